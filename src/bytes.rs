@@ -1,0 +1,101 @@
+//! Octets in and out: the one cursor over what was received, and where
+//! answers go.
+
+use std::mem;
+
+/// Octets that were received and not yet eaten.
+///
+/// What is taken lives as long as the buffer, not as long as the cursor, so
+/// that an event may be held while the next one is asked for. What is left
+/// when a parse wants more, the caller shows again in front of what comes
+/// next.
+#[derive(Debug)]
+pub struct Input<'b> {
+    rest: &'b mut [u8],
+    at: u64,
+}
+
+impl<'b> Input<'b> {
+    /// A cursor at the begin of the stream.
+    #[must_use]
+    pub fn new(octets: &'b mut [u8]) -> Input<'b> {
+        Input::starting_at(octets, 0)
+    }
+
+    /// A cursor whose first octet is number `at` of the stream; a
+    /// [`Trace`](crate::trace::Trace) reports positions in the stream.
+    #[must_use]
+    pub fn starting_at(octets: &'b mut [u8], at: u64) -> Input<'b> {
+        Input { rest: octets, at }
+    }
+
+    /// What is not yet eaten.
+    #[must_use]
+    pub fn rest(&self) -> &[u8] {
+        self.rest
+    }
+
+    /// The position of the next octet in the stream.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.at
+    }
+
+    /// Eats `n` octets, or as many as there are.
+    pub fn take(&mut self, n: usize) -> &'b mut [u8] {
+        let rest = mem::take(&mut self.rest);
+        let n = n.min(rest.len());
+        let (taken, rest) = rest.split_at_mut(n);
+        self.rest = rest;
+        self.at += n as u64;
+        taken
+    }
+
+    /// Eats all that is left.
+    pub fn take_all(&mut self) -> &'b mut [u8] {
+        self.take(usize::MAX)
+    }
+}
+
+/// A source of random octets: keys, nonces and masks are made from it. It must
+/// not be guessable in earnest; a replay gives what was recorded.
+pub trait Random {
+    /// Fills the slice.
+    fn fill(&mut self, octets: &mut [u8]);
+}
+
+impl<F: FnMut(&mut [u8])> Random for F {
+    fn fill(&mut self, octets: &mut [u8]) {
+        self(octets);
+    }
+}
+
+/// Where answers go, and where their randomness comes from.
+pub struct Output<'o> {
+    /// The octets to send; only ever appended to.
+    pub octets: &'o mut Vec<u8>,
+    /// Keys, nonces and masks.
+    pub random: &'o mut dyn Random,
+}
+
+impl<'o> Output<'o> {
+    /// Answers are appended to `octets`.
+    pub fn new(octets: &'o mut Vec<u8>, random: &'o mut dyn Random) -> Output<'o> {
+        Output { octets, random }
+    }
+
+    /// As many random octets as the array has.
+    pub(crate) fn draw<const N: usize>(&mut self) -> [u8; N] {
+        let mut octets = [0; N];
+        self.random.fill(&mut octets);
+        octets
+    }
+}
+
+impl std::fmt::Debug for Output<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Output")
+            .field("octets", &self.octets.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,121 @@
+//! Close frames: what their bodies say in each version.
+
+use std::borrow::Cow;
+
+use crate::error::Violation;
+use crate::version::{Closing, Side, Text, Version};
+
+/// What a close frame said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reason<'b> {
+    /// The status code, where this version has codes and one was sent.
+    pub code: Option<u16>,
+    /// The reason; what is not UTF-8 is U+FFFD.
+    pub text: Cow<'b, str>,
+}
+
+/// The endpoint is going away (RFC 6455 section 7.4.1).
+pub(crate) const GOING_AWAY: u16 = 1001;
+
+/// Reads the body of a close frame.
+pub(crate) fn read<'b>(version: &Version, body: &'b [u8]) -> Result<Reason<'b>, Violation> {
+    if version.closing != Closing::Hybi06 {
+        // No code: a letter since hybi-05, before that whatever was put there.
+        return Ok(Reason {
+            code: None,
+            text: String::from_utf8_lossy(body),
+        });
+    }
+    let Some((code, text)) = body.split_first_chunk::<2>() else {
+        return if body.is_empty() {
+            Ok(Reason::default())
+        } else {
+            Err(Violation::CloseBodyShort)
+        };
+    };
+    let code = u16::from_be_bytes(*code);
+    if !may_receive(version, code) {
+        return Err(Violation::CloseCodeInvalid { code });
+    }
+    let text = match (std::str::from_utf8(text), version.text) {
+        (Ok(text), _) => Cow::Borrowed(text),
+        (Err(_), Text::Replaced) => String::from_utf8_lossy(text),
+        (Err(_), Text::Failed) => return Err(Violation::CloseReasonUtf8),
+    };
+    Ok(Reason {
+        code: Some(code),
+        text,
+    })
+}
+
+/// RFC 6455 section 7.4; 1004 meant "too large" before version 13.
+fn may_receive(version: &Version, code: u16) -> bool {
+    match code {
+        1004 => !version.is_rfc(),
+        _ => may_send(code),
+    }
+}
+
+/// Whether a close frame of RFC 6455 may carry this code.
+pub(crate) fn may_send(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+/// The body of a close frame that begins the goodbye. The reason is cut at a
+/// character to fit 123 octets.
+pub(crate) fn body(version: &Version, from: Side, code: u16, reason: &str) -> Vec<u8> {
+    match version.closing {
+        Closing::Hixie75 | Closing::Hixie76 | Closing::Hybi01 => Vec::new(),
+        Closing::Hybi05 => vec![letter(from)],
+        Closing::Hybi06 => {
+            let mut body = code_for(version, code).to_be_bytes().to_vec();
+            body.extend_from_slice(cut(reason, 123).as_bytes());
+            body
+        }
+    }
+}
+
+/// The body that answers a close frame.
+pub(crate) fn reply(version: &Version, from: Side, said: &[u8]) -> Vec<u8> {
+    match version.closing {
+        Closing::Hixie75 | Closing::Hixie76 => Vec::new(),
+        // hybi-03 repeats the body, so that crossing closes can be told apart.
+        Closing::Hybi01 => said.to_vec(),
+        Closing::Hybi05 => vec![letter(from)],
+        Closing::Hybi06 => said.get(..2).unwrap_or_default().to_vec(),
+    }
+}
+
+/// hybi-05: the first octet names who speaks.
+fn letter(from: Side) -> u8 {
+    match from {
+        Side::Client => b'C',
+        Side::Server => b'S',
+    }
+}
+
+/// The code as a peer of this version knows it: before 13 there were 1000 to
+/// 1004, and 1007 since hybi-10.
+fn code_for(version: &Version, code: u16) -> u16 {
+    if version.is_rfc() {
+        return code;
+    }
+    match code {
+        1009 => 1004,
+        1007 if version.text == Text::Failed => 1007,
+        1007 => 1002,
+        1008 => 1003,
+        1010 => 1002,
+        1011..=1014 => 1001,
+        _ => code,
+    }
+}
+
+/// As many whole characters as fit.
+fn cut(text: &str, octets: usize) -> &str {
+    let mut end = text.len().min(octets);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
+}

@@ -1,0 +1,103 @@
+//! Masking: XOR in place, from any phase.
+
+/// The key that masks what is still to come of a frame, turned so that its
+/// first octet meets the next octet of payload.
+#[derive(Debug, Default)]
+pub(crate) enum Mask {
+    /// Not masked.
+    #[default]
+    Clear,
+    /// hybi-05 and later.
+    Four([u8; 4]),
+    /// hybi-04: the key of the frame, 20 octets.
+    Twenty(Box<[u8; 20]>),
+}
+
+impl Mask {
+    /// Masks or unmasks these octets and turns the key past them.
+    #[inline]
+    pub(crate) fn apply(&mut self, octets: &mut [u8]) {
+        match self {
+            Mask::Clear => {}
+            Mask::Four(key) => {
+                xor4(*key, octets);
+                key.rotate_left(octets.len() % 4);
+            }
+            Mask::Twenty(key) => {
+                for chunk in octets.chunks_mut(20) {
+                    for (octet, k) in chunk.iter_mut().zip(key.iter()) {
+                        *octet ^= k;
+                    }
+                }
+                key.rotate_left(octets.len() % 20);
+            }
+        }
+    }
+
+    /// After how many octets the key begins anew.
+    pub(crate) fn period(&self) -> usize {
+        match self {
+            Mask::Clear => 1,
+            Mask::Four(key) => key.len(),
+            Mask::Twenty(key) => key.len(),
+        }
+    }
+
+    /// The key as it was for the octets `n` positions later.
+    pub(crate) fn turned(mut self, n: usize) -> Mask {
+        match &mut self {
+            Mask::Clear => {}
+            Mask::Four(key) => key.rotate_left(n % 4),
+            Mask::Twenty(key) => key.rotate_left(n % 20),
+        }
+        self
+    }
+}
+
+/// XOR with a key of four octets; the compiler makes vectors of the chunks.
+#[inline]
+fn xor4(key: [u8; 4], octets: &mut [u8]) {
+    let word = u32::from_ne_bytes(key);
+    let wide = u64::from(word) << 32 | u64::from(word);
+    let mut chunks = octets.chunks_exact_mut(8);
+    for chunk in &mut chunks {
+        let mut eight = [0; 8];
+        eight.copy_from_slice(chunk);
+        chunk.copy_from_slice(&(u64::from_ne_bytes(eight) ^ wide).to_ne_bytes());
+    }
+    for (octet, k) in chunks.into_remainder().iter_mut().zip(key.iter().cycle()) {
+        *octet ^= k;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn by_hand(key: &[u8], octets: &[u8]) -> Vec<u8> {
+        octets
+            .iter()
+            .zip(key.iter().cycle())
+            .map(|(o, k)| o ^ k)
+            .collect()
+    }
+
+    #[test]
+    fn any_cut_gives_the_same_octets() {
+        let octets: Vec<u8> = (0..=200).collect();
+        let four = [1, 2, 3, 4];
+        let twenty: [u8; 20] = std::array::from_fn(|i| i as u8 + 1);
+        for cut in 0..octets.len() {
+            for (mut mask, key) in [
+                (Mask::Four(four), &four[..]),
+                (Mask::Twenty(Box::new(twenty)), &twenty[..]),
+            ] {
+                let mut masked = octets.clone();
+                let (head, tail) = masked.split_at_mut(cut);
+                mask.apply(head);
+                mask.apply(tail);
+                assert_eq!(masked, by_hand(key, &octets), "cut at {cut}");
+            }
+        }
+    }
+}

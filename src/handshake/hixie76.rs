@@ -1,0 +1,219 @@
+//! hixie-76: two numbers hidden in keys and eight octets, answered by MD5.
+
+use md5::{Digest, Md5};
+
+use super::{Ask, Head, HeadWriter, Header, Secret};
+use crate::bytes::Output;
+use crate::error::{Refusal, Violation};
+use crate::trace::{Field, Pen, Trace};
+use crate::version::Version;
+
+const KEYS: [&str; 2] = ["Sec-WebSocket-Key1", "Sec-WebSocket-Key2"];
+
+/// The numbers of both keys.
+pub(super) fn numbers<T: Trace>(
+    head: &Head<'_>,
+    pen: &mut Pen<'_, T>,
+) -> Result<[u32; 2], Refusal> {
+    let mut numbers = [0; 2];
+    for ((name, key), slot) in KEYS.iter().zip(1u8..).zip(&mut numbers) {
+        let header = head.get(name).ok_or(Refusal::KeyAlone)?;
+        *slot = number(key, header.raw_value())?;
+        pen.derive(Field::KeyNumber, &slot.to_be_bytes());
+    }
+    Ok(numbers)
+}
+
+/// The number that a key holds: its digits read as one decimal, divided by its
+/// spaces (hixie-76 section 5.2). `key` is 1 or 2 and names it in a refusal.
+///
+/// Only U+0020 is a space, and every one counts.
+///
+/// ```
+/// use heirloom::handshake::hixie76_number;
+/// assert_eq!(hixie76_number(1, b"4 @1  46546xW%0l 1 5"), Ok(829_309_203));
+/// ```
+///
+/// # Errors
+///
+/// One of the four key errors.
+pub fn number(key: u8, value: &[u8]) -> Result<u32, Refusal> {
+    let mut product: Option<u64> = None;
+    let mut too_large = false;
+    let mut spaces: u32 = 0;
+    for octet in value {
+        match octet {
+            b'0'..=b'9' => {
+                let digit = u64::from(octet - b'0');
+                let next = product
+                    .unwrap_or(0)
+                    .checked_mul(10)
+                    .and_then(|p| p.checked_add(digit));
+                too_large |= next.is_none();
+                product = Some(next.unwrap_or(0));
+            }
+            b' ' => spaces = spaces.saturating_add(1),
+            _ => {}
+        }
+    }
+    let product = product.ok_or(Refusal::KeyWithoutDigits { key })?;
+    if spaces == 0 {
+        return Err(Refusal::KeyWithoutSpaces { key });
+    }
+    if too_large {
+        return Err(Refusal::KeyTooLarge { key });
+    }
+    if product % u64::from(spaces) != 0 {
+        return Err(Refusal::KeyNotDivisible { key, spaces });
+    }
+    u32::try_from(product / u64::from(spaces)).map_err(|_| Refusal::KeyTooLarge { key })
+}
+
+/// MD5 of both numbers, big endian, and the eight octets as they came.
+pub(super) fn digest<T: Trace>(numbers: [u32; 2], key3: [u8; 8], pen: &mut Pen<'_, T>) -> [u8; 16] {
+    let mut input = [0; 16];
+    let parts = numbers.iter().flat_map(|n| n.to_be_bytes()).chain(key3);
+    for (to, from) in input.iter_mut().zip(parts) {
+        *to = from;
+    }
+    pen.derive(Field::DigestInput, &input);
+    let digest: [u8; 16] = Md5::digest(input).into();
+    pen.derive(Field::Proof, &digest);
+    digest
+}
+
+/// A key for a client (hixie-76 section 4.1, steps 16 to 23).
+pub(super) fn make_key(out: &mut Output<'_>) -> String {
+    let spaces = 1 + below(out, 12);
+    let number = below(out, u32::MAX / spaces);
+    let product = u64::from(number) * u64::from(spaces);
+    let mut key: Vec<char> = product.to_string().chars().collect();
+    // 0x21 to 0x2F and 0x3A to 0x7E: visible, and neither digit nor space.
+    for _ in 0..=below(out, 12) {
+        let noise = below(out, 84);
+        let noise = if noise < 15 {
+            0x21 + noise
+        } else {
+            0x3a - 15 + noise
+        };
+        let at = below(out, len(&key) + 1);
+        key.insert(at as usize, char::from_u32(noise).unwrap_or('!'));
+    }
+    for _ in 0..spaces {
+        // Never first and never last.
+        let at = 1 + below(out, len(&key) - 1);
+        key.insert(at as usize, ' ');
+    }
+    key.into_iter().collect()
+}
+
+fn len(key: &[char]) -> u32 {
+    u32::try_from(key.len()).unwrap_or(u32::MAX)
+}
+
+/// A random number below `limit`, which is at least 1. The slight favour to
+/// small numbers does no harm: keys are not secrets.
+fn below(out: &mut Output<'_>, limit: u32) -> u32 {
+    u32::from_be_bytes(out.draw()) % limit.max(1)
+}
+
+/// The answer's head after its first line.
+pub(super) fn write_answer(origin: &str, location: &str, head: &mut HeadWriter<'_>) {
+    head.header("Upgrade", "WebSocket");
+    head.header("Connection", "Upgrade");
+    head.header("Sec-WebSocket-Origin", origin);
+    head.header("Sec-WebSocket-Location", location);
+}
+
+/// The request after its first line, in the order that WebKit wrote it.
+pub(super) fn write_request(
+    version: &Version,
+    ask: &Ask<'_>,
+    keys: &[String; 2],
+    head: &mut HeadWriter<'_>,
+) {
+    head.header("Upgrade", "WebSocket");
+    head.header("Connection", "Upgrade");
+    head.header("Host", ask.host);
+    head.header("Origin", &ask.hixie_origin());
+    if let Some(name) = ask.opaque_subprotocol() {
+        head.header("Sec-WebSocket-Protocol", &name);
+    }
+    for (name, value) in ask.headers {
+        head.header(name, value);
+    }
+    if version.has_draft() {
+        head.header("Sec-WebSocket-Draft", "2");
+    }
+    for (name, key) in KEYS.iter().zip(keys) {
+        head.header(name, key);
+    }
+}
+
+/// The checks of hixie-76 section 4.1, but for the digest.
+pub(super) fn verify<'b>(secret: &Secret, head: &Head<'b>) -> Result<Option<&'b str>, Violation> {
+    let is = |name: &str, want: &str| {
+        head.only(name)
+            .and_then(Header::text)
+            .is_some_and(|value| value.eq_ignore_ascii_case(want))
+    };
+    // The draft compares `WebSocket` by case; servers that were seen to send it
+    // in lower case prove themselves by the digest all the same.
+    if !is("Upgrade", "WebSocket") {
+        return Err(Violation::UpgradeMismatch);
+    }
+    if !is("Connection", "Upgrade") {
+        return Err(Violation::ConnectionMismatch);
+    }
+    secret.verify_echo(head, "Sec-WebSocket-Origin", "Sec-WebSocket-Location")?;
+    secret.verify_opaque_subprotocol(head, "Sec-WebSocket-Protocol")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_we_make_hold_a_number() {
+        let mut seed = 1u32;
+        let mut random = |octets: &mut [u8]| {
+            for octet in octets {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                *octet = (seed >> 24) as u8;
+            }
+        };
+        let mut sink = Vec::new();
+        let mut out = Output::new(&mut sink, &mut random);
+        for _ in 0..1000 {
+            let key = make_key(&mut out);
+            assert!(number(1, key.as_bytes()).is_ok(), "{key:?}");
+            assert!(!key.starts_with(' ') && !key.ends_with(' '), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn each_key_error_has_its_refusal() {
+        assert_eq!(
+            number(2, b"abc d"),
+            Err(Refusal::KeyWithoutDigits { key: 2 })
+        );
+        assert_eq!(
+            number(1, b"46\t546"),
+            Err(Refusal::KeyWithoutSpaces { key: 1 })
+        );
+        let squeezed = number(1, b"2 L785 8o% s9Sy9@V. 4<1P5");
+        assert_eq!(
+            squeezed,
+            Err(Refusal::KeyNotDivisible { key: 1, spaces: 4 })
+        );
+        assert_eq!(
+            number(1, b"99999999999 9"),
+            Err(Refusal::KeyTooLarge { key: 1 })
+        );
+        let beyond_64_bits = b"9999999999999999999999 9";
+        assert_eq!(
+            number(1, beyond_64_bits),
+            Err(Refusal::KeyTooLarge { key: 1 })
+        );
+    }
+}

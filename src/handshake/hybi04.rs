@@ -1,0 +1,38 @@
+//! hybi-04: beside the key a nonce of the server, and from both the key that
+//! masks all the client's frames.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest, Sha1};
+
+use crate::bytes::Output;
+
+/// The GUID that goes into the masking key.
+const GUID: &str = "61AC5F19-FBBA-4540-B96F-6561F1AB40A8";
+
+/// A nonce: sixteen octets in base64.
+pub(super) fn nonce(out: &mut Output<'_>) -> String {
+    STANDARD.encode(out.draw::<16>())
+}
+
+/// The masking key of the connection: SHA-1 over both strings as they stand on
+/// the wire, never decoded.
+pub(crate) fn masking_key(key: &str, nonce: &str) -> [u8; 20] {
+    let mut sha1 = Sha1::new();
+    sha1.update(key);
+    sha1.update(nonce);
+    sha1.update(GUID);
+    sha1.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masking_key_is_that_of_pywebsocket() {
+        let key = masking_key("dGhlIHNhbXBsZSBub25jZQ==", "H+cNj5elaybfGIQv1esl2w==");
+        let hex: String = key.iter().map(|o| format!("{o:02x}")).collect();
+        assert_eq!(hex, "6322a2adc02bc433e3896d34410b74bb7739f960");
+    }
+}

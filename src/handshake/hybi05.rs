@@ -1,0 +1,144 @@
+//! hybi-05 to RFC 6455: a key answered by SHA-1.
+
+use base64::Engine;
+use base64::alphabet::STANDARD as ALPHABET;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use sha1::{Digest, Sha1};
+
+use super::{Ask, Head, HeadWriter, Secret, head};
+use crate::bytes::Output;
+use crate::error::{Refusal, Violation};
+use crate::trace::{Field, Pen, Trace};
+use crate::version::Version;
+
+/// The GUID that goes into the proof (RFC 6455 section 1.3).
+const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// The proof that a server read this key (RFC 6455 section 4.2.2 item 5). The
+/// key goes in as it stands on the wire.
+///
+/// ```
+/// let proof = heirloom::handshake::accept("dGhlIHNhbXBsZSBub25jZQ==");
+/// assert_eq!(proof, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+/// ```
+#[must_use]
+pub fn accept(key: &str) -> String {
+    let mut sha1 = Sha1::new();
+    sha1.update(key);
+    sha1.update(GUID);
+    STANDARD.encode(sha1.finalize())
+}
+
+/// The key of a request. Its padding bits may be anything: the example of the
+/// old drafts and keys written by hand have them set.
+pub(super) fn read_key(head: &Head<'_>, version: &Version) -> Result<String, Refusal> {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &ALPHABET,
+        GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+    );
+    let header = head.get("Sec-WebSocket-Key").ok_or(Refusal::KeyMissing)?;
+    let key = header.text().ok_or(Refusal::KeyMalformed)?;
+    let mut octets = [0; 32];
+    let decoded = LENIENT.decode_slice(key, &mut octets);
+    match decoded {
+        Ok(16) => Ok(key.to_owned()),
+        // ws 0.x as a client of version 8 draws fifteen.
+        Ok(15) if matches!(version.number, Some(7 | 8)) => Ok(key.to_owned()),
+        _ => Err(Refusal::KeyMalformed),
+    }
+}
+
+/// A key for a client: sixteen random octets.
+pub(super) fn make_key(out: &mut Output<'_>) -> String {
+    STANDARD.encode(out.draw::<16>())
+}
+
+/// The answer's head after its first line. The nonce is hybi-04's.
+pub(super) fn write_answer<T: Trace>(
+    key: &str,
+    nonce: Option<&str>,
+    head: &mut HeadWriter<'_>,
+    pen: &mut Pen<'_, T>,
+) {
+    head.header("Upgrade", "websocket");
+    head.header("Connection", "Upgrade");
+    head.header("Sec-WebSocket-Accept", &watched_accept(key, pen));
+    if let Some(nonce) = nonce {
+        head.header("Sec-WebSocket-Nonce", nonce);
+    }
+}
+
+/// The request after its first line, in the order of the RFC's example.
+pub(super) fn write_request(
+    version: &Version,
+    ask: &Ask<'_>,
+    key: &str,
+    head: &mut HeadWriter<'_>,
+) {
+    head.header("Host", ask.host);
+    head.header("Upgrade", "websocket");
+    head.header("Connection", "Upgrade");
+    head.header("Sec-WebSocket-Key", key);
+    // hybi-04 and -05 require an origin; one who has none sends `null`.
+    let required = matches!(version.number, Some(4 | 5)).then_some("null");
+    if let (Some(origin), Some(name)) = (ask.origin.or(required), version.origin.first()) {
+        head.header(name, origin);
+    }
+    if !ask.subprotocols.is_empty() {
+        head.header("Sec-WebSocket-Protocol", &ask.subprotocols.join(", "));
+    }
+    for (name, value) in ask.headers {
+        head.header(name, value);
+    }
+    if let Some(number) = version.number {
+        head.header("Sec-WebSocket-Version", &number.to_string());
+    }
+}
+
+/// The checks of RFC 6455 section 4.1, which the drafts since 04 share.
+pub(super) fn verify<'b, T: Trace>(
+    secret: &Secret,
+    head: &Head<'b>,
+    pen: &mut Pen<'_, T>,
+) -> Result<Option<&'b str>, Violation> {
+    let upgrade = head.only("Upgrade");
+    if !upgrade.is_some_and(|h| h.value.eq_ignore_ascii_case(b"websocket")) {
+        return Err(Violation::UpgradeMismatch);
+    }
+    if !head.has_token("Connection", "upgrade") {
+        return Err(Violation::ConnectionMismatch);
+    }
+    let accept = head.only("Sec-WebSocket-Accept");
+    let proof = watched_accept(&secret.key, pen);
+    if !accept.is_some_and(|h| h.value == proof.as_bytes()) {
+        return Err(Violation::AcceptMismatch);
+    }
+    if head
+        .all("Sec-WebSocket-Extensions")
+        .any(|h| head::list(h.value).next().is_some())
+    {
+        return Err(Violation::ExtensionUnexpected);
+    }
+    let mut answers = head.all("Sec-WebSocket-Protocol");
+    let (answer, second) = (answers.next(), answers.next());
+    let Some(answer) = answer else {
+        return Ok(None);
+    };
+    let chosen = answer
+        .text()
+        .filter(|name| second.is_none() && secret.offered.iter().any(|o| o == name));
+    // Fatal since version 13; Firefox 6 goes on without.
+    if chosen.is_none() && secret.version.is_rfc() {
+        return Err(Violation::SubprotocolMismatch);
+    }
+    Ok(chosen)
+}
+
+fn watched_accept<T: Trace>(key: &str, pen: &mut Pen<'_, T>) -> String {
+    let proof = accept(key);
+    if T::WATCHING {
+        pen.derive(Field::AcceptInput, format!("{key}{GUID}").as_bytes());
+        pen.derive(Field::Proof, proof.as_bytes());
+    }
+    proof
+}

@@ -1,0 +1,799 @@
+//! The opening handshake: octets to agreement and back.
+//!
+//! [`detect`] finds the version from the head alone. Each challenge has a file
+//! of its own with both sides of one secret: what the server answers and what
+//! the client verifies. All that is echoed passes one checked builder,
+//! [`HeadWriter`].
+
+mod head;
+mod hixie75;
+mod hixie76;
+mod hybi04;
+mod hybi05;
+
+use crate::bytes::Output;
+use crate::error::{Refusal, Unsendable, Violation};
+use crate::trace::{Field, Pen, Trace};
+use crate::version::{Challenge, Version, Versions};
+
+pub use head::{Head, Header};
+pub(crate) use head::{Scan, is_field_text};
+pub use hixie76::number as hixie76_number;
+pub(crate) use hybi04::masking_key;
+pub use hybi05::accept;
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detected {
+    /// Plain HTTP.
+    Plain,
+    /// An upgrade to this version.
+    Upgrade(&'static Version),
+}
+
+/// Finds the version from the head alone.
+///
+/// # Errors
+///
+/// The refusal that fits, where no version does or the version is not `on`.
+pub fn detect(head: &Head<'_>, on: Versions) -> Result<Detected, Refusal> {
+    let [method, _, http] = head.first_line();
+    let upgrade = head.has_token("Upgrade", "websocket");
+    // Looked at whatever comes of it, so that a watcher sees what decided.
+    let connection = head.has_token("Connection", "upgrade");
+    if !upgrade {
+        let sec = |h: &Header<'_>| is_sec(h.name);
+        return if head.headers().iter().any(sec) {
+            Err(Refusal::UpgradeMissing)
+        } else {
+            Ok(Detected::Plain)
+        };
+    }
+    if http != "HTTP/1.1" {
+        return Err(Refusal::HttpVersion);
+    }
+    if method != "GET" {
+        return Err(Refusal::MethodNotGet);
+    }
+    if !connection {
+        return Err(Refusal::ConnectionMissing);
+    }
+    check_host(head)?;
+    let version = version(head, on)?;
+    if on.contains(version) {
+        Ok(Detected::Upgrade(version))
+    } else {
+        Err(Refusal::VersionOff { version, on })
+    }
+}
+
+/// The decision table; its first row that fits decides.
+fn version(head: &Head<'_>, on: Versions) -> Result<&'static Version, Refusal> {
+    let key = head.at_most_one("Sec-WebSocket-Key")?.is_some();
+    let keys = (
+        head.at_most_one("Sec-WebSocket-Key1")?.is_some(),
+        head.at_most_one("Sec-WebSocket-Key2")?.is_some(),
+    );
+    let draft = head.at_most_one("Sec-WebSocket-Draft")?.map(|h| h.value);
+    if let Some(number) = version_number(head)? {
+        let version = Version::numbered(number).ok_or(Refusal::VersionUnknown { number, on })?;
+        // The number decides; numbered keys beside it mean nothing.
+        return if key || !on.contains(version) {
+            Ok(version)
+        } else {
+            Err(Refusal::KeyMissing)
+        };
+    }
+    let row = |challenge, draft| {
+        crate::version::VERSIONS
+            .iter()
+            .find(|v| v.number.is_none() && v.challenge == challenge && v.has_draft() == draft)
+            .ok_or(Refusal::VersionMissing)
+    };
+    match (key, draft, keys) {
+        // HAProxy adds a key of its own to hixie requests; no script in a
+        // browser can set a numbered key, so both of them still prove a client
+        // of hixie-76.
+        (_, None | Some(b"0"), (true, true)) => row(Challenge::Hixie76, false),
+        (true, ..) => Err(Refusal::VersionMissing),
+        (false, Some(b"1" | b"2" | b"3"), (true, true)) => row(Challenge::Hixie76, true),
+        (false, Some(_), _) => Err(Refusal::DraftMalformed),
+        (false, None, (true, false) | (false, true)) => Err(Refusal::KeyAlone),
+        (false, None, (false, false)) => {
+            let other_sec = head
+                .headers()
+                .iter()
+                .any(|h| is_sec(h.name) && !h.name.eq_ignore_ascii_case("Sec-WebSocket-Protocol"));
+            if other_sec {
+                return Err(Refusal::VersionMissing);
+            }
+            if !head.has("Origin") {
+                return Err(Refusal::OriginMissing);
+            }
+            row(Challenge::Hixie75, false)
+        }
+    }
+}
+
+/// `Sec-WebSocket-Version`: one number from 0 to 255 without a leading zero
+/// (RFC 6455 section 4.3), at most once (section 11.3.5).
+fn version_number(head: &Head<'_>) -> Result<Option<u8>, Refusal> {
+    let mut all = head.all("Sec-WebSocket-Version");
+    let (first, second) = (all.next(), all.next());
+    let Some(header) = first else {
+        return Ok(None);
+    };
+    if second.is_some() || header.value.contains(&b',') {
+        return Err(Refusal::VersionList);
+    }
+    let digits = header.value;
+    let well_formed = digits.iter().all(u8::is_ascii_digit)
+        && (digits.len() == 1 || digits.first() != Some(&b'0'));
+    std::str::from_utf8(digits)
+        .ok()
+        .filter(|_| well_formed)
+        .and_then(|text| text.parse().ok())
+        .map(Some)
+        .ok_or(Refusal::VersionMalformed)
+}
+
+fn is_sec(name: &str) -> bool {
+    name.get(..14)
+        .is_some_and(|start| start.eq_ignore_ascii_case("Sec-WebSocket-"))
+}
+
+fn check_host(head: &Head<'_>) -> Result<(), Refusal> {
+    let host = head.at_most_one("Host")?.map(|h| h.value);
+    match host {
+        None | Some([]) => Err(Refusal::HostMissing),
+        Some(host) if is_authority(host) => Ok(()),
+        Some(_) => Err(Refusal::HostMalformed),
+    }
+}
+
+/// Whether these octets can be a host and port (RFC 3986 section 3.2.2).
+pub(crate) fn is_authority(octets: &[u8]) -> bool {
+    octets
+        .iter()
+        .all(|o| o.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(o))
+}
+
+/// A request that was read, with what its version lets one know.
+#[derive(Debug)]
+pub struct Request<'b> {
+    head: Head<'b>,
+    version: Option<&'static Version>,
+    origin: Option<&'b str>,
+}
+
+impl<'b> Request<'b> {
+    /// Checks all that needs no policy.
+    pub(crate) fn read(head: Head<'b>, on: Versions) -> Result<Request<'b>, Refusal> {
+        let version = match detect(&head, on)? {
+            Detected::Plain => None,
+            Detected::Upgrade(version) => Some(version),
+        };
+        let mut request = Request {
+            head,
+            version,
+            origin: None,
+        };
+        if let Some(version) = version {
+            request.check_target(version)?;
+            request.check_body(version)?;
+            request.origin = request.read_origin(version)?;
+        }
+        Ok(request)
+    }
+
+    /// The version asked for; `None` for plain HTTP.
+    #[must_use]
+    pub fn version(&self) -> Option<&'static Version> {
+        self.version
+    }
+
+    /// The head, to look headers up in.
+    #[must_use]
+    pub fn head(&self) -> &Head<'b> {
+        &self.head
+    }
+
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> &'b str {
+        self.head.first_line()[0]
+    }
+
+    /// The target as it was sent.
+    #[must_use]
+    pub fn target(&self) -> &'b str {
+        self.head.first_line()[1]
+    }
+
+    /// The path of the target, without query and authority.
+    #[must_use]
+    pub fn path(&self) -> &'b str {
+        let target = self.target();
+        let path = match target.split_once("://") {
+            Some((_, rest)) => rest.find('/').map_or("/", |i| rest.get(i..).unwrap_or("/")),
+            None => target,
+        };
+        path.split('?').next().unwrap_or(path)
+    }
+
+    /// The Host, which was checked to be a host and port; empty in a plain
+    /// request without one.
+    #[must_use]
+    pub fn host(&self) -> &'b str {
+        self.head
+            .get("Host")
+            .and_then(Header::text)
+            .filter(|host| is_authority(host.as_bytes()))
+            .unwrap_or_default()
+    }
+
+    /// The origin, from the header that this version names it in.
+    #[must_use]
+    pub fn origin(&self) -> Option<&'b str> {
+        self.origin
+    }
+
+    /// The subprotocols asked for, in order of preference. A hixie client asks
+    /// with one opaque string, which is one element here.
+    pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
+        let opaque = self.is_opaque();
+        self.head
+            .all(self.subprotocol_header())
+            .filter_map(Header::text)
+            .flat_map(move |value| {
+                let separator = if opaque { '\n' } else { ',' };
+                value.split(separator).map(str::trim)
+            })
+            .filter(|name| !name.is_empty())
+    }
+
+    /// Chooses among the subprotocols that are `spoken`, by this version's own
+    /// rule: a hixie client does not go on without the one it asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::SubprotocolUnknown`] where the client would not go on.
+    pub fn choose_subprotocol(&self, spoken: &[String]) -> Result<Option<&str>, Refusal> {
+        let chosen = self
+            .subprotocols()
+            .find(|asked| spoken.iter().any(|s| s == asked));
+        if chosen.is_none() && self.is_opaque() && self.subprotocols().next().is_some() {
+            return Err(Refusal::SubprotocolUnknown);
+        }
+        Ok(chosen)
+    }
+
+    fn is_opaque(&self) -> bool {
+        self.version.is_some_and(|v| v.number.is_none())
+    }
+
+    fn subprotocol_header(&self) -> &'static str {
+        match self.version {
+            // Hybrids of 75 and 76 send the newer name.
+            Some(v) if v.challenge == Challenge::Hixie75 => {
+                if self.head.has("WebSocket-Protocol") {
+                    "WebSocket-Protocol"
+                } else {
+                    "Sec-WebSocket-Protocol"
+                }
+            }
+            _ => "Sec-WebSocket-Protocol",
+        }
+    }
+
+    fn check_target(&self, version: &Version) -> Result<(), Refusal> {
+        let target = self.target();
+        let visible = target.bytes().all(|o| matches!(o, 0x21..=0x7e)) && !target.contains('#');
+        let is_path = target.starts_with('/');
+        // RFC 6455 section 4.2.1 item 1, since hybi-08.
+        let is_uri = version.number >= Some(8)
+            && (target.starts_with("http://") || target.starts_with("https://"));
+        if visible && (is_path || is_uri) {
+            Ok(())
+        } else {
+            Err(Refusal::TargetInvalid)
+        }
+    }
+
+    fn check_body(&self, version: &Version) -> Result<(), Refusal> {
+        let length = self.head.at_most_one("Content-Length")?.map(|h| h.value);
+        let fits = match length {
+            None | Some(b"0") => true,
+            // Netty's and Perl's clients announce the eight octets.
+            Some(b"8") => version.has_body(),
+            Some(_) => false,
+        };
+        if fits && !self.head.has("Transfer-Encoding") {
+            Ok(())
+        } else {
+            Err(Refusal::BodyUnexpected)
+        }
+    }
+
+    fn read_origin(&self, version: &Version) -> Result<Option<&'b str>, Refusal> {
+        let mut origin = None;
+        for name in version.origin {
+            if let Some(header) = self.head.at_most_one(name)? {
+                let text = header.text().filter(|t| !t.is_empty());
+                origin = origin.or(Some(text.ok_or(Refusal::OriginMalformed)?));
+            }
+        }
+        if origin.is_none() && version.number.is_none() {
+            return Err(Refusal::OriginMissing);
+        }
+        Ok(origin)
+    }
+}
+
+/// An answer that was read.
+#[derive(Debug)]
+pub struct Response<'b> {
+    head: Head<'b>,
+    subprotocol: Option<&'b str>,
+}
+
+impl<'b> Response<'b> {
+    /// The head, to look headers up in.
+    #[must_use]
+    pub fn head(&self) -> &Head<'b> {
+        &self.head
+    }
+
+    /// The status code, 0 where there is none.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        let [_, status, _] = self.head.first_line();
+        if status.len() == 3 {
+            status.parse().unwrap_or_default()
+        } else {
+            0
+        }
+    }
+
+    /// The subprotocol the server chose.
+    #[must_use]
+    pub fn subprotocol(&self) -> Option<&'b str> {
+        self.subprotocol
+    }
+}
+
+/// Which origins may connect: exact tuples of scheme, host and port.
+#[derive(Clone, Debug, Default)]
+pub struct Origins(Option<Vec<String>>);
+
+impl Origins {
+    /// Any origin, and none.
+    #[must_use]
+    pub fn any() -> Origins {
+        Origins(None)
+    }
+
+    /// Only these, such as `https://example.com` or `null`. A request without
+    /// an origin is not among them.
+    pub fn only<S: AsRef<str>>(origins: impl IntoIterator<Item = S>) -> Origins {
+        let tuples = origins.into_iter().map(|o| tuple(o.as_ref()));
+        Origins(Some(tuples.collect()))
+    }
+
+    /// Whether a page of this origin may connect.
+    #[must_use]
+    pub fn allow(&self, origin: Option<&str>) -> bool {
+        match (&self.0, origin) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(listed), Some(origin)) => listed.contains(&tuple(origin)),
+        }
+    }
+}
+
+/// An origin with its default port left out and in lower case, so that equal
+/// tuples are equal strings.
+fn tuple(origin: &str) -> String {
+    let lower = origin.to_ascii_lowercase();
+    let port = match lower.split_once("://") {
+        Some(("http" | "ws", _)) => ":80",
+        Some(("https" | "wss", _)) => ":443",
+        _ => return lower,
+    };
+    lower
+        .strip_suffix(port)
+        .map_or(lower.clone(), str::to_owned)
+}
+
+/// What a server keeps of a request until it accepts: the request's buffer may
+/// be gone by then.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) version: &'static Version,
+    proof: Proof,
+    origin: String,
+    location: String,
+    subprotocol_header: &'static str,
+}
+
+#[derive(Debug)]
+enum Proof {
+    Nothing,
+    Numbers([u32; 2]),
+    Key(String),
+}
+
+impl Answer {
+    /// Reads the challenge of a request that was found to be an upgrade.
+    pub(crate) fn prepare<T: Trace>(
+        request: &Request<'_>,
+        version: &'static Version,
+        public_url: Option<&str>,
+        pen: &mut Pen<'_, T>,
+    ) -> Result<Answer, Refusal> {
+        let proof = match version.challenge {
+            Challenge::Hixie75 => Proof::Nothing,
+            Challenge::Hixie76 => Proof::Numbers(hixie76::numbers(&request.head, pen)?),
+            Challenge::Hybi04 | Challenge::Hybi05 => {
+                Proof::Key(hybi05::read_key(&request.head, version)?)
+            }
+        };
+        // The client's view of its own URL: Host and target verbatim.
+        let location = if version.number.is_none() {
+            match public_url {
+                Some(base) => format!("{base}{}", request.target()),
+                None => format!("ws://{}{}", request.host(), request.target()),
+            }
+        } else {
+            String::new()
+        };
+        let subprotocol_header = match version.challenge {
+            Challenge::Hixie75 => "WebSocket-Protocol",
+            _ => "Sec-WebSocket-Protocol",
+        };
+        Ok(Answer {
+            version,
+            proof,
+            origin: request.origin.unwrap_or_default().to_owned(),
+            location,
+            subprotocol_header,
+        })
+    }
+
+    /// Writes the 101 head. hybi-04 makes its masking key on the way.
+    pub(crate) fn write<T: Trace>(
+        &self,
+        subprotocol: Option<&str>,
+        out: &mut Output<'_>,
+        pen: &mut Pen<'_, T>,
+    ) -> Result<Option<Box<[u8; 20]>>, Unsendable> {
+        let nonce = match self.version.challenge {
+            Challenge::Hybi04 => Some(hybi04::nonce(out)),
+            _ => None,
+        };
+        let mut secret = None;
+        let mut head = HeadWriter::begin(out.octets, status_line(self.version));
+        match &self.proof {
+            Proof::Nothing => hixie75::write_answer(&self.origin, &self.location, &mut head),
+            Proof::Numbers(_) => hixie76::write_answer(&self.origin, &self.location, &mut head),
+            Proof::Key(key) => {
+                hybi05::write_answer(key, nonce.as_deref(), &mut head, pen);
+                secret = nonce.map(|nonce| Box::new(masking_key(key, &nonce)));
+            }
+        }
+        if let Some(name) = subprotocol {
+            head.header(self.subprotocol_header, name);
+        }
+        head.end()?;
+        Ok(secret)
+    }
+
+    /// The sixteen octets that answer the eight (hixie-76 section 5.2).
+    pub(crate) fn digest<T: Trace>(&self, key3: [u8; 8], pen: &mut Pen<'_, T>) -> [u8; 16] {
+        match self.proof {
+            Proof::Numbers(numbers) => hixie76::digest(numbers, key3, pen),
+            Proof::Nothing | Proof::Key(_) => [0; 16],
+        }
+    }
+}
+
+/// The first line of a 101, as each draft prints it.
+fn status_line(version: &Version) -> &'static str {
+    match version.challenge {
+        Challenge::Hixie75 => "HTTP/1.1 101 Web Socket Protocol Handshake",
+        Challenge::Hixie76 => "HTTP/1.1 101 WebSocket Protocol Handshake",
+        Challenge::Hybi04 | Challenge::Hybi05 => "HTTP/1.1 101 Switching Protocols",
+    }
+}
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// Host and, unless it is the scheme's own, port.
+    pub host: &'a str,
+    /// Path and query.
+    pub target: &'a str,
+    /// Whether the URL is `wss`.
+    pub secure: bool,
+    /// The origin of the page. A hixie request always has one: `http://` and
+    /// the host where this is `None`.
+    pub origin: Option<&'a str>,
+    /// Subprotocols in order of preference. hixie asks for one string, so
+    /// several are joined.
+    pub subprotocols: &'a [&'a str],
+    /// More headers, such as Cookie.
+    pub headers: &'a [(&'a str, &'a str)],
+}
+
+/// What a client knows and a server must prove to have read.
+#[derive(Debug)]
+pub(crate) struct Secret {
+    pub(crate) version: &'static Version,
+    key: String,
+    numbers: [u32; 2],
+    key3: [u8; 8],
+    origin: String,
+    location: String,
+    offered: Vec<String>,
+}
+
+impl Secret {
+    /// Reads what was asked out of the request itself, so that a recorded
+    /// request serves as well as one of ours.
+    pub(crate) fn of(
+        request: &Request<'_>,
+        key3: [u8; 8],
+        secure: bool,
+    ) -> Result<Secret, Refusal> {
+        let version = request.version.ok_or(Refusal::UpgradeMissing)?;
+        let text = |name| request.head.get(name).and_then(Header::text);
+        let scheme = if secure { "wss" } else { "ws" };
+        Ok(Secret {
+            version,
+            key: text("Sec-WebSocket-Key").unwrap_or_default().to_owned(),
+            numbers: match version.challenge {
+                Challenge::Hixie76 => hixie76::numbers(&request.head, &mut Pen::new(&mut (), 0))?,
+                _ => [0; 2],
+            },
+            key3,
+            origin: request.origin.unwrap_or_default().to_owned(),
+            location: format!("{scheme}://{}{}", request.host(), request.target()),
+            offered: request.subprotocols().map(str::to_owned).collect(),
+        })
+    }
+
+    /// Checks the answer's head. hybi-04 makes its masking key on the way.
+    pub(crate) fn verify<'b, T: Trace>(
+        &self,
+        head: Head<'b>,
+        pen: &mut Pen<'_, T>,
+    ) -> (Response<'b>, Result<Option<Box<[u8; 20]>>, Violation>) {
+        let mut response = Response {
+            head,
+            subprotocol: None,
+        };
+        let status = response.status();
+        let verdict = if status == 101 {
+            match self.version.challenge {
+                Challenge::Hixie75 => hixie75::verify(self, &response.head),
+                Challenge::Hixie76 => hixie76::verify(self, &response.head),
+                Challenge::Hybi04 | Challenge::Hybi05 => hybi05::verify(self, &response.head, pen),
+            }
+        } else {
+            Err(Violation::Refused { status })
+        };
+        let verdict = verdict.and_then(|subprotocol| {
+            response.subprotocol = subprotocol;
+            self.masking_key(&response.head)
+        });
+        (response, verdict)
+    }
+
+    fn masking_key(&self, head: &Head<'_>) -> Result<Option<Box<[u8; 20]>>, Violation> {
+        if self.version.challenge != Challenge::Hybi04 {
+            return Ok(None);
+        }
+        let nonce = head
+            .only("Sec-WebSocket-Nonce")
+            .and_then(Header::text)
+            .ok_or(Violation::NonceMissing)?;
+        Ok(Some(Box::new(masking_key(&self.key, nonce))))
+    }
+
+    /// Checks the sixteen octets of hixie-76.
+    pub(crate) fn verify_digest<T: Trace>(
+        &self,
+        digest: &[u8],
+        pen: &mut Pen<'_, T>,
+    ) -> Result<(), Violation> {
+        if hixie76::digest(self.numbers, self.key3, pen) == digest {
+            Ok(())
+        } else {
+            Err(Violation::DigestMismatch)
+        }
+    }
+}
+
+/// Writes a request of this version; the eight octets of hixie-76 are its
+/// last.
+pub(crate) fn write_request(
+    version: &'static Version,
+    ask: &Ask<'_>,
+    out: &mut Output<'_>,
+) -> Result<(), Unsendable> {
+    let target_ok = ask.target.starts_with('/')
+        && ask
+            .target
+            .bytes()
+            .all(|o| matches!(o, 0x21..=0x7e) && o != b'#');
+    if !target_ok || !is_authority(ask.host.as_bytes()) {
+        return Err(Unsendable::HeaderValue);
+    }
+    let line = format!("GET {} HTTP/1.1", ask.target);
+    match version.challenge {
+        Challenge::Hixie75 => {
+            let mut head = HeadWriter::begin(out.octets, &line);
+            hixie75::write_request(ask, &mut head);
+            head.end()
+        }
+        Challenge::Hixie76 => {
+            let keys = [hixie76::make_key(out), hixie76::make_key(out)];
+            let key3: [u8; 8] = out.draw();
+            let mut head = HeadWriter::begin(out.octets, &line);
+            hixie76::write_request(version, ask, &keys, &mut head);
+            head.end()?;
+            out.octets.extend_from_slice(&key3);
+            Ok(())
+        }
+        Challenge::Hybi04 | Challenge::Hybi05 => {
+            let key = hybi05::make_key(out);
+            let mut head = HeadWriter::begin(out.octets, &line);
+            hybi05::write_request(version, ask, &key, &mut head);
+            head.end()
+        }
+    }
+}
+
+/// Writes a head line by line and refuses a value that would add a line.
+pub(crate) struct HeadWriter<'o> {
+    out: &'o mut Vec<u8>,
+    start: usize,
+    clean: bool,
+}
+
+impl<'o> HeadWriter<'o> {
+    pub(crate) fn begin(out: &'o mut Vec<u8>, first_line: &str) -> HeadWriter<'o> {
+        let start = out.len();
+        out.extend_from_slice(first_line.as_bytes());
+        out.extend_from_slice(b"\r\n");
+        HeadWriter {
+            out,
+            start,
+            clean: true,
+        }
+    }
+
+    pub(crate) fn header(&mut self, name: &str, value: &str) {
+        self.clean &= is_field_text(value.as_bytes()) && is_token(name);
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b": ");
+        self.out.extend_from_slice(value.as_bytes());
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    /// Ends the head; where a value was not clean, nothing at all is written.
+    pub(crate) fn end(self) -> Result<(), Unsendable> {
+        if self.clean {
+            self.out.extend_from_slice(b"\r\n");
+            Ok(())
+        } else {
+            self.out.truncate(self.start);
+            Err(Unsendable::HeaderValue)
+        }
+    }
+}
+
+/// Whether this can be the name of a header (RFC 9110 section 5.6.2).
+fn is_token(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|o| o.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&o))
+}
+
+/// A plain HTTP answer, after which the connection closes.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'a> {
+    /// The HTTP status.
+    pub status: u16,
+    /// The media type of the body.
+    pub content_type: &'a str,
+    /// More headers.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// The body.
+    pub body: &'a [u8],
+}
+
+impl Page<'_> {
+    /// Writes head and body; for HEAD the body is only measured.
+    pub(crate) fn write(&self, with_body: bool, out: &mut Vec<u8>) -> Result<(), Unsendable> {
+        let first = format!("HTTP/1.1 {} {}", self.status, reason(self.status));
+        let mut head = HeadWriter::begin(out, &first);
+        if !self.headers.iter().any(|(name, _)| *name == "Connection") {
+            head.header("Connection", "close");
+        }
+        for (name, value) in self.headers {
+            head.header(name, value);
+        }
+        head.header("Content-Type", self.content_type);
+        head.header("X-Content-Type-Options", "nosniff");
+        head.header("Content-Length", &self.body.len().to_string());
+        head.end()?;
+        if with_body {
+            out.extend_from_slice(self.body);
+        }
+        Ok(())
+    }
+}
+
+/// Writes the HTTP answer of a refusal: its stable code and one sentence.
+pub(crate) fn write_refusal(refusal: Refusal, on: Versions, out: &mut Vec<u8>) {
+    let body = format!("{}: {refusal}\n", refusal.code());
+    let numbers = on.numbers();
+    let mut headers: Vec<(&str, &str)> = Vec::new();
+    match refusal {
+        // RFC 9110 section 15.5.22: a 426 names what to upgrade to.
+        Refusal::VersionUnknown { .. } | Refusal::VersionOff { .. } => {
+            headers.push(("Upgrade", "websocket"));
+            headers.push(("Connection", "Upgrade, close"));
+        }
+        Refusal::MethodNotGet => headers.push(("Allow", "GET")),
+        Refusal::TooManyConnections | Refusal::GoingAway => headers.push(("Retry-After", "5")),
+        _ => {}
+    }
+    // RFC 6455 section 4.4; an empty list would be no header at all.
+    let about_version = matches!(
+        refusal,
+        Refusal::VersionUnknown { .. }
+            | Refusal::VersionOff { .. }
+            | Refusal::VersionMalformed
+            | Refusal::VersionList
+            | Refusal::VersionMissing
+    );
+    if about_version && !numbers.is_empty() {
+        headers.push(("Sec-WebSocket-Version", &numbers));
+    }
+    let page = Page {
+        status: refusal.status(),
+        content_type: "text/plain; charset=utf-8",
+        headers: &headers,
+        body: body.as_bytes(),
+    };
+    // All of it is ours, so it is clean.
+    let written = page.write(true, out);
+    debug_assert!(written.is_ok());
+}
+
+/// The reason phrase of a status that we use.
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        426 => "Upgrade Required",
+        431 => "Request Header Fields Too Large",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "Other",
+    }
+}
+
+/// Names the eight or sixteen octets outside the head.
+pub(crate) fn name_body<T: Trace>(octets: usize, field: Field, pen: &mut Pen<'_, T>) {
+    pen.octets(octets, field, 0);
+}

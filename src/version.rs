@@ -1,0 +1,452 @@
+//! The table of versions: facts about each, no behaviour.
+//!
+//! A version is a row over three parts: how the handshake is proved
+//! ([`Challenge`]), how frames lie ([`Layout`]) and how goodbye is said
+//! ([`Closing`]). What a version *can* say is derived from those parts by the
+//! methods of [`Version`], never stored a second time.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// One WebSocket version: what a peer speaks.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Version {
+    /// The name a person types: `hixie-76`, `rfc6455`.
+    pub name: &'static str,
+    /// Other names for the same wire, accepted wherever a name is.
+    pub aliases: &'static [&'static str],
+    /// The `Sec-WebSocket-Version` on the wire; `None` where the request
+    /// carries no number.
+    pub number: Option<u8>,
+    /// How the handshake is proved.
+    pub challenge: Challenge,
+    /// How frames lie.
+    pub layout: Layout,
+    /// How goodbye is said.
+    pub closing: Closing,
+    /// What becomes of text that is not UTF-8.
+    pub text: Text,
+    /// The request headers that may name the origin, in the order they are
+    /// looked at; a client of ours sends the first.
+    pub origin: &'static [&'static str],
+    /// Whether a server speaks it unless told otherwise.
+    pub default_on: bool,
+    /// The dates of the first and the last document with this wire.
+    pub dates: (&'static str, &'static str),
+    /// The documents that describe it.
+    pub document: &'static str,
+    /// Clients that shipped it.
+    pub clients: &'static str,
+}
+
+/// How the opening handshake is proved, named after the version that brought
+/// it in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Challenge {
+    /// Nothing is proved: the answer echoes origin and location.
+    Hixie75,
+    /// Two numbers hidden in keys and eight octets, answered by MD5.
+    Hixie76,
+    /// A key answered by SHA-1, and a nonce that makes the masking key.
+    Hybi04,
+    /// A key answered by SHA-1.
+    Hybi05,
+}
+
+/// How frames lie on the wire, named after the version that brought it in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// 0x00 text 0xFF; types from 0x80 up carry a length.
+    Hixie75,
+    /// A two-octet header with MORE, no mask.
+    Hybi01,
+    /// FIN for MORE; the client masks all of a frame with a 20-octet key.
+    Hybi04,
+    /// The client masks all of a frame, header included, with a 4-octet key.
+    Hybi05,
+    /// The layout of RFC 6455: MASK bit, payload masked.
+    Hybi07,
+}
+
+/// How goodbye is said, named after the version that brought it in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// TCP ends; nothing is said.
+    Hixie75,
+    /// FF 00, answered by FF 00.
+    Hixie76,
+    /// A close frame whose body means nothing; the answer repeats it.
+    Hybi01,
+    /// A close frame whose first octet names who began: `C` or `S`.
+    Hybi05,
+    /// A close frame with a status code and a reason.
+    Hybi06,
+}
+
+/// What becomes of a text message that is not valid UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// Each invalid sequence is delivered as U+FFFD.
+    Replaced,
+    /// The connection fails, with 1007 where codes exist.
+    Failed,
+}
+
+/// Which end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The end that sends the request.
+    Client,
+    /// The end that answers it.
+    Server,
+}
+
+impl Side {
+    /// The end at the other side.
+    #[must_use]
+    pub const fn peer(self) -> Side {
+        match self {
+            Side::Client => Side::Server,
+            Side::Server => Side::Client,
+        }
+    }
+}
+
+const ORIGIN: &[&str] = &["Origin"];
+const SEC_ORIGIN: &[&str] = &["Sec-WebSocket-Origin", "Origin"];
+// Real clients of RFC 6455 were seen with the old name.
+const ORIGIN_OR_SEC: &[&str] = &["Origin", "Sec-WebSocket-Origin"];
+
+/// All versions, oldest first.
+pub static VERSIONS: [Version; 9] = [
+    Version {
+        name: "hixie-75",
+        aliases: &["75"],
+        number: None,
+        challenge: Challenge::Hixie75,
+        layout: Layout::Hixie75,
+        closing: Closing::Hixie75,
+        text: Text::Replaced,
+        origin: ORIGIN,
+        default_on: false,
+        dates: ("2010-02-04", "2010-02-04"),
+        document: "draft-hixie-thewebsocketprotocol-75",
+        clients: "Chrome 4 and 5, Safari 5.0.0, early Flash web-socket-js",
+    },
+    Version {
+        name: "hixie-76",
+        aliases: &["76", "00", "hybi-00"],
+        number: None,
+        challenge: Challenge::Hixie76,
+        layout: Layout::Hixie75,
+        closing: Closing::Hixie76,
+        text: Text::Replaced,
+        origin: ORIGIN,
+        default_on: true,
+        dates: ("2010-05-06", "2010-05-23"),
+        document: "draft-hixie-thewebsocketprotocol-76, draft-ietf-hybi-thewebsocketprotocol-00",
+        clients: "Chrome 6 to 13, Safari 5.0.1 to 5.1, iOS 4.2 to 5.1, Firefox 4 and 5, \
+                  Opera 11.0 to 12.0, PhantomJS 1, televisions with WebKit 534",
+    },
+    Version {
+        name: "hybi-03",
+        aliases: &["01", "02", "03", "1", "2", "3", "hybi-01", "hybi-02"],
+        number: None,
+        challenge: Challenge::Hixie76,
+        layout: Layout::Hybi01,
+        closing: Closing::Hybi01,
+        text: Text::Replaced,
+        origin: ORIGIN,
+        default_on: false,
+        dates: ("2010-08-31", "2010-10-17"),
+        document: "draft-ietf-hybi-thewebsocketprotocol-01 to -03",
+        clients: "no browser; test clients of libraries",
+    },
+    Version {
+        name: "hybi-04",
+        aliases: &["04", "4"],
+        number: Some(4),
+        challenge: Challenge::Hybi04,
+        layout: Layout::Hybi04,
+        closing: Closing::Hybi01,
+        text: Text::Replaced,
+        origin: SEC_ORIGIN,
+        default_on: false,
+        dates: ("2011-01-11", "2011-01-11"),
+        document: "draft-ietf-hybi-thewebsocketprotocol-04",
+        clients: "no browser",
+    },
+    Version {
+        name: "hybi-05",
+        aliases: &["05", "5"],
+        number: Some(5),
+        challenge: Challenge::Hybi05,
+        layout: Layout::Hybi05,
+        closing: Closing::Hybi05,
+        text: Text::Replaced,
+        origin: SEC_ORIGIN,
+        default_on: false,
+        dates: ("2011-02-08", "2011-02-08"),
+        document: "draft-ietf-hybi-thewebsocketprotocol-05",
+        clients: "no browser",
+    },
+    Version {
+        name: "hybi-06",
+        aliases: &["06", "6"],
+        number: Some(6),
+        challenge: Challenge::Hybi05,
+        layout: Layout::Hybi05,
+        closing: Closing::Hybi06,
+        text: Text::Replaced,
+        origin: SEC_ORIGIN,
+        default_on: false,
+        dates: ("2011-02-25", "2011-02-25"),
+        document: "draft-ietf-hybi-thewebsocketprotocol-06",
+        clients: "an add-on for Internet Explorer 8 and 9",
+    },
+    Version {
+        name: "hybi-07",
+        aliases: &["07", "7"],
+        number: Some(7),
+        challenge: Challenge::Hybi05,
+        layout: Layout::Hybi07,
+        closing: Closing::Hybi06,
+        text: Text::Replaced,
+        origin: SEC_ORIGIN,
+        default_on: true,
+        dates: ("2011-04-22", "2011-04-22"),
+        document: "draft-ietf-hybi-thewebsocketprotocol-07",
+        clients: "Firefox 6 (as MozWebSocket)",
+    },
+    Version {
+        name: "hybi-08",
+        aliases: &["08", "8", "hybi-10"],
+        number: Some(8),
+        challenge: Challenge::Hybi05,
+        layout: Layout::Hybi07,
+        closing: Closing::Hybi06,
+        text: Text::Failed,
+        origin: SEC_ORIGIN,
+        default_on: true,
+        dates: ("2011-06-07", "2011-08-24"),
+        document: "draft-ietf-hybi-thewebsocketprotocol-08 to -12",
+        clients: "Chrome 14 and 15, Firefox 7 to 10 (as MozWebSocket), \
+                  Internet Explorer 10 preview, old Java-WebSocket",
+    },
+    Version {
+        name: "rfc6455",
+        aliases: &["13"],
+        number: Some(13),
+        challenge: Challenge::Hybi05,
+        layout: Layout::Hybi07,
+        closing: Closing::Hybi06,
+        text: Text::Failed,
+        origin: ORIGIN_OR_SEC,
+        default_on: true,
+        dates: ("2011-08-31", "2011-12-11"),
+        document: "draft-ietf-hybi-thewebsocketprotocol-13 to -17, RFC 6455",
+        clients: "Chrome 16, Firefox 11, Internet Explorer 10, Opera 12.10, Safari 6, iOS 6, \
+                  and all browsers since",
+    },
+];
+
+impl Version {
+    /// The row with this name or alias.
+    ///
+    /// ```
+    /// use heirloom::version::Version;
+    /// assert_eq!(Version::named("hybi-00").map(|v| v.name), Some("hixie-76"));
+    /// assert!(Version::named("hybi-99").is_none());
+    /// ```
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Version> {
+        VERSIONS
+            .iter()
+            .find(|v| v.name == name || v.aliases.contains(&name))
+    }
+
+    /// The row with this `Sec-WebSocket-Version`.
+    #[must_use]
+    pub fn numbered(number: u8) -> Option<&'static Version> {
+        VERSIONS.iter().find(|v| v.number == Some(number))
+    }
+
+    /// Whether it has binary messages: all but the hixie layouts.
+    #[must_use]
+    pub fn has_binary(&self) -> bool {
+        self.layout != Layout::Hixie75
+    }
+
+    /// Whether it has pings and pongs: all but the hixie layouts.
+    #[must_use]
+    pub fn has_ping(&self) -> bool {
+        self.layout != Layout::Hixie75
+    }
+
+    /// Whether a message may lie in several frames.
+    #[must_use]
+    pub fn has_fragments(&self) -> bool {
+        self.layout != Layout::Hixie75
+    }
+
+    /// Whether its close carries a status code and a reason.
+    #[must_use]
+    pub fn has_close_codes(&self) -> bool {
+        self.closing == Closing::Hybi06
+    }
+
+    /// Whether its client masks what it sends.
+    #[must_use]
+    pub fn client_masks(&self) -> bool {
+        !matches!(self.layout, Layout::Hixie75 | Layout::Hybi01)
+    }
+
+    /// Whether its request carries two numbered keys and eight octets of
+    /// body.
+    #[must_use]
+    pub fn has_body(&self) -> bool {
+        self.challenge == Challenge::Hixie76
+    }
+
+    /// Whether its request names a draft, `Sec-WebSocket-Draft: 2`.
+    #[must_use]
+    pub fn has_draft(&self) -> bool {
+        self.number.is_none() && self.layout == Layout::Hybi01
+    }
+
+    /// Whether the rules that RFC 6455 added over its drafts hold: client
+    /// frames must be masked, lengths minimal, keys of 16 octets, 1004
+    /// reserved.
+    #[must_use]
+    pub fn is_rfc(&self) -> bool {
+        self.number == Some(13)
+    }
+
+    fn index(&self) -> usize {
+        VERSIONS
+            .iter()
+            .position(|v| v.name == self.name)
+            .unwrap_or_default()
+    }
+}
+
+impl PartialEq for Version {
+    fn eq(&self, other: &Version) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Version {}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// A set of versions: those a server has on.
+///
+/// ```
+/// use heirloom::version::Versions;
+/// let on: Versions = "default,+hixie-75,-7".parse()?;
+/// assert_eq!(on.to_string(), "hixie-75 hixie-76 hybi-08 rfc6455");
+/// assert_eq!(on.numbers(), "13, 8");
+/// # Ok::<(), heirloom::version::UnknownVersion>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Versions(u16);
+
+impl Versions {
+    /// Every row of the table.
+    pub const ALL: Versions = Versions((1 << VERSIONS.len()) - 1);
+    /// No version.
+    pub const NONE: Versions = Versions(0);
+
+    /// The set of one.
+    #[must_use]
+    pub fn only(version: &Version) -> Versions {
+        Versions(1 << version.index())
+    }
+
+    /// Whether this version is on.
+    #[must_use]
+    pub fn contains(self, version: &Version) -> bool {
+        self.0 & Versions::only(version).0 != 0
+    }
+
+    /// The versions that are on, oldest first.
+    pub fn iter(self) -> impl DoubleEndedIterator<Item = &'static Version> {
+        VERSIONS.iter().filter(move |v| self.contains(v))
+    }
+
+    /// The wire numbers that are on, newest first, as
+    /// `Sec-WebSocket-Version` lists them in a refusal (RFC 6455 section 4.4).
+    #[must_use]
+    pub fn numbers(self) -> String {
+        let numbers: Vec<String> = self
+            .iter()
+            .rev()
+            .filter_map(|v| v.number)
+            .map(|n| n.to_string())
+            .collect();
+        numbers.join(", ")
+    }
+}
+
+impl Default for Versions {
+    fn default() -> Versions {
+        VERSIONS
+            .iter()
+            .filter(|v| v.default_on)
+            .fold(Versions::NONE, |on, v| Versions(on.0 | Versions::only(v).0))
+    }
+}
+
+impl fmt::Display for Versions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.iter().map(|v| v.name).collect();
+        f.write_str(&names.join(" "))
+    }
+}
+
+/// A version list that names something the table does not hold.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no version is named {0:?}; the names are {names}, and `all`, `default`, `+NAME`, `-NAME`",
+    names = Versions::ALL.to_string()
+)]
+pub struct UnknownVersion(pub String);
+
+impl FromStr for Versions {
+    type Err = UnknownVersion;
+
+    /// Reads a list such as `all`, `default,+hixie-75` or `13,76`. A list that
+    /// begins with `+` or `-` starts from the default.
+    fn from_str(list: &str) -> Result<Versions, UnknownVersion> {
+        let mut on = if list.trim_start().starts_with(['+', '-']) {
+            Versions::default()
+        } else {
+            Versions::NONE
+        };
+        for item in list.split([',', ' ']).filter(|item| !item.is_empty()) {
+            let (drop, name) = match item.strip_prefix('-') {
+                Some(name) => (true, name),
+                None => (false, item.strip_prefix('+').unwrap_or(item)),
+            };
+            let named = match name {
+                "all" => Versions::ALL,
+                "default" => Versions::default(),
+                _ => Version::named(name)
+                    .map(Versions::only)
+                    .ok_or_else(|| UnknownVersion(name.to_owned()))?,
+            };
+            on = Versions(if drop {
+                on.0 & !named.0
+            } else {
+                on.0 | named.0
+            });
+        }
+        Ok(on)
+    }
+}
