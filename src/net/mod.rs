@@ -1,0 +1,317 @@
+//! The only code that touches a socket: servers on a mio loop.
+//!
+//! A [`Server`] runs workers, each a thread with a loop, listeners and
+//! connections of its own. What a connection is for, an [`App`] says.
+
+pub mod serve;
+mod worker;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use mio::Waker;
+
+use crate::bytes::{Output, Random};
+use crate::conn::{Config, Conn};
+use crate::error::{Refusal, Unsendable, Violation};
+use crate::frame::Message;
+use crate::handshake::Request;
+use crate::message::{Gather, Whole};
+use crate::version::Version;
+
+/// What connections are for. Each worker has an app of its own; what crosses
+/// workers is posted.
+pub trait App: Sized {
+    /// What the app keeps of a connection.
+    type Guest: Default;
+    /// What crosses workers.
+    type Post: Send + Clone;
+
+    /// A client asks for an upgrade, or for a page.
+    fn request(&mut self, request: &Request<'_>, guest: &mut Self::Guest) -> Reply;
+
+    /// The handshake is finished.
+    fn open(&mut self, link: &mut Handle<'_, Self>) {
+        let _ = link;
+    }
+
+    /// A whole message has come.
+    fn message(&mut self, incoming: Incoming<'_>, link: &mut Handle<'_, Self>);
+
+    /// The connection is gone.
+    fn gone(&mut self, id: LinkId, guest: &mut Self::Guest) {
+        let _ = (id, guest);
+    }
+
+    /// Another worker has posted something; the letters go to links of this
+    /// one.
+    fn post(&mut self, post: Self::Post, letters: &mut Vec<Letter>) {
+        let _ = (post, letters);
+    }
+}
+
+/// What an [`App`] answers to a request.
+#[derive(Debug)]
+pub enum Reply {
+    /// Upgrade, with this subprotocol.
+    Accept(Option<String>),
+    /// Refuse.
+    Refuse(Refusal),
+    /// Answer with a page.
+    Page {
+        /// The HTTP status.
+        status: u16,
+        /// The media type.
+        content_type: &'static str,
+        /// More headers.
+        headers: &'static [(&'static str, &'static str)],
+        /// The body.
+        body: Vec<u8>,
+    },
+}
+
+/// Names a link for as long as it lives; never given again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkId(usize);
+
+/// A message for a link of this worker.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    /// Whom it is for; nothing happens where that link is gone.
+    pub to: LinkId,
+    /// The text.
+    pub text: Arc<str>,
+}
+
+/// A whole message that has come.
+#[derive(Debug)]
+pub enum Incoming<'a> {
+    /// It came whole, and lies in the loop's buffer.
+    Whole(Whole<'a>),
+    /// It came in pieces, and lies in a buffer of its own.
+    Gathered(&'a mut Gather, bool),
+}
+
+impl Incoming<'_> {
+    /// The message.
+    pub fn message(&mut self) -> Message<'_> {
+        match self {
+            Incoming::Whole(whole) => whole.message(),
+            Incoming::Gathered(gather, checked) => gather.finish(*checked),
+        }
+    }
+}
+
+/// A link, while its app is asked.
+pub struct Handle<'a, A: App> {
+    /// Its name.
+    pub id: LinkId,
+    /// What the app keeps of it.
+    pub guest: &'a mut A::Guest,
+    conn: &'a mut Conn,
+    out: Output<'a>,
+    backlog: &'a mut worker::Backlog,
+    letters: &'a mut Vec<Letter>,
+    posts: &'a mut Vec<A::Post>,
+}
+
+impl<A: App> Handle<'_, A> {
+    /// The version it speaks.
+    #[must_use]
+    pub fn version(&self) -> Option<&'static Version> {
+        self.conn.version()
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    ///
+    /// What this version or phase cannot say.
+    pub fn send(&mut self, message: Message<'_>) -> Result<(), Unsendable> {
+        self.conn.send(message, &mut self.out)
+    }
+
+    /// Sends a message back the way it came, from where it lies.
+    ///
+    /// # Errors
+    ///
+    /// What this version or phase cannot say.
+    pub fn send_back(&mut self, incoming: Incoming<'_>) -> Result<(), Unsendable> {
+        match incoming {
+            Incoming::Whole(whole) => self.send(whole.message()),
+            Incoming::Gathered(gather, checked) => {
+                let message = gather.finish(checked);
+                let (kind, length) = (message.kind(), message.payload().len());
+                let Some((front, behind)) = self.conn.send_around(kind, length)? else {
+                    return self.conn.send(gather.finish(checked), &mut self.out);
+                };
+                let gather = std::mem::take(gather);
+                self.backlog.push_small(self.out.octets);
+                self.out.octets.clear();
+                self.backlog
+                    .push_large(gather.into_octets(), front.octets(), behind);
+                Ok(())
+            }
+        }
+    }
+
+    /// Says goodbye.
+    pub fn close(&mut self, code: u16, reason: &str) {
+        self.conn.close(code, reason, &mut self.out);
+    }
+
+    /// Ends the connection for what the peer did.
+    pub fn abort(&mut self, violation: Violation) {
+        self.conn.abort(violation, &mut self.out);
+    }
+
+    /// Sends letters to links of this worker, after this turn.
+    pub fn letter(&mut self, letter: Letter) {
+        self.letters.push(letter);
+    }
+
+    /// Posts to all other workers, after this turn.
+    pub fn post(&mut self, post: A::Post) {
+        self.posts.push(post);
+    }
+}
+
+impl<A: App> fmt::Debug for Handle<'_, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The system's randomness.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemRandom;
+
+impl Random for SystemRandom {
+    /// # Panics
+    ///
+    /// Where the system has no randomness to give: a mask that can be guessed
+    /// must never go out.
+    fn fill(&mut self, octets: &mut [u8]) {
+        if let Err(error) = getrandom::fill(octets) {
+            panic!("the system gives no random octets: {error}");
+        }
+    }
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {error}")]
+pub struct BindError {
+    /// Where.
+    pub address: SocketAddr,
+    /// Why.
+    #[source]
+    pub error: io::Error,
+}
+
+/// What workers share.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Connections of all workers.
+    connections: AtomicUsize,
+    draining: AtomicBool,
+}
+
+/// A server that is bound and not yet running.
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    workers: Vec<worker::Seat>,
+    addresses: Vec<SocketAddr>,
+    shared: Arc<Shared>,
+}
+
+impl Server {
+    /// Binds these addresses, once for each worker; port 0 becomes a free one.
+    ///
+    /// # Errors
+    ///
+    /// The first address that cannot be bound.
+    pub fn bind(
+        addresses: &[SocketAddr],
+        workers: usize,
+        config: Config,
+    ) -> Result<Server, BindError> {
+        let mut bound = addresses.to_vec();
+        for address in addresses {
+            worker::check_free(*address)?;
+        }
+        let mut seats = Vec::new();
+        for _ in 0..workers.max(1) {
+            seats.push(worker::Seat::bind(&mut bound)?);
+        }
+        Ok(Server {
+            config,
+            workers: seats,
+            addresses: bound,
+            shared: Arc::default(),
+        })
+    }
+
+    /// The addresses, with their real ports.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// A way to stop it from another thread.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper {
+            shared: Arc::clone(&self.shared),
+            wakers: self.workers.iter().map(worker::Seat::waker).collect(),
+        }
+    }
+
+    /// Runs until it was stopped and every connection has ended; `app` makes
+    /// the app of each worker.
+    ///
+    /// # Panics
+    ///
+    /// Where the system gives no threads.
+    pub fn run<A: App>(self, app: impl Fn() -> A + Sync) {
+        let peers = worker::mailboxes::<A::Post>(&self.workers);
+        let (config, shared, app) = (&self.config, &self.shared, &app);
+        thread::scope(|scope| {
+            for (i, (seat, mail)) in self.workers.into_iter().zip(peers).enumerate() {
+                let name = format!("worker-{i}");
+                let run = move || {
+                    worker::Worker::new(seat, mail, app(), config.clone(), Arc::clone(shared)).run()
+                };
+                let thread = thread::Builder::new().name(name).spawn_scoped(scope, run);
+                assert!(thread.is_ok(), "cannot start a thread");
+            }
+        });
+    }
+}
+
+/// Stops a [`Server`].
+#[derive(Clone, Debug)]
+pub struct Stopper {
+    shared: Arc<Shared>,
+    wakers: Vec<Arc<Waker>>,
+}
+
+impl Stopper {
+    /// Stops listening, says goodbye to every connection in its version's own
+    /// way, and lets the server end.
+    pub fn stop(&self) {
+        self.shared.draining.store(true, Ordering::Release);
+        for waker in &self.wakers {
+            if let Err(error) = waker.wake() {
+                log::error!("cannot wake a worker: {error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! `serve`: echo on any path, a room at `/chat`, a short page.
+
+use std::sync::Arc;
+
+use super::{App, Handle, Incoming, Letter, LinkId, Reply};
+use crate::error::{Refusal, Violation};
+use crate::frame::Kind;
+use crate::handshake::Request;
+use crate::version::Versions;
+
+/// The path of the room.
+const ROOM: &str = "/chat";
+
+/// Echo and chat, for the connections of one worker.
+#[derive(Debug)]
+pub struct Serve {
+    versions: Versions,
+    subprotocols: Arc<[String]>,
+    /// Who is in the room, in order.
+    room: Vec<LinkId>,
+}
+
+/// What is kept of a connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Guest {
+    in_room: bool,
+}
+
+impl Serve {
+    /// Speaks these subprotocols; the page names these versions.
+    #[must_use]
+    pub fn new(versions: Versions, subprotocols: Arc<[String]>) -> Serve {
+        Serve {
+            versions,
+            subprotocols,
+            room: Vec::new(),
+        }
+    }
+
+    fn page(&self, request: &Request<'_>) -> Reply {
+        let (status, content_type, body) = match (request.method(), request.path()) {
+            ("GET" | "HEAD", "/") => (200, "text/html; charset=utf-8", self.front(request)),
+            ("GET" | "HEAD", "/healthz") => (200, "text/plain; charset=utf-8", "ok\n".to_owned()),
+            ("GET" | "HEAD", _) => return Reply::Refuse(Refusal::NotFound),
+            _ => return Reply::Refuse(Refusal::MethodNotGet),
+        };
+        Reply::Page {
+            status,
+            content_type,
+            headers: &[
+                ("Content-Security-Policy", "default-src 'none'"),
+                ("Cache-Control", "no-store"),
+            ],
+            body: body.into_bytes(),
+        }
+    }
+
+    fn front(&self, request: &Request<'_>) -> String {
+        let host = escaped(request.host());
+        let versions: String = self
+            .versions
+            .iter()
+            .map(|v| format!("<li><b>{}</b>: {}</li>\n", v.name, escaped(v.clients)))
+            .collect();
+        format!(
+            "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
+             <title>heirloom</title></head>\n<body>\n<h1>heirloom</h1>\n\
+             <p>A WebSocket server for every version that ever went over a wire.</p>\n\
+             <ul>\n<li><b>ws://{host}/</b> sends back what it gets, at any path</li>\n\
+             <li><b>ws://{host}{ROOM}</b> is a room: what one says, all others hear</li>\n</ul>\n\
+             <p>Versions that are on:</p>\n<ul>\n{versions}</ul>\n</body>\n</html>\n"
+        )
+    }
+
+    /// Tells all in the room but `but`.
+    fn tell(&self, text: &Arc<str>, but: Option<LinkId>, letters: &mut Vec<Letter>) {
+        let others = self.room.iter().filter(|id| Some(**id) != but);
+        letters.extend(others.map(|to| Letter {
+            to: *to,
+            text: Arc::clone(text),
+        }));
+    }
+}
+
+impl App for Serve {
+    type Guest = Guest;
+    type Post = Arc<str>;
+
+    fn request(&mut self, request: &Request<'_>, guest: &mut Guest) -> Reply {
+        if request.version().is_none() {
+            return self.page(request);
+        }
+        guest.in_room = request.path() == ROOM;
+        match request.choose_subprotocol(&self.subprotocols) {
+            Ok(chosen) => Reply::Accept(chosen.map(str::to_owned)),
+            Err(refusal) => Reply::Refuse(refusal),
+        }
+    }
+
+    fn open(&mut self, link: &mut Handle<'_, Serve>) {
+        if link.guest.in_room {
+            self.room.push(link.id);
+        }
+    }
+
+    fn message(&mut self, mut incoming: Incoming<'_>, link: &mut Handle<'_, Serve>) {
+        if !link.guest.in_room {
+            if let Err(error) = link.send_back(incoming) {
+                log::debug!("cannot echo: {error}");
+            }
+            return;
+        }
+        let message = incoming.message();
+        // Not everyone in the room can be sent octets.
+        let Some(text) = message.as_text().filter(|_| message.kind() == Kind::Text) else {
+            link.abort(Violation::BinaryUnwanted);
+            return;
+        };
+        let text: Arc<str> = text.into();
+        self.tell(&text, Some(link.id), link.letters);
+        link.post(text);
+    }
+
+    fn gone(&mut self, id: LinkId, guest: &mut Guest) {
+        if guest.in_room {
+            self.room.retain(|other| *other != id);
+        }
+    }
+
+    fn post(&mut self, text: Arc<str>, letters: &mut Vec<Letter>) {
+        self.tell(&text, None, letters);
+    }
+}
+
+/// Text for HTML.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}

@@ -1,0 +1,285 @@
+//! A link: a socket, the connection behind it, and what waits to be written.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
+
+use mio::net::TcpStream;
+
+use crate::conn::{Conn, Limits};
+use crate::message::Gather;
+
+/// How far a link has come. Each stage has one deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The handshake, from accept on.
+    Handshake,
+    /// Messages go both ways.
+    Open,
+    /// The last words are being written, or the peer's are awaited.
+    Closing,
+    /// The write side is shut; what still comes is thrown away, so that no
+    /// reset eats our last words (RFC 9112 section 9.6).
+    Draining,
+}
+
+/// A socket and the connection behind it. Between messages it owns no buffer.
+#[derive(Debug)]
+pub(super) struct Link<G> {
+    pub(super) conn: Conn,
+    pub(super) guest: G,
+    /// Octets that were received and not eaten.
+    pub(super) tail: Vec<u8>,
+    pub(super) backlog: Backlog,
+    pub(super) gather: Option<Box<Gather>>,
+    /// From when the deadline of this stage counts, in milliseconds.
+    pub(super) since_ms: u64,
+    /// When the wheel looks next; 0 for never.
+    pub(super) armed_ms: u64,
+    pub(super) stream: TcpStream,
+    /// Octets thrown away while draining.
+    pub(super) drained: u32,
+    pub(super) stage: Stage,
+    /// The system may have something to read; cleared when it says it has not.
+    pub(super) readable: bool,
+    /// The peer has ended its side, or may have: a short read proves nothing.
+    pub(super) read_closed: bool,
+    /// The system takes octets; cleared when it says it does not.
+    pub(super) writable: bool,
+    /// Registered for writing too.
+    pub(super) watches_writes: bool,
+    /// Waits in the ready list.
+    pub(super) queued: bool,
+    /// Read again only when other workers have taken the mail.
+    pub(super) paused: bool,
+}
+
+/// What came of one read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Filled {
+    Octets(usize),
+    Nothing,
+    End,
+    Broken,
+}
+
+impl<G: Default> Link<G> {
+    pub(super) fn new(stream: TcpStream, conn: Conn, now_ms: u64) -> Link<G> {
+        Link {
+            conn,
+            guest: G::default(),
+            tail: Vec::new(),
+            backlog: Backlog::default(),
+            gather: None,
+            since_ms: now_ms,
+            armed_ms: 0,
+            stream,
+            drained: 0,
+            stage: Stage::Handshake,
+            readable: true,
+            read_closed: false,
+            writable: true,
+            watches_writes: false,
+            queued: false,
+            paused: false,
+        }
+    }
+}
+
+impl<G> Link<G> {
+    /// Whether it may be read: nobody is, who does not take what he asked for.
+    pub(super) fn wants_read(&self, limits: &Limits) -> bool {
+        self.readable && !self.paused && self.backlog.len() <= limits.output_bytes
+    }
+
+    /// The deadline of its stage, if there is one.
+    pub(super) fn due_ms(&self, limits: &Limits) -> Option<u64> {
+        let wait = match self.stage {
+            Stage::Handshake => limits.handshake_ms,
+            Stage::Open if !self.backlog.is_empty() => limits.write_ms,
+            Stage::Open if limits.idle_ms == 0 => return None,
+            Stage::Open => limits.idle_ms,
+            Stage::Closing | Stage::Draining => limits.close_ms,
+        };
+        Some(self.since_ms.saturating_add(wait))
+    }
+
+    /// Reads once. On Linux a short read proves that nothing is left, unless
+    /// the peer has ended its side: that saves the read that would only say so.
+    pub(super) fn read(
+        stream: &mut TcpStream,
+        readable: &mut bool,
+        read_closed: bool,
+        room: &mut [u8],
+    ) -> Filled {
+        loop {
+            return match stream.read(room) {
+                Ok(0) => {
+                    *readable = false;
+                    Filled::End
+                }
+                Ok(n) => {
+                    if cfg!(target_os = "linux") && n < room.len() && !read_closed {
+                        *readable = false;
+                    }
+                    Filled::Octets(n)
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => {
+                        *readable = false;
+                        Filled::Nothing
+                    }
+                    ErrorKind::Interrupted => continue,
+                    _ => Filled::Broken,
+                },
+            };
+        }
+    }
+
+    /// Writes what was just said, behind what waits. `said` is empty after.
+    pub(super) fn flush(&mut self, said: &mut Vec<u8>) -> io::Result<Progress> {
+        let mut progress = Progress::None;
+        if self.backlog.is_empty() && self.writable && !said.is_empty() {
+            let n = write(&mut self.stream, said, &mut self.writable)?;
+            if n > 0 {
+                progress = Progress::Some;
+            }
+            if n < said.len() {
+                self.backlog.push_small(said.get(n..).unwrap_or_default());
+            }
+        } else {
+            self.backlog.push_small(said);
+        }
+        said.clear();
+        while self.writable {
+            let Some(waiting) = self.backlog.front() else {
+                break;
+            };
+            let n = write(&mut self.stream, waiting, &mut self.writable)?;
+            if n > 0 {
+                progress = Progress::Some;
+            }
+            self.backlog.wrote(n);
+        }
+        Ok(progress)
+    }
+}
+
+/// Whether something was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    None,
+    Some,
+}
+
+/// Writes once; a short write means that the system is full for now.
+fn write(stream: &mut TcpStream, octets: &[u8], writable: &mut bool) -> io::Result<usize> {
+    loop {
+        return match stream.write(octets) {
+            Ok(n) => {
+                *writable = n == octets.len();
+                Ok(n)
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock => {
+                    *writable = false;
+                    Ok(0)
+                }
+                ErrorKind::Interrupted => continue,
+                _ => Err(error),
+            },
+        };
+    }
+}
+
+/// Octets that wait for the peer.
+#[derive(Debug, Default)]
+pub(in crate::net) struct Backlog(Option<Box<Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    chunks: VecDeque<Vec<u8>>,
+    /// Octets of the first chunk that are written.
+    written: usize,
+    len: usize,
+    /// Large chunks that were written, for the pool.
+    spent: Option<Vec<u8>>,
+}
+
+/// A chunk grows to this, so that many small messages are one write.
+const CHUNK: usize = 64 * 1024;
+
+impl Backlog {
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Octets that wait.
+    pub(super) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |w| w.len)
+    }
+
+    /// Puts octets behind what waits, by copying them.
+    pub(in crate::net) fn push_small(&mut self, octets: &[u8]) {
+        if octets.is_empty() {
+            return;
+        }
+        let waiting = self.0.get_or_insert_default();
+        waiting.len += octets.len();
+        match waiting.chunks.back_mut() {
+            Some(last) if last.len() + octets.len() <= CHUNK => last.extend_from_slice(octets),
+            _ => waiting.chunks.push_back(octets.to_vec()),
+        }
+    }
+
+    /// Puts a buffer behind what waits, without a copy: `front` is written
+    /// into its first octets, which are spare, right before the payload.
+    pub(in crate::net) fn push_large(&mut self, buffer: Vec<u8>, front: &[u8], behind: Option<u8>) {
+        let mut buffer = buffer;
+        let spare = crate::conn::Around::MAX;
+        let start = spare - front.len().min(spare);
+        if let Some(room) = buffer.get_mut(start..spare) {
+            room.copy_from_slice(front);
+        }
+        buffer.extend(behind);
+        let waiting = self.0.get_or_insert_default();
+        waiting.len += buffer.len() - start;
+        if waiting.chunks.is_empty() {
+            waiting.written = start;
+            waiting.chunks.push_back(buffer);
+        } else {
+            // Only the first chunk may begin late.
+            waiting.chunks.push_back(buffer.split_off(start));
+        }
+    }
+
+    fn front(&self) -> Option<&[u8]> {
+        let waiting = self.0.as_ref()?;
+        waiting.chunks.front()?.get(waiting.written..)
+    }
+
+    fn wrote(&mut self, n: usize) {
+        let Some(waiting) = &mut self.0 else {
+            return;
+        };
+        waiting.written += n;
+        waiting.len -= n;
+        if waiting
+            .chunks
+            .front()
+            .is_some_and(|c| c.len() == waiting.written)
+        {
+            waiting.written = 0;
+            waiting.spent = waiting.chunks.pop_front();
+        }
+    }
+
+    /// A buffer that was written and may be used again. Gives all memory back
+    /// once nothing waits.
+    pub(super) fn spent(&mut self) -> Option<Vec<u8>> {
+        let spent = self.0.as_mut()?.spent.take();
+        if self.is_empty() {
+            self.0 = None;
+        }
+        spent
+    }
+}

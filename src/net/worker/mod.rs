@@ -1,0 +1,1040 @@
+//! A worker: one thread, one loop, its own listeners and links.
+
+mod link;
+mod listener;
+mod mail;
+mod wheel;
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::net::{Shutdown, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use self::link::{Filled, Link, Progress, Stage};
+use self::listener::Accepted;
+use self::wheel::Wheel;
+use super::{App, BindError, Handle, Incoming, Letter, LinkId, Reply, Shared, SystemRandom};
+use crate::bytes::{Input, Output};
+use crate::conn::{Around, Config, Conn, Event, Phase};
+use crate::error::{Refusal, Violation};
+use crate::frame::{Message, Piece, close};
+use crate::handshake::{Page, Request};
+use crate::message::{Gather, Whole};
+use crate::version::Text;
+
+pub(super) use self::link::Backlog;
+pub(super) use self::mail::Mail;
+
+/// Octets read from one link in one turn; the others wait no longer than that.
+const TURN: usize = 64 * 1024;
+/// Octets in front of the read buffer, where what was left uneaten is put: a
+/// frame's header and a control frame's payload fit.
+const FRONT: usize = 256;
+/// Connections accepted in one turn.
+const ACCEPTS: usize = 64;
+/// A message of which so much is still to come is read to where it will lie.
+const DIRECT: usize = 8 * 1024;
+/// Octets of buffers that are kept for the next large messages.
+const POOL: usize = 16 * 1024 * 1024;
+/// How long a buffer is kept without use, in milliseconds.
+const POOL_MS: u64 = 2_000;
+/// Octets that a peer may still send while we drain.
+const DRAIN: u32 = 64 * 1024;
+/// Retry of an accept that failed for want of descriptors, in milliseconds.
+const RETRY_MS: u64 = 100;
+/// Connections above the limit that are told so at the same time.
+const TOLD: usize = 64;
+
+const WAKER: Token = Token(0);
+
+/// What a worker needs before it runs: listeners and a way to wake it.
+#[derive(Debug)]
+pub(super) struct Seat {
+    poll: Poll,
+    waker: Arc<Waker>,
+    listeners: Vec<TcpListener>,
+}
+
+impl Seat {
+    /// Binds these addresses and writes the real ports back.
+    pub(super) fn bind(addresses: &mut [SocketAddr]) -> Result<Seat, BindError> {
+        let failed = |address| move |error| BindError { address, error };
+        let some = addresses.first().copied();
+        let nowhere = some.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
+        let poll = Poll::new().map_err(failed(nowhere))?;
+        let waker = Waker::new(poll.registry(), WAKER).map_err(failed(nowhere))?;
+        let mut listeners = Vec::new();
+        for (i, address) in addresses.iter_mut().enumerate() {
+            let mut listener = listener::bind(*address).map_err(failed(*address))?;
+            *address = listener.local_addr().map_err(failed(*address))?;
+            poll.registry()
+                .register(&mut listener, Token(1 + i), Interest::READABLE)
+                .map_err(failed(*address))?;
+            listeners.push(listener);
+        }
+        Ok(Seat {
+            poll,
+            waker: Arc::new(waker),
+            listeners,
+        })
+    }
+
+    pub(super) fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
+    }
+}
+
+/// Checks that nobody listens there yet.
+pub(super) fn check_free(address: SocketAddr) -> Result<(), BindError> {
+    listener::check_free(address).map_err(|error| BindError { address, error })
+}
+
+/// A mailbox for each worker.
+pub(super) fn mailboxes<P>(seats: &[Seat]) -> Vec<Mail<P>> {
+    let wakers: Vec<_> = seats.iter().map(Seat::waker).collect();
+    mail::mailboxes(&wakers)
+}
+
+/// The links of a worker, by slot. A token is a slot and its generation, so
+/// that a late event never meets a link that came after.
+struct Slots<G> {
+    slots: Vec<Slot<G>>,
+    free: Vec<u32>,
+    live: usize,
+}
+
+struct Slot<G> {
+    generation: u32,
+    link: Option<Box<Link<G>>>,
+}
+
+impl<G> Slots<G> {
+    fn put(&mut self, link: Box<Link<G>>) -> usize {
+        self.live += 1;
+        if let Some(free) = self.free.pop() {
+            if let Some(slot) = self.slots.get_mut(free as usize) {
+                slot.link = Some(link);
+                return token(free, slot.generation);
+            }
+        }
+        let index = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        self.slots.push(Slot {
+            generation: 1,
+            link: Some(link),
+        });
+        token(index, 1)
+    }
+
+    fn get(&mut self, token: usize) -> Option<&mut Option<Box<Link<G>>>> {
+        let (index, generation) = parts(token);
+        let slot = self.slots.get_mut(index as usize)?;
+        (slot.generation == generation).then_some(&mut slot.link)
+    }
+
+    fn drop(&mut self, token: usize) {
+        let (index, generation) = parts(token);
+        let slot = self.slots.get_mut(index as usize);
+        if let Some(slot) = slot.filter(|s| s.generation == generation) {
+            // 0 would make a token that is no link's.
+            slot.generation = slot.generation.checked_add(1).unwrap_or(1);
+            slot.link = None;
+            self.free.push(index);
+            self.live -= 1;
+        }
+    }
+
+    fn tokens(&self) -> Vec<usize> {
+        (0u32..)
+            .zip(&self.slots)
+            .filter(|(_, slot)| slot.link.is_some())
+            .map(|(i, slot)| token(i, slot.generation))
+            .collect()
+    }
+}
+
+fn token(index: u32, generation: u32) -> usize {
+    (generation as usize) << 32 | index as usize
+}
+
+#[allow(clippy::cast_possible_truncation)] // the two halves
+fn parts(token: usize) -> (u32, u32) {
+    (token as u32, (token >> 32) as u32)
+}
+
+/// One worker.
+pub(super) struct Worker<A: App> {
+    app: A,
+    poll: Poll,
+    listeners: Vec<TcpListener>,
+    /// Listeners that may have somebody waiting.
+    waiting: bool,
+    /// When an accept that failed is tried again.
+    retry_ms: Option<u64>,
+    /// When the last line about it was logged.
+    logged_ms: Option<u64>,
+    slots: Slots<A::Guest>,
+    ready: VecDeque<usize>,
+    wheel: Wheel,
+    mail: Mail<A::Post>,
+    paused: Vec<usize>,
+    desk: Desk<A>,
+    begin: Instant,
+    now_ms: u64,
+    shared: Arc<Shared>,
+    draining: bool,
+}
+
+/// What every turn uses, and no link owns.
+struct Desk<A: App> {
+    config: Arc<Config>,
+    /// `FRONT` octets, then the room of one read.
+    buffer: Vec<u8>,
+    said: Vec<u8>,
+    letters: Vec<Letter>,
+    posts: Vec<A::Post>,
+    pool: Pool,
+    now_ms: u64,
+}
+
+/// Buffers of large messages, kept for the next ones.
+#[derive(Default)]
+struct Pool {
+    buffers: Vec<Vec<u8>>,
+    octets: usize,
+    used_ms: u64,
+}
+
+impl Pool {
+    fn take(&mut self, now_ms: u64) -> Vec<u8> {
+        self.used_ms = now_ms;
+        let buffer = self.buffers.pop().unwrap_or_default();
+        self.octets -= buffer.capacity();
+        buffer
+    }
+
+    fn put(&mut self, buffer: Vec<u8>) {
+        if buffer.capacity() >= TURN && self.octets + buffer.capacity() <= POOL {
+            self.octets += buffer.capacity();
+            self.buffers.push(buffer);
+        }
+    }
+
+    fn trim(&mut self, now_ms: u64) {
+        if now_ms.saturating_sub(self.used_ms) > POOL_MS {
+            self.buffers = Vec::new();
+            self.octets = 0;
+        }
+    }
+}
+
+/// Whether a link lives on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Keep,
+    Drop,
+}
+
+impl<A: App> Worker<A> {
+    pub(super) fn new(
+        seat: Seat,
+        mail: Mail<A::Post>,
+        app: A,
+        config: Config,
+        shared: Arc<Shared>,
+    ) -> Worker<A> {
+        Worker {
+            app,
+            poll: seat.poll,
+            listeners: seat.listeners,
+            waiting: true,
+            retry_ms: None,
+            logged_ms: None,
+            slots: Slots {
+                slots: Vec::new(),
+                free: Vec::new(),
+                live: 0,
+            },
+            ready: VecDeque::new(),
+            wheel: Wheel::new(),
+            mail,
+            paused: Vec::new(),
+            desk: Desk {
+                config: Arc::new(config),
+                buffer: vec![0; FRONT + TURN],
+                said: Vec::new(),
+                letters: Vec::new(),
+                posts: Vec::new(),
+                pool: Pool::default(),
+                now_ms: 0,
+            },
+            begin: Instant::now(),
+            now_ms: 0,
+            shared,
+            draining: false,
+        }
+    }
+
+    /// Runs until it was told to drain and the last link is gone.
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(1024);
+        let mut due = Vec::new();
+        while !(self.draining && self.slots.live == 0) {
+            match self.poll.poll(&mut events, self.timeout()) {
+                Err(error) if error.kind() != ErrorKind::Interrupted => {
+                    log::error!("poll failed: {error}");
+                    return;
+                }
+                _ => {}
+            }
+            self.now_ms = u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.desk.now_ms = self.now_ms;
+            for event in &events {
+                match event.token() {
+                    WAKER => self.read_mail(),
+                    Token(n) if n <= self.listeners.len() => self.waiting = true,
+                    Token(token) => {
+                        if let Some(Some(link)) = self.slots.get(token) {
+                            link.readable |= event.is_readable() || event.is_error();
+                            link.read_closed |= event.is_read_closed();
+                            link.writable |= event.is_writable();
+                        }
+                        self.turn(token);
+                    }
+                }
+            }
+            self.accept();
+            for _ in 0..self.ready.len() {
+                if let Some(token) = self.ready.pop_front() {
+                    if let Some(Some(link)) = self.slots.get(token) {
+                        link.queued = false;
+                    }
+                    self.turn(token);
+                }
+            }
+            self.deliver();
+            self.wheel.advance(self.now_ms, &mut due);
+            for token in due.drain(..) {
+                self.come_up(token);
+            }
+            self.desk.pool.trim(self.now_ms);
+            if self.shared.draining.load(Ordering::Acquire) && !self.draining {
+                self.drain();
+            }
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if !self.ready.is_empty() || self.waiting && self.retry_ms.is_none() {
+            return Some(Duration::ZERO);
+        }
+        let retry = self
+            .retry_ms
+            .map(|at| at.saturating_sub(self.now_ms).max(1));
+        let pool = (self.desk.pool.octets > 0).then_some(POOL_MS);
+        let next = [retry, pool, self.wheel.wait_ms(self.now_ms)];
+        next.into_iter().flatten().min().map(Duration::from_millis)
+    }
+
+    /// Takes in those who wait, a batch at a time.
+    fn accept(&mut self) {
+        if !self.waiting || self.draining || self.retry_ms.is_some_and(|at| at > self.now_ms) {
+            return;
+        }
+        self.retry_ms = None;
+        self.waiting = false;
+        for i in 0..self.listeners.len() {
+            for n in 0.. {
+                if n == ACCEPTS {
+                    self.waiting = true;
+                    break;
+                }
+                let Some(listener) = self.listeners.get(i) else {
+                    break;
+                };
+                match listener::accept(listener) {
+                    Accepted::Stream(stream, peer) => self.welcome(stream, peer),
+                    Accepted::Again => {}
+                    Accepted::Empty => break,
+                    Accepted::Exhausted(error) => {
+                        // Nobody will say again that they wait.
+                        self.waiting = true;
+                        self.retry_ms = Some(self.now_ms + RETRY_MS);
+                        self.log_exhausted(&error);
+                        break;
+                    }
+                    Accepted::Broken(error) => {
+                        log::error!("a listener is broken: {error}");
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// At most one line a second.
+    fn log_exhausted(&mut self, error: &io::Error) {
+        if self.logged_ms.is_none_or(|at| self.now_ms >= at + 1000) {
+            self.logged_ms = Some(self.now_ms);
+            log::warn!(
+                "cannot accept: {error}; {} connections are open, others wait until one ends",
+                self.slots.live
+            );
+        }
+    }
+
+    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) {
+        let before = self.shared.connections.fetch_add(1, Ordering::Relaxed);
+        let limit = self.desk.config.limits.connections;
+        if before >= limit.saturating_add(TOLD) {
+            self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        log::debug!(target: "heirloom::net", "{peer} connected");
+        let conn = Conn::server(Arc::clone(&self.desk.config));
+        let token = self
+            .slots
+            .put(Box::new(Link::new(stream, conn, self.now_ms)));
+        if before >= limit {
+            self.with_link(token, |link, desk, _| {
+                let mut random = SystemRandom;
+                let mut out = Output::new(&mut desk.said, &mut random);
+                link.conn.refuse(Refusal::TooManyConnections, &mut out);
+            });
+        }
+        // The head is there already, as a rule: read before waiting for it.
+        self.turn(token);
+        let Some(Some(link)) = self.slots.get(token) else {
+            return;
+        };
+        let mut interest = Interest::READABLE;
+        if !link.backlog.is_empty() {
+            interest |= Interest::WRITABLE;
+            link.watches_writes = true;
+        }
+        let registered = self
+            .poll
+            .registry()
+            .register(&mut link.stream, Token(token), interest);
+        if let Err(error) = registered {
+            log::warn!("cannot watch a connection: {error}");
+            self.forget(token);
+        }
+    }
+
+    /// Lets a link read, write and go on, as far as one turn lets it.
+    fn turn(&mut self, token: usize) {
+        let fate = self.with_link(token, |link, desk, app| {
+            desk.serve(app, LinkId(token), link)
+        });
+        if fate == Some(Fate::Drop) {
+            self.forget(token);
+        }
+    }
+
+    /// Lifts a link out of its slot, works on it, writes what was said, and
+    /// puts it back. A panic ends this link and no other.
+    fn with_link<R>(
+        &mut self,
+        token: usize,
+        work: impl FnOnce(&mut Link<A::Guest>, &mut Desk<A>, &mut A) -> R,
+    ) -> Option<R> {
+        let mut link = self.slots.get(token)?.take()?;
+        let (desk, app) = (&mut self.desk, &mut self.app);
+        let worked = catch_unwind(AssertUnwindSafe(|| work(&mut link, desk, app)));
+        if let Ok(result) = worked {
+            let kept = self.settle(token, &mut link);
+            if let Some(slot) = self.slots.get(token) {
+                *slot = Some(link);
+            }
+            if kept == Fate::Drop {
+                self.forget(token);
+                return None;
+            }
+            return Some(result);
+        }
+        log::error!("a connection ended by a panic");
+        self.desk.said.clear();
+        self.desk.letters.clear();
+        self.desk.posts.clear();
+        let mut random = SystemRandom;
+        let mut out = Output::new(&mut self.desk.said, &mut random);
+        link.conn.abort(Violation::Internal, &mut out);
+        // Best effort: whatever happens, this link ends now.
+        let _ = link.flush(&mut self.desk.said);
+        self.desk.said.clear();
+        if let Some(slot) = self.slots.get(token) {
+            *slot = Some(link);
+        }
+        self.forget(token);
+        None
+    }
+
+    /// After work on a link: writes, moves on to the next stage, arms the
+    /// deadline, and queues what is not done.
+    fn settle(&mut self, token: usize, link: &mut Link<A::Guest>) -> Fate {
+        let limits = &self.desk.config.limits;
+        let had_backlog = !link.backlog.is_empty();
+        match link.flush(&mut self.desk.said) {
+            Ok(Progress::Some) => {
+                if had_backlog && link.stage == Stage::Open {
+                    link.since_ms = self.now_ms;
+                }
+            }
+            Ok(Progress::None) => {}
+            Err(error) => {
+                log::debug!(target: "heirloom::net", "a write failed: {error}");
+                return Fate::Drop;
+            }
+        }
+        if self.desk.said.capacity() > 4 * TURN {
+            self.desk.said = Vec::new();
+        }
+        while let Some(buffer) = link.backlog.spent() {
+            self.desk.pool.put(buffer);
+        }
+        if advance(link, self.now_ms) == Fate::Drop {
+            return Fate::Drop;
+        }
+        if !link.backlog.is_empty() {
+            if !had_backlog && link.stage == Stage::Open {
+                link.since_ms = self.now_ms;
+            }
+            if !link.watches_writes && !link.writable {
+                link.watches_writes = true;
+                let both = Interest::READABLE | Interest::WRITABLE;
+                let watched = self
+                    .poll
+                    .registry()
+                    .reregister(&mut link.stream, Token(token), both);
+                match watched {
+                    // Not registered yet: it was accepted in this turn.
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(error) => {
+                        log::warn!("cannot watch a connection: {error}");
+                        return Fate::Drop;
+                    }
+                    Ok(()) => {}
+                }
+            }
+        }
+        if !link.queued && link.wants_read(limits) {
+            link.queued = true;
+            self.ready.push_back(token);
+        }
+        let due = link.due_ms(limits);
+        if let Some(due) = due.filter(|due| link.armed_ms == 0 || *due < link.armed_ms) {
+            link.armed_ms = due;
+            self.wheel.arm(token, due);
+        }
+        let posted = !self.desk.posts.is_empty();
+        for post in self.desk.posts.drain(..) {
+            self.mail.post(&post);
+        }
+        // Who posts faster than others take is not read until they did.
+        if posted && self.mail.is_holding() && !link.paused {
+            link.paused = true;
+            self.paused.push(token);
+        }
+        Fate::Keep
+    }
+
+    /// The wheel says that a deadline may have come.
+    fn come_up(&mut self, token: usize) {
+        let now_ms = self.now_ms;
+        let limits = self.desk.config.limits.clone();
+        let Some(Some(link)) = self.slots.get(token) else {
+            return;
+        };
+        link.armed_ms = 0;
+        let Some(due) = link.due_ms(&limits) else {
+            return;
+        };
+        if due > now_ms {
+            link.armed_ms = due;
+            self.wheel.arm(token, due);
+            return;
+        }
+        let fate = self.with_link(token, |link, desk, _| desk.expire(link));
+        if fate == Some(Fate::Drop) {
+            self.forget(token);
+        }
+    }
+
+    /// Hands letters to the links they are for; one that does not read its
+    /// letters is dropped, and nobody waits for it.
+    fn deliver(&mut self) {
+        let letters = std::mem::take(&mut self.desk.letters);
+        if letters.is_empty() {
+            return;
+        }
+        let limit = self.desk.config.limits.output_bytes;
+        let mut written = Vec::new();
+        for letter in &letters {
+            let LinkId(token) = letter.to;
+            let Some(Some(link)) = self.slots.get(token) else {
+                continue;
+            };
+            if link.backlog.len() > limit {
+                log::warn!(target: "heirloom::net", "a connection that does not read its messages is dropped");
+                self.forget(token);
+                continue;
+            }
+            let mut said = Vec::new();
+            let mut random = SystemRandom;
+            let mut out = Output::new(&mut said, &mut random);
+            if link
+                .conn
+                .send(Message::text(&letter.text), &mut out)
+                .is_ok()
+            {
+                if link.backlog.is_empty() {
+                    written.push(token);
+                }
+                link.backlog.push_small(&said);
+            }
+        }
+        for token in written {
+            self.with_link(token, |_, _, _| ());
+        }
+    }
+
+    fn read_mail(&mut self) {
+        while let Some(post) = self.mail.receive() {
+            self.app.post(post, &mut self.desk.letters);
+        }
+        self.mail.has_room();
+        if self.mail.send_held() {
+            for token in std::mem::take(&mut self.paused) {
+                if let Some(Some(link)) = self.slots.get(token) {
+                    link.paused = false;
+                    if !link.queued {
+                        link.queued = true;
+                        self.ready.push_back(token);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Stops listening and says goodbye to all.
+    fn drain(&mut self) {
+        self.draining = true;
+        for mut listener in std::mem::take(&mut self.listeners) {
+            if let Err(error) = self.poll.registry().deregister(&mut listener) {
+                log::debug!("cannot stop watching a listener: {error}");
+            }
+        }
+        for token in self.slots.tokens() {
+            self.with_link(token, |link, desk, _| {
+                let mut random = SystemRandom;
+                let mut out = Output::new(&mut desk.said, &mut random);
+                match link.conn.phase() {
+                    Phase::Handshake => link.conn.refuse(Refusal::GoingAway, &mut out),
+                    _ => link.conn.close(close::GOING_AWAY, "going-away", &mut out),
+                }
+            });
+        }
+    }
+
+    /// A link is gone.
+    fn forget(&mut self, token: usize) {
+        let Some(Some(mut link)) = self.slots.get(token).map(Option::take) else {
+            return;
+        };
+        self.app.gone(LinkId(token), &mut link.guest);
+        drop(link);
+        self.slots.drop(token);
+        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        // A descriptor is free again.
+        if self.retry_ms.is_some() {
+            self.retry_ms = Some(self.now_ms);
+        }
+    }
+}
+
+/// Moves a link on to the stage that its connection has come to.
+fn advance<G>(link: &mut Link<G>, now_ms: u64) -> Fate {
+    let enter = |link: &mut Link<G>, stage| {
+        link.stage = stage;
+        link.since_ms = now_ms;
+    };
+    match (link.stage, link.conn.phase()) {
+        (Stage::Handshake, Phase::Open) => enter(link, Stage::Open),
+        (Stage::Handshake | Stage::Open, Phase::Closing | Phase::Closed) => {
+            enter(link, Stage::Closing);
+        }
+        _ => {}
+    }
+    if link.stage == Stage::Closing && link.conn.phase() == Phase::Closed && link.backlog.is_empty()
+    {
+        // All is said and the peer has nothing more to say, or has gone.
+        if !link.readable && link.read_closed {
+            return Fate::Drop;
+        }
+        if link.stream.shutdown(Shutdown::Write).is_err() {
+            return Fate::Drop;
+        }
+        enter(link, Stage::Draining);
+    }
+    Fate::Keep
+}
+
+impl<A: App> Desk<A> {
+    /// One turn of a link: at most one read, and all that comes of it.
+    fn serve(&mut self, app: &mut A, id: LinkId, link: &mut Link<A::Guest>) -> Fate {
+        if !link.wants_read(&self.config.limits) {
+            return Fate::Keep;
+        }
+        if link.stage == Stage::Draining {
+            return self.drain_link(link);
+        }
+        let to_come = usize::try_from(link.conn.payload_to_come()).unwrap_or(usize::MAX);
+        let filled = if to_come >= DIRECT && link.gather.is_some() && link.tail.is_empty() {
+            self.fill_direct(app, id, link, to_come.min(TURN))
+        } else {
+            self.fill(app, id, link)
+        };
+        match filled {
+            Filled::Octets(_) => {
+                if link.stage == Stage::Open && link.backlog.is_empty() {
+                    link.since_ms = self.now_ms;
+                }
+                Fate::Keep
+            }
+            Filled::Nothing => Fate::Keep,
+            Filled::Broken => Fate::Drop,
+            Filled::End => {
+                link.read_closed = true;
+                if let Err(violation) = link.conn.end_of_input() {
+                    log::debug!(target: "heirloom::net", "{violation}");
+                }
+                Fate::Keep
+            }
+        }
+    }
+
+    /// Throws away what a peer still sends after our last words.
+    fn drain_link(&mut self, link: &mut Link<A::Guest>) -> Fate {
+        let room = self.buffer.as_mut_slice();
+        match Link::<A::Guest>::read(&mut link.stream, &mut link.readable, link.read_closed, room) {
+            Filled::Octets(n) => {
+                link.drained = link
+                    .drained
+                    .saturating_add(u32::try_from(n).unwrap_or(u32::MAX));
+                if link.drained > DRAIN {
+                    Fate::Drop
+                } else {
+                    Fate::Keep
+                }
+            }
+            Filled::Nothing => Fate::Keep,
+            Filled::End | Filled::Broken => Fate::Drop,
+        }
+    }
+
+    /// Reads into the shared buffer and lets the connection eat.
+    fn fill(&mut self, app: &mut A, id: LinkId, link: &mut Link<A::Guest>) -> Filled {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let room = buffer.get_mut(FRONT..).unwrap_or_default();
+        let filled =
+            Link::<A::Guest>::read(&mut link.stream, &mut link.readable, link.read_closed, room);
+        if let Filled::Octets(n) = filled {
+            if link.tail.is_empty() {
+                let octets = buffer.get_mut(FRONT..FRONT + n).unwrap_or_default();
+                let left = self.eat(app, id, link, octets);
+                let left = octets.len() - left;
+                link.tail
+                    .extend_from_slice(octets.get(left..).unwrap_or_default());
+            } else if link.tail.len() <= FRONT {
+                // Put what was left in front of what came: nothing large moves.
+                let start = FRONT - link.tail.len();
+                let octets = buffer.get_mut(start..FRONT + n).unwrap_or_default();
+                for (to, from) in octets.iter_mut().zip(&link.tail) {
+                    *to = *from;
+                }
+                let left = self.eat(app, id, link, octets);
+                let left = octets.len() - left;
+                link.tail.clear();
+                link.tail
+                    .extend_from_slice(octets.get(left..).unwrap_or_default());
+            } else {
+                // A head in small portions: append, and look on from where the
+                // last look ended.
+                let came = buffer.get(FRONT..FRONT + n).unwrap_or_default();
+                link.tail.extend_from_slice(came);
+                let mut octets = std::mem::take(&mut link.tail);
+                let left = self.eat(app, id, link, &mut octets);
+                octets.drain(..octets.len() - left);
+                link.tail = octets;
+            }
+            if link.tail.is_empty() && link.tail.capacity() > 0 {
+                link.tail = Vec::new();
+            }
+        }
+        self.buffer = buffer;
+        filled
+    }
+
+    /// Reads payload straight to where the message is gathered.
+    fn fill_direct(
+        &mut self,
+        app: &mut A,
+        id: LinkId,
+        link: &mut Link<A::Guest>,
+        want: usize,
+    ) -> Filled {
+        let Some(mut gather) = link.gather.take() else {
+            return Filled::Nothing;
+        };
+        let room = gather.room(want);
+        let filled =
+            Link::<A::Guest>::read(&mut link.stream, &mut link.readable, link.read_closed, room);
+        let Filled::Octets(n) = filled else {
+            link.gather = Some(gather);
+            return filled;
+        };
+        let octets = room.get_mut(..n).unwrap_or_default();
+        let mut random = SystemRandom;
+        let mut input = Input::new(octets);
+        let mut out = Output::new(&mut self.said, &mut random);
+        let piece = match link.conn.next(&mut input, &mut out) {
+            Ok(Some(Event::Piece(piece))) => Some((piece.kind, piece.octets.len(), piece.last)),
+            Ok(_) => None,
+            Err(violation) => {
+                log_violation(&link.conn, violation);
+                None
+            }
+        };
+        if let Some((kind, n, last)) = piece {
+            gather.grow(kind, n);
+            link.gather = Some(gather);
+            if last {
+                self.finish(app, id, link);
+            }
+        }
+        filled
+    }
+
+    /// Lets the connection eat, event by event; gives how many octets are left.
+    fn eat(
+        &mut self,
+        app: &mut A,
+        id: LinkId,
+        link: &mut Link<A::Guest>,
+        octets: &mut [u8],
+    ) -> usize {
+        let mut random = SystemRandom;
+        let mut input = Input::new(octets);
+        loop {
+            let mut out = Output::new(&mut self.said, &mut random);
+            match link.conn.next(&mut input, &mut out) {
+                Ok(None) => break,
+                Ok(Some(Event::Piece(piece))) => self.piece(app, id, link, piece),
+                Ok(Some(event)) => self.event(app, id, link, event),
+                Err(violation) => log_violation(&link.conn, violation),
+            }
+        }
+        input.rest().len()
+    }
+
+    #[inline]
+    fn piece(&mut self, app: &mut A, id: LinkId, link: &mut Link<A::Guest>, piece: Piece<'_>) {
+        if piece.first && piece.last {
+            let checked = is_checked(&link.conn);
+            if let Some(whole) = Whole::of(piece, checked) {
+                let mut random = SystemRandom;
+                let mut handle = self.handle(id, link, &mut random);
+                app.message(Incoming::Whole(whole), &mut handle);
+            }
+            return;
+        }
+        if link.gather.is_none() {
+            let buffer = self.pool.take(self.now_ms);
+            link.gather = Some(Box::new(Gather::into_buffer(buffer, Around::MAX)));
+        }
+        let last = piece.last;
+        if let Some(gather) = &mut link.gather {
+            gather.add(&piece);
+        }
+        if last {
+            self.finish(app, id, link);
+        }
+    }
+
+    /// A gathered message is whole.
+    fn finish(&mut self, app: &mut A, id: LinkId, link: &mut Link<A::Guest>) {
+        if let Some(mut gather) = link.gather.take() {
+            let checked = is_checked(&link.conn);
+            let mut random = SystemRandom;
+            let mut handle = self.handle(id, link, &mut random);
+            app.message(Incoming::Gathered(&mut gather, checked), &mut handle);
+            self.pool.put(gather.into_octets());
+        }
+    }
+
+    fn event(&mut self, app: &mut A, id: LinkId, link: &mut Link<A::Guest>, event: Event<'_>) {
+        match event {
+            Event::Request(request) | Event::Plain(request) => {
+                let reply = app.request(&request, &mut link.guest);
+                self.reply(&request, reply, link);
+            }
+            Event::Open => {
+                log::debug!(target: "heirloom::handshake", "open: {}", version_name(&link.conn));
+                let mut random = SystemRandom;
+                let mut handle = self.handle(id, link, &mut random);
+                app.open(&mut handle);
+            }
+            Event::Refused(refusal) => {
+                log::debug!(target: "heirloom::handshake", "refused: {}", refusal.code());
+            }
+            Event::Close(reason) => {
+                log::debug!(target: "heirloom::net", "closed by the peer: {:?}", reason.code);
+            }
+            Event::Answer(_) | Event::Piece(_) | Event::Ping(_) | Event::Pong(_) => {}
+        }
+    }
+
+    fn reply(&mut self, request: &Request<'_>, reply: Reply, link: &mut Link<A::Guest>) {
+        let mut random = SystemRandom;
+        let mut out = Output::new(&mut self.said, &mut random);
+        let replied = match reply {
+            Reply::Accept(subprotocol) => link.conn.accept(subprotocol.as_deref(), &mut out),
+            Reply::Refuse(refusal) => {
+                log::debug!(target: "heirloom::handshake", "refused: {}", refusal.code());
+                link.conn.refuse(refusal, &mut out);
+                Ok(())
+            }
+            Reply::Page {
+                status,
+                content_type,
+                headers,
+                body,
+            } => {
+                let page = Page {
+                    status,
+                    content_type,
+                    headers,
+                    body: &body,
+                };
+                link.conn.respond(&page, &mut out)
+            }
+        };
+        if let Err(error) = replied {
+            log::warn!("cannot answer {:?}: {error}", request.target());
+            link.conn.refuse(Refusal::HeadMalformed, &mut out);
+        }
+    }
+
+    fn handle<'h>(
+        &'h mut self,
+        id: LinkId,
+        link: &'h mut Link<A::Guest>,
+        random: &'h mut SystemRandom,
+    ) -> Handle<'h, A> {
+        Handle {
+            id,
+            guest: &mut link.guest,
+            conn: &mut link.conn,
+            out: Output::new(&mut self.said, random),
+            backlog: &mut link.backlog,
+            letters: &mut self.letters,
+            posts: &mut self.posts,
+        }
+    }
+
+    /// A deadline has come.
+    fn expire(&mut self, link: &mut Link<A::Guest>) -> Fate {
+        let mut random = SystemRandom;
+        let mut out = Output::new(&mut self.said, &mut random);
+        match link.stage {
+            Stage::Handshake => {
+                link.conn.refuse(Refusal::HandshakeTimeout, &mut out);
+                Fate::Keep
+            }
+            Stage::Open if link.backlog.is_empty() => {
+                link.conn.close(close::GOING_AWAY, "idle", &mut out);
+                Fate::Keep
+            }
+            // Nothing can be said to one who does not read.
+            Stage::Open | Stage::Closing | Stage::Draining => Fate::Drop,
+        }
+    }
+}
+
+/// Whether text was checked as it came.
+fn is_checked(conn: &Conn) -> bool {
+    conn.version().is_some_and(|v| v.text == Text::Failed)
+}
+
+fn version_name(conn: &Conn) -> &'static str {
+    conn.version().map_or("no version", |v| v.name)
+}
+
+fn log_violation(conn: &Conn, violation: Violation) {
+    let version = version_name(conn);
+    log::debug!(target: "heirloom::net", "{version}: {}: {violation}", violation.code());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conn::Limits;
+
+    #[test]
+    fn every_stage_has_exactly_one_deadline() {
+        let limits = Limits::default();
+        for stage in [Stage::Handshake, Stage::Closing, Stage::Draining] {
+            assert!(due(stage, &limits, false).is_some(), "{stage:?}");
+        }
+        assert_eq!(due(Stage::Open, &limits, false), None, "idle is off");
+        assert!(due(Stage::Open, &limits, true).is_some(), "write stall");
+        let idle = Limits {
+            idle_ms: 7,
+            ..Limits::default()
+        };
+        assert_eq!(due(Stage::Open, &idle, false), Some(7));
+    }
+
+    fn due(stage: Stage, limits: &Limits, backlog: bool) -> Option<u64> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").ok()?;
+        let stream = std::net::TcpStream::connect(listener.local_addr().ok()?).ok()?;
+        let conn = Conn::server(Arc::default());
+        let mut link: Link<()> = Link::new(TcpStream::from_std(stream), conn, 0);
+        link.stage = stage;
+        if backlog {
+            link.backlog.push_small(b"waits");
+        }
+        link.due_ms(limits)
+    }
+
+    #[test]
+    fn a_token_never_meets_a_link_that_came_after() {
+        let mut slots: Slots<()> = Slots {
+            slots: Vec::new(),
+            free: Vec::new(),
+            live: 0,
+        };
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        let link = || {
+            let stream = std::net::TcpStream::connect(address).expect("loopback");
+            Box::new(Link::new(
+                TcpStream::from_std(stream),
+                Conn::server(Arc::default()),
+                0,
+            ))
+        };
+        let first = slots.put(link());
+        slots.drop(first);
+        let second = slots.put(link());
+        assert_ne!(first, second);
+        assert!(slots.get(first).is_none());
+        assert!(slots.get(second).is_some());
+    }
+}

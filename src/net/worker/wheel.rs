@@ -1,0 +1,102 @@
+//! Deadlines: a coarse wheel. Each link has at most one deadline that counts;
+//! entries of deadlines that moved are dropped when they come up.
+
+/// Milliseconds of one tick: no deadline is kept more exactly.
+const TICK_MS: u64 = 50;
+/// Ticks of one turn of the wheel, 25.6 seconds; what is due later goes round
+/// again.
+const SLOTS: u64 = 512;
+
+/// Links by the tick they are due at.
+#[derive(Debug)]
+pub(super) struct Wheel {
+    slots: Vec<Vec<usize>>,
+    tick: u64,
+    entries: usize,
+}
+
+impl Wheel {
+    pub(super) fn new() -> Wheel {
+        Wheel {
+            slots: (0..SLOTS).map(|_| Vec::new()).collect(),
+            tick: 0,
+            entries: 0,
+        }
+    }
+
+    /// Notes that `token` is to be looked at when `due_ms` has come.
+    pub(super) fn arm(&mut self, token: usize, due_ms: u64) {
+        let due = due_ms.div_ceil(TICK_MS);
+        let due = due.clamp(self.tick + 1, self.tick + SLOTS - 1);
+        if let Some(slot) = self.slot(due) {
+            slot.push(token);
+            self.entries += 1;
+        }
+    }
+
+    /// Milliseconds until the next tick, if anything is armed.
+    pub(super) fn wait_ms(&self, now_ms: u64) -> Option<u64> {
+        (self.entries > 0).then(|| ((self.tick + 1) * TICK_MS).saturating_sub(now_ms).max(1))
+    }
+
+    /// Gives the tokens that have come up.
+    pub(super) fn advance(&mut self, now_ms: u64, up: &mut Vec<usize>) {
+        let now = now_ms / TICK_MS;
+        // After a long sleep one turn sees every slot.
+        self.tick = self.tick.max(now.saturating_sub(SLOTS));
+        while self.tick < now {
+            self.tick += 1;
+            let tick = self.tick;
+            let before = up.len();
+            if let Some(slot) = self.slot(tick) {
+                up.append(slot);
+                if slot.capacity() > 1024 {
+                    slot.shrink_to(0);
+                }
+            }
+            self.entries -= up.len() - before;
+        }
+    }
+
+    fn slot(&mut self, tick: u64) -> Option<&mut Vec<usize>> {
+        let slot = usize::try_from(tick % SLOTS).ok()?;
+        self.slots.get_mut(slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn came_up(wheel: &mut Wheel, now_ms: u64) -> Vec<usize> {
+        let mut up = Vec::new();
+        wheel.advance(now_ms, &mut up);
+        up
+    }
+
+    #[test]
+    fn a_deadline_comes_up_once_and_not_before_its_time() {
+        let mut wheel = Wheel::new();
+        wheel.arm(7, 1000);
+        assert!(came_up(&mut wheel, 999).is_empty());
+        assert_eq!(came_up(&mut wheel, 1000), [7]);
+        assert!(came_up(&mut wheel, 5000).is_empty());
+        assert_eq!(wheel.wait_ms(5000), None);
+    }
+
+    #[test]
+    fn a_deadline_beyond_one_turn_comes_up_early_to_go_round_again() {
+        let mut wheel = Wheel::new();
+        wheel.arm(7, 60_000);
+        assert_eq!(came_up(&mut wheel, 30_000), [7]);
+    }
+
+    #[test]
+    fn a_long_sleep_brings_up_all() {
+        let mut wheel = Wheel::new();
+        for token in 0..100 {
+            wheel.arm(token, token as u64 * 100);
+        }
+        assert_eq!(came_up(&mut wheel, 1_000_000).len(), 100);
+    }
+}
