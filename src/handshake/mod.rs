@@ -10,17 +10,25 @@ mod hixie75;
 mod hixie76;
 mod hybi04;
 mod hybi05;
+mod origin;
+mod request;
+mod write;
 
 use crate::bytes::Output;
 use crate::error::{Refusal, Unsendable, Violation};
 use crate::trace::{Field, Pen, Trace};
 use crate::version::{Challenge, Version, Versions};
 
+pub(crate) use head::Scan;
 pub use head::{Head, Header};
-pub(crate) use head::{Scan, is_field_text};
 pub use hixie76::number as hixie76_number;
 pub(crate) use hybi04::masking_key;
 pub use hybi05::accept;
+pub use origin::Origins;
+pub use request::Request;
+use write::HeadWriter;
+pub use write::Page;
+pub(crate) use write::write_refusal;
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,178 +166,6 @@ pub(crate) fn is_authority(octets: &[u8]) -> bool {
         .all(|o| o.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(o))
 }
 
-/// A request that was read, with what its version lets one know.
-#[derive(Debug)]
-pub struct Request<'b> {
-    head: Head<'b>,
-    version: Option<&'static Version>,
-    origin: Option<&'b str>,
-}
-
-impl<'b> Request<'b> {
-    /// Checks all that needs no policy.
-    pub(crate) fn read(head: Head<'b>, on: Versions) -> Result<Request<'b>, Refusal> {
-        let version = match detect(&head, on)? {
-            Detected::Plain => None,
-            Detected::Upgrade(version) => Some(version),
-        };
-        let mut request = Request {
-            head,
-            version,
-            origin: None,
-        };
-        if let Some(version) = version {
-            request.check_target(version)?;
-            request.check_body(version)?;
-            request.origin = request.read_origin(version)?;
-        }
-        Ok(request)
-    }
-
-    /// The version asked for; `None` for plain HTTP.
-    #[must_use]
-    pub fn version(&self) -> Option<&'static Version> {
-        self.version
-    }
-
-    /// The head, to look headers up in.
-    #[must_use]
-    pub fn head(&self) -> &Head<'b> {
-        &self.head
-    }
-
-    /// The method.
-    #[must_use]
-    pub fn method(&self) -> &'b str {
-        self.head.first_line()[0]
-    }
-
-    /// The target as it was sent.
-    #[must_use]
-    pub fn target(&self) -> &'b str {
-        self.head.first_line()[1]
-    }
-
-    /// The path of the target, without query and authority.
-    #[must_use]
-    pub fn path(&self) -> &'b str {
-        let target = self.target();
-        let path = match target.split_once("://") {
-            Some((_, rest)) => rest.find('/').map_or("/", |i| rest.get(i..).unwrap_or("/")),
-            None => target,
-        };
-        path.split('?').next().unwrap_or(path)
-    }
-
-    /// The Host, which was checked to be a host and port; empty in a plain
-    /// request without one.
-    #[must_use]
-    pub fn host(&self) -> &'b str {
-        self.head
-            .get("Host")
-            .and_then(Header::text)
-            .filter(|host| is_authority(host.as_bytes()))
-            .unwrap_or_default()
-    }
-
-    /// The origin, from the header that this version names it in.
-    #[must_use]
-    pub fn origin(&self) -> Option<&'b str> {
-        self.origin
-    }
-
-    /// The subprotocols asked for, in order of preference. A hixie client asks
-    /// with one opaque string, which is one element here.
-    pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
-        let opaque = self.is_opaque();
-        self.head
-            .all(self.subprotocol_header())
-            .filter_map(Header::text)
-            .flat_map(move |value| {
-                let separator = if opaque { '\n' } else { ',' };
-                value.split(separator).map(str::trim)
-            })
-            .filter(|name| !name.is_empty())
-    }
-
-    /// Chooses among the subprotocols that are `spoken`, by this version's own
-    /// rule: a hixie client does not go on without the one it asked for.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::SubprotocolUnknown`] where the client would not go on.
-    pub fn choose_subprotocol(&self, spoken: &[String]) -> Result<Option<&str>, Refusal> {
-        let chosen = self
-            .subprotocols()
-            .find(|asked| spoken.iter().any(|s| s == asked));
-        if chosen.is_none() && self.is_opaque() && self.subprotocols().next().is_some() {
-            return Err(Refusal::SubprotocolUnknown);
-        }
-        Ok(chosen)
-    }
-
-    fn is_opaque(&self) -> bool {
-        self.version.is_some_and(|v| v.number.is_none())
-    }
-
-    fn subprotocol_header(&self) -> &'static str {
-        match self.version {
-            // Hybrids of 75 and 76 send the newer name.
-            Some(v) if v.challenge == Challenge::Hixie75 => {
-                if self.head.has("WebSocket-Protocol") {
-                    "WebSocket-Protocol"
-                } else {
-                    "Sec-WebSocket-Protocol"
-                }
-            }
-            _ => "Sec-WebSocket-Protocol",
-        }
-    }
-
-    fn check_target(&self, version: &Version) -> Result<(), Refusal> {
-        let target = self.target();
-        let visible = target.bytes().all(|o| matches!(o, 0x21..=0x7e)) && !target.contains('#');
-        let is_path = target.starts_with('/');
-        // RFC 6455 section 4.2.1 item 1, since hybi-08.
-        let is_uri = version.number >= Some(8)
-            && (target.starts_with("http://") || target.starts_with("https://"));
-        if visible && (is_path || is_uri) {
-            Ok(())
-        } else {
-            Err(Refusal::TargetInvalid)
-        }
-    }
-
-    fn check_body(&self, version: &Version) -> Result<(), Refusal> {
-        let length = self.head.at_most_one("Content-Length")?.map(|h| h.value);
-        let fits = match length {
-            None | Some(b"0") => true,
-            // Netty's and Perl's clients announce the eight octets.
-            Some(b"8") => version.has_body(),
-            Some(_) => false,
-        };
-        if fits && !self.head.has("Transfer-Encoding") {
-            Ok(())
-        } else {
-            Err(Refusal::BodyUnexpected)
-        }
-    }
-
-    fn read_origin(&self, version: &Version) -> Result<Option<&'b str>, Refusal> {
-        let mut origin = None;
-        for name in version.origin {
-            if let Some(header) = self.head.at_most_one(name)? {
-                let text = header.text().filter(|t| !t.is_empty());
-                origin = origin.or(Some(text.ok_or(Refusal::OriginMalformed)?));
-            }
-        }
-        if origin.is_none() && version.number.is_none() {
-            return Err(Refusal::OriginMissing);
-        }
-        Ok(origin)
-    }
-}
-
 /// An answer that was read.
 #[derive(Debug)]
 pub struct Response<'b> {
@@ -362,49 +198,6 @@ impl<'b> Response<'b> {
     }
 }
 
-/// Which origins may connect: exact tuples of scheme, host and port.
-#[derive(Clone, Debug, Default)]
-pub struct Origins(Option<Vec<String>>);
-
-impl Origins {
-    /// Any origin, and none.
-    #[must_use]
-    pub fn any() -> Origins {
-        Origins(None)
-    }
-
-    /// Only these, such as `https://example.com` or `null`. A request without
-    /// an origin is not among them.
-    pub fn only<S: AsRef<str>>(origins: impl IntoIterator<Item = S>) -> Origins {
-        let tuples = origins.into_iter().map(|o| tuple(o.as_ref()));
-        Origins(Some(tuples.collect()))
-    }
-
-    /// Whether a page of this origin may connect.
-    #[must_use]
-    pub fn allow(&self, origin: Option<&str>) -> bool {
-        match (&self.0, origin) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(listed), Some(origin)) => listed.contains(&tuple(origin)),
-        }
-    }
-}
-
-/// An origin with its default port left out and in lower case, so that equal
-/// tuples are equal strings.
-fn tuple(origin: &str) -> String {
-    let lower = origin.to_ascii_lowercase();
-    let port = match lower.split_once("://") {
-        Some(("http" | "ws", _)) => ":80",
-        Some(("https" | "wss", _)) => ":443",
-        _ => return lower,
-    };
-    lower
-        .strip_suffix(port)
-        .map_or(lower.clone(), str::to_owned)
-}
-
 /// What a server keeps of a request until it accepts: the request's buffer may
 /// be gone by then.
 #[derive(Debug)]
@@ -433,9 +226,9 @@ impl Answer {
     ) -> Result<Answer, Refusal> {
         let proof = match version.challenge {
             Challenge::Hixie75 => Proof::Nothing,
-            Challenge::Hixie76 => Proof::Numbers(hixie76::numbers(&request.head, pen)?),
+            Challenge::Hixie76 => Proof::Numbers(hixie76::numbers(request.head(), pen)?),
             Challenge::Hybi04 | Challenge::Hybi05 => {
-                Proof::Key(hybi05::read_key(&request.head, version)?)
+                Proof::Key(hybi05::read_key(request.head(), version)?)
             }
         };
         // The client's view of its own URL: Host and target verbatim.
@@ -454,7 +247,7 @@ impl Answer {
         Ok(Answer {
             version,
             proof,
-            origin: request.origin.unwrap_or_default().to_owned(),
+            origin: request.origin().unwrap_or_default().to_owned(),
             location,
             subprotocol_header,
         })
@@ -545,18 +338,18 @@ impl Secret {
         key3: [u8; 8],
         secure: bool,
     ) -> Result<Secret, Refusal> {
-        let version = request.version.ok_or(Refusal::UpgradeMissing)?;
-        let text = |name| request.head.get(name).and_then(Header::text);
+        let version = request.version().ok_or(Refusal::UpgradeMissing)?;
+        let text = |name| request.head().get(name).and_then(Header::text);
         let scheme = if secure { "wss" } else { "ws" };
         Ok(Secret {
             version,
             key: text("Sec-WebSocket-Key").unwrap_or_default().to_owned(),
             numbers: match version.challenge {
-                Challenge::Hixie76 => hixie76::numbers(&request.head, &mut Pen::new(&mut (), 0))?,
+                Challenge::Hixie76 => hixie76::numbers(request.head(), &mut Pen::new(&mut (), 0))?,
                 _ => [0; 2],
             },
             key3,
-            origin: request.origin.unwrap_or_default().to_owned(),
+            origin: request.origin().unwrap_or_default().to_owned(),
             location: format!("{scheme}://{}{}", request.host(), request.target()),
             offered: request.subprotocols().map(str::to_owned).collect(),
         })
@@ -651,145 +444,6 @@ pub(crate) fn write_request(
             hybi05::write_request(version, ask, &key, &mut head);
             head.end()
         }
-    }
-}
-
-/// Writes a head line by line and refuses a value that would add a line.
-pub(crate) struct HeadWriter<'o> {
-    out: &'o mut Vec<u8>,
-    start: usize,
-    clean: bool,
-}
-
-impl<'o> HeadWriter<'o> {
-    pub(crate) fn begin(out: &'o mut Vec<u8>, first_line: &str) -> HeadWriter<'o> {
-        let start = out.len();
-        out.extend_from_slice(first_line.as_bytes());
-        out.extend_from_slice(b"\r\n");
-        HeadWriter {
-            out,
-            start,
-            clean: true,
-        }
-    }
-
-    pub(crate) fn header(&mut self, name: &str, value: &str) {
-        self.clean &= is_field_text(value.as_bytes()) && is_token(name);
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b": ");
-        self.out.extend_from_slice(value.as_bytes());
-        self.out.extend_from_slice(b"\r\n");
-    }
-
-    /// Ends the head; where a value was not clean, nothing at all is written.
-    pub(crate) fn end(self) -> Result<(), Unsendable> {
-        if self.clean {
-            self.out.extend_from_slice(b"\r\n");
-            Ok(())
-        } else {
-            self.out.truncate(self.start);
-            Err(Unsendable::HeaderValue)
-        }
-    }
-}
-
-/// Whether this can be the name of a header (RFC 9110 section 5.6.2).
-fn is_token(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .bytes()
-            .all(|o| o.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&o))
-}
-
-/// A plain HTTP answer, after which the connection closes.
-#[derive(Clone, Copy, Debug)]
-pub struct Page<'a> {
-    /// The HTTP status.
-    pub status: u16,
-    /// The media type of the body.
-    pub content_type: &'a str,
-    /// More headers.
-    pub headers: &'a [(&'a str, &'a str)],
-    /// The body.
-    pub body: &'a [u8],
-}
-
-impl Page<'_> {
-    /// Writes head and body; for HEAD the body is only measured.
-    pub(crate) fn write(&self, with_body: bool, out: &mut Vec<u8>) -> Result<(), Unsendable> {
-        let first = format!("HTTP/1.1 {} {}", self.status, reason(self.status));
-        let mut head = HeadWriter::begin(out, &first);
-        if !self.headers.iter().any(|(name, _)| *name == "Connection") {
-            head.header("Connection", "close");
-        }
-        for (name, value) in self.headers {
-            head.header(name, value);
-        }
-        head.header("Content-Type", self.content_type);
-        head.header("X-Content-Type-Options", "nosniff");
-        head.header("Content-Length", &self.body.len().to_string());
-        head.end()?;
-        if with_body {
-            out.extend_from_slice(self.body);
-        }
-        Ok(())
-    }
-}
-
-/// Writes the HTTP answer of a refusal: its stable code and one sentence.
-pub(crate) fn write_refusal(refusal: Refusal, on: Versions, out: &mut Vec<u8>) {
-    let body = format!("{}: {refusal}\n", refusal.code());
-    let numbers = on.numbers();
-    let mut headers: Vec<(&str, &str)> = Vec::new();
-    match refusal {
-        // RFC 9110 section 15.5.22: a 426 names what to upgrade to.
-        Refusal::VersionUnknown { .. } | Refusal::VersionOff { .. } => {
-            headers.push(("Upgrade", "websocket"));
-            headers.push(("Connection", "Upgrade, close"));
-        }
-        Refusal::MethodNotGet => headers.push(("Allow", "GET")),
-        Refusal::TooManyConnections | Refusal::GoingAway => headers.push(("Retry-After", "5")),
-        _ => {}
-    }
-    // RFC 6455 section 4.4; an empty list would be no header at all.
-    let about_version = matches!(
-        refusal,
-        Refusal::VersionUnknown { .. }
-            | Refusal::VersionOff { .. }
-            | Refusal::VersionMalformed
-            | Refusal::VersionList
-            | Refusal::VersionMissing
-    );
-    if about_version && !numbers.is_empty() {
-        headers.push(("Sec-WebSocket-Version", &numbers));
-    }
-    let page = Page {
-        status: refusal.status(),
-        content_type: "text/plain; charset=utf-8",
-        headers: &headers,
-        body: body.as_bytes(),
-    };
-    // All of it is ours, so it is clean.
-    let written = page.write(true, out);
-    debug_assert!(written.is_ok());
-}
-
-/// The reason phrase of a status that we use.
-fn reason(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        400 => "Bad Request",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        426 => "Upgrade Required",
-        431 => "Request Header Fields Too Large",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        505 => "HTTP Version Not Supported",
-        _ => "Other",
     }
 }
 

@@ -1,0 +1,282 @@
+//! The opening handshake of a connection.
+
+use super::{Conn, Event, State};
+use crate::bytes::{Input, Output};
+use crate::error::{Refusal, Unsendable, Violation};
+use crate::handshake::{self, Answer, Head, Page, Request};
+use crate::trace::{Field, Pen, Trace};
+
+impl Conn {
+    pub(super) fn next_of_handshake<'b, T: Trace>(
+        &mut self,
+        input: &mut Input<'b>,
+        out: &mut Output<'_>,
+        trace: &mut T,
+    ) -> Result<Option<Event<'b>>, Violation> {
+        match &mut self.state {
+            State::Head(_) => Ok(self.read_request(input, out, trace)),
+            State::Waiting(_) => self.read_answer(input, trace),
+            State::Body(answer) => {
+                let Some(key3) = input.rest().first_chunk::<8>().copied() else {
+                    return Ok(None);
+                };
+                let mut pen = Pen::new(trace, input.position());
+                handshake::name_body(8, Field::Key3, &mut pen);
+                out.octets.extend_from_slice(&answer.digest(key3, &mut pen));
+                input.take(8);
+                self.state = State::Open;
+                Ok(Some(Event::Open))
+            }
+            State::Digest(secret) => {
+                let Some(digest) = input.rest().first_chunk::<16>().copied() else {
+                    return Ok(None);
+                };
+                let mut pen = Pen::new(trace, input.position());
+                handshake::name_body(16, Field::Digest, &mut pen);
+                let verdict = secret.verify_digest(&digest, &mut pen);
+                input.take(16);
+                verdict?;
+                self.state = State::Open;
+                Ok(Some(Event::Open))
+            }
+            State::Agreed => {
+                self.state = State::Open;
+                Ok(Some(Event::Open))
+            }
+            State::Failed(violation) => Err(*violation),
+            State::Asked(_) | State::Plain(_) => Ok(None),
+            State::Open | State::Closing | State::Closed => {
+                // Octets after a closing frame are not parsed.
+                let after = input.rest().len();
+                let mut pen = Pen::new(trace, input.position());
+                pen.octets(after, Field::AfterEnd, 0);
+                input.take_all();
+                Ok(None)
+            }
+        }
+    }
+
+    fn read_request<'b, T: Trace>(
+        &mut self,
+        input: &mut Input<'b>,
+        out: &mut Output<'_>,
+        trace: &mut T,
+    ) -> Option<Event<'b>> {
+        let end = match self.find_head(input.rest()) {
+            Ok(None) => return None,
+            Ok(Some(end)) => end,
+            Err(refusal) => return Some(self.unreadable(refusal, input, out, trace)),
+        };
+        let at = input.position();
+        let raw: &'b [u8] = input.take(end);
+        let head = match Head::request(raw, self.config.limits.headers) {
+            Ok(head) => head,
+            Err(refusal) => {
+                Pen::new(trace, at).octets(end, Field::Unreadable, 0);
+                return Some(self.refused(refusal, out));
+            }
+        };
+        if !T::WATCHING {
+            return Some(self.judge_request(head, out, &mut Pen::new(trace, at)));
+        }
+        // The watcher sees the lines in order, and then what was derived; but
+        // which headers decided is known only after the judgement.
+        let again = Head::request(raw, self.config.limits.headers);
+        let mut derived = Derived::default();
+        let event = self.judge_request(head, out, &mut Pen::new(&mut derived, at));
+        let mut pen = Pen::new(trace, at);
+        match (&event, again) {
+            (Event::Request(request) | Event::Plain(request), _) => {
+                request.head().name(&mut pen, true);
+            }
+            (_, Ok(head)) => {
+                let _ = handshake::detect(&head, self.config.versions);
+                head.name(&mut pen, true);
+            }
+            (_, Err(_)) => {}
+        }
+        derived.tell(&mut pen);
+        Some(event)
+    }
+
+    fn find_head(&mut self, octets: &[u8]) -> Result<Option<usize>, Refusal> {
+        let limit = self.config.limits.head_bytes;
+        match (&mut self.state, octets.first()) {
+            (_, None) => Ok(None),
+            (_, Some(0x16)) => Err(Refusal::TlsUnexpected),
+            (_, Some(first)) if !first.is_ascii_alphabetic() => Err(Refusal::HeadMalformed),
+            (State::Head(scan), _) => scan.find_end(octets, limit),
+            _ => Ok(None),
+        }
+    }
+
+    fn judge_request<'b, T: Trace>(
+        &mut self,
+        head: Head<'b>,
+        out: &mut Output<'_>,
+        pen: &mut Pen<'_, T>,
+    ) -> Event<'b> {
+        let request = match Request::read(head, self.config.versions) {
+            Ok(request) => request,
+            Err(refusal) => return self.refused(refusal, out),
+        };
+        let Some(version) = request.version() else {
+            self.state = State::Plain(request.method() != "HEAD");
+            return Event::Plain(Box::new(request));
+        };
+        if !self.config.origins.allow(request.origin()) {
+            return self.refused(Refusal::OriginNotAllowed, out);
+        }
+        let public_url = self.config.public_url.as_deref();
+        match Answer::prepare(&request, version, public_url, pen) {
+            Ok(answer) => {
+                self.version = Some(version);
+                self.state = State::Asked(Box::new(answer));
+                Event::Request(Box::new(request))
+            }
+            Err(refusal) => self.refused(refusal, out),
+        }
+    }
+
+    /// Octets that are no head: all of them are named and thrown away.
+    fn unreadable<'b, T: Trace>(
+        &mut self,
+        refusal: Refusal,
+        input: &mut Input<'b>,
+        out: &mut Output<'_>,
+        trace: &mut T,
+    ) -> Event<'b> {
+        let n = input.rest().len();
+        Pen::new(trace, input.position()).octets(n, Field::Unreadable, 0);
+        input.take_all();
+        self.refused(refusal, out)
+    }
+
+    fn refused<'b>(&mut self, refusal: Refusal, out: &mut Output<'_>) -> Event<'b> {
+        self.refuse(refusal, out);
+        Event::Refused(refusal)
+    }
+
+    /// Server: upgrades. The 101 is written; the connection is open when
+    /// [`Event::Open`] says so.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsendable::NotOpen`] where no request waits for an answer,
+    /// [`Unsendable::HeaderValue`] where the subprotocol would add a line.
+    pub fn accept(
+        &mut self,
+        subprotocol: Option<&str>,
+        out: &mut Output<'_>,
+    ) -> Result<(), Unsendable> {
+        let State::Asked(answer) = &self.state else {
+            return Err(Unsendable::NotOpen);
+        };
+        self.secret = answer.write(subprotocol, out, &mut Pen::new(&mut (), 0))?;
+        let has_body = answer.version.has_body();
+        let state = std::mem::replace(&mut self.state, State::Agreed);
+        if let (State::Asked(answer), true) = (state, has_body) {
+            self.state = State::Body(answer);
+        }
+        Ok(())
+    }
+
+    /// Server: answers with a refusal. Does nothing once a 101 was written.
+    pub fn refuse(&mut self, refusal: Refusal, out: &mut Output<'_>) {
+        if matches!(
+            self.state,
+            State::Head(_) | State::Asked(_) | State::Plain(_)
+        ) {
+            handshake::write_refusal(refusal, self.config.versions, out.octets);
+        }
+        self.state = State::Closed;
+    }
+
+    /// Server: answers plain HTTP.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsendable::NotOpen`] where no request waits for an answer,
+    /// [`Unsendable::HeaderValue`] where a header would add a line.
+    pub fn respond(&mut self, page: &Page<'_>, out: &mut Output<'_>) -> Result<(), Unsendable> {
+        let with_body = match self.state {
+            State::Plain(with_body) => with_body,
+            State::Asked(_) => true,
+            _ => return Err(Unsendable::NotOpen),
+        };
+        page.write(with_body, out.octets)?;
+        self.state = State::Closed;
+        Ok(())
+    }
+
+    fn read_answer<'b, T: Trace>(
+        &mut self,
+        input: &mut Input<'b>,
+        trace: &mut T,
+    ) -> Result<Option<Event<'b>>, Violation> {
+        let limit = self.config.limits.head_bytes;
+        let State::Waiting(waiting) = &mut self.state else {
+            return Ok(None);
+        };
+        let (secret, scan) = &mut **waiting;
+        let at = input.position();
+        let end = match scan.find_end(input.rest(), limit) {
+            Ok(None) => return Ok(None),
+            Ok(Some(end)) => end,
+            Err(refusal) => {
+                let n = input.rest().len();
+                Pen::new(trace, at).octets(n, Field::Unreadable, 0);
+                input.take_all();
+                return Err(match refusal {
+                    Refusal::HeadTooLong { .. } => Violation::ResponseTooLong,
+                    _ => Violation::ResponseMalformed,
+                });
+            }
+        };
+        let raw: &'b [u8] = input.take(end);
+        let head = match Head::response(raw) {
+            Ok(head) => head,
+            Err(violation) => {
+                Pen::new(trace, at).octets(end, Field::Unreadable, 0);
+                return Err(violation);
+            }
+        };
+        let mut derived = Derived::default();
+        let (response, verdict) = secret.verify(head, &mut Pen::new(&mut derived, at));
+        let mut pen = Pen::new(trace, at);
+        response.head().name(&mut pen, false);
+        derived.tell(&mut pen);
+        let has_body = secret.version.has_body();
+        match verdict {
+            Err(violation) => self.state = State::Failed(violation),
+            Ok(masking_key) => {
+                self.secret = masking_key;
+                let state = std::mem::replace(&mut self.state, State::Agreed);
+                if let (State::Waiting(waiting), true) = (state, has_body) {
+                    self.state = State::Digest(Box::new(waiting.0));
+                }
+            }
+        }
+        Ok(Some(Event::Answer(Box::new(response))))
+    }
+}
+
+/// Keeps what was derived until the head it comes from was named.
+#[derive(Default)]
+struct Derived(Vec<(Field, Vec<u8>)>);
+
+impl Derived {
+    fn tell<T: Trace>(&self, pen: &mut Pen<'_, T>) {
+        for (field, octets) in &self.0 {
+            pen.derive(*field, octets);
+        }
+    }
+}
+
+impl Trace for Derived {
+    fn see(&mut self, _: crate::trace::Span) {}
+
+    fn derive(&mut self, field: Field, octets: &[u8]) {
+        self.0.push((field, octets.to_vec()));
+    }
+}
