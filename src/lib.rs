@@ -10,7 +10,7 @@
 //!   back.
 //! - [`conn`], [`message`]: one connection without a socket; pieces into whole
 //!   messages.
-//! - `vector`, [`net`]: recorded conversations; the loop, the only
+//! - [`vector`], [`net`]: recorded conversations; the loop, the only
 //!   code that touches a socket.
 //!
 //! A server in ten lines, without a socket:
@@ -47,6 +47,7 @@ pub mod message;
 #[cfg(feature = "net")]
 pub mod net;
 pub mod trace;
+pub mod vector;
 pub mod version;
 
 pub use bytes::{Input, Output};

@@ -345,18 +345,18 @@ impl Conn {
         self.fail(violation, out);
     }
 
-    /// TCP has ended on the peer's side.
+    /// TCP has ended on the peer's side, and `left` octets were not eaten.
     ///
     /// # Errors
     ///
     /// Where it ended too soon: inside the handshake or a message, or without
     /// the goodbye that this version has. A hixie peer that ends TCP between
     /// frames ended normally: browsers were seen to.
-    pub fn end_of_input(&mut self) -> Result<(), Violation> {
+    pub fn end_of_input(&mut self, left: usize) -> Result<(), Violation> {
         let ended = match self.phase() {
             Phase::Handshake => Err(Violation::HandshakeCut),
             Phase::Open | Phase::Closing => {
-                let between_frames = self.expect == Expect::Header;
+                let between_frames = self.expect == Expect::Header && left == 0;
                 let hixie = self.version.is_some_and(|v| v.layout == Layout::Hixie75);
                 if hixie && between_frames {
                     Ok(())

@@ -96,7 +96,8 @@ fn letter(from: Side) -> u8 {
 
 /// The code as a peer of this version knows it: before 13 there were 1000 to
 /// 1004, and 1007 since hybi-10.
-fn code_for(version: &Version, code: u16) -> u16 {
+#[must_use]
+pub fn code_for(version: &Version, code: u16) -> u16 {
     if version.is_rfc() {
         return code;
     }

@@ -120,14 +120,7 @@ impl<'b> Request<'b> {
 
     fn subprotocol_header(&self) -> &'static str {
         match self.version {
-            // Hybrids of 75 and 76 send the newer name.
-            Some(v) if v.challenge == Challenge::Hixie75 => {
-                if self.head.has("WebSocket-Protocol") {
-                    "WebSocket-Protocol"
-                } else {
-                    "Sec-WebSocket-Protocol"
-                }
-            }
+            Some(v) if v.challenge == Challenge::Hixie75 => "WebSocket-Protocol",
             _ => "Sec-WebSocket-Protocol",
         }
     }

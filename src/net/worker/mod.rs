@@ -711,7 +711,7 @@ impl<A: App> Desk<A> {
             Filled::Broken => Fate::Drop,
             Filled::End => {
                 link.read_closed = true;
-                if let Err(violation) = link.conn.end_of_input() {
+                if let Err(violation) = link.conn.end_of_input(link.tail.len()) {
                     log::debug!(target: "heirloom::net", "{violation}");
                 }
                 Fate::Keep

@@ -1,0 +1,431 @@
+//! The vector file: one recorded or specified conversation, with what must be
+//! concluded from it.
+//!
+//! The format is `vectors/schema.json`; octets are Latin-1 strings or hex, one
+//! step is one write. [`play`](self::play()) holds the core to a vector, in
+//! memory.
+
+mod play;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::version::{Side, Version};
+
+pub use self::play::{Cut, Failure, Played, cuts, play, watch};
+
+/// A file of vectors.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Where the schema is.
+    #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// The format, which is 1.
+    pub format: u32,
+    /// What each flag means.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub notes: BTreeMap<String, String>,
+    /// The vectors.
+    pub vectors: Vec<Vector>,
+}
+
+/// One conversation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vector {
+    /// Its name, unique over all files.
+    pub id: String,
+    /// What it shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The version it is about; `none` where there is none.
+    pub version: String,
+    /// Where it comes from.
+    pub source: Source,
+    /// Whether it ran inside TLS.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub secure: bool,
+    /// Words that the file's notes explain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
+    /// Whether the recording was cut off.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unfinished: bool,
+    /// What was written, in order.
+    pub steps: Vec<Step>,
+    /// What must be concluded.
+    pub expect: Expect,
+}
+
+/// Where a vector comes from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// `spec`, `capture`, `issue` or `derived`.
+    pub kind: String,
+    /// The document and section, or who published it.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// The client and its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// The server and its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// When it was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<String>,
+    /// `recorded` or `unknown`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timing: Option<String>,
+    /// The licence it came under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub licence: Option<String>,
+}
+
+/// One write, or the end of one direction.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// Who wrote.
+    pub from: From,
+    /// Octets as Latin-1, one line of a head each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Vec<String>>,
+    /// Octets in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hex: Option<String>,
+    /// The same octets again and again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fill: Option<Fill>,
+    /// The end of this direction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<End>,
+    /// The wait before it, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_ms: Option<u64>,
+    /// A word to the reader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// Who wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum From {
+    /// The client.
+    Client,
+    /// The server.
+    Server,
+}
+
+impl From {
+    /// The side.
+    #[must_use]
+    pub fn side(self) -> Side {
+        match self {
+            From::Client => Side::Client,
+            From::Server => Side::Server,
+        }
+    }
+}
+
+/// The same octets again and again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fill {
+    /// The octets in hex.
+    pub hex: String,
+    /// How often.
+    pub times: usize,
+}
+
+/// How a direction ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum End {
+    /// In order.
+    Fin,
+    /// By a reset.
+    Rst,
+}
+
+/// What must be concluded.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expect {
+    /// By the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<Conclusion>,
+    /// By the client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<Conclusion>,
+    /// The version that is found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detected: Option<String>,
+    /// hixie-76: the number in the first key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_number_1: Option<u32>,
+    /// hixie-76: the number in the second key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_number_2: Option<u32>,
+    /// The subprotocol that is agreed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subprotocol: Option<String>,
+    /// What each side hears of the other, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<Heard>,
+    /// How goodbye is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub close: Option<Close>,
+}
+
+impl Expect {
+    /// What this side must conclude, if it is held to the vector.
+    #[must_use]
+    pub fn of(&self, side: Side) -> Option<&Conclusion> {
+        match side {
+            Side::Client => self.client.as_ref(),
+            Side::Server => self.server.as_ref(),
+        }
+    }
+}
+
+/// What one side must conclude.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Conclusion {
+    /// Accept, reject, or either.
+    pub result: Verdict,
+    /// The stable code of a refusal or violation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The HTTP status of a refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The close code of a violation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub close: Option<u16>,
+}
+
+/// Accept, reject, or either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// The conversation is right.
+    Accept,
+    /// It is wrong, and this side says so.
+    Reject,
+    /// The documents leave it open.
+    Either,
+}
+
+/// A message, ping or pong that is heard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Heard {
+    /// Who sent it.
+    pub from: From,
+    /// What it is.
+    pub kind: HeardKind,
+    /// A text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// Octets in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hex: Option<String>,
+    /// The same octets again and again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fill: Option<Fill>,
+}
+
+/// What is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HeardKind {
+    /// A text message.
+    Text,
+    /// A binary message.
+    Binary,
+    /// A ping.
+    Ping,
+    /// A pong.
+    Pong,
+}
+
+/// How goodbye is said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Close {
+    /// `clean` in a version without codes, `none` where nothing is said.
+    Word(CloseWord),
+    /// Who began, and how.
+    Said(CloseSaid),
+}
+
+/// Goodbye in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CloseWord {
+    /// Said and answered.
+    Clean,
+    /// Not said.
+    None,
+}
+
+/// Who said goodbye first, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CloseSaid {
+    /// Who began.
+    pub from: From,
+    /// The status code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<u16>,
+    /// The reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // what serde asks for
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// Why a vector file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unusable {
+    /// It is not JSON of this shape.
+    #[error("not a vector file: {0}")]
+    Shape(#[from] serde_json::Error),
+    /// It has another format.
+    #[error("format {0} is not known; 1 is")]
+    Format(u32),
+    /// A vector says something that cannot be.
+    #[error("{id}: {what}")]
+    Vector {
+        /// Which.
+        id: String,
+        /// What.
+        what: String,
+    },
+}
+
+/// No step and no message is longer than this, in octets.
+const MAX_FILL: usize = 32 * 1024 * 1024;
+
+impl File {
+    /// Reads a file and checks what the shape alone does not say.
+    ///
+    /// # Errors
+    ///
+    /// Where it is no vector file, or one of its vectors cannot be played.
+    pub fn read(json: &[u8]) -> Result<File, Unusable> {
+        let file: File = serde_json::from_slice(json)?;
+        if file.format != 1 {
+            return Err(Unusable::Format(file.format));
+        }
+        for vector in &file.vectors {
+            vector.check().map_err(|what| Unusable::Vector {
+                id: vector.id.clone(),
+                what,
+            })?;
+            if let Some(flag) = vector.flags.iter().find(|f| !file.notes.contains_key(*f)) {
+                return Err(Unusable::Vector {
+                    id: vector.id.clone(),
+                    what: format!("the flag {flag:?} is not explained in the notes"),
+                });
+            }
+        }
+        Ok(file)
+    }
+}
+
+impl Vector {
+    fn check(&self) -> Result<(), String> {
+        let known = |name: &str| Version::named(name).is_some_and(|v| v.name == name);
+        if self.version != "none" && !known(&self.version) {
+            return Err(format!("no version is named {:?}", self.version));
+        }
+        if let Some(name) = self.expect.detected.as_deref().filter(|name| !known(name)) {
+            return Err(format!("no version is named {name:?}"));
+        }
+        for step in &self.steps {
+            step.octets()?;
+            let ways = [step.text.is_some(), step.hex.is_some(), step.fill.is_some()];
+            let said = ways.iter().filter(|way| **way).count() + usize::from(step.end.is_some());
+            if said != 1 {
+                return Err("a step is one of text, hex, fill and end".to_owned());
+            }
+        }
+        for heard in &self.expect.messages {
+            heard.octets()?;
+        }
+        Ok(())
+    }
+}
+
+impl Step {
+    /// The octets of this write; none where it is an end.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them.
+    pub fn octets(&self) -> Result<Vec<u8>, String> {
+        if let Some(lines) = &self.text {
+            return latin1(&lines.concat());
+        }
+        octets_of(self.hex.as_deref(), self.fill.as_ref())
+    }
+}
+
+impl Heard {
+    /// Its octets.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them.
+    pub fn octets(&self) -> Result<Vec<u8>, String> {
+        match &self.data {
+            Some(text) => Ok(text.clone().into_bytes()),
+            None => octets_of(self.hex.as_deref(), self.fill.as_ref()),
+        }
+    }
+}
+
+fn octets_of(hex: Option<&str>, fill: Option<&Fill>) -> Result<Vec<u8>, String> {
+    match (hex, fill) {
+        (Some(hex), _) => unhex(hex),
+        (None, Some(fill)) => {
+            let once = unhex(&fill.hex)?;
+            let total = once.len().checked_mul(fill.times);
+            if total.is_none_or(|n| n > MAX_FILL) {
+                return Err(format!("a fill is longer than {MAX_FILL} octets"));
+            }
+            Ok(once.repeat(fill.times))
+        }
+        (None, None) => Ok(Vec::new()),
+    }
+}
+
+fn latin1(text: &str) -> Result<Vec<u8>, String> {
+    text.chars()
+        .map(|c| u8::try_from(u32::from(c)).map_err(|_| format!("{c:?} is no octet")))
+        .collect()
+}
+
+fn unhex(text: &str) -> Result<Vec<u8>, String> {
+    let digits: Vec<u8> = text.bytes().filter(|o| *o != b' ').collect();
+    let pairs = digits.chunks(2).map(|pair| {
+        std::str::from_utf8(pair)
+            .ok()
+            .filter(|p| p.len() == 2 && p.bytes().all(|o| o.is_ascii_hexdigit()))
+            .and_then(|p| u8::from_str_radix(p, 16).ok())
+    });
+    pairs
+        .collect::<Option<Vec<u8>>>()
+        .ok_or_else(|| format!("{text:?} is not hex"))
+}
