@@ -1,8 +1,11 @@
 //! A worker: one thread, one loop, its own listeners and links.
 
+mod desk;
 mod link;
 mod listener;
 mod mail;
+mod pool;
+mod slots;
 mod wheel;
 
 use std::collections::VecDeque;
@@ -16,36 +19,25 @@ use std::time::{Duration, Instant};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use self::desk::{Desk, Fate};
 use self::link::{Filled, Link, Progress, Stage};
 use self::listener::Accepted;
+use self::pool::Pool;
+use self::slots::Slots;
 use self::wheel::Wheel;
-use super::{App, BindError, Handle, Incoming, Letter, LinkId, Reply, Shared, SystemRandom};
-use crate::bytes::{Input, Output};
-use crate::conn::{Around, Config, Conn, Event, Phase};
+use super::{App, BindError, LinkId, Shared, SystemRandom};
+use crate::bytes::Output;
+use crate::conn::{Config, Conn, Phase};
 use crate::error::{Refusal, Violation};
-use crate::frame::{Message, Piece, close};
-use crate::handshake::{Page, Request};
-use crate::message::{Gather, Whole};
-use crate::version::Text;
+use crate::frame::{Message, close};
 
 pub(super) use self::link::Backlog;
 pub(super) use self::mail::Mail;
 
 /// Octets read from one link in one turn; the others wait no longer than that.
 const TURN: usize = 64 * 1024;
-/// Octets in front of the read buffer, where what was left uneaten is put: a
-/// frame's header and a control frame's payload fit.
-const FRONT: usize = 256;
 /// Connections accepted in one turn.
 const ACCEPTS: usize = 64;
-/// A message of which so much is still to come is read to where it will lie.
-const DIRECT: usize = 8 * 1024;
-/// Octets of buffers that are kept for the next large messages.
-const POOL: usize = 16 * 1024 * 1024;
-/// How long a buffer is kept without use, in milliseconds.
-const POOL_MS: u64 = 2_000;
-/// Octets that a peer may still send while we drain.
-const DRAIN: u32 = 64 * 1024;
 /// Retry of an accept that failed for want of descriptors, in milliseconds.
 const RETRY_MS: u64 = 100;
 /// Connections above the limit that are told so at the same time.
@@ -101,72 +93,6 @@ pub(super) fn mailboxes<P>(seats: &[Seat]) -> Vec<Mail<P>> {
     mail::mailboxes(&wakers)
 }
 
-/// The links of a worker, by slot. A token is a slot and its generation, so
-/// that a late event never meets a link that came after.
-struct Slots<G> {
-    slots: Vec<Slot<G>>,
-    free: Vec<u32>,
-    live: usize,
-}
-
-struct Slot<G> {
-    generation: u32,
-    link: Option<Box<Link<G>>>,
-}
-
-impl<G> Slots<G> {
-    fn put(&mut self, link: Box<Link<G>>) -> usize {
-        self.live += 1;
-        if let Some(free) = self.free.pop() {
-            if let Some(slot) = self.slots.get_mut(free as usize) {
-                slot.link = Some(link);
-                return token(free, slot.generation);
-            }
-        }
-        let index = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        self.slots.push(Slot {
-            generation: 1,
-            link: Some(link),
-        });
-        token(index, 1)
-    }
-
-    fn get(&mut self, token: usize) -> Option<&mut Option<Box<Link<G>>>> {
-        let (index, generation) = parts(token);
-        let slot = self.slots.get_mut(index as usize)?;
-        (slot.generation == generation).then_some(&mut slot.link)
-    }
-
-    fn drop(&mut self, token: usize) {
-        let (index, generation) = parts(token);
-        let slot = self.slots.get_mut(index as usize);
-        if let Some(slot) = slot.filter(|s| s.generation == generation) {
-            // 0 would make a token that is no link's.
-            slot.generation = slot.generation.checked_add(1).unwrap_or(1);
-            slot.link = None;
-            self.free.push(index);
-            self.live -= 1;
-        }
-    }
-
-    fn tokens(&self) -> Vec<usize> {
-        (0u32..)
-            .zip(&self.slots)
-            .filter(|(_, slot)| slot.link.is_some())
-            .map(|(i, slot)| token(i, slot.generation))
-            .collect()
-    }
-}
-
-fn token(index: u32, generation: u32) -> usize {
-    (generation as usize) << 32 | index as usize
-}
-
-#[allow(clippy::cast_possible_truncation)] // the two halves
-fn parts(token: usize) -> (u32, u32) {
-    (token as u32, (token >> 32) as u32)
-}
-
 /// One worker.
 pub(super) struct Worker<A: App> {
     app: A,
@@ -190,56 +116,6 @@ pub(super) struct Worker<A: App> {
     draining: bool,
 }
 
-/// What every turn uses, and no link owns.
-struct Desk<A: App> {
-    config: Arc<Config>,
-    /// `FRONT` octets, then the room of one read.
-    buffer: Vec<u8>,
-    said: Vec<u8>,
-    letters: Vec<Letter>,
-    posts: Vec<A::Post>,
-    pool: Pool,
-    now_ms: u64,
-}
-
-/// Buffers of large messages, kept for the next ones.
-#[derive(Default)]
-struct Pool {
-    buffers: Vec<Vec<u8>>,
-    octets: usize,
-    used_ms: u64,
-}
-
-impl Pool {
-    fn take(&mut self, now_ms: u64) -> Vec<u8> {
-        self.used_ms = now_ms;
-        let buffer = self.buffers.pop().unwrap_or_default();
-        self.octets -= buffer.capacity();
-        buffer
-    }
-
-    fn put(&mut self, buffer: Vec<u8>) {
-        if buffer.capacity() >= TURN && self.octets + buffer.capacity() <= POOL {
-            self.octets += buffer.capacity();
-            self.buffers.push(buffer);
-        }
-    }
-
-    fn trim(&mut self, now_ms: u64) {
-        if now_ms.saturating_sub(self.used_ms) > POOL_MS {
-            self.buffers = Vec::new();
-            self.octets = 0;
-        }
-    }
-}
-
-/// Whether a link lives on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Keep,
-    Drop,
-}
-
 impl<A: App> Worker<A> {
     pub(super) fn new(
         seat: Seat,
@@ -255,24 +131,12 @@ impl<A: App> Worker<A> {
             waiting: true,
             retry_ms: None,
             logged_ms: None,
-            slots: Slots {
-                slots: Vec::new(),
-                free: Vec::new(),
-                live: 0,
-            },
+            slots: Slots::default(),
             ready: VecDeque::new(),
             wheel: Wheel::new(),
             mail,
             paused: Vec::new(),
-            desk: Desk {
-                config: Arc::new(config),
-                buffer: vec![0; FRONT + TURN],
-                said: Vec::new(),
-                letters: Vec::new(),
-                posts: Vec::new(),
-                pool: Pool::default(),
-                now_ms: 0,
-            },
+            desk: Desk::new(config),
             begin: Instant::now(),
             now_ms: 0,
             shared,
@@ -336,7 +200,7 @@ impl<A: App> Worker<A> {
         let retry = self
             .retry_ms
             .map(|at| at.saturating_sub(self.now_ms).max(1));
-        let pool = (self.desk.pool.octets > 0).then_some(POOL_MS);
+        let pool = self.desk.pool.wait_ms();
         let next = [retry, pool, self.wheel.wait_ms(self.now_ms)];
         next.into_iter().flatten().min().map(Duration::from_millis)
     }
@@ -685,302 +549,6 @@ fn advance<G>(link: &mut Link<G>, now_ms: u64) -> Fate {
     Fate::Keep
 }
 
-impl<A: App> Desk<A> {
-    /// One turn of a link: at most one read, and all that comes of it.
-    fn serve(&mut self, app: &mut A, id: LinkId, link: &mut Link<A::Guest>) -> Fate {
-        if !link.wants_read(&self.config.limits) {
-            return Fate::Keep;
-        }
-        if link.stage == Stage::Draining {
-            return self.drain_link(link);
-        }
-        let to_come = usize::try_from(link.conn.payload_to_come()).unwrap_or(usize::MAX);
-        let filled = if to_come >= DIRECT && link.gather.is_some() && link.tail.is_empty() {
-            self.fill_direct(app, id, link, to_come.min(TURN))
-        } else {
-            self.fill(app, id, link)
-        };
-        match filled {
-            Filled::Octets(_) => {
-                if link.stage == Stage::Open && link.backlog.is_empty() {
-                    link.since_ms = self.now_ms;
-                }
-                Fate::Keep
-            }
-            Filled::Nothing => Fate::Keep,
-            Filled::Broken => Fate::Drop,
-            Filled::End => {
-                link.read_closed = true;
-                if let Err(violation) = link.conn.end_of_input(link.tail.len()) {
-                    log::debug!(target: "heirloom::net", "{violation}");
-                }
-                Fate::Keep
-            }
-        }
-    }
-
-    /// Throws away what a peer still sends after our last words.
-    fn drain_link(&mut self, link: &mut Link<A::Guest>) -> Fate {
-        let room = self.buffer.as_mut_slice();
-        match Link::<A::Guest>::read(&mut link.stream, &mut link.readable, link.read_closed, room) {
-            Filled::Octets(n) => {
-                link.drained = link
-                    .drained
-                    .saturating_add(u32::try_from(n).unwrap_or(u32::MAX));
-                if link.drained > DRAIN {
-                    Fate::Drop
-                } else {
-                    Fate::Keep
-                }
-            }
-            Filled::Nothing => Fate::Keep,
-            Filled::End | Filled::Broken => Fate::Drop,
-        }
-    }
-
-    /// Reads into the shared buffer and lets the connection eat.
-    fn fill(&mut self, app: &mut A, id: LinkId, link: &mut Link<A::Guest>) -> Filled {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let room = buffer.get_mut(FRONT..).unwrap_or_default();
-        let filled =
-            Link::<A::Guest>::read(&mut link.stream, &mut link.readable, link.read_closed, room);
-        if let Filled::Octets(n) = filled {
-            if link.tail.is_empty() {
-                let octets = buffer.get_mut(FRONT..FRONT + n).unwrap_or_default();
-                let left = self.eat(app, id, link, octets);
-                let left = octets.len() - left;
-                link.tail
-                    .extend_from_slice(octets.get(left..).unwrap_or_default());
-            } else if link.tail.len() <= FRONT {
-                // Put what was left in front of what came: nothing large moves.
-                let start = FRONT - link.tail.len();
-                let octets = buffer.get_mut(start..FRONT + n).unwrap_or_default();
-                for (to, from) in octets.iter_mut().zip(&link.tail) {
-                    *to = *from;
-                }
-                let left = self.eat(app, id, link, octets);
-                let left = octets.len() - left;
-                link.tail.clear();
-                link.tail
-                    .extend_from_slice(octets.get(left..).unwrap_or_default());
-            } else {
-                // A head in small portions: append, and look on from where the
-                // last look ended.
-                let came = buffer.get(FRONT..FRONT + n).unwrap_or_default();
-                link.tail.extend_from_slice(came);
-                let mut octets = std::mem::take(&mut link.tail);
-                let left = self.eat(app, id, link, &mut octets);
-                octets.drain(..octets.len() - left);
-                link.tail = octets;
-            }
-            if link.tail.is_empty() && link.tail.capacity() > 0 {
-                link.tail = Vec::new();
-            }
-        }
-        self.buffer = buffer;
-        filled
-    }
-
-    /// Reads payload straight to where the message is gathered.
-    fn fill_direct(
-        &mut self,
-        app: &mut A,
-        id: LinkId,
-        link: &mut Link<A::Guest>,
-        want: usize,
-    ) -> Filled {
-        let Some(mut gather) = link.gather.take() else {
-            return Filled::Nothing;
-        };
-        let room = gather.room(want);
-        let filled =
-            Link::<A::Guest>::read(&mut link.stream, &mut link.readable, link.read_closed, room);
-        let Filled::Octets(n) = filled else {
-            link.gather = Some(gather);
-            return filled;
-        };
-        let octets = room.get_mut(..n).unwrap_or_default();
-        let mut random = SystemRandom;
-        let mut input = Input::new(octets);
-        let mut out = Output::new(&mut self.said, &mut random);
-        let piece = match link.conn.next(&mut input, &mut out) {
-            Ok(Some(Event::Piece(piece))) => Some((piece.kind, piece.octets.len(), piece.last)),
-            Ok(_) => None,
-            Err(violation) => {
-                log_violation(&link.conn, violation);
-                None
-            }
-        };
-        if let Some((kind, n, last)) = piece {
-            gather.grow(kind, n);
-            link.gather = Some(gather);
-            if last {
-                self.finish(app, id, link);
-            }
-        }
-        filled
-    }
-
-    /// Lets the connection eat, event by event; gives how many octets are left.
-    fn eat(
-        &mut self,
-        app: &mut A,
-        id: LinkId,
-        link: &mut Link<A::Guest>,
-        octets: &mut [u8],
-    ) -> usize {
-        let mut random = SystemRandom;
-        let mut input = Input::new(octets);
-        loop {
-            let mut out = Output::new(&mut self.said, &mut random);
-            match link.conn.next(&mut input, &mut out) {
-                Ok(None) => break,
-                Ok(Some(Event::Piece(piece))) => self.piece(app, id, link, piece),
-                Ok(Some(event)) => self.event(app, id, link, event),
-                Err(violation) => log_violation(&link.conn, violation),
-            }
-        }
-        input.rest().len()
-    }
-
-    #[inline]
-    fn piece(&mut self, app: &mut A, id: LinkId, link: &mut Link<A::Guest>, piece: Piece<'_>) {
-        if piece.first && piece.last {
-            let checked = is_checked(&link.conn);
-            if let Some(whole) = Whole::of(piece, checked) {
-                let mut random = SystemRandom;
-                let mut handle = self.handle(id, link, &mut random);
-                app.message(Incoming::Whole(whole), &mut handle);
-            }
-            return;
-        }
-        if link.gather.is_none() {
-            let buffer = self.pool.take(self.now_ms);
-            link.gather = Some(Box::new(Gather::into_buffer(buffer, Around::MAX)));
-        }
-        let last = piece.last;
-        if let Some(gather) = &mut link.gather {
-            gather.add(&piece);
-        }
-        if last {
-            self.finish(app, id, link);
-        }
-    }
-
-    /// A gathered message is whole.
-    fn finish(&mut self, app: &mut A, id: LinkId, link: &mut Link<A::Guest>) {
-        if let Some(mut gather) = link.gather.take() {
-            let checked = is_checked(&link.conn);
-            let mut random = SystemRandom;
-            let mut handle = self.handle(id, link, &mut random);
-            app.message(Incoming::Gathered(&mut gather, checked), &mut handle);
-            self.pool.put(gather.into_octets());
-        }
-    }
-
-    fn event(&mut self, app: &mut A, id: LinkId, link: &mut Link<A::Guest>, event: Event<'_>) {
-        match event {
-            Event::Request(request) | Event::Plain(request) => {
-                let reply = app.request(&request, &mut link.guest);
-                self.reply(&request, reply, link);
-            }
-            Event::Open => {
-                log::debug!(target: "heirloom::handshake", "open: {}", version_name(&link.conn));
-                let mut random = SystemRandom;
-                let mut handle = self.handle(id, link, &mut random);
-                app.open(&mut handle);
-            }
-            Event::Refused(refusal) => {
-                log::debug!(target: "heirloom::handshake", "refused: {}", refusal.code());
-            }
-            Event::Close(reason) => {
-                log::debug!(target: "heirloom::net", "closed by the peer: {:?}", reason.code);
-            }
-            Event::Answer(_) | Event::Piece(_) | Event::Ping(_) | Event::Pong(_) => {}
-        }
-    }
-
-    fn reply(&mut self, request: &Request<'_>, reply: Reply, link: &mut Link<A::Guest>) {
-        let mut random = SystemRandom;
-        let mut out = Output::new(&mut self.said, &mut random);
-        let replied = match reply {
-            Reply::Accept(subprotocol) => link.conn.accept(subprotocol.as_deref(), &mut out),
-            Reply::Refuse(refusal) => {
-                log::debug!(target: "heirloom::handshake", "refused: {}", refusal.code());
-                link.conn.refuse(refusal, &mut out);
-                Ok(())
-            }
-            Reply::Page {
-                status,
-                content_type,
-                headers,
-                body,
-            } => {
-                let page = Page {
-                    status,
-                    content_type,
-                    headers,
-                    body: &body,
-                };
-                link.conn.respond(&page, &mut out)
-            }
-        };
-        if let Err(error) = replied {
-            log::warn!("cannot answer {:?}: {error}", request.target());
-            link.conn.refuse(Refusal::HeadMalformed, &mut out);
-        }
-    }
-
-    fn handle<'h>(
-        &'h mut self,
-        id: LinkId,
-        link: &'h mut Link<A::Guest>,
-        random: &'h mut SystemRandom,
-    ) -> Handle<'h, A> {
-        Handle {
-            id,
-            guest: &mut link.guest,
-            conn: &mut link.conn,
-            out: Output::new(&mut self.said, random),
-            backlog: &mut link.backlog,
-            letters: &mut self.letters,
-            posts: &mut self.posts,
-        }
-    }
-
-    /// A deadline has come.
-    fn expire(&mut self, link: &mut Link<A::Guest>) -> Fate {
-        let mut random = SystemRandom;
-        let mut out = Output::new(&mut self.said, &mut random);
-        match link.stage {
-            Stage::Handshake => {
-                link.conn.refuse(Refusal::HandshakeTimeout, &mut out);
-                Fate::Keep
-            }
-            Stage::Open if link.backlog.is_empty() => {
-                link.conn.close(close::GOING_AWAY, "idle", &mut out);
-                Fate::Keep
-            }
-            // Nothing can be said to one who does not read.
-            Stage::Open | Stage::Closing | Stage::Draining => Fate::Drop,
-        }
-    }
-}
-
-/// Whether text was checked as it came.
-fn is_checked(conn: &Conn) -> bool {
-    conn.version().is_some_and(|v| v.text == Text::Failed)
-}
-
-fn version_name(conn: &Conn) -> &'static str {
-    conn.version().map_or("no version", |v| v.name)
-}
-
-fn log_violation(conn: &Conn, violation: Violation) {
-    let version = version_name(conn);
-    log::debug!(target: "heirloom::net", "{version}: {}: {violation}", violation.code());
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -1011,30 +579,5 @@ mod tests {
             link.backlog.push_small(b"waits");
         }
         link.due_ms(limits)
-    }
-
-    #[test]
-    fn a_token_never_meets_a_link_that_came_after() {
-        let mut slots: Slots<()> = Slots {
-            slots: Vec::new(),
-            free: Vec::new(),
-            live: 0,
-        };
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
-        let address = listener.local_addr().expect("bound");
-        let link = || {
-            let stream = std::net::TcpStream::connect(address).expect("loopback");
-            Box::new(Link::new(
-                TcpStream::from_std(stream),
-                Conn::server(Arc::default()),
-                0,
-            ))
-        };
-        let first = slots.put(link());
-        slots.drop(first);
-        let second = slots.put(link());
-        assert_ne!(first, second);
-        assert!(slots.get(first).is_none());
-        assert!(slots.get(second).is_some());
     }
 }
