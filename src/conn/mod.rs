@@ -174,6 +174,8 @@ pub struct Conn {
     last: bool,
     /// Whether nothing of the message was delivered yet.
     first: bool,
+    /// Whether the peer said goodbye.
+    goodbye: bool,
     utf8: Utf8,
     /// The kind of the message that is being sent in pieces, while one is.
     sending: Option<Kind>,
@@ -245,6 +247,7 @@ impl Conn {
             coming: None,
             last: true,
             first: true,
+            goodbye: false,
             utf8: Utf8::default(),
             sending: None,
             sent_utf8: Utf8::default(),
@@ -279,6 +282,12 @@ impl Conn {
             State::Closing => Phase::Closing,
             State::Closed => Phase::Closed,
         }
+    }
+
+    /// Whether both sides have said goodbye, so that nothing more will come.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.goodbye && matches!(self.state, State::Closed)
     }
 
     /// The octets of payload that are still to come of the frame at hand, where

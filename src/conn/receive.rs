@@ -227,6 +227,7 @@ impl Conn {
             let reply = close::reply(version, self.side, body);
             self.write(Opcode::Close, true, &reply, out);
         }
+        self.goodbye = true;
         self.state = State::Closed;
         Ok(Event::Close(reason))
     }
@@ -265,6 +266,7 @@ impl Conn {
                 if matches!(self.state, State::Open) {
                     self.say_hixie_close(out);
                 }
+                self.goodbye = true;
                 self.state = State::Closed;
                 return Ok(Read::Event(Event::Close(Reason::default())));
             }

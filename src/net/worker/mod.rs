@@ -30,6 +30,7 @@ use crate::bytes::Output;
 use crate::conn::{Config, Conn, Phase};
 use crate::error::{Refusal, Violation};
 use crate::frame::{Message, close};
+use crate::version::Closing;
 
 pub(super) use self::link::Backlog;
 pub(super) use self::mail::Mail;
@@ -535,10 +536,10 @@ fn advance<G>(link: &mut Link<G>, now_ms: u64) -> Fate {
         }
         _ => {}
     }
-    if link.stage == Stage::Closing && link.conn.phase() == Phase::Closed && link.backlog.is_empty()
-    {
-        // All is said and the peer has nothing more to say, or has gone.
-        if !link.readable && link.read_closed {
+    if link.stage == Stage::Closing && has_said_all(&link.conn) && link.backlog.is_empty() {
+        // All is said and the peer has nothing more to say, or has gone: there
+        // is nothing left that could cause a reset.
+        if !link.readable && (link.read_closed || link.conn.is_over()) {
             return Fate::Drop;
         }
         if link.stream.shutdown(Shutdown::Write).is_err() {
@@ -547,6 +548,18 @@ fn advance<G>(link: &mut Link<G>, now_ms: u64) -> Fate {
         enter(link, Stage::Draining);
     }
     Fate::Keep
+}
+
+/// Whether nothing more will be sent. After FF 00 that is so at once, and the
+/// end of TCP tells a WebKit of 2011 what its FF 00 does not.
+fn has_said_all(conn: &Conn) -> bool {
+    match conn.phase() {
+        Phase::Closed => true,
+        Phase::Closing => conn
+            .version()
+            .is_some_and(|v| v.closing == Closing::Hixie76),
+        Phase::Handshake | Phase::Open => false,
+    }
 }
 
 #[cfg(test)]
