@@ -1,0 +1,148 @@
+"""Browsers as clients: a page that does what the harness says, over XHR."""
+
+import http.server
+import itertools
+import json
+import os
+import queue
+import tempfile
+import threading
+import urllib.parse
+
+from procs import HERE, PATIENCE, WORK, Failure, Proc
+
+_mailboxes = {}  # name of the peer -> Browser
+
+
+class _Pages(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def answer(self, status, kind, body):
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def browser(self):
+        return _mailboxes.get(urllib.parse.urlsplit(self.path).query)
+
+    def do_GET(self):
+        path = urllib.parse.urlsplit(self.path).path
+        if path == "/page":
+            with open(os.path.join(HERE, "page.html"), "rb") as f:
+                self.answer(200, "text/html; charset=utf-8", f.read())
+        elif path == "/next" and self.browser():
+            self.answer(200, "application/json", json.dumps(self.browser().orders()).encode())
+        else:
+            self.answer(404, "text/plain", b"")
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if not self.browser():
+            self.answer(404, "text/plain", b"")
+            return
+        for socket, event, more in json.loads(body):
+            self.browser().heard(socket, event, more)
+        self.answer(200, "text/plain", b"")
+
+    def log_message(self, *_):
+        pass
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_):
+        pass  # a browser that ends while it polls is no news
+
+
+class Pages:
+    def __init__(self):
+        self.server = _Server(("127.0.0.1", 0), _Pages)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def url(self, name):
+        return f"http://127.0.0.1:{self.server.server_address[1]}/page?{name}"
+
+
+class Browser:
+    has_codes = True
+
+    def __init__(self, pages, name, title, argv, env=None):
+        self.title = title
+        self._orders = queue.Queue()
+        self._events = {0: queue.Queue()}
+        self._ids = itertools.count(1)
+        _mailboxes[name] = self
+        self.proc = Proc(title, argv + [pages.url(name)], env, stdin=False)
+        try:
+            self.agent = self.event(0)[1]
+        except Failure as e:
+            self.proc.stop()
+            raise Failure(f"{title} does not load the page: {e}")
+
+    def orders(self):
+        """What to do next; empty after a while, so that no request stays open for ever."""
+        found = []
+        try:
+            found.append(self._orders.get(timeout=PATIENCE))
+            while True:
+                found.append(self._orders.get_nowait())
+        except queue.Empty:
+            return found
+
+    def heard(self, socket, event, more):
+        self._events[socket].put((event, more))
+
+    def event(self, socket):
+        try:
+            return self._events[socket].get(timeout=PATIENCE)
+        except queue.Empty:
+            raise Failure(f"{self.title} says nothing for {PATIENCE:.0f} s{self.proc.talk()}")
+
+    def order(self, socket, verb, more=""):
+        self._orders.put([socket, verb, more])
+
+    def open(self, port, path="/"):
+        socket = next(self._ids)
+        self._events[socket] = queue.Queue()
+        self.order(socket, "open", f"ws://127.0.0.1:{port}{path}")
+        return BrowserSocket(self, socket)
+
+
+class BrowserSocket:
+    def __init__(self, browser, number):
+        self.browser, self.number = browser, number
+
+    def next(self):
+        event, more = self.browser.event(self.number)
+        return event, bytes.fromhex(more) if event == "binary" else more
+
+    def text(self, message):
+        self.browser.order(self.number, "text", message)
+
+    def binary(self, octets):
+        self.browser.order(self.number, "binary", octets.hex())
+
+    def close(self):
+        self.browser.order(self.number, "close")
+
+    def done(self):
+        self.close()
+
+
+def chromium(pages):
+    profile = tempfile.mkdtemp(prefix="chromium-", dir=WORK)
+    flags = (
+        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+        "--disable-component-update --disable-sync --disable-extensions --disable-dev-shm-usage --disable-breakpad "
+        "--no-proxy-server --password-store=basic"
+    ).split()
+    return Browser(pages, "chromium", "Chromium", ["chromium", *flags, f"--user-data-dir={profile}"])
+
+
+def phantomjs(pages, folder):
+    argv = [os.path.join(folder, "phantomjs"), os.path.join(HERE, "phantom.js")]
+    return Browser(pages, "phantomjs", "PhantomJS", argv, {"LD_LIBRARY_PATH": os.path.join(folder, "lib")})

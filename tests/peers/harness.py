@@ -1,0 +1,534 @@
+#!/usr/bin/env python3
+"""Drives foreign peers against the built program and prints who understood whom.
+
+Stage 1: browsers and Perl as clients. Stage 2: also Ruby as a client, and Perl and Ruby as servers; writes
+docs/interop.md.
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import browsers
+from procs import HERE, WORK, Failure, Heirloom, Proc, clean_env, stop_all
+from scripts import ScriptServer, perl_client, ruby_client
+from tap import Tap, close_code
+
+STAGE = 1
+BUDGET = 230  # seconds for everything; a run takes a fraction of it
+
+HELLO = "hello heirloom"
+BEYOND_BMP = "h\u00e9llo \u20ac \u65e5\u672c \U0001f600 \U00010348 end"
+MIB_TEXT = "".join(f"{i:07d} " for i in range(1 << 17))
+MIB_OCTETS = bytes(i * 31 % 251 for i in range(1 << 20))
+ROW_OF_200 = [f"message {i} \u00e9" for i in range(200)]
+
+COLUMNS = ["connects", "text", "UTF-8", "1 MiB", "binary", "200", "room", "closes", "drain", "refusal"]
+SENTENCES = {
+    "connects": "connects",
+    "text": "gets a text back as it went",
+    "UTF-8": "gets characters beyond the BMP back as they went",
+    "1 MiB": "gets a text of 1 MiB back as it went",
+    "binary": "gets a binary message of 1 MiB back as it went",
+    "200": "gets 200 messages in a row back in their order",
+    "room": "hears the others of a room and not itself",
+    "closes": "closes in its own way",
+    "drain": "hears goodbye when the server drains",
+    "refusal": "is told how to turn its version on",
+}
+# What a library does otherwise than its draft says, and is held to here: (peer, role, version) -> why.
+DIFFERENCES = {}
+
+
+class OutOfTime(Exception):
+    pass
+
+
+class Report:
+    def __init__(self):
+        self.rows = {}
+        self.passed = self.failed = 0
+
+    def row(self, peer, role, version):
+        row = (peer, role, version)
+        self.rows.setdefault(row, {})
+        return row
+
+    def check(self, row, column, function, *args, differs=False):
+        what = f"{row[0]}, {row[1]}, {row[2]}: " + ("differs as known" if differs else SENTENCES[column])
+        try:
+            function(*args)
+        except (Failure, OSError) as e:
+            self.failed += 1
+            self.rows[row][column] = "**no**"
+            server = Heirloom.latest.talk() if Heirloom.latest and row[1] == "client" else ""
+            print(f"FAIL  {what}\n      {e}{server}", flush=True)
+        else:
+            self.passed += 1
+            self.rows[row][column] = "differs" if differs else "yes"
+            print(f"ok    {what}", flush=True)
+
+    def matrix(self):
+        used = [c for c in COLUMNS if any(c in cells for cells in self.rows.values())]
+        lines = [["peer", "role", "version", *used]]
+        peers = list(dict.fromkeys(row[:2] for row in self.rows))
+        for row in sorted(self.rows, key=lambda row: (peers.index(row[:2]), row[2])):
+            lines.append([*row, *(self.rows[row].get(c, "-") for c in used)])
+        widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+        lines.insert(1, ["-" * w for w in widths])
+        return "\n".join("| " + " | ".join(c.ljust(w) for c, w in zip(line, widths)) + " |" for line in lines)
+
+
+def require(condition, message):
+    if not condition:
+        raise Failure(message)
+
+
+def shortly(value):
+    text = repr(value)
+    return text if len(text) < 100 else f"{text[:60]}... ({len(value)} long)"
+
+
+def expect(socket, event, more=None):
+    got, what = socket.next()
+    require(got == event, f"{event} was due, {got} came: {shortly(what)}")
+    if more is not None:
+        require(what == more, f"{event} {shortly(more)} was due, {shortly(what)} came")
+    return what
+
+
+@contextlib.contextmanager
+def opened(client, port, path="/"):
+    socket = client.open(port, path)
+    try:
+        expect(socket, "open")
+        yield socket
+    finally:
+        socket.done()
+
+
+# Checks of a client.
+
+
+def connects(client, port, version):
+    tap = Tap(port)
+    with opened(client, tap.port):
+        require(tap.version() == version, f"it asks for version {tap.version()}, not {version}")
+
+
+def echoes(client, port, *messages):
+    with opened(client, port) as socket:
+        for message in messages:
+            socket.text(message)
+        for message in messages:
+            expect(socket, "text", message)
+
+
+def echoes_binary(client, port):
+    with opened(client, port) as socket:
+        socket.binary(MIB_OCTETS)
+        expect(socket, "binary", MIB_OCTETS)
+
+
+def share_a_room(one, other, port):
+    with opened(one, port, "/chat") as first, opened(other, port, "/chat") as second:
+        first.text("from the first")
+        expect(second, "text", "from the first")
+        second.text("from the second \U0001f600")
+        # Its own message would have come before this one.
+        expect(first, "text", "from the second \U0001f600")
+        first.text("last")
+        expect(second, "text", "last")
+
+
+def closes(client, port, event):
+    """The client says goodbye, the server answers, the server ends TCP."""
+    tap = Tap(port)
+    with opened(client, tap.port) as socket:
+        socket.text(HELLO)
+        expect(socket, "text", HELLO)
+        socket.close()
+        expect(socket, "closed", event)
+        tap.wait_ended()
+    if event == "eof":
+        # hixie-75 has no goodbye on the wire.
+        for who in ("client", "server"):
+            require(tap.said(who) == b"\0" + HELLO.encode() + b"\xff", f"the {who} says {tap.said(who).hex()}")
+        return
+    require(tap.ended[0] == "server", f"TCP ends in this order: {tap.ended}")
+    if event == "ff00":
+        for who in ("client", "server"):
+            require(tap.said(who).endswith(b"\xff\xff\0"), f"the {who} ends with {tap.said(who)[-16:].hex()}")
+    if "code 1000" in event:
+        for who in ("client", "server"):
+            code = close_code(tap.said(who))
+            require(code == 1000, f"the {who} ends with {tap.said(who)[-16:].hex()}, which is not a close with 1000")
+
+
+def phantomjs_closes(client, port):
+    """WebKit of 2011 ends TCP at a frame boundary, without FF 00; that is a normal end."""
+    tap = Tap(port)
+    with opened(client, tap.port) as socket:
+        socket.text(HELLO)
+        expect(socket, "text", HELLO)
+        socket.close()
+        expect(socket, "closed")
+        tap.wait_ended()
+    require(tap.ended[0] == "client", f"TCP ends in this order: {tap.ended}")
+    require(tap.said("client") == b"\0" + HELLO.encode() + b"\xff", f"it says {tap.said('client').hex()}")
+
+
+def hears_goodbye(client, binary, options, event):
+    with Heirloom(binary, *options) as server, opened(client, server.port) as socket:
+        socket.text(HELLO)
+        expect(socket, "text", HELLO)
+        code = server.drain()
+        expect(socket, "closed", event)
+        require(code == 0, f"the server's exit code is {code}")
+
+
+def is_told_why(client, port):
+    socket = client.open(port)
+    try:
+        answer = expect(socket, "refused")
+    finally:
+        socket.done()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    require(head.startswith(b"HTTP/1.1 426 "), f"the answer begins {shortly(head[:40])}")
+    require(body.split()[:1] == [b"version-off:"], f"the body begins {shortly(body[:60])}")
+
+
+def echo_checks(report, row, client, port, version, binary):
+    report.check(row, "connects", connects, client, port, version)
+    report.check(row, "text", echoes, client, port, HELLO)
+    report.check(row, "UTF-8", echoes, client, port, BEYOND_BMP)
+    report.check(row, "1 MiB", echoes, client, port, MIB_TEXT)
+    if binary:
+        report.check(row, "binary", echoes_binary, client, port)
+    report.check(row, "200", echoes, client, port, *ROW_OF_200)
+
+
+def check_browsers(report, binary, phantomjs_folder):
+    """Both engines on one server at the same time."""
+    pages = browsers.Pages()
+    old_row = report.row("PhantomJS 1.9.8", "client", "hixie-76")
+    new_row = report.row(versions["chromium"], "client", "rfc6455")
+    engines = {}
+    starts = ((old_row, lambda: browsers.phantomjs(pages, phantomjs_folder)), (new_row, lambda: browsers.chromium(pages)))
+    for row, start in starts:
+        try:
+            engines[row] = start()
+        except Failure as e:
+            report.check(row, "connects", require, False, e)
+    with Heirloom(binary) as server:
+        if old_row in engines:
+            old = engines[old_row]
+            echo_checks(report, old_row, old, server.port, "76", False)
+            report.check(old_row, "closes", phantomjs_closes, old, server.port)
+        if new_row in engines:
+            new = engines[new_row]
+            echo_checks(report, new_row, new, server.port, "13", True)
+            report.check(new_row, "closes", closes, new, server.port, "code 1000 clean true")
+        if len(engines) == 2:
+            report.check(old_row, "room", share_a_room, old, new, server.port)
+            report.check(new_row, "room", share_a_room, new, old, server.port)
+    if len(engines) == 2:
+        check_browser_drain(report, binary, old_row, old, new_row, new)
+    for engine in engines.values():
+        engine.proc.stop()
+
+
+def check_browser_drain(report, binary, old_row, old, new_row, new):
+    """One server that drains says FF 00 to one engine and 1001 to the other."""
+    with Heirloom(binary) as server:
+        taps = Tap(server.port), Tap(server.port)
+        with opened(old, taps[0].port) as first, opened(new, taps[1].port) as second:
+            codes = []
+
+            def old_hears():
+                codes.append(server.drain())
+                require(codes[0] == 0, f"the server's exit code is {codes[0]}")
+                expect(first, "closed")
+                taps[0].wait_ended()
+                require(taps[0].said("server") == b"\xff\0", f"the server says {taps[0].said('server').hex()}")
+
+            def new_hears():
+                expect(second, "closed", "code 1001 clean true")
+                taps[1].wait_ended()
+                code = close_code(taps[1].said("server"))
+                require(code == 1001, f"the server says {taps[1].said('server').hex()}")
+
+            report.check(old_row, "drain", old_hears)
+            report.check(new_row, "drain", new_hears)
+
+
+def check_library_client(report, row, client, binary, version, on_by_default, has_binary, goodbye, drain_goodbye):
+    options = [] if on_by_default else ["--versions", "all"]
+    with Heirloom(binary, *options) as server:
+        echo_checks(report, row, client, server.port, version, has_binary)
+        other = perl_client("draft-ietf-hybi-00" if version == "13" else "draft-ietf-hybi-17")
+        report.check(row, "room", share_a_room, client, other, server.port)
+        report.check(row, "closes", closes, client, server.port, goodbye)
+    report.check(row, "drain", hears_goodbye, client, binary, options, drain_goodbye)
+    if not on_by_default:
+        with Heirloom(binary) as server:
+            report.check(row, "refusal", is_told_why, client, server.port)
+
+
+def check_perl_clients(report, binary):
+    for name, version, wire, on, has_binary, goodbye, drain in (
+        ("draft-hixie-75", "hixie-75", "75", False, False, "eof", "eof"),
+        ("draft-ietf-hybi-00", "hixie-76", "76", True, False, "ff00", "ff00"),
+        ("draft-ietf-hybi-10", "hybi-08", "8", True, True, "code 1000", "code 1001"),
+        ("draft-ietf-hybi-17", "rfc6455", "13", True, True, "code 1000", "code 1001"),
+    ):
+        row = report.row(versions["perl"], "client", version)
+        check_library_client(report, row, perl_client(name), binary, wire, on, has_binary, goodbye, drain)
+
+
+# Stage 2.
+
+
+def ruby_frames_otherwise(client, binary, octets):
+    """The handshake succeeds; the frame is not the draft's, and the server does not take it for a message."""
+    with Heirloom(binary, "--versions", "all") as server, opened(client, server.port) as socket:
+        socket.text("Hello")
+        socket.proc.end_input()
+        while True:
+            event, what = socket.next()
+            if event == "closed":
+                break
+            require(what != "Hello", "the message comes back: the gem follows the draft now")
+        sent = socket.frames[0]
+        require(sent.startswith(octets), f"the gem sends {sent.hex()}, not {octets.hex()}...")
+
+
+def check_ruby_clients(report, binary):
+    for number, version, wire, on, has_binary, goodbye, drain in (
+        (75, "hixie-75", "75", False, False, "eof", "eof"),
+        (76, "hixie-76", "76", True, False, "ff00", "ff00"),
+        (3, "hybi-03", "draft 3", False, True, "code none", "code none"),
+        (7, "hybi-07", "7", True, True, "code 1000", "code 1001"),
+        (8, "hybi-08", "8", True, True, "code 1000", "code 1001"),
+        (13, "rfc6455", "13", True, True, "code 1000", "code 1001"),
+    ):
+        row = report.row(versions["ruby"], "client", version)
+        check_library_client(report, row, ruby_client(number), binary, wire, on, has_binary, goodbye, drain)
+    for number, version, octets, why in (
+        (1, "hybi-01", b"\0Hello\xff", "it frames drafts 1 and 2 like hixie-76"),
+        (2, "hybi-02", b"\0Hello\xff", "it frames drafts 1 and 2 like hixie-76"),
+        (5, "hybi-05", b"\x84\x85", "it masks only the payload, as from 07 on; the draft masks the header too"),
+        (6, "hybi-06", b"\x84\x85", "it masks only the payload, as from 07 on; the draft masks the header too"),
+    ):
+        row = report.row(versions["ruby"], "client", version)
+        DIFFERENCES[row] = why
+        client = ruby_client(number)
+        with Heirloom(binary, "--versions", "all") as server:
+            wire = str(number) if number > 3 else f"draft {number}"
+            report.check(row, "connects", connects, client, server.port, wire)
+        report.check(row, "text", ruby_frames_otherwise, client, binary, octets, differs=True)
+        with Heirloom(binary) as server:
+            report.check(row, "refusal", is_told_why, client, server.port)
+
+
+@contextlib.contextmanager
+def dialled(binary, server, version, opens):
+    """`heirloom connect` in a conversation with a foreign server."""
+    for _ in range(8):
+        client = Proc("heirloom connect", [binary, "connect", f"ws://127.0.0.1:{server.port}/", "--as", version])
+        try:
+            line = server.line()
+            # The gem strips white space off the random octets and proves the wrong thing: right is to refuse it. Other
+            # octets come with the next attempt.
+            if line == b"stripped":
+                code = client.wait()
+                require(code == 4, f"heirloom connect takes a wrong proof, exit code {code}")
+                while not (line or b"").startswith(b"closed"):
+                    line = server.line()
+                continue
+            require(line == b"open " + opens.encode(), f"the server says {line!r}, not that version {opens} opens")
+            yield client
+            return
+        finally:
+            client.stop()
+    raise Failure("eight times in a row the random octets begin or end with white space")
+
+
+def server_closed(server, how):
+    line = server.line()
+    require(line == b"closed " + how.encode(), f"the server says {line!r}, not that it closed with {how}")
+
+
+def dials(binary, server, version, opens):
+    with dialled(binary, server, version, opens):
+        pass
+
+
+def echoed(binary, server, version, opens, how, *messages):
+    with dialled(binary, server, version, opens) as client:
+        client.write("".join(m + "\n" for m in messages).encode())
+        for message in messages:
+            line = client.line()
+            require(line is not None, f"heirloom connect ends early{client.talk()}")
+            got = line.decode("utf-8", "replace")
+            require(got == message, f"{shortly(message)} was due, {shortly(got)} came")
+        client.end_input()
+        code = client.wait()
+        server_closed(server, how)
+        require(code == 0, f"heirloom connect exits with {code}{client.talk()}")
+        require(client.line() is None, "heirloom connect prints more than the messages")
+
+
+def not_echoed(binary, server, version, opens):
+    with dialled(binary, server, version, opens) as client:
+        client.write(b"Hello\n")
+        client.end_input()
+        while True:
+            line = client.line()
+            if line is None:
+                return
+            require(line != b"Hello", "the message comes back: the gem follows the draft now")
+
+
+def check_servers(report, binary):
+    perl = ("perl", "/usr/bin/perl", "server.pl")
+    gem = ("ruby", "/usr/bin/ruby", "server.rb")
+    em = ("em", "/usr/bin/ruby", "em_server.rb")
+    for (peer, interpreter, script), version, opens, how in (
+        (perl, "hixie-75", "draft-hixie-75", "eof"),
+        (perl, "hixie-76", "draft-ietf-hybi-00", "ff00"),
+        (perl, "hybi-08", "draft-ietf-hybi-10", "code 1000"),
+        (perl, "rfc6455", "draft-ietf-hybi-17", "code 1000"),
+        (gem, "hixie-75", "75", "eof"),
+        (gem, "hixie-76", "76", "ff00"),
+        (gem, "hybi-07", "7", "code 1000"),
+        (gem, "hybi-08", "8", "code 1000"),
+        (gem, "rfc6455", "13", "code 1000"),
+        (em, "hixie-75", "75", "eof"),
+        (em, "hixie-76", "76", "eof"),
+        (em, "hybi-03", "2", "code 1005"),
+        (em, "hybi-05", "5", "code 1005"),
+        (em, "hybi-06", "6", "code 1000"),
+        (em, "hybi-07", "7", "code 1000"),
+        (em, "hybi-08", "8", "code 1000"),
+        (em, "rfc6455", "13", "code 1000"),
+    ):
+        row = report.row(versions[peer], "server", version)
+        # One server for each check: what one conversation leaves behind does not reach the next.
+        with ScriptServer(row[0], interpreter, script) as server:
+            report.check(row, "connects", dials, binary, server, version, opens)
+        for column, messages in (
+            ("text", [HELLO]),
+            ("UTF-8", [BEYOND_BMP]),
+            ("1 MiB", [MIB_TEXT]),
+            ("200", ROW_OF_200),
+            ("closes", []),
+        ):
+            with ScriptServer(row[0], interpreter, script) as server:
+                report.check(row, column, echoed, binary, server, version, opens, how, *messages)
+    for version, opens, why in (
+        ("hybi-03", "2", "it frames the draft number 2 like hixie-76"),
+        ("hybi-05", "5", "it unmasks only the payload, as from 07 on; the draft masks the header too"),
+        ("hybi-06", "6", "it unmasks only the payload, as from 07 on; the draft masks the header too"),
+    ):
+        row = report.row(versions["ruby"], "server", version)
+        DIFFERENCES[row] = why
+        with ScriptServer(row[0], gem[1], gem[2]) as server:
+            report.check(row, "connects", dials, binary, server, version, opens)
+        with ScriptServer(row[0], gem[1], gem[2]) as server:
+            report.check(row, "text", not_echoed, binary, server, version, opens, differs=True)
+
+
+# The report.
+
+versions = {}
+
+
+def find_versions(stage):
+    def ask(argv, pattern):
+        said = subprocess.run(argv, capture_output=True, text=True, env=clean_env(), timeout=30).stdout
+        found = re.search(pattern, said)
+        return found[1] if found else "unknown"
+
+    def package(name):
+        return ask(["dpkg-query", "-W", "-f", "${Version}", name], r"^(?:\d+:)?([\d.]+)")
+
+    versions["chromium"] = "Chromium " + ask(["chromium", "--version"], r"(\d+)")
+    versions["perl"] = "Perl Protocol::WebSocket " + package("libprotocol-websocket-perl")
+    if stage > 1:
+        versions["ruby"] = "Ruby websocket " + package("ruby-websocket")
+        versions["em"] = "Ruby em-websocket " + package("ruby-em-websocket")
+
+
+PAGE = """# Who understands whom
+
+Written by `tests/peers/run --stage 2`, which drives these peers against the built program on loopback.
+
+{matrix}
+
+- *yes*: checked in this run. *-*: the peer has no such thing. *differs*: the peer is known to depart from its draft, and
+  the check holds it to that.
+- *connects*: the version on the wire is the one named. *1 MiB*, *binary*: one message of that size. *200*: messages in a
+  row. *room*: with a client of another version in `/chat`. *closes*: each version's own goodbye, seen on the wire or by
+  the peer. *drain*: what TERM makes the server say. *refusal*: 426 and `version-off:` while the version is off.
+- Servers are driven by `heirloom connect --as VERSION`.
+
+## Known differences
+
+{differences}
+- PhantomJS 1.9.8 ends TCP at a frame boundary and never says FF 00.
+- em-websocket keeps no account of the goodbye of hixie-76; the end of TCP is what it reports.
+- The Ruby gem as a server takes white space off the ends of the eight octets of hixie-76, and then proves the wrong thing;
+  `heirloom connect` refuses that, and the check draws other octets.
+"""
+
+
+def write_page(report):
+    differences = "\n".join(f"- {row[0]}, {row[1]}, {row[2]}: {why}." for row, why in DIFFERENCES.items())
+    with open(os.path.join(HERE, "..", "..", "docs", "interop.md"), "w", encoding="utf-8") as f:
+        f.write(PAGE.format(matrix=report.matrix(), differences=differences))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stage", type=int, default=STAGE, choices=(1, 2))
+    parser.add_argument("--bin", required=True, help="the built heirloom")
+    parser.add_argument("--phantomjs", required=True, help="folder with phantomjs and lib/")
+    args = parser.parse_args()
+    binary = os.path.abspath(args.bin)
+
+    def end(number, _):
+        raise OutOfTime(f"the run takes more than {BUDGET} s" if number == signal.SIGALRM else "interrupted")
+
+    report = Report()
+    for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    try:
+        signal.alarm(BUDGET)
+        find_versions(args.stage)
+        check_browsers(report, binary, args.phantomjs)
+        check_perl_clients(report, binary)
+        if args.stage > 1:
+            check_ruby_clients(report, binary)
+            check_servers(report, binary)
+    except (Failure, OutOfTime) as e:
+        report.failed += 1
+        print(f"FAIL  {e}", flush=True)
+    finally:
+        signal.alarm(0)
+        stop_all()
+        shutil.rmtree(WORK, ignore_errors=True)
+    print("\n" + report.matrix() + "\n")
+    if args.stage > 1:
+        write_page(report)
+    print(f"{report.passed} passed, {report.failed} failed")
+    return 1 if report.failed or not report.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
