@@ -1,0 +1,147 @@
+//! What the core costs, in this process: handshakes and messages, for each
+//! version. `cargo bench --bench core`
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+
+use std::sync::Arc;
+
+use divan::counter::{BytesCount, ItemsCount};
+use divan::{Bencher, black_box};
+use heirloom::bytes::{Input, Output};
+use heirloom::conn::{Config, Conn, Event};
+use heirloom::frame::Message;
+use heirloom::handshake::Ask;
+use heirloom::message::Whole;
+use heirloom::version::Text;
+use heirloom::{VERSIONS, Version, Versions};
+
+fn main() {
+    divan::main();
+}
+
+fn config() -> Arc<Config> {
+    let mut config = Config::default();
+    config.versions = Versions::ALL;
+    Arc::new(config)
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    VERSIONS.iter().map(|v| v.name)
+}
+
+fn ask() -> Ask<'static> {
+    Ask {
+        host: "example.com",
+        target: "/chat",
+        secure: false,
+        origin: Some("http://example.com"),
+        subprotocols: &[],
+        headers: &[],
+    }
+}
+
+/// A client and its request.
+fn client(version: &'static Version) -> (Conn, Vec<u8>) {
+    let mut request = Vec::new();
+    let mut random = |octets: &mut [u8]| octets.fill(7);
+    let mut out = Output::new(&mut request, &mut random);
+    let conn = Conn::client(version, &ask(), config(), &mut out).unwrap();
+    (conn, request)
+}
+
+/// A server that has said its 101, and what it said.
+fn answer(config: &Arc<Config>, request: &mut [u8], said: &mut Vec<u8>) -> Conn {
+    let mut random = |octets: &mut [u8]| octets.fill(7);
+    let mut out = Output::new(said, &mut random);
+    let mut conn = Conn::server(Arc::clone(config));
+    let mut input = Input::new(request);
+    while let Some(event) = conn.next(&mut input, &mut out).unwrap() {
+        if let Event::Request(_) = event {
+            conn.accept(None, &mut out).unwrap();
+        }
+    }
+    conn
+}
+
+/// A request read, judged and answered.
+#[divan::bench(args = names())]
+fn handshake(bencher: Bencher<'_, '_>, name: &str) {
+    let (_, request) = client(Version::named(name).unwrap());
+    let config = config();
+    let mut said = Vec::with_capacity(512);
+    let mut octets = request.clone();
+    bencher.counter(ItemsCount::new(1u8)).bench_local(|| {
+        octets.copy_from_slice(&request);
+        said.clear();
+        black_box(answer(&config, &mut octets, &mut said));
+    });
+}
+
+/// A buffer full of text messages read, checked and sent back.
+fn echo(bencher: Bencher<'_, '_>, name: &str, size: usize) {
+    let version = Version::named(name).unwrap();
+    let (mut client, mut request) = client(version);
+    let mut said = Vec::new();
+    let mut server = answer(&config(), &mut request, &mut said);
+    let mut random = |octets: &mut [u8]| octets.fill(7);
+    let mut sink = Vec::new();
+    let mut input = Input::new(&mut said);
+    while client
+        .next(&mut input, &mut Output::new(&mut sink, &mut random))
+        .unwrap()
+        .is_some()
+    {}
+    let text = "x".repeat(size);
+    let count = (65_536 / size).max(1);
+    let mut frames = Vec::new();
+    for _ in 0..count {
+        let mut out = Output::new(&mut frames, &mut random);
+        client.send(Message::text(&text), &mut out).unwrap();
+    }
+    let checked = version.text == Text::Failed;
+    let mut octets = frames.clone();
+    let mut out = Vec::with_capacity(frames.len());
+    bencher
+        .counter(ItemsCount::new(count))
+        .counter(BytesCount::new(count * size))
+        .bench_local(|| {
+            octets.copy_from_slice(&frames);
+            out.clear();
+            let mut output = Output::new(&mut out, &mut random);
+            let mut input = Input::new(&mut octets);
+            while let Some(event) = server.next(&mut input, &mut output).unwrap() {
+                if let Event::Piece(piece) = event {
+                    let whole = Whole::of(piece, checked).unwrap();
+                    server.send(whole.message(), &mut output).unwrap();
+                }
+            }
+            black_box(&out);
+        });
+}
+
+#[divan::bench(args = names())]
+fn echo_125(bencher: Bencher<'_, '_>, name: &str) {
+    echo(bencher, name, 125);
+}
+
+#[divan::bench(args = names())]
+fn echo_16_kib(bencher: Bencher<'_, '_>, name: &str) {
+    echo(bencher, name, 16_384);
+}
+
+/// The floor: the same octets copied, once in and once out.
+#[divan::bench(args = [125, 16_384])]
+fn copied(bencher: Bencher<'_, '_>, size: usize) {
+    let count = (65_536 / size).max(1);
+    let from = vec![7u8; count * size];
+    let (mut input, mut out) = (from.clone(), Vec::with_capacity(from.len()));
+    bencher
+        .counter(ItemsCount::new(count))
+        .counter(BytesCount::new(count * size))
+        .bench_local(|| {
+            input.copy_from_slice(&from);
+            out.clear();
+            out.extend_from_slice(black_box(&input));
+            black_box(&out);
+        });
+}
