@@ -99,3 +99,39 @@ impl std::fmt::Debug for Output<'_> {
             .finish_non_exhaustive()
     }
 }
+
+/// What a peer sent, fit for a terminal, a log or a page of text: nothing
+/// invisible, nothing that moves the cursor or turns the direction of writing,
+/// and no more than `MAX` characters.
+#[derive(Clone, Copy, Debug)]
+pub struct Escaped<'a, const MAX: usize = 200>(pub &'a str);
+
+impl<const MAX: usize> std::fmt::Display for Escaped<'_, MAX> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        use std::fmt::Write;
+        for (i, c) in self.0.chars().enumerate() {
+            if i == MAX {
+                return f.write_char('…');
+            }
+            match c {
+                '\'' | '"' | '\\' => f.write_char(c)?,
+                _ => write!(f, "{}", c.escape_debug())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escaped_text_is_inert() {
+        let hostile = "a\x1b[2J\r\n\u{202e}b\u{2028}\u{9b}\u{7f}é😀\"";
+        let shown = Escaped::<200>(hostile).to_string();
+        let kept = r#"a\u{1b}[2J\r\n\u{202e}b\u{2028}\u{9b}\u{7f}é😀""#;
+        assert_eq!(shown, kept);
+        assert_eq!(Escaped::<3>("abcdef").to_string(), "abc…");
+    }
+}

@@ -1,14 +1,20 @@
 //! The command line: one file per subcommand. It sees only the library's
 //! public API.
 
+mod connect;
+mod dial;
 mod limits;
+mod probe;
 mod serve;
+mod style;
+mod versions;
 
 use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{ArgAction, Parser, Subcommand};
+use heirloom::{Version, Versions};
 
 /// Every WebSocket version that ever went over a wire, hixie-75 to RFC 6455,
 /// on one port.
@@ -28,6 +34,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Args),
+    Connect(connect::Args),
+    Probe(probe::Args),
+    Versions(versions::Args),
 }
 
 const EXITS: &str = "Exit status: 0 good, 1 a check failed, 2 wrong usage, 3 could not bind or \
@@ -37,8 +46,11 @@ const EXITS: &str = "Exit status: 0 good, 1 a check failed, 2 wrong usage, 3 cou
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Exit {
     Good = 0,
+    Failed = 1,
     Usage = 2,
     Unreachable = 3,
+    Refused = 4,
+    TimedOut = 5,
 }
 
 impl From<Exit> for ExitCode {
@@ -63,6 +75,9 @@ pub(crate) fn main() -> ExitCode {
         .init();
     let exit = match cli.command {
         Command::Serve(args) => serve::run(args),
+        Command::Connect(args) => connect::run(&args, cli.verbose > 0),
+        Command::Probe(args) => probe::run(&args),
+        Command::Versions(args) => versions::run(&args),
     };
     exit.into()
 }
@@ -78,4 +93,18 @@ fn say(line: &dyn Display) {
     let mut out = std::io::stdout().lock();
     // Whoever closed the pipe has read what he wanted.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// A version by its name, for an option.
+fn version(name: &str) -> Result<&'static Version, String> {
+    Version::named(name).ok_or_else(|| format!("the names are {}", Versions::ALL))
+}
+
+/// A header's value, for an option.
+fn header_text(text: &str) -> Result<String, String> {
+    if !text.is_empty() && text.bytes().all(|o| matches!(o, 0x20..=0x7e)) {
+        Ok(text.to_owned())
+    } else {
+        Err("it must be visible ASCII".to_owned())
+    }
 }

@@ -13,7 +13,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::limits::LimitArgs;
-use super::{Exit, complain, say};
+use super::{Exit, complain, header_text, say};
 
 /// Serve every version: any path sends back what it gets, /chat is a room, / is a page.
 #[derive(Debug, ClapArgs)]
@@ -134,14 +134,6 @@ fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
         Err(hint.to_owned())
     } else {
         Ok(first)
-    }
-}
-
-fn header_text(text: &str) -> Result<String, String> {
-    if !text.is_empty() && text.bytes().all(|o| matches!(o, 0x20..=0x7e)) {
-        Ok(text.to_owned())
-    } else {
-        Err("it must be visible ASCII".to_owned())
     }
 }
 

@@ -165,19 +165,19 @@ impl Conn {
                 self.coming = None;
             }
         }
-        Ok(self.deliver(kind, octets, last))
+        Ok(Some(self.deliver(kind, octets, last)))
     }
 
-    /// After our goodbye nothing more is delivered.
+    /// What the peer said before it heard our goodbye is delivered too.
     #[inline]
-    fn deliver<'b>(&mut self, kind: Kind, octets: &'b mut [u8], last: bool) -> Option<Event<'b>> {
+    fn deliver<'b>(&mut self, kind: Kind, octets: &'b mut [u8], last: bool) -> Event<'b> {
         let first = mem::replace(&mut self.first, false);
-        matches!(self.state, State::Open).then_some(Event::Piece(Piece {
+        Event::Piece(Piece {
             kind,
             octets,
             first,
             last,
-        }))
+        })
     }
 
     fn control<'b, T: Trace>(
@@ -195,14 +195,15 @@ impl Conn {
             return self.peer_closes(payload, out, &mut pen).map(Read::Event);
         }
         pen.octets(payload.len(), Field::ControlPayload, 0);
-        Ok(match opcode {
-            _ if !open => Read::GoOn,
+        Ok(Read::Event(match opcode {
             Opcode::Ping => {
-                self.write(Opcode::Pong, true, payload, out);
-                Read::Event(Event::Ping(payload))
+                if open {
+                    self.write(Opcode::Pong, true, payload, out);
+                }
+                Event::Ping(payload)
             }
-            _ => Read::Event(Event::Pong(payload)),
-        })
+            _ => Event::Pong(payload),
+        }))
     }
 
     fn peer_closes<'b, T: Trace>(
@@ -298,11 +299,7 @@ impl Conn {
             self.expect = Expect::Header;
             self.coming = None;
         }
-        Ok(if deliver {
-            self.deliver(Kind::Text, octets, end.is_some())
-        } else {
-            None
-        })
+        Ok(deliver.then(|| self.deliver(Kind::Text, octets, end.is_some())))
     }
 
     fn skip<T: Trace>(&mut self, input: &mut Input<'_>, trace: &mut T) {

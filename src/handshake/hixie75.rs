@@ -1,6 +1,6 @@
 //! hixie-75: nothing is proved. The answer echoes origin and location.
 
-use super::{Ask, Head, HeadWriter, Header, Secret};
+use super::{Ask, Head, HeadWriter, Secret};
 use crate::error::Violation;
 
 /// The answer after its first line; clients compare the first three lines
@@ -37,56 +37,4 @@ pub(super) fn verify<'b>(secret: &Secret, head: &Head<'b>) -> Result<Option<&'b 
     }
     secret.verify_echo(head, "WebSocket-Origin", "WebSocket-Location")?;
     secret.verify_opaque_subprotocol(head, "WebSocket-Protocol")
-}
-
-impl Ask<'_> {
-    /// hixie clients always send an origin, in lower case.
-    pub(super) fn hixie_origin(&self) -> String {
-        match self.origin {
-            Some(origin) => origin.to_ascii_lowercase(),
-            None => format!("http://{}", self.host.to_ascii_lowercase()),
-        }
-    }
-
-    /// hixie asks for one string.
-    pub(super) fn opaque_subprotocol(&self) -> Option<String> {
-        (!self.subprotocols.is_empty()).then(|| self.subprotocols.join(" "))
-    }
-}
-
-impl Secret {
-    /// Origin and location come back as they were sent, once each.
-    pub(super) fn verify_echo(
-        &self,
-        head: &Head<'_>,
-        origin: &str,
-        location: &str,
-    ) -> Result<(), Violation> {
-        let is =
-            |name: &str, want: &str| head.only(name).is_some_and(|h| h.value == want.as_bytes());
-        if !is(origin, &self.origin) {
-            return Err(Violation::OriginMismatch);
-        }
-        if !is(location, &self.location) {
-            return Err(Violation::LocationMismatch);
-        }
-        Ok(())
-    }
-
-    /// A hixie client that asked wants the whole string back; one that did not
-    /// ask does not look.
-    pub(super) fn verify_opaque_subprotocol<'b>(
-        &self,
-        head: &Head<'b>,
-        name: &str,
-    ) -> Result<Option<&'b str>, Violation> {
-        let Some(asked) = self.offered.first() else {
-            return Ok(None);
-        };
-        head.only(name)
-            .and_then(Header::text)
-            .filter(|answer| answer == asked)
-            .map(Some)
-            .ok_or(Violation::SubprotocolMismatch)
-    }
 }

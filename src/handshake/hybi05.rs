@@ -5,7 +5,7 @@ use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha1::{Digest, Sha1};
 
-use super::{Ask, Head, HeadWriter, Secret, head};
+use super::{Ask, Head, HeadWriter, Secret, list};
 use crate::bytes::Output;
 use crate::error::{Refusal, Violation};
 use crate::trace::{Field, Pen, Trace};
@@ -115,7 +115,7 @@ pub(super) fn verify<'b, T: Trace>(
     }
     if head
         .all("Sec-WebSocket-Extensions")
-        .any(|h| head::list(h.value).next().is_some())
+        .any(|h| list(h.value).next().is_some())
     {
         return Err(Violation::ExtensionUnexpected);
     }

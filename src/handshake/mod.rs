@@ -21,6 +21,7 @@ use crate::version::{Challenge, Version, Versions};
 
 pub(crate) use head::Scan;
 pub use head::{Head, Header};
+use head::{is_field_text, list};
 pub use hixie76::number as hixie76_number;
 pub(crate) use hybi04::masking_key;
 pub use hybi05::accept;
@@ -318,6 +319,21 @@ pub struct Ask<'a> {
     pub headers: &'a [(&'a str, &'a str)],
 }
 
+impl Ask<'_> {
+    /// hixie clients always send an origin, in lower case.
+    fn hixie_origin(&self) -> String {
+        match self.origin {
+            Some(origin) => origin.to_ascii_lowercase(),
+            None => format!("http://{}", self.host.to_ascii_lowercase()),
+        }
+    }
+
+    /// hixie asks for one string.
+    fn opaque_subprotocol(&self) -> Option<String> {
+        (!self.subprotocols.is_empty()).then(|| self.subprotocols.join(" "))
+    }
+}
+
 /// What a client knows and a server must prove to have read.
 #[derive(Debug)]
 pub(crate) struct Secret {
@@ -404,6 +420,39 @@ impl Secret {
         } else {
             Err(Violation::DigestMismatch)
         }
+    }
+}
+
+/// What both hixie versions ask of an answer.
+impl Secret {
+    /// Origin and location come back as they were sent, once each.
+    fn verify_echo(&self, head: &Head<'_>, origin: &str, location: &str) -> Result<(), Violation> {
+        let is =
+            |name: &str, want: &str| head.only(name).is_some_and(|h| h.value == want.as_bytes());
+        if !is(origin, &self.origin) {
+            return Err(Violation::OriginMismatch);
+        }
+        if !is(location, &self.location) {
+            return Err(Violation::LocationMismatch);
+        }
+        Ok(())
+    }
+
+    /// A hixie client that asked wants the whole string back; one that did not
+    /// ask does not look.
+    fn verify_opaque_subprotocol<'b>(
+        &self,
+        head: &Head<'b>,
+        name: &str,
+    ) -> Result<Option<&'b str>, Violation> {
+        let Some(asked) = self.offered.first() else {
+            return Ok(None);
+        };
+        head.only(name)
+            .and_then(Header::text)
+            .filter(|answer| answer == asked)
+            .map(Some)
+            .ok_or(Violation::SubprotocolMismatch)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Heads that we write: line by line, and nothing that would add one.
 
-use super::head::is_field_text;
+use super::is_field_text;
 use crate::error::{Refusal, Unsendable};
 use crate::version::Versions;
 

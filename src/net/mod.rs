@@ -3,6 +3,7 @@
 //! A [`Server`] runs workers, each a thread with a loop, listeners and
 //! connections of its own. What a connection is for, an [`App`] says.
 
+pub mod dial;
 pub mod serve;
 mod worker;
 

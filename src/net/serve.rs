@@ -48,7 +48,10 @@ impl Serve {
             status,
             content_type,
             headers: &[
-                ("Content-Security-Policy", "default-src 'none'"),
+                (
+                    "Content-Security-Policy",
+                    "default-src 'none'; connect-src 'self' ws: wss:",
+                ),
                 ("Cache-Control", "no-store"),
             ],
             body: body.into_bytes(),

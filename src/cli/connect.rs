@@ -1,0 +1,446 @@
+//! `heirloom connect`: a client of any version. Lines of standard input are
+//! messages, messages that come are lines of standard output.
+
+use std::io::{self, BufRead, Write};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Args as ClapArgs;
+use heirloom::bytes::Escaped;
+use heirloom::conn::{Config, Event, Phase};
+use heirloom::error::Violation;
+use heirloom::frame::{Kind, Message};
+use heirloom::handshake::{Head, Response};
+use heirloom::message::Gather;
+use heirloom::net::dial::{Body, Client, DialError, Step, Url};
+use heirloom::trace::{Field, Span};
+use heirloom::version::{Closing, Text, Version};
+
+use super::dial::AskArgs;
+use super::limits::LimitArgs;
+use super::style::Style;
+use super::{Exit, complain};
+
+/// Connect as a client of any version: lines of standard input are messages, messages that come
+/// are lines of standard output.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example: echo hello | heirloom connect ws://127.0.0.1:8076/ --as hixie-76")]
+pub(super) struct Args {
+    /// Where to, such as ws://127.0.0.1:8076/.
+    #[arg(value_name = "URL", value_parser = super::dial::url)]
+    url: Url,
+    /// The version to speak; `heirloom versions` lists them.
+    #[arg(long = "as", value_name = "VERSION", default_value = "rfc6455",
+          value_parser = super::version)]
+    version: &'static Version,
+    #[command(flatten)]
+    ask: AskArgs,
+    /// Send lines as binary messages.
+    #[arg(long)]
+    binary: bool,
+    /// Send a ping first, and say when its pong comes.
+    #[arg(long)]
+    ping: bool,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+/// Lines that may wait to be sent.
+const LINES: usize = 64;
+const PING: &[u8] = b"heirloom";
+
+pub(super) fn run(args: &Args, verbose: bool) -> Exit {
+    if args.binary && !args.version.has_binary() {
+        complain(&format!(
+            "{} has no binary messages; leave --binary out, or choose another version",
+            args.version
+        ));
+        return Exit::Usage;
+    }
+    if args.ping && !args.version.has_ping() {
+        complain(&format!(
+            "{} has no ping; leave --ping out, or choose another version",
+            args.version
+        ));
+        return Exit::Usage;
+    }
+    let mut config = Config::default();
+    config.limits = args.limits.limits();
+    let config = Arc::new(config);
+    let deadline = Instant::now() + Duration::from_millis(config.limits.handshake_ms);
+    let dialled = args.ask.with(&args.url, |ask| {
+        let config = Arc::clone(&config);
+        Client::dial(
+            &args.url,
+            args.version,
+            ask,
+            Body::WithHead,
+            config,
+            deadline,
+        )
+    });
+    let mut client = match dialled {
+        Ok(client) => client,
+        Err(error) => {
+            complain(&error);
+            return match error {
+                DialError::TimedOut => Exit::TimedOut,
+                DialError::Ask(_) => Exit::Usage,
+                _ => Exit::Unreachable,
+            };
+        }
+    };
+    let mut talk = Talk::new(args, verbose);
+    if verbose {
+        let request = String::from_utf8_lossy(client.said()).into_owned();
+        talk.head('>', &request);
+    }
+    if let Err(exit) = talk.open(&mut client, deadline) {
+        return exit;
+    }
+    talk.converse(&mut client, &config)
+}
+
+/// A conversation, as it is shown.
+struct Talk<'a> {
+    args: &'a Args,
+    style: Style,
+    verbose: bool,
+    gather: Gather,
+    pinged: Option<Instant>,
+    violation: Option<Violation>,
+    /// The code and reason of the peer's goodbye.
+    goodbye: Option<(Option<u16>, String)>,
+    /// Nobody reads what we print.
+    deaf: bool,
+}
+
+impl<'a> Talk<'a> {
+    fn new(args: &'a Args, verbose: bool) -> Talk<'a> {
+        Talk {
+            args,
+            style: Style::of(&io::stdout()),
+            verbose,
+            gather: Gather::default(),
+            pinged: None,
+            violation: None,
+            goodbye: None,
+            deaf: false,
+        }
+    }
+
+    /// Finishes the handshake.
+    fn open(&mut self, client: &mut Client, deadline: Instant) -> Result<(), Exit> {
+        while client.conn.phase() == Phase::Handshake {
+            match self.step(client, Some(deadline)) {
+                Step::Progress | Step::Woken => {}
+                Step::TimedOut => {
+                    complain(&"the server did not answer in time (--handshake-timeout-ms)");
+                    return Err(Exit::TimedOut);
+                }
+                Step::Ended(_) => {
+                    complain(&format!(
+                        "the server ended the connection without an answer; it may not speak {}",
+                        self.args.version
+                    ));
+                    return Err(Exit::Refused);
+                }
+                Step::Broken(error) => {
+                    complain(&format!("the connection broke: {error}"));
+                    return Err(Exit::Refused);
+                }
+            }
+        }
+        let Some(violation) = self.violation else {
+            return Ok(());
+        };
+        let said = match violation {
+            Violation::Refused { .. } => {
+                let soon = Instant::now() + Duration::from_millis(500);
+                body(client, soon.min(deadline))
+            }
+            _ => String::new(),
+        };
+        complain(&format!("{}: {violation}{said}", violation.code()));
+        Err(Exit::Refused)
+    }
+
+    fn converse(&mut self, client: &mut Client, config: &Config) -> Exit {
+        if self.args.ping {
+            self.pinged = Some(Instant::now());
+            if let Err(error) = client.say(|conn, out| conn.ping(PING, out)) {
+                complain(&error);
+                return Exit::Usage;
+            }
+        }
+        let close = Duration::from_millis(config.limits.close_ms);
+        let mut lines = Some(read_lines(client));
+        let mut deadline = None;
+        loop {
+            if self.deaf && deadline.is_none() {
+                lines = None;
+                deadline = Some(Instant::now() + close);
+                client.say(|conn, out| conn.close(1000, "", out));
+            }
+            if let Some(waiting) = &lines {
+                if client.said().len() < config.limits.output_bytes {
+                    match waiting.try_recv() {
+                        Ok(line) => {
+                            if let Err(exit) = self.send(client, &line) {
+                                return exit;
+                            }
+                            continue;
+                        }
+                        Err(TryRecvError::Empty) => {}
+                        // All is sent; the pong is still to come where one was asked for.
+                        Err(TryRecvError::Disconnected) if self.pinged.is_none() => {
+                            lines = None;
+                            deadline = Some(Instant::now() + close);
+                            self.say_goodbye(client);
+                        }
+                        Err(TryRecvError::Disconnected) => {
+                            deadline.get_or_insert(Instant::now() + close);
+                        }
+                    }
+                }
+            }
+            match self.step(client, deadline) {
+                Step::Progress | Step::Woken => {}
+                Step::TimedOut => {
+                    complain(&"the server did not answer our goodbye in time (--close-timeout-ms)");
+                    return Exit::TimedOut;
+                }
+                Step::Ended(ended) => return self.ended(ended),
+                Step::Broken(error) => {
+                    complain(&format!("the connection broke: {error}"));
+                    return Exit::Failed;
+                }
+            }
+            if client.conn.phase() == Phase::Closed && client.said().is_empty() {
+                return self.ended(Ok(()));
+            }
+        }
+    }
+
+    /// hixie-75 has no goodbye: our side of TCP ends, and the server may still
+    /// finish what it says.
+    fn say_goodbye(&mut self, client: &mut Client) {
+        if self.args.version.closing == Closing::Hixie75 {
+            if let Err(error) = client.shutdown() {
+                log::debug!("cannot end our side: {error}");
+            }
+        } else {
+            client.say(|conn, out| conn.close(1000, "", out));
+        }
+    }
+
+    fn ended(&mut self, ended: Result<(), Violation>) -> Exit {
+        if let Some(violation) = self.violation.or(ended.err()) {
+            complain(&format!("{}: {violation}", violation.code()));
+            return Exit::Failed;
+        }
+        let (code, reason) = self.goodbye.take().unwrap_or_default();
+        let code = code.map(|c| format!(" {c}")).unwrap_or_default();
+        let reason = Escaped::<200>(&reason).to_string();
+        self.note(format!("closed{code} {reason}").trim_end());
+        Exit::Good
+    }
+
+    fn send(&mut self, client: &mut Client, line: &[u8]) -> Result<(), Exit> {
+        let message = if self.args.binary {
+            Message::binary(line)
+        } else {
+            match std::str::from_utf8(line) {
+                Ok(text) => Message::text(text),
+                Err(_) => {
+                    complain(&"a line is not UTF-8; send it with --binary");
+                    return Err(Exit::Usage);
+                }
+            }
+        };
+        if self.verbose {
+            let kind = kind_name(message.kind());
+            self.note(&format!("> {kind} {} octets", line.len()));
+        }
+        // A server that said goodbye first hears no more.
+        if let Err(error) = client.say(|conn, out| conn.send(message, out)) {
+            log::debug!("a line is not sent: {error}");
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, client: &mut Client, deadline: Option<Instant>) -> Step {
+        let mut spans: Vec<Span> = Vec::new();
+        let verbose = self.verbose;
+        let mut heard = |event: Result<Event<'_>, Violation>| self.hear(event);
+        let step = if verbose {
+            client.step(deadline, &mut spans, &mut heard)
+        } else {
+            client.step(deadline, &mut (), &mut heard)
+        };
+        self.frames(&spans);
+        step
+    }
+
+    fn hear(&mut self, event: Result<Event<'_>, Violation>) {
+        match event {
+            Ok(Event::Answer(response)) => self.answer(&response),
+            Ok(Event::Open) => self.note(&format!("open, {}", self.args.version)),
+            Ok(Event::Piece(piece)) => {
+                self.gather.add(&piece);
+                if piece.last {
+                    let mut gather = std::mem::take(&mut self.gather);
+                    let checked = self.args.version.text == Text::Failed;
+                    self.message(gather.finish(checked));
+                }
+            }
+            Ok(Event::Pong(octets)) => {
+                if let Some(sent) = self.pinged.filter(|_| octets == PING) {
+                    self.pinged = None;
+                    let ms = sent.elapsed().as_secs_f64() * 1000.0;
+                    let _ = writeln!(io::stderr(), "* pong after {ms:.1} ms");
+                }
+            }
+            Ok(Event::Close(reason)) => {
+                self.goodbye = Some((reason.code, reason.text.into_owned()));
+            }
+            Ok(_) => {}
+            Err(violation) => self.violation = Some(violation),
+        }
+    }
+
+    fn answer(&mut self, response: &Response<'_>) {
+        if self.verbose {
+            self.head('<', &raw(response.head()));
+        }
+        if let Some(name) = response.subprotocol() {
+            self.note(&format!("subprotocol {}", Escaped::<200>(name)));
+        }
+    }
+
+    /// A message is a line: as it is in a pipe, escaped on a terminal.
+    fn message(&mut self, message: Message<'_>) {
+        let mut out = io::stdout().lock();
+        let line = if self.style.is_terminal() {
+            let text = message.as_text().map_or_else(
+                || message.payload().escape_ascii().to_string(),
+                |text| Escaped::<{ usize::MAX }>(text).to_string(),
+            );
+            format!("{} {text}\n", self.style.incoming("<")).into_bytes()
+        } else {
+            [message.payload(), b"\n"].concat()
+        };
+        let written = out.write_all(&line).and_then(|()| out.flush());
+        self.deaf |= written.is_err();
+    }
+
+    /// Both heads, line by line.
+    fn head(&self, arrow: char, head: &str) {
+        let end = head.find("\r\n\r\n").unwrap_or(head.len());
+        let head = head.get(..end).unwrap_or(head);
+        for line in head.split("\r\n") {
+            let _ = writeln!(io::stderr(), "{arrow} {}", Escaped::<1000>(line));
+        }
+        let _ = writeln!(io::stderr(), "{arrow}");
+    }
+
+    /// Each frame that came, from the fields that the parse named.
+    fn frames(&self, spans: &[Span]) {
+        let mut frame = String::new();
+        for span in spans {
+            let say = match span.field {
+                Field::Opcode => format!("opcode {}", span.value),
+                Field::FrameType => format!("type {:02x}", span.value),
+                Field::Fin => format!("fin {}", span.value),
+                Field::More => format!("more {}", span.value),
+                Field::Length7 if span.value < 126 => format!("{} octets", span.value),
+                Field::Length16 | Field::Length64 => format!("{} octets", span.value),
+                Field::Terminator => "end of text".to_owned(),
+                Field::CloseCode => format!("code {}", span.value),
+                _ => continue,
+            };
+            let begins = matches!(span.field, Field::Fin | Field::More | Field::FrameType);
+            if begins && !frame.is_empty() {
+                let _ = writeln!(io::stderr(), "* < frame: {frame}");
+                frame.clear();
+            }
+            if !frame.is_empty() {
+                frame.push_str(", ");
+            }
+            frame.push_str(&say);
+        }
+        if !frame.is_empty() {
+            let _ = writeln!(io::stderr(), "* < frame: {frame}");
+        }
+    }
+
+    /// A word about the connection: on a terminal, or when asked for.
+    fn note(&self, word: &str) {
+        if self.verbose || self.style.is_terminal() {
+            let _ = writeln!(io::stderr(), "{} {word}", self.style.note("*"));
+        }
+    }
+}
+
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Text => "text",
+        Kind::Binary => "binary",
+    }
+}
+
+fn raw(head: &Head<'_>) -> String {
+    String::from_utf8_lossy(head.raw()).into_owned()
+}
+
+/// The first line of a refusal's body, if it comes soon.
+fn body(client: &mut Client, deadline: Instant) -> String {
+    let line = |client: &Client| {
+        let text = String::from_utf8_lossy(client.unread()).into_owned();
+        text.lines().next().unwrap_or_default().to_owned()
+    };
+    while client.unread().is_empty() {
+        match client.step(Some(deadline), &mut (), &mut |_| {}) {
+            Step::Progress | Step::Woken => {}
+            Step::TimedOut | Step::Ended(_) | Step::Broken(_) => break,
+        }
+    }
+    match line(client).as_str() {
+        "" => String::new(),
+        text => format!("; it says: {}", Escaped::<300>(text)),
+    }
+}
+
+/// Reads standard input on a thread of its own, since it may block.
+fn read_lines(client: &Client) -> Receiver<Vec<u8>> {
+    let (send, receive) = sync_channel(LINES);
+    let waker = client.waker();
+    let reader = thread::Builder::new().name("stdin".to_owned());
+    let spawned = reader.spawn(move || {
+        let mut input = io::stdin().lock();
+        let mut line = Vec::new();
+        while let Ok(1..) = input.read_until(b'\n', &mut line) {
+            if line.last() == Some(&b'\n') {
+                line.pop();
+            }
+            if line.last() == Some(&b'\r') {
+                line.pop();
+            }
+            if send.send(std::mem::take(&mut line)).is_err() {
+                return;
+            }
+            if waker.wake().is_err() {
+                return;
+            }
+        }
+        drop(send);
+        // The loop sees the end; without it, it would wait on.
+        let _ = waker.wake();
+    });
+    if let Err(error) = spawned {
+        complain(&format!("cannot read standard input: {error}"));
+    }
+    receive
+}

@@ -1,0 +1,55 @@
+//! What `connect` and `probe` share: how to ask.
+
+use clap::Args;
+use heirloom::handshake::Ask;
+use heirloom::net::dial::{BadUrl, Url};
+
+/// What is asked beside the version.
+#[derive(Debug, Args)]
+pub(super) struct AskArgs {
+    /// A subprotocol to ask for; may be given more than once, the first is liked best.
+    #[arg(long, value_name = "NAME", value_parser = super::header_text)]
+    subprotocol: Vec<String>,
+    /// The origin of the page; hixie sends http:// and the host where it is not given.
+    #[arg(long, value_name = "ORIGIN", value_parser = super::header_text)]
+    origin: Option<String>,
+    /// A header to send beside those of the handshake, as `Name: value`; may be given more than
+    /// once.
+    #[arg(long, value_name = "HEADER", value_parser = header)]
+    header: Vec<(String, String)>,
+}
+
+impl AskArgs {
+    /// Lends what is asked of this URL to `dial`.
+    pub(super) fn with<R>(&self, url: &Url, dial: impl FnOnce(&Ask<'_>) -> R) -> R {
+        let subprotocols: Vec<&str> = self.subprotocol.iter().map(String::as_str).collect();
+        let headers: Vec<(&str, &str)> = self
+            .header
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        dial(&Ask {
+            host: &url.host,
+            target: &url.target,
+            secure: url.secure,
+            origin: self.origin.as_deref(),
+            subprotocols: &subprotocols,
+            headers: &headers,
+        })
+    }
+}
+
+pub(super) fn url(text: &str) -> Result<Url, BadUrl> {
+    text.parse()
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once(':')
+        .ok_or("write it as `Name: value`".to_owned())?;
+    let token = |o: u8| o.is_ascii_alphanumeric() || b"-_.!~*+^'`|&%$#".contains(&o);
+    if name.is_empty() || !name.bytes().all(token) {
+        return Err("the name of a header is letters, digits and hyphens".to_owned());
+    }
+    Ok((name.to_owned(), super::header_text(value.trim())?))
+}

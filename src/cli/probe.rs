@@ -1,0 +1,410 @@
+//! `heirloom probe`: which versions a server speaks, a verdict and a reason
+//! each.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::{Args as ClapArgs, ValueEnum};
+use heirloom::bytes::Escaped;
+use heirloom::conn::{Config, Event, Phase};
+use heirloom::error::Violation;
+use heirloom::frame::Message;
+use heirloom::message::Gather;
+use heirloom::net::dial::{Body, Client, DialError, Step, Url};
+use heirloom::version::{Text, VERSIONS, Version, Versions};
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use serde::Serialize;
+
+use super::dial::AskArgs;
+use super::style::Style;
+use super::{Exit, complain, say};
+
+/// Ask a server for each version: which it speaks, a verdict and a reason each.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example: heirloom probe ws://127.0.0.1:8076/ --fail-on refused")]
+pub(super) struct Args {
+    /// Where to, such as ws://127.0.0.1:8076/.
+    #[arg(value_name = "URL", value_parser = super::dial::url)]
+    url: Url,
+    /// The versions to ask for.
+    #[arg(
+        long,
+        value_name = "LIST",
+        default_value = "all",
+        allow_hyphen_values = true
+    )]
+    versions: Versions,
+    #[command(flatten)]
+    ask: AskArgs,
+    /// One JSON object per line.
+    #[arg(long)]
+    json: bool,
+    /// Write the verdicts as JUnit to this file too.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Milliseconds that one attempt may take.
+    #[arg(long, value_name = "MS", default_value_t = 5000,
+          value_parser = clap::value_parser!(u64).range(1..=600_000))]
+    timeout_ms: u64,
+    /// Exit with 1 when a verdict is as bad as this or worse.
+    #[arg(long, value_name = "SEVERITY", default_value = "wrong")]
+    fail_on: Severity,
+}
+
+/// How bad a verdict is, the worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+enum Severity {
+    /// The version is spoken as it should be.
+    Good,
+    /// The version is refused, and the refusal says so.
+    Refused,
+    /// The server ends, resets or hangs without an answer.
+    Silent,
+    /// The server says something that is wrong in this version.
+    Wrong,
+}
+
+/// What came of one attempt.
+#[derive(Clone, Debug, Serialize)]
+struct Finding {
+    version: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timing: Option<&'static str>,
+    severity: Severity,
+    /// A word for scripts: `speaks`, `refused`, `hangs`, `ends`, `resets`,
+    /// `floods`, `unreachable`, or the stable code of a violation.
+    verdict: &'static str,
+    reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    /// The versions a refusal lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lists: Option<String>,
+    ms: u128,
+}
+
+/// The eight octets of hixie-76 in the three ways that clients and proxies
+/// deliver them.
+const TIMINGS: [(&str, Body); 3] = [
+    ("with the head", Body::WithHead),
+    ("150 ms later", Body::After(Duration::from_millis(150))),
+    ("after the 101", Body::AfterAnswer),
+];
+
+/// Octets after which a server that was sent one message has said too much.
+const FLOOD: u64 = 1024 * 1024;
+
+pub(super) fn run(args: &Args) -> Exit {
+    let style = Style::of(&std::io::stdout());
+    let mut findings = Vec::new();
+    for version in VERSIONS.iter().filter(|v| args.versions.contains(v)) {
+        let timings = if version.name == "hixie-76" {
+            TIMINGS.map(|(name, body)| (Some(name), body)).to_vec()
+        } else {
+            vec![(None, Body::WithHead)]
+        };
+        for (name, body) in timings {
+            let finding = attempt(args, version, name, body);
+            if args.json {
+                match serde_json::to_string(&finding) {
+                    Ok(line) => say(&line),
+                    Err(error) => complain(&error),
+                }
+            } else {
+                say(&finding.line(style));
+            }
+            let unreachable = finding.verdict == "unreachable";
+            findings.push(finding);
+            if unreachable {
+                // The others would find the same.
+                return finish(args, &findings, Some(Exit::Unreachable));
+            }
+        }
+    }
+    finish(args, &findings, None)
+}
+
+fn finish(args: &Args, findings: &[Finding], exit: Option<Exit>) -> Exit {
+    if let Some(path) = &args.junit {
+        let written = junit(args, findings)
+            .and_then(|xml| fs::write(path, xml).map_err(|error| error.to_string()));
+        if let Err(error) = written {
+            complain(&format!("cannot write {}: {error}", path.display()));
+            return Exit::Usage;
+        }
+    }
+    if let Some(exit) = exit {
+        return exit;
+    }
+    let is = |verdict| findings.iter().all(|f| f.verdict == verdict);
+    if findings.iter().any(|f| f.severity >= args.fail_on) {
+        Exit::Failed
+    } else if is("hangs") {
+        Exit::TimedOut
+    } else if findings.iter().all(|f| f.severity != Severity::Good) {
+        Exit::Refused
+    } else {
+        Exit::Good
+    }
+}
+
+impl Finding {
+    fn line(&self, style: Style) -> String {
+        let verdict = format!("{:<9}", self.verdict);
+        let verdict = match self.severity {
+            Severity::Good => style.good(&verdict),
+            Severity::Refused => style.note(&verdict),
+            Severity::Silent | Severity::Wrong => style.bad(&verdict),
+        };
+        let timing = self.timing.map(|t| format!(" ({t})")).unwrap_or_default();
+        let name = format!("{}{timing}", self.version);
+        format!("{name:<25} {verdict} {}", self.reason)
+    }
+}
+
+fn junit(args: &Args, findings: &[Finding]) -> Result<String, String> {
+    let mut suite = TestSuite::new(format!("probe {}", args.url));
+    for finding in findings {
+        let timing = finding
+            .timing
+            .map(|t| format!(" ({t})"))
+            .unwrap_or_default();
+        let status = if finding.severity >= args.fail_on {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            status.set_type(finding.verdict);
+            status.set_message(finding.reason.clone());
+            status
+        } else {
+            TestCaseStatus::success()
+        };
+        let mut case = TestCase::new(format!("{}{timing}", finding.version), status);
+        case.set_classname("probe");
+        case.set_time(Duration::from_millis(
+            u64::try_from(finding.ms).unwrap_or(u64::MAX),
+        ));
+        case.set_system_out(finding.reason.clone());
+        suite.add_test_case(case);
+    }
+    let mut report = Report::new("heirloom probe");
+    report.add_test_suite(suite);
+    report.to_string().map_err(|error| error.to_string())
+}
+
+fn attempt(
+    args: &Args,
+    version: &'static Version,
+    timing: Option<&'static str>,
+    body: Body,
+) -> Finding {
+    let began = Instant::now();
+    let deadline = began + Duration::from_millis(args.timeout_ms);
+    let config: Arc<Config> = Arc::default();
+    let dialled = args.ask.with(&args.url, |ask| {
+        Client::dial(&args.url, version, ask, body, config, deadline)
+    });
+    let mut probe = Probe {
+        version,
+        status: None,
+        lists: None,
+        violation: None,
+        opened: false,
+        subprotocol: None,
+        gather: Gather::default(),
+        heard: None,
+        goodbye: false,
+        octets: 0,
+    };
+    let (severity, verdict, reason) = match dialled {
+        Ok(mut client) => probe.converse(&mut client, deadline),
+        Err(DialError::TimedOut) => {
+            let reason = "the host does not answer at all in time (--timeout-ms)".to_owned();
+            (Severity::Silent, "hangs", reason)
+        }
+        Err(error) => (Severity::Silent, "unreachable", error.to_string()),
+    };
+    Finding {
+        version: version.name,
+        timing,
+        severity,
+        verdict,
+        reason,
+        status: probe.status,
+        lists: probe.lists,
+        ms: began.elapsed().as_millis(),
+    }
+}
+
+type Conclusion = (Severity, &'static str, String);
+
+/// What is learnt in one attempt.
+struct Probe {
+    version: &'static Version,
+    status: Option<u16>,
+    lists: Option<String>,
+    violation: Option<Violation>,
+    opened: bool,
+    subprotocol: Option<String>,
+    gather: Gather,
+    /// How the server answered our question.
+    heard: Option<&'static str>,
+    goodbye: bool,
+    octets: u64,
+}
+
+/// What we say, in the hope of hearing it again.
+const QUESTION: &str = "heirloom probe: grüße";
+
+impl Probe {
+    fn converse(&mut self, client: &mut Client, deadline: Instant) -> Conclusion {
+        // The handshake.
+        while client.conn.phase() == Phase::Handshake {
+            if let Some(conclusion) = self.wait(client, deadline) {
+                return conclusion;
+            }
+        }
+        if let Some(conclusion) = self.wrong(client, deadline) {
+            return conclusion;
+        }
+        // An echo, or a pong where the version has pings. Whoever does neither
+        // is given a moment only: not every server echoes.
+        let asked = client.say(|conn, out| {
+            let sent = conn.send(Message::text(QUESTION), out);
+            if self.version.has_ping() {
+                sent.and_then(|()| conn.ping(b"heirloom", out))
+            } else {
+                sent
+            }
+        });
+        if let Err(error) = asked {
+            return (Severity::Wrong, "ends", error.to_string());
+        }
+        let moment = deadline.min(Instant::now() + Duration::from_secs(1));
+        while self.heard.is_none() && !self.goodbye {
+            match self.wait(client, moment) {
+                Some((_, "hangs", _)) => break,
+                Some((Severity::Silent, verdict, reason)) => {
+                    let reason = format!("the handshake is right, and then {reason}");
+                    return (Severity::Silent, verdict, reason);
+                }
+                Some(conclusion) => return conclusion,
+                None => {}
+            }
+            if let Some(conclusion) = self.wrong(client, deadline) {
+                return conclusion;
+            }
+        }
+        client.say(|conn, out| conn.close(1000, "", out));
+        let soon = deadline.min(Instant::now() + Duration::from_secs(1));
+        while client.conn.phase() == Phase::Closing && self.wait(client, soon).is_none() {}
+        let how = match (self.heard, self.goodbye) {
+            (Some(how), _) => how,
+            (None, true) => "and says goodbye at once",
+            (None, false) => "no echo and no pong came within a second",
+        };
+        let chosen = self
+            .subprotocol
+            .as_ref()
+            .map(|name| format!(", subprotocol {}", Escaped::<60>(name)))
+            .unwrap_or_default();
+        let proof = if self.version.name == "hixie-75" {
+            "origin and location are right (nothing is proved in this version)"
+        } else {
+            "the proof is right"
+        };
+        let reason = format!("{proof}{chosen}; {how}");
+        (Severity::Good, "speaks", reason)
+    }
+
+    /// One step; a conclusion where there is nothing more to wait for.
+    fn wait(&mut self, client: &mut Client, deadline: Instant) -> Option<Conclusion> {
+        let step = client.step(Some(deadline), &mut (), &mut |event| self.hear(event));
+        let silent = |verdict, reason: &str| Some((Severity::Silent, verdict, reason.to_owned()));
+        if self.octets > FLOOD {
+            let reason = "more than 1 MiB came in answer to one short message".to_owned();
+            return Some((Severity::Wrong, "floods", reason));
+        }
+        match step {
+            Step::Progress | Step::Woken => None,
+            Step::TimedOut if self.answered() => silent(
+                "hangs",
+                "the 101 came and the sixteen octets did not: a proxy holds back the eight octets \
+                 of the request, or the server waits for more",
+            ),
+            Step::TimedOut => silent("hangs", "no answer came in time (--timeout-ms)"),
+            Step::Ended(_) if self.answered() => silent(
+                "ends",
+                "the server ended the connection between its 101 and the end of the handshake",
+            ),
+            Step::Ended(_) => silent("ends", "the server ended the connection without an answer"),
+            Step::Broken(error) => silent("resets", &format!("the connection broke: {error}")),
+        }
+    }
+
+    fn answered(&self) -> bool {
+        self.status == Some(101) && !self.opened
+    }
+
+    fn hear(&mut self, event: Result<Event<'_>, Violation>) {
+        match event {
+            Ok(Event::Answer(response)) => {
+                self.status = Some(response.status());
+                let lists = response.head().get("Sec-WebSocket-Version");
+                self.lists = lists
+                    .and_then(|h| h.text())
+                    .map(|text| Escaped::<60>(text).to_string());
+                self.subprotocol = response.subprotocol().map(str::to_owned);
+            }
+            Ok(Event::Open) => self.opened = true,
+            Ok(Event::Piece(piece)) => {
+                self.octets += piece.octets.len() as u64;
+                self.gather.add(&piece);
+                if piece.last {
+                    let mut gather = std::mem::take(&mut self.gather);
+                    let checked = self.version.text == Text::Failed;
+                    let same = gather.finish(checked).as_text() == Some(QUESTION);
+                    self.heard = Some(if same {
+                        "it echoes"
+                    } else {
+                        "it answers with a message of its own"
+                    });
+                }
+            }
+            Ok(Event::Pong(_)) => {
+                self.heard.get_or_insert("it answers a ping");
+            }
+            Ok(Event::Close(_)) => self.goodbye = true,
+            Ok(_) => {}
+            Err(violation) => self.violation = Some(violation),
+        }
+    }
+
+    /// What is wrong, if anything is.
+    fn wrong(&self, client: &mut Client, deadline: Instant) -> Option<Conclusion> {
+        let violation = self.violation?;
+        let Violation::Refused { status } = violation else {
+            return Some((Severity::Wrong, violation.code(), violation.to_string()));
+        };
+        let lists = self
+            .lists
+            .as_ref()
+            .map(|lists| format!(", which lists {lists}"))
+            .unwrap_or_default();
+        let soon = deadline.min(Instant::now() + Duration::from_millis(300));
+        while client.unread().is_empty() {
+            match client.step(Some(soon), &mut (), &mut |_| {}) {
+                Step::Progress | Step::Woken => {}
+                _ => break,
+            }
+        }
+        let body = String::from_utf8_lossy(client.unread()).into_owned();
+        let word = match body.lines().next().unwrap_or_default() {
+            "" => String::new(),
+            line => format!(": {}", Escaped::<160>(line)),
+        };
+        let reason = format!("HTTP status {status}{lists}{word}");
+        Some((Severity::Refused, "refused", reason))
+    }
+}

@@ -1,0 +1,178 @@
+//! `heirloom versions`: the table.
+
+use clap::Args as ClapArgs;
+use heirloom::version::{Challenge, Closing, Layout, VERSIONS, Version};
+use serde::Serialize;
+
+use super::{Exit, say};
+
+/// List every version: what it is on the wire, what it can say, and who shipped it.
+#[derive(Debug, ClapArgs)]
+pub(super) struct Args {
+    /// One JSON object per line, `name` first.
+    #[arg(long)]
+    json: bool,
+    /// The page docs/versions.md.
+    #[arg(long, hide = true, conflicts_with = "json")]
+    markdown: bool,
+}
+
+/// One row, in the words of the command line.
+#[derive(Debug, Serialize)]
+struct Row {
+    name: &'static str,
+    aliases: &'static [&'static str],
+    number: Option<u8>,
+    default_on: bool,
+    first: &'static str,
+    last: &'static str,
+    challenge: &'static str,
+    layout: &'static str,
+    closing: &'static str,
+    masks: bool,
+    binary: bool,
+    ping: bool,
+    fragments: bool,
+    close_codes: bool,
+    origin: &'static [&'static str],
+    clients: &'static str,
+    document: &'static str,
+}
+
+impl From<&Version> for Row {
+    fn from(v: &Version) -> Row {
+        Row {
+            name: v.name,
+            aliases: v.aliases,
+            number: v.number,
+            default_on: v.default_on,
+            first: v.dates.0,
+            last: v.dates.1,
+            challenge: match v.challenge {
+                Challenge::Hixie75 => "none, origin and location are echoed",
+                Challenge::Hixie76 => "two keys and eight octets, MD5",
+                Challenge::Hybi04 => "key and nonce, SHA-1",
+                Challenge::Hybi05 => "key, SHA-1",
+            },
+            layout: match v.layout {
+                Layout::Hixie75 => "00 text FF",
+                Layout::Hybi01 => "header with MORE",
+                Layout::Hybi04 => "frame masked by 20 octets",
+                Layout::Hybi05 => "frame masked by 4 octets",
+                Layout::Hybi07 => "payload masked by 4 octets",
+            },
+            closing: match v.closing {
+                Closing::Hixie75 => "end of TCP",
+                Closing::Hixie76 => "FF 00",
+                Closing::Hybi01 => "close frame",
+                Closing::Hybi05 => "close frame with a letter",
+                Closing::Hybi06 => "close frame with a code",
+            },
+            masks: v.client_masks(),
+            binary: v.has_binary(),
+            ping: v.has_ping(),
+            fragments: v.has_fragments(),
+            close_codes: v.has_close_codes(),
+            origin: v.origin,
+            clients: v.clients,
+            document: v.document,
+        }
+    }
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    let rows = VERSIONS.iter().map(Row::from);
+    if args.json {
+        for row in rows {
+            match serde_json::to_string(&row) {
+                Ok(line) => say(&line),
+                Err(error) => super::complain(&error),
+            }
+        }
+    } else if args.markdown {
+        say(&markdown(&rows.collect::<Vec<_>>()));
+    } else {
+        for row in rows {
+            say(&plain(&row));
+        }
+    }
+    Exit::Good
+}
+
+fn plain(row: &Row) -> String {
+    let on = if row.default_on { "on" } else { "off" };
+    let number = row.number.map_or("-".to_owned(), |n| n.to_string());
+    format!(
+        "{:<9} {number:>2}  {on:<3}  {}  {}\n{:18} {}; {}; {}\n{:18} {}",
+        row.name,
+        row.first,
+        row.document,
+        "",
+        row.challenge,
+        row.layout,
+        row.closing,
+        "",
+        row.clients
+    )
+}
+
+fn yes(yes: bool) -> &'static str {
+    if yes { "yes" } else { "–" }
+}
+
+fn markdown(rows: &[Row]) -> String {
+    let mut page = String::from(PREFACE);
+    page.push_str("| name | also | number | on by default | first | last |\n");
+    page.push_str("| --- | --- | --- | --- | --- | --- |\n");
+    for r in rows {
+        let number = r.number.map_or("–".to_owned(), |n| n.to_string());
+        let (aliases, on) = (r.aliases.join(" "), yes(r.default_on));
+        let (first, last) = (r.first, r.last);
+        page.push_str(&format!(
+            "| {} | {aliases} | {number} | {on} | {first} | {last} |\n",
+            r.name
+        ));
+    }
+    page.push_str("\n## On the wire\n\n| name | proof | frames | goodbye | the client masks |\n");
+    page.push_str("| --- | --- | --- | --- | --- |\n");
+    for r in rows {
+        let (proof, frames, bye, masks) = (r.challenge, r.layout, r.closing, yes(r.masks));
+        page.push_str(&format!(
+            "| {} | {proof} | {frames} | {bye} | {masks} |\n",
+            r.name
+        ));
+    }
+    page.push_str("\n## What it can say\n\n| name | binary | ping | fragments | close codes |\n");
+    page.push_str("| --- | --- | --- | --- | --- |\n");
+    for r in rows {
+        page.push_str(&format!(
+            "| {} | {} | {} | {} | {} |\n",
+            r.name,
+            yes(r.binary),
+            yes(r.ping),
+            yes(r.fragments),
+            yes(r.close_codes)
+        ));
+    }
+    page.push_str("\n## Who spoke it, and where it stands\n\n");
+    for r in rows {
+        page.push_str(&format!(
+            "- **{}**: {}. {}.\n",
+            r.name, r.clients, r.document
+        ));
+    }
+    page.push_str(UNVERIFIED);
+    page
+}
+
+const PREFACE: &str = "# Versions\n\nThe table `VERSIONS` of `src/version.rs`, printed by `heirloom versions --markdown`; a test \
+holds this page to it.\n\n";
+
+const UNVERIFIED: &str = "\n## Not verified\n\nThe texts of the drafts hybi-01 to hybi-12 were not at hand; what is \
+built rests on implementations of their time that agree. These points rest on one source or on none, and the tests \
+whose names begin with `unverified` say what is done:\n\n\
+- hybi-01 and -02 may carry a close body; it is repeated, as hybi-03 says.\n\
+- hybi-03: a client that asked for several subprotocols may take one of them; we echo the whole string or refuse.\n\
+- hybi-05: who answers a close uses a letter of its own, `C` or `S`.\n\
+- hybi-07 and -08: peers ignore close codes that came later; they are told 1000 to 1004 only.\n\
+- hybi-01 to -06: control frames of more than 125 octets are refused, as later versions say.";
