@@ -49,7 +49,9 @@ const HIXIE_ANSWER: usize = 167;
 fn connect(address: SocketAddr, request: &[u8], answer: usize) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_nodelay(true).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
     stream.write_all(request).unwrap();
     let mut head = [0; 512];
     stream.read_exact(&mut head[..answer]).unwrap();

@@ -364,8 +364,8 @@ impl Client {
             match self.conn.next_watched(&mut input, &mut out, trace) {
                 Ok(None) => break,
                 Ok(Some(event)) => {
-                    if let Event::Answer(_) = event {
-                        self.body_due = self.body_after_answer.then(Instant::now);
+                    if matches!(event, Event::Answer(_)) && self.body_after_answer {
+                        self.body_due = Some(Instant::now());
                     }
                     heard(Ok(event));
                 }
