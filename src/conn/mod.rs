@@ -19,7 +19,8 @@ use std::sync::Arc;
 use crate::bytes::{Input, Output};
 use crate::error::{Refusal, Unsendable, Violation};
 use crate::frame::{Kind, Mask, Piece, Reason, Utf8, Wire};
-use crate::handshake::{self, Answer, Ask, Head, Origins, Request, Response, Scan, Secret};
+use crate::handshake::write_request;
+use crate::handshake::{Answer, Ask, Head, MaskingKey, Origins, Request, Response, Scan, Secret};
 use crate::trace::Trace;
 use crate::version::{Layout, Side, Version, Versions};
 
@@ -160,7 +161,7 @@ pub struct Conn {
     version: Option<&'static Version>,
     state: State,
     /// hybi-04: the masking key of the connection.
-    secret: Option<Box<[u8; 20]>>,
+    secret: Option<MaskingKey>,
     mask: Mask,
     /// Octets of the frame at hand still to come.
     rest: u64,
@@ -203,7 +204,7 @@ impl Conn {
         out: &mut Output<'_>,
     ) -> Result<Conn, Unsendable> {
         let start = out.octets.len();
-        handshake::write_request(version, ask, out)?;
+        write_request(version, ask, out)?;
         let request = out.octets.get(start..).unwrap_or_default();
         Conn::client_of(request, ask.secure, config).map_err(|_| Unsendable::HeaderValue)
     }

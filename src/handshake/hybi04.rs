@@ -15,14 +15,17 @@ pub(super) fn nonce(out: &mut Output<'_>) -> String {
     STANDARD.encode(out.draw::<16>())
 }
 
+/// Masks all that the client of one connection sends.
+pub(crate) type MaskingKey = Box<[u8; 20]>;
+
 /// The masking key of the connection: SHA-1 over both strings as they stand on
 /// the wire, never decoded.
-pub(crate) fn masking_key(key: &str, nonce: &str) -> [u8; 20] {
+pub(crate) fn masking_key(key: &str, nonce: &str) -> MaskingKey {
     let mut sha1 = Sha1::new();
     sha1.update(key);
     sha1.update(nonce);
     sha1.update(GUID);
-    sha1.finalize().into()
+    Box::new(sha1.finalize().into())
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ pub(super) fn verify<'b, T: Trace>(
     pen: &mut Pen<'_, T>,
 ) -> Result<Option<&'b str>, Violation> {
     let upgrade = head.only("Upgrade");
-    if !upgrade.is_some_and(|h| h.value.eq_ignore_ascii_case(b"websocket")) {
+    if upgrade.is_none_or(|h| !h.value.eq_ignore_ascii_case(b"websocket")) {
         return Err(Violation::UpgradeMismatch);
     }
     if !head.has_token("Connection", "upgrade") {
@@ -110,7 +110,7 @@ pub(super) fn verify<'b, T: Trace>(
     }
     let accept = head.only("Sec-WebSocket-Accept");
     let proof = watched_accept(&secret.key, pen);
-    if !accept.is_some_and(|h| h.value == proof.as_bytes()) {
+    if accept.is_none_or(|h| h.value != proof.as_bytes()) {
         return Err(Violation::AcceptMismatch);
     }
     if head

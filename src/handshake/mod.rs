@@ -23,7 +23,7 @@ pub(crate) use head::Scan;
 pub use head::{Head, Header};
 use head::{is_field_text, list};
 pub use hixie76::number as hixie76_number;
-pub(crate) use hybi04::masking_key;
+pub(crate) use hybi04::{MaskingKey, masking_key};
 pub use hybi05::accept;
 pub use origin::Origins;
 pub use request::Request;
@@ -260,7 +260,7 @@ impl Answer {
         subprotocol: Option<&str>,
         out: &mut Output<'_>,
         pen: &mut Pen<'_, T>,
-    ) -> Result<Option<Box<[u8; 20]>>, Unsendable> {
+    ) -> Result<Option<MaskingKey>, Unsendable> {
         let nonce = match self.version.challenge {
             Challenge::Hybi04 => Some(hybi04::nonce(out)),
             _ => None,
@@ -272,7 +272,7 @@ impl Answer {
             Proof::Numbers(_) => hixie76::write_answer(&self.origin, &self.location, &mut head),
             Proof::Key(key) => {
                 hybi05::write_answer(key, nonce.as_deref(), &mut head, pen);
-                secret = nonce.map(|nonce| Box::new(masking_key(key, &nonce)));
+                secret = nonce.map(|nonce| masking_key(key, &nonce));
             }
         }
         if let Some(name) = subprotocol {
@@ -376,7 +376,7 @@ impl Secret {
         &self,
         head: Head<'b>,
         pen: &mut Pen<'_, T>,
-    ) -> (Response<'b>, Result<Option<Box<[u8; 20]>>, Violation>) {
+    ) -> (Response<'b>, Result<Option<MaskingKey>, Violation>) {
         let mut response = Response {
             head,
             subprotocol: None,
@@ -398,7 +398,7 @@ impl Secret {
         (response, verdict)
     }
 
-    fn masking_key(&self, head: &Head<'_>) -> Result<Option<Box<[u8; 20]>>, Violation> {
+    fn masking_key(&self, head: &Head<'_>) -> Result<Option<MaskingKey>, Violation> {
         if self.version.challenge != Challenge::Hybi04 {
             return Ok(None);
         }
@@ -406,7 +406,7 @@ impl Secret {
             .only("Sec-WebSocket-Nonce")
             .and_then(Header::text)
             .ok_or(Violation::NonceMissing)?;
-        Ok(Some(Box::new(masking_key(&self.key, nonce))))
+        Ok(Some(masking_key(&self.key, nonce)))
     }
 
     /// Checks the sixteen octets of hixie-76.

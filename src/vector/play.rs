@@ -205,8 +205,10 @@ impl<'v, 't, T: Trace> Player<'v, 't, T> {
         cut: Cut,
         trace: &'t mut T,
     ) -> Result<Player<'v, 't, T>, String> {
-        let mut config = Config::default();
-        config.versions = Versions::ALL;
+        let mut config = Config {
+            versions: Versions::ALL,
+            ..Config::default()
+        };
         let turns = turns(vector)?;
         let of = |from| {
             let own = turns.iter().filter(|t| t.from == from);
@@ -564,12 +566,11 @@ fn shown(octets: &[u8]) -> String {
 /// A header's value in recorded octets.
 fn header(octets: &[u8], name: &str) -> Option<String> {
     let text = String::from_utf8_lossy(octets);
-    let value = text.split("\r\n").find_map(|line| {
+    text.split("\r\n").find_map(|line| {
         let (n, value) = line.split_once(':')?;
         n.eq_ignore_ascii_case(name)
             .then(|| value.trim().to_owned())
-    });
-    value
+    })
 }
 
 /// The sixteen octets of hybi-04's nonce, so that the server says it again.
