@@ -261,6 +261,12 @@ impl Conn {
         self.version
     }
 
+    /// Whether a text without a length is coming: where it ends, only it says.
+    #[must_use]
+    pub fn text_to_come(&self) -> bool {
+        self.expect == Expect::HixieText { deliver: true } && matches!(self.state, State::Open)
+    }
+
     /// Which end this is.
     #[must_use]
     pub fn side(&self) -> Side {
@@ -334,13 +340,10 @@ impl Conn {
             State::Open | State::Closing => self.next_frame(input, out, trace),
             _ => self.next_of_handshake(input, out, trace),
         };
-        match event {
-            Ok(event) => Ok(event),
-            Err(violation) => {
-                self.fail(violation, out);
-                Err(violation)
-            }
+        if let Err(violation) = event {
+            self.fail(violation, out);
         }
+        event
     }
 
     /// Says what can be said of a violation, and closes.

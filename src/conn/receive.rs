@@ -19,7 +19,7 @@ enum Read<'b> {
 }
 
 impl Conn {
-    #[inline]
+    #[inline(never)] // so that the event is written once, to where it is wanted
     pub(super) fn next_frame<'b, T: Trace>(
         &mut self,
         input: &mut Input<'b>,
@@ -84,7 +84,7 @@ impl Conn {
         let Some(wire) = self.wire(self.side.peer()) else {
             return Ok(Read::More);
         };
-        let Some(read) = frame::read(wire, input.rest()) else {
+        let Some(mut read) = frame::read(wire, input.rest()) else {
             return Ok(Read::More);
         };
         if let Ok(header) = &read.header {
@@ -98,7 +98,7 @@ impl Conn {
             frame::name(&read, wire, &mut Pen::new(trace, input.position()));
         }
         input.take(read.octets);
-        let mut header = read.header?;
+        let header = read.header?;
         let kind = match (header.opcode, self.coming) {
             (Opcode::Data(kind), None) => {
                 self.first = true;
@@ -114,14 +114,14 @@ impl Conn {
                 let length = usize::try_from(header.length).unwrap_or(usize::MAX);
                 let at = input.position();
                 let payload = input.take(length);
-                header.mask.apply(payload);
+                read.mask.apply(payload);
                 return self.control(control, payload, at, out, trace);
             }
         };
         self.coming = Some(kind);
         self.grow(header.length)?;
         self.last = header.last;
-        self.mask = header.mask;
+        self.mask = read.mask;
         self.rest = header.length;
         self.expect = Expect::Payload;
         Ok(Read::GoOn)

@@ -11,12 +11,12 @@ pub(super) fn read(wire: Wire<'_>, octets: &[u8]) -> Option<Read> {
         return read_clear(wire, octets);
     }
     let (key, masked) = octets.split_first_chunk::<4>()?;
-    read_masked(wire, *key, Mask::Four(*key), masked)
+    read_masked(wire, *key, Mask::four(*key), masked)
 }
 
 pub(super) fn write_masked(wire: Wire<'_>, frame: Frame<'_>, out: &mut Output<'_>) {
     let (head, n) = head(wire.version, frame.opcode, frame.last, frame.payload.len());
     let key: [u8; 4] = out.draw();
     let head = head.get(..n).unwrap_or_default();
-    write_with_key(out.octets, head, key, Mask::Four(key), true, frame.payload);
+    write_with_key(out.octets, head, key, Mask::four(key), true, frame.payload);
 }

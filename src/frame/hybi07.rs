@@ -8,7 +8,7 @@ pub(super) fn read(wire: Wire<'_>, octets: &[u8]) -> Option<Read> {
     let raw = Raw::read(octets)?;
     let (key, mask, key_octets) = if raw.second_top() {
         let key = *octets.get(raw.octets..)?.first_chunk::<4>()?;
-        (Some(key), Mask::Four(key), 4)
+        (Some(key), Mask::four(key), 4)
     } else {
         (None, Mask::Clear, 0)
     };
@@ -16,7 +16,8 @@ pub(super) fn read(wire: Wire<'_>, octets: &[u8]) -> Option<Read> {
         raw,
         key,
         octets: raw.octets + key_octets,
-        header: judge(raw, raw.is_last(wire), wire, mask),
+        header: judge(raw, raw.is_last(wire), wire),
+        mask,
     })
 }
 
@@ -27,5 +28,5 @@ pub(super) fn write_masked(wire: Wire<'_>, frame: Frame<'_>, out: &mut Output<'_
     }
     let key: [u8; 4] = out.draw();
     let head = head.get(..n).unwrap_or_default();
-    write_with_key(out.octets, head, key, Mask::Four(key), false, frame.payload);
+    write_with_key(out.octets, head, key, Mask::four(key), false, frame.payload);
 }

@@ -8,7 +8,7 @@ pub(crate) enum Mask {
     #[default]
     Clear,
     /// hybi-05 and later.
-    Four([u8; 4]),
+    Four(u32),
     /// hybi-04: the key of the frame, 20 octets.
     Twenty(Box<[u8; 20]>),
 }
@@ -21,7 +21,7 @@ impl Mask {
             Mask::Clear => {}
             Mask::Four(key) => {
                 xor4(*key, octets);
-                key.rotate_left(octets.len() % 4);
+                *key = turned4(*key, octets.len());
             }
             Mask::Twenty(key) => {
                 for chunk in octets.chunks_mut(20) {
@@ -34,11 +34,17 @@ impl Mask {
         }
     }
 
+    /// The key as it lies on the wire.
+    #[inline]
+    pub(crate) fn four(key: [u8; 4]) -> Mask {
+        Mask::Four(u32::from_le_bytes(key))
+    }
+
     /// After how many octets the key begins anew.
     pub(crate) fn period(&self) -> usize {
         match self {
             Mask::Clear => 1,
-            Mask::Four(key) => key.len(),
+            Mask::Four(_) => 4,
             Mask::Twenty(key) => key.len(),
         }
     }
@@ -47,25 +53,31 @@ impl Mask {
     pub(crate) fn turned(mut self, n: usize) -> Mask {
         match &mut self {
             Mask::Clear => {}
-            Mask::Four(key) => key.rotate_left(n % 4),
+            Mask::Four(key) => *key = turned4(*key, n),
             Mask::Twenty(key) => key.rotate_left(n % 20),
         }
         self
     }
 }
 
+#[inline]
+#[allow(clippy::cast_possible_truncation)] // two bits
+fn turned4(key: u32, n: usize) -> u32 {
+    // The first octet is the lowest: turning it away is a rotation to the right.
+    key.rotate_right((n & 3) as u32 * 8)
+}
+
 /// XOR with a key of four octets; the compiler makes vectors of the chunks.
 #[inline]
-fn xor4(key: [u8; 4], octets: &mut [u8]) {
-    let word = u32::from_ne_bytes(key);
+fn xor4(word: u32, octets: &mut [u8]) {
     let wide = u64::from(word) << 32 | u64::from(word);
     let mut chunks = octets.chunks_exact_mut(8);
     for chunk in &mut chunks {
         let mut eight = [0; 8];
         eight.copy_from_slice(chunk);
-        chunk.copy_from_slice(&(u64::from_ne_bytes(eight) ^ wide).to_ne_bytes());
+        chunk.copy_from_slice(&(u64::from_le_bytes(eight) ^ wide).to_le_bytes());
     }
-    for (octet, k) in chunks.into_remainder().iter_mut().zip(key.iter().cycle()) {
+    for (octet, k) in chunks.into_remainder().iter_mut().zip(wide.to_le_bytes()) {
         *octet ^= k;
     }
 }
@@ -89,7 +101,7 @@ mod tests {
         let twenty: [u8; 20] = std::array::from_fn(|i| i as u8 + 1);
         for cut in 0..octets.len() {
             for (mut mask, key) in [
-                (Mask::Four(four), &four[..]),
+                (Mask::four(four), &four[..]),
                 (Mask::Twenty(Box::new(twenty)), &twenty[..]),
             ] {
                 let mut masked = octets.clone();

@@ -131,18 +131,18 @@ impl Opcode {
         }
     }
 
+    #[inline]
     fn numbered(number: u8, layout: Layout) -> Result<Opcode, Violation> {
-        [
-            Opcode::Continuation,
-            Opcode::Data(Kind::Text),
-            Opcode::Data(Kind::Binary),
-            Opcode::Close,
-            Opcode::Ping,
-            Opcode::Pong,
-        ]
-        .into_iter()
-        .find(|o| o.number(layout) == number)
-        .ok_or(Violation::ReservedOpcode { opcode: number })
+        let late = layout == Layout::Hybi07;
+        Ok(match (number, late) {
+            (0, _) => Opcode::Continuation,
+            (1, true) | (4, false) => Opcode::Data(Kind::Text),
+            (2, true) | (5, false) => Opcode::Data(Kind::Binary),
+            (8, true) | (1, false) => Opcode::Close,
+            (9, true) | (2, false) => Opcode::Ping,
+            (10, true) | (3, false) => Opcode::Pong,
+            _ => return Err(Violation::ReservedOpcode { opcode: number }),
+        })
     }
 }
 
@@ -152,7 +152,6 @@ pub(crate) struct Header {
     pub(crate) last: bool,
     pub(crate) opcode: Opcode,
     pub(crate) length: u64,
-    pub(crate) mask: Mask,
 }
 
 /// The octets of a header as they stand, after unmasking: two, and two or eight
@@ -213,6 +212,7 @@ pub(crate) struct Read {
     /// The octets it takes on the wire, its key included.
     pub(crate) octets: usize,
     pub(crate) header: Result<Header, Violation>,
+    pub(crate) mask: Mask,
 }
 
 /// Who speaks which version, and with which secret.
@@ -287,7 +287,7 @@ pub(crate) fn name<T: Trace>(read: &Read, wire: Wire<'_>, pen: &mut Pen<'_, T>) 
 
 /// The rules that one header can break, in the order they are asked.
 #[inline]
-fn judge(raw: Raw, last: bool, wire: Wire<'_>, mask: Mask) -> Result<Header, Violation> {
+fn judge(raw: Raw, last: bool, wire: Wire<'_>) -> Result<Header, Violation> {
     let layout = wire.version.layout;
     // RFC 6455 section 5.2; before hybi-07 the fourth reserved bit was there.
     let reserved_4 = layout != Layout::Hybi07 && raw.second_top();
@@ -323,7 +323,6 @@ fn judge(raw: Raw, last: bool, wire: Wire<'_>, mask: Mask) -> Result<Header, Vio
         last,
         opcode,
         length: raw.length,
-        mask,
     })
 }
 
@@ -335,7 +334,8 @@ fn read_clear(wire: Wire<'_>, octets: &[u8]) -> Option<Read> {
         raw,
         key: None,
         octets: raw.octets,
-        header: judge(raw, raw.is_last(wire), wire, Mask::Clear),
+        header: judge(raw, raw.is_last(wire), wire),
+        mask: Mask::Clear,
     })
 }
 
@@ -354,7 +354,8 @@ fn read_masked(wire: Wire<'_>, key: [u8; 4], mut mask: Mask, masked: &[u8]) -> O
         raw,
         key: Some(key),
         octets: 4 + raw.octets,
-        header: judge(raw, raw.is_last(wire), wire, mask),
+        header: judge(raw, raw.is_last(wire), wire),
+        mask,
     })
 }
 
@@ -448,4 +449,21 @@ fn write_with_key(
     };
     out.extend_from_slice(payload);
     mask.apply(out.get_mut(start..).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opcodes_are_read_as_they_are_written() {
+        for layout in [Layout::Hybi01, Layout::Hybi07] {
+            let known = (0..16).filter_map(|n| Some((n, Opcode::numbered(n, layout).ok()?)));
+            let known: Vec<(u8, Opcode)> = known.collect();
+            assert_eq!(known.len(), 6);
+            for (number, opcode) in known {
+                assert_eq!(opcode.number(layout), number);
+            }
+        }
+    }
 }

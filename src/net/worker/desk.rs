@@ -16,7 +16,7 @@ use crate::version::Text;
 /// frame's header and a control frame's payload fit.
 const FRONT: usize = 256;
 /// A message of which so much is still to come is read to where it will lie.
-const DIRECT: usize = 8 * 1024;
+const DIRECT: usize = TURN;
 /// Octets that a peer may still send while we drain.
 const DRAIN: u32 = 64 * 1024;
 
@@ -61,6 +61,12 @@ impl<A: App> Desk<A> {
             return self.drain_link(link);
         }
         let to_come = usize::try_from(link.conn.payload_to_come()).unwrap_or(usize::MAX);
+        let long = link.gather.as_ref().is_some_and(|g| g.len() >= DIRECT);
+        let to_come = if long && link.conn.text_to_come() {
+            TURN
+        } else {
+            to_come
+        };
         let filled = if to_come >= DIRECT && link.gather.is_some() && link.tail.is_empty() {
             self.fill_direct(app, id, link, to_come.min(TURN))
         } else {
@@ -177,12 +183,19 @@ impl<A: App> Desk<A> {
                 None
             }
         };
+        // Behind a text's end there may be more.
+        let mut rest = input.rest().to_vec();
         if let Some((kind, n, last)) = piece {
             gather.grow(kind, n);
             link.gather = Some(gather);
             if last {
                 self.finish(app, id, link);
             }
+        }
+        if !rest.is_empty() {
+            let left = self.eat(app, id, link, &mut rest);
+            rest.drain(..rest.len() - left);
+            link.tail = rest;
         }
         filled
     }

@@ -36,7 +36,7 @@ pub(super) use self::link::Backlog;
 pub(super) use self::mail::Mail;
 
 /// Octets read from one link in one turn; the others wait no longer than that.
-const TURN: usize = 64 * 1024;
+pub(super) const TURN: usize = 64 * 1024;
 /// Connections accepted in one turn.
 const ACCEPTS: usize = 64;
 /// Retry of an accept that failed for want of descriptors, in milliseconds.

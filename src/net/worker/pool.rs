@@ -1,7 +1,7 @@
 //! Buffers of large messages, kept for the next ones.
 
-use super::TURN;
-
+/// Smaller buffers are not worth keeping.
+const SMALL: usize = 4 * 1024;
 /// Octets of buffers that are kept for the next large messages.
 const POOL: usize = 16 * 1024 * 1024;
 /// How long a buffer is kept without use, in milliseconds.
@@ -24,7 +24,7 @@ impl Pool {
     }
 
     pub(super) fn put(&mut self, buffer: Vec<u8>) {
-        if buffer.capacity() >= TURN && self.octets + buffer.capacity() <= POOL {
+        if buffer.capacity() >= SMALL && self.octets + buffer.capacity() <= POOL {
             self.octets += buffer.capacity();
             self.buffers.push(buffer);
         }

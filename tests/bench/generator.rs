@@ -1,0 +1,562 @@
+//! The client side: cheap, and it checks what comes back.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, Socket, Type};
+
+use crate::{Result, Wire};
+
+/// Longer than any answer may take: beyond it the run fails instead of hanging.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What one turn of a connection must bring back.
+enum Answer {
+    /// These octets.
+    Exactly(Vec<u8>),
+    /// A 101 head that holds this line, or this many octets behind its empty line which are this proof.
+    Upgrade {
+        line: &'static [u8],
+        digest: &'static [u8],
+    },
+}
+
+struct Turn {
+    say: Vec<u8>,
+    hear: Answer,
+}
+
+/// Everything a connection says in its life, made once.
+pub(crate) struct Script {
+    upgrade: Option<Turn>,
+    frame: Vec<u8>,
+    echo: Vec<u8>,
+    goodbye: Turn,
+}
+
+const HIXIE_REQUEST: &[u8] = b"GET /demo HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nHost: example.com\r\n\
+Origin: http://example.com\r\nSec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\nSec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n\
+\r\n^n:ds[4U";
+const RFC_REQUEST: &[u8] =
+    b"GET /demo HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+/// A frame of RFC 6455, masked as a client must or bare as a server must.
+fn rfc_frame(first: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Result<Vec<u8>> {
+    let mut frame = vec![first];
+    let bit = if mask.is_some() { 0x80 } else { 0 };
+    match payload.len() {
+        length @ 0..126 => frame.push(bit | u8::try_from(length)?),
+        length @ 126..0x1_0000 => {
+            frame.push(bit | 126);
+            frame.extend(u16::try_from(length)?.to_be_bytes());
+        }
+        length => {
+            frame.push(bit | 127);
+            frame.extend(u64::try_from(length)?.to_be_bytes());
+        }
+    }
+    if let Some(mask) = mask {
+        frame.extend(mask);
+        frame.extend(
+            payload
+                .iter()
+                .zip(mask.iter().cycle())
+                .map(|(octet, key)| octet ^ key),
+        );
+    } else {
+        frame.extend(payload);
+    }
+    Ok(frame)
+}
+
+impl Script {
+    /// `bare`: the server gives back every octet as it came, a request too.
+    pub(crate) fn new(wire: Wire, size: usize, bare: bool, with_upgrade: bool) -> Result<Self> {
+        let letters = (b'a'..=b'z').cycle().take(size);
+        let (request, answer, frame, echo, goodbye, farewell) = match wire {
+            Wire::Rfc6455 => {
+                // All values, no short period: nothing for a mask or a cache to profit from.
+                let payload: Vec<u8> = (0..size)
+                    .map(|at| (at * 131 % 251).to_le_bytes()[0])
+                    .collect();
+                let code = 1000_u16.to_be_bytes();
+                (
+                    RFC_REQUEST,
+                    Answer::Upgrade {
+                        line: b"\r\nsec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n",
+                        digest: b"",
+                    },
+                    rfc_frame(0x82, &payload, Some(MASK))?,
+                    rfc_frame(0x82, &payload, None)?,
+                    rfc_frame(0x88, &code, Some(MASK))?,
+                    rfc_frame(0x88, &code, None)?,
+                )
+            }
+            Wire::Hixie76 => {
+                let frame: Vec<u8> = [0x00].into_iter().chain(letters).chain([0xff]).collect();
+                let end = vec![0xff, 0x00];
+                let answer = Answer::Upgrade {
+                    line: b"\r\nupgrade: websocket\r\n",
+                    digest: b"8jKS'y:G*Co,Wxa-",
+                };
+                (
+                    HIXIE_REQUEST,
+                    answer,
+                    frame.clone(),
+                    frame,
+                    end.clone(),
+                    end,
+                )
+            }
+        };
+        let say = request.to_vec();
+        Ok(if bare {
+            Script {
+                upgrade: with_upgrade.then(|| Turn {
+                    hear: Answer::Exactly(say.clone()),
+                    say,
+                }),
+                echo: frame.clone(),
+                frame,
+                goodbye: Turn {
+                    hear: Answer::Exactly(goodbye.clone()),
+                    say: goodbye,
+                },
+            }
+        } else {
+            Script {
+                upgrade: Some(Turn { say, hear: answer }),
+                frame,
+                echo,
+                goodbye: Turn {
+                    say: goodbye,
+                    hear: Answer::Exactly(farewell),
+                },
+            }
+        })
+    }
+}
+
+impl Script {
+    /// Octets that a whole connection says.
+    pub(crate) fn life(&self) -> usize {
+        let request = self.upgrade.as_ref().map_or(0, |turn| turn.say.len());
+        request + self.frame.len() + self.goodbye.say.len()
+    }
+}
+
+/// Whether what came so far is the answer. It must not go on beyond it: nobody spoke out of turn.
+fn heard(answer: &Answer, got: &[u8]) -> Result<bool> {
+    match answer {
+        Answer::Exactly(expected) if expected.starts_with(got) => Ok(got.len() == expected.len()),
+        Answer::Exactly(_) => Err("what comes back is not what was sent".into()),
+        Answer::Upgrade { line, digest } => {
+            let Some(head) = got
+                .windows(4)
+                .position(|window| window == b"\r\n\r\n")
+                .map(|at| at + 4)
+            else {
+                return if got.len() < 4096 {
+                    Ok(false)
+                } else {
+                    Err("the answer's head does not end".into())
+                };
+            };
+            let text = got[..head].to_ascii_lowercase();
+            if !text.starts_with(b"http/1.1 101 ")
+                || !text.windows(line.len()).any(|window| window == *line)
+            {
+                return Err(format!(
+                    "not upgraded: {}",
+                    String::from_utf8_lossy(got).escape_debug()
+                )
+                .into());
+            }
+            if got.len() < head + digest.len() {
+                return Ok(false);
+            }
+            if &got[head..] != *digest {
+                return Err("the proof behind the answer is wrong".into());
+            }
+            Ok(true)
+        }
+    }
+}
+
+/// Connects and upgrades, waiting.
+fn open(address: SocketAddr, script: &Script) -> Result<std::net::TcpStream> {
+    let mut stream = std::net::TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    if let Some(turn) = &script.upgrade {
+        exchange(&mut stream, &turn.say, &turn.hear)?;
+    }
+    Ok(stream)
+}
+
+/// Says and hears, waiting. For what fits a socket's buffers whole.
+fn exchange(stream: &mut std::net::TcpStream, say: &[u8], hear: &Answer) -> Result<()> {
+    stream.write_all(say)?;
+    let mut got = Vec::new();
+    let mut buffer = [0; 4096];
+    while !heard(hear, &got)? {
+        match stream.read(&mut buffer)? {
+            0 => return Err("the server ends the connection early".into()),
+            count => got.extend_from_slice(&buffer[..count]),
+        }
+    }
+    Ok(())
+}
+
+/// What a round was worth.
+#[derive(Clone, Copy)]
+pub(crate) struct Count {
+    pub(crate) done: u64,
+    pub(crate) wall: Duration,
+}
+
+struct Talker {
+    stream: TcpStream,
+    /// Octets of the running batch that are not written yet.
+    unsent: usize,
+    /// Octets of its echo that are not back yet.
+    due: usize,
+    /// Whether this connection's echo is compared octet by octet.
+    compare: bool,
+}
+
+/// Open connections, each with so many messages in flight: they leave in one write, the next when all are back.
+pub(crate) struct Talk {
+    poll: Poll,
+    events: Events,
+    talkers: Vec<Talker>,
+    batch: Vec<u8>,
+    echo: Vec<u8>,
+    in_flight: u64,
+    buffer: Vec<u8>,
+}
+
+impl Talk {
+    pub(crate) fn open(
+        address: SocketAddr,
+        script: &Script,
+        connections: usize,
+        in_flight: usize,
+    ) -> Result<Self> {
+        let poll = Poll::new()?;
+        let mut talkers = Vec::new();
+        for index in 0..connections {
+            let stream = open(address, script)?;
+            stream.set_nonblocking(true)?;
+            let mut stream = TcpStream::from_std(stream);
+            poll.registry().register(
+                &mut stream,
+                Token(index),
+                Interest::READABLE | Interest::WRITABLE,
+            )?;
+            talkers.push(Talker {
+                stream,
+                unsent: 0,
+                due: 0,
+                compare: true,
+            });
+        }
+        let mut talk = Talk {
+            poll,
+            events: Events::with_capacity(1024),
+            talkers,
+            batch: script.frame.repeat(in_flight),
+            echo: script.echo.repeat(in_flight),
+            in_flight: u64::try_from(in_flight)?,
+            buffer: vec![0; 256 * 1024],
+        };
+        // One batch each, compared octet by octet; from then on their number is enough.
+        talk.run(Duration::ZERO)?;
+        for talker in &mut talk.talkers {
+            talker.compare = false;
+        }
+        Ok(talk)
+    }
+
+    /// Talks for so long and lets every message come back: at least one batch on each connection.
+    pub(crate) fn run(&mut self, time: Duration) -> Result<Count> {
+        let begin = Instant::now();
+        let (end, give_up) = (begin + time, begin + time + PATIENCE);
+        let mut done = 0;
+        let mut busy = self.talkers.len();
+        for talker in &mut self.talkers {
+            talker.begin(&self.batch, &self.echo)?;
+        }
+        let mut last = begin;
+        while busy > 0 {
+            // Without waiting: a generator that sleeps costs the server a wake-up now and then, and that is noise.
+            match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            }
+            let now = Instant::now();
+            for event in &self.events {
+                let Token(index) = event.token();
+                let talker = &mut self.talkers[index];
+                if talker.due == 0 && !event.is_read_closed() {
+                    continue;
+                }
+                talker.hear(&self.echo, &mut self.buffer)?;
+                talker.say(&self.batch)?;
+                if talker.due == 0 {
+                    done += self.in_flight;
+                    last = now;
+                    if now < end {
+                        talker.begin(&self.batch, &self.echo)?;
+                    } else {
+                        busy -= 1;
+                    }
+                }
+            }
+            if now > give_up {
+                return Err(format!("{busy} connections still wait for their echo").into());
+            }
+        }
+        Ok(Count {
+            done,
+            wall: last - begin,
+        })
+    }
+}
+
+impl Talker {
+    fn begin(&mut self, batch: &[u8], echo: &[u8]) -> Result<()> {
+        self.unsent = batch.len();
+        self.due = echo.len();
+        self.say(batch)
+    }
+
+    fn say(&mut self, batch: &[u8]) -> Result<()> {
+        while self.unsent > 0 {
+            match self.stream.write(&batch[batch.len() - self.unsent..]) {
+                Ok(count) => self.unsent -= count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, echo: &[u8], buffer: &mut [u8]) -> Result<()> {
+        loop {
+            let count = match self.stream.read(buffer) {
+                Ok(0) => return Err("the server ends a connection".into()),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            let at = echo.len() - self.due;
+            self.due = self
+                .due
+                .checked_sub(count)
+                .ok_or("more comes back than was sent")?;
+            if self.compare && buffer[..count] != echo[at..at + count] {
+                return Err("what comes back is not what was sent".into());
+            }
+            if count < buffer.len() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+struct Round {
+    stream: TcpStream,
+    /// Which turn is being said or heard.
+    turn: usize,
+    unsent: usize,
+    got: Vec<u8>,
+}
+
+enum Progress {
+    Waits,
+    Over,
+}
+
+/// Connections that live for one message: connect, upgrade, echo, close.
+pub(crate) struct Rounds {
+    poll: Poll,
+    events: Events,
+    address: SocketAddr,
+    turns: Vec<Turn>,
+    slots: Vec<Option<Round>>,
+    buffer: Vec<u8>,
+    opened: u32,
+}
+
+impl Rounds {
+    pub(crate) fn new(address: SocketAddr, script: Script, at_once: usize) -> Result<Self> {
+        let mut turns = Vec::from_iter(script.upgrade);
+        turns.push(Turn {
+            say: script.frame,
+            hear: Answer::Exactly(script.echo),
+        });
+        turns.push(script.goodbye);
+        Ok(Rounds {
+            poll: Poll::new()?,
+            events: Events::with_capacity(1024),
+            address,
+            turns,
+            slots: (0..at_once).map(|_| None).collect(),
+            buffer: vec![0; 4096],
+            opened: 0,
+        })
+    }
+
+    /// Keeps all places busy for so long, then lets every connection end.
+    pub(crate) fn run(&mut self, time: Duration) -> Result<Count> {
+        let begin = Instant::now();
+        let (end, give_up) = (begin + time, begin + time + PATIENCE);
+        let mut done = 0;
+        let mut busy = 0;
+        for slot in 0..self.slots.len() {
+            self.begin(slot)?;
+            busy += 1;
+        }
+        while busy > 0 {
+            match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            }
+            let now = Instant::now();
+            let mut over = Vec::new();
+            for event in &self.events {
+                let Token(slot) = event.token();
+                if let Some(round) = &mut self.slots[slot] {
+                    if let Progress::Over = round.go_on(&self.turns, &mut self.buffer)? {
+                        over.push(slot);
+                    }
+                }
+            }
+            for slot in over {
+                self.slots[slot] = None;
+                done += 1;
+                if now < end {
+                    self.begin(slot)?;
+                } else {
+                    busy -= 1;
+                }
+            }
+            if now > give_up {
+                return Err(format!("{busy} connections do not end").into());
+            }
+        }
+        Ok(Count {
+            done,
+            wall: begin.elapsed(),
+        })
+    }
+
+    fn begin(&mut self, slot: usize) -> Result<()> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        // Whoever closes first keeps the pair of addresses for a minute, so each connection brings its own: ports of
+        // 127.1.x.y, outside the range from which the system gives, and taken again only after millions of others.
+        socket.set_reuse_address(true)?;
+        let (host, port) = (self.opened / 20_000, self.opened % 20_000);
+        let [.., high, low] = (host % 65_000 + 1).to_be_bytes();
+        let source = SocketAddr::from((
+            Ipv4Addr::new(127, 1, high, low),
+            u16::try_from(10_000 + port)?,
+        ));
+        self.opened = self.opened.wrapping_add(1);
+        socket.bind(&source.into())?;
+        socket.set_nonblocking(true)?;
+        match socket.connect(&self.address.into()) {
+            Ok(()) => {}
+            // In progress: the socket says when it may be written.
+            Err(error)
+                if error.raw_os_error() == Some(115)
+                    || error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut stream = TcpStream::from_std(std::net::TcpStream::from(socket));
+        self.poll.registry().register(
+            &mut stream,
+            Token(slot),
+            Interest::READABLE | Interest::WRITABLE,
+        )?;
+        let unsent = self.turns.first().map_or(0, |turn| turn.say.len());
+        self.slots[slot] = Some(Round {
+            stream,
+            turn: 0,
+            unsent,
+            got: Vec::new(),
+        });
+        Ok(())
+    }
+}
+
+impl Round {
+    fn go_on(&mut self, turns: &[Turn], buffer: &mut [u8]) -> Result<Progress> {
+        loop {
+            if let Some(turn) = turns.get(self.turn) {
+                if self.unsent > 0 {
+                    match self.stream.write(&turn.say[turn.say.len() - self.unsent..]) {
+                        Ok(count) => self.unsent -= count,
+                        Err(error) if may_wait(&error) => return Ok(Progress::Waits),
+                        Err(error) => return Err(error.into()),
+                    }
+                    // The answer cannot be there yet.
+                    return Ok(Progress::Waits);
+                }
+            }
+            let count = match self.stream.read(buffer) {
+                Ok(count) => count,
+                Err(error) if may_wait(&error) => return Ok(Progress::Waits),
+                Err(error) => return Err(error.into()),
+            };
+            let Some(turn) = turns.get(self.turn) else {
+                return if count == 0 {
+                    Ok(Progress::Over)
+                } else {
+                    Err("octets behind the goodbye".into())
+                };
+            };
+            if count == 0 {
+                return Err("the server ends the connection early".into());
+            }
+            self.got.extend_from_slice(&buffer[..count]);
+            if heard(&turn.hear, &self.got)? {
+                self.got.clear();
+                self.turn += 1;
+                self.unsent = turns.get(self.turn).map_or(0, |turn| turn.say.len());
+            } else if count < buffer.len() {
+                return Ok(Progress::Waits);
+            }
+        }
+    }
+}
+
+fn may_wait(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected | io::ErrorKind::Interrupted
+    )
+}
+
+/// Connections that said one message and now say nothing.
+pub(crate) fn idle(
+    address: SocketAddr,
+    script: &Script,
+    connections: usize,
+) -> Result<Vec<std::net::TcpStream>> {
+    let echo = Answer::Exactly(script.echo.clone());
+    let mut streams = Vec::new();
+    for _ in 0..connections {
+        let mut stream = open(address, script)?;
+        exchange(&mut stream, &script.frame, &echo)?;
+        streams.push(stream);
+    }
+    Ok(streams)
+}
