@@ -141,6 +141,7 @@ impl<A: App> Handle<'_, A> {
     /// # Errors
     ///
     /// What this version or phase cannot say.
+    #[inline]
     pub fn send_back(&mut self, incoming: Incoming<'_>) -> Result<(), Unsendable> {
         match incoming {
             Incoming::Whole(whole) => self.send(whole.message()),

@@ -112,44 +112,36 @@ impl<A: App> Desk<A> {
 
     /// Reads into the shared buffer and lets the connection eat.
     fn fill(&mut self, app: &mut A, id: LinkId, link: &mut Link<A::Guest>) -> Filled {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let room = buffer.get_mut(FRONT..).unwrap_or_default();
+        let room = self.buffer.get_mut(FRONT..).unwrap_or_default();
         let filled =
             Link::<A::Guest>::read(&mut link.stream, &mut link.readable, link.read_closed, room);
-        if let Filled::Octets(n) = filled {
-            if link.tail.is_empty() {
-                let octets = buffer.get_mut(FRONT..FRONT + n).unwrap_or_default();
-                let left = self.eat(app, id, link, octets);
-                let left = octets.len() - left;
-                link.tail
-                    .extend_from_slice(octets.get(left..).unwrap_or_default());
-            } else if link.tail.len() <= FRONT {
-                // Put what was left in front of what came: nothing large moves.
-                let start = FRONT - link.tail.len();
-                let octets = buffer.get_mut(start..FRONT + n).unwrap_or_default();
-                for (to, from) in octets.iter_mut().zip(&link.tail) {
-                    *to = *from;
-                }
-                let left = self.eat(app, id, link, octets);
-                let left = octets.len() - left;
-                link.tail.clear();
-                link.tail
-                    .extend_from_slice(octets.get(left..).unwrap_or_default());
-            } else {
-                // A head in small portions: append, and look on from where the
-                // last look ended.
-                let came = buffer.get(FRONT..FRONT + n).unwrap_or_default();
-                link.tail.extend_from_slice(came);
-                let mut octets = std::mem::take(&mut link.tail);
-                let left = self.eat(app, id, link, &mut octets);
-                octets.drain(..octets.len() - left);
-                link.tail = octets;
+        let Filled::Octets(n) = filled else {
+            return filled;
+        };
+        let mut random = SystemRandom;
+        let (mut turn, buffer, tail) = self.turn(id, link, &mut random);
+        if tail.len() <= FRONT {
+            // Put what was left in front of what came: nothing large moves.
+            let start = FRONT - tail.len();
+            let octets = buffer.get_mut(start..FRONT + n).unwrap_or_default();
+            for (to, from) in octets.iter_mut().zip(tail.iter()) {
+                *to = *from;
             }
-            if link.tail.is_empty() && link.tail.capacity() > 0 {
-                link.tail = Vec::new();
-            }
+            let left = turn.eat(app, octets);
+            tail.clear();
+            let eaten = octets.len() - left;
+            tail.extend_from_slice(octets.get(eaten..).unwrap_or_default());
+        } else {
+            // A head in small portions: append, and look on from where the
+            // last look ended.
+            let came = buffer.get(FRONT..FRONT + n).unwrap_or_default();
+            tail.extend_from_slice(came);
+            let left = turn.eat(app, tail);
+            tail.drain(..tail.len() - left);
         }
-        self.buffer = buffer;
+        if tail.is_empty() && tail.capacity() > 0 {
+            *tail = Vec::new();
+        }
         filled
     }
 
@@ -171,15 +163,15 @@ impl<A: App> Desk<A> {
             link.gather = Some(gather);
             return filled;
         };
-        let octets = room.get_mut(..n).unwrap_or_default();
         let mut random = SystemRandom;
-        let mut input = Input::new(octets);
-        let mut out = Output::new(&mut self.said, &mut random);
-        let piece = match link.conn.next(&mut input, &mut out) {
+        let (mut turn, _, tail) = self.turn(id, link, &mut random);
+        let mut input = Input::new(room.get_mut(..n).unwrap_or_default());
+        let handle = &mut turn.handle;
+        let piece = match handle.conn.next(&mut input, &mut handle.out) {
             Ok(Some(Event::Piece(piece))) => Some((piece.kind, piece.octets.len(), piece.last)),
             Ok(_) => None,
             Err(violation) => {
-                log_violation(&link.conn, violation);
+                log_violation(handle.conn, violation);
                 None
             }
         };
@@ -187,136 +179,28 @@ impl<A: App> Desk<A> {
         let mut rest = input.rest().to_vec();
         if let Some((kind, n, last)) = piece {
             gather.grow(kind, n);
-            link.gather = Some(gather);
+            *turn.gather = Some(gather);
             if last {
-                self.finish(app, id, link);
+                turn.finish(app);
             }
         }
         if !rest.is_empty() {
-            let left = self.eat(app, id, link, &mut rest);
+            let left = turn.eat(app, &mut rest);
             rest.drain(..rest.len() - left);
-            link.tail = rest;
+            *tail = rest;
         }
         filled
     }
 
-    /// Lets the connection eat, event by event; gives how many octets are left.
-    fn eat(
-        &mut self,
-        app: &mut A,
+    /// What one turn of a link works with, the shared buffer, and what was left
+    /// uneaten last time.
+    fn turn<'t>(
+        &'t mut self,
         id: LinkId,
-        link: &mut Link<A::Guest>,
-        octets: &mut [u8],
-    ) -> usize {
-        let mut random = SystemRandom;
-        let mut input = Input::new(octets);
-        loop {
-            let mut out = Output::new(&mut self.said, &mut random);
-            match link.conn.next(&mut input, &mut out) {
-                Ok(None) => break,
-                Ok(Some(Event::Piece(piece))) => self.piece(app, id, link, piece),
-                Ok(Some(event)) => self.event(app, id, link, event),
-                Err(violation) => log_violation(&link.conn, violation),
-            }
-        }
-        input.rest().len()
-    }
-
-    #[inline]
-    fn piece(&mut self, app: &mut A, id: LinkId, link: &mut Link<A::Guest>, piece: Piece<'_>) {
-        if piece.first && piece.last {
-            let checked = is_checked(&link.conn);
-            if let Some(whole) = Whole::of(piece, checked) {
-                let mut random = SystemRandom;
-                let mut handle = self.handle(id, link, &mut random);
-                app.message(Incoming::Whole(whole), &mut handle);
-            }
-            return;
-        }
-        if link.gather.is_none() {
-            let buffer = self.pool.take(self.now_ms);
-            link.gather = Some(Box::new(Gather::into_buffer(buffer, Around::MAX)));
-        }
-        let last = piece.last;
-        if let Some(gather) = &mut link.gather {
-            gather.add(&piece);
-        }
-        if last {
-            self.finish(app, id, link);
-        }
-    }
-
-    /// A gathered message is whole.
-    fn finish(&mut self, app: &mut A, id: LinkId, link: &mut Link<A::Guest>) {
-        if let Some(mut gather) = link.gather.take() {
-            let checked = is_checked(&link.conn);
-            let mut random = SystemRandom;
-            let mut handle = self.handle(id, link, &mut random);
-            app.message(Incoming::Gathered(&mut gather, checked), &mut handle);
-            self.pool.put(gather.into_octets());
-        }
-    }
-
-    fn event(&mut self, app: &mut A, id: LinkId, link: &mut Link<A::Guest>, event: Event<'_>) {
-        match event {
-            Event::Request(request) | Event::Plain(request) => {
-                let reply = app.request(&request, &mut link.guest);
-                self.reply(&request, reply, link);
-            }
-            Event::Open => {
-                log::debug!(target: "heirloom::handshake", "open: {}", version_name(&link.conn));
-                let mut random = SystemRandom;
-                let mut handle = self.handle(id, link, &mut random);
-                app.open(&mut handle);
-            }
-            Event::Refused(refusal) => {
-                log::debug!(target: "heirloom::handshake", "refused: {}", refusal.code());
-            }
-            Event::Close(reason) => {
-                log::debug!(target: "heirloom::net", "closed by the peer: {:?}", reason.code);
-            }
-            Event::Answer(_) | Event::Piece(_) | Event::Ping(_) | Event::Pong(_) => {}
-        }
-    }
-
-    fn reply(&mut self, request: &Request<'_>, reply: Reply, link: &mut Link<A::Guest>) {
-        let mut random = SystemRandom;
-        let mut out = Output::new(&mut self.said, &mut random);
-        let replied = match reply {
-            Reply::Accept(subprotocol) => link.conn.accept(subprotocol.as_deref(), &mut out),
-            Reply::Refuse(refusal) => {
-                log::debug!(target: "heirloom::handshake", "refused: {}", refusal.code());
-                link.conn.refuse(refusal, &mut out);
-                Ok(())
-            }
-            Reply::Page {
-                status,
-                content_type,
-                headers,
-                body,
-            } => {
-                let page = Page {
-                    status,
-                    content_type,
-                    headers,
-                    body: &body,
-                };
-                link.conn.respond(&page, &mut out)
-            }
-        };
-        if let Err(error) = replied {
-            log::warn!("cannot answer {:?}: {error}", request.target());
-            link.conn.refuse(Refusal::HeadMalformed, &mut out);
-        }
-    }
-
-    fn handle<'h>(
-        &'h mut self,
-        id: LinkId,
-        link: &'h mut Link<A::Guest>,
-        random: &'h mut SystemRandom,
-    ) -> Handle<'h, A> {
-        Handle {
+        link: &'t mut Link<A::Guest>,
+        random: &'t mut SystemRandom,
+    ) -> (Turn<'t, A>, &'t mut Vec<u8>, &'t mut Vec<u8>) {
+        let handle = Handle {
             id,
             guest: &mut link.guest,
             conn: &mut link.conn,
@@ -324,7 +208,14 @@ impl<A: App> Desk<A> {
             backlog: &mut link.backlog,
             letters: &mut self.letters,
             posts: &mut self.posts,
-        }
+        };
+        let turn = Turn {
+            handle,
+            gather: &mut link.gather,
+            pool: &mut self.pool,
+            now_ms: self.now_ms,
+        };
+        (turn, &mut self.buffer, &mut link.tail)
     }
 
     /// A deadline has come.
@@ -342,6 +233,112 @@ impl<A: App> Desk<A> {
             }
             // Nothing can be said to one who does not read.
             Stage::Open | Stage::Closing | Stage::Draining => Fate::Drop,
+        }
+    }
+}
+
+/// One turn of a link, while the connection eats.
+struct Turn<'t, A: App> {
+    handle: Handle<'t, A>,
+    gather: &'t mut Option<Box<Gather>>,
+    pool: &'t mut Pool,
+    now_ms: u64,
+}
+
+impl<A: App> Turn<'_, A> {
+    /// Lets the connection eat, event by event; gives how many octets are left.
+    fn eat(&mut self, app: &mut A, octets: &mut [u8]) -> usize {
+        let mut input = Input::new(octets);
+        loop {
+            let handle = &mut self.handle;
+            match handle.conn.next(&mut input, &mut handle.out) {
+                Ok(None) => break,
+                Ok(Some(Event::Piece(piece))) => self.piece(app, piece),
+                Ok(Some(event)) => self.event(app, event),
+                Err(violation) => log_violation(handle.conn, violation),
+            }
+        }
+        input.rest().len()
+    }
+
+    #[inline]
+    fn piece(&mut self, app: &mut A, piece: Piece<'_>) {
+        if piece.first && piece.last {
+            let checked = is_checked(self.handle.conn);
+            if let Some(whole) = Whole::of(piece, checked) {
+                app.message(Incoming::Whole(whole), &mut self.handle);
+            }
+            return;
+        }
+        let (pool, now_ms) = (&mut *self.pool, self.now_ms);
+        let gather = self.gather.get_or_insert_with(|| {
+            let buffer = pool.take(now_ms);
+            Box::new(Gather::into_buffer(buffer, Around::MAX))
+        });
+        gather.add(&piece);
+        if piece.last {
+            self.finish(app);
+        }
+    }
+
+    /// A gathered message is whole.
+    fn finish(&mut self, app: &mut A) {
+        if let Some(mut gather) = self.gather.take() {
+            let checked = is_checked(self.handle.conn);
+            let incoming = Incoming::Gathered(&mut gather, checked);
+            app.message(incoming, &mut self.handle);
+            self.pool.put(gather.into_octets());
+        }
+    }
+
+    fn event(&mut self, app: &mut A, event: Event<'_>) {
+        let handle = &mut self.handle;
+        match event {
+            Event::Request(request) | Event::Plain(request) => {
+                let reply = app.request(&request, handle.guest);
+                self.reply(&request, reply);
+            }
+            Event::Open => {
+                log::debug!(target: "heirloom::handshake", "open: {}", version_name(handle.conn));
+                app.open(handle);
+            }
+            Event::Refused(refusal) => {
+                log::debug!(target: "heirloom::handshake", "refused: {}", refusal.code());
+            }
+            Event::Close(reason) => {
+                log::debug!(target: "heirloom::net", "closed by the peer: {:?}", reason.code);
+            }
+            Event::Answer(_) | Event::Piece(_) | Event::Ping(_) | Event::Pong(_) => {}
+        }
+    }
+
+    fn reply(&mut self, request: &Request<'_>, reply: Reply) {
+        let Handle { conn, out, .. } = &mut self.handle;
+        let replied = match reply {
+            Reply::Accept(subprotocol) => conn.accept(subprotocol.as_deref(), out),
+            Reply::Refuse(refusal) => {
+                log::debug!(target: "heirloom::handshake", "refused: {}", refusal.code());
+                conn.refuse(refusal, out);
+                Ok(())
+            }
+            Reply::Page {
+                status,
+                content_type,
+                headers,
+                body,
+            } => {
+                let page = Page {
+                    status,
+                    content_type,
+                    headers,
+                    body: &body,
+                };
+                conn.respond(&page, out)
+            }
+        };
+        if let Err(error) = replied {
+            log::warn!("cannot answer {:?}: {error}", request.target());
+            conn.refuse(Refusal::HeadMalformed, out);
         }
     }
 }
