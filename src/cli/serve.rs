@@ -2,15 +2,17 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use clap::Args as ClapArgs;
 use heirloom::handshake::Origins;
+use heirloom::net::Server;
 use heirloom::net::serve::Serve;
-use heirloom::net::{Server, Stopper};
 use heirloom::{Config, Versions};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use signal_hook::flag;
+use signal_hook::low_level::pipe;
 
 use super::limits::LimitArgs;
 use super::{Exit, complain, header_text, say};
@@ -63,14 +65,14 @@ pub(super) fn run(args: Args) -> Exit {
         return Exit::Usage;
     }
     let workers = args.workers.map_or_else(cores, usize::from);
-    let server = match Server::bind(&listen, workers, config) {
+    let mut server = match Server::bind(&listen, workers, config) {
         Ok(server) => server,
         Err(error) => {
             complain(&error);
             return Exit::Unreachable;
         }
     };
-    if let Err(error) = stop_on_signals(server.stopper()) {
+    if let Err(error) = stop_on_signals(&mut server) {
         complain(&format!("cannot wait for signals: {error}"));
         return Exit::Unreachable;
     }
@@ -84,21 +86,15 @@ pub(super) fn run(args: Args) -> Exit {
 }
 
 /// The first TERM or INT drains, the second ends the program at once.
-fn stop_on_signals(stopper: Stopper) -> std::io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            let mut draining = false;
-            for signal in signals.forever() {
-                if draining {
-                    std::process::exit(128 + signal);
-                }
-                draining = true;
-                log::info!("draining; a second signal ends at once");
-                stopper.stop();
-            }
-        })?;
+fn stop_on_signals(server: &mut Server) -> std::io::Result<()> {
+    let draining = Arc::new(AtomicBool::new(false));
+    let rope = server.bell()?;
+    for signal in [SIGTERM, SIGINT] {
+        // In this order: what the first one sets, the second one sees.
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&draining))?;
+        flag::register(signal, Arc::clone(&draining))?;
+        pipe::register(signal, rope.try_clone()?)?;
+    }
     Ok(())
 }
 

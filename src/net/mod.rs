@@ -280,8 +280,21 @@ impl Server {
         }
     }
 
+    /// A bell in the first worker's own loop: an octet written to it stops the
+    /// server, so that a signal handler can do it without a thread.
+    ///
+    /// # Errors
+    ///
+    /// Where the system gives no sockets.
+    pub fn bell(&mut self) -> io::Result<std::os::unix::net::UnixStream> {
+        let stopper = self.stopper();
+        let first = self.workers.first_mut().ok_or(io::ErrorKind::NotFound)?;
+        first.hang_bell(stopper)
+    }
+
     /// Runs until it was stopped and every connection has ended; `app` makes
-    /// the app of each worker.
+    /// the app of each worker. A single worker runs on the calling thread:
+    /// a process of one thread pays less for each system call.
     ///
     /// # Panics
     ///
@@ -289,12 +302,16 @@ impl Server {
     pub fn run<A: App>(self, app: impl Fn() -> A + Sync) {
         let peers = worker::mailboxes::<A::Post>(&self.workers);
         let (config, shared, app) = (&self.config, &self.shared, &app);
+        let alone = self.workers.len() == 1;
         thread::scope(|scope| {
             for (i, (seat, mail)) in self.workers.into_iter().zip(peers).enumerate() {
                 let name = format!("worker-{i}");
                 let run = move || {
                     worker::Worker::new(seat, mail, app(), config.clone(), Arc::clone(shared)).run()
                 };
+                if alone {
+                    return run();
+                }
                 let thread = thread::Builder::new().name(name).spawn_scoped(scope, run);
                 assert!(thread.is_ok(), "cannot start a thread");
             }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use mio::net::{TcpListener, TcpStream};
+use mio::net::{TcpListener, TcpStream, UnixStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use self::desk::{Desk, Fate};
@@ -25,7 +25,7 @@ use self::listener::Accepted;
 use self::pool::Pool;
 use self::slots::Slots;
 use self::wheel::Wheel;
-use super::{App, BindError, LinkId, Shared, SystemRandom};
+use super::{App, BindError, LinkId, Shared, Stopper, SystemRandom};
 use crate::bytes::Output;
 use crate::conn::{Config, Conn, Phase};
 use crate::error::{Refusal, Violation};
@@ -45,6 +45,8 @@ const RETRY_MS: u64 = 100;
 const TOLD: usize = 64;
 
 const WAKER: Token = Token(0);
+/// No link's token: its generation would be 0.
+const BELL: Token = Token(u32::MAX as usize);
 
 /// What a worker needs before it runs: listeners and a way to wake it.
 #[derive(Debug)]
@@ -52,6 +54,7 @@ pub(super) struct Seat {
     poll: Poll,
     waker: Arc<Waker>,
     listeners: Vec<TcpListener>,
+    bell: Option<(UnixStream, Stopper)>,
 }
 
 impl Seat {
@@ -75,7 +78,24 @@ impl Seat {
             poll,
             waker: Arc::new(waker),
             listeners,
+            bell: None,
         })
+    }
+
+    /// Gives the other end of a bell that stops the server.
+    pub(super) fn hang_bell(
+        &mut self,
+        stopper: Stopper,
+    ) -> io::Result<std::os::unix::net::UnixStream> {
+        let (rope, bell) = std::os::unix::net::UnixStream::pair()?;
+        rope.set_nonblocking(true)?;
+        bell.set_nonblocking(true)?;
+        let mut bell = UnixStream::from_std(bell);
+        self.poll
+            .registry()
+            .register(&mut bell, BELL, Interest::READABLE)?;
+        self.bell = Some((bell, stopper));
+        Ok(rope)
     }
 
     pub(super) fn waker(&self) -> Arc<Waker> {
@@ -98,6 +118,7 @@ pub(super) fn mailboxes<P>(seats: &[Seat]) -> Vec<Mail<P>> {
 pub(super) struct Worker<A: App> {
     app: A,
     poll: Poll,
+    bell: Option<(UnixStream, Stopper)>,
     listeners: Vec<TcpListener>,
     /// Listeners that may have somebody waiting.
     waiting: bool,
@@ -128,6 +149,7 @@ impl<A: App> Worker<A> {
         Worker {
             app,
             poll: seat.poll,
+            bell: seat.bell,
             listeners: seat.listeners,
             waiting: true,
             retry_ms: None,
@@ -162,6 +184,12 @@ impl<A: App> Worker<A> {
             for event in &events {
                 match event.token() {
                     WAKER => self.read_mail(),
+                    // What was written to it does not matter, nor how much.
+                    BELL => {
+                        if let Some((_, stopper)) = &self.bell {
+                            stopper.stop();
+                        }
+                    }
                     Token(n) if n <= self.listeners.len() => self.waiting = true,
                     Token(token) => {
                         if let Some(Some(link)) = self.slots.get(token) {
