@@ -226,6 +226,8 @@ pub struct BindError {
 struct Shared {
     /// Connections of all workers.
     connections: AtomicUsize,
+    /// Connections above the limit that are being told so.
+    surplus: AtomicUsize,
     draining: AtomicBool,
 }
 

@@ -17,8 +17,9 @@ use crate::version::Text;
 const FRONT: usize = 256;
 /// A message of which so much is still to come is read to where it will lie.
 const DIRECT: usize = TURN;
-/// Octets that a peer may still send while we drain.
-const DRAIN: u32 = 64 * 1024;
+/// Octets that a peer may still send while we drain: whoever is told that his
+/// message is too big is sending one.
+const DRAIN: u32 = 1024 * 1024;
 
 /// What every turn uses, and no link owns.
 pub(super) struct Desk<A: App> {
@@ -50,6 +51,14 @@ impl<A: App> Desk<A> {
             pool: Pool::default(),
             now_ms: 0,
         }
+    }
+
+    /// After a panic: throws away what was half done, but for the first
+    /// `letters`, which are other links'.
+    pub(super) fn tidy(&mut self, letters: usize) {
+        self.said.clear();
+        self.letters.truncate(letters);
+        self.posts.clear();
     }
 
     /// One turn of a link: at most one read, and all that comes of it.

@@ -51,6 +51,8 @@ pub(super) struct Link<G> {
     pub(super) queued: bool,
     /// Read again only when other workers have taken the mail.
     pub(super) paused: bool,
+    /// One too many: it takes no place of its own.
+    pub(super) surplus: bool,
 }
 
 /// What came of one read.
@@ -81,6 +83,7 @@ impl<G: Default> Link<G> {
             watches_writes: false,
             queued: false,
             paused: false,
+            surplus: false,
         }
     }
 }
@@ -137,19 +140,11 @@ impl<G> Link<G> {
 
     /// Writes what was just said, behind what waits. `said` is empty after.
     pub(super) fn flush(&mut self, said: &mut Vec<u8>) -> io::Result<Progress> {
-        let mut progress = Progress::None;
-        if self.backlog.is_empty() && self.writable && !said.is_empty() {
-            let n = write(&mut self.stream, said, &mut self.writable)?;
-            if n > 0 {
-                progress = Progress::Some;
-            }
-            if n < said.len() {
-                self.backlog.push_small(said.get(n..).unwrap_or_default());
-            }
-        } else {
-            self.backlog.push_small(said);
-        }
+        let first = self.flush_said(said);
+        // Also where the write failed: what one should have heard must never
+        // be there when the next one is written to.
         said.clear();
+        let mut progress = first?;
         while self.writable {
             let Some(waiting) = self.backlog.front() else {
                 break;
@@ -161,6 +156,22 @@ impl<G> Link<G> {
             self.backlog.wrote(n);
         }
         Ok(progress)
+    }
+
+    fn flush_said(&mut self, said: &[u8]) -> io::Result<Progress> {
+        if !self.backlog.is_empty() || !self.writable || said.is_empty() {
+            self.backlog.push_small(said);
+            return Ok(Progress::None);
+        }
+        let n = write(&mut self.stream, said, &mut self.writable)?;
+        if n < said.len() {
+            self.backlog.push_small(said.get(n..).unwrap_or_default());
+        }
+        Ok(if n > 0 {
+            Progress::Some
+        } else {
+            Progress::None
+        })
     }
 }
 

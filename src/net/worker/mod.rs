@@ -13,7 +13,7 @@ use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream, UnixStream};
@@ -118,6 +118,8 @@ pub(super) fn mailboxes<P>(seats: &[Seat]) -> Vec<Mail<P>> {
 pub(super) struct Worker<A: App> {
     app: A,
     poll: Poll,
+    /// Kept, though others wake: a waker that nobody holds wakes nobody.
+    _waker: Arc<Waker>,
     bell: Option<(UnixStream, Stopper)>,
     listeners: Vec<TcpListener>,
     /// Listeners that may have somebody waiting.
@@ -149,6 +151,7 @@ impl<A: App> Worker<A> {
         Worker {
             app,
             poll: seat.poll,
+            _waker: seat.waker,
             bell: seat.bell,
             listeners: seat.listeners,
             waiting: true,
@@ -282,18 +285,17 @@ impl<A: App> Worker<A> {
     }
 
     fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) {
-        let before = self.shared.connections.fetch_add(1, Ordering::Relaxed);
         let limit = self.desk.config.limits.connections;
-        if before >= limit.saturating_add(TOLD) {
-            self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        let surplus = !take_place(&self.shared.connections, limit);
+        if surplus && !take_place(&self.shared.surplus, TOLD) {
             return;
         }
         log::debug!(target: "heirloom::net", "{peer} connected");
         let conn = Conn::server(Arc::clone(&self.desk.config));
-        let token = self
-            .slots
-            .put(Box::new(Link::new(stream, conn, self.now_ms)));
-        if before >= limit {
+        let mut link = Box::new(Link::new(stream, conn, self.now_ms));
+        link.surplus = surplus;
+        let token = self.slots.put(link);
+        if surplus {
             self.with_link(token, |link, desk, _| {
                 let mut random = SystemRandom;
                 let mut out = Output::new(&mut desk.said, &mut random);
@@ -339,38 +341,46 @@ impl<A: App> Worker<A> {
     ) -> Option<R> {
         let mut link = self.slots.get(token)?.take()?;
         let (desk, app) = (&mut self.desk, &mut self.app);
+        // Letters of other links are there already, and stay.
+        let letters = desk.letters.len();
         let worked = catch_unwind(AssertUnwindSafe(|| work(&mut link, desk, app)));
-        if let Ok(result) = worked {
-            let kept = self.settle(token, &mut link);
-            if let Some(slot) = self.slots.get(token) {
-                *slot = Some(link);
+        let result = match worked {
+            Ok(result) => Some(result),
+            Err(_) => {
+                log::error!("a connection ended by a panic");
+                self.desk.tidy(letters);
+                link.tail = Vec::new();
+                link.gather = None;
+                let mut random = SystemRandom;
+                let mut out = Output::new(&mut self.desk.said, &mut random);
+                link.conn.abort(Violation::Internal, &mut out);
+                None
             }
-            if kept == Fate::Drop {
-                self.forget(token);
-                return None;
-            }
-            return Some(result);
-        }
-        log::error!("a connection ended by a panic");
-        self.desk.said.clear();
-        self.desk.letters.clear();
-        self.desk.posts.clear();
-        let mut random = SystemRandom;
-        let mut out = Output::new(&mut self.desk.said, &mut random);
-        link.conn.abort(Violation::Internal, &mut out);
-        // Best effort: whatever happens, this link ends now.
-        let _ = link.flush(&mut self.desk.said);
-        self.desk.said.clear();
+        };
+        let kept = self.settle(token, &mut link);
         if let Some(slot) = self.slots.get(token) {
             *slot = Some(link);
         }
-        self.forget(token);
-        None
+        if kept == Fate::Drop {
+            self.forget(token);
+            return None;
+        }
+        result
     }
 
     /// After work on a link: writes, moves on to the next stage, arms the
     /// deadline, and queues what is not done.
     fn settle(&mut self, token: usize, link: &mut Link<A::Guest>) -> Fate {
+        // Posts go even where this link does not live on.
+        let posted = !self.desk.posts.is_empty();
+        for post in self.desk.posts.drain(..) {
+            self.mail.post(&post);
+        }
+        // Who posts faster than others take is not read until they did.
+        if posted && self.mail.is_holding() && !link.paused {
+            link.paused = true;
+            self.paused.push(token);
+        }
         let limits = &self.desk.config.limits;
         let had_backlog = !link.backlog.is_empty();
         match link.flush(&mut self.desk.said) {
@@ -420,19 +430,8 @@ impl<A: App> Worker<A> {
             link.queued = true;
             self.ready.push_back(token);
         }
-        let due = link.due_ms(limits);
-        if let Some(due) = due.filter(|due| link.armed_ms == 0 || *due < link.armed_ms) {
-            link.armed_ms = due;
-            self.wheel.arm(token, due);
-        }
-        let posted = !self.desk.posts.is_empty();
-        for post in self.desk.posts.drain(..) {
-            self.mail.post(&post);
-        }
-        // Who posts faster than others take is not read until they did.
-        if posted && self.mail.is_holding() && !link.paused {
-            link.paused = true;
-            self.paused.push(token);
+        if let Some(due) = link.due_ms(limits) {
+            link.armed_ms = self.wheel.arm(token, due, link.armed_ms);
         }
         Fate::Keep
     }
@@ -444,13 +443,16 @@ impl<A: App> Worker<A> {
         let Some(Some(link)) = self.slots.get(token) else {
             return;
         };
+        if link.armed_ms == 0 || link.armed_ms > now_ms {
+            // An entry of a deadline that moved closer; the link has another.
+            return;
+        }
         link.armed_ms = 0;
         let Some(due) = link.due_ms(&limits) else {
             return;
         };
         if due > now_ms {
-            link.armed_ms = due;
-            self.wheel.arm(token, due);
+            link.armed_ms = self.wheel.arm(token, due, 0);
             return;
         }
         let fate = self.with_link(token, |link, desk, _| desk.expire(link));
@@ -467,6 +469,7 @@ impl<A: App> Worker<A> {
             return;
         }
         let limit = self.desk.config.limits.output_bytes;
+        let now_ms = self.now_ms;
         let mut written = Vec::new();
         for letter in &letters {
             let LinkId(token) = letter.to;
@@ -488,6 +491,8 @@ impl<A: App> Worker<A> {
             {
                 if link.backlog.is_empty() {
                     written.push(token);
+                    // From here on it has output that may stall.
+                    link.since_ms = now_ms;
                 }
                 link.backlog.push_small(&said);
             }
@@ -499,7 +504,13 @@ impl<A: App> Worker<A> {
 
     fn read_mail(&mut self) {
         while let Some(post) = self.mail.receive() {
-            self.app.post(post, &mut self.desk.letters);
+            let (app, desk) = (&mut self.app, &mut self.desk);
+            let letters = desk.letters.len();
+            let told = catch_unwind(AssertUnwindSafe(|| app.post(post, &mut desk.letters)));
+            if told.is_err() {
+                log::error!("a post was lost by a panic");
+                desk.letters.truncate(letters);
+            }
         }
         self.mail.has_room();
         if self.mail.send_held() {
@@ -518,6 +529,10 @@ impl<A: App> Worker<A> {
     /// Stops listening and says goodbye to all.
     fn drain(&mut self) {
         self.draining = true;
+        log::info!("draining {} connections", self.slots.live);
+        // Nobody is accepted any more, so nobody waits.
+        self.waiting = false;
+        self.retry_ms = None;
         for mut listener in std::mem::take(&mut self.listeners) {
             if let Err(error) = self.poll.registry().deregister(&mut listener) {
                 log::debug!("cannot stop watching a listener: {error}");
@@ -540,15 +555,32 @@ impl<A: App> Worker<A> {
         let Some(Some(mut link)) = self.slots.get(token).map(Option::take) else {
             return;
         };
-        self.app.gone(LinkId(token), &mut link.guest);
+        let (app, guest) = (&mut self.app, &mut link.guest);
+        if catch_unwind(AssertUnwindSafe(|| app.gone(LinkId(token), guest))).is_err() {
+            log::error!("the app panicked when a connection was gone");
+        }
+        let places = if link.surplus {
+            &self.shared.surplus
+        } else {
+            &self.shared.connections
+        };
+        places.fetch_sub(1, Ordering::Relaxed);
         drop(link);
         self.slots.drop(token);
-        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
         // A descriptor is free again.
         if self.retry_ms.is_some() {
             self.retry_ms = Some(self.now_ms);
         }
     }
+}
+
+/// Takes one of so many places, if one is free.
+fn take_place(taken: &AtomicUsize, places: usize) -> bool {
+    let before = taken.fetch_add(1, Ordering::Relaxed);
+    if before >= places {
+        taken.fetch_sub(1, Ordering::Relaxed);
+    }
+    before < places
 }
 
 /// Moves a link on to the stage that its connection has come to.

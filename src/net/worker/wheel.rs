@@ -24,14 +24,20 @@ impl Wheel {
         }
     }
 
-    /// Notes that `token` is to be looked at when `due_ms` has come.
-    pub(super) fn arm(&mut self, token: usize, due_ms: u64) {
+    /// Notes that `token` is to be looked at when `due_ms` has come, unless it
+    /// is `armed_ms` for an earlier look already (0 for none). Gives when the
+    /// next look is: an entry that comes up at another time is an old one.
+    pub(super) fn arm(&mut self, token: usize, due_ms: u64, armed_ms: u64) -> u64 {
         let due = due_ms.div_ceil(TICK_MS);
         let due = due.clamp(self.tick + 1, self.tick + SLOTS - 1);
+        if armed_ms != 0 && armed_ms <= due * TICK_MS {
+            return armed_ms;
+        }
         if let Some(slot) = self.slot(due) {
             slot.push(token);
             self.entries += 1;
         }
+        due * TICK_MS
     }
 
     /// Milliseconds until the next tick, if anything is armed.
@@ -77,7 +83,7 @@ mod tests {
     #[test]
     fn a_deadline_comes_up_once_and_not_before_its_time() {
         let mut wheel = Wheel::new();
-        wheel.arm(7, 1000);
+        wheel.arm(7, 1000, 0);
         assert!(came_up(&mut wheel, 999).is_empty());
         assert_eq!(came_up(&mut wheel, 1000), [7]);
         assert!(came_up(&mut wheel, 5000).is_empty());
@@ -87,7 +93,7 @@ mod tests {
     #[test]
     fn a_deadline_beyond_one_turn_comes_up_early_to_go_round_again() {
         let mut wheel = Wheel::new();
-        wheel.arm(7, 60_000);
+        wheel.arm(7, 60_000, 0);
         assert_eq!(came_up(&mut wheel, 30_000), [7]);
     }
 
@@ -95,7 +101,7 @@ mod tests {
     fn a_long_sleep_brings_up_all() {
         let mut wheel = Wheel::new();
         for token in 0..100 {
-            wheel.arm(token, token as u64 * 100);
+            wheel.arm(token, token as u64 * 100, 0);
         }
         assert_eq!(came_up(&mut wheel, 1_000_000).len(), 100);
     }

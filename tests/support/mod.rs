@@ -1,0 +1,15 @@
+//! What tests with sockets share: a server in a thread, peers that speak by
+//! hand, the program. Every wait has an end.
+
+// Each test file uses a part of it.
+#![allow(dead_code)]
+
+pub(crate) mod peer;
+pub(crate) mod program;
+pub(crate) mod server;
+pub(crate) mod words;
+
+use std::time::Duration;
+
+/// Nothing in these tests takes so long; what does has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,175 @@
+//! The built program, as a script sees it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Instant;
+
+use super::PATIENCE;
+
+pub(crate) const HEIRLOOM: &str = env!("CARGO_BIN_EXE_heirloom");
+
+/// A program that serves. It is killed if the test has not ended it.
+pub(crate) struct Program {
+    child: Child,
+    /// The lines of standard error; ends when the program does.
+    talk: Receiver<String>,
+    out: Option<BufReader<ChildStdout>>,
+    /// The first line it said.
+    pub(crate) line: String,
+    pub(crate) address: SocketAddr,
+}
+
+/// A program that came to its end.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) talk: String,
+}
+
+/// Runs the program to its end.
+pub(crate) fn run(args: &[&str]) -> Ended {
+    let mut command = Command::new(HEIRLOOM);
+    let mut child = spawn(command.args(args));
+    let out = read_all(child.stdout.take().unwrap());
+    let talk = read_all(child.stderr.take().unwrap());
+    let (Ok(out), Ok(talk)) = (out.recv_timeout(PATIENCE), talk.recv_timeout(PATIENCE)) else {
+        let _ = child.kill();
+        panic!("`heirloom {}` does not end", args.join(" "));
+    };
+    Ended {
+        code: child.wait().unwrap().code(),
+        out,
+        talk,
+    }
+}
+
+fn spawn(command: &mut Command) -> Child {
+    command
+        // What the person at the keyboard wants to see is not the test's.
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn read_all(mut from: impl Read + Send + 'static) -> Receiver<String> {
+    let (tell, all) = channel();
+    thread::spawn(move || {
+        let mut text = String::new();
+        from.read_to_string(&mut text).unwrap();
+        let _ = tell.send(text);
+    });
+    all
+}
+
+impl Program {
+    /// `heirloom` with these arguments, on a free port of loopback.
+    pub(crate) fn serve(args: &[&str]) -> Program {
+        let mut command = Command::new(HEIRLOOM);
+        command.args(["serve", "--listen", "127.0.0.1:0"]);
+        Program::start(command.args(args))
+    }
+
+    /// Starts it and waits for the line that says where it listens.
+    pub(crate) fn start(command: &mut Command) -> Program {
+        let mut child = spawn(command);
+        let talk = BufReader::new(child.stderr.take().unwrap());
+        let (tell, lines) = channel();
+        thread::spawn(move || {
+            for line in talk.lines() {
+                let _ = tell.send(line.unwrap());
+            }
+        });
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let (tell, first) = channel();
+        thread::spawn(move || {
+            let mut line = String::new();
+            let _ = out.read_line(&mut line);
+            let _ = tell.send((line, out));
+        });
+        let Ok((line, out)) = first.recv_timeout(PATIENCE) else {
+            let _ = child.kill();
+            panic!("it says nothing");
+        };
+        let address = line
+            .strip_prefix("listening on ws://")
+            .and_then(|rest| rest.strip_suffix("/\n"))
+            .and_then(|address| address.parse().ok());
+        let Some(address) = address else {
+            let _ = child.kill();
+            let talk: Vec<String> = lines.iter().collect();
+            panic!("{line:?} does not say where it listens; {talk:?}");
+        };
+        Program {
+            child,
+            talk: lines,
+            out: Some(out),
+            line,
+            address,
+        }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal, by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Closes the pipe that it says its lines to.
+    pub(crate) fn hang_up(&mut self) {
+        self.out = None;
+    }
+
+    /// Waits until it says a line on standard error that contains this.
+    pub(crate) fn await_talk(&self, what: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.talk.recv_timeout(left) {
+                Ok(line) if line.contains(what) => return line,
+                Ok(_) => {}
+                Err(_) => panic!("it never says {what:?}"),
+            }
+        }
+    }
+
+    /// Waits for its end; what it said after the first line.
+    pub(crate) fn wait(mut self) -> (ExitStatus, Ended) {
+        let until = Instant::now() + PATIENCE;
+        let mut talk = String::new();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.talk.recv_timeout(left) {
+                Ok(line) => talk.push_str(&format!("{line}\n")),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("it does not end; it said {talk}"),
+            }
+        }
+        let mut out = String::new();
+        if let Some(rest) = &mut self.out {
+            rest.read_to_string(&mut out).unwrap();
+        }
+        let status = self.child.wait().unwrap();
+        let code = status.code();
+        (status, Ended { code, out, talk })
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
