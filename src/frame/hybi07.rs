@@ -3,7 +3,7 @@
 use super::{Frame, Mask, Raw, Read, Wire, head, judge, write_with_key};
 use crate::bytes::Output;
 
-#[inline]
+#[inline(always)]
 pub(super) fn read(wire: Wire<'_>, octets: &[u8]) -> Option<Read> {
     let raw = Raw::read(octets)?;
     let (key, mask, key_octets) = if raw.second_top() {

@@ -23,14 +23,7 @@ impl Mask {
                 xor4(*key, octets);
                 *key = turned4(*key, octets.len());
             }
-            Mask::Twenty(key) => {
-                for chunk in octets.chunks_mut(20) {
-                    for (octet, k) in chunk.iter_mut().zip(key.iter()) {
-                        *octet ^= k;
-                    }
-                }
-                key.rotate_left(octets.len() % 20);
-            }
+            Mask::Twenty(key) => xor20(key, octets),
         }
     }
 
@@ -65,6 +58,16 @@ impl Mask {
 fn turned4(key: u32, n: usize) -> u32 {
     // The first octet is the lowest: turning it away is a rotation to the right.
     key.rotate_right((n & 3) as u32 * 8)
+}
+
+/// XOR with a key of twenty octets, and turn it past them.
+fn xor20(key: &mut [u8; 20], octets: &mut [u8]) {
+    for chunk in octets.chunks_mut(20) {
+        for (octet, k) in chunk.iter_mut().zip(key.iter()) {
+            *octet ^= k;
+        }
+    }
+    key.rotate_left(octets.len() % 20);
 }
 
 /// XOR with a key of four octets; the compiler makes vectors of the chunks.

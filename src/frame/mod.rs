@@ -225,8 +225,9 @@ pub(crate) struct Wire<'s> {
     pub(crate) secret: Option<&'s [u8; 20]>,
 }
 
-/// Reads a header, if all of it is there. Not for the hixie layout.
-#[inline]
+/// Reads a header, if all of it is there. Not for the hixie layout. Inlined for
+/// good, with its rules: what it gives is large, and is taken apart at once.
+#[inline(always)]
 pub(crate) fn read(wire: Wire<'_>, octets: &[u8]) -> Option<Read> {
     match wire.version.layout {
         Layout::Hybi07 => hybi07::read(wire, octets),
@@ -286,7 +287,7 @@ pub(crate) fn name<T: Trace>(read: &Read, wire: Wire<'_>, pen: &mut Pen<'_, T>) 
 }
 
 /// The rules that one header can break, in the order they are asked.
-#[inline]
+#[inline(always)]
 fn judge(raw: Raw, last: bool, wire: Wire<'_>) -> Result<Header, Violation> {
     let layout = wire.version.layout;
     // RFC 6455 section 5.2; before hybi-07 the fourth reserved bit was there.
