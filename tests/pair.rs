@@ -1,7 +1,11 @@
 //! Two ends joined in memory: any version, any messages, any chunking, and
 //! what happens when octets are damaged on the way.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
 
 use std::sync::Arc;
 

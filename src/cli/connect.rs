@@ -11,7 +11,7 @@ use clap::Args as ClapArgs;
 use heirloom::bytes::Escaped;
 use heirloom::conn::{Config, Event, Phase};
 use heirloom::error::Violation;
-use heirloom::frame::{Kind, Message};
+use heirloom::frame::{Kind, Message, NORMAL};
 use heirloom::handshake::{Head, Response};
 use heirloom::message::Gather;
 use heirloom::net::dial::{Body, Client, DialError, Step, Url};
@@ -182,7 +182,7 @@ impl<'a> Talk<'a> {
             if self.deaf && deadline.is_none() {
                 lines = None;
                 deadline = Some(Instant::now() + close);
-                client.say(|conn, out| conn.close(1000, "", out));
+                client.say(|conn, out| conn.close(NORMAL, "", out));
             }
             if let Some(waiting) = &lines {
                 if client.said().len() < config.limits.output_bytes {
@@ -232,7 +232,7 @@ impl<'a> Talk<'a> {
                 log::debug!("cannot end our side: {error}");
             }
         } else {
-            client.say(|conn, out| conn.close(1000, "", out));
+            client.say(|conn, out| conn.close(NORMAL, "", out));
         }
     }
 

@@ -10,7 +10,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use heirloom::bytes::Escaped;
 use heirloom::conn::{Config, Event, Phase};
 use heirloom::error::Violation;
-use heirloom::frame::Message;
+use heirloom::frame::{Message, NORMAL};
 use heirloom::message::Gather;
 use heirloom::net::dial::{Body, Client, DialError, Step, Url};
 use heirloom::version::{Text, VERSIONS, Version, Versions};
@@ -296,7 +296,7 @@ impl Probe {
                 return conclusion;
             }
         }
-        client.say(|conn, out| conn.close(1000, "", out));
+        client.say(|conn, out| conn.close(NORMAL, "", out));
         let soon = deadline.min(Instant::now() + Duration::from_secs(1));
         while client.conn.phase() == Phase::Closing && self.wait(client, soon).is_none() {}
         let how = match (self.heard, self.goodbye) {

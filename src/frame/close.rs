@@ -14,8 +14,10 @@ pub struct Reason<'b> {
     pub text: Cow<'b, str>,
 }
 
-/// The endpoint is going away (RFC 6455 section 7.4.1).
-pub(crate) const GOING_AWAY: u16 = 1001;
+/// Normal closure (RFC 6455 section 7.4.1).
+pub const NORMAL: u16 = 1000;
+/// The endpoint is going away.
+pub const GOING_AWAY: u16 = 1001;
 
 /// Reads the body of a close frame.
 pub(crate) fn read<'b>(version: &Version, body: &'b [u8]) -> Result<Reason<'b>, Violation> {

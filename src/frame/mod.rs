@@ -17,7 +17,7 @@ use crate::error::Violation;
 use crate::trace::{Field, Pen, Trace};
 use crate::version::{Layout, Side, Version};
 
-pub use close::{Reason, code_for as close_code};
+pub use close::{GOING_AWAY, NORMAL, Reason, code_for as close_code};
 pub(crate) use mask::Mask;
 pub(crate) use utf8::Utf8;
 

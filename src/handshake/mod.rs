@@ -3,7 +3,7 @@
 //! [`detect`] finds the version from the head alone. Each challenge has a file
 //! of its own with both sides of one secret: what the server answers and what
 //! the client verifies. All that is echoed passes one checked builder,
-//! [`HeadWriter`].
+//! `HeadWriter`.
 
 mod head;
 mod hixie75;

@@ -6,7 +6,7 @@ use super::{Filled, Link, Pool, Stage, TURN};
 use crate::bytes::{Input, Output};
 use crate::conn::{Around, Config, Conn, Event};
 use crate::error::{Refusal, Violation};
-use crate::frame::{Piece, close};
+use crate::frame::{GOING_AWAY, Piece};
 use crate::handshake::{Page, Request};
 use crate::message::{Gather, Whole};
 use crate::net::{App, Handle, Incoming, Letter, LinkId, Reply, SystemRandom};
@@ -237,7 +237,7 @@ impl<A: App> Desk<A> {
                 Fate::Keep
             }
             Stage::Open if link.backlog.is_empty() => {
-                link.conn.close(close::GOING_AWAY, "idle", &mut out);
+                link.conn.close(GOING_AWAY, "idle", &mut out);
                 Fate::Keep
             }
             // Nothing can be said to one who does not read.

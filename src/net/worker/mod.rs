@@ -29,7 +29,7 @@ use super::{App, BindError, LinkId, Shared, Stopper, SystemRandom};
 use crate::bytes::Output;
 use crate::conn::{Config, Conn, Phase};
 use crate::error::{Refusal, Violation};
-use crate::frame::{Message, close};
+use crate::frame::{GOING_AWAY, Message};
 use crate::version::Closing;
 
 pub(super) use self::link::Backlog;
@@ -544,7 +544,7 @@ impl<A: App> Worker<A> {
                 let mut out = Output::new(&mut desk.said, &mut random);
                 match link.conn.phase() {
                     Phase::Handshake => link.conn.refuse(Refusal::GoingAway, &mut out),
-                    _ => link.conn.close(close::GOING_AWAY, "going-away", &mut out),
+                    _ => link.conn.close(GOING_AWAY, "going-away", &mut out),
                 }
             });
         }
