@@ -310,4 +310,7 @@ pub enum Unsendable {
     /// A value that cannot stand in a header.
     #[error("a header value holds octets other than visible ASCII and space")]
     HeaderValue,
+    /// A request that no server would take, such as one with two Hosts.
+    #[error("no server takes this request: {0}")]
+    Request(Refusal),
 }

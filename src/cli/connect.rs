@@ -111,6 +111,9 @@ struct Talk<'a> {
     gather: Gather,
     pinged: Option<Instant>,
     violation: Option<Violation>,
+    /// The head of a 101 has come.
+    answered: bool,
+    opened: bool,
     /// The code and reason of the peer's goodbye.
     goodbye: Option<(Option<u16>, String)>,
     /// Nobody reads what we print.
@@ -126,6 +129,8 @@ impl<'a> Talk<'a> {
             gather: Gather::default(),
             pinged: None,
             violation: None,
+            answered: false,
+            opened: false,
             goodbye: None,
             deaf: false,
         }
@@ -136,9 +141,23 @@ impl<'a> Talk<'a> {
         while client.conn.phase() == Phase::Handshake {
             match self.step(client, Some(deadline)) {
                 Step::Progress | Step::Woken => {}
+                Step::TimedOut if self.answered => {
+                    complain(
+                        &"the 101 came and the sixteen octets that prove it did not come in time \
+                          (--handshake-timeout-ms)",
+                    );
+                    return Err(Exit::TimedOut);
+                }
                 Step::TimedOut => {
                     complain(&"the server did not answer in time (--handshake-timeout-ms)");
                     return Err(Exit::TimedOut);
+                }
+                Step::Ended(_) if self.answered => {
+                    complain(
+                        &"the server ended the connection between its 101 and the end of the \
+                          handshake",
+                    );
+                    return Err(Exit::Refused);
                 }
                 Step::Ended(_) => {
                     complain(&format!(
@@ -153,7 +172,8 @@ impl<'a> Talk<'a> {
                 }
             }
         }
-        let Some(violation) = self.violation else {
+        // What went wrong later is not a refusal.
+        let Some(violation) = self.violation.filter(|_| !self.opened) else {
             return Ok(());
         };
         let said = match violation {
@@ -176,9 +196,18 @@ impl<'a> Talk<'a> {
             }
         }
         let close = Duration::from_millis(config.limits.close_ms);
+        let write = Duration::from_millis(config.limits.write_ms);
         let mut lines = Some(read_lines(client));
         let mut deadline = None;
         loop {
+            if client.conn.phase() == Phase::Closed {
+                if client.said().is_empty() {
+                    return self.ended(Ok(()));
+                }
+                // Our last word is on its way, and nothing more is heard.
+                lines = None;
+                deadline.get_or_insert(Instant::now() + close);
+            }
             if self.deaf && deadline.is_none() {
                 lines = None;
                 deadline = Some(Instant::now() + close);
@@ -206,20 +235,32 @@ impl<'a> Talk<'a> {
                     }
                 }
             }
-            match self.step(client, deadline) {
+            let stalls = client.stalled().map(|since| since + write);
+            let due = [deadline, stalls].into_iter().flatten().min();
+            match self.step(client, due) {
                 Step::Progress | Step::Woken => {}
+                Step::TimedOut if client.conn.phase() == Phase::Closed => {
+                    return self.ended(Ok(()));
+                }
                 Step::TimedOut => {
-                    complain(&"the server did not answer our goodbye in time (--close-timeout-ms)");
+                    complain(if deadline.is_none_or(|deadline| Some(deadline) != due) {
+                        &"the server takes nothing of what we say (--write-timeout-ms)"
+                    } else if lines.is_some() {
+                        &"the pong did not come in time (--close-timeout-ms)"
+                    } else {
+                        &"the server did not answer our goodbye in time (--close-timeout-ms)"
+                    });
                     return Exit::TimedOut;
                 }
                 Step::Ended(ended) => return self.ended(ended),
+                // What was said stands, though the rest is lost.
+                Step::Broken(_) if self.goodbye.is_some() || self.violation.is_some() => {
+                    return self.ended(Ok(()));
+                }
                 Step::Broken(error) => {
                     complain(&format!("the connection broke: {error}"));
                     return Exit::Failed;
                 }
-            }
-            if client.conn.phase() == Phase::Closed && client.said().is_empty() {
-                return self.ended(Ok(()));
             }
         }
     }
@@ -242,9 +283,14 @@ impl<'a> Talk<'a> {
             return Exit::Failed;
         }
         let (code, reason) = self.goodbye.take().unwrap_or_default();
-        let code = code.map(|c| format!(" {c}")).unwrap_or_default();
         let reason = Escaped::<200>(&reason).to_string();
-        self.note(format!("closed{code} {reason}").trim_end());
+        let said = code.map(|c| format!(" {c}")).unwrap_or_default();
+        let word = format!("closed{said} {reason}");
+        // A server that ends by a code of its own says something by it, and who
+        // reads a pipe should hear it too.
+        if self.is_talkative() || code.is_some_and(|code| code != NORMAL) {
+            self.tell(word.trim_end());
+        }
         Exit::Good
     }
 
@@ -287,7 +333,10 @@ impl<'a> Talk<'a> {
     fn hear(&mut self, event: Result<Event<'_>, Violation>) {
         match event {
             Ok(Event::Answer(response)) => self.answer(&response),
-            Ok(Event::Open) => self.note(&format!("open, {}", self.args.version)),
+            Ok(Event::Open) => {
+                self.opened = true;
+                self.note(&format!("open, {}", self.args.version));
+            }
             Ok(Event::Piece(piece)) => {
                 self.gather.add(&piece);
                 if piece.last {
@@ -312,6 +361,7 @@ impl<'a> Talk<'a> {
     }
 
     fn answer(&mut self, response: &Response<'_>) {
+        self.answered = response.status() == 101;
         if self.verbose {
             self.head('<', &raw(response.head()));
         }
@@ -378,9 +428,17 @@ impl<'a> Talk<'a> {
 
     /// A word about the connection: on a terminal, or when asked for.
     fn note(&self, word: &str) {
-        if self.verbose || self.style.is_terminal() {
-            let _ = writeln!(io::stderr(), "{} {word}", self.style.note("*"));
+        if self.is_talkative() {
+            self.tell(word);
         }
+    }
+
+    fn is_talkative(&self) -> bool {
+        self.verbose || self.style.is_terminal()
+    }
+
+    fn tell(&self, word: &str) {
+        let _ = writeln!(io::stderr(), "{} {word}", self.style.note("*"));
     }
 }
 

@@ -98,6 +98,10 @@ const TIMINGS: [(&str, Body); 3] = [
 const FLOOD: u64 = 1024 * 1024;
 
 pub(super) fn run(args: &Args) -> Exit {
+    if args.versions == Versions::NONE {
+        complain(&"there is no version to ask for; see --versions");
+        return Exit::Usage;
+    }
     let style = Style::of(&std::io::stdout());
     let mut findings = Vec::new();
     for version in VERSIONS.iter().filter(|v| args.versions.contains(v)) {
@@ -214,8 +218,8 @@ fn attempt(
         subprotocol: None,
         gather: Gather::default(),
         heard: None,
+        own: false,
         goodbye: false,
-        octets: 0,
     };
     let (severity, verdict, reason) = match dialled {
         Ok(mut client) => probe.converse(&mut client, deadline),
@@ -250,8 +254,9 @@ struct Probe {
     gather: Gather,
     /// How the server answered our question.
     heard: Option<&'static str>,
+    /// The server said something of its own.
+    own: bool,
     goodbye: bool,
-    octets: u64,
 }
 
 /// What we say, in the hope of hearing it again.
@@ -271,6 +276,9 @@ impl Probe {
         // An echo, or a pong where the version has pings. Whoever does neither
         // is given a moment only: not every server echoes.
         let asked = client.say(|conn, out| {
+            if self.goodbye {
+                return Ok(());
+            }
             let sent = conn.send(Message::text(QUESTION), out);
             if self.version.has_ping() {
                 sent.and_then(|()| conn.ping(b"heirloom", out))
@@ -298,11 +306,22 @@ impl Probe {
         }
         client.say(|conn, out| conn.close(NORMAL, "", out));
         let soon = deadline.min(Instant::now() + Duration::from_secs(1));
-        while client.conn.phase() == Phase::Closing && self.wait(client, soon).is_none() {}
-        let how = match (self.heard, self.goodbye) {
-            (Some(how), _) => how,
-            (None, true) => "and says goodbye at once",
-            (None, false) => "no echo and no pong came within a second",
+        while client.conn.phase() == Phase::Closing {
+            let waited = self.wait(client, soon);
+            if let Some(conclusion) = self.wrong(client, deadline) {
+                return conclusion;
+            }
+            match waited {
+                None => {}
+                Some(conclusion @ (Severity::Wrong, ..)) => return conclusion,
+                Some(_) => break,
+            }
+        }
+        let how = match (self.heard, self.own, self.goodbye) {
+            (Some(how), ..) => how,
+            (None, true, _) => "it answers with a message of its own",
+            (None, false, true) => "and says goodbye at once",
+            (None, false, false) => "no echo and no pong came within a second",
         };
         let chosen = self
             .subprotocol
@@ -322,7 +341,7 @@ impl Probe {
     fn wait(&mut self, client: &mut Client, deadline: Instant) -> Option<Conclusion> {
         let step = client.step(Some(deadline), &mut (), &mut |event| self.hear(event));
         let silent = |verdict, reason: &str| Some((Severity::Silent, verdict, reason.to_owned()));
-        if self.octets > FLOOD {
+        if client.received() > FLOOD {
             let reason = "more than 1 MiB came in answer to one short message".to_owned();
             return Some((Severity::Wrong, "floods", reason));
         }
@@ -359,17 +378,15 @@ impl Probe {
             }
             Ok(Event::Open) => self.opened = true,
             Ok(Event::Piece(piece)) => {
-                self.octets += piece.octets.len() as u64;
                 self.gather.add(&piece);
                 if piece.last {
                     let mut gather = std::mem::take(&mut self.gather);
                     let checked = self.version.text == Text::Failed;
-                    let same = gather.finish(checked).as_text() == Some(QUESTION);
-                    self.heard = Some(if same {
-                        "it echoes"
+                    if gather.finish(checked).as_text() == Some(QUESTION) {
+                        self.heard = Some("it echoes");
                     } else {
-                        "it answers with a message of its own"
-                    });
+                        self.own = true;
+                    }
                 }
             }
             Ok(Event::Pong(_)) => {

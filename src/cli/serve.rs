@@ -14,7 +14,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::low_level::pipe;
 
-use super::limits::LimitArgs;
+use super::limits::ListenLimitArgs;
 use super::{Exit, complain, header_text, say};
 
 /// Serve every version: any path sends back what it gets, /chat is a room, / is a page.
@@ -47,7 +47,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
     #[command(flatten)]
-    limits: LimitArgs,
+    limits: ListenLimitArgs,
 }
 
 /// Runs until a signal and the last connection.

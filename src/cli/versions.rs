@@ -174,5 +174,5 @@ whose names begin with `unverified` say what is done:\n\n\
 - hybi-01 and -02 may carry a close body; it is repeated, as hybi-03 says.\n\
 - hybi-03: a client that asked for several subprotocols may take one of them; we echo the whole string or refuse.\n\
 - hybi-05: who answers a close uses a letter of its own, `C` or `S`.\n\
-- hybi-07 and -08: peers ignore close codes that came later; they are told 1000 to 1004 only.\n\
+- hybi-06 to -08: peers ignore close codes that came later; they are told 1000 to 1004, 3000 and up, and from -08 on 1007.\n\
 - hybi-01 to -06: control frames of more than 125 octets are refused, as later versions say.";

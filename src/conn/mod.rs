@@ -196,7 +196,8 @@ impl Conn {
     /// # Errors
     ///
     /// [`Unsendable::HeaderValue`] where the request would not be one line per
-    /// header; nothing is written then.
+    /// header, [`Unsendable::Request`] where no server would take it; nothing
+    /// is written then.
     pub fn client(
         version: &'static Version,
         ask: &Ask<'_>,
@@ -206,7 +207,11 @@ impl Conn {
         let start = out.octets.len();
         write_request(version, ask, out)?;
         let request = out.octets.get(start..).unwrap_or_default();
-        Conn::client_of(request, ask.secure, config).map_err(|_| Unsendable::HeaderValue)
+        let conn = Conn::client_of(request, ask.secure, config);
+        if conn.is_err() {
+            out.octets.truncate(start);
+        }
+        conn.map_err(Unsendable::Request)
     }
 
     /// The client's end of a connection whose request is known, with the eight

@@ -220,7 +220,14 @@ impl Conn {
         };
         let (secret, scan) = &mut **waiting;
         let at = input.position();
-        let end = match scan.find_end(input.rest(), limit) {
+        // Who speaks another protocol often waits then, and no line ends.
+        let is_http = input.rest().iter().zip(b"HTTP/").all(|(a, b)| a == b);
+        let found = if is_http {
+            scan.find_end(input.rest(), limit)
+        } else {
+            Err(Refusal::HeadMalformed)
+        };
+        let end = match found {
             Ok(None) => return Ok(None),
             Ok(Some(end)) => end,
             Err(refusal) => {

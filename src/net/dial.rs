@@ -181,7 +181,21 @@ pub struct Client {
     body_after_answer: bool,
     readable: bool,
     writable: bool,
+    /// Octets of answers, such as pongs, that may wait before nothing more is
+    /// read; what we say ourselves does not count, or two ends that both wait
+    /// for the other to read would wait for ever.
+    limit: usize,
+    answers: usize,
+    /// Since when the peer has taken nothing of what waits for it.
+    stalled: Option<Instant>,
+    /// Our side of TCP ends when all is written.
+    ends: bool,
+    /// The answer was a refusal: what follows is its body, not for the parser.
+    refused: bool,
 }
+
+/// Octets of a refusal's body that are kept.
+const BODY: usize = 64 * 1024;
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -208,6 +222,7 @@ impl Client {
         let mut said = Vec::new();
         let mut random = SystemRandom;
         let mut out = Output::new(&mut said, &mut random);
+        let limit = config.limits.output_bytes;
         let conn = Conn::client(version, ask, config, &mut out)?;
         let held = if version.has_body() && body != Body::WithHead {
             said.split_off(said.len().saturating_sub(8))
@@ -239,6 +254,11 @@ impl Client {
             body_after_answer: body == Body::AfterAnswer,
             readable: true,
             writable: true,
+            limit,
+            answers: 0,
+            stalled: None,
+            ends: false,
+            refused: false,
         })
     }
 
@@ -259,6 +279,19 @@ impl Client {
         &self.unread
     }
 
+    /// Octets received so far.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.position + self.unread.len() as u64
+    }
+
+    /// Since when the peer has taken nothing of what waits for it; `None`
+    /// where nothing waits.
+    #[must_use]
+    pub fn stalled(&self) -> Option<Instant> {
+        self.stalled
+    }
+
     /// Talks through the connection.
     pub fn say<R>(&mut self, what: impl FnOnce(&mut Conn, &mut Output<'_>) -> R) -> R {
         let mut random = SystemRandom;
@@ -274,11 +307,13 @@ impl Client {
     ///
     /// What the system says.
     pub fn shutdown(&mut self) -> io::Result<()> {
-        self.flush()?;
-        self.stream.shutdown(Shutdown::Write)
+        self.ends = true;
+        self.flush().map(|_| ())
     }
 
-    /// Waits until something happens, reads once, and tells `heard` each event.
+    /// Waits until something happens, writes or reads once, and tells `heard`
+    /// each event. A peer that never stops talking does not put the deadline
+    /// off.
     /// What the peer did wrong is told to `heard` too, and goodbye is said.
     pub fn step<T: Trace>(
         &mut self,
@@ -288,22 +323,24 @@ impl Client {
     ) -> Step {
         loop {
             self.release_body();
-            if let Err(error) = self.flush() {
+            match self.flush() {
+                Ok(true) => return Step::Progress,
+                Ok(false) => {}
                 // What the peer said before it broke off is still to be read.
-                if !self.readable {
-                    return Step::Broken(error);
-                }
+                Err(_) if self.readable => {}
+                Err(error) => return Step::Broken(error),
             }
-            if self.readable {
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Step::TimedOut;
+            }
+            // Who does not listen is not heard, or our answers would pile up.
+            if self.readable && self.answers <= self.limit {
                 if let Some(step) = self.read(trace, heard) {
                     return step;
                 }
             }
             let due = [deadline, self.body_due].into_iter().flatten().min();
             let wait = due.map(|due| due.saturating_duration_since(Instant::now()));
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                return Step::TimedOut;
-            }
             match self.poll.poll(&mut self.events, wait) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -357,6 +394,11 @@ impl Client {
         trace: &mut T,
         heard: &mut dyn FnMut(Result<Event<'_>, Violation>),
     ) {
+        if self.refused {
+            self.unread.truncate(BODY);
+            return;
+        }
+        let before = self.said.len();
         let mut random = SystemRandom;
         let mut out = Output::new(&mut self.said, &mut random);
         let mut input = Input::starting_at(&mut self.unread, self.position);
@@ -371,12 +413,13 @@ impl Client {
                 }
                 Err(violation) => {
                     heard(Err(violation));
-                    // The rest may be the body of a refusal: leave it.
+                    self.refused = matches!(violation, Violation::Refused { .. });
                     break;
                 }
             }
         }
         self.position = input.position();
+        self.answers += self.said.len() - before;
         let left = input.rest().len();
         self.unread.drain(..self.unread.len() - left);
     }
@@ -388,23 +431,37 @@ impl Client {
         }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    /// Writes what can be written; whether anything was.
+    fn flush(&mut self) -> io::Result<bool> {
+        let mut wrote = false;
         while self.writable && !self.said.is_empty() {
             match self.stream.write(&self.said) {
                 Ok(n) => {
                     self.said.drain(..n);
+                    wrote = true;
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => self.writable = false,
                     ErrorKind::Interrupted => {}
                     _ => {
                         self.said.clear();
+                        self.stalled = None;
+                        self.answers = 0;
                         return Err(error);
                     }
                 },
             }
         }
-        Ok(())
+        if self.said.is_empty() {
+            self.stalled = None;
+            self.answers = 0;
+            if std::mem::take(&mut self.ends) {
+                self.stream.shutdown(Shutdown::Write)?;
+            }
+        } else if wrote || self.stalled.is_none() {
+            self.stalled = Some(Instant::now());
+        }
+        Ok(wrote)
     }
 }
 

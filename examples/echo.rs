@@ -1,0 +1,45 @@
+//! A server with an application of its own: it sends back what it gets, and
+//! says in which version.
+//!
+//! `cargo run --example echo`, then `heirloom connect ws://127.0.0.1:8076/ --as hybi-00`
+
+use heirloom::handshake::Request;
+use heirloom::net::{App, Handle, Incoming, Reply, Server};
+use heirloom::{Config, Message, Versions};
+
+/// One of these serves all connections of a worker, so it needs no locks.
+struct Echo;
+
+impl App for Echo {
+    // Nothing is kept of a connection, and nothing crosses workers.
+    type Guest = ();
+    type Post = ();
+
+    fn request(&mut self, _: &Request<'_>, (): &mut ()) -> Reply {
+        Reply::Accept(None)
+    }
+
+    fn open(&mut self, link: &mut Handle<'_, Echo>) {
+        let name = link.version().map_or("", |version| version.name);
+        // Every version can say a text.
+        let _ = link.send(Message::text(&format!("you speak {name}")));
+    }
+
+    fn message(&mut self, incoming: Incoming<'_>, link: &mut Handle<'_, Echo>) {
+        // A message that came as binary goes back as binary, so the version
+        // can say it; it fails only while the connection closes.
+        let _ = link.send_back(incoming);
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut config = Config::default();
+    config.versions = Versions::ALL;
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8076".into());
+    let server = Server::bind(&[address.parse()?], 2, config)?;
+    for address in server.addresses() {
+        println!("listening on ws://{address}/");
+    }
+    server.run(|| Echo);
+    Ok(())
+}
