@@ -322,3 +322,34 @@ pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
         .map(<[u8]>::trim_ascii)
         .filter(|t| !t.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_search_for_the_end_goes_on_where_it_ended() {
+        let mut scan = Scan::default();
+        assert_eq!(
+            scan.find_end(b"GET / HTTP/1.1\r\nHost: aaaa", 1000),
+            Ok(None)
+        );
+        // Were the octets of before looked at again, this would be an end.
+        let other = b"GET / HTTP/1.1\r\nHost: \r\n\r\nb\r\n\r\n";
+        assert_eq!(scan.find_end(other, 1000), Ok(Some(other.len())));
+    }
+
+    #[test]
+    fn a_head_that_is_cut_anywhere_ends_at_the_same_octet() {
+        let head = b"GET / HTTP/1.1\r\nHost: h\r\n\r\nmore";
+        for cut in 0..head.len() {
+            let mut scan = Scan::default();
+            let first = scan.find_end(head.get(..cut).unwrap_or_default(), 1000);
+            let end = match first {
+                Ok(None) => scan.find_end(head, 1000),
+                found => found,
+            };
+            assert_eq!(end, Ok(Some(head.len() - 4)), "cut at {cut}");
+        }
+    }
+}
