@@ -3,6 +3,7 @@
 //!
 //! `cargo run --example echo`, then `heirloom connect ws://127.0.0.1:8076/ --as hybi-00`
 
+use heirloom::error::Refusal;
 use heirloom::handshake::Request;
 use heirloom::net::{App, Handle, Incoming, Reply, Server};
 use heirloom::{Config, Message, Versions};
@@ -11,12 +12,15 @@ use heirloom::{Config, Message, Versions};
 struct Echo;
 
 impl App for Echo {
-    // Nothing is kept of a connection, and nothing crosses workers.
+    // Nothing is kept of a connection.
     type Guest = ();
-    type Post = ();
 
-    fn request(&mut self, _: &Request<'_>, (): &mut ()) -> Reply {
-        Reply::Accept(None)
+    fn request(&mut self, request: &Request<'_>, (): &mut ()) -> Reply {
+        match request.version() {
+            Some(_) => Reply::Accept(None),
+            // A browser that looks for a page.
+            None => Reply::Refuse(Refusal::NotFound),
+        }
     }
 
     fn open(&mut self, link: &mut Handle<'_, Echo>) {

@@ -144,7 +144,7 @@ coded! {
     #[error("the request has no Origin, which a hixie client always sends; a newer client needs Sec-WebSocket-Version and Sec-WebSocket-Key")]
     OriginMissing = "origin-missing", 400;
     /// An origin that cannot be echoed.
-    #[error("the Origin holds octets that are not visible ASCII")]
+    #[error("the Origin is empty, or holds octets that are not visible ASCII")]
     OriginMalformed = "origin-malformed", 400;
     /// The origin policy says no.
     #[error("pages of this origin may not connect here (--origin)")]
@@ -292,9 +292,6 @@ pub enum Unsendable {
     /// The payload of a control frame is over 125 octets.
     #[error("a control frame takes at most 125 octets of payload, not {0}")]
     ControlTooLong(usize),
-    /// The close code may not stand on the wire (RFC 6455 section 7.4).
-    #[error("close code {0} may not be sent; use 1000 to 1003, 1007 to 1014 or 3000 to 4999")]
-    CloseCode(u16),
     /// The handshake is not finished, or the connection is closing.
     #[error("the connection is not open")]
     NotOpen,

@@ -32,7 +32,8 @@ pub(super) struct Args {
         allow_hyphen_values = true
     )]
     versions: Versions,
-    /// A subprotocol that is spoken; may be given more than once.
+    /// A subprotocol that is spoken; may be given more than once. A hixie client asks with one
+    /// string, which may hold spaces; the others ask with a list.
     #[arg(long, value_name = "NAME", value_parser = header_text)]
     subprotocol: Vec<String>,
     /// An origin that may connect, such as https://example.com; may be given more than once. Any
@@ -136,8 +137,9 @@ fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
 fn public_url(text: &str) -> Result<String, String> {
     let base = text.strip_suffix('/').unwrap_or(text);
     let authority = base.strip_prefix("ws://").or(base.strip_prefix("wss://"));
+    let is_host = |o: u8| o.is_ascii_alphanumeric() || b"-._~:[]".contains(&o);
     match authority {
-        Some(host) if !host.is_empty() && !host.contains('/') => header_text(base),
+        Some(host) if !host.is_empty() && host.bytes().all(is_host) => Ok(base.to_owned()),
         _ => Err(
             "it must be ws://HOST or wss://HOST, with a port where it is not the usual one \
                   and without a path"

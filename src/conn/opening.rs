@@ -116,12 +116,16 @@ impl Conn {
         out: &mut Output<'_>,
         pen: &mut Pen<'_, T>,
     ) -> Event<'b> {
+        let wants_body = head.first_line()[0] != "HEAD";
         let request = match Request::read(head, self.config.versions) {
             Ok(request) => request,
-            Err(refusal) => return self.refused(refusal, out),
+            Err(refusal) => {
+                self.state = State::Plain(wants_body);
+                return self.refused(refusal, out);
+            }
         };
         let Some(version) = request.version() else {
-            self.state = State::Plain(request.method() != "HEAD");
+            self.state = State::Plain(wants_body);
             return Event::Plain(Box::new(request));
         };
         if !self.config.origins.allow(request.origin()) {
@@ -183,12 +187,15 @@ impl Conn {
 
     /// Server: answers with a refusal. Does nothing once a 101 was written.
     pub fn refuse(&mut self, refusal: Refusal, out: &mut Output<'_>) {
-        if matches!(
-            self.state,
-            State::Head(_) | State::Asked(_) | State::Plain(_)
-        ) {
-            handshake::write_refusal(refusal, self.config.versions, out.octets);
-        }
+        let with_body = match self.state {
+            State::Head(_) | State::Asked(_) => true,
+            State::Plain(with_body) => with_body,
+            _ => {
+                self.state = State::Closed;
+                return;
+            }
+        };
+        handshake::write_refusal(refusal, self.config.versions, with_body, out.octets);
         self.state = State::Closed;
     }
 

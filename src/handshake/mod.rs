@@ -52,11 +52,14 @@ pub fn detect(head: &Head<'_>, on: Versions) -> Result<Detected, Refusal> {
     let connection = head.has_token("Connection", "upgrade");
     if !upgrade {
         let sec = |h: &Header<'_>| is_sec(h.name);
-        return if head.headers().iter().any(sec) {
-            Err(Refusal::UpgradeMissing)
-        } else {
-            Ok(Detected::Plain)
-        };
+        if head.headers().iter().any(sec) {
+            return Err(Refusal::UpgradeMissing);
+        }
+        // RFC 9112 section 3.2; HTTP/1.0, which health checks speak, has none.
+        if http == "HTTP/1.1" {
+            check_host(head)?;
+        }
+        return Ok(Detected::Plain);
     }
     if http != "HTTP/1.1" {
         return Err(Refusal::HttpVersion);

@@ -87,7 +87,7 @@ impl Page<'_> {
 }
 
 /// Writes the HTTP answer of a refusal: its stable code and one sentence.
-pub(crate) fn write_refusal(refusal: Refusal, on: Versions, out: &mut Vec<u8>) {
+pub(crate) fn write_refusal(refusal: Refusal, on: Versions, with_body: bool, out: &mut Vec<u8>) {
     let body = format!("{}: {refusal}\n", refusal.code());
     let numbers = on.numbers();
     let mut headers: Vec<(&str, &str)> = Vec::new();
@@ -120,7 +120,7 @@ pub(crate) fn write_refusal(refusal: Refusal, on: Versions, out: &mut Vec<u8>) {
         body: body.as_bytes(),
     };
     // All of it is ours, so it is clean.
-    let written = page.write(true, out);
+    let written = page.write(with_body, out);
     debug_assert!(written.is_ok());
 }
 

@@ -24,13 +24,10 @@ use crate::handshake::Request;
 use crate::message::{Gather, Whole};
 use crate::version::Version;
 
-/// What connections are for. Each worker has an app of its own; what crosses
-/// workers is posted.
+/// What connections are for. Each worker has an app of its own.
 pub trait App: Sized {
     /// What the app keeps of a connection.
     type Guest: Default;
-    /// What crosses workers.
-    type Post: Send + Clone;
 
     /// A client asks for an upgrade, or for a page.
     fn request(&mut self, request: &Request<'_>, guest: &mut Self::Guest) -> Reply;
@@ -46,12 +43,6 @@ pub trait App: Sized {
     /// The connection is gone.
     fn gone(&mut self, id: LinkId, guest: &mut Self::Guest) {
         let _ = (id, guest);
-    }
-
-    /// Another worker has posted something; the letters go to links of this
-    /// one.
-    fn post(&mut self, post: Self::Post, letters: &mut Vec<Letter>) {
-        let _ = (post, letters);
     }
 }
 
@@ -78,15 +69,6 @@ pub enum Reply {
 /// Names a link for as long as it lives; never given again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkId(usize);
-
-/// A message for a link of this worker.
-#[derive(Clone, Debug)]
-pub struct Letter {
-    /// Whom it is for; nothing happens where that link is gone.
-    pub to: LinkId,
-    /// The text.
-    pub text: Arc<str>,
-}
 
 /// A whole message that has come.
 #[derive(Debug)]
@@ -116,8 +98,8 @@ pub struct Handle<'a, A: App> {
     conn: &'a mut Conn,
     out: Output<'a>,
     backlog: &'a mut worker::Backlog,
-    letters: &'a mut Vec<Letter>,
-    posts: &'a mut Vec<A::Post>,
+    room: &'a mut worker::Room,
+    in_room: &'a mut bool,
 }
 
 impl<A: App> Handle<'_, A> {
@@ -175,14 +157,15 @@ impl<A: App> Handle<'_, A> {
         self.conn.abort(violation, &mut self.out);
     }
 
-    /// Sends letters to links of this worker, after this turn.
-    pub fn letter(&mut self, letter: Letter) {
-        self.letters.push(letter);
+    /// Enters the server's room, until the connection ends.
+    pub fn enter_room(&mut self) {
+        *self.in_room = true;
     }
 
-    /// Posts to all other workers, after this turn.
-    pub fn post(&mut self, post: A::Post) {
-        self.posts.push(post);
+    /// Says a text to all others in the room, in all workers. Who does not take
+    /// what he hears is dropped, and nobody waits for him.
+    pub fn tell_room(&mut self, text: &str) {
+        self.room.say(self.id, text);
     }
 }
 
@@ -302,7 +285,7 @@ impl Server {
     ///
     /// Where the system gives no threads.
     pub fn run<A: App>(self, app: impl Fn() -> A + Sync) {
-        let peers = worker::mailboxes::<A::Post>(&self.workers);
+        let peers = worker::mailboxes(&self.workers);
         let (config, shared, app) = (&self.config, &self.shared, &app);
         let alone = self.workers.len() == 1;
         thread::scope(|scope| {

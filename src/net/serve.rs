@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{App, Handle, Incoming, Letter, LinkId, Reply};
+use super::{App, Handle, Incoming, Reply};
 use crate::error::{Refusal, Violation};
 use crate::frame::Kind;
 use crate::handshake::Request;
@@ -16,8 +16,6 @@ const ROOM: &str = "/chat";
 pub struct Serve {
     versions: Versions,
     subprotocols: Arc<[String]>,
-    /// Who is in the room, in order.
-    room: Vec<LinkId>,
 }
 
 /// What is kept of a connection.
@@ -33,7 +31,6 @@ impl Serve {
         Serve {
             versions,
             subprotocols,
-            room: Vec::new(),
         }
     }
 
@@ -74,20 +71,10 @@ impl Serve {
              <p>Versions that are on:</p>\n<ul>\n{versions}</ul>\n</body>\n</html>\n"
         )
     }
-
-    /// Tells all in the room but `but`.
-    fn tell(&self, text: &Arc<str>, but: Option<LinkId>, letters: &mut Vec<Letter>) {
-        let others = self.room.iter().filter(|id| Some(**id) != but);
-        letters.extend(others.map(|to| Letter {
-            to: *to,
-            text: Arc::clone(text),
-        }));
-    }
 }
 
 impl App for Serve {
     type Guest = Guest;
-    type Post = Arc<str>;
 
     fn request(&mut self, request: &Request<'_>, guest: &mut Guest) -> Reply {
         if request.version().is_none() {
@@ -102,7 +89,7 @@ impl App for Serve {
 
     fn open(&mut self, link: &mut Handle<'_, Serve>) {
         if link.guest.in_room {
-            self.room.push(link.id);
+            link.enter_room();
         }
     }
 
@@ -119,19 +106,7 @@ impl App for Serve {
             link.abort(Violation::BinaryUnwanted);
             return;
         };
-        let text: Arc<str> = text.into();
-        self.tell(&text, Some(link.id), link.letters);
-        link.post(text);
-    }
-
-    fn gone(&mut self, id: LinkId, guest: &mut Guest) {
-        if guest.in_room {
-            self.room.retain(|other| *other != id);
-        }
-    }
-
-    fn post(&mut self, text: Arc<str>, letters: &mut Vec<Letter>) {
-        self.tell(&text, None, letters);
+        link.tell_room(text);
     }
 }
 

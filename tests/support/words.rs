@@ -1,15 +1,13 @@
 //! An app that fails where it is told to.
 
 use std::panic::resume_unwind;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
 use heirloom::handshake::Request;
-use heirloom::net::{App, Handle, Incoming, Letter, LinkId, Reply};
+use heirloom::net::{App, Handle, Incoming, LinkId, Reply};
 
 /// Echoes, and fails where it is told to.
 pub(crate) struct Words {
-    guests: Vec<LinkId>,
     hold: Option<Hold>,
 }
 
@@ -26,18 +24,13 @@ fn fail() -> ! {
 
 impl Words {
     pub(crate) fn new(hold: Option<Hold>) -> Words {
-        Words {
-            guests: Vec::new(),
-            hold,
-        }
+        Words { hold }
     }
 }
 
 impl App for Words {
     /// Where it fails.
     type Guest = String;
-    /// Whether to fail where it arrives.
-    type Post = bool;
 
     fn request(&mut self, request: &Request<'_>, guest: &mut String) -> Reply {
         request.path().clone_into(guest);
@@ -51,20 +44,13 @@ impl App for Words {
         if link.guest == "/fail-at-open" {
             fail();
         }
-        self.guests.push(link.id);
+        link.enter_room();
     }
 
     fn message(&mut self, mut incoming: Incoming<'_>, link: &mut Handle<'_, Words>) {
         match incoming.message().as_text() {
             Some("fail") => fail(),
-            Some("fail afar") => link.post(true),
-            Some("post") => link.post(false),
-            Some("tell") => {
-                for to in &self.guests {
-                    let text = Arc::from("told");
-                    link.letter(Letter { to: *to, text });
-                }
-            }
+            Some("tell") => link.tell_room("told"),
             Some("hold") => {
                 if let Some(hold) = &self.hold {
                     // Whoever waited may be gone.
@@ -78,12 +64,6 @@ impl App for Words {
 
     fn gone(&mut self, _: LinkId, guest: &mut String) {
         if guest == "/fail-at-gone" {
-            fail();
-        }
-    }
-
-    fn post(&mut self, post: bool, _: &mut Vec<Letter>) {
-        if post {
             fail();
         }
     }

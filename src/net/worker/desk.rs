@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Filled, Link, Pool, Stage, TURN};
+use super::{Filled, Link, Pool, Room, Stage, TURN};
 use crate::bytes::{Input, Output};
 use crate::conn::{Around, Config, Conn, Event};
 use crate::error::{Refusal, Violation};
 use crate::frame::{GOING_AWAY, Piece};
 use crate::handshake::{Page, Request};
 use crate::message::{Gather, Whole};
-use crate::net::{App, Handle, Incoming, Letter, LinkId, Reply, SystemRandom};
+use crate::net::{App, Handle, Incoming, LinkId, Reply, SystemRandom};
 use crate::version::Text;
 
 /// Octets in front of the read buffer, where what was left uneaten is put: a
@@ -22,13 +22,12 @@ const DIRECT: usize = TURN;
 const DRAIN: u32 = 1024 * 1024;
 
 /// What every turn uses, and no link owns.
-pub(super) struct Desk<A: App> {
+pub(super) struct Desk {
     pub(super) config: Arc<Config>,
     /// `FRONT` octets, then the room of one read.
     buffer: Vec<u8>,
     pub(super) said: Vec<u8>,
-    pub(super) letters: Vec<Letter>,
-    pub(super) posts: Vec<A::Post>,
+    pub(super) room: Room,
     pub(super) pool: Pool,
     pub(super) now_ms: u64,
 }
@@ -40,29 +39,32 @@ pub(super) enum Fate {
     Drop,
 }
 
-impl<A: App> Desk<A> {
-    pub(super) fn new(config: Config) -> Desk<A> {
+impl Desk {
+    pub(super) fn new(config: Config) -> Desk {
         Desk {
             config: Arc::new(config),
             buffer: vec![0; FRONT + TURN],
             said: Vec::new(),
-            letters: Vec::new(),
-            posts: Vec::new(),
+            room: Room::default(),
             pool: Pool::default(),
             now_ms: 0,
         }
     }
 
-    /// After a panic: throws away what was half done, but for the first
-    /// `letters`, which are other links'.
-    pub(super) fn tidy(&mut self, letters: usize) {
+    /// After a panic: throws away what was half done. What others said in the
+    /// room before `mark` stays.
+    pub(super) fn tidy(&mut self, mark: usize) {
         self.said.clear();
-        self.letters.truncate(letters);
-        self.posts.clear();
+        self.room.unsay(mark);
     }
 
     /// One turn of a link: at most one read, and all that comes of it.
-    pub(super) fn serve(&mut self, app: &mut A, id: LinkId, link: &mut Link<A::Guest>) -> Fate {
+    pub(super) fn serve<A: App>(
+        &mut self,
+        app: &mut A,
+        id: LinkId,
+        link: &mut Link<A::Guest>,
+    ) -> Fate {
         if !link.wants_read(&self.config.limits) {
             return Fate::Keep;
         }
@@ -101,9 +103,9 @@ impl<A: App> Desk<A> {
     }
 
     /// Throws away what a peer still sends after our last words.
-    fn drain_link(&mut self, link: &mut Link<A::Guest>) -> Fate {
+    fn drain_link<G>(&mut self, link: &mut Link<G>) -> Fate {
         let room = self.buffer.as_mut_slice();
-        match Link::<A::Guest>::read(&mut link.stream, &mut link.readable, link.read_closed, room) {
+        match Link::<G>::read(&mut link.stream, &mut link.readable, link.read_closed, room) {
             Filled::Octets(n) => {
                 link.drained = link
                     .drained
@@ -120,7 +122,7 @@ impl<A: App> Desk<A> {
     }
 
     /// Reads into the shared buffer and lets the connection eat.
-    fn fill(&mut self, app: &mut A, id: LinkId, link: &mut Link<A::Guest>) -> Filled {
+    fn fill<A: App>(&mut self, app: &mut A, id: LinkId, link: &mut Link<A::Guest>) -> Filled {
         let room = self.buffer.get_mut(FRONT..).unwrap_or_default();
         let filled =
             Link::<A::Guest>::read(&mut link.stream, &mut link.readable, link.read_closed, room);
@@ -155,7 +157,7 @@ impl<A: App> Desk<A> {
     }
 
     /// Reads payload straight to where the message is gathered.
-    fn fill_direct(
+    fn fill_direct<A: App>(
         &mut self,
         app: &mut A,
         id: LinkId,
@@ -203,7 +205,7 @@ impl<A: App> Desk<A> {
 
     /// What one turn of a link works with, the shared buffer, and what was left
     /// uneaten last time.
-    fn turn<'t>(
+    fn turn<'t, A: App>(
         &'t mut self,
         id: LinkId,
         link: &'t mut Link<A::Guest>,
@@ -215,8 +217,8 @@ impl<A: App> Desk<A> {
             conn: &mut link.conn,
             out: Output::new(&mut self.said, random),
             backlog: &mut link.backlog,
-            letters: &mut self.letters,
-            posts: &mut self.posts,
+            room: &mut self.room,
+            in_room: &mut link.in_room,
         };
         let turn = Turn {
             handle,
@@ -228,7 +230,7 @@ impl<A: App> Desk<A> {
     }
 
     /// A deadline has come.
-    pub(super) fn expire(&mut self, link: &mut Link<A::Guest>) -> Fate {
+    pub(super) fn expire<G>(&mut self, link: &mut Link<G>) -> Fate {
         let mut random = SystemRandom;
         let mut out = Output::new(&mut self.said, &mut random);
         match link.stage {
@@ -347,7 +349,7 @@ impl<A: App> Turn<'_, A> {
         };
         if let Err(error) = replied {
             log::warn!("cannot answer {:?}: {error}", request.target());
-            conn.refuse(Refusal::HeadMalformed, out);
+            conn.refuse(Refusal::NotFound, out);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
+use std::sync::Arc;
 
 use mio::net::TcpStream;
 
@@ -53,6 +54,10 @@ pub(super) struct Link<G> {
     pub(super) paused: bool,
     /// One too many: it takes no place of its own.
     pub(super) surplus: bool,
+    /// It asked to be in the room.
+    pub(super) in_room: bool,
+    /// It is in the room.
+    pub(super) is_member: bool,
 }
 
 /// What came of one read.
@@ -84,6 +89,8 @@ impl<G: Default> Link<G> {
             queued: false,
             paused: false,
             surplus: false,
+            in_room: false,
+            is_member: false,
         }
     }
 }
@@ -98,7 +105,8 @@ impl<G> Link<G> {
     pub(super) fn due_ms(&self, limits: &Limits) -> Option<u64> {
         let wait = match self.stage {
             Stage::Handshake => limits.handshake_ms,
-            Stage::Open if !self.backlog.is_empty() => limits.write_ms,
+            // Whoever takes our last words slowly may have them all.
+            Stage::Open | Stage::Closing if !self.backlog.is_empty() => limits.write_ms,
             Stage::Open if limits.idle_ms == 0 => return None,
             Stage::Open => limits.idle_ms,
             Stage::Closing | Stage::Draining => limits.close_ms,
@@ -158,6 +166,18 @@ impl<G> Link<G> {
         Ok(progress)
     }
 
+    /// Writes what many hear, or lets it wait, without a copy.
+    pub(super) fn hear(&mut self, octets: Arc<[u8]>) -> io::Result<()> {
+        let mut written = 0;
+        if self.backlog.is_empty() && self.writable {
+            written = write(&mut self.stream, &octets, &mut self.writable)?;
+        }
+        if written < octets.len() {
+            self.backlog.push_shared(octets, written);
+        }
+        Ok(())
+    }
+
     fn flush_said(&mut self, said: &[u8]) -> io::Result<Progress> {
         if !self.backlog.is_empty() || !self.writable || said.is_empty() {
             self.backlog.push_small(said);
@@ -208,7 +228,7 @@ pub(in crate::net) struct Backlog(Option<Box<Waiting>>);
 
 #[derive(Debug, Default)]
 struct Waiting {
-    chunks: VecDeque<Vec<u8>>,
+    chunks: VecDeque<Chunk>,
     /// Octets of the first chunk that are written.
     written: usize,
     len: usize,
@@ -218,6 +238,22 @@ struct Waiting {
 
 /// A chunk grows to this, so that many small messages are one write.
 const CHUNK: usize = 64 * 1024;
+
+/// Octets that wait: our own, or what many links were told.
+#[derive(Debug)]
+enum Chunk {
+    Own(Vec<u8>),
+    Shared(Arc<[u8]>),
+}
+
+impl Chunk {
+    fn octets(&self) -> &[u8] {
+        match self {
+            Chunk::Own(octets) => octets,
+            Chunk::Shared(octets) => octets,
+        }
+    }
+}
 
 impl Backlog {
     pub(super) fn is_empty(&self) -> bool {
@@ -237,8 +273,10 @@ impl Backlog {
         let waiting = self.0.get_or_insert_default();
         waiting.len += octets.len();
         match waiting.chunks.back_mut() {
-            Some(last) if last.len() + octets.len() <= CHUNK => last.extend_from_slice(octets),
-            _ => waiting.chunks.push_back(octets.to_vec()),
+            Some(Chunk::Own(last)) if last.len() + octets.len() <= CHUNK => {
+                last.extend_from_slice(octets);
+            }
+            _ => waiting.chunks.push_back(Chunk::Own(octets.to_vec())),
         }
     }
 
@@ -256,16 +294,27 @@ impl Backlog {
         waiting.len += buffer.len() - start;
         if waiting.chunks.is_empty() {
             waiting.written = start;
-            waiting.chunks.push_back(buffer);
+            waiting.chunks.push_back(Chunk::Own(buffer));
         } else {
             // Only the first chunk may begin late.
-            waiting.chunks.push_back(buffer.split_off(start));
+            let octets = buffer.split_off(start);
+            waiting.chunks.push_back(Chunk::Own(octets));
         }
+    }
+
+    /// Puts shared octets behind what waits, without a copy.
+    fn push_shared(&mut self, octets: Arc<[u8]>, written: usize) {
+        let waiting = self.0.get_or_insert_default();
+        waiting.len += octets.len() - written;
+        if waiting.chunks.is_empty() {
+            waiting.written = written;
+        }
+        waiting.chunks.push_back(Chunk::Shared(octets));
     }
 
     fn front(&self) -> Option<&[u8]> {
         let waiting = self.0.as_ref()?;
-        waiting.chunks.front()?.get(waiting.written..)
+        waiting.chunks.front()?.octets().get(waiting.written..)
     }
 
     fn wrote(&mut self, n: usize) {
@@ -277,10 +326,12 @@ impl Backlog {
         if waiting
             .chunks
             .front()
-            .is_some_and(|c| c.len() == waiting.written)
+            .is_some_and(|c| c.octets().len() == waiting.written)
         {
             waiting.written = 0;
-            waiting.spent = waiting.chunks.pop_front();
+            if let Some(Chunk::Own(octets)) = waiting.chunks.pop_front() {
+                waiting.spent = Some(octets);
+            }
         }
     }
 

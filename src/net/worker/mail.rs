@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use mio::Waker;
 
 /// Posts that may wait in one mailbox.
-const CAPACITY: usize = 256;
+const CAPACITY: usize = 64;
 
 /// One worker's mail: its own box, and the way to all others.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ mod link;
 mod listener;
 mod mail;
 mod pool;
+mod room;
 mod slots;
 mod wheel;
 
@@ -29,11 +30,12 @@ use super::{App, BindError, LinkId, Shared, Stopper, SystemRandom};
 use crate::bytes::Output;
 use crate::conn::{Config, Conn, Phase};
 use crate::error::{Refusal, Violation};
-use crate::frame::{GOING_AWAY, Message};
-use crate::version::Closing;
+use crate::frame::{GOING_AWAY, Kind};
+use crate::version::{Closing, Version};
 
 pub(super) use self::link::Backlog;
 pub(super) use self::mail::Mail;
+pub(super) use self::room::{Batch, Room};
 
 /// Octets read from one link in one turn; the others wait no longer than that.
 pub(super) const TURN: usize = 64 * 1024;
@@ -43,6 +45,11 @@ const ACCEPTS: usize = 64;
 const RETRY_MS: u64 = 100;
 /// Connections above the limit that are told so at the same time.
 const TOLD: usize = 64;
+
+/// A listener in the room over the limit has so many milliseconds to take
+/// something, and at most so many times the limit waits for him.
+const PATIENCE_MS: u64 = 1_000;
+const PATIENCE: usize = 16;
 
 const WAKER: Token = Token(0);
 /// No link's token: its generation would be 0.
@@ -109,7 +116,7 @@ pub(super) fn check_free(address: SocketAddr) -> Result<(), BindError> {
 }
 
 /// A mailbox for each worker.
-pub(super) fn mailboxes<P>(seats: &[Seat]) -> Vec<Mail<P>> {
+pub(super) fn mailboxes(seats: &[Seat]) -> Vec<Mail<Batch>> {
     let wakers: Vec<_> = seats.iter().map(Seat::waker).collect();
     mail::mailboxes(&wakers)
 }
@@ -131,9 +138,9 @@ pub(super) struct Worker<A: App> {
     slots: Slots<A::Guest>,
     ready: VecDeque<usize>,
     wheel: Wheel,
-    mail: Mail<A::Post>,
+    mail: Mail<Batch>,
     paused: Vec<usize>,
-    desk: Desk<A>,
+    desk: Desk,
     begin: Instant,
     now_ms: u64,
     shared: Arc<Shared>,
@@ -143,7 +150,7 @@ pub(super) struct Worker<A: App> {
 impl<A: App> Worker<A> {
     pub(super) fn new(
         seat: Seat,
-        mail: Mail<A::Post>,
+        mail: Mail<Batch>,
         app: A,
         config: Config,
         shared: Arc<Shared>,
@@ -337,18 +344,18 @@ impl<A: App> Worker<A> {
     fn with_link<R>(
         &mut self,
         token: usize,
-        work: impl FnOnce(&mut Link<A::Guest>, &mut Desk<A>, &mut A) -> R,
+        work: impl FnOnce(&mut Link<A::Guest>, &mut Desk, &mut A) -> R,
     ) -> Option<R> {
         let mut link = self.slots.get(token)?.take()?;
         let (desk, app) = (&mut self.desk, &mut self.app);
-        // Letters of other links are there already, and stay.
-        let letters = desk.letters.len();
+        // What other links said in the room stays.
+        let mark = desk.room.mark();
         let worked = catch_unwind(AssertUnwindSafe(|| work(&mut link, desk, app)));
         let result = match worked {
             Ok(result) => Some(result),
             Err(_) => {
                 log::error!("a connection ended by a panic");
-                self.desk.tidy(letters);
+                self.desk.tidy(mark);
                 link.tail = Vec::new();
                 link.gather = None;
                 let mut random = SystemRandom;
@@ -371,21 +378,15 @@ impl<A: App> Worker<A> {
     /// After work on a link: writes, moves on to the next stage, arms the
     /// deadline, and queues what is not done.
     fn settle(&mut self, token: usize, link: &mut Link<A::Guest>) -> Fate {
-        // Posts go even where this link does not live on.
-        let posted = !self.desk.posts.is_empty();
-        for post in self.desk.posts.drain(..) {
-            self.mail.post(&post);
-        }
-        // Who posts faster than others take is not read until they did.
-        if posted && self.mail.is_holding() && !link.paused {
-            link.paused = true;
-            self.paused.push(token);
+        if link.in_room && !link.is_member {
+            link.is_member = true;
+            self.desk.room.members.push(LinkId(token));
         }
         let limits = &self.desk.config.limits;
         let had_backlog = !link.backlog.is_empty();
         match link.flush(&mut self.desk.said) {
             Ok(Progress::Some) => {
-                if had_backlog && link.stage == Stage::Open {
+                if had_backlog && link.stage != Stage::Handshake {
                     link.since_ms = self.now_ms;
                 }
             }
@@ -461,56 +462,70 @@ impl<A: App> Worker<A> {
         }
     }
 
-    /// Hands letters to the links they are for; one that does not read its
-    /// letters is dropped, and nobody waits for it.
+    /// Hands on what was said in the room in this turn of the loop.
     fn deliver(&mut self) {
-        let letters = std::mem::take(&mut self.desk.letters);
-        if letters.is_empty() {
+        let Some(batch) = self.desk.room.take() else {
             return;
+        };
+        self.mail.post(&batch);
+        if self.mail.is_holding() {
+            // Who speaks faster than the other workers take is not read until
+            // they did.
+            for LinkId(token) in batch.speakers() {
+                if let Some(Some(link)) = self.slots.get(token) {
+                    if !link.paused {
+                        link.paused = true;
+                        self.paused.push(token);
+                    }
+                }
+            }
         }
-        let limit = self.desk.config.limits.output_bytes;
+        self.tell(|version, listener| batch.heard_by(version, listener));
+    }
+
+    /// Lets all in the room hear something. Who does not take what he hears is
+    /// dropped, and nobody waits for him.
+    fn tell(&mut self, heard: impl Fn(&'static Version, LinkId) -> Arc<[u8]>) {
         let now_ms = self.now_ms;
-        let mut written = Vec::new();
-        for letter in &letters {
-            let LinkId(token) = letter.to;
+        let limit = self.desk.config.limits.output_bytes;
+        for listener in self.desk.room.members.clone() {
+            let LinkId(token) = listener;
             let Some(Some(link)) = self.slots.get(token) else {
                 continue;
             };
-            if link.backlog.len() > limit {
+            let (Some(version), Ok(_)) =
+                (link.conn.version(), link.conn.send_around(Kind::Text, 0))
+            else {
+                continue;
+            };
+            let waits = link.backlog.len();
+            // Octets that all share are not his alone, so a slow one has time to
+            // take them; but neither for ever nor without bound.
+            let stalls = now_ms.saturating_sub(link.since_ms) >= PATIENCE_MS;
+            if waits > limit && (stalls || waits > limit.saturating_mul(PATIENCE)) {
                 log::warn!(target: "heirloom::net", "a connection that does not read its messages is dropped");
                 self.forget(token);
                 continue;
             }
-            let mut said = Vec::new();
-            let mut random = SystemRandom;
-            let mut out = Output::new(&mut said, &mut random);
-            if link
-                .conn
-                .send(Message::text(&letter.text), &mut out)
-                .is_ok()
-            {
-                if link.backlog.is_empty() {
-                    written.push(token);
-                    // From here on it has output that may stall.
-                    link.since_ms = now_ms;
-                }
-                link.backlog.push_small(&said);
+            let octets = heard(version, listener);
+            if octets.is_empty() {
+                continue;
             }
-        }
-        for token in written {
+            if waits == 0 {
+                link.since_ms = now_ms;
+            }
+            if let Err(error) = link.hear(octets) {
+                log::debug!(target: "heirloom::net", "a write failed: {error}");
+                self.forget(token);
+                continue;
+            }
             self.with_link(token, |_, _, _| ());
         }
     }
 
     fn read_mail(&mut self) {
-        while let Some(post) = self.mail.receive() {
-            let (app, desk) = (&mut self.app, &mut self.desk);
-            let letters = desk.letters.len();
-            let told = catch_unwind(AssertUnwindSafe(|| app.post(post, &mut desk.letters)));
-            if told.is_err() {
-                log::error!("a post was lost by a panic");
-                desk.letters.truncate(letters);
-            }
+        while let Some(batch) = self.mail.receive() {
+            self.tell(|version, _| batch.heard(version));
         }
         self.mail.has_room();
         if self.mail.send_held() {
@@ -558,6 +573,12 @@ impl<A: App> Worker<A> {
         let (app, guest) = (&mut self.app, &mut link.guest);
         if catch_unwind(AssertUnwindSafe(|| app.gone(LinkId(token), guest))).is_err() {
             log::error!("the app panicked when a connection was gone");
+        }
+        if link.is_member {
+            self.desk
+                .room
+                .members
+                .retain(|member| *member != LinkId(token));
         }
         let places = if link.surplus {
             &self.shared.surplus

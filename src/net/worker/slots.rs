@@ -2,6 +2,9 @@
 
 use super::Link;
 
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("a token holds a slot and its generation, 32 bits each");
+
 /// A token is a slot and its generation, so
 /// that a late event never meets a link that came after.
 pub(super) struct Slots<G> {

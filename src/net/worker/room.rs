@@ -1,0 +1,161 @@
+//! The room: what one link says, all others in it hear, whatever they speak.
+//!
+//! What is said in one turn of the loop is written once for each layout, and
+//! shared by all who hear it: neither the number of messages nor that of
+//! members multiplies memory.
+
+use std::sync::Arc;
+
+use crate::frame::text_from_server;
+use crate::net::LinkId;
+use crate::version::{Layout, VERSIONS, Version};
+
+/// Servers frame text in as many ways.
+const WAYS: usize = 4;
+
+/// The way in which a server of this layout frames text.
+fn way(layout: Layout) -> usize {
+    match layout {
+        Layout::Hixie75 => 0,
+        Layout::Hybi01 => 1,
+        Layout::Hybi04 | Layout::Hybi05 => 2,
+        Layout::Hybi07 => 3,
+    }
+}
+
+/// Who is in the room, and what was said in this turn of the loop.
+#[derive(Debug, Default)]
+pub(in crate::net) struct Room {
+    pub(super) members: Vec<LinkId>,
+    said: [Vec<u8>; WAYS],
+    turns: Vec<Turn>,
+}
+
+/// What one link said without another in between.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    from: LinkId,
+    /// Where it ends, framed in each way.
+    ends: [usize; WAYS],
+}
+
+impl Room {
+    /// One says something to all others.
+    pub(in crate::net) fn say(&mut self, from: LinkId, text: &str) {
+        let mut framed = [false; WAYS];
+        for version in &VERSIONS {
+            let way = way(version.layout);
+            let (Some(said), Some(framed)) = (self.said.get_mut(way), framed.get_mut(way)) else {
+                continue;
+            };
+            if !std::mem::replace(framed, true) {
+                text_from_server(version, text, said);
+            }
+        }
+        let ends = self.said.each_ref().map(Vec::len);
+        match self.turns.last_mut() {
+            Some(turn) if turn.from == from => turn.ends = ends,
+            _ => self.turns.push(Turn { from, ends }),
+        }
+    }
+
+    /// How much has been said, for [`Room::unsay`].
+    pub(super) fn mark(&self) -> usize {
+        self.turns.len()
+    }
+
+    /// Takes back what was said since the mark.
+    pub(super) fn unsay(&mut self, mark: usize) {
+        self.turns.truncate(mark);
+        let ends = self.turns.last().map_or([0; WAYS], |turn| turn.ends);
+        for (said, end) in self.said.iter_mut().zip(ends) {
+            said.truncate(end);
+        }
+    }
+
+    /// All that was said in this turn of the loop, if anything was.
+    pub(super) fn take(&mut self) -> Option<Batch> {
+        if self.turns.is_empty() {
+            return None;
+        }
+        Some(Batch {
+            said: std::mem::take(&mut self.said).map(Arc::from),
+            turns: Arc::from(std::mem::take(&mut self.turns)),
+        })
+    }
+}
+
+/// What was said in one turn of the loop, for all who hear it.
+#[derive(Clone, Debug)]
+pub(in crate::net) struct Batch {
+    said: [Arc<[u8]>; WAYS],
+    turns: Arc<[Turn]>,
+}
+
+impl Batch {
+    /// Who has said something.
+    pub(super) fn speakers(&self) -> impl Iterator<Item = LinkId> {
+        self.turns.iter().map(|turn| turn.from)
+    }
+
+    /// What all but the speakers hear.
+    pub(super) fn heard(&self, version: &Version) -> Arc<[u8]> {
+        let said = self.said.get(way(version.layout));
+        said.map(Arc::clone).unwrap_or_default()
+    }
+
+    /// What one hears who has said some of it himself.
+    pub(super) fn heard_by(&self, version: &Version, listener: LinkId) -> Arc<[u8]> {
+        if !self.speakers().any(|from| from == listener) {
+            return self.heard(version);
+        }
+        let way = way(version.layout);
+        let mut heard = Vec::new();
+        let mut start = 0;
+        for turn in self.turns.iter() {
+            let end = turn.ends.get(way).copied().unwrap_or(start);
+            if turn.from != listener {
+                let said = self.said.get(way).and_then(|said| said.get(start..end));
+                heard.extend_from_slice(said.unwrap_or_default());
+            }
+            start = end;
+        }
+        heard.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(batch: &Batch, name: &str, listener: usize) -> Vec<u8> {
+        let version = Version::named(name).expect("a version");
+        batch.heard_by(version, LinkId(listener)).to_vec()
+    }
+
+    #[test]
+    fn each_hears_the_others_in_his_own_version() {
+        let mut room = Room::default();
+        room.say(LinkId(1), "a");
+        room.say(LinkId(1), "b");
+        room.say(LinkId(2), "c");
+        let batch = room.take().expect("something was said");
+        assert_eq!(heard(&batch, "hixie-76", 3), b"\0a\xff\0b\xff\0c\xff");
+        assert_eq!(heard(&batch, "hixie-75", 1), b"\0c\xff");
+        assert_eq!(heard(&batch, "rfc6455", 2), b"\x81\x01a\x81\x01b");
+        assert_eq!(heard(&batch, "hybi-03", 1), b"\x04\x01c");
+        assert_eq!(heard(&batch, "hybi-06", 1), b"\x84\x01c");
+        assert!(room.take().is_none());
+    }
+
+    #[test]
+    fn what_is_taken_back_is_not_heard() {
+        let mut room = Room::default();
+        room.say(LinkId(1), "a");
+        let mark = room.mark();
+        room.say(LinkId(2), "b");
+        room.unsay(mark);
+        let batch = room.take().expect("something was said");
+        assert_eq!(heard(&batch, "rfc6455", 3), b"\x81\x01a");
+    }
+}
