@@ -1,8 +1,9 @@
 //! `heirloom connect`: a client of any version. Lines of standard input are
 //! messages, messages that come are lines of standard output.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ use heirloom::message::Gather;
 use heirloom::net::dial::{Body, Client, DialError, Step, Url};
 use heirloom::trace::{Field, Span};
 use heirloom::version::{Closing, Text, Version};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use super::dial::AskArgs;
 use super::limits::LimitArgs;
@@ -118,6 +121,10 @@ struct Talk<'a> {
     goodbye: Option<(Option<u16>, String)>,
     /// Nobody reads what we print.
     deaf: bool,
+    /// A line could not be sent, for what it is or because the server had gone.
+    unsent: Option<Exit>,
+    /// How notes look.
+    notes: Style,
 }
 
 impl<'a> Talk<'a> {
@@ -133,6 +140,8 @@ impl<'a> Talk<'a> {
             opened: false,
             goodbye: None,
             deaf: false,
+            unsent: None,
+            notes: Style::of(&io::stderr()),
         }
     }
 
@@ -194,33 +203,47 @@ impl<'a> Talk<'a> {
                 complain(&error);
                 return Exit::Usage;
             }
+            self.note_frame(&format!("> ping {} octets", PING.len()));
         }
         let close = Duration::from_millis(config.limits.close_ms);
         let write = Duration::from_millis(config.limits.write_ms);
-        let mut lines = Some(read_lines(client));
+        let limit = config.limits.message_bytes;
+        let mut lines = Some(read_lines(client, limit));
         let mut deadline = None;
+        let stopped = stop_on_signals(client);
         loop {
+            if deadline.is_none() && stopped.load(Ordering::Acquire) {
+                lines = None;
+                deadline = Some(Instant::now() + close);
+                self.say_goodbye(client);
+            }
             if client.conn.phase() == Phase::Closed {
                 if client.said().is_empty() {
+                    let more = lines.and_then(|lines| lines.try_recv().ok());
+                    self.unsent = self.unsent.or(more.map(|_| Exit::Failed));
                     return self.ended(Ok(()));
                 }
                 // Our last word is on its way, and nothing more is heard.
-                lines = None;
+                let more = lines.take().and_then(|lines| lines.try_recv().ok());
+                self.unsent = self.unsent.or(more.map(|_| Exit::Failed));
                 deadline.get_or_insert(Instant::now() + close);
             }
             if self.deaf && deadline.is_none() {
                 lines = None;
                 deadline = Some(Instant::now() + close);
-                client.say(|conn, out| conn.close(NORMAL, "", out));
+                self.say_goodbye(client);
             }
             if let Some(waiting) = &lines {
                 if client.said().len() < config.limits.output_bytes {
                     match waiting.try_recv() {
                         Ok(line) => {
-                            if let Err(exit) = self.send(client, &line) {
-                                return exit;
+                            if self.send(client, line) {
+                                continue;
                             }
-                            continue;
+                            // What was sent before is still answered.
+                            lines = None;
+                            deadline = Some(Instant::now() + close);
+                            self.say_goodbye(client);
                         }
                         Err(TryRecvError::Empty) => {}
                         // All is sent; the pong is still to come where one was asked for.
@@ -274,6 +297,7 @@ impl<'a> Talk<'a> {
             }
         } else {
             client.say(|conn, out| conn.close(NORMAL, "", out));
+            self.note_frame(&format!("> close {NORMAL}"));
         }
     }
 
@@ -291,30 +315,50 @@ impl<'a> Talk<'a> {
         if self.is_talkative() || code.is_some_and(|code| code != NORMAL) {
             self.tell(word.trim_end());
         }
-        Exit::Good
+        match self.unsent {
+            Some(Exit::Failed) => {
+                complain(&"the server ended before all lines were sent");
+                Exit::Failed
+            }
+            unsent => unsent.unwrap_or(Exit::Good),
+        }
     }
 
-    fn send(&mut self, client: &mut Client, line: &[u8]) -> Result<(), Exit> {
-        let message = if self.args.binary {
-            Message::binary(line)
-        } else {
-            match std::str::from_utf8(line) {
-                Ok(text) => Message::text(text),
-                Err(_) => {
-                    complain(&"a line is not UTF-8; send it with --binary");
-                    return Err(Exit::Usage);
-                }
+    /// Sends a line; whether more may be sent.
+    fn send(&mut self, client: &mut Client, line: Line) -> bool {
+        let line = match line {
+            Line::Whole(line) => line,
+            Line::TooLong => {
+                complain(&"a line is longer than a message may be (--max-message-bytes)");
+                self.unsent = Some(Exit::Usage);
+                return false;
             }
         };
-        if self.verbose {
-            let kind = kind_name(message.kind());
-            self.note(&format!("> {kind} {} octets", line.len()));
-        }
+        let message = match std::str::from_utf8(&line) {
+            _ if self.args.binary => Message::binary(&line),
+            Ok(text) => Message::text(text),
+            Err(_) => {
+                complain(&"a line is not UTF-8; send it with --binary");
+                self.unsent = Some(Exit::Usage);
+                return false;
+            }
+        };
         // A server that said goodbye first hears no more.
         if let Err(error) = client.say(|conn, out| conn.send(message, out)) {
             log::debug!("a line is not sent: {error}");
+            self.unsent = Some(Exit::Failed);
+            return false;
         }
-        Ok(())
+        let kind = kind_name(message.kind());
+        self.note_frame(&format!("> {kind} {} octets", line.len()));
+        true
+    }
+
+    /// A word about a frame: only when asked for.
+    fn note_frame(&self, word: &str) {
+        if self.verbose {
+            self.tell(word);
+        }
     }
 
     fn step(&mut self, client: &mut Client, deadline: Option<Instant>) -> Step {
@@ -344,6 +388,9 @@ impl<'a> Talk<'a> {
                     let checked = self.args.version.text == Text::Failed;
                     self.message(gather.finish(checked));
                 }
+            }
+            Ok(Event::Ping(octets)) => {
+                self.note_frame(&format!("> pong {} octets", octets.len()));
             }
             Ok(Event::Pong(octets)) => {
                 if let Some(sent) = self.pinged.filter(|_| octets == PING) {
@@ -434,11 +481,11 @@ impl<'a> Talk<'a> {
     }
 
     fn is_talkative(&self) -> bool {
-        self.verbose || self.style.is_terminal()
+        self.verbose || self.notes.is_terminal()
     }
 
     fn tell(&self, word: &str) {
-        let _ = writeln!(io::stderr(), "{} {word}", self.style.note("*"));
+        let _ = writeln!(io::stderr(), "{} {word}", self.notes.note("*"));
     }
 }
 
@@ -471,25 +518,37 @@ fn body(client: &mut Client, deadline: Instant) -> String {
     }
 }
 
+/// A line of standard input.
+enum Line {
+    Whole(Vec<u8>),
+    /// More octets than a message may have.
+    TooLong,
+}
+
 /// Reads standard input on a thread of its own, since it may block.
-fn read_lines(client: &Client) -> Receiver<Vec<u8>> {
+fn read_lines(client: &Client, limit: u64) -> Receiver<Line> {
     let (send, receive) = sync_channel(LINES);
     let waker = client.waker();
     let reader = thread::Builder::new().name("stdin".to_owned());
     let spawned = reader.spawn(move || {
         let mut input = io::stdin().lock();
         let mut line = Vec::new();
-        while let Ok(1..) = input.read_until(b'\n', &mut line) {
+        // A line, its end, and one octet that is too many.
+        let room = limit.saturating_add(3);
+        while let Ok(1..) = (&mut input).take(room).read_until(b'\n', &mut line) {
             if line.last() == Some(&b'\n') {
                 line.pop();
             }
             if line.last() == Some(&b'\r') {
                 line.pop();
             }
-            if send.send(std::mem::take(&mut line)).is_err() {
-                return;
-            }
-            if waker.wake().is_err() {
+            let too_long = line.len() as u64 > limit;
+            let line = if too_long {
+                Line::TooLong
+            } else {
+                Line::Whole(std::mem::take(&mut line))
+            };
+            if send.send(line).is_err() || waker.wake().is_err() || too_long {
                 return;
             }
         }
@@ -501,4 +560,27 @@ fn read_lines(client: &Client) -> Receiver<Vec<u8>> {
         complain(&format!("cannot read standard input: {error}"));
     }
     receive
+}
+
+/// The first TERM or INT says goodbye, the second ends the program at once.
+fn stop_on_signals(client: &Client) -> Arc<AtomicBool> {
+    let stopped = Arc::new(AtomicBool::new(false));
+    let (flag, waker) = (Arc::clone(&stopped), client.waker());
+    let waiting = Signals::new([SIGTERM, SIGINT]).and_then(|mut signals| {
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                for signal in signals.forever() {
+                    if flag.swap(true, Ordering::AcqRel) {
+                        std::process::exit(128 + signal);
+                    }
+                    // Where it cannot be woken it ends with the conversation.
+                    let _ = waker.wake();
+                }
+            })
+    });
+    if let Err(error) = waiting {
+        log::warn!("cannot wait for signals: {error}");
+    }
+    stopped
 }

@@ -192,6 +192,8 @@ pub struct Client {
     ends: bool,
     /// The answer was a refusal: what follows is its body, not for the parser.
     refused: bool,
+    /// Why nothing more can be written.
+    broken: Option<io::Error>,
 }
 
 /// Octets of a refusal's body that are kept.
@@ -259,6 +261,7 @@ impl Client {
             stalled: None,
             ends: false,
             refused: false,
+            broken: None,
         })
     }
 
@@ -327,8 +330,13 @@ impl Client {
                 Ok(true) => return Step::Progress,
                 Ok(false) => {}
                 // What the peer said before it broke off is still to be read.
-                Err(_) if self.readable => {}
-                Err(error) => return Step::Broken(error),
+                // What the peer said before it broke off, its reason above all,
+                // may be there to be read.
+                Err(error) => {
+                    self.broken = Some(error);
+                    self.readable = true;
+                    self.writable = false;
+                }
             }
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return Step::TimedOut;
@@ -337,6 +345,11 @@ impl Client {
             if self.readable && self.answers <= self.limit {
                 if let Some(step) = self.read(trace, heard) {
                     return step;
+                }
+            }
+            if !self.readable {
+                if let Some(error) = self.broken.take() {
+                    return Step::Broken(error);
                 }
             }
             let due = [deadline, self.body_due].into_iter().flatten().min();
