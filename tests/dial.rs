@@ -960,8 +960,6 @@ fn a_goodbye_in_one_packet_with_the_handshake_is_a_goodbye() {
     let ended = connect(host.address, &["-v"], Stdin::Stays(b""));
     ended.exits(0);
     assert!(ended.talk.ends_with("* closed 4000\n"), "{}", ended.talk);
-    // Whoever had something to say is told that it was not heard.
-    connect(host.address, &[], Stdin::Stays(b"hello\n")).exits(1);
     let (_, said) = finds(host.address, "rfc6455", "good", "speaks");
     assert!(said.ends_with("and says goodbye at once"), "{said}");
 }

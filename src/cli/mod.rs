@@ -1,10 +1,16 @@
 //! The command line: one file per subcommand. It sees only the library's
 //! public API.
 
+mod check;
 mod connect;
 mod dial;
+mod import;
+mod journal;
 mod limits;
 mod probe;
+mod record;
+mod replay;
+mod report;
 mod serve;
 mod style;
 mod versions;
@@ -36,6 +42,10 @@ enum Command {
     Serve(serve::Args),
     Connect(connect::Args),
     Probe(probe::Args),
+    Record(record::Args),
+    Replay(replay::Args),
+    Check(check::Args),
+    Import(import::Args),
     Versions(versions::Args),
 }
 
@@ -77,6 +87,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Connect(args) => connect::run(&args, cli.verbose > 0),
         Command::Probe(args) => probe::run(&args),
+        Command::Record(args) => record::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Versions(args) => versions::run(&args),
     };
     exit.into()

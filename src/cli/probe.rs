@@ -1,7 +1,6 @@
 //! `heirloom probe`: which versions a server speaks, a verdict and a reason
 //! each.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,10 +13,11 @@ use heirloom::frame::{Message, NORMAL};
 use heirloom::message::Gather;
 use heirloom::net::dial::{Body, Client, DialError, Step, Url};
 use heirloom::version::{Text, VERSIONS, Version, Versions};
-use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use quick_junit::TestSuite;
 use serde::Serialize;
 
 use super::dial::AskArgs;
+use super::report::{junit_case, say_json, write_junit};
 use super::style::Style;
 use super::{Exit, complain, say};
 
@@ -113,10 +113,7 @@ pub(super) fn run(args: &Args) -> Exit {
         for (name, body) in timings {
             let finding = attempt(args, version, name, body);
             if args.json {
-                match serde_json::to_string(&finding) {
-                    Ok(line) => say(&line),
-                    Err(error) => complain(&error),
-                }
+                say_json(&finding);
             } else {
                 say(&finding.line(style));
             }
@@ -133,11 +130,8 @@ pub(super) fn run(args: &Args) -> Exit {
 
 fn finish(args: &Args, findings: &[Finding], exit: Option<Exit>) -> Exit {
     if let Some(path) = &args.junit {
-        let written = junit(args, findings)
-            .and_then(|xml| fs::write(path, xml).map_err(|error| error.to_string()));
-        if let Err(error) = written {
-            complain(&format!("cannot write {}: {error}", path.display()));
-            return Exit::Usage;
+        if let Err(exit) = write_junit(path, "probe", [suite(args, findings)]) {
+            return exit;
         }
     }
     if let Some(exit) = exit {
@@ -169,32 +163,22 @@ impl Finding {
     }
 }
 
-fn junit(args: &Args, findings: &[Finding]) -> Result<String, String> {
+fn suite(args: &Args, findings: &[Finding]) -> TestSuite {
     let mut suite = TestSuite::new(format!("probe {}", args.url));
     for finding in findings {
         let timing = finding
             .timing
             .map(|t| format!(" ({t})"))
             .unwrap_or_default();
-        let status = if finding.severity >= args.fail_on {
-            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-            status.set_type(finding.verdict);
-            status.set_message(finding.reason.clone());
-            status
-        } else {
-            TestCaseStatus::success()
-        };
-        let mut case = TestCase::new(format!("{}{timing}", finding.version), status);
-        case.set_classname("probe");
-        case.set_time(Duration::from_millis(
-            u64::try_from(finding.ms).unwrap_or(u64::MAX),
-        ));
+        let failure =
+            (finding.severity >= args.fail_on).then(|| (finding.verdict, finding.reason.clone()));
+        let name = format!("{}{timing}", finding.version);
+        let time = Duration::from_millis(u64::try_from(finding.ms).unwrap_or(u64::MAX));
+        let mut case = junit_case("probe", name, failure, time);
         case.set_system_out(finding.reason.clone());
         suite.add_test_case(case);
     }
-    let mut report = Report::new("heirloom probe");
-    report.add_test_suite(suite);
-    report.to_string().map_err(|error| error.to_string())
+    suite
 }
 
 fn attempt(

@@ -1,6 +1,7 @@
 //! `heirloom serve`: echo, a room and a page.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
@@ -73,7 +74,7 @@ pub(super) fn run(args: Args) -> Exit {
             return Exit::Unreachable;
         }
     };
-    if let Err(error) = stop_on_signals(&mut server) {
+    if let Err(error) = server.bell().and_then(stop_on_signals) {
         complain(&format!("cannot wait for signals: {error}"));
         return Exit::Unreachable;
     }
@@ -86,10 +87,9 @@ pub(super) fn run(args: Args) -> Exit {
     Exit::Good
 }
 
-/// The first TERM or INT drains, the second ends the program at once.
-fn stop_on_signals(server: &mut Server) -> std::io::Result<()> {
+/// The first TERM or INT rings the bell, the second ends the program at once.
+pub(super) fn stop_on_signals(rope: UnixStream) -> std::io::Result<()> {
     let draining = Arc::new(AtomicBool::new(false));
-    let rope = server.bell()?;
     for signal in [SIGTERM, SIGINT] {
         // In this order: what the first one sets, the second one sees.
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&draining))?;
@@ -120,7 +120,7 @@ fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
+pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
     let hint = "give HOST:PORT, such as 127.0.0.1:8076 or [::1]:0";
     let found = text
         .to_socket_addrs()

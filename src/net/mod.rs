@@ -4,6 +4,8 @@
 //! connections of its own. What a connection is for, an [`App`] says.
 
 pub mod dial;
+pub mod relay;
+pub mod replay;
 pub mod serve;
 mod worker;
 

@@ -3,17 +3,26 @@
 //!
 //! The format is `vectors/schema.json`; octets are Latin-1 strings or hex, one
 //! step is one write. [`play`](self::play()) holds the core to a vector, in
-//! memory.
+//! memory; [`File::to_canonical`] writes.
 
+mod conclude;
+mod differ;
+#[cfg(feature = "import")]
+pub mod import;
 mod play;
+mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::version::{Side, Version};
 
-pub use self::play::{Cut, Failure, Played, cuts, play, watch};
+use self::differ::{both, difference, first_difference, shown};
+#[cfg(feature = "import")]
+use self::play::header;
+use self::play::nonce;
+pub use self::play::{Cut, Failure, Played, Script, cuts, play, watch};
 
 /// A file of vectors.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -48,7 +57,11 @@ pub struct Vector {
     #[serde(default, skip_serializing_if = "is_false")]
     pub secure: bool,
     /// Words that the file's notes explain.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        serialize_with = "write::as_sorted"
+    )]
     pub flags: Vec<String>,
     /// Whether the recording was cut off.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -95,7 +108,11 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Vec<String>>,
     /// Octets in hex.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "write::as_some_hex"
+    )]
     pub hex: Option<String>,
     /// The same octets again and again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -137,6 +154,7 @@ impl From {
 #[serde(deny_unknown_fields)]
 pub struct Fill {
     /// The octets in hex.
+    #[serde(serialize_with = "write::as_hex")]
     pub hex: String,
     /// How often.
     pub times: usize,
@@ -153,7 +171,7 @@ pub enum End {
 }
 
 /// What must be concluded.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
     /// By the server.
@@ -234,7 +252,11 @@ pub struct Heard {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
     /// Octets in hex.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "write::as_some_hex"
+    )]
     pub hex: Option<String>,
     /// The same octets again and again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -314,8 +336,8 @@ pub enum Unusable {
     },
 }
 
-/// No step and no message is longer than this, in octets.
-const MAX_FILL: usize = 32 * 1024 * 1024;
+/// No vector is longer than this, nor is what is heard in it.
+const MAX_OCTETS: usize = 64 * 1024 * 1024;
 
 impl File {
     /// Reads a file and checks what the shape alone does not say.
@@ -328,7 +350,14 @@ impl File {
         if file.format != 1 {
             return Err(Unusable::Format(file.format));
         }
+        let mut ids = BTreeSet::new();
         for vector in &file.vectors {
+            if !ids.insert(vector.id.as_str()) {
+                return Err(Unusable::Vector {
+                    id: vector.id.clone(),
+                    what: "the id stands twice".to_owned(),
+                });
+            }
             vector.check().map_err(|what| Unusable::Vector {
                 id: vector.id.clone(),
                 what,
@@ -353,19 +382,46 @@ impl Vector {
         if let Some(name) = self.expect.detected.as_deref().filter(|name| !known(name)) {
             return Err(format!("no version is named {name:?}"));
         }
+        let mut total = 0;
         for step in &self.steps {
-            step.octets()?;
             let ways = [step.text.is_some(), step.hex.is_some(), step.fill.is_some()];
             let said = ways.iter().filter(|way| **way).count() + usize::from(step.end.is_some());
             if said != 1 {
                 return Err("a step is one of text, hex, fill and end".to_owned());
             }
+            if let Some(fill) = &step.fill {
+                grow(&mut total, fill.length()?)?;
+            } else {
+                grow(&mut total, step.octets()?.len())?;
+            }
         }
+        let mut total = 0;
         for heard in &self.expect.messages {
-            heard.octets()?;
+            let ways = [
+                heard.data.is_some(),
+                heard.hex.is_some(),
+                heard.fill.is_some(),
+            ];
+            if ways.iter().filter(|way| **way).count() != 1 {
+                return Err("a message is one of data, hex and fill".to_owned());
+            }
+            if let Some(fill) = &heard.fill {
+                grow(&mut total, fill.length()?)?;
+            } else {
+                grow(&mut total, heard.octets()?.len())?;
+            }
         }
         Ok(())
     }
+}
+
+/// Counts octets before they are made.
+fn grow(total: &mut usize, by: usize) -> Result<(), String> {
+    *total = total.saturating_add(by);
+    if *total > MAX_OCTETS {
+        return Err(format!("it is longer than {MAX_OCTETS} octets"));
+    }
+    Ok(())
 }
 
 impl Step {
@@ -376,7 +432,7 @@ impl Step {
     /// What is wrong with them.
     pub fn octets(&self) -> Result<Vec<u8>, String> {
         if let Some(lines) = &self.text {
-            return latin1(&lines.concat());
+            return latin1(lines);
         }
         octets_of(self.hex.as_deref(), self.fill.as_ref())
     }
@@ -396,36 +452,52 @@ impl Heard {
     }
 }
 
+impl Fill {
+    fn length(&self) -> Result<usize, String> {
+        let total = unhex(&self.hex)?.len().checked_mul(self.times);
+        total
+            .filter(|n| *n <= MAX_OCTETS)
+            .ok_or_else(|| format!("a fill is longer than {MAX_OCTETS} octets"))
+    }
+}
+
 fn octets_of(hex: Option<&str>, fill: Option<&Fill>) -> Result<Vec<u8>, String> {
     match (hex, fill) {
         (Some(hex), _) => unhex(hex),
         (None, Some(fill)) => {
-            let once = unhex(&fill.hex)?;
-            let total = once.len().checked_mul(fill.times);
-            if total.is_none_or(|n| n > MAX_FILL) {
-                return Err(format!("a fill is longer than {MAX_FILL} octets"));
-            }
-            Ok(once.repeat(fill.times))
+            fill.length()?;
+            Ok(unhex(&fill.hex)?.repeat(fill.times))
         }
         (None, None) => Ok(Vec::new()),
     }
 }
 
-fn latin1(text: &str) -> Result<Vec<u8>, String> {
-    text.chars()
-        .map(|c| u8::try_from(u32::from(c)).map_err(|_| format!("{c:?} is no octet")))
+fn latin1(lines: &[String]) -> Result<Vec<u8>, String> {
+    let chars = lines.iter().flat_map(|line| line.chars());
+    chars
+        .map(|c| {
+            let code = u32::from(c);
+            u8::try_from(code)
+                .map_err(|_| format!("a text holds U+{code:04X}, and an octet is U+0000 to U+00FF"))
+        })
         .collect()
 }
 
 fn unhex(text: &str) -> Result<Vec<u8>, String> {
-    let digits: Vec<u8> = text.bytes().filter(|o| *o != b' ').collect();
-    let pairs = digits.chunks(2).map(|pair| {
-        std::str::from_utf8(pair)
-            .ok()
-            .filter(|p| p.len() == 2 && p.bytes().all(|o| o.is_ascii_hexdigit()))
-            .and_then(|p| u8::from_str_radix(p, 16).ok())
-    });
-    pairs
-        .collect::<Option<Vec<u8>>>()
-        .ok_or_else(|| format!("{text:?} is not hex"))
+    let mut octets = Vec::with_capacity(text.len() / 3 + 1);
+    let mut high = None;
+    for (at, c) in text.chars().enumerate().filter(|(_, c)| *c != ' ') {
+        let digit = c.to_digit(16).and_then(|d| u8::try_from(d).ok());
+        let Some(digit) = digit else {
+            return Err(format!("hex holds {c:?} at character {}", at + 1));
+        };
+        match high.take() {
+            None => high = Some(digit),
+            Some(high) => octets.push(high << 4 | digit),
+        }
+    }
+    match high {
+        None => Ok(octets),
+        Some(_) => Err("hex holds half an octet at its end".to_owned()),
+    }
 }

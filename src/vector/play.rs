@@ -1,5 +1,6 @@
 //! Holding the core to a vector: in memory, from either side, cut anywhere.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,7 +8,10 @@ use base64::Engine;
 use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
-use super::{Close, CloseSaid, CloseWord, HeardKind, Vector, Verdict};
+use super::{
+    Close, CloseSaid, CloseWord, HeardKind, Vector, Verdict, both, difference, first_difference,
+    shown,
+};
 use crate::bytes::{Input, Output};
 use crate::conn::{Config, Conn, Event, Phase};
 use crate::error::{Refusal, Violation};
@@ -73,6 +77,19 @@ struct Rejected {
     code: &'static str,
     status: Option<u16>,
     close: Option<u16>,
+    /// The sentence, for a person.
+    why: String,
+    /// How much of the peer's octets was eaten before.
+    after: u64,
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Rejected {
+            code, why, after, ..
+        } = self;
+        write!(f, "{code} after {after} octets of its peer: {why}")
+    }
 }
 
 /// Plays a vector to one side of the core.
@@ -96,7 +113,21 @@ pub fn watch<T: Trace>(
     cut: Cut,
     trace: &mut T,
 ) -> Result<Played, Failure> {
-    let fail = |what| Failure {
+    if vector.expect.of(side).is_none() {
+        return Ok(Played::default());
+    }
+    let script = Script::new(vector).map_err(|what| failure(vector, side, cut, what))?;
+    script.watch(side, cut, trace)
+}
+
+/// The cuts that matter for this side of a vector, as [`Script::cuts`].
+#[must_use]
+pub fn cuts(vector: &Vector, side: Side) -> Vec<Cut> {
+    Script::new(vector).map_or(vec![Cut::Whole], |script| script.cuts(side))
+}
+
+fn failure(vector: &Vector, side: Side, cut: Cut, what: String) -> Failure {
+    Failure {
         id: vector.id.clone(),
         side: match side {
             Side::Client => "client",
@@ -104,32 +135,98 @@ pub fn watch<T: Trace>(
         },
         cut,
         what,
-    };
-    if vector.expect.of(side).is_none() {
-        return Ok(Played::default());
     }
-    let mut player = Player::new(vector, side, cut, trace).map_err(fail)?;
-    player.converse().map_err(fail)?;
-    player.conclude().map_err(fail)?;
-    Ok(player.played)
 }
 
-/// The cuts that matter for this side of a vector: all of them up to 4 KiB;
-/// beyond, every one inside heads and frame headers and within eight octets of
-/// their edges, and seeded samples elsewhere.
-#[must_use]
-pub fn cuts(vector: &Vector, side: Side) -> Vec<Cut> {
-    let mut spans: Vec<Span> = Vec::new();
-    let Ok(played) = watch(vector, side, Cut::Whole, &mut spans) else {
-        return vec![Cut::Whole];
-    };
-    let mut cuts = vec![Cut::Whole, Cut::Everywhere];
-    if played.fed <= 4096 {
-        cuts.extend((1..played.fed).map(Cut::At));
-        return cuts;
+/// A vector that was made ready to be played many times.
+#[derive(Debug)]
+pub struct Script<'v> {
+    vector: &'v Vector,
+    turns: Vec<Turn>,
+    /// All that the client says.
+    asked: Vec<u8>,
+    /// The octets of both sides.
+    length: usize,
+    nonce: Vec<u8>,
+    messages: Vec<(Side, HeardKind, Vec<u8>)>,
+}
+
+/// No more octets are played for one side of a vector.
+const MAX_PLAYED_OCTETS: usize = 1024 * 1024 * 1024;
+
+impl<'v> Script<'v> {
+    /// The script of this vector.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the octets of a step or a message.
+    pub fn new(vector: &'v Vector) -> Result<Script<'v>, String> {
+        let turns = turns(vector)?;
+        let of = |from| -> Vec<u8> {
+            let own = turns.iter().filter(|t| t.from == from);
+            own.flat_map(|t| t.octets.iter().copied()).collect()
+        };
+        let (asked, answered) = (of(Side::Client), of(Side::Server));
+        let heard = vector.expect.messages.iter();
+        let messages = heard.map(|m| Ok((m.from.side(), m.kind, m.octets()?)));
+        Ok(Script {
+            vector,
+            length: asked.len() + answered.len(),
+            nonce: nonce(&answered),
+            messages: messages.collect::<Result<_, String>>()?,
+            asked,
+            turns,
+        })
     }
-    cuts.truncate(1);
-    let mut at = std::collections::BTreeSet::new();
+
+    /// As [`play`](self::play()).
+    ///
+    /// # Errors
+    ///
+    /// As [`play`](self::play()).
+    pub fn play(&self, side: Side, cut: Cut) -> Result<Played, Failure> {
+        self.watch(side, cut, &mut ())
+    }
+
+    fn watch<T: Trace>(&self, side: Side, cut: Cut, trace: &mut T) -> Result<Played, Failure> {
+        if self.vector.expect.of(side).is_none() {
+            return Ok(Played::default());
+        }
+        let fail = |what| failure(self.vector, side, cut, what);
+        let mut player = Player::new(self, side, cut, trace).map_err(fail)?;
+        player.converse().map_err(fail)?;
+        player.conclude().map_err(fail)?;
+        Ok(player.played)
+    }
+
+    /// The cuts that matter for this side: all of them up to 4 KiB; beyond,
+    /// every one inside heads and frame headers and within eight octets of
+    /// their edges, and seeded samples elsewhere. Of a long recording, as many
+    /// of them as a gibibyte of octets allows.
+    #[must_use]
+    pub fn cuts(&self, side: Side) -> Vec<Cut> {
+        let mut spans: Vec<Span> = Vec::new();
+        let Ok(played) = self.watch(side, Cut::Whole, &mut spans) else {
+            return vec![Cut::Whole];
+        };
+        let mut cuts = vec![Cut::Whole];
+        let at = if played.fed <= 4096 {
+            cuts.push(Cut::Everywhere);
+            (1..played.fed).collect()
+        } else {
+            places(&spans, played.fed)
+        };
+        let allowed = (MAX_PLAYED_OCTETS / self.length.max(1)).max(1);
+        // A step that is odd meets frames of one length at different places.
+        let step = at.len().div_ceil(allowed).max(1) | 1;
+        cuts.extend(at.into_iter().step_by(step).map(Cut::At));
+        cuts
+    }
+}
+
+/// Where to cut what is too long to be cut everywhere.
+fn places(spans: &[Span], fed: usize) -> BTreeSet<usize> {
+    let mut at = BTreeSet::new();
     for span in spans {
         let start = usize::try_from(span.at.start).unwrap_or(usize::MAX);
         let end = usize::try_from(span.at.end).unwrap_or(usize::MAX);
@@ -147,17 +244,14 @@ pub fn cuts(vector: &Vector, side: Side) -> Vec<Cut> {
     let mut seed = 0x2545_f491_u32;
     for _ in 0..64 {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        at.insert(seed as usize % played.fed);
+        at.insert(seed as usize % fed);
     }
-    cuts.extend(
-        at.into_iter()
-            .filter(|n| (1..played.fed).contains(n))
-            .map(Cut::At),
-    );
-    cuts
+    at.retain(|n| (1..fed).contains(n));
+    at
 }
 
 /// Octets that one side said without a break, or its end.
+#[derive(Debug)]
 struct Turn {
     from: Side,
     octets: Vec<u8>,
@@ -182,60 +276,45 @@ fn turns(vector: &Vector) -> Result<Vec<Turn>, String> {
     Ok(turns)
 }
 
-struct Player<'v, 't, T> {
-    vector: &'v Vector,
+struct Player<'s, 't, T> {
+    script: &'s Script<'s>,
+    vector: &'s Vector,
     side: Side,
     cut: Cut,
     trace: &'t mut T,
     conn: Conn,
     pending: Vec<u8>,
     gather: Gather,
-    nonce: Vec<u8>,
-    /// Data messages that the server is to send, in order.
-    to_send: std::vec::IntoIter<(Kind, Vec<u8>)>,
+    /// Messages, and which of them the server is to send next.
+    to_send: std::slice::Iter<'s, (Side, HeardKind, Vec<u8>)>,
     /// Octets said and not yet compared.
     said: Vec<u8>,
     played: Played,
 }
 
-impl<'v, 't, T: Trace> Player<'v, 't, T> {
+impl<'s, 't, T: Trace> Player<'s, 't, T> {
     fn new(
-        vector: &'v Vector,
+        script: &'s Script<'s>,
         side: Side,
         cut: Cut,
         trace: &'t mut T,
-    ) -> Result<Player<'v, 't, T>, String> {
+    ) -> Result<Player<'s, 't, T>, String> {
+        let vector = script.vector;
         let mut config = Config {
             versions: Versions::ALL,
             ..Config::default()
         };
-        let turns = turns(vector)?;
-        let of = |from| {
-            let own = turns.iter().filter(|t| t.from == from);
-            own.flat_map(|t| t.octets.clone()).collect::<Vec<u8>>()
-        };
-        let asked = of(Side::Client);
         if vector.secure {
-            config.public_url = header(&asked, "Host").map(|host| format!("wss://{host}"));
+            config.public_url = header(&script.asked, "Host").map(|host| format!("wss://{host}"));
         }
         let config = Arc::new(config);
         let conn = match side {
             Side::Server => Conn::server(config),
-            Side::Client => Conn::client_of(&asked, vector.secure, config)
+            Side::Client => Conn::client_of(&script.asked, vector.secure, config)
                 .map_err(|refusal| format!("the request is none of ours: {}", refusal.code()))?,
         };
-        let mut to_send = Vec::new();
-        for heard in &vector.expect.messages {
-            let kind = match heard.kind {
-                HeardKind::Text => Kind::Text,
-                HeardKind::Binary => Kind::Binary,
-                HeardKind::Ping | HeardKind::Pong => continue,
-            };
-            if heard.from.side() == Side::Server {
-                to_send.push((kind, heard.octets()?));
-            }
-        }
         Ok(Player {
+            script,
             vector,
             side,
             cut,
@@ -243,20 +322,19 @@ impl<'v, 't, T: Trace> Player<'v, 't, T> {
             conn,
             pending: Vec::new(),
             gather: Gather::default(),
-            nonce: nonce(&of(Side::Server)),
-            to_send: to_send.into_iter(),
+            to_send: script.messages.iter(),
             said: Vec::new(),
             played: Played::default(),
         })
     }
 
     fn converse(&mut self) -> Result<(), String> {
-        for turn in turns(self.vector)? {
+        for turn in &self.script.turns {
             match (turn.from == self.side, turn.ends) {
                 (false, false) => self.feed(&turn.octets)?,
                 (false, true) => {
                     if let Err(violation) = self.conn.end_of_input(self.pending.len()) {
-                        self.reject_violation(violation);
+                        self.reject_violation(violation, self.played.eaten);
                     }
                 }
                 (true, false) => self.compare(&turn.octets)?,
@@ -317,7 +395,7 @@ impl<'v, 't, T: Trace> Player<'v, 't, T> {
     }
 
     fn eat(&mut self, input: &mut Input<'_>, said: &mut Vec<u8>) -> Result<(), String> {
-        let nonce = self.nonce.clone();
+        let nonce = &self.script.nonce;
         let mut random = |octets: &mut [u8]| {
             for (to, from) in octets.iter_mut().zip(nonce.iter().cycle()) {
                 *to = *from;
@@ -333,7 +411,7 @@ impl<'v, 't, T: Trace> Player<'v, 't, T> {
                 Ok(None) => return Ok(()),
                 Ok(Some(event)) => event,
                 Err(violation) => {
-                    self.reject_violation(violation);
+                    self.reject_violation(violation, input.position());
                     continue;
                 }
             };
@@ -352,15 +430,15 @@ impl<'v, 't, T: Trace> Player<'v, 't, T> {
                         }
                         Err(refusal) => {
                             self.conn.refuse(refusal, &mut out);
-                            self.reject_refusal(refusal);
+                            self.reject_refusal(refusal, input.position());
                         }
                     }
                 }
                 Event::Plain(_) => {
                     self.conn.refuse(Refusal::NotFound, &mut out);
-                    self.reject_refusal(Refusal::NotFound);
+                    self.reject_refusal(Refusal::NotFound, input.position());
                 }
-                Event::Refused(refusal) => self.reject_refusal(refusal),
+                Event::Refused(refusal) => self.reject_refusal(refusal, input.position()),
                 Event::Answer(response) => {
                     self.played.detected = self.conn.version().map(|v| v.name);
                     self.played.subprotocol = response.subprotocol().map(str::to_owned);
@@ -392,15 +470,17 @@ impl<'v, 't, T: Trace> Player<'v, 't, T> {
         }
     }
 
-    fn reject_refusal(&mut self, refusal: Refusal) {
+    fn reject_refusal(&mut self, refusal: Refusal, after: u64) {
         self.played.rejected.get_or_insert(Rejected {
             code: refusal.code(),
             status: Some(refusal.status()),
             close: None,
+            why: refusal.to_string(),
+            after,
         });
     }
 
-    fn reject_violation(&mut self, violation: Violation) {
+    fn reject_violation(&mut self, violation: Violation, after: u64) {
         let version = self.conn.version();
         let close = version
             .filter(|v| v.has_close_codes() && violation.close_code() != 1006)
@@ -409,6 +489,8 @@ impl<'v, 't, T: Trace> Player<'v, 't, T> {
             code: violation.code(),
             status: None,
             close,
+            why: violation.to_string(),
+            after,
         });
     }
 
@@ -418,12 +500,15 @@ impl<'v, 't, T: Trace> Player<'v, 't, T> {
             return Ok(());
         }
         while self.said.len() < want.len() {
-            let Some((kind, octets)) = self.to_send.next() else {
+            let Some((from, kind, octets)) = self.to_send.next() else {
                 break;
             };
-            let message = match kind {
-                Kind::Binary => Message::binary(&octets),
-                Kind::Text => Message::text(std::str::from_utf8(&octets).unwrap_or_default()),
+            let message = match (from, kind) {
+                (Side::Server, HeardKind::Binary) => Message::binary(octets),
+                (Side::Server, HeardKind::Text) => {
+                    Message::text(std::str::from_utf8(octets).unwrap_or_default())
+                }
+                _ => continue,
             };
             let mut random = |_: &mut [u8]| {};
             let before = self.said.len();
@@ -438,7 +523,8 @@ impl<'v, 't, T: Trace> Player<'v, 't, T> {
             self.said.clear();
             return Ok(());
         }
-        Err(difference(want, &self.said))
+        let before = self.played.said.len().saturating_sub(self.said.len());
+        Err(difference(want, &self.said, before, self.conn.version()))
     }
 
     fn conclude(&self) -> Result<(), String> {
@@ -449,14 +535,16 @@ impl<'v, 't, T: Trace> Player<'v, 't, T> {
         let rejected = &self.played.rejected;
         match (want.result, rejected) {
             (Verdict::Either, _) => return Ok(()),
-            (Verdict::Accept, Some(r)) => return Err(format!("rejected with {}", r.code)),
+            (Verdict::Accept, Some(r)) => return Err(format!("rejected with {r}")),
             (Verdict::Reject, None) => {
                 let code = want.code.as_deref().unwrap_or("some code");
                 return Err(format!("accepted, and {code} was expected"));
             }
             (Verdict::Reject, Some(r)) => {
                 let code = want.code.as_deref().unwrap_or(r.code);
-                equal("code", &code, &r.code)?;
+                if code != r.code {
+                    return Err(format!("rejected with {r}\n{code} was expected"));
+                }
                 equal("status", &want.status, &r.status)?;
                 if want.close.is_some() {
                     equal("close code", &want.close, &r.close)?;
@@ -477,36 +565,51 @@ impl<'v, 't, T: Trace> Player<'v, 't, T> {
         if self.side == Side::Server && !numbers.is_empty() {
             equal("key numbers", &numbers, &self.played.numbers)?;
         }
-        let mut heard = Vec::new();
-        for message in &expect.messages {
-            if message.from.side() != self.side {
-                heard.push((message.kind, message.octets()?));
+        let peers = |(from, ..): &&(Side, HeardKind, Vec<u8>)| *from != self.side;
+        let wanted = || self.script.messages.iter().filter(peers);
+        for (n, (want, got)) in wanted().zip(&self.played.heard).enumerate() {
+            let ((_, kind, want), n) = (want, n + 1);
+            equal(&format!("the kind of message {n}"), kind, &got.0)?;
+            if *want != got.1 {
+                let (at, sides) = (first_difference(want, &got.1), both(want, &got.1));
+                return Err(format!("message {n} differs at its octet {at}\n{sides}"));
             }
         }
-        if heard != self.played.heard {
-            let shown = |all: &[(HeardKind, Vec<u8>)]| {
-                let each = all.iter().map(|(k, o)| format!("{k:?} {}", shown(o)));
-                each.collect::<Vec<_>>().join(", ")
-            };
-            let (want, got) = (shown(&heard), shown(&self.played.heard));
-            return Err(format!("hears [{got}], and [{want}] was expected"));
+        let (want, got) = (wanted().count(), self.played.heard.len());
+        if want != got {
+            let next = |(kind, octets): (HeardKind, &[u8])| format!("{kind:?} {}", shown(octets));
+            let missing = wanted()
+                .nth(got)
+                .map(|(_, kind, octets)| (*kind, &octets[..]));
+            let more = self.played.heard.get(want);
+            let more = more.map(|(kind, octets)| (*kind, &octets[..]));
+            let next = missing.or(more).map(next).unwrap_or_default();
+            return Err(format!(
+                "hears {got} messages, and {want} were expected; the first beyond is {next}"
+            ));
         }
         self.conclude_close()
     }
 
     fn conclude_close(&self) -> Result<(), String> {
         let closed = &self.played.closed;
-        match &self.vector.expect.close {
-            Some(Close::Word(CloseWord::None)) => equal("goodbye", &None, closed),
-            Some(Close::Word(CloseWord::Clean)) => equal("goodbye", &true, &closed.is_some()),
+        let want = match &self.vector.expect.close {
+            Some(Close::Word(CloseWord::None)) => None,
+            Some(Close::Word(CloseWord::Clean)) if closed.is_none() => {
+                return Err("no goodbye is heard, and one was expected".to_owned());
+            }
             Some(Close::Said(CloseSaid { from, code, reason }))
                 if from.side() == self.side.peer() =>
             {
-                let reason = reason.clone().unwrap_or_default();
-                equal("goodbye", &Some((*code, reason)), closed)
+                Some((*code, reason.clone().unwrap_or_default()))
             }
-            _ => Ok(()),
+            _ => return Ok(()),
+        };
+        if want == *closed {
+            return Ok(());
         }
+        let (want, got) = (goodbye(&want), goodbye(closed));
+        Err(format!("goodbye is {got}, and {want} was expected"))
     }
 }
 
@@ -533,38 +636,33 @@ impl<T: Trace> Trace for Numbers<'_, T> {
 
 fn equal<V: PartialEq + fmt::Debug>(what: &str, want: &V, got: &V) -> Result<(), String> {
     if want == got {
-        Ok(())
-    } else {
-        Err(format!("{what} is {got:?}, and {want:?} was expected"))
+        return Ok(());
+    }
+    let (want, got) = (spoken(want), spoken(got));
+    Err(format!("{what} is {got}, and {want} was expected"))
+}
+
+/// A value for a person, who knows nothing of `Some`.
+fn spoken(value: &impl fmt::Debug) -> String {
+    let text = format!("{value:?}");
+    match text.strip_prefix("Some(").and_then(|t| t.strip_suffix(')')) {
+        Some(inner) => inner.to_owned(),
+        None if text == "None" => "none".to_owned(),
+        None => text,
     }
 }
 
-/// The first octet that differs, in its context.
-fn difference(want: &[u8], got: &[u8]) -> String {
-    let at = want.iter().zip(got).take_while(|(w, g)| w == g).count();
-    let around = |octets: &[u8]| {
-        let start = at.saturating_sub(16);
-        let end = octets.len().min(at + 24);
-        shown(octets.get(start..end).unwrap_or_default())
-    };
-    format!(
-        "octet {at} differs: says {} where {} was expected ({} octets, {} expected)",
-        around(got),
-        around(want),
-        got.len(),
-        want.len()
-    )
-}
-
-/// Octets for a person: ASCII as it is, the rest escaped, cut at 200.
-fn shown(octets: &[u8]) -> String {
-    let cut = octets.get(..200).unwrap_or(octets);
-    let more = if cut.len() < octets.len() { "…" } else { "" };
-    format!("\"{}{more}\"", cut.escape_ascii())
+/// How goodbye was said, for a person.
+fn goodbye(closed: &Option<(Option<u16>, String)>) -> String {
+    match closed {
+        None => "none".to_owned(),
+        Some((None, reason)) => format!("one without a code {reason:?}"),
+        Some((Some(code), reason)) => format!("{code} {reason:?}"),
+    }
 }
 
 /// A header's value in recorded octets.
-fn header(octets: &[u8], name: &str) -> Option<String> {
+pub(super) fn header(octets: &[u8], name: &str) -> Option<String> {
     let text = String::from_utf8_lossy(octets);
     text.split("\r\n").find_map(|line| {
         let (n, value) = line.split_once(':')?;
@@ -574,7 +672,7 @@ fn header(octets: &[u8], name: &str) -> Option<String> {
 }
 
 /// The sixteen octets of hybi-04's nonce, so that the server says it again.
-fn nonce(octets: &[u8]) -> Vec<u8> {
+pub(super) fn nonce(octets: &[u8]) -> Vec<u8> {
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
         &ALPHABET,
         GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),

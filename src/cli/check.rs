@@ -1,0 +1,348 @@
+//! `heirloom check`: vectors against the core, in memory, at every split, from
+//! both sides.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs;
+use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Args as ClapArgs;
+use heirloom::Side;
+use heirloom::bytes::Escaped;
+use heirloom::vector::{File, Script, Unusable, Vector};
+
+use super::report::{Case, ReportArgs, Reporter};
+use super::{Exit, complain, say};
+
+/// Hold the core to vectors: in memory, at every split, from both sides.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example: heirloom check vectors --junit report.xml")]
+pub(super) struct Args {
+    /// Files of vectors, or folders with such files (*.json but schema.json).
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    report: ReportArgs,
+    /// Rewrite files that are not in the canonical writing, and name them.
+    #[arg(long, conflicts_with_all = ["json", "tap", "junit"])]
+    fmt: bool,
+    /// Name the files that --fmt would rewrite, and exit with 1 if there are.
+    #[arg(long, conflicts_with_all = ["json", "tap", "junit", "fmt"])]
+    fmt_check: bool,
+}
+
+/// No file is longer than this, in octets.
+const MAX_FILE_OCTETS: u64 = 64 * 1024 * 1024;
+
+/// Folders inside each other; more is a mistake.
+const MAX_DEPTH: usize = 32;
+
+pub(super) fn run(args: &Args) -> Exit {
+    let paths = match found(&args.paths) {
+        Ok(paths) => paths,
+        Err(error) => {
+            complain(&error);
+            return Exit::Usage;
+        }
+    };
+    if args.fmt || args.fmt_check {
+        return format(&paths, args.fmt);
+    }
+    let files: Vec<(String, Result<File, String>)> = paths
+        .iter()
+        .map(|path| (path.display().to_string(), read(path).map(|(file, _)| file)))
+        .collect();
+    check(&files, &args.report)
+}
+
+/// Plays all vectors on all cores, and tells the results in order.
+fn check(files: &[(String, Result<File, String>)], report: &ReportArgs) -> Exit {
+    let jobs: Vec<Job<'_>> = files
+        .iter()
+        .flat_map(|(path, file)| match file {
+            Ok(file) if file.vectors.is_empty() => vec![Job::File(path, "it has no vectors")],
+            Ok(file) => file.vectors.iter().map(|v| Job::Vector(path, v)).collect(),
+            Err(what) => vec![Job::File(path, what)],
+        })
+        .collect();
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let (began, octets) = (Instant::now(), AtomicUsize::new(0));
+    let mut reporter = Reporter::new("check", report, Some(jobs.len()));
+    let (next, (tell, told)) = (AtomicUsize::new(0), channel());
+    thread::scope(|scope| {
+        for _ in 0..cores.min(jobs.len()) {
+            let (tell, next, jobs, octets) = (tell.clone(), &next, &jobs, &octets);
+            scope.spawn(move || {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(job) = jobs.get(number) else {
+                        return;
+                    };
+                    let (case, played) = job.run();
+                    octets.fetch_add(played, Ordering::Relaxed);
+                    if tell.send((number, case)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(tell);
+        let mut waiting = BTreeMap::new();
+        let mut turn = 0;
+        for (number, case) in told {
+            waiting.insert(number, case);
+            while let Some(case) = waiting.remove(&turn) {
+                reporter.case(case);
+                turn += 1;
+            }
+        }
+    });
+    log::info!(
+        "played {} octets in {} ms on {cores} cores",
+        octets.into_inner(),
+        began.elapsed().as_millis()
+    );
+    reporter.finish()
+}
+
+/// What is to be told in one result.
+enum Job<'a> {
+    /// A file that cannot be used, and why.
+    File(&'a str, &'a str),
+    /// A vector to be played.
+    Vector(&'a str, &'a Vector),
+}
+
+impl Job<'_> {
+    /// The result, and how many octets were played for it.
+    fn run(&self) -> (Case, usize) {
+        match self {
+            Job::File(path, what) => {
+                let case = Case {
+                    file: (*path).to_owned(),
+                    failures: vec![(*what).to_owned()],
+                    ..Case::default()
+                };
+                (case, 0)
+            }
+            Job::Vector(path, vector) => {
+                let began = Instant::now();
+                let mut case = Case {
+                    file: (*path).to_owned(),
+                    id: vector.id.clone(),
+                    skipped: skipped(vector),
+                    ..Case::default()
+                };
+                let mut octets = 0;
+                if case.skipped.is_none() {
+                    case.failures = hold(vector, &mut octets);
+                }
+                case.ms = ms(began.elapsed());
+                (case, octets)
+            }
+        }
+    }
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Why a vector holds nobody to anything.
+fn skipped(vector: &Vector) -> Option<String> {
+    if vector.unfinished {
+        return Some(
+            "unfinished: the recording was cut off, so nothing follows from it".to_owned(),
+        );
+    }
+    let held = [Side::Server, Side::Client].map(|side| vector.expect.of(side).is_some());
+    (held == [false, false]).then(|| "it expects nothing of either side".to_owned())
+}
+
+/// Plays a vector to both sides at every split that matters.
+fn hold(vector: &Vector, octets: &mut usize) -> Vec<String> {
+    let script = match Script::new(vector) {
+        Ok(script) => script,
+        Err(what) => return vec![what],
+    };
+    let mut failures = Vec::new();
+    for side in [Side::Server, Side::Client] {
+        match catch_unwind(AssertUnwindSafe(|| hold_side(&script, side))) {
+            Ok((failure, fed)) => {
+                failures.extend(failure);
+                *octets += fed;
+            }
+            Err(_) => failures.push(format!("the core panics as {side:?}; the fault is its own")),
+        }
+    }
+    failures
+}
+
+/// What is wrong on this side, and how many octets were played for it.
+fn hold_side(script: &Script<'_>, side: Side) -> (Option<String>, usize) {
+    let (mut first, mut failed, mut octets) = (None, 0_usize, 0);
+    let cuts = script.cuts(side);
+    for cut in &cuts {
+        match script.play(side, *cut) {
+            Ok(played) => octets += played.fed,
+            Err(failure) => {
+                failed += 1;
+                first.get_or_insert(failure);
+            }
+        }
+    }
+    let failure = first.map(|first| {
+        let others = if failed > 1 {
+            format!(" (and so at {failed} of {} splits)", cuts.len())
+        } else {
+            String::new()
+        };
+        format!("{}, {}{others}: {}", first.side, first.cut, first.what)
+    });
+    (failure, octets)
+}
+
+/// Writes files canonically, or only says which are not.
+fn format(paths: &[PathBuf], rewrite: bool) -> Exit {
+    let (mut exit, mut differ) = (Exit::Good, 0_usize);
+    for path in paths {
+        let name = Escaped::<1000>(&path.display().to_string()).to_string();
+        match formatted(path, rewrite) {
+            Ok(false) => {}
+            Ok(true) if rewrite => {
+                differ += 1;
+                say(&format!("rewritten {name}"));
+            }
+            Ok(true) => {
+                differ += 1;
+                exit = Exit::Failed;
+                say(&format!("would rewrite {name}"));
+            }
+            Err(what) => {
+                exit = Exit::Failed;
+                complain(&format!("{name}: {}", Escaped::<1000>(&what)));
+            }
+        }
+    }
+    log::info!("{differ} of {} files differ", paths.len());
+    exit
+}
+
+/// Whether the file differs from its canonical writing.
+fn formatted(path: &Path, rewrite: bool) -> Result<bool, String> {
+    let (file, json) = read(path)?;
+    let canonical = file.to_canonical();
+    if canonical.as_bytes() == json {
+        return Ok(false);
+    }
+    if rewrite {
+        let written = replace(path, canonical.as_bytes());
+        written.map_err(|error| format!("cannot be rewritten: {error}"))?;
+    }
+    Ok(true)
+}
+
+/// Puts other octets in the place of a file; whoever reads it meanwhile sees
+/// all of the one or all of the other.
+fn replace(path: &Path, octets: &[u8]) -> io::Result<()> {
+    let path = fs::canonicalize(path)?;
+    let mut beside = path.clone().into_os_string();
+    beside.push(format!(".{}.tmp", std::process::id()));
+    let beside = PathBuf::from(beside);
+    let written = fs::write(&beside, octets)
+        .and_then(|()| fs::set_permissions(&beside, fs::metadata(&path)?.permissions()))
+        .and_then(|()| fs::rename(&beside, &path));
+    if written.is_err() {
+        // What was written of it helps nobody.
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+/// A file and its octets, or one sentence of why not.
+pub(super) fn read(path: &Path) -> Result<(File, Vec<u8>), String> {
+    let mut json = Vec::new();
+    let from = fs::File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
+    from.take(MAX_FILE_OCTETS + 1)
+        .read_to_end(&mut json)
+        .map_err(|error| format!("cannot be read: {error}"))?;
+    if json.len() as u64 > MAX_FILE_OCTETS {
+        return Err(format!("it is longer than {MAX_FILE_OCTETS} octets"));
+    }
+    match File::read(&json) {
+        Ok(file) => Ok((file, json)),
+        Err(error) => Err(located(&error, &json)),
+    }
+}
+
+/// The error behind the line and column where it is.
+fn located(error: &Unusable, json: &[u8]) -> String {
+    let (line, column) = match error {
+        Unusable::Shape(error) => (error.line(), error.column()),
+        Unusable::Vector { id, .. } => position_of(id, json),
+        _ => (1, 1),
+    };
+    // The error says its own place in other words.
+    let what = error.to_string();
+    let what = what
+        .strip_suffix(&format!(" at line {line} column {column}"))
+        .unwrap_or(&what);
+    format!("line {line}, column {column}: {what}")
+}
+
+/// Where a string that has no escapes stands last.
+fn position_of(id: &str, json: &[u8]) -> (usize, usize) {
+    let quoted = format!("\"{id}\"").into_bytes();
+    let at = json.windows(quoted.len()).rposition(|w| w == quoted);
+    let before = json.get(..at.unwrap_or(0)).unwrap_or_default();
+    let line = before.iter().filter(|o| **o == b'\n').count();
+    let start = before
+        .iter()
+        .rposition(|o| *o == b'\n')
+        .map_or(0, |n| n + 1);
+    (line + 1, before.len() - start + 1)
+}
+
+/// The files that are meant: those named, and those in named folders.
+pub(super) fn found(named: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+    let mut found = Vec::new();
+    for path in named {
+        let shown = path.display().to_string();
+        let shown = Escaped::<1000>(&shown);
+        let cannot = |error: io::Error| format!("{shown}: {error}");
+        if !fs::metadata(path).map_err(cannot)?.is_dir() {
+            found.push(path.clone());
+            continue;
+        }
+        let mut inside = Vec::new();
+        let mut folders = VecDeque::from([(path.clone(), 0)]);
+        while let Some((folder, depth)) = folders.pop_front() {
+            for entry in fs::read_dir(&folder).map_err(cannot)? {
+                let entry = entry.map_err(cannot)?;
+                let path = entry.path();
+                // A link to a folder is not followed: it may lead in a circle.
+                if entry.file_type().map_err(cannot)?.is_dir() {
+                    if depth < MAX_DEPTH {
+                        folders.push_back((path, depth + 1));
+                    }
+                } else if path.is_file()
+                    && path.extension().is_some_and(|e| e == "json")
+                    && path.file_name().is_some_and(|n| n != "schema.json")
+                {
+                    inside.push(path);
+                }
+            }
+        }
+        if inside.is_empty() {
+            return Err(format!("{shown}: there is no *.json in it"));
+        }
+        inside.sort();
+        found.extend(inside);
+    }
+    Ok(found)
+}

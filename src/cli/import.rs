@@ -1,0 +1,126 @@
+//! `heirloom import`: pcap, HAR and k3po into vectors.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args as ClapArgs;
+use heirloom::bytes::Escaped;
+use heirloom::vector::File;
+use heirloom::vector::import::{self, MAX_FILE_OCTETS, Options};
+
+use super::{Exit, complain};
+
+/// Make vectors of a capture (pcap, pcapng), a HAR or a k3po script.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example: heirloom import session.pcap --out session.json")]
+pub(super) struct Args {
+    /// The file; its content tells its format.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Write to this file, or one file per vector into this folder.
+    #[arg(long, value_name = "FILE|DIR")]
+    out: Option<PathBuf>,
+    /// Of a capture, take only connections to this port.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    let shown = args.file.display().to_string();
+    let shown = Escaped::<400>(&shown);
+    let octets = match read(&args.file) {
+        Ok(octets) => octets,
+        Err(error) => {
+            complain(&format!("cannot read {shown}: {error}"));
+            return Exit::Usage;
+        }
+    };
+    let name = args.file.file_name().unwrap_or_default();
+    let name = Escaped::<200>(&name.to_string_lossy()).to_string();
+    let mut options = Options::of(&name);
+    options.port = args.port;
+    let imported = match import::import(&octets, &options) {
+        Ok(imported) => imported,
+        Err(import::Unimportable::Nothing(remarks)) => {
+            tell(&shown, &remarks);
+            let nothing = import::Unimportable::Nothing(Vec::new());
+            complain(&format!("{shown}: {nothing}"));
+            return Exit::Failed;
+        }
+        Err(error) => {
+            complain(&format!("{shown}: {error}"));
+            return Exit::Failed;
+        }
+    };
+    drop(octets);
+    tell(&shown, &imported.remarks);
+    match write(args, imported.file) {
+        Ok(()) => Exit::Good,
+        Err((path, error)) => {
+            let path = path.display().to_string();
+            complain(&format!("cannot write {}: {error}", Escaped::<400>(&path)));
+            Exit::Usage
+        }
+    }
+}
+
+fn tell(shown: &Escaped<'_, 400>, remarks: &[String]) {
+    for remark in remarks {
+        complain(&format!("{shown}: {remark}"));
+    }
+}
+
+/// Reads the file, and not much more than an import takes.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let limit = u64::try_from(MAX_FILE_OCTETS).unwrap_or(u64::MAX);
+    let mut octets = Vec::new();
+    let file = fs::File::open(path)?;
+    file.take(limit.saturating_add(1))
+        .read_to_end(&mut octets)?;
+    Ok(octets)
+}
+
+type Unwritten = (PathBuf, io::Error);
+
+fn write(args: &Args, file: File) -> Result<(), Unwritten> {
+    let Some(out) = &args.out else {
+        let mut stdout = io::stdout().lock();
+        // Whoever closed the pipe has read what he wanted.
+        let _ = stdout
+            .write_all(file.to_canonical().as_bytes())
+            .and_then(|()| stdout.flush());
+        return Ok(());
+    };
+    let fail = |path: &Path| {
+        let path = path.to_owned();
+        move |error| (path, error)
+    };
+    let names_folder = out.as_os_str().to_string_lossy().ends_with('/');
+    if !out.is_dir() && !names_folder {
+        if same(out, &args.file) {
+            let error = io::Error::other("it is the file that is imported");
+            return Err((out.clone(), error));
+        }
+        return fs::write(out, file.to_canonical()).map_err(fail(out));
+    }
+    fs::create_dir_all(out).map_err(fail(out))?;
+    let mut taken = BTreeSet::new();
+    for vector in file.vectors {
+        let mut name = vector.id.replace('/', "-");
+        while !taken.insert(name.clone()) {
+            name.push('x');
+        }
+        let path = out.join(format!("{name}.json"));
+        let mut one = File::of(vec![vector]);
+        one.schema = None;
+        fs::write(&path, one.to_canonical()).map_err(fail(&path))?;
+    }
+    Ok(())
+}
+
+fn same(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    real(one).is_some_and(|one| Some(one) == real(other))
+}

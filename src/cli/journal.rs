@@ -1,0 +1,548 @@
+//! Recordings on their way to the disk: a journal for each open connection, a
+//! vector file for each that has ended.
+//!
+//! `NAME.open` is the journal: one step per line, as JSON, in the order in
+//! which they came. When the connection has ended, the vector is written to
+//! `NAME.tmp`, renamed to `NAME.json`, and the journal is removed. Whatever
+//! moment the program dies at, `NAME.json` is whole or not there, and the
+//! journal's last line may be torn.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use heirloom::Side;
+use heirloom::bytes::Escaped;
+use heirloom::net::relay::{Cut, Ending, Tap};
+use heirloom::vector::{self, End, Expect, From, Source, Step, Vector};
+
+use super::{complain, say};
+
+/// Octets of one connection that the disk has not taken yet.
+const MAX_WAITING_OCTETS: usize = 1024 * 1024;
+/// What a step takes beside its octets.
+const STEP_OCTETS: usize = 64;
+/// A line of a journal: a chunk as JSON of hex with spaces, and some more.
+const MAX_LINE_OCTETS: u64 = 1024 * 1024;
+/// A longer head has no request that could be compared.
+const MAX_HEAD_OCTETS: usize = 1024 * 1024;
+/// Names that are tried on one day.
+const MAX_NAMES: u32 = 1_000_000;
+/// A vector file that is looked into for its request.
+const MAX_FILE_OCTETS: u64 = 256 * 1024 * 1024;
+
+/// Which connections are recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    All,
+    /// Those with a request that no vector has yet, keys aside.
+    Once,
+    None,
+}
+
+/// The folder that recordings go to.
+#[derive(Debug)]
+pub(super) struct Store {
+    folder: PathBuf,
+    mode: Mode,
+    /// Octets of one recording.
+    max_octets: u64,
+    next: AtomicU32,
+    /// The disk has failed, and was complained about.
+    failed: AtomicBool,
+    /// The requests there are, for `--once`. It is also the desk: one
+    /// recording is finished at a time, so that memory is bounded.
+    known: Mutex<HashSet<Vec<u8>>>,
+}
+
+impl Store {
+    /// A folder, which is made where there is none. Where that fails, nothing
+    /// will be recorded.
+    pub(super) fn new(folder: &Path, mode: Mode, max_octets: u64) -> Store {
+        let store = Store {
+            folder: folder.to_owned(),
+            mode,
+            max_octets,
+            next: AtomicU32::new(1),
+            failed: AtomicBool::new(mode == Mode::None),
+            known: Mutex::default(),
+        };
+        if mode != Mode::None {
+            if let Err(error) = fs::create_dir_all(folder) {
+                store.fail(&error);
+            }
+        }
+        if mode == Mode::Once {
+            store.look_around();
+        }
+        store
+    }
+
+    /// A tap for one more connection.
+    pub(super) fn tap(self: &Arc<Store>) -> Reel {
+        Reel {
+            store: Arc::clone(self),
+            last: Instant::now(),
+            octets: 0,
+            waiting: Arc::default(),
+            scribe: None,
+            stopped: false,
+        }
+    }
+
+    /// Turns the journals of recorders that died into vectors.
+    pub(super) fn recover(&self) -> io::Result<usize> {
+        let mut journals = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|e| e == "open") {
+                journals.push(path);
+            }
+        }
+        journals.sort();
+        for journal in &journals {
+            self.finish(journal, true)?;
+        }
+        Ok(journals.len())
+    }
+
+    /// One line for the whole recorder: the traffic goes on.
+    fn fail(&self, error: &io::Error) {
+        if !self.failed.swap(true, Ordering::AcqRel) {
+            log::error!(
+                "cannot write to {}: {error}; nothing more is recorded, the traffic goes on",
+                self.folder.display()
+            );
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    fn look_around(&self) {
+        let Ok(entries) = fs::read_dir(&self.folder) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if path.extension().is_none_or(|e| e != "json") {
+                continue;
+            }
+            let read = read_bounded(&path, MAX_FILE_OCTETS)
+                .map_err(|error| error.to_string())
+                .and_then(|json| vector::File::read(&json).map_err(|error| error.to_string()));
+            match read {
+                Ok(file) => {
+                    let asked = file.vectors.iter().filter_map(|v| asked(&v.steps));
+                    let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+                    known.extend(asked);
+                }
+                Err(error) => log::warn!("{} is left aside: {error}", path.display()),
+            }
+        }
+    }
+
+    /// A journal under a name that is free. Names hold nothing of a peer.
+    fn open(&self) -> io::Result<(PathBuf, File)> {
+        let date = date(SystemTime::now());
+        for _ in 0..MAX_NAMES {
+            let number = self.next.fetch_add(1, Ordering::AcqRel);
+            let path = self.folder.join(format!("{date}-{number:04}.open"));
+            let journal = match File::create_new(&path) {
+                Ok(journal) => journal,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(error),
+            };
+            // In this order: whoever holds the journal holds the name.
+            if path.with_extension("json").exists() {
+                fs::remove_file(&path)?;
+                continue;
+            }
+            return Ok((path, journal));
+        }
+        Err(io::Error::other("there are too many recordings of today"))
+    }
+
+    /// Makes a vector file of a journal, and removes the journal.
+    fn finish(&self, journal: &Path, unfinished: bool) -> io::Result<()> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let steps = read_journal(journal)?;
+        let request = asked(&steps);
+        let seen = request.as_ref().is_some_and(|asked| known.contains(asked));
+        if steps.is_empty() || (self.mode == Mode::Once && seen) {
+            return fs::remove_file(journal);
+        }
+        let name = journal.file_stem().unwrap_or_default().to_string_lossy();
+        let source = Source {
+            kind: "capture".to_owned(),
+            reference: "recorded by heirloom record".to_owned(),
+            client: header(&steps, From::Client, "User-Agent"),
+            server: header(&steps, From::Server, "Server"),
+            date: name.get(..10).map(str::to_owned),
+            timing: Some("recorded".to_owned()),
+            licence: None,
+        };
+        let mut vector = Vector {
+            id: name.to_ascii_lowercase(),
+            title: None,
+            version: "none".to_owned(),
+            source,
+            secure: false,
+            flags: Vec::new(),
+            unfinished,
+            steps,
+            expect: Expect::default(),
+        };
+        vector.conclude().map_err(io::Error::other)?;
+        let mut file = vector::File::of(vec![vector]);
+        // The schema lies beside the program's own vectors, not here.
+        file.schema = None;
+        let (half, whole) = (
+            journal.with_extension("tmp"),
+            journal.with_extension("json"),
+        );
+        match fs::remove_file(&half) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut out = File::create_new(&half)?;
+        out.write_all(file.to_canonical().as_bytes())?;
+        out.sync_data()?;
+        drop(out);
+        fs::rename(&half, &whole)?;
+        fs::remove_file(journal)?;
+        known.extend(request);
+        say(&format!("recorded {}", whole.display()));
+        Ok(())
+    }
+}
+
+/// Records one connection.
+#[derive(Debug)]
+pub(super) struct Reel {
+    store: Arc<Store>,
+    /// When the step before was.
+    last: Instant,
+    octets: u64,
+    /// Octets that the disk has not taken yet.
+    waiting: Arc<AtomicUsize>,
+    scribe: Option<Scribe>,
+    /// There is more than was recorded.
+    stopped: bool,
+}
+
+#[derive(Debug)]
+struct Scribe {
+    lines: Sender<Line>,
+    thread: JoinHandle<Option<PathBuf>>,
+}
+
+/// What is to be written to the journal.
+struct Line {
+    from: From,
+    said: Said,
+    after_ms: u64,
+}
+
+enum Said {
+    Octets(Vec<u8>),
+    End(End),
+}
+
+impl Line {
+    fn weight(&self) -> usize {
+        match &self.said {
+            Said::Octets(octets) => octets.len() + STEP_OCTETS,
+            Said::End(_) => STEP_OCTETS,
+        }
+    }
+}
+
+impl Tap for Reel {
+    fn octets(&mut self, from: Side, octets: &[u8]) {
+        self.octets = self.octets.saturating_add(octets.len() as u64);
+        if self.octets > self.store.max_octets && !self.stopped {
+            let limit = self.store.max_octets;
+            self.stop(&format!(
+                "it is longer than {limit} octets (--max-recording-bytes)"
+            ));
+        }
+        let waits = self.waiting.load(Ordering::Acquire);
+        if waits + octets.len() + STEP_OCTETS > MAX_WAITING_OCTETS {
+            self.stop(&"the disk is too slow: 1 MiB waits for it");
+        }
+        if !self.deaf() {
+            self.write(from, Said::Octets(octets.to_vec()));
+        }
+    }
+
+    fn end(&mut self, from: Side, how: Ending) {
+        if !self.deaf() {
+            let end = match how {
+                Ending::Fin => End::Fin,
+                Ending::Rst => End::Rst,
+            };
+            self.write(from, Said::End(end));
+        }
+    }
+
+    fn done(self, cut: Option<Cut>) {
+        let Some(scribe) = self.scribe else {
+            return;
+        };
+        drop(scribe.lines);
+        let Ok(Some(journal)) = scribe.thread.join() else {
+            return;
+        };
+        let unfinished = self.stopped || cut.is_some();
+        if let Err(error) = self.store.finish(&journal, unfinished) {
+            self.store.fail(&error);
+        }
+    }
+}
+
+impl Reel {
+    fn deaf(&self) -> bool {
+        self.stopped || self.store.has_failed()
+    }
+
+    /// The recording of this connection ends here; the traffic goes on.
+    fn stop(&mut self, why: &dyn std::fmt::Display) {
+        if !self.deaf() {
+            log::warn!("the recording of a connection ends before the connection does: {why}");
+        }
+        self.stopped = true;
+    }
+
+    fn write(&mut self, from: Side, said: Said) {
+        let now = Instant::now();
+        let after = now.saturating_duration_since(self.last);
+        let line = Line {
+            from: match from {
+                Side::Client => From::Client,
+                Side::Server => From::Server,
+            },
+            said,
+            after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+        };
+        // What was rounded away counts for the next step.
+        self.last += Duration::from_millis(line.after_ms);
+        if self.scribe.is_none() {
+            match self.hire() {
+                Ok(scribe) => self.scribe = Some(scribe),
+                Err(error) => return self.store.fail(&error),
+            }
+        }
+        self.waiting.fetch_add(line.weight(), Ordering::AcqRel);
+        if let Some(scribe) = &self.scribe {
+            // It ends when the disk has failed, which was said.
+            let _ = scribe.lines.send(line);
+        }
+    }
+
+    fn hire(&self) -> io::Result<Scribe> {
+        let (lines, to_write) = channel();
+        let (store, waiting) = (Arc::clone(&self.store), Arc::clone(&self.waiting));
+        let thread =
+            thread::Builder::new()
+                .name("scribe".to_owned())
+                .spawn(move || match take_down(&store, &waiting, &to_write) {
+                    Ok(journal) => Some(journal),
+                    Err(error) => {
+                        store.fail(&error);
+                        None
+                    }
+                })?;
+        Ok(Scribe { lines, thread })
+    }
+}
+
+/// Writes what comes to a journal, one line and one write each.
+fn take_down(store: &Store, waiting: &AtomicUsize, lines: &Receiver<Line>) -> io::Result<PathBuf> {
+    let (path, mut journal) = store.open()?;
+    for line in lines {
+        let weight = line.weight();
+        let step = match line.said {
+            Said::Octets(octets) => Step::of(line.from, &octets),
+            Said::End(end) => Step::end(line.from, end),
+        };
+        let step = match line.after_ms {
+            0 => step,
+            ms => step.after(ms),
+        };
+        let mut text = serde_json::to_vec(&step)?;
+        text.push(b'\n');
+        journal.write_all(&text)?;
+        waiting.fetch_sub(weight, Ordering::AcqRel);
+    }
+    Ok(path)
+}
+
+/// The steps of a journal, up to the first line that is torn.
+fn read_journal(path: &Path) -> io::Result<Vec<Step>> {
+    let mut lines = BufReader::new(File::open(path)?);
+    let mut steps = Vec::new();
+    loop {
+        let mut line = Vec::new();
+        let n = (&mut lines)
+            .take(MAX_LINE_OCTETS)
+            .read_until(b'\n', &mut line)?;
+        if n == 0 {
+            return Ok(steps);
+        }
+        let whole = line.ends_with(b"\n");
+        match serde_json::from_slice::<Step>(&line) {
+            Ok(step) if whole && step.octets().is_ok() => steps.push(step),
+            _ => {
+                log::info!("{}: the last line is torn", path.display());
+                return Ok(steps);
+            }
+        }
+    }
+}
+
+/// The head of the request, without what differs from one connection to the
+/// next: the keys.
+fn asked(steps: &[Step]) -> Option<Vec<u8>> {
+    let head = head(steps, From::Client)?;
+    let mut kept = Vec::with_capacity(head.len());
+    for line in head.split(|octet| *octet == b'\n') {
+        const KEY: &[u8] = b"sec-websocket-key";
+        let name = line.get(..KEY.len()).unwrap_or_default();
+        if name.eq_ignore_ascii_case(KEY) {
+            let colon = line.iter().position(|octet| *octet == b':');
+            kept.extend_from_slice(line.get(..colon.unwrap_or(line.len())).unwrap_or_default());
+        } else {
+            kept.extend_from_slice(line);
+        }
+        kept.push(b'\n');
+    }
+    Some(kept)
+}
+
+/// The first head of one side, without its empty line.
+fn head(steps: &[Step], from: From) -> Option<Vec<u8>> {
+    let mut octets = Vec::new();
+    for step in steps.iter().filter(|step| step.from == from) {
+        octets.extend(step.octets().ok()?);
+        let end = octets.windows(4).position(|four| four == b"\r\n\r\n");
+        if let Some(end) = end {
+            octets.truncate(end);
+            return Some(octets);
+        }
+        if octets.len() > MAX_HEAD_OCTETS {
+            return None;
+        }
+    }
+    None
+}
+
+/// What a peer says of itself, fit for a file that people read.
+fn header(steps: &[Step], from: From, name: &str) -> Option<String> {
+    let head = String::from_utf8_lossy(&head(steps, from)?).into_owned();
+    head.split("\r\n").find_map(|line| {
+        let (n, value) = line.split_once(':')?;
+        n.eq_ignore_ascii_case(name)
+            .then(|| Escaped::<120>(value.trim()).to_string())
+    })
+}
+
+/// A file that is not longer than this.
+pub(super) fn read_bounded(path: &Path, max_octets: u64) -> io::Result<Vec<u8>> {
+    let mut octets = Vec::new();
+    File::open(path)?
+        .take(max_octets + 1)
+        .read_to_end(&mut octets)?;
+    if octets.len() as u64 > max_octets {
+        return Err(io::Error::other(format!(
+            "it is longer than {max_octets} octets"
+        )));
+    }
+    Ok(octets)
+}
+
+/// The day in UTC, as ISO 8601 writes it.
+fn date(now: SystemTime) -> String {
+    let since = now
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    // Days from the first of March of the year 0, so that a leap day is the
+    // last of its year, and eras of 400 years all have the same days.
+    let days = since.as_secs() / 86_400 + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (day, month) = (
+        day - (153 * month + 2) / 5 + 1,
+        if month < 10 { month + 3 } else { month - 9 },
+    );
+    let year = era * 400 + year + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+/// Says why the folder cannot be recovered.
+pub(super) fn complain_of(folder: &Path, error: &io::Error) {
+    complain(&format!("cannot recover {}: {error}", folder.display()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_have_their_dates() {
+        for (seconds, day) in [
+            (0, "1970-01-01"),
+            (951_782_400, "2000-02-29"),
+            (951_868_800, "2000-03-01"),
+            (1_265_241_600, "2010-02-04"),
+            (1_703_980_800, "2023-12-31"),
+            (4_107_542_400, "2100-03-01"),
+        ] {
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            assert_eq!(date(time), day);
+        }
+    }
+
+    #[test]
+    fn what_the_disk_does_not_take_is_bounded() {
+        let folder = std::env::temp_dir();
+        let store = Arc::new(Store::new(&folder, Mode::All, u64::MAX));
+        let mut reel = store.tap();
+        // A scribe that writes nothing.
+        let (lines, to_write) = channel();
+        let thread = thread::spawn(|| None);
+        reel.scribe = Some(Scribe { lines, thread });
+        let chunk = vec![0; 64 * 1024];
+        for _ in 0..100 {
+            reel.octets(Side::Client, &chunk);
+        }
+        assert!(reel.stopped);
+        let waits: usize = to_write.try_iter().map(|line| line.weight()).sum();
+        assert!(waits <= MAX_WAITING_OCTETS, "{waits}");
+        assert!(waits > MAX_WAITING_OCTETS / 2, "{waits}");
+        reel.done(None);
+    }
+
+    #[test]
+    fn keys_are_no_part_of_what_was_asked() {
+        let ask = |key: &str| {
+            let head = format!("GET / HTTP/1.1\r\nSec-WebSocket-Key1: {key}\r\nHost: h\r\n\r\n");
+            asked(&[Step::of(From::Client, head.as_bytes())])
+        };
+        assert_eq!(ask("a b"), ask("c d"));
+        assert!(ask("a").is_some());
+        assert_eq!(
+            asked(&[Step::of(From::Client, b"GET / HTTP/1.1\r\n")]),
+            None
+        );
+    }
+}

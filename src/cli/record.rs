@@ -1,0 +1,135 @@
+//! `heirloom record`: a byte-exact man in the middle, one vector for each
+//! connection.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args as ClapArgs;
+use heirloom::Limits;
+use heirloom::net::relay::Relay;
+
+use super::journal::{Mode, Store, complain_of};
+use super::serve::{addresses, stop_on_signals};
+use super::{Exit, complain, say};
+
+/// Record between a client and a server: nothing is changed, each connection becomes a vector
+/// file.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Example: heirloom record --listen 127.0.0.1:8077 --to 127.0.0.1:8076 --out \
+                  recordings\n\nA connection that is open has a journal, NAME.open, beside the \
+                  vectors. What a recorder that was killed left there, `heirloom record --recover \
+                  --out DIR` turns into vectors marked `unfinished`; run it while no recorder \
+                  writes there."
+)]
+pub(super) struct Args {
+    /// Where to listen; may be given more than once. Port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", required_unless_present = "recover",
+          value_parser = addresses)]
+    listen: Vec<Vec<SocketAddr>>,
+    /// Where the server is, such as 127.0.0.1:8076.
+    #[arg(long, value_name = "ADDR", required_unless_present = "recover",
+          value_parser = address)]
+    to: Option<SocketAddr>,
+    /// The folder for the vectors, which is made where there is none.
+    #[arg(long, value_name = "DIR", required_unless_present = "none")]
+    out: Option<PathBuf>,
+    /// Record only requests that no vector in the folder has yet, their keys aside.
+    #[arg(long, conflicts_with = "none")]
+    once: bool,
+    /// Record nothing, only carry.
+    #[arg(long)]
+    none: bool,
+    /// Turn the journals of a recorder that was killed into vectors, and end.
+    #[arg(long, requires = "out", conflicts_with_all = ["listen", "to", "once", "none"])]
+    recover: bool,
+    #[command(flatten)]
+    limits: RecordLimits,
+}
+
+/// What a connection may hold and wait for.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Limits")]
+struct RecordLimits {
+    /// Octets of one recording; where there are more, it ends there as unfinished.
+    #[arg(long, value_name = "BYTES", default_value_t = 8_388_608,
+          value_parser = clap::value_parser!(u64).range(1..=8_388_608))]
+    max_recording_bytes: u64,
+    /// Connections at once; more wait until one ends.
+    #[arg(long, value_name = "COUNT", default_value_t = 1024,
+          value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    max_connections: u32,
+    /// Milliseconds that reaching the server may take.
+    #[arg(long, value_name = "MS", default_value_t = Limits::default().handshake_ms,
+          value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    handshake_timeout_ms: u64,
+    /// Milliseconds that connections have to end after TERM; then they are cut off.
+    #[arg(long, value_name = "MS", default_value_t = Limits::default().close_ms,
+          value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    close_timeout_ms: u64,
+    /// Milliseconds without a sign of either side before both are cut off; 0 is never.
+    #[arg(long, value_name = "MS", default_value_t = Limits::default().idle_ms,
+          value_parser = clap::value_parser!(u64).range(0..=86_400_000))]
+    idle_timeout_ms: u64,
+    /// Milliseconds without progress while one side does not take what the other said.
+    #[arg(long, value_name = "MS", default_value_t = Limits::default().write_ms,
+          value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    write_timeout_ms: u64,
+}
+
+/// Runs until a signal and the last connection.
+pub(super) fn run(args: &Args) -> Exit {
+    let mode = match (args.once, args.none) {
+        (_, true) => Mode::None,
+        (true, false) => Mode::Once,
+        (false, false) => Mode::All,
+    };
+    let out = args.out.clone().unwrap_or_default();
+    let max_octets = args.limits.max_recording_bytes;
+    if args.recover {
+        return match Store::new(&out, mode, max_octets).recover() {
+            Ok(_) => Exit::Good,
+            Err(error) => {
+                complain_of(&out, &error);
+                Exit::Failed
+            }
+        };
+    }
+    let Some(to) = args.to else {
+        complain(&"--to is missing");
+        return Exit::Usage;
+    };
+    let mut limits = Limits::default();
+    limits.connections = args.limits.max_connections as usize;
+    limits.handshake_ms = args.limits.handshake_timeout_ms;
+    limits.close_ms = args.limits.close_timeout_ms;
+    limits.idle_ms = args.limits.idle_timeout_ms;
+    limits.write_ms = args.limits.write_timeout_ms;
+    let mut relay = match Relay::bind(&args.listen.concat(), to, limits) {
+        Ok(relay) => relay,
+        Err(error) => {
+            complain(&error);
+            return Exit::Unreachable;
+        }
+    };
+    if let Err(error) = relay.bell().and_then(stop_on_signals) {
+        complain(&format!("cannot wait for signals: {error}"));
+        return Exit::Unreachable;
+    }
+    let store = Arc::new(Store::new(&out, mode, max_octets));
+    for address in relay.addresses() {
+        say(&format!("listening on ws://{address}/"));
+    }
+    relay.run(|| store.tap());
+    Exit::Good
+}
+
+/// One address, for an option.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    let found = addresses(text)?;
+    found
+        .first()
+        .copied()
+        .ok_or_else(|| "no address".to_owned())
+}

@@ -1,0 +1,506 @@
+//! The clients of vectors, played to somebody else's server.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use heirloom::Side;
+use heirloom::conn::{Config, Conn};
+use heirloom::error::Violation;
+use heirloom::net::SystemRandom;
+use heirloom::net::replay::{Came, Line};
+use heirloom::vector::{Conclusion, HeardKind, Vector, Verdict};
+
+use super::ear::{Ear, Mark};
+use super::words::{self, WithAll, difference, shown};
+use super::{Args, Move, Outcome, all_of, head_len, is_bound_to_its_nonce};
+
+/// Octets of the answer that are kept to be shown.
+const KEPT_OCTETS: usize = 64 * 1024;
+/// Octets that a server may say where less was recorded.
+const FLOOD_OCTETS: usize = 4 * 1024 * 1024;
+
+/// What the server is held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    /// It takes part.
+    Accepts,
+    /// It refuses to upgrade.
+    Refuses,
+    /// It ends the connection for what the client does.
+    Fails,
+}
+
+pub(super) fn play(
+    vector: &Vector,
+    mut moves: Vec<Move>,
+    address: SocketAddr,
+    args: &Args,
+) -> Outcome {
+    let held = match held(vector) {
+        Ok(held) => held,
+        Err(why) => return Outcome::Skipped(why.to_owned()),
+    };
+    if vector.source.kind != "capture" && speaks_unasked(&moves) {
+        let why = "its server speaks of its own accord, which another need not";
+        return Outcome::Skipped(why.to_owned());
+    }
+    if is_bound_to_its_nonce(vector, &moves) {
+        let why = "hybi-04 masks frames by the server's nonce, so recorded ones mean nothing to \
+                   another server";
+        return Outcome::Skipped(why.to_owned());
+    }
+    let recorded = all_of(&moves, Side::Client);
+    if let (true, Some(url)) = (args.rewrite_host, &args.against) {
+        rewrite(&mut moves, "Host", &url.host);
+        rewrite(&mut moves, "Origin", &format!("http://{}", url.host));
+    }
+    let request = all_of(&moves, Side::Client);
+    let marks = match marks(&recorded, &moves) {
+        Ok(marks) => marks,
+        // Where the request is none, the server says so.
+        Err(_) if held != Held::Accepts => Vec::new(),
+        Err(code) => {
+            let what = format!("the request is none that a client of ours could follow: {code}");
+            return Outcome::Played(vec![what]);
+        }
+    };
+    let line = match Line::connect(
+        address,
+        Duration::from_millis(args.timeout_ms),
+        args.faults(),
+    ) {
+        Ok(line) => line,
+        Err(error) => return Outcome::Unreachable(format!("cannot connect: {error}")),
+    };
+    let ear = Conn::client_of(&request, false, Arc::new(Config::default().with_all()))
+        .ok()
+        .map(|conn| Ear::new(conn, Vec::new()));
+    let answer = all_of(&moves, Side::Server);
+    let mut talk = Talk {
+        vector,
+        args,
+        held,
+        line,
+        kept: KEPT_OCTETS.max(answer.len() + 1),
+        flood: FLOOD_OCTETS.max(answer.len().saturating_mul(2)),
+        ear,
+        request,
+        seen: Vec::new(),
+        octets: 0,
+        ended: None,
+    };
+    let mut failures = talk.converse(&moves, &marks).err().into_iter().collect();
+    if args.exact && !talk.line.is_mute() {
+        talk.compare(&answer, &mut failures);
+    }
+    Outcome::Played(failures)
+}
+
+/// What the server is held to, or why to nothing.
+fn held(vector: &Vector) -> Result<Held, &'static str> {
+    let rejects = |c: &Conclusion| c.result == Verdict::Reject;
+    match (&vector.expect.server, &vector.expect.client) {
+        (Some(server), _) => match server.result {
+            Verdict::Accept => Ok(Held::Accepts),
+            Verdict::Either => Err("the documents leave open what a server does"),
+            Verdict::Reject if server.status.is_some() => Ok(Held::Refuses),
+            Verdict::Reject => Ok(Held::Fails),
+        },
+        (None, Some(client)) if vector.source.kind == "capture" => {
+            if client.code.as_deref() == Some("refused") {
+                Ok(Held::Refuses)
+            } else if rejects(client) {
+                Err("the recorded server was wrong, and a right one says something else")
+            } else {
+                Ok(Held::Accepts)
+            }
+        }
+        _ => Err("it holds no server to anything"),
+    }
+}
+
+/// Whether the server says something that is no echo and no pong.
+fn speaks_unasked(moves: &[Move]) -> bool {
+    let config = Arc::new(Config::default().with_all());
+    let asked = all_of(moves, Side::Client);
+    let Ok(conn) = Conn::client_of(&asked, false, Arc::clone(&config)) else {
+        return false;
+    };
+    let mut client = Ear::new(conn, Vec::new());
+    let mut server = Ear::new(Conn::server(config), Vec::new());
+    let mut counted = 0;
+    for step in moves {
+        let mut random = |_: &mut [u8]| {};
+        match step.from {
+            Side::Client => server.hear(&step.octets, &mut random),
+            Side::Server => client.hear(&step.octets, &mut random),
+        }
+        for (kind, octets) in client.heard.iter().skip(counted) {
+            let kind = match kind {
+                HeardKind::Pong => HeardKind::Ping,
+                other => *other,
+            };
+            if !server.heard.iter().any(|(k, o)| *k == kind && o == octets) {
+                return true;
+            }
+        }
+        counted = client.heard.len();
+    }
+    false
+}
+
+/// How far the recorded server had come after each move.
+fn marks(request: &[u8], moves: &[Move]) -> Result<Vec<Mark>, &'static str> {
+    let config = Arc::new(Config::default().with_all());
+    let conn = Conn::client_of(request, false, config).map_err(|refusal| refusal.code())?;
+    let mut ear = Ear::new(conn, Vec::new());
+    let mut marks = Vec::with_capacity(moves.len());
+    for step in moves {
+        if step.from == Side::Server {
+            ear.hear(&step.octets, &mut |_: &mut [u8]| {});
+        }
+        marks.push(ear.mark);
+    }
+    Ok(marks)
+}
+
+/// Puts another value into a header of the request; writes stay where they
+/// were cut.
+fn rewrite(moves: &mut [Move], name: &str, value: &str) {
+    let all = all_of(moves, Side::Client);
+    let head = all.get(..head_len(&all).unwrap_or(0)).unwrap_or_default();
+    let mut at = 0;
+    let mut place = None;
+    for line in head.split_inclusive(|octet| *octet == b'\n') {
+        let (start, end) = (at, at + line.len());
+        at = end;
+        let colon = line.iter().position(|octet| *octet == b':');
+        let Some(colon) = colon.filter(|n| {
+            line.get(..*n)
+                .is_some_and(|n| n.eq_ignore_ascii_case(name.as_bytes()))
+        }) else {
+            continue;
+        };
+        place = Some((start + colon + 1, end - 2));
+    }
+    let Some((from, to)) = place else {
+        return;
+    };
+    let mut at = 0;
+    for step in moves.iter_mut().filter(|m| m.from == Side::Client) {
+        let (start, end) = (at, at + step.octets.len());
+        at = end;
+        if start >= to || end <= from {
+            continue;
+        }
+        // The new value stands where the old one began.
+        let (cut_from, cut_to) = (from.max(start) - start, to.min(end) - start);
+        let new = if from >= start {
+            format!(" {value}").into_bytes()
+        } else {
+            Vec::new()
+        };
+        step.octets.splice(cut_from..cut_to, new);
+    }
+}
+
+/// One conversation with the server.
+struct Talk<'a> {
+    vector: &'a Vector,
+    args: &'a Args,
+    held: Held,
+    line: Line,
+    /// Octets of the answer that are kept.
+    kept: usize,
+    /// Octets of the answer that are too many.
+    flood: usize,
+    ear: Option<Ear>,
+    request: Vec<u8>,
+    /// The first octets of the answer.
+    seen: Vec<u8>,
+    /// Octets of the answer.
+    octets: usize,
+    /// How the server ended TCP.
+    ended: Option<&'static str>,
+}
+
+/// Why waiting is over.
+enum Waited {
+    Reached,
+    Ended,
+    TimedOut,
+}
+
+impl Talk<'_> {
+    fn converse(&mut self, moves: &[Move], marks: &[Mark]) -> Result<(), String> {
+        let mut before = Mark::default();
+        let mut answered = false;
+        for (i, step) in moves.iter().enumerate() {
+            if step.from == Side::Server {
+                answered |= !step.octets.is_empty();
+                before = marks.get(i).copied().unwrap_or(before);
+                continue;
+            }
+            // What the client says next, it said after it had heard this.
+            if answered && self.ended.is_none() && !self.line.is_mute() {
+                let waited = self.wait(self.args.deadline(), |talk| talk.reaches(before));
+                self.fault()?;
+                if self.held == Held::Accepts && !matches!(waited, Waited::Reached) {
+                    return Err(self.missing(before, &waited));
+                }
+            }
+            if !step.after.is_zero() {
+                self.wait(Instant::now() + step.after, |_| false);
+            }
+            self.line.say(&step.octets);
+            if let Some(end) = step.end {
+                self.line.end(end == heirloom::vector::End::Rst);
+            }
+            self.wait(self.args.deadline(), |talk| talk.line.is_written());
+        }
+        if self.line.is_mute() {
+            // Cut off on purpose: only what came until then is judged.
+            self.wait(self.args.deadline(), |talk| talk.ended.is_some());
+            let fault = self.ear.as_ref().and_then(|ear| ear.violation);
+            return match fault {
+                // Half a request is refused, and rightly so.
+                Some((Violation::Refused { .. }, _)) => Ok(()),
+                _ => self.fault(),
+            };
+        }
+        match self.held {
+            Held::Accepts => self.conclude(moves, marks.last().copied().unwrap_or_default()),
+            Held::Refuses => self.conclude_refusal(),
+            Held::Fails => self.conclude_failure(),
+        }
+    }
+
+    /// Hears until `enough`, the end, or the deadline.
+    fn wait(&mut self, deadline: Instant, enough: impl Fn(&Talk<'_>) -> bool) -> Waited {
+        loop {
+            if enough(self) {
+                return Waited::Reached;
+            }
+            if self.ended.is_some() {
+                return Waited::Ended;
+            }
+            match self.line.step(deadline) {
+                Came::Octets(octets) => {
+                    self.octets += octets.len();
+                    let room = self.kept.saturating_sub(self.seen.len());
+                    let kept = octets.get(..room).unwrap_or(octets);
+                    self.seen.extend_from_slice(kept);
+                    if let Some(ear) = &mut self.ear {
+                        ear.hear(octets, &mut SystemRandom);
+                        ear.said.clear();
+                    }
+                    if self.octets > self.flood {
+                        self.ended = Some("says far more than was recorded");
+                    }
+                }
+                Came::Fin => self.ended = Some("ends TCP"),
+                Came::Rst => self.ended = Some("resets TCP"),
+                Came::Written => {}
+                Came::TimedOut => return Waited::TimedOut,
+            }
+        }
+    }
+
+    fn mark(&self) -> Mark {
+        self.ear.as_ref().map(|ear| ear.mark).unwrap_or_default()
+    }
+
+    fn reaches(&self, mark: Mark) -> bool {
+        let faulty = self.ear.as_ref().is_some_and(|ear| ear.violation.is_some());
+        let refused = self.ear.is_none() && self.octets > 0;
+        faulty || refused || (self.ear.is_some() && self.mark().reaches(mark))
+    }
+
+    /// What the server says wrong, where it is held to take part or to fail
+    /// only later.
+    fn fault(&mut self) -> Result<(), String> {
+        let Some(fault) = self.ear.as_ref().and_then(|ear| ear.violation) else {
+            return Ok(());
+        };
+        if let (Violation::Refused { .. }, Held::Refuses) = (fault.0, self.held) {
+            return Ok(());
+        }
+        let version = self.ear.as_ref().and_then(|ear| ear.conn.version());
+        let spoken = self.vector.expect.subprotocol.iter().cloned().collect();
+        let model = words::model(&self.request, spoken);
+        let mut what = words::violation(fault, version, &self.seen, &model);
+        if let Violation::Refused { .. } = fault.0 {
+            // The reason may stand in the body.
+            self.wait(Instant::now() + Duration::from_millis(200), |_| false);
+            let end = head_len(&self.seen).unwrap_or(self.seen.len());
+            let body = self.seen.get(end..).unwrap_or_default();
+            let first = self.seen.split(|octet| *octet == b'\r').next();
+            what = format!("refused: it says {}", shown(first.unwrap_or_default()));
+            if !body.is_empty() {
+                what.push_str(&format!(", and {}", shown(body)));
+            }
+        }
+        Err(what)
+    }
+
+    /// What has not come.
+    fn missing(&self, want: Mark, waited: &Waited) -> String {
+        let how = match (waited, self.ended) {
+            (_, Some(ended)) => format!("the server {ended} after {} octets", self.octets),
+            _ => format!(
+                "{} octets came within {} ms (--timeout-ms)",
+                self.octets, self.args.timeout_ms
+            ),
+        };
+        let mark = self.mark();
+        let what = if want.head && !mark.head {
+            "the head of the answer does not come".to_owned()
+        } else if want.open && !mark.open {
+            "the handshake is not finished: the sixteen octets do not come".to_owned()
+        } else if mark.heard < want.heard {
+            format!("{} of {} messages came", mark.heard, want.heard)
+        } else {
+            "the server says no goodbye".to_owned()
+        };
+        format!("{what}; {how}")
+    }
+
+    fn conclude(&mut self, moves: &[Move], want: Mark) -> Result<(), String> {
+        let messages = self.expected()?;
+        let waited = self.wait(self.args.deadline(), |talk| {
+            talk.reaches(want) && talk.lacks(&messages).is_none()
+        });
+        self.fault()?;
+        if let Some((kind, octets)) = self.lacks(&messages) {
+            let heard = self.ear.iter().flat_map(|ear| &ear.heard);
+            let heard: Vec<String> = heard
+                .take(8)
+                .map(|(k, o)| format!("{k:?} {}", shown(o)))
+                .collect();
+            return Err(format!(
+                "the {kind:?} {} does not come; what comes is [{}]",
+                shown(octets),
+                heard.join(", ")
+            ));
+        }
+        if !matches!(waited, Waited::Reached) && !self.mark().reaches(want) {
+            return Err(self.missing(want, &waited));
+        }
+        let ends = moves
+            .iter()
+            .any(|m| m.from == Side::Server && m.end.is_some());
+        if ends {
+            self.wait(self.args.deadline(), |talk| talk.ended.is_some());
+            self.fault()?;
+            if self.ended.is_none() {
+                return Err(format!(
+                    "the server does not end TCP within {} ms (--timeout-ms)",
+                    self.args.timeout_ms
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn conclude_refusal(&mut self) -> Result<(), String> {
+        self.wait(self.args.deadline(), |talk| {
+            talk.ended.is_some() || talk.seen.contains(&b'\n')
+        });
+        let line = self.seen.split(|octet| *octet == b'\n').next();
+        let line = line.unwrap_or_default().trim_ascii_end();
+        let status = line.split(|octet| *octet == b' ').nth(1);
+        let status = status.unwrap_or_default();
+        let server = self.vector.expect.server.as_ref();
+        let code = server.and_then(|c| c.code.as_deref()).unwrap_or("refused");
+        if status == b"101" {
+            let at = line.iter().position(|octet| *octet == b' ').unwrap_or(0) + 1;
+            return Err(format!(
+                "octet {at} begins \"101\": the server upgrades, and {code} was expected"
+            ));
+        }
+        if self.ended.is_none() && line.is_empty() {
+            return Err(format!(
+                "the server neither answers nor ends within {} ms (--timeout-ms), and {code} was \
+                 expected",
+                self.args.timeout_ms
+            ));
+        }
+        match server.and_then(|c| c.status) {
+            Some(want) if self.args.exact && status != want.to_string().as_bytes() => Err(format!(
+                "it says {}, and status {want} ({code}) was expected",
+                shown(line)
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn conclude_failure(&mut self) -> Result<(), String> {
+        self.wait(self.args.deadline(), |talk| {
+            talk.mark().goodbye || talk.ended.is_some()
+        });
+        if self.mark().goodbye || self.ended.is_some() {
+            return Ok(());
+        }
+        self.fault()?;
+        let server = self.vector.expect.server.as_ref();
+        let code = server.and_then(|c| c.code.as_deref()).unwrap_or_default();
+        Err(format!(
+            "the server does not object: it neither says goodbye nor ends within {} ms \
+             (--timeout-ms), and {code} was expected",
+            self.args.timeout_ms
+        ))
+    }
+
+    /// The messages that need to come.
+    fn expected(&self) -> Result<Vec<(HeardKind, Vec<u8>)>, String> {
+        let all = self.vector.expect.messages.iter();
+        all.filter(|heard| heard.from.side() == Side::Server)
+            .map(|heard| Ok((heard.kind, heard.octets()?)))
+            .collect()
+    }
+
+    /// The first of these that has not come in this order; others may come
+    /// between them.
+    fn lacks<'m>(&self, messages: &'m [(HeardKind, Vec<u8>)]) -> Option<&'m (HeardKind, Vec<u8>)> {
+        let mut heard = self.ear.iter().flat_map(|ear| &ear.heard);
+        messages
+            .iter()
+            .find(|want| !heard.any(|heard| heard == *want))
+    }
+
+    fn compare(&mut self, want: &[u8], failures: &mut Vec<String>) {
+        self.wait(self.args.deadline(), |talk| talk.seen.len() >= want.len());
+        let ignored = &self.args.ignore_header;
+        let (seen, want) = (without(&self.seen, ignored), without(want, ignored));
+        if seen != want {
+            let but = if ignored.is_empty() {
+                ""
+            } else {
+                "without the ignored headers, "
+            };
+            failures.push(format!(
+                "not exact: {but}{} ({} octets came, {} were recorded)",
+                difference(&seen, &want, 0),
+                seen.len(),
+                want.len()
+            ));
+        }
+    }
+}
+
+/// An answer without these headers.
+fn without(octets: &[u8], names: &[String]) -> Vec<u8> {
+    let end = head_len(octets).unwrap_or(0);
+    let (head, rest) = octets.split_at(end);
+    let kept = head
+        .split_inclusive(|octet| *octet == b'\n')
+        .filter(|line| {
+            let name = line.split(|octet| *octet == b':').next();
+            let name = name.unwrap_or_default();
+            !names
+                .iter()
+                .any(|ignored| name.eq_ignore_ascii_case(ignored.as_bytes()))
+        });
+    [&kept.collect::<Vec<_>>().concat(), rest].concat()
+}

@@ -1,0 +1,376 @@
+//! The servers of vectors, played to somebody else's client.
+
+use std::io::ErrorKind;
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use heirloom::Side;
+use heirloom::conn::{Config, Conn};
+use heirloom::net::SystemRandom;
+use heirloom::net::replay::{Came, Line};
+use heirloom::vector::{Vector, Verdict};
+
+use super::ear::{Ear, Mark};
+use super::words::{self, WithAll, shown};
+use super::{Args, Move, Outcome, all_of, head_len, is_bound_to_its_nonce};
+
+/// How often a listener looks for its client.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Octets of the client that are kept to be shown.
+const KEPT_OCTETS: usize = 64 * 1024;
+/// Octets that a client may say.
+const FLOOD_OCTETS: usize = 64 * 1024 * 1024;
+
+/// Headers of an answer whose right value depends on the request.
+const BOUND: [&str; 8] = [
+    "Sec-WebSocket-Accept",
+    "Sec-WebSocket-Nonce",
+    "Sec-WebSocket-Origin",
+    "Sec-WebSocket-Location",
+    "Sec-WebSocket-Protocol",
+    "WebSocket-Origin",
+    "WebSocket-Location",
+    "WebSocket-Protocol",
+];
+
+pub(super) fn play(
+    vector: &Vector,
+    moves: &[Move],
+    listener: &TcpListener,
+    args: &Args,
+) -> Outcome {
+    let Some(client) = &vector.expect.client else {
+        return Outcome::Skipped("it holds no client to anything".to_owned());
+    };
+    if client.result == Verdict::Either {
+        return Outcome::Skipped("the documents leave open what a client does".to_owned());
+    }
+    if vector.secure {
+        return Outcome::Skipped("it ran inside TLS, and this connection does not".to_owned());
+    }
+    if is_bound_to_its_nonce(vector, moves) {
+        let why = "hybi-04 masks frames by the server's nonce, so recorded ones cannot be counted";
+        return Outcome::Skipped(why.to_owned());
+    }
+    let stream = match accept(listener, args.deadline()) {
+        Ok(stream) => stream,
+        Err(what) => return Outcome::Played(vec![what]),
+    };
+    let line = match Line::over(stream, args.faults()) {
+        Ok(line) => line,
+        Err(error) => return Outcome::Played(vec![format!("cannot talk: {error}")]),
+    };
+    let spoken: Vec<String> = vector.expect.subprotocol.iter().cloned().collect();
+    let config = Arc::new(Config::default().with_all());
+    let mut talk = Talk {
+        vector,
+        args,
+        line,
+        ear: Ear::new(Conn::server(config), spoken),
+        octets: 0,
+        seen: Vec::new(),
+        ended: None,
+        rejects: client.result == Verdict::Reject,
+    };
+    Outcome::Played(talk.converse(moves).err().into_iter().collect())
+}
+
+fn accept(listener: &TcpListener, deadline: Instant) -> Result<TcpStream, String> {
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => return Ok(stream),
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock => {}
+                ErrorKind::Interrupted | ErrorKind::ConnectionAborted => continue,
+                _ => return Err(format!("cannot accept: {error}")),
+            },
+        }
+        if Instant::now() >= deadline {
+            return Err("no client came in time (--timeout-ms)".to_owned());
+        }
+        thread::sleep(TICK);
+    }
+}
+
+/// One conversation with the client.
+struct Talk<'a> {
+    vector: &'a Vector,
+    args: &'a Args,
+    line: Line,
+    ear: Ear,
+    octets: usize,
+    seen: Vec<u8>,
+    ended: Option<&'static str>,
+    /// The client must not go on.
+    rejects: bool,
+}
+
+impl Talk<'_> {
+    fn converse(&mut self, moves: &[Move]) -> Result<(), String> {
+        let recorded = all_of(moves, Side::Server);
+        let request = all_of(moves, Side::Client);
+        let spoken: Vec<String> = self.vector.expect.subprotocol.iter().cloned().collect();
+        let marks = marks(moves, spoken.clone());
+        let model = words::model(&request, spoken);
+        // The client asks, in its own words.
+        self.wait(self.args.deadline(), |talk| talk.ear.mark.head);
+        self.fault()?;
+        if !self.ear.mark.head {
+            return Err(format!(
+                "no request came: {} octets, {}",
+                self.octets,
+                shown(&self.seen)
+            ));
+        }
+        let version = self.ear.conn.version().map(|v| v.name).unwrap_or_default();
+        if version != self.vector.version {
+            return Err(format!(
+                "the client speaks {version}, and {} was expected",
+                self.vector.version
+            ));
+        }
+        let opening = opening(&recorded, &model);
+        let (head, digest) = recorded.split_at(head_len(&recorded).unwrap_or(0).min(opening));
+        let digest = digest.get(..opening - head.len()).unwrap_or_default();
+        let said = std::mem::take(&mut self.ear.said);
+        let ours = head_len(&said).unwrap_or(said.len());
+        let answer = answer(head, &model, said.get(..ours).unwrap_or_default());
+        self.line.say(&answer);
+        if !digest.is_empty() {
+            self.prove(digest, &model, said.get(ours..).unwrap_or_default())?;
+        }
+        self.follow(moves, &marks, opening)
+    }
+
+    /// hixie-76: sixteen octets for the client's own eight, where the recorded
+    /// ones were right for the recorded eight.
+    fn prove(&mut self, recorded: &[u8], model: &[u8], said: &[u8]) -> Result<(), String> {
+        self.wait(self.args.deadline(), |talk| talk.ear.mark.open);
+        self.fault()?;
+        let mut ours = said.to_vec();
+        ours.append(&mut self.ear.said);
+        let right = model.ends_with(recorded) && ours.len() >= recorded.len();
+        let digest = if right { &ours } else { recorded };
+        self.line
+            .say(digest.get(..recorded.len()).unwrap_or(digest));
+        Ok(())
+    }
+
+    /// What the server said after the handshake, in order with what the client
+    /// says.
+    fn follow(&mut self, moves: &[Move], marks: &[Mark], opening: usize) -> Result<(), String> {
+        let mut at = 0;
+        let mut before = Mark::default();
+        for (i, step) in moves.iter().enumerate() {
+            if step.from == Side::Client {
+                before = marks.get(i).copied().unwrap_or(before);
+                continue;
+            }
+            let skip = opening.saturating_sub(at).min(step.octets.len());
+            at += step.octets.len();
+            let octets = step.octets.get(skip..).unwrap_or_default();
+            if octets.is_empty() && step.end.is_none() {
+                continue;
+            }
+            if !self.rejects && !self.line.is_mute() {
+                self.wait(self.args.deadline(), |talk| talk.ear.mark.reaches(before));
+                self.fault()?;
+                if !self.ear.mark.reaches(before) {
+                    return Err(self.missing(before));
+                }
+            }
+            if !step.after.is_zero() {
+                self.wait(Instant::now() + step.after, |_| false);
+            }
+            self.line.say(octets);
+            if let Some(end) = step.end {
+                self.line.end(end == heirloom::vector::End::Rst);
+            }
+            self.wait(self.args.deadline(), |talk| talk.line.is_written());
+        }
+        self.wait(self.args.deadline(), |talk| talk.line.is_written());
+        if self.line.is_mute() {
+            return Ok(());
+        }
+        if self.rejects {
+            return self.conclude_rejection();
+        }
+        let last = marks.last().copied().unwrap_or_default();
+        self.wait(self.args.deadline(), |talk| talk.ear.mark.reaches(last));
+        self.fault()?;
+        if !self.ear.mark.reaches(last) {
+            return Err(self.missing(last));
+        }
+        let ends = |m: &Move| m.from == Side::Client && m.end.is_some();
+        if moves.iter().any(ends) {
+            self.wait(self.args.deadline(), |talk| talk.ended.is_some());
+            self.fault()?;
+            if self.ended.is_none() {
+                return Err("the client does not end TCP in time (--timeout-ms)".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn conclude_rejection(&mut self) -> Result<(), String> {
+        let began = self.ear.mark.heard;
+        self.wait(self.args.deadline(), |talk| {
+            talk.ended.is_some() || talk.ear.mark.goodbye
+        });
+        let client = self.vector.expect.client.as_ref();
+        let code = client.and_then(|c| c.code.as_deref()).unwrap_or_default();
+        if self.ear.mark.heard > began {
+            return Err(format!("the client goes on, and {code} was expected"));
+        }
+        if self.ended.is_none() && !self.ear.mark.goodbye {
+            return Err(format!(
+                "the client neither says goodbye nor ends in time (--timeout-ms), and {code} was \
+                 expected"
+            ));
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, deadline: Instant, enough: impl Fn(&Talk<'_>) -> bool) {
+        while !enough(self) && self.ended.is_none() {
+            match self.line.step(deadline) {
+                Came::Octets(octets) => {
+                    self.octets += octets.len();
+                    let room = KEPT_OCTETS.saturating_sub(self.seen.len());
+                    let kept = octets.get(..room).unwrap_or(octets);
+                    self.seen.extend_from_slice(kept);
+                    let open = self.ear.mark.open;
+                    self.ear.hear(octets, &mut SystemRandom);
+                    if open {
+                        // The recording says what is said to it.
+                        self.ear.said.clear();
+                    }
+                    if self.octets > FLOOD_OCTETS {
+                        self.ended = Some("says far too much");
+                    }
+                }
+                Came::Fin => {
+                    self.ended = Some("ends TCP");
+                    if !self.rejects && !self.ear.mark.goodbye {
+                        self.ear.hear_end();
+                    }
+                }
+                Came::Rst => self.ended = Some("resets TCP"),
+                Came::Written => {}
+                Came::TimedOut => return,
+            }
+        }
+    }
+
+    /// What the client says wrong.
+    fn fault(&self) -> Result<(), String> {
+        if let Some(refusal) = self.ear.refusal {
+            return Err(format!(
+                "{}: {refusal}; it asks {}",
+                refusal.code(),
+                shown(&self.seen)
+            ));
+        }
+        match self.ear.violation {
+            // How the recorded server says goodbye is its own affair.
+            Some(fault) if !self.rejects && !self.was_cut() => {
+                Err(words::violation(fault, None, &self.seen, &[]))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the recorded client ended TCP without a goodbye as well.
+    fn was_cut(&self) -> bool {
+        let code = self.ear.violation.map(|(violation, _)| violation.code());
+        let server = self.vector.expect.server.as_ref();
+        code.is_some() && server.and_then(|c| c.code.as_deref()) == code
+    }
+
+    fn missing(&self, want: Mark) -> String {
+        let mark = self.ear.mark;
+        let what = if want.open && !mark.open {
+            "the handshake is not finished: the eight octets do not come".to_owned()
+        } else if mark.heard < want.heard {
+            format!("{} of {} messages came", mark.heard, want.heard)
+        } else {
+            "the client says no goodbye".to_owned()
+        };
+        match self.ended {
+            Some(ended) => format!("{what}; the client {ended} after {} octets", self.octets),
+            None => format!(
+                "{what} within {} ms (--timeout-ms), after {} octets",
+                self.args.timeout_ms, self.octets
+            ),
+        }
+    }
+}
+
+/// How far the recorded client had come after each move.
+fn marks(moves: &[Move], spoken: Vec<String>) -> Vec<Mark> {
+    let config = Arc::new(Config::default().with_all());
+    let mut ear = Ear::new(Conn::server(config), spoken);
+    let each = moves.iter().map(|step| {
+        if step.from == Side::Client {
+            ear.hear(&step.octets, &mut |_: &mut [u8]| {});
+        }
+        ear.mark
+    });
+    each.collect()
+}
+
+/// The octets of the recorded server that are its handshake.
+fn opening(recorded: &[u8], model: &[u8]) -> usize {
+    let head = head_len(recorded).unwrap_or(recorded.len());
+    let body = model.len() - head_len(model).unwrap_or(model.len());
+    let upgraded = recorded.get(9..12) == Some(b"101");
+    let octets = if upgraded {
+        head + body
+    } else {
+        recorded.len()
+    };
+    octets.min(recorded.len())
+}
+
+/// The recorded head for the client's own request: what was right for the
+/// recorded request becomes right for this one, the rest stays.
+fn answer(recorded: &[u8], model: &[u8], ours: &[u8]) -> Vec<u8> {
+    let line_of = |head: &[u8], name: &str| -> Option<Vec<u8>> {
+        let lines = head.split_inclusive(|octet| *octet == b'\n');
+        let mut own = lines.filter(|line| is_header(line, name));
+        own.next().map(<[u8]>::to_vec)
+    };
+    let mut answer = Vec::with_capacity(recorded.len());
+    for line in recorded.split_inclusive(|octet| *octet == b'\n') {
+        let bound = BOUND.iter().find(|name| is_header(line, name));
+        let Some(name) = bound else {
+            answer.extend_from_slice(line);
+            continue;
+        };
+        let value = |line: &[u8]| -> Vec<u8> {
+            let colon = line.iter().position(|octet| *octet == b':');
+            let value = line.get(colon.unwrap_or(0)..).unwrap_or_default();
+            value.trim_ascii().to_vec()
+        };
+        let was_right = line_of(model, name).is_some_and(|right| value(&right) == value(line))
+            // A nonce is drawn; what our core drew is what it knows.
+            || *name == "Sec-WebSocket-Nonce";
+        if !was_right {
+            answer.extend_from_slice(line);
+        } else if let Some(right) = line_of(ours, name) {
+            let colon = line.iter().position(|octet| *octet == b':').unwrap_or(0);
+            answer.extend_from_slice(line.get(..colon).unwrap_or_default());
+            let colon = right.iter().position(|octet| *octet == b':').unwrap_or(0);
+            answer.extend_from_slice(right.get(colon..).unwrap_or_default());
+        }
+    }
+    answer
+}
+
+fn is_header(line: &[u8], name: &str) -> bool {
+    let own = line.split(|octet| *octet == b':').next();
+    own.is_some_and(|own| own.eq_ignore_ascii_case(name.as_bytes()))
+}

@@ -1,0 +1,176 @@
+//! Which octet breaks which rule, in words.
+
+use std::sync::Arc;
+
+use heirloom::conn::{Config, Conn};
+use heirloom::error::Violation;
+use heirloom::version::{Challenge, Version, Versions};
+
+use super::ear::Ear;
+use super::head_len;
+
+/// Octets shown on each side of the one that differs.
+const AROUND: usize = 24;
+
+/// What our own server answers to this request, digest and all; nothing where
+/// it would refuse.
+pub(super) fn model(request: &[u8], spoken: Vec<String>) -> Vec<u8> {
+    let config = Arc::new(Config::default().with_all());
+    let mut ear = Ear::new(Conn::server(config), spoken);
+    ear.hear(request, &mut |_: &mut [u8]| {});
+    if ear.refusal.is_some() {
+        return Vec::new();
+    }
+    ear.said
+}
+
+/// A configuration for playing.
+pub(super) trait WithAll {
+    /// With every version on.
+    fn with_all(self) -> Self;
+}
+
+impl WithAll for Config {
+    fn with_all(mut self) -> Config {
+        self.versions = Versions::ALL;
+        self
+    }
+}
+
+/// A violation in an answer: its code, its octet, what stands there and what
+/// was expected.
+pub(super) fn violation(
+    (violation, at): (Violation, u64),
+    version: Option<&Version>,
+    seen: &[u8],
+    model: &[u8],
+) -> String {
+    let code = violation.code();
+    let head = head_len(seen).unwrap_or(seen.len());
+    let (head, body) = seen.split_at(head);
+    let (model_head, model_body) = model.split_at(head_len(model).unwrap_or(model.len()));
+    let where_and_what = match violation {
+        Violation::ResponseLines => {
+            let lines = model_head.split_inclusive(|o| *o == b'\n').take(3);
+            let want = lines.collect::<Vec<_>>().concat();
+            difference(head.get(..want.len()).unwrap_or(head), &want, 0)
+        }
+        Violation::DigestMismatch => {
+            let digest = body.get(..16).unwrap_or(body);
+            let want = hex(model_body);
+            format!(
+                "{}; the digest is {} and {want} was expected",
+                difference(digest, model_body, head.len()),
+                hex(digest)
+            )
+        }
+        _ => match header_of(violation, version) {
+            Some(name) => header(name, head, model_head),
+            None => format!("found at octet {at}, after {}", shown(before(seen, at))),
+        },
+    };
+    format!("{code}: {where_and_what} ({violation})")
+}
+
+/// The header that a violation is about.
+fn header_of(violation: Violation, version: Option<&Version>) -> Option<&'static str> {
+    let hixie75 = version.is_some_and(|v| v.challenge == Challenge::Hixie75);
+    Some(match violation {
+        Violation::UpgradeMismatch => "Upgrade",
+        Violation::ConnectionMismatch => "Connection",
+        Violation::AcceptMismatch => "Sec-WebSocket-Accept",
+        Violation::NonceMissing => "Sec-WebSocket-Nonce",
+        Violation::OriginMismatch if hixie75 => "WebSocket-Origin",
+        Violation::OriginMismatch => "Sec-WebSocket-Origin",
+        Violation::LocationMismatch if hixie75 => "WebSocket-Location",
+        Violation::LocationMismatch => "Sec-WebSocket-Location",
+        Violation::SubprotocolMismatch if hixie75 => "WebSocket-Protocol",
+        Violation::SubprotocolMismatch => "Sec-WebSocket-Protocol",
+        Violation::ExtensionUnexpected => "Sec-WebSocket-Extensions",
+        _ => return None,
+    })
+}
+
+fn header(name: &str, head: &[u8], model: &[u8]) -> String {
+    let want = values(name, model).into_iter().next();
+    let found = values(name, head);
+    let expected = match &want {
+        Some((_, value)) => format!("{} was expected", shown(value)),
+        None => "none was expected".to_owned(),
+    };
+    match (found.as_slice(), want) {
+        ([], _) => format!(
+            "the header {name} is missing from the {} octets of the head, and {expected}",
+            head.len()
+        ),
+        ([(at, value)], Some((_, want))) => {
+            format!("in {name}, {}", difference(value, want, *at))
+        }
+        ([(at, value)], None) => {
+            format!("{name} at octet {at} is {}, and {expected}", shown(value))
+        }
+        ([_, (at, _), ..], _) => {
+            format!("the header {name} is there again at octet {at}, and {expected} once")
+        }
+    }
+}
+
+/// Where the values of a header begin, and the values.
+fn values<'h>(name: &str, head: &'h [u8]) -> Vec<(usize, &'h [u8])> {
+    let mut at = 0;
+    let mut found = Vec::new();
+    for line in head.split_inclusive(|octet| *octet == b'\n') {
+        let start = at;
+        at += line.len();
+        let Some(colon) = line.iter().position(|octet| *octet == b':') else {
+            continue;
+        };
+        let (line_name, value) = line.split_at(colon);
+        if line_name.eq_ignore_ascii_case(name.as_bytes()) {
+            let value = value.get(1..).unwrap_or_default();
+            let lead = value.len() - value.trim_ascii_start().len();
+            found.push((start + colon + 1 + lead, value.trim_ascii()));
+        }
+    }
+    found
+}
+
+/// The first octet that differs, in its context.
+pub(super) fn difference(seen: &[u8], want: &[u8], start: usize) -> String {
+    let at = want.iter().zip(seen).take_while(|(w, s)| w == s).count();
+    let around = |octets: &[u8]| {
+        let from = at.saturating_sub(AROUND);
+        let to = octets.len().min(at + AROUND);
+        shown(octets.get(from..to).unwrap_or_default())
+    };
+    let one = |octets: &[u8]| match octets.get(at) {
+        Some(octet) => shown(&[*octet]),
+        None => "missing".to_owned(),
+    };
+    format!(
+        "octet {} is {} where {} was expected: {} for {}",
+        start + at,
+        one(seen),
+        one(want),
+        around(seen),
+        around(want)
+    )
+}
+
+fn before(seen: &[u8], at: u64) -> &[u8] {
+    let end = usize::try_from(at).unwrap_or(usize::MAX).min(seen.len());
+    seen.get(end.saturating_sub(AROUND)..end)
+        .unwrap_or_default()
+}
+
+/// Octets for a person, in quotes.
+pub(super) fn shown(octets: &[u8]) -> String {
+    let cut = octets.get(..120).unwrap_or(octets);
+    let more = if cut.len() < octets.len() { "…" } else { "" };
+    format!("\"{}{more}\"", cut.escape_ascii())
+}
+
+fn hex(octets: &[u8]) -> String {
+    let each: Vec<String> = octets.iter().take(32).map(|o| format!("{o:02x}")).collect();
+    each.join(" ")
+}

@@ -1,0 +1,412 @@
+//! What came of checks, for a person, a script or a CI: lines, JSON, TAP,
+//! JUnit.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Args as ClapArgs;
+use heirloom::bytes::Escaped;
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use serde::Serialize;
+
+use super::style::Style;
+use super::{Exit, complain, say};
+
+/// How results are told.
+#[derive(Debug, ClapArgs)]
+pub(super) struct ReportArgs {
+    /// One JSON object per line.
+    #[arg(long)]
+    json: bool,
+    /// Say the results as TAP 14.
+    #[arg(long, conflicts_with = "json")]
+    tap: bool,
+    /// Write the results as JUnit to this file too.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+}
+
+/// What came of one vector, or of a file that is none.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Case {
+    /// The file, as it was named.
+    pub(super) file: String,
+    /// The vector; empty where it is about the file as a whole.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) id: String,
+    /// What is wrong; a failure may have several lines.
+    pub(super) failures: Vec<String>,
+    /// Why it was not held to anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) skipped: Option<String>,
+    /// How long it took.
+    pub(super) ms: u64,
+}
+
+/// Tells results as they come. Cases of one file are given in a row.
+pub(super) struct Reporter<'a> {
+    command: &'static str,
+    args: &'a ReportArgs,
+    style: Style,
+    progress: Option<Progress>,
+    /// The file whose cases are still coming; for plain lines only.
+    open: Option<Tally>,
+    all: Tally,
+    /// Results so far, those of files included.
+    number: usize,
+    files: usize,
+    suites: BTreeMap<String, TestSuite>,
+}
+
+/// What was counted.
+#[derive(Default)]
+struct Tally {
+    file: String,
+    vectors: usize,
+    failed: usize,
+    skipped: usize,
+    /// The lines that stand below the file's own.
+    below: Vec<String>,
+}
+
+impl<'a> Reporter<'a> {
+    /// For this subcommand, of which `total` cases are to be expected.
+    pub(super) fn new(
+        command: &'static str,
+        args: &'a ReportArgs,
+        total: Option<usize>,
+    ) -> Reporter<'a> {
+        if args.tap {
+            say(&"TAP version 14");
+        }
+        Reporter {
+            command,
+            args,
+            style: Style::of(&std::io::stdout()),
+            progress: std::io::stderr()
+                .is_terminal()
+                .then(|| Progress::new(total)),
+            open: None,
+            all: Tally::default(),
+            number: 0,
+            files: 0,
+            suites: BTreeMap::new(),
+        }
+    }
+
+    /// One more result.
+    pub(super) fn case(&mut self, case: Case) {
+        self.all.add(&case);
+        self.number += 1;
+        if self.args.json {
+            self.hide_progress();
+            say_json(&case.as_json());
+        } else if self.args.tap {
+            self.hide_progress();
+            say(&case.as_tap(self.number));
+        } else {
+            if self.open.as_ref().is_none_or(|t| t.file != case.file) {
+                self.close_file();
+                self.open = Some(Tally {
+                    file: case.file.clone(),
+                    ..Tally::default()
+                });
+            }
+            if let Some(open) = &mut self.open {
+                open.add(&case);
+                open.below.extend(case.as_lines());
+            }
+        }
+        self.show_progress();
+        if self.args.junit.is_some() {
+            self.suites
+                .entry(case.file.clone())
+                .or_insert_with(|| TestSuite::new(inert(&case.file)))
+                .add_test_case(case.as_junit(self.command));
+        }
+    }
+
+    /// The end of all results.
+    pub(super) fn finish(mut self) -> Exit {
+        self.hide_progress();
+        if self.args.tap {
+            say(&format!("1..{}", self.number));
+        } else if !self.args.json {
+            self.close_file();
+            let files = counted(self.files, "file");
+            let verdict = match self.all.failed {
+                0 => self.style.good("all good"),
+                n => self.style.bad(&format!("{n} failed")),
+            };
+            say(&format!("{files}, {}: {verdict}", self.all));
+        }
+        if let Some(path) = &self.args.junit {
+            let suites = std::mem::take(&mut self.suites);
+            if let Err(exit) = write_junit(path, self.command, suites.into_values()) {
+                return exit;
+            }
+        }
+        match self.all.failed {
+            0 => Exit::Good,
+            _ => Exit::Failed,
+        }
+    }
+
+    fn show_progress(&mut self) {
+        if let Some(progress) = &mut self.progress {
+            progress.show(self.number);
+        }
+    }
+
+    fn hide_progress(&mut self) {
+        if let Some(progress) = &mut self.progress {
+            progress.hide();
+        }
+    }
+
+    fn close_file(&mut self) {
+        let Some(tally) = self.open.take() else {
+            return;
+        };
+        self.files += 1;
+        self.hide_progress();
+        let word = match tally.failed {
+            0 => self.style.good("ok"),
+            _ => self.style.bad("FAILED"),
+        };
+        say(&format!("{word} {} {tally}", inert(&tally.file)));
+        for line in &tally.below {
+            say(&format!("  {line}"));
+        }
+    }
+}
+
+impl Tally {
+    fn add(&mut self, case: &Case) {
+        self.vectors += usize::from(!case.id.is_empty());
+        self.failed += usize::from(!case.failures.is_empty());
+        self.skipped += usize::from(case.skipped.is_some());
+    }
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&counted(self.vectors, "vector"))?;
+        if self.skipped > 0 {
+            write!(f, ", {} skipped", self.skipped)?;
+        }
+        Ok(())
+    }
+}
+
+impl Case {
+    fn verdict(&self) -> &'static str {
+        match (self.failures.is_empty(), &self.skipped) {
+            (false, _) => "failed",
+            (true, Some(_)) => "skipped",
+            (true, None) => "ok",
+        }
+    }
+
+    /// The lines below the file's own.
+    fn as_lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let name = |lines: &mut Vec<String>, what: &str| {
+            let mut what = what.split('\n');
+            let first = inert(what.next().unwrap_or_default());
+            lines.push(if self.id.is_empty() {
+                first
+            } else {
+                format!("{}: {first}", inert(&self.id))
+            });
+            lines.extend(what.map(|line| format!("  {}", inert(line))));
+        };
+        for what in self.skipped.iter().chain(&self.failures) {
+            name(&mut lines, what);
+        }
+        lines
+    }
+
+    fn as_json(&self) -> impl Serialize + '_ {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            result: &'static str,
+            #[serde(flatten)]
+            case: &'a Case,
+        }
+        Line {
+            result: self.verdict(),
+            case: self,
+        }
+    }
+
+    fn as_tap(&self, number: usize) -> String {
+        let ok = if self.failures.is_empty() {
+            "ok"
+        } else {
+            "not ok"
+        };
+        // TAP reads `\` and `#` in a name.
+        let name = format!("{} {}", inert(&self.file), inert(&self.id));
+        let name = name.trim_end().replace('\\', "\\\\").replace('#', "\\#");
+        let mut lines = format!("{ok} {number} - {name}");
+        if let Some(why) = &self.skipped {
+            lines.push_str(&format!(" # SKIP {}", inert(why)));
+        }
+        if !self.failures.is_empty() {
+            lines.push_str("\n  ---\n  failures:");
+            for failure in &self.failures {
+                // What JSON says in quotes, YAML reads the same.
+                let shown = json(&shown(failure)).unwrap_or_default();
+                lines.push_str(&format!("\n    - {shown}"));
+            }
+            lines.push_str(&format!("\n  duration_ms: {}\n  ...", self.ms));
+        }
+        lines
+    }
+
+    fn as_junit(&self, command: &str) -> TestCase {
+        let name = if self.id.is_empty() {
+            inert(&self.file)
+        } else {
+            inert(&self.id)
+        };
+        let failure = (!self.failures.is_empty()).then(|| {
+            let what: Vec<String> = self.failures.iter().map(|f| shown(f)).collect();
+            ("failure", what.join("\n"))
+        });
+        let time = Duration::from_millis(self.ms);
+        let mut case = junit_case(command, name, failure, time);
+        if let Some(why) = self.skipped.as_ref().filter(|_| self.failures.is_empty()) {
+            let mut status = TestCaseStatus::skipped();
+            status.set_message(inert(why));
+            case.status = status;
+        }
+        case
+    }
+}
+
+/// How far it is, on a terminal, in a line that is written over.
+struct Progress {
+    total: Option<usize>,
+    last: Instant,
+    shown: bool,
+}
+
+impl Progress {
+    fn new(total: Option<usize>) -> Progress {
+        Progress {
+            total,
+            last: Instant::now(),
+            shown: false,
+        }
+    }
+
+    fn show(&mut self, done: usize) {
+        if self.last.elapsed() < Duration::from_millis(100) {
+            return;
+        }
+        self.last = Instant::now();
+        self.shown = true;
+        let of = self.total.map(|n| format!(" of {n}")).unwrap_or_default();
+        let mut err = std::io::stderr().lock();
+        // It is a courtesy; who does not see it misses nothing.
+        let _ = write!(err, "\r{done}{of} vectors").and_then(|()| err.flush());
+    }
+
+    fn hide(&mut self) {
+        if std::mem::take(&mut self.shown) {
+            let mut err = std::io::stderr().lock();
+            let _ = write!(err, "\r\x1b[K").and_then(|()| err.flush());
+        }
+    }
+}
+
+/// One test of a JUnit report. The failure is a word for its kind, and what
+/// is wrong.
+pub(super) fn junit_case(
+    command: &str,
+    name: String,
+    failure: Option<(&str, String)>,
+    time: Duration,
+) -> TestCase {
+    let status = match failure {
+        None => TestCaseStatus::success(),
+        Some((kind, what)) => {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            status.set_type(kind);
+            status.set_message(what);
+            status
+        }
+    };
+    let mut case = TestCase::new(name, status);
+    case.set_classname(command);
+    case.set_time(time);
+    case
+}
+
+/// Writes a JUnit report; where that cannot be, says so.
+pub(super) fn write_junit(
+    path: &Path,
+    command: &str,
+    suites: impl IntoIterator<Item = TestSuite>,
+) -> Result<(), Exit> {
+    let mut report = Report::new(format!("heirloom {command}"));
+    report.add_test_suites(suites);
+    let written = report
+        .to_string()
+        .map_err(|error| error.to_string())
+        .and_then(|xml| fs::write(path, xml).map_err(|error| error.to_string()));
+    written.map_err(|error| {
+        complain(&format!("cannot write {}: {error}", path.display()));
+        Exit::Usage
+    })
+}
+
+/// A line of JSON on standard output.
+pub(super) fn say_json(value: &impl Serialize) {
+    match json(value) {
+        Ok(line) => say(&line),
+        Err(error) => complain(&error),
+    }
+}
+
+/// JSON in one line of visible ASCII, so that it does nothing to a terminal
+/// and loses nothing.
+fn json(value: &(impl Serialize + ?Sized)) -> Result<String, serde_json::Error> {
+    let line = serde_json::to_string(value)?;
+    if line.bytes().all(|o| matches!(o, 0x20..=0x7e)) {
+        return Ok(line);
+    }
+    let mut ascii = String::with_capacity(line.len() * 2);
+    // Beyond ASCII there are only the insides of strings.
+    for c in line.chars() {
+        if matches!(c, ' '..='~') {
+            ascii.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                ascii.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    Ok(ascii)
+}
+
+/// A line of text that does nothing to a terminal.
+fn inert(text: &str) -> String {
+    Escaped::<1000>(text).to_string()
+}
+
+/// The same, of several lines.
+fn shown(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(inert).collect();
+    lines.join("\n")
+}
+
+fn counted(n: usize, what: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{n} {what}{plural}")
+}

@@ -1,0 +1,296 @@
+//! What the core concludes from recorded octets, written into the vector.
+
+use std::sync::Arc;
+
+use super::{
+    Close, CloseSaid, CloseWord, Conclusion, Cut, End, Expect, From, Heard, HeardKind, Vector,
+    Verdict, nonce, watch,
+};
+use crate::bytes::{Input, Output};
+use crate::conn::{Config, Conn, Event, Phase};
+use crate::error::{Refusal, Violation};
+use crate::frame::{Kind, close_code};
+use crate::message::Gather;
+use crate::trace::{Field, Span, Trace};
+use crate::version::{Side, Text, Version, Versions};
+
+/// More messages than this are no expectation that anybody reads.
+const MAX_HEARD: usize = 262_144;
+
+/// Beyond this many octets a conclusion is not tried octet by octet as well.
+const SLOWLY_OCTETS: usize = 64 * 1024;
+
+impl Vector {
+    /// Sets `version` and `expect` to what the core concludes from the steps.
+    ///
+    /// A side is held to the vector only where it can be: the client where our
+    /// server would take the request, the server where ours says the very
+    /// octets that were recorded. Where more is heard than an expectation can
+    /// hold, none is held to it and no message is listed.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with a step.
+    pub fn conclude(&mut self) -> Result<(), String> {
+        let mut steps = Vec::with_capacity(self.steps.len());
+        for step in &self.steps {
+            steps.push((step.from, step.octets()?, step.end));
+        }
+        let of = |from| -> Vec<u8> {
+            let own = steps.iter().filter(|(f, _, _)| *f == from);
+            own.flat_map(|(_, octets, _)| octets.iter().copied())
+                .collect()
+        };
+        let (asked, answered) = (of(From::Client), of(From::Server));
+        let config = || {
+            Arc::new(Config {
+                versions: Versions::ALL,
+                ..Config::default()
+            })
+        };
+        let mut server = Ear::new(Conn::server(config()), nonce(&answered));
+        let mut client = Conn::client_of(&asked, self.secure, config())
+            .ok()
+            .filter(|_| steps.iter().any(|(from, _, _)| *from == From::Server))
+            .map(|conn| Ear::new(conn, Vec::new()));
+        let slowly = asked.len() + answered.len() <= SLOWLY_OCTETS;
+        drop((asked, answered));
+
+        let mut expect = Expect::default();
+        let mut goodbyes = Vec::new();
+        for (from, octets, end) in &steps {
+            let ear = match from {
+                From::Client => &mut server,
+                From::Server => match &mut client {
+                    Some(client) => client,
+                    None => continue,
+                },
+            };
+            match end {
+                None => ear.hear(*from, octets, &mut expect.messages, &mut goodbyes),
+                Some(End::Fin | End::Rst) => ear.hear_end(),
+            }
+        }
+        drop(steps);
+
+        let client = client.as_ref();
+        let detected = server.detected.or(client.and_then(|c| c.detected));
+        expect.detected = detected.map(|v| v.name.to_owned());
+        self.version = detected.map_or("none", |v| v.name).to_owned();
+        expect.subprotocol = client.and_then(|c| c.subprotocol.clone());
+        if let [one, two] = *server.numbers {
+            (expect.key_number_1, expect.key_number_2) = (Some(one), Some(two));
+        }
+        let both = server.goodbye && client.is_some_and(|c| c.goodbye);
+        expect.close = Some(match goodbyes.into_iter().next() {
+            None => Close::Word(CloseWord::None),
+            Some(_) if both && detected.is_some_and(|v| !v.has_close_codes()) => {
+                Close::Word(CloseWord::Clean)
+            }
+            Some(said) => Close::Said(said),
+        });
+        if expect.messages.len() < MAX_HEARD {
+            expect.client = client.and_then(Ear::concluded);
+            expect.server = server.concluded();
+        } else {
+            expect.messages = Vec::new();
+        }
+        self.expect = expect;
+        self.hold_only_who_agrees(slowly);
+        Ok(())
+    }
+
+    /// Lets go of a side that would not play this vector as it stands.
+    pub(super) fn hold_only_who_agrees(&mut self, slowly: bool) {
+        for side in [Side::Server, Side::Client] {
+            let cuts = [Cut::Whole, Cut::Everywhere];
+            let tried = cuts.into_iter().take(if slowly { 2 } else { 1 });
+            if tried
+                .map(|cut| watch(self, side, cut, &mut ()))
+                .any(|played| played.is_err())
+            {
+                match side {
+                    Side::Server => self.expect.server = None,
+                    Side::Client => self.expect.client = None,
+                }
+            }
+        }
+    }
+}
+
+/// One side of the core, which only listens.
+struct Ear {
+    conn: Conn,
+    nonce: Vec<u8>,
+    pending: Vec<u8>,
+    eaten: u64,
+    gather: Gather,
+    numbers: Vec<u32>,
+    detected: Option<&'static Version>,
+    subprotocol: Option<String>,
+    goodbye: bool,
+    conclusion: Conclusion,
+}
+
+impl Ear {
+    fn new(conn: Conn, nonce: Vec<u8>) -> Ear {
+        Ear {
+            conn,
+            nonce,
+            pending: Vec::new(),
+            eaten: 0,
+            gather: Gather::default(),
+            numbers: Vec::new(),
+            detected: None,
+            subprotocol: None,
+            goodbye: false,
+            conclusion: Conclusion {
+                result: Verdict::Accept,
+                code: None,
+                status: None,
+                close: None,
+            },
+        }
+    }
+
+    fn hear(
+        &mut self,
+        from: From,
+        octets: &[u8],
+        heard: &mut Vec<Heard>,
+        goodbyes: &mut Vec<CloseSaid>,
+    ) {
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.extend_from_slice(octets);
+        let mut input = Input::starting_at(&mut pending, self.eaten);
+        let nonce = std::mem::take(&mut self.nonce);
+        let mut random = |octets: &mut [u8]| {
+            for (to, from) in octets.iter_mut().zip(nonce.iter().cycle()) {
+                *to = *from;
+            }
+        };
+        let mut said = Vec::new();
+        let mut out = Output::new(&mut said, &mut random);
+        loop {
+            out.octets.clear();
+            let mut numbers = Numbers(&mut self.numbers);
+            match self.conn.next_watched(&mut input, &mut out, &mut numbers) {
+                Ok(None) => break,
+                Ok(Some(event)) => self.take(event, from, &mut out, heard, goodbyes),
+                Err(violation) => self.broken(violation),
+            }
+        }
+        self.eaten = input.position();
+        let left = input.rest().len();
+        pending.drain(..pending.len() - left);
+        (self.pending, self.nonce) = (pending, nonce);
+    }
+
+    fn take(
+        &mut self,
+        event: Event<'_>,
+        from: From,
+        out: &mut Output<'_>,
+        heard: &mut Vec<Heard>,
+        goodbyes: &mut Vec<CloseSaid>,
+    ) {
+        match event {
+            Event::Request(request) => {
+                self.detected = request.version();
+                // Without a subprotocol there is nothing to refuse.
+                let _ = self.conn.accept(None, out);
+            }
+            Event::Plain(_) => {
+                self.conn.refuse(Refusal::NotFound, out);
+                self.refused(Refusal::NotFound);
+            }
+            Event::Refused(refusal) => self.refused(refusal),
+            Event::Answer(response) => {
+                self.detected = self.conn.version();
+                self.subprotocol = response.subprotocol().map(str::to_owned);
+            }
+            Event::Open => {}
+            Event::Piece(piece) => {
+                self.gather.add(&piece);
+                if piece.last {
+                    let checked = self.conn.version().is_some_and(|v| v.text == Text::Failed);
+                    let message = self.gather.finish(checked);
+                    let kind = match message.kind() {
+                        Kind::Text => HeardKind::Text,
+                        Kind::Binary => HeardKind::Binary,
+                    };
+                    keep(heard, from, kind, message.payload());
+                    self.gather = Gather::default();
+                }
+            }
+            Event::Ping(payload) => keep(heard, from, HeardKind::Ping, payload),
+            Event::Pong(payload) => keep(heard, from, HeardKind::Pong, payload),
+            Event::Close(reason) => {
+                self.goodbye = true;
+                let text = reason.text.into_owned();
+                goodbyes.push(CloseSaid {
+                    from,
+                    code: reason.code,
+                    reason: Some(text).filter(|text| !text.is_empty()),
+                });
+            }
+        }
+    }
+
+    /// What it came to; nothing where it still waits in the handshake.
+    fn concluded(&self) -> Option<Conclusion> {
+        let waits = self.conn.phase() == Phase::Handshake;
+        let accepts = self.conclusion.result == Verdict::Accept;
+        (!(waits && accepts)).then(|| self.conclusion.clone())
+    }
+
+    fn hear_end(&mut self) {
+        if let Err(violation) = self.conn.end_of_input(self.pending.len()) {
+            self.broken(violation);
+        }
+    }
+
+    fn refused(&mut self, refusal: Refusal) {
+        self.reject(refusal.code(), Some(refusal.status()), None);
+    }
+
+    fn broken(&mut self, violation: Violation) {
+        let version = self.conn.version();
+        let close = version
+            .filter(|v| v.has_close_codes() && violation.close_code() != 1006)
+            .map(|v| close_code(v, violation.close_code()));
+        self.reject(violation.code(), None, close);
+    }
+
+    /// Only the first fault counts.
+    fn reject(&mut self, code: &str, status: Option<u16>, close: Option<u16>) {
+        if self.conclusion.result == Verdict::Accept {
+            self.conclusion = Conclusion {
+                result: Verdict::Reject,
+                code: Some(code.to_owned()),
+                status,
+                close,
+            };
+        }
+    }
+}
+
+/// Lists what was heard, up to the limit.
+fn keep(heard: &mut Vec<Heard>, from: From, kind: HeardKind, octets: &[u8]) {
+    if heard.len() < MAX_HEARD {
+        heard.push(Heard::of(from, kind, octets));
+    }
+}
+
+/// Keeps the numbers of hixie-76's keys.
+struct Numbers<'n>(&'n mut Vec<u32>);
+
+impl Trace for Numbers<'_> {
+    fn see(&mut self, _: Span) {}
+
+    fn derive(&mut self, field: Field, octets: &[u8]) {
+        if let (Field::KeyNumber, Some(number)) = (field, octets.first_chunk()) {
+            self.0.push(u32::from_be_bytes(*number));
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Octets that differ, told to a person: where, side by side, and under which
+//! rule they are.
+
+use crate::version::Version;
+
+/// What the server says differs from the vector: where, and which rule it is
+/// under. Octets are counted from `before`.
+pub(super) fn difference(
+    want: &[u8],
+    got: &[u8],
+    before: usize,
+    version: Option<&Version>,
+) -> String {
+    let at = before + first_difference(want, got);
+    let (place, sides) = (place(want, got, version), both(want, got));
+    format!("octet {at} of what the server says differs, {place}\n{sides}")
+}
+
+pub(super) fn first_difference(want: &[u8], got: &[u8]) -> usize {
+    want.iter().zip(got).take_while(|(w, g)| w == g).count()
+}
+
+/// The first octet that differs in its context, one side below the other.
+pub(super) fn both(want: &[u8], got: &[u8]) -> String {
+    let at = first_difference(want, got);
+    let start = at.saturating_sub(24);
+    let around = |octets: &[u8]| {
+        let end = octets.len().min(at + 32);
+        let context = octets.get(start..end).unwrap_or_default();
+        let before = if start > 0 { "…" } else { "" };
+        let after = if end < octets.len() { "…" } else { "" };
+        format!(
+            "{before}\"{}\"{after} ({} octets)",
+            escaped(context),
+            octets.len()
+        )
+    };
+    let same = escaped(got.get(start..at).unwrap_or_default());
+    let width = same.len() + usize::from(start > 0) + 1;
+    format!(
+        "core   {}\nvector {}\n       {:width$}^",
+        around(got),
+        around(want),
+        ""
+    )
+}
+
+/// What the first differing octet is part of, and the rule for it.
+fn place(want: &[u8], got: &[u8], version: Option<&Version>) -> String {
+    let at = first_difference(want, got);
+    let is_head = |octets: &[u8]| octets.starts_with(b"HTTP/");
+    let Some((name, head)) = version
+        .map(|v| v.name)
+        .zip(head(got).filter(|h| is_head(h)))
+    else {
+        return "in a refusal or after the handshake".to_owned();
+    };
+    if at >= head.len() {
+        return if name == "hixie-76" && at < head.len() + 16 {
+            "in the digest (MD5 of both key numbers and the eight octets after the head)".to_owned()
+        } else {
+            "after the head".to_owned()
+        };
+    }
+    let line = head.iter().take(at).filter(|o| **o == b'\n').count();
+    let mut rule = "";
+    if name == "hixie-75" && line < 3 {
+        rule = " (clients of hixie-75 compare the first three lines octet by octet)";
+    }
+    let (ours, theirs) = (names(head), names(self::head(want).unwrap_or(want)));
+    if line == 0 {
+        return format!("in the status line{rule}");
+    }
+    if let Some(lacks) = ours.iter().find(|name| !theirs.contains(name)) {
+        return format!("the vector lacks {lacks}, a header of {name}{rule}");
+    }
+    if let Some(more) = theirs.iter().find(|name| !ours.contains(name)) {
+        return format!("the vector has {more}, no header of {name}{rule}");
+    }
+    let (our, their) = (ours.get(line - 1), theirs.get(line - 1));
+    let (Some(our), Some(their)) = (our, their) else {
+        return "at the end of the head".to_owned();
+    };
+    if our != their {
+        return format!(
+            "the order of headers of {name} is {}{rule}",
+            ours.join(", ")
+        );
+    }
+    if our.eq_ignore_ascii_case("Sec-WebSocket-Accept") {
+        rule = " (base64 of the SHA-1 of the key and the GUID)";
+    }
+    format!("in the value of {our}{rule}")
+}
+
+/// A head with its empty line.
+fn head(octets: &[u8]) -> Option<&[u8]> {
+    let end = octets.windows(4).position(|four| four == b"\r\n\r\n")?;
+    octets.get(..end + 4)
+}
+
+/// The names of a head's headers, in order.
+fn names(head: &[u8]) -> Vec<String> {
+    let lines = head.split(|o| *o == b'\n').skip(1);
+    let names = lines.filter_map(|line| line.split(|o| *o == b':').next());
+    names
+        .filter(|name| !matches!(name, [] | [b'\r']))
+        .map(escaped)
+        .collect()
+}
+
+/// Octets for a person: ASCII as it is, the rest escaped, cut at 200.
+pub(super) fn shown(octets: &[u8]) -> String {
+    let cut = octets.get(..200).unwrap_or(octets);
+    let more = if cut.len() < octets.len() { "…" } else { "" };
+    format!("\"{}{more}\"", escaped(cut))
+}
+
+/// Octets in visible ASCII, as in a string literal.
+fn escaped(octets: &[u8]) -> String {
+    octets.escape_ascii().to_string().replace("\\'", "'")
+}

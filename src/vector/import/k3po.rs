@@ -1,0 +1,592 @@
+//! k3po scripts: what those of handshakes use.
+//!
+//! One `connect` or `accepted` is one conversation. What has no octets of its
+//! own, such as a regular expression, is refused with its line.
+
+use std::collections::BTreeMap;
+use std::iter::Peekable;
+use std::str::Chars;
+
+use super::{Draft, Drafts, MAX_OCTETS, MAX_STEPS, Unimportable, foreign};
+use crate::bytes::Escaped;
+use crate::vector::{End, From, Step};
+
+/// Properties of one script.
+const MAX_PROPERTIES: usize = 4096;
+
+/// The words that a script's commands begin with.
+const COMMANDS: [&str; 8] = [
+    "accept",
+    "connect",
+    "property",
+    "accepted",
+    "connected",
+    "read",
+    "write",
+    "close",
+];
+
+/// Whether the file is a text whose first word is a command.
+pub(super) fn is(text: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(text) else {
+        return false;
+    };
+    let first = Lexer::of(text).next_token().ok().flatten();
+    first.is_some_and(|t| matches!(&t.what, What::Word(word) if COMMANDS.contains(&word.as_str())))
+}
+
+pub(super) fn read(text: &[u8], drafts: &mut Drafts<'_>) -> Result<(), Unimportable> {
+    let text = std::str::from_utf8(text).map_err(|error| Unimportable::At {
+        offset: error.valid_up_to(),
+        what: "a k3po script is UTF-8; convert it".to_owned(),
+    })?;
+    let mut script = Script {
+        lexer: Lexer::of(text),
+        next: None,
+        properties: BTreeMap::new(),
+        conversation: None,
+        accepts: false,
+        notes: Vec::new(),
+        line: 1,
+    };
+    script.read(drafts)?;
+    script.finish(drafts);
+    for note in script.notes {
+        drafts.remark(note);
+    }
+    Ok(())
+}
+
+fn error(line: usize, what: impl Into<String>) -> Unimportable {
+    Unimportable::Line {
+        line,
+        what: what.into(),
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum What {
+    Word(String),
+    Text(String),
+    Octets(Vec<u8>),
+    /// What stands between `${` and `}`.
+    Reference(String),
+}
+
+#[derive(Clone, Debug)]
+struct Token {
+    line: usize,
+    what: What,
+}
+
+struct Lexer<'t> {
+    chars: Peekable<Chars<'t>>,
+    line: usize,
+}
+
+impl<'t> Lexer<'t> {
+    fn of(text: &'t str) -> Lexer<'t> {
+        Lexer {
+            chars: text.chars().peekable(),
+            line: 1,
+        }
+    }
+
+    fn bump(&mut self) -> Option<char> {
+        let c = self.chars.next()?;
+        self.line += usize::from(c == '\n');
+        Some(c)
+    }
+
+    fn next_token(&mut self) -> Result<Option<Token>, Unimportable> {
+        while let Some(c) = self.chars.peek() {
+            if *c == '#' {
+                while self.chars.peek().is_some_and(|c| *c != '\n') {
+                    self.bump();
+                }
+            } else if c.is_whitespace() {
+                self.bump();
+            } else {
+                break;
+            }
+        }
+        let line = self.line;
+        let what = match self.chars.peek() {
+            None => return Ok(None),
+            Some('"') => self.text(line)?,
+            Some('[') => self.octets(line)?,
+            Some('$') => self.reference(line)?,
+            Some('/') => {
+                let what = "a regular expression has no octets; put what was said in its place";
+                return Err(error(line, what));
+            }
+            Some(_) => {
+                let mut word = String::new();
+                while let Some(c) = self.chars.next_if(|c| !c.is_whitespace() && *c != '"') {
+                    word.push(c);
+                }
+                What::Word(word)
+            }
+        };
+        Ok(Some(Token { line, what }))
+    }
+
+    fn text(&mut self, line: usize) -> Result<What, Unimportable> {
+        self.bump();
+        let mut text = String::new();
+        loop {
+            match self.bump() {
+                None | Some('\n') => return Err(error(line, "a text does not end on its line")),
+                Some('"') => return Ok(What::Text(text)),
+                Some('\\') => text.push(self.escape(line)?),
+                Some(c) => text.push(c),
+            }
+        }
+    }
+
+    fn escape(&mut self, line: usize) -> Result<char, Unimportable> {
+        Ok(match self.bump() {
+            Some('r') => '\r',
+            Some('n') => '\n',
+            Some('t') => '\t',
+            Some('b') => '\x08',
+            Some('f') => '\x0c',
+            Some('0') => '\0',
+            Some(c @ ('"' | '\'' | '\\')) => c,
+            Some('u') => {
+                let digits: Option<String> = (0..4).map(|_| self.bump()).collect();
+                digits
+                    .filter(|digits| digits.bytes().all(|o| o.is_ascii_hexdigit()))
+                    .and_then(|digits| u32::from_str_radix(&digits, 16).ok())
+                    .and_then(char::from_u32)
+                    .ok_or_else(|| error(line, "\\u wants four hex digits of a character"))?
+            }
+            _ => {
+                let what = "an unknown escape; known are \\r \\n \\t \\b \\f \\0 \\\" \\' \\\\ \\u";
+                return Err(error(line, what));
+            }
+        })
+    }
+
+    fn octets(&mut self, line: usize) -> Result<What, Unimportable> {
+        self.bump();
+        let mut inside = String::new();
+        loop {
+            match self.bump() {
+                None => return Err(error(line, "a [ has no ]")),
+                Some(']') => break,
+                Some(c) => inside.push(c),
+            }
+        }
+        let octet = |word: &str| {
+            let digits = word
+                .strip_prefix("0x")
+                .or_else(|| word.strip_prefix("0X"))?;
+            let pair = digits.len() == 2 && digits.bytes().all(|o| o.is_ascii_hexdigit());
+            pair.then(|| u8::from_str_radix(digits, 16).ok())?
+        };
+        let mut octets = Vec::new();
+        for word in inside.split_whitespace() {
+            let Some(octet) = octet(word) else {
+                let what = format!(
+                    "[{}] is not read, only octets such as [0x88 0x02] are; put what was said in its place",
+                    Escaped::<40>(&inside)
+                );
+                return Err(error(line, what));
+            };
+            octets.push(octet);
+        }
+        Ok(What::Octets(octets))
+    }
+
+    fn reference(&mut self, line: usize) -> Result<What, Unimportable> {
+        self.bump();
+        if self.chars.next_if_eq(&'{').is_none() {
+            return Err(error(line, "a $ without a {"));
+        }
+        let mut name = String::new();
+        loop {
+            match self.bump() {
+                None | Some('\n') => return Err(error(line, "a ${ has no }")),
+                Some('}') => return Ok(What::Reference(name.trim().to_owned())),
+                Some(c) => name.push(c),
+            }
+        }
+    }
+}
+
+/// One stream of a script.
+struct Conversation {
+    line: usize,
+    /// Whose script it is: who writes.
+    own: From,
+    /// Steps that are finished, and the octets of the one that grows.
+    steps: Vec<Step>,
+    growing: Option<(From, Vec<u8>)>,
+    asked: Vec<u8>,
+    octets: usize,
+    ended: [bool; 2],
+}
+
+impl Conversation {
+    fn say(&mut self, from: From, octets: Vec<u8>) {
+        self.octets += octets.len();
+        if from == From::Client {
+            self.asked.extend_from_slice(&octets);
+        }
+        match &mut self.growing {
+            Some((who, growing)) if *who == from => growing.extend(octets),
+            _ => {
+                self.pause();
+                self.growing = Some((from, octets));
+            }
+        }
+    }
+
+    /// What comes next is a write of its own.
+    fn pause(&mut self) {
+        if let Some((from, octets)) = self.growing.take() {
+            self.steps.push(Step::of(from, &octets));
+        }
+    }
+
+    fn end(&mut self, from: From, end: End) {
+        let [client, server] = &mut self.ended;
+        let ended = if from == From::Client { client } else { server };
+        if !std::mem::replace(ended, true) {
+            self.pause();
+            self.steps.push(Step::end(from, end));
+        }
+    }
+}
+
+fn peer(of: From) -> From {
+    match of {
+        From::Client => From::Server,
+        From::Server => From::Client,
+    }
+}
+
+struct Script<'t> {
+    lexer: Lexer<'t>,
+    next: Option<Token>,
+    properties: BTreeMap<String, What>,
+    conversation: Option<Conversation>,
+    /// Whether an `accept` came before.
+    accepts: bool,
+    notes: Vec<String>,
+    /// The line of the command at hand.
+    line: usize,
+}
+
+impl Script<'_> {
+    fn peek(&mut self) -> Result<Option<&Token>, Unimportable> {
+        if self.next.is_none() {
+            self.next = self.lexer.next_token()?;
+        }
+        Ok(self.next.as_ref())
+    }
+
+    fn token(&mut self) -> Result<Option<Token>, Unimportable> {
+        self.peek()?;
+        Ok(self.next.take())
+    }
+
+    /// The next word, if it is one of these.
+    fn word(&mut self, words: &[&str]) -> Result<Option<String>, Unimportable> {
+        let is = matches!(self.peek()?, Some(Token { what: What::Word(w), .. })
+            if words.contains(&w.as_str()));
+        match self.token_if(is)? {
+            Some(Token {
+                what: What::Word(word),
+                ..
+            }) => Ok(Some(word)),
+            _ => Ok(None),
+        }
+    }
+
+    fn token_if(&mut self, is: bool) -> Result<Option<Token>, Unimportable> {
+        if is { self.token() } else { Ok(None) }
+    }
+
+    /// The name that must follow.
+    fn name(&mut self, of: &str) -> Result<String, Unimportable> {
+        match self.token()? {
+            Some(Token {
+                what: What::Word(name),
+                ..
+            }) => Ok(name),
+            _ => Err(error(self.line, format!("{of} wants a name"))),
+        }
+    }
+
+    fn read(&mut self, drafts: &mut Drafts<'_>) -> Result<(), Unimportable> {
+        while let Some(Token { line, what }) = self.token()? {
+            self.line = line;
+            let What::Word(word) = what else {
+                return Err(error(line, "a value where a command should be"));
+            };
+            match word.as_str() {
+                "property" => self.property()?,
+                "connect" | "accept" => {
+                    if self.word(&["await"])?.is_some() {
+                        self.barrier()?;
+                    } else {
+                        self.opens(&word, drafts)?;
+                    }
+                }
+                "accepted" => {
+                    if !self.accepts {
+                        return Err(error(line, "accepted comes before accept"));
+                    }
+                    self.stream_name()?;
+                    self.begin(From::Server, drafts);
+                }
+                "connected" | "opened" | "bound" | "unbound" | "disconnected" => {}
+                "write" => self.says(true)?,
+                "read" => self.says(false)?,
+                "close" => self.ends(End::Fin, true)?,
+                "closed" => self.ends(End::Fin, false)?,
+                "abort" | "disconnect" => self.ends(End::Rst, true)?,
+                "aborted" => self.ends(End::Rst, false)?,
+                other => {
+                    let other = Escaped::<40>(other);
+                    return Err(error(
+                        line,
+                        format!("`{other}` is not read; take it out, or write the vector by hand"),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn property(&mut self) -> Result<(), Unimportable> {
+        let name = self.name("property")?;
+        let line = self.line;
+        let value = match self.token()? {
+            Some(Token {
+                what: What::Reference(name),
+                ..
+            }) => self.resolve(&name)?.clone(),
+            Some(Token {
+                what: value @ (What::Text(_) | What::Octets(_)),
+                ..
+            }) => value,
+            _ => return Err(error(line, "a property wants a text, octets or ${another}")),
+        };
+        if self.properties.len() >= MAX_PROPERTIES {
+            return Err(error(
+                line,
+                format!("more than {MAX_PROPERTIES} properties"),
+            ));
+        }
+        self.properties.insert(name, value);
+        Ok(())
+    }
+
+    fn resolve(&self, name: &str) -> Result<&What, Unimportable> {
+        self.properties.get(name).ok_or_else(|| {
+            let name = Escaped::<40>(name);
+            let what = format!(
+                "${{{name}}} is no property of this script; functions are not run, put the value in its place"
+            );
+            error(self.line, what)
+        })
+    }
+
+    /// `connect URI` or `accept URI`, with what may follow.
+    fn opens(&mut self, word: &str, drafts: &mut Drafts<'_>) -> Result<(), Unimportable> {
+        let line = self.line;
+        let uri = match self.token()?.map(|token| token.what) {
+            Some(What::Word(uri) | What::Text(uri)) => uri,
+            Some(What::Reference(name)) => match self.resolve(&name)? {
+                What::Text(uri) => uri.clone(),
+                _ => return Err(error(line, "an address is a text")),
+            },
+            _ => return Err(error(line, format!("{word} wants an address"))),
+        };
+        if !uri.starts_with("tcp:") {
+            let what = format!(
+                "{} is not tcp://, and only there the script says all octets; write the heads out",
+                Escaped::<60>(&uri)
+            );
+            return Err(error(line, what));
+        }
+        if self.word(&["as"])?.is_some() {
+            self.name("as")?;
+        }
+        if self.word(&["notify"])?.is_some() {
+            self.barrier()?;
+        }
+        if self.word(&["option"])?.is_some() {
+            let what = "options are not read; take the line out if it changes no octets";
+            return Err(error(line, what));
+        }
+        if word == "connect" {
+            self.begin(From::Client, drafts);
+        } else {
+            self.finish(drafts);
+            self.accepts = true;
+        }
+        Ok(())
+    }
+
+    /// A name may follow `accepted`.
+    fn stream_name(&mut self) -> Result<(), Unimportable> {
+        const NOT: [&str; 11] = [
+            "connected",
+            "opened",
+            "bound",
+            "read",
+            "write",
+            "close",
+            "closed",
+            "abort",
+            "aborted",
+            "disconnect",
+            "disconnected",
+        ];
+        let line = self.line;
+        let is = matches!(self.peek()?, Some(Token { line: at, what: What::Word(word) })
+            if *at == line && !NOT.contains(&word.as_str()));
+        self.token_if(is)?;
+        Ok(())
+    }
+
+    fn begin(&mut self, own: From, drafts: &mut Drafts<'_>) {
+        self.finish(drafts);
+        self.conversation = Some(Conversation {
+            line: self.line,
+            own,
+            steps: Vec::new(),
+            growing: None,
+            asked: Vec::new(),
+            octets: 0,
+            ended: [false; 2],
+        });
+    }
+
+    fn barrier(&mut self) -> Result<(), Unimportable> {
+        let name = self.name("a barrier")?;
+        let note = "barriers are not kept: the order of the steps says the same";
+        if !self.notes.iter().any(|n| n.ends_with(note)) {
+            let name = Escaped::<40>(&name);
+            self.notes
+                .push(format!("line {}: {name}: {note}", self.line));
+        }
+        if let Some(conversation) = &mut self.conversation {
+            conversation.pause();
+        }
+        Ok(())
+    }
+
+    fn says(&mut self, own: bool) -> Result<(), Unimportable> {
+        let line = self.line;
+        let word = if own { "write" } else { "read" };
+        if self.word(&["notify", "await"])?.is_some() {
+            return self.barrier();
+        }
+        if self.word(&["flush"])?.is_some() {
+            if let Some(conversation) = &mut self.conversation {
+                conversation.pause();
+            }
+            return Ok(());
+        }
+        if self.word(&["close", "closed"])?.is_some() {
+            return self.ends(End::Fin, own);
+        }
+        if self.word(&["abort", "aborted"])?.is_some() {
+            return self.ends(End::Rst, own);
+        }
+        let mut octets = Vec::new();
+        let mut values = 0;
+        while let Some(Token { what, .. }) = self.peek()? {
+            let value = match what {
+                What::Word(_) => break,
+                What::Reference(name) => {
+                    let name = name.clone();
+                    self.resolve(&name)?.clone()
+                }
+                value => value.clone(),
+            };
+            self.token()?;
+            match value {
+                What::Text(text) => octets.extend_from_slice(text.as_bytes()),
+                What::Octets(some) => octets.extend(some),
+                What::Word(_) | What::Reference(_) => {}
+            }
+            values += 1;
+            if octets.len() > MAX_OCTETS {
+                return Err(error(line, format!("longer than {MAX_OCTETS} octets")));
+            }
+        }
+        if values == 0 {
+            let what = match self.peek()? {
+                Some(Token {
+                    what: What::Word(next),
+                    ..
+                }) => format!(
+                    "`{word} {}` is not read; write the octets out, as \"text\" or [0x00]",
+                    Escaped::<40>(next)
+                ),
+                _ => format!("`{word}` wants a text or octets"),
+            };
+            return Err(error(line, what));
+        }
+        let Some(conversation) = &mut self.conversation else {
+            return Err(error(
+                line,
+                format!("`{word}` comes before connect or accepted"),
+            ));
+        };
+        let long = conversation.octets + octets.len() > MAX_OCTETS;
+        if long || conversation.steps.len() >= MAX_STEPS {
+            let what = format!("longer than {MAX_OCTETS} octets or {MAX_STEPS} steps");
+            return Err(error(line, format!("{what}; split the script")));
+        }
+        let own_side = conversation.own;
+        conversation.say(if own { own_side } else { peer(own_side) }, octets);
+        Ok(())
+    }
+
+    fn ends(&mut self, end: End, own: bool) -> Result<(), Unimportable> {
+        let Some(conversation) = &mut self.conversation else {
+            return Err(error(self.line, "an end comes before connect or accepted"));
+        };
+        let side = conversation.own;
+        let from = if own { side } else { peer(side) };
+        // `closed` behind `close` only waits.
+        if own || conversation.ended == [false; 2] {
+            conversation.end(from, end);
+        }
+        Ok(())
+    }
+
+    /// Makes a vector of the conversation at hand.
+    fn finish(&mut self, drafts: &mut Drafts<'_>) {
+        let Some(mut conversation) = self.conversation.take() else {
+            return;
+        };
+        conversation.pause();
+        let place = format!("line {}", conversation.line);
+        if let Some(why) = foreign(&conversation.asked) {
+            drafts.remark(format!("left out: {place}: {why}"));
+            return;
+        }
+        if let Err(why) = drafts.make_room(conversation.octets, conversation.steps.len()) {
+            drafts.remark(format!("left out: {place}: {why}"));
+            return;
+        }
+        let mut source = drafts.source("derived", &place);
+        source.timing = Some("unknown".to_owned());
+        let draft = Draft {
+            source,
+            secure: false,
+            steps: conversation.steps,
+            unfinished: None,
+            messages: Vec::new(),
+        };
+        drafts.add(draft, &place);
+    }
+}

@@ -1,0 +1,601 @@
+//! TCP connections put together again from their segments.
+//!
+//! All segments of a connection are there before it is put together, so their
+//! order in the capture matters little: within a direction the sequence
+//! numbers order them, and across directions a segment comes after the octets
+//! that it acknowledges.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+
+use super::{Draft, Drafts, MAX_CONNECTIONS, MAX_OCTETS, MAX_STEPS, Segment, date, foreign};
+use crate::vector::{End, From, Step};
+
+/// The connections of a capture.
+#[derive(Default)]
+pub(super) struct Table<'a> {
+    /// Where the newest connection of two addresses is.
+    newest: HashMap<(SocketAddr, SocketAddr), usize>,
+    all: Vec<Connection<'a>>,
+    /// Segments of connections beyond the limit.
+    refused: usize,
+}
+
+struct Connection<'a> {
+    /// The lower address is peer 0, the higher peer 1.
+    peers: [SocketAddr; 2],
+    segments: Vec<Piece<'a>>,
+    /// Where the numbers of each peer begin, by its SYN.
+    begins: [Option<u32>; 2],
+    /// Who opened it, by the SYN.
+    client: Option<usize>,
+    ended: bool,
+}
+
+/// A segment without its addresses.
+struct Piece<'a> {
+    number: usize,
+    time_ns: u64,
+    from: usize,
+    /// The number of its first octet.
+    seq: u32,
+    ack: Option<u32>,
+    fin: bool,
+    rst: bool,
+    psh: bool,
+    cut: bool,
+    payload: &'a [u8],
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn add(&mut self, segment: Segment<'a>) {
+        let from = usize::from(segment.from > segment.to);
+        let mut peers = [segment.from, segment.to];
+        peers.sort();
+        let known = self.newest.get(&peers.into()).copied();
+        let known = known.filter(|at| {
+            let connection = self.all.get(*at);
+            connection.is_some_and(|c| !c.is_before(from, &segment))
+        });
+        let at = match known {
+            Some(at) => at,
+            None if self.all.len() >= MAX_CONNECTIONS => {
+                self.refused += 1;
+                return;
+            }
+            None => {
+                self.all.push(Connection {
+                    peers,
+                    segments: Vec::new(),
+                    begins: [None; 2],
+                    client: None,
+                    ended: false,
+                });
+                self.newest.insert(peers.into(), self.all.len() - 1);
+                self.all.len() - 1
+            }
+        };
+        if let Some(connection) = self.all.get_mut(at) {
+            connection.add(from, segment);
+        }
+    }
+
+    /// Makes a draft of each connection that is WebSocket.
+    pub(super) fn conversations(self, drafts: &mut Drafts<'_>) {
+        let mut other_ports = 0_usize;
+        for connection in self.all {
+            let port = drafts.options.port;
+            if port.is_some_and(|port| connection.peers.iter().all(|peer| peer.port() != port)) {
+                other_ports += 1;
+                continue;
+            }
+            connection.converse(drafts);
+        }
+        if other_ports > 0 {
+            drafts.remark(format!(
+                "left out: {other_ports} connections of other ports (--port)"
+            ));
+        }
+        if self.refused > 0 {
+            drafts.remark(format!(
+                "left out: {} packets of connections beyond the first {MAX_CONNECTIONS}; filter the capture",
+                self.refused
+            ));
+        }
+    }
+}
+
+/// How far `seq` lies behind `base`.
+fn distance(base: u32, seq: u32) -> i64 {
+    i64::from(i32::from_ne_bytes(seq.wrapping_sub(base).to_ne_bytes()))
+}
+
+fn length(octets: &[u8]) -> i64 {
+    i64::try_from(octets.len()).unwrap_or(i64::MAX)
+}
+
+impl<'a> Connection<'a> {
+    /// Whether this segment opens another connection between the same peers.
+    fn is_before(&self, from: usize, segment: &Segment<'_>) -> bool {
+        if !segment.syn || segment.ack.is_some() {
+            return false;
+        }
+        let first = segment.seq.wrapping_add(1);
+        match self.begins.get(from).copied().flatten() {
+            Some(begin) => begin != first,
+            None => {
+                // It may have been captured behind what it opens.
+                let numbers = self.segments.iter().find_map(|piece| {
+                    let own = piece.from == from;
+                    if own { Some(piece.seq) } else { piece.ack }
+                });
+                numbers.map_or(self.ended, |number| {
+                    let ahead = distance(first, number);
+                    !(0..=i64::try_from(MAX_OCTETS).unwrap_or(i64::MAX)).contains(&ahead)
+                })
+            }
+        }
+    }
+
+    fn add(&mut self, from: usize, segment: Segment<'a>) {
+        let seq = segment.seq.wrapping_add(u32::from(segment.syn));
+        if segment.syn {
+            if let Some(begin) = self.begins.get_mut(from) {
+                begin.get_or_insert(seq);
+            }
+            let opener = if segment.ack.is_some() {
+                1 - from
+            } else {
+                from
+            };
+            self.client.get_or_insert(opener);
+        }
+        self.ended |= segment.fin || segment.rst;
+        self.segments.push(Piece {
+            number: segment.number,
+            time_ns: segment.time_ns,
+            from,
+            seq,
+            ack: segment.ack,
+            fin: segment.fin,
+            rst: segment.rst,
+            psh: segment.psh,
+            cut: segment.cut,
+            payload: segment.payload,
+        });
+    }
+
+    fn converse(self, drafts: &mut Drafts<'_>) {
+        let peers = self.peers;
+        let numbers = self.segments.iter().map(|piece| piece.number);
+        let (first, last) = (numbers.clone().min(), numbers.max());
+        let (client, port) = (self.client, drafts.options.port);
+        let flow = Flow::of(&self);
+        drop(self);
+        let gets = |side: &&usize| {
+            let said = flow.sides.get(**side);
+            said.is_some_and(|s| s.octets.starts_with(b"GET "))
+        };
+        let by_port = || {
+            let server = peers.iter().position(|peer| Some(peer.port()) == port)?;
+            Some(1 - server)
+        };
+        let client = client
+            .or_else(|| [0, 1].iter().find(gets).copied())
+            .or_else(by_port)
+            .unwrap_or(0);
+        let [low, high] = peers;
+        let (from, to) = if client == 0 {
+            (low, high)
+        } else {
+            (high, low)
+        };
+        let place = format!(
+            "{from} to {to}, packets {} to {}",
+            first.unwrap_or(0),
+            last.unwrap_or(0)
+        );
+        let asked = flow.sides.get(client).map(|side| side.octets.as_slice());
+        if let Some(why) = foreign(asked.unwrap_or_default()) {
+            drafts.remark(format!("left out: {place}: {why}"));
+            return;
+        }
+        let octets = flow.sides.iter().map(|side| side.octets.len()).sum();
+        if let Err(why) = drafts.make_room(octets, flow.events.len()) {
+            drafts.remark(format!("left out: {place}: {why}"));
+            return;
+        }
+        let who = |side: usize| {
+            if side == client {
+                From::Client
+            } else {
+                From::Server
+            }
+        };
+        let begin_ns = flow.events.first().map_or(0, |event| event.time_ns);
+        let mut before_ms = 0;
+        let mut steps = Vec::with_capacity(flow.events.len());
+        for event in &flow.events {
+            let mut step = match event.what {
+                What::Said { start, end } => {
+                    let side = flow.sides.get(event.from);
+                    let octets = side.and_then(|side| side.octets.get(start..end));
+                    Step::of(who(event.from), octets.unwrap_or_default())
+                }
+                What::Ends(end) => Step::end(who(event.from), end),
+            };
+            let at_ms = event.time_ns.saturating_sub(begin_ns) / 1_000_000;
+            step.after_ms = at_ms.checked_sub(before_ms).filter(|ms| *ms > 0);
+            before_ms = before_ms.max(at_ms);
+            steps.push(step);
+        }
+        for (number, from) in &flow.differing {
+            let who = side_name(who(*from));
+            drafts.remark(format!(
+                "{place}: packet {number} repeats octets of the {who} and says others; the first are kept"
+            ));
+        }
+        let unfinished = flow.why_unfinished(&who);
+        let mut source = drafts.source("capture", &place);
+        source.date = date(begin_ns);
+        source.timing = Some("recorded".to_owned());
+        let draft = Draft {
+            source,
+            secure: false,
+            steps,
+            unfinished,
+            messages: Vec::new(),
+        };
+        drop(flow);
+        drafts.add(draft, &place);
+    }
+}
+
+fn side_name(from: From) -> &'static str {
+    match from {
+        From::Client => "client",
+        From::Server => "server",
+    }
+}
+
+/// A connection in its order.
+#[derive(Default)]
+struct Flow {
+    sides: [Side; 2],
+    events: Vec<Event>,
+    lost: Option<Lost>,
+    /// Retransmissions that say something else: the packet, and who.
+    differing: Vec<(usize, usize)>,
+}
+
+/// What one peer said.
+#[derive(Default)]
+struct Side {
+    octets: Vec<u8>,
+    end: Option<End>,
+}
+
+struct Event {
+    from: usize,
+    time_ns: u64,
+    what: What,
+    /// Whether what comes next may be of the same write.
+    open: bool,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Said { start: usize, end: usize },
+    Ends(End),
+}
+
+/// Octets of a peer that are not in the capture, up to behind the last of
+/// them, and the packet that shows it.
+#[derive(Clone, Copy)]
+struct Gap {
+    from: usize,
+    start: i64,
+    end: i64,
+    number: usize,
+}
+
+/// Why a flow ends before its connection does.
+enum Lost {
+    Octets(Gap),
+    /// The begin of this packet is all that the capture kept.
+    Cut(usize),
+    TooLong,
+}
+
+/// A segment's place in its direction.
+#[derive(Clone, Copy)]
+struct Place {
+    offset: i64,
+    /// Its place in the capture.
+    index: usize,
+    /// How much of the other direction it comes after.
+    ack: i64,
+}
+
+/// One direction while it is put together. A segment goes from stage to stage
+/// once, so that no capture makes this slow.
+#[derive(Default)]
+struct Line {
+    /// Those behind a gap, the nearest last.
+    behind: Vec<Place>,
+    /// Those without a gap that acknowledge what the other has not said yet.
+    early: BTreeSet<(i64, usize, i64)>,
+    /// Those that can be taken: place in the capture, offset.
+    due: BTreeSet<(usize, i64)>,
+    /// The offset that comes next; behind a FIN, one more.
+    next: i64,
+    /// The latest place in the capture that was taken.
+    index: usize,
+}
+
+/// Differences that are told of one connection.
+const MAX_DIFFERING: usize = 3;
+
+impl Flow {
+    fn of(connection: &Connection<'_>) -> Flow {
+        let mut flow = Flow::default();
+        let bases = [0, 1].map(|from| base(connection, from));
+        let [mut low, mut high] = [0, 1].map(|from| line(connection, from, bases));
+        loop {
+            let line = match (low.ready(high.next), high.ready(low.next)) {
+                (None, None) => break,
+                (Some(one), Some(other)) if other < one => &mut high,
+                (None, Some(_)) => &mut high,
+                (Some(_), _) => &mut low,
+            };
+            let Some((index, offset)) = line.due.pop_first() else {
+                break;
+            };
+            line.index = line.index.max(index);
+            let piece = connection.segments.get(index);
+            if !piece.is_some_and(|piece| flow.take(connection, piece, offset, line)) {
+                return flow;
+            }
+        }
+        // What only waits for octets of the other side is there, and no gap.
+        let lines = [(0, low), (1, high)];
+        let reach = lines
+            .each_ref()
+            .map(|(from, line)| line.reach(connection, *from));
+        let ended = |gap: &Gap| flow.sides.get(gap.from).is_some_and(|s| s.end.is_some());
+        let gaps = reach.iter().filter_map(|(_, gap)| *gap);
+        let gap = gaps.filter(|gap| !ended(gap)).min_by_key(|gap| gap.number);
+        let reach = reach.each_ref().map(|(reach, _)| *reach);
+        let gap = gap.or_else(|| acknowledged(connection, bases, reach));
+        flow.lost = gap.map(Lost::Octets);
+        flow
+    }
+
+    /// Takes a segment's new octets and its end; false where that is the last.
+    fn take(
+        &mut self,
+        connection: &Connection<'_>,
+        piece: &Piece<'_>,
+        offset: i64,
+        line: &mut Line,
+    ) -> bool {
+        let Some(side) = self.sides.get_mut(piece.from) else {
+            return false;
+        };
+        if side.end.is_some() {
+            return true;
+        }
+        let old = usize::try_from(line.next - offset).unwrap_or(0);
+        let new = piece.payload.get(old..).unwrap_or_default();
+        let start = usize::try_from(offset.max(0)).unwrap_or(usize::MAX);
+        let again = side.octets.get(start..).unwrap_or_default();
+        // One octet that was acknowledged asks whether the peer still lives.
+        let probe = piece.payload.len() <= 1;
+        let skipped = usize::try_from(-offset.min(0)).unwrap_or(0);
+        let said = piece.payload.get(skipped..).unwrap_or_default();
+        let differs = again.iter().zip(said).any(|(one, other)| one != other);
+        if differs && !probe && self.differing.len() < MAX_DIFFERING {
+            self.differing.push((piece.number, piece.from));
+        }
+        let long = side.octets.len() + new.len() > MAX_OCTETS;
+        if long || self.events.len() >= MAX_STEPS {
+            self.lost = Some(Lost::TooLong);
+            return false;
+        }
+        if !new.is_empty() && !piece.rst {
+            let start = side.octets.len();
+            side.octets.extend_from_slice(new);
+            let end = side.octets.len();
+            line.next = i64::try_from(end).unwrap_or(i64::MAX);
+            // A write that is longer than a segment comes in several, and the
+            // last of them is pushed.
+            match self.events.last_mut() {
+                Some(last) if last.from == piece.from && last.open => {
+                    if let What::Said { end: last_end, .. } = &mut last.what {
+                        *last_end = end;
+                    }
+                    last.open = !piece.psh;
+                }
+                _ => {
+                    let time_ns = connection.segments.get(line.index).map_or(0, |p| p.time_ns);
+                    self.events.push(Event {
+                        from: piece.from,
+                        time_ns: time_ns.max(piece.time_ns),
+                        what: What::Said { start, end },
+                        open: !piece.psh,
+                    });
+                }
+            }
+        }
+        if piece.cut && offset + length(piece.payload) == line.next {
+            self.lost = Some(Lost::Cut(piece.number));
+            return false;
+        }
+        let end = match (piece.rst, piece.fin) {
+            (true, _) => End::Rst,
+            (false, true) => End::Fin,
+            (false, false) => return true,
+        };
+        side.end = Some(end);
+        line.next += i64::from(end == End::Fin);
+        self.events.push(Event {
+            from: piece.from,
+            time_ns: piece.time_ns,
+            what: What::Ends(end),
+            open: false,
+        });
+        true
+    }
+
+    fn why_unfinished(&self, who: &dyn Fn(usize) -> From) -> Option<String> {
+        let name = |from: usize| side_name(who(from));
+        match &self.lost {
+            Some(Lost::Octets(gap)) => Some(format!(
+                "the {}'s octets {} to {} are not in the capture, packet {} comes after them",
+                name(gap.from),
+                gap.start,
+                gap.end,
+                gap.number
+            )),
+            Some(Lost::Cut(number)) => Some(format!(
+                "the capture keeps only the begin of packet {number}; capture with tcpdump -s 0"
+            )),
+            Some(Lost::TooLong) => Some(format!(
+                "the connection is longer than {MAX_OCTETS} octets or {MAX_STEPS} steps"
+            )),
+            None => {
+                let ends = self.sides.each_ref().map(|side| side.end);
+                let over = ends.contains(&Some(End::Rst)) || ends.iter().all(Option::is_some);
+                (!over).then(|| "the capture ends before the connection does".to_owned())
+            }
+        }
+    }
+}
+
+impl Line {
+    /// The place in the capture of what comes next, if anything can, when the
+    /// other side has come so far.
+    fn ready(&mut self, other: i64) -> Option<usize> {
+        while let Some(place) = self.behind.last().filter(|p| p.offset <= self.next) {
+            self.early.insert((place.ack, place.index, place.offset));
+            self.behind.pop();
+        }
+        while let Some((ack, index, offset)) = self.early.pop_first() {
+            if ack > other {
+                self.early.insert((ack, index, offset));
+                break;
+            }
+            self.due.insert((index, offset));
+        }
+        let (index, _) = self.due.first()?;
+        Some(self.index.max(*index))
+    }
+
+    /// How far the octets go that are there, and what is missing then.
+    fn reach(&self, connection: &Connection<'_>, from: usize) -> (i64, Option<Gap>) {
+        let end = |index: usize, offset: i64| {
+            let piece = connection.segments.get(index);
+            piece.map_or(offset, |piece| {
+                offset + length(piece.payload) + i64::from(piece.fin)
+            })
+        };
+        let early = self.early.iter();
+        let mut reach = early
+            .map(|(_, index, offset)| end(*index, *offset))
+            .fold(self.next, i64::max);
+        for place in self.behind.iter().rev() {
+            if place.offset > reach {
+                let number = connection.segments.get(place.index).map_or(0, |p| p.number);
+                let gap = Gap {
+                    from,
+                    start: reach,
+                    end: place.offset,
+                    number,
+                };
+                return (reach, Some(gap));
+            }
+            reach = reach.max(end(place.index, place.offset));
+        }
+        (reach, None)
+    }
+}
+
+/// The number of a peer's first octet.
+fn base(connection: &Connection<'_>, from: usize) -> Option<u32> {
+    if let Some(begin) = connection.begins.get(from).copied().flatten() {
+        return Some(begin);
+    }
+    let own = || {
+        connection
+            .segments
+            .iter()
+            .filter(|piece| piece.from == from)
+    };
+    let says = own().find(|piece| !piece.payload.is_empty() || piece.fin);
+    let first = says.or_else(|| own().next())?.seq;
+    let seqs = own()
+        .filter(|piece| !piece.payload.is_empty() || piece.fin)
+        .map(|piece| piece.seq);
+    // What the other side has acknowledged came before.
+    let acks = connection
+        .segments
+        .iter()
+        .filter(|piece| piece.from != from && !piece.rst)
+        .filter_map(|piece| piece.ack);
+    let near = i64::try_from(MAX_OCTETS).unwrap_or(i64::MAX);
+    seqs.chain(acks)
+        .filter(|seq| distance(first, *seq).abs() <= near)
+        .min_by_key(|seq| distance(first, *seq))
+}
+
+/// A direction's segments by their place in it.
+fn line(connection: &Connection<'_>, from: usize, bases: [Option<u32>; 2]) -> Line {
+    let base = |of: usize| bases.get(of).copied().flatten();
+    let mut places = Vec::new();
+    let mut end = 0;
+    for (index, piece) in connection.segments.iter().enumerate() {
+        let (true, Some(begin)) = (piece.from == from, base(from)) else {
+            continue;
+        };
+        let mut offset = distance(begin, piece.seq);
+        if piece.rst {
+            // Its number may be an old one.
+            offset = offset.max(end);
+        }
+        end = end.max(offset + length(piece.payload));
+        if piece.payload.is_empty() && !piece.fin && !piece.rst {
+            continue;
+        }
+        let ack = base(1 - from)
+            .zip(piece.ack)
+            .map_or(i64::MIN, |(base, ack)| distance(base, ack));
+        places.push(Place { offset, index, ack });
+    }
+    places.sort_by_key(|place| std::cmp::Reverse((place.offset, place.index)));
+    Line {
+        behind: places,
+        ..Line::default()
+    }
+}
+
+/// What was acknowledged beyond what is there.
+fn acknowledged(
+    connection: &Connection<'_>,
+    bases: [Option<u32>; 2],
+    reach: [i64; 2],
+) -> Option<Gap> {
+    let pieces = connection.segments.iter().filter(|piece| !piece.rst);
+    pieces
+        .filter_map(|piece| {
+            let from = 1 - piece.from;
+            let base = bases.get(from).copied().flatten()?;
+            let (start, end) = (*reach.get(from)?, distance(base, piece.ack?));
+            (end > start).then_some(Gap {
+                from,
+                start,
+                end,
+                number: piece.number,
+            })
+        })
+        .next()
+}

@@ -1,0 +1,400 @@
+//! Writing vectors the one canonical way, and making them from octets.
+
+use std::io::{self, Write};
+
+use serde::{Serialize, Serializer};
+use serde_json::ser::{CharEscape, Formatter};
+
+use super::{End, File, Fill, From, Heard, HeardKind, Step, Vector};
+
+/// What is longer stands on several lines.
+const MAX_COLUMNS: usize = 100;
+
+/// Lists that always have one element per line.
+const TALL: [&str; 3] = ["\"text\": ", "\"steps\": ", "\"vectors\": "];
+
+/// A write of fewer octets is not told as a repetition.
+const MIN_FILL_OCTETS: usize = 256;
+
+/// Nor one that repeats after more than this.
+const MAX_PERIOD_OCTETS: usize = 16;
+
+/// Nor more often than the schema allows.
+const MAX_TIMES: usize = 16 * 1024 * 1024;
+
+/// Octets of an unprintable rest that stand on one line of a `text`.
+const REST_OCTETS: usize = 32;
+
+impl File {
+    /// A file of these vectors, as it stands in a folder beside the schema.
+    #[must_use]
+    pub fn of(vectors: Vec<Vector>) -> File {
+        File {
+            schema: Some("../schema.json".to_owned()),
+            format: 1,
+            notes: std::collections::BTreeMap::new(),
+            vectors,
+        }
+    }
+
+    /// The file in its canonical writing: two files that say the same are the
+    /// same, octet for octet.
+    #[must_use]
+    pub fn to_canonical(&self) -> String {
+        let mut line = Vec::new();
+        let mut serializer = serde_json::Serializer::with_formatter(&mut line, OneLine);
+        // Strings, numbers and a Vec to write to: nothing of it can fail.
+        let written = self.serialize(&mut serializer);
+        debug_assert!(written.is_ok(), "{written:?}");
+        let line = String::from_utf8(line).unwrap_or_default();
+        let mut out = String::with_capacity(line.len() * 2);
+        let (node, _) = Node::read(&line, false);
+        node.lay("", 0, 0, &mut out);
+        out.push('\n');
+        out
+    }
+}
+
+impl Step {
+    /// One write of these octets, told as readably as can be: `fill` where
+    /// they are one thing again and again, `text` where they are printable or
+    /// begin with a head, else `hex`.
+    #[must_use]
+    pub fn of(from: From, octets: &[u8]) -> Step {
+        let mut step = Step {
+            from,
+            text: None,
+            hex: None,
+            fill: None,
+            end: None,
+            after_ms: None,
+            note: None,
+        };
+        let head = head_len(octets);
+        if let Some(fill) = Fill::of(octets) {
+            step.fill = Some(fill);
+        } else if !octets.is_empty() && (head > 0 || octets.iter().all(|o| is_printable(*o))) {
+            step.text = Some(lines(octets, head));
+        } else {
+            step.hex = Some(hex(octets));
+        }
+        step
+    }
+
+    /// The end of a direction.
+    #[must_use]
+    pub fn end(from: From, end: End) -> Step {
+        Step {
+            hex: None,
+            end: Some(end),
+            ..Step::of(from, &[])
+        }
+    }
+
+    /// The same step after a wait.
+    #[must_use]
+    pub fn after(self, ms: u64) -> Step {
+        Step {
+            after_ms: Some(ms),
+            ..self
+        }
+    }
+}
+
+impl Heard {
+    /// A message, ping or pong with these octets.
+    #[must_use]
+    pub fn of(from: From, kind: HeardKind, octets: &[u8]) -> Heard {
+        let fill = Fill::of(octets);
+        let text = std::str::from_utf8(octets)
+            .ok()
+            .filter(|_| kind == HeardKind::Text && fill.is_none());
+        Heard {
+            from,
+            kind,
+            data: text.map(str::to_owned),
+            hex: (text.is_none() && fill.is_none()).then(|| hex(octets)),
+            fill,
+        }
+    }
+}
+
+impl Fill {
+    /// These octets as a repetition, where they are a long one of few.
+    #[must_use]
+    pub fn of(octets: &[u8]) -> Option<Fill> {
+        if octets.len() < MIN_FILL_OCTETS {
+            return None;
+        }
+        let repeats = |period: &usize| {
+            octets.len() % period == 0
+                && octets.iter().eq(octets
+                    .iter()
+                    .skip(*period)
+                    .chain(octets.get(octets.len() - period..).unwrap_or_default()))
+        };
+        let period = (1..=MAX_PERIOD_OCTETS).find(repeats)?;
+        let times = octets.len() / period;
+        (times <= MAX_TIMES).then_some(Fill {
+            hex: hex(octets.get(..period)?),
+            times,
+        })
+    }
+}
+
+/// Octets up to and with the empty line, where they are a head in visible
+/// ASCII.
+fn head_len(octets: &[u8]) -> usize {
+    let Some(end) = octets.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return 0;
+    };
+    let head = octets.get(..end + 4).unwrap_or_default();
+    if head.iter().all(|o| is_printable(*o)) {
+        head.len()
+    } else {
+        0
+    }
+}
+
+fn is_printable(octet: u8) -> bool {
+    matches!(octet, b' '..=b'~' | b'\t' | b'\r' | b'\n')
+}
+
+/// One element for each line; what follows the head and is not printable in
+/// elements of a bearable width.
+fn lines(octets: &[u8], head: usize) -> Vec<String> {
+    let latin1 = |octets: &[u8]| octets.iter().map(|o| char::from(*o)).collect::<String>();
+    let (head, rest) = octets.split_at(head);
+    let mut lines: Vec<String> = head.split_inclusive(|o| *o == b'\n').map(latin1).collect();
+    if rest.iter().all(|o| is_printable(*o)) {
+        lines.extend(rest.split_inclusive(|o| *o == b'\n').map(latin1));
+    } else {
+        lines.extend(rest.chunks(REST_OCTETS).map(latin1));
+    }
+    lines
+}
+
+/// Octets in lower-case hex, a space between two.
+fn hex(octets: &[u8]) -> String {
+    let digit = |n: u8| char::from_digit(u32::from(n), 16).unwrap_or_default();
+    let mut text = String::with_capacity(octets.len() * 3);
+    for octet in octets {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        text.push(digit(octet >> 4));
+        text.push(digit(octet & 15));
+    }
+    text
+}
+
+/// Hex that a person wrote, as [`hex`] writes it.
+pub(super) fn as_hex<S: Serializer>(text: &str, to: S) -> Result<S::Ok, S::Error> {
+    match super::unhex(text) {
+        Ok(octets) => to.serialize_str(&hex(&octets)),
+        Err(_) => to.serialize_str(text),
+    }
+}
+
+/// The same, where there may be none.
+pub(super) fn as_some_hex<S: Serializer>(text: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
+    match text {
+        Some(text) => as_hex(text, to),
+        None => to.serialize_none(),
+    }
+}
+
+/// Words in order.
+pub(super) fn as_sorted<S: Serializer>(words: &[String], to: S) -> Result<S::Ok, S::Error> {
+    let mut words: Vec<&String> = words.iter().collect();
+    words.sort_unstable();
+    to.collect_seq(words)
+}
+
+/// JSON on one line: `": "` and `", "` between, and nothing but visible ASCII.
+struct OneLine;
+
+impl Formatter for OneLine {
+    fn begin_array_value<W: ?Sized + Write>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { to.write_all(b", ") }
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { to.write_all(b", ") }
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
+        to.write_all(b": ")
+    }
+
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        to: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        for part in fragment.split_inclusive(|c| !matches!(c, ' '..='~')) {
+            let last = part.chars().next_back().filter(|c| !matches!(c, ' '..='~'));
+            let plain = part.len() - last.map_or(0, char::len_utf8);
+            to.write_all(part.get(..plain).unwrap_or_default().as_bytes())?;
+            for unit in last
+                .iter()
+                .flat_map(|c| c.encode_utf16(&mut [0; 2]).to_vec())
+            {
+                write!(to, "\\u{unit:04x}")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_char_escape<W: ?Sized + Write>(
+        &mut self,
+        to: &mut W,
+        escape: CharEscape,
+    ) -> io::Result<()> {
+        let code = match escape {
+            CharEscape::Quote => return to.write_all(b"\\\""),
+            CharEscape::ReverseSolidus => return to.write_all(b"\\\\"),
+            CharEscape::CarriageReturn => return to.write_all(b"\\r"),
+            CharEscape::LineFeed => return to.write_all(b"\\n"),
+            CharEscape::Tab => return to.write_all(b"\\t"),
+            CharEscape::Solidus => b'/',
+            CharEscape::Backspace => 8,
+            CharEscape::FormFeed => 12,
+            CharEscape::AsciiControl(code) => code,
+        };
+        write!(to, "\\u{code:04x}")
+    }
+}
+
+/// A value in text that [`OneLine`] wrote.
+struct Node<'t> {
+    /// The whole of it, on one line.
+    text: &'t str,
+    /// `"key": ` and value of each member; no key in a list.
+    members: Vec<(&'t str, Node<'t>)>,
+    /// Whether it may not stand on one line.
+    tall: bool,
+}
+
+impl<'t> Node<'t> {
+    /// The value that begins here, and what comes after it.
+    fn read(text: &'t str, tall: bool) -> (Node<'t>, &'t str) {
+        let close = match text.as_bytes().first() {
+            Some(b'{') => '}',
+            Some(b'[') => ']',
+            _ => {
+                let (leaf, rest) = text.split_at(leaf_len(text));
+                let node = Node {
+                    text: leaf,
+                    members: Vec::new(),
+                    tall: false,
+                };
+                return (node, rest);
+            }
+        };
+        let mut node = Node {
+            text,
+            members: Vec::new(),
+            tall,
+        };
+        let mut rest = text.get(1..).unwrap_or_default();
+        while !rest.is_empty() && !rest.starts_with(close) {
+            rest = rest.strip_prefix(", ").unwrap_or(rest);
+            let key_len = if close == '}' { leaf_len(rest) + 2 } else { 0 };
+            let (key, value) = rest.split_at_checked(key_len).unwrap_or((rest, ""));
+            let (member, after) = Node::read(value, TALL.contains(&key));
+            node.tall |= member.tall;
+            node.members.push((key, member));
+            rest = after;
+        }
+        let rest = rest.strip_prefix(close).unwrap_or(rest);
+        node.text = text.get(..text.len() - rest.len()).unwrap_or_default();
+        node.tall &= !node.members.is_empty();
+        (node, rest)
+    }
+
+    /// Writes it behind its key; `after` is the width of what follows it on
+    /// its last line.
+    fn lay(&self, key: &str, indent: usize, after: usize, out: &mut String) {
+        out.push_str(key);
+        let width = indent + key.len() + self.text.len() + after;
+        if self.members.is_empty() || (!self.tall && width <= MAX_COLUMNS) {
+            out.push_str(self.text);
+            return;
+        }
+        out.push_str(self.text.get(..1).unwrap_or_default());
+        let last = self.members.len() - 1;
+        for (i, (key, member)) in self.members.iter().enumerate() {
+            let comma = usize::from(i < last);
+            new_line(indent + 2, out);
+            member.lay(key, indent + 2, comma, out);
+            out.push_str(",".get(..comma).unwrap_or_default());
+        }
+        new_line(indent, out);
+        out.push_str(self.text.get(self.text.len() - 1..).unwrap_or_default());
+    }
+}
+
+fn new_line(indent: usize, out: &mut String) {
+    out.push('\n');
+    out.extend(std::iter::repeat_n(' ', indent));
+}
+
+/// The length of the string, number or word at the begin of the text.
+fn leaf_len(text: &str) -> usize {
+    if !text.starts_with('"') {
+        return text.find([',', '}', ']']).unwrap_or(text.len());
+    }
+    let mut escaped = false;
+    for (i, octet) in text.bytes().enumerate().skip(1) {
+        match octet {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return i + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn of(octets: &[u8]) -> Step {
+        let step = Step::of(From::Client, octets);
+        assert_eq!(step.octets().unwrap(), octets);
+        step
+    }
+
+    #[test]
+    fn octets_become_the_step_that_reads_best() {
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n\xff\x00345678";
+        let text = of(head).text.unwrap();
+        assert_eq!(text.len(), 4);
+        assert_eq!(text.last().unwrap(), "\u{ff}\u{0}345678");
+        assert_eq!(of(b"half a li").text.unwrap(), ["half a li"]);
+        assert_eq!(of(b"\x81\x02hi").hex.unwrap(), "81 02 68 69");
+        assert_eq!(of(b"").hex.unwrap(), "");
+        let fill = of(&b"\x00abc".repeat(100)).fill.unwrap();
+        assert_eq!((fill.hex.as_str(), fill.times), ("00 61 62 63", 100));
+        assert_eq!(of(&[7; 300]).fill.unwrap().times, 300);
+        assert!(of(&[7; 255]).fill.is_none());
+        let end = Step::end(From::Server, End::Rst).after(3);
+        assert_eq!((end.hex, end.after_ms), (None, Some(3)));
+    }
+
+    #[test]
+    fn strings_are_ascii() {
+        let mut line = Vec::new();
+        let mut serializer = serde_json::Serializer::with_formatter(&mut line, OneLine);
+        "a\"\\\r\n\t\u{8}\u{c}\u{0}\u{1f}/~\u{7f}\u{80}\u{ff}\u{2028}\u{1f600}b"
+            .serialize(&mut serializer)
+            .unwrap();
+        assert_eq!(
+            String::from_utf8(line).unwrap(),
+            r#""a\"\\\r\n\t\u0008\u000c\u0000\u001f/~\u007f\u0080\u00ff\u2028\ud83d\ude00b""#
+        );
+    }
+}
