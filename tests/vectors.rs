@@ -224,3 +224,25 @@ fn every_version_has_its_vectors_and_every_code_one_of_its_own() {
         assert_ne!(shown.contains(*code), elsewhere.contains(code), "{code}");
     }
 }
+
+#[test]
+fn a_recorded_answer_may_stand_before_the_answer_to_a_goodbye_of_the_same_write() {
+    let json = br#"{"format": 1, "vectors": [{
+        "id": "a", "version": "rfc6455", "source": {"kind": "derived", "ref": "this test"},
+        "steps": [
+            {"from": "client", "text": ["GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"]},
+            {"from": "server", "text": ["HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"]},
+            {"from": "client", "hex": "81 81 00 00 00 00 61 88 82 00 00 00 00 03 e8"},
+            {"from": "server", "hex": "81 01 61 88 02 03 e8"},
+            {"from": "server", "end": "fin"}
+        ],
+        "expect": {"server": {"result": "accept"}, "messages": [
+            {"from": "client", "kind": "text", "data": "a"},
+            {"from": "server", "kind": "text", "data": "a"}
+        ]}
+    }]}"#;
+    let file = File::read(json).unwrap();
+    for cut in cuts(&file.vectors[0], Side::Server) {
+        play(&file.vectors[0], Side::Server, cut).unwrap();
+    }
+}

@@ -387,16 +387,6 @@ pub(crate) fn write(wire: Wire<'_>, frame: Frame<'_>, out: &mut Output<'_>) {
     }
 }
 
-/// A whole text as a server frames it.
-pub(crate) fn text_from_server(version: &'static Version, text: &str, out: &mut Vec<u8>) {
-    if version.layout == Layout::Hixie75 {
-        return hixie75::write_text(text.as_bytes(), true, true, out);
-    }
-    let (head, n) = head(version, Opcode::Data(Kind::Text), true, text.len());
-    out.extend_from_slice(head.get(..n).unwrap_or_default());
-    out.extend_from_slice(text.as_bytes());
-}
-
 /// The longest header without its key.
 pub(crate) const MAX_HEAD: usize = 10;
 

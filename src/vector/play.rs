@@ -145,8 +145,8 @@ pub struct Script<'v> {
     turns: Vec<Turn>,
     /// All that the client says.
     asked: Vec<u8>,
-    /// The octets of both sides.
-    length: usize,
+    /// All that the server says.
+    answered: Vec<u8>,
     nonce: Vec<u8>,
     messages: Vec<(Side, HeardKind, Vec<u8>)>,
 }
@@ -171,10 +171,10 @@ impl<'v> Script<'v> {
         let messages = heard.map(|m| Ok((m.from.side(), m.kind, m.octets()?)));
         Ok(Script {
             vector,
-            length: asked.len() + answered.len(),
             nonce: nonce(&answered),
             messages: messages.collect::<Result<_, String>>()?,
             asked,
+            answered,
             turns,
         })
     }
@@ -216,7 +216,7 @@ impl<'v> Script<'v> {
         } else {
             places(&spans, played.fed)
         };
-        let allowed = (MAX_PLAYED_OCTETS / self.length.max(1)).max(1);
+        let allowed = (MAX_PLAYED_OCTETS / (self.asked.len() + self.answered.len()).max(1)).max(1);
         // A step that is odd meets frames of one length at different places.
         let step = at.len().div_ceil(allowed).max(1) | 1;
         cuts.extend(at.into_iter().step_by(step).map(Cut::At));
@@ -289,6 +289,8 @@ struct Player<'s, 't, T> {
     to_send: std::slice::Iter<'s, (Side, HeardKind, Vec<u8>)>,
     /// Octets said and not yet compared.
     said: Vec<u8>,
+    /// How many octets were compared.
+    compared: usize,
     played: Played,
 }
 
@@ -324,6 +326,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
             gather: Gather::default(),
             to_send: script.messages.iter(),
             said: Vec::new(),
+            compared: 0,
             played: Played::default(),
         })
     }
@@ -455,6 +458,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
                         };
                         self.played.heard.push((kind, message.payload().to_vec()));
                         self.gather = Gather::default();
+                        self.answer(&mut out)?;
                     }
                 }
                 Event::Ping(payload) => {
@@ -500,15 +504,8 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
             return Ok(());
         }
         while self.said.len() < want.len() {
-            let Some((from, kind, octets)) = self.to_send.next() else {
+            let Some(message) = self.next_to_send() else {
                 break;
-            };
-            let message = match (from, kind) {
-                (Side::Server, HeardKind::Binary) => Message::binary(octets),
-                (Side::Server, HeardKind::Text) => {
-                    Message::text(std::str::from_utf8(octets).unwrap_or_default())
-                }
-                _ => continue,
             };
             let mut random = |_: &mut [u8]| {};
             let before = self.said.len();
@@ -516,15 +513,61 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
             self.conn
                 .send(message, &mut out)
                 .map_err(|error| error.to_string())?;
+            self.to_send.next();
             let sent = self.said.get(before..).unwrap_or_default();
             self.played.said.extend_from_slice(sent);
         }
-        if self.said == want {
-            self.said.clear();
+        // It may have said more already: what the next turns hold.
+        if self.said.starts_with(want) {
+            self.said.drain(..want.len());
+            self.compared += want.len();
             return Ok(());
         }
         let before = self.played.said.len().saturating_sub(self.said.len());
         Err(difference(want, &self.said, before, self.conn.version()))
+    }
+
+    /// The message that the server is to send next.
+    fn next_to_send(&mut self) -> Option<Message<'s>> {
+        loop {
+            let (from, kind, octets) = self.to_send.as_slice().first()?;
+            match (from, kind) {
+                (Side::Server, HeardKind::Binary) => return Some(Message::binary(octets)),
+                (Side::Server, HeardKind::Text) => {
+                    let text = std::str::from_utf8(octets).unwrap_or_default();
+                    return Some(Message::text(text));
+                }
+                _ => self.to_send.next(),
+            };
+        }
+    }
+
+    /// Sends messages as soon as the recorded server did: it may have answered
+    /// a message before it heard the goodbye behind it.
+    fn answer(&mut self, out: &mut Output<'_>) -> Result<(), String> {
+        while self.side == Side::Server {
+            let Some(message) = self.next_to_send() else {
+                break;
+            };
+            let length = message.payload().len();
+            let Ok(Some((front, behind))) = self.conn.send_around(message.kind(), length) else {
+                break;
+            };
+            let at = self.compared + self.said.len() + out.octets.len();
+            let recorded = self.script.answered.get(at..).unwrap_or_default();
+            let rest = recorded
+                .strip_prefix(front.octets())
+                .and_then(|rest| rest.strip_prefix(message.payload()));
+            let is_next = rest.is_some_and(|rest| behind.is_none_or(|b| rest.first() == Some(&b)));
+            if !is_next {
+                break;
+            }
+            self.conn
+                .send(message, out)
+                .map_err(|error| error.to_string())?;
+            self.to_send.next();
+        }
+        Ok(())
     }
 
     fn conclude(&self) -> Result<(), String> {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::frame::text_from_server;
+use crate::frame::{self, Kind, Opcode, hixie75};
 use crate::net::LinkId;
 use crate::version::{Layout, VERSIONS, Version};
 
@@ -21,6 +21,16 @@ fn way(layout: Layout) -> usize {
         Layout::Hybi04 | Layout::Hybi05 => 2,
         Layout::Hybi07 => 3,
     }
+}
+
+/// A whole text as a server frames it.
+fn text_from_server(version: &Version, text: &str, out: &mut Vec<u8>) {
+    if version.layout == Layout::Hixie75 {
+        return hixie75::write_text(text.as_bytes(), true, true, out);
+    }
+    let (head, n) = frame::head(version, Opcode::Data(Kind::Text), true, text.len());
+    out.extend_from_slice(head.get(..n).unwrap_or_default());
+    out.extend_from_slice(text.as_bytes());
 }
 
 /// Who is in the room, and what was said in this turn of the loop.
