@@ -14,19 +14,20 @@ import subprocess
 import sys
 
 import browsers
+from asks import BEYOND_BMP, HELLO, expect, opened, require, shortly
 from procs import HERE, WORK, Failure, Heirloom, Proc, clean_env, stop_all
+from recordings import check_readers, check_recordings
 from scripts import ScriptServer, perl_client, ruby_client
 from tap import Tap, close_code
 
 BUDGET = 230  # seconds for everything; a run takes a fraction of it
 
-HELLO = "hello heirloom"
-BEYOND_BMP = "h\u00e9llo \u20ac \u65e5\u672c \U0001f600 \U00010348 end"
 MIB_TEXT = "".join(f"{i:07d} " for i in range(1 << 17))
 MIB_OCTETS = bytes(i * 31 % 251 for i in range(1 << 20))
 ROW_OF_200 = [f"message {i} \u00e9" for i in range(200)]
 
 COLUMNS = ["connects", "text", "UTF-8", "1 MiB", "binary", "200", "room", "closes", "drain", "refusal"]
+RECORDING_COLUMNS = ["recorded", "check", "heirloom", "Perl"]
 SENTENCES = {
     "connects": "connects",
     "text": "gets a text back as it went",
@@ -38,6 +39,10 @@ SENTENCES = {
     "closes": "closes in its own way",
     "drain": "hears goodbye when the server drains",
     "refusal": "is told how to turn its version on",
+    "recorded": "is recorded as what it said",
+    "check": "the core holds, and the files are canonical",
+    "heirloom": "replayed against heirloom serve",
+    "Perl": "replayed against Perl's server",
 }
 # What a library does otherwise than its draft says, and is held to here: (peer, role, version) -> why.
 DIFFERENCES = {}
@@ -57,57 +62,44 @@ class Report:
         self.rows.setdefault(row, {})
         return row
 
-    def check(self, row, column, function, *args, differs=False):
-        what = f"{row[0]}, {row[1]}, {row[2]}: " + ("differs as known" if differs else SENTENCES[column])
+    def hold(self, what, function, *args, server=None):
         try:
             function(*args)
-        except (Failure, OSError) as e:
+        except (Failure, OSError, ValueError, KeyError) as e:
             self.failed += 1
-            self.rows[row][column] = "**no**"
-            server = Heirloom.latest.talk() if Heirloom.latest and row[1] == "client" else ""
-            print(f"FAIL  {what}\n      {e}{server}", flush=True)
-        else:
-            self.passed += 1
-            self.rows[row][column] = "differs" if differs else "yes"
-            print(f"ok    {what}", flush=True)
+            print(f"FAIL  {what}\n      {e if isinstance(e, Failure) else repr(e)}{server() if server else ''}", flush=True)
+            return False
+        self.passed += 1
+        print(f"ok    {what}", flush=True)
+        return True
+
+    def check(self, row, column, function, *args, differs=False):
+        what = f"{row[0]}, {row[1]}, {row[2]}: " + ("differs as known" if differs else SENTENCES[column])
+
+        def server():
+            return Heirloom.latest.talk() if Heirloom.latest and row[1] == "client" else ""
+
+        good = self.hold(what, function, *args, server=server)
+        self.rows[row][column] = "**no**" if not good else "differs" if differs else "yes"
+        return good
 
     def matrix(self):
-        used = [c for c in COLUMNS if any(c in cells for cells in self.rows.values())]
-        lines = [["peer", "role", "version", *used]]
-        peers = list(dict.fromkeys(row[:2] for row in self.rows))
-        for row in sorted(self.rows, key=lambda row: (peers.index(row[:2]), row[2])):
-            lines.append([*row, *(self.rows[row].get(c, "-") for c in used)])
+        return self._table(["peer", "role", "version"], COLUMNS, lambda row: row[1] != "recording")
+
+    def recordings(self):
+        return self._table(["peer", "version"], RECORDING_COLUMNS, lambda row: row[1] == "recording")
+
+    def _table(self, head, columns, belongs):
+        rows = {row: cells for row, cells in self.rows.items() if belongs(row)}
+        used = [c for c in columns if any(c in cells for cells in rows.values())]
+        lines = [[*head, *used]]
+        peers = list(dict.fromkeys(row[:2] for row in rows))
+        for row in sorted(rows, key=lambda row: (peers.index(row[:2]), row[2])):
+            cells = [cell for cell in row if cell != "recording"]
+            lines.append([*cells, *(rows[row].get(c, "-") for c in used)])
         widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
         lines.insert(1, ["-" * w for w in widths])
         return "\n".join("| " + " | ".join(c.ljust(w) for c, w in zip(line, widths)) + " |" for line in lines)
-
-
-def require(condition, message):
-    if not condition:
-        raise Failure(message)
-
-
-def shortly(value):
-    text = repr(value)
-    return text if len(text) < 100 else f"{text[:60]}... ({len(value)} long)"
-
-
-def expect(socket, event, more=None):
-    got, what = socket.next()
-    require(got == event, f"{event} was due, {got} came: {shortly(what)}")
-    if more is not None:
-        require(what == more, f"{event} {shortly(more)} was due, {shortly(what)} came")
-    return what
-
-
-@contextlib.contextmanager
-def opened(client, port, path="/"):
-    socket = client.open(port, path)
-    try:
-        expect(socket, "open")
-        yield socket
-    finally:
-        socket.done()
 
 
 # Checks of a client.
@@ -237,6 +229,7 @@ def check_browsers(report, binary, phantomjs_folder):
             report.check(new_row, "room", share_a_room, new, old, server.port)
     if len(engines) == 2:
         check_browser_drain(report, binary, old_row, old, new_row, new)
+    check_recordings(report, binary, engines, versions["perl"])
     for engine in engines.values():
         engine.proc.stop()
 
@@ -488,6 +481,14 @@ Written by `tests/peers/run`, which drives these peers against the built program
   the peer. *drain*: what TERM makes the server say. *refusal*: 426 and `version-off:` while the version is off.
 - Servers are driven by `heirloom connect --as VERSION`.
 
+## Recordings
+
+{recordings}
+
+- *recorded*: `heirloom record` between the browser and `heirloom serve` wrote one vector for each of three conversations,
+  with the version, the messages and the goodbye that were. *check*: `heirloom check` and `--fmt-check` are content.
+- *heirloom*, *Perl*: `heirloom replay` plays the browser to `heirloom serve` and to Perl's Protocol::WebSocket.
+
 ## Known differences
 
 {differences}
@@ -501,7 +502,7 @@ Written by `tests/peers/run`, which drives these peers against the built program
 def write_page(report):
     differences = "\n".join(f"- {row[0]}, {row[1]}, {row[2]}: {why}." for row, why in DIFFERENCES.items())
     with open(os.path.join(HERE, "..", "..", "docs", "interop.md"), "w", encoding="utf-8") as f:
-        f.write(PAGE.format(matrix=report.matrix(), differences=differences))
+        f.write(PAGE.format(matrix=report.matrix(), recordings=report.recordings(), differences=differences))
 
 
 def main():
@@ -524,6 +525,7 @@ def main():
         check_perl_clients(report, binary)
         check_ruby_clients(report, binary)
         check_servers(report, binary)
+        check_readers(report)
     except (Failure, OutOfTime) as e:
         report.failed += 1
         print(f"FAIL  {e}", flush=True)
@@ -531,7 +533,7 @@ def main():
         signal.alarm(0)
         stop_all()
         shutil.rmtree(WORK, ignore_errors=True)
-    print("\n" + report.matrix() + "\n")
+    print("\n" + report.matrix() + "\n\n" + report.recordings() + "\n")
     write_page(report)
     print(f"{report.passed} passed, {report.failed} failed")
     return 1 if report.failed or not report.passed else 0

@@ -28,7 +28,7 @@ def clean_env(extra=None):
 
 
 class Proc:
-    def __init__(self, name, argv, env=None, stdin=True):
+    def __init__(self, name, argv, env=None, stdin=True, cwd=None):
         self.name = name
         self.log = tempfile.NamedTemporaryFile(prefix="stderr-", dir=WORK)
         self.popen = subprocess.Popen(
@@ -37,6 +37,7 @@ class Proc:
             stdout=subprocess.PIPE,
             stderr=self.log,
             env=clean_env(env),
+            cwd=cwd,
             start_new_session=True,
         )
         self.lines = queue.Queue()
