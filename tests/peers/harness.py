@@ -282,7 +282,7 @@ def check_perl_clients(report, binary):
         check_library_client(report, row, perl_client(name), binary, wire, on, has_binary, goodbye, drain)
 
 
-# Stage 2.
+# Ruby as a client, and servers.
 
 
 def ruby_frames_otherwise(client, binary, octets):
