@@ -5,7 +5,7 @@ use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha1::{Digest, Sha1};
 
-use super::{Ask, Head, HeadWriter, Secret, list};
+use super::{Ask, Head, HeadWriter, Secret, extensions};
 use crate::bytes::Output;
 use crate::error::{Refusal, Violation};
 use crate::trace::{Field, Pen, Trace};
@@ -113,10 +113,7 @@ pub(super) fn verify<'b, T: Trace>(
     if accept.is_none_or(|h| h.value != proof.as_bytes()) {
         return Err(Violation::AcceptMismatch);
     }
-    if head
-        .all("Sec-WebSocket-Extensions")
-        .any(|h| list(h.value).next().is_some())
-    {
+    if extensions(head).any(|name| !secret.extensions.iter().any(|offered| offered == name)) {
         return Err(Violation::ExtensionUnexpected);
     }
     let mut answers = head.all("Sec-WebSocket-Protocol");

@@ -20,8 +20,8 @@ use crate::trace::{Field, Pen, Trace};
 use crate::version::{Challenge, Version, Versions};
 
 pub(crate) use head::Scan;
+use head::is_field_text;
 pub use head::{Head, Header};
-use head::{is_field_text, list};
 pub use hixie76::number as hixie76_number;
 pub(crate) use hybi04::{MaskingKey, masking_key};
 pub use hybi05::accept;
@@ -347,6 +347,9 @@ pub(crate) struct Secret {
     origin: String,
     location: String,
     offered: Vec<String>,
+    /// The names of the extensions that were offered: none by a client of ours,
+    /// some by one whose request was recorded.
+    extensions: Vec<String>,
 }
 
 impl Secret {
@@ -371,6 +374,7 @@ impl Secret {
             origin: request.origin().unwrap_or_default().to_owned(),
             location: format!("{scheme}://{}{}", request.host(), request.target()),
             offered: request.subprotocols().map(str::to_owned).collect(),
+            extensions: extensions(request.head()).map(str::to_owned).collect(),
         })
     }
 
@@ -457,6 +461,16 @@ impl Secret {
             .map(Some)
             .ok_or(Violation::SubprotocolMismatch)
     }
+}
+
+/// The names of the extensions in a head, without their parameters.
+fn extensions<'h>(head: &'h Head<'_>) -> impl Iterator<Item = &'h str> {
+    head.all("Sec-WebSocket-Extensions")
+        .filter_map(Header::text)
+        .flat_map(|value| value.split(','))
+        .filter_map(|offer| offer.split(';').next())
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
 }
 
 /// Writes a request of this version; the eight octets of hixie-76 are its
