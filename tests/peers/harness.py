@@ -27,7 +27,7 @@ MIB_OCTETS = bytes(i * 31 % 251 for i in range(1 << 20))
 ROW_OF_200 = [f"message {i} \u00e9" for i in range(200)]
 
 COLUMNS = ["connects", "text", "UTF-8", "1 MiB", "binary", "200", "room", "closes", "drain", "refusal"]
-RECORDING_COLUMNS = ["recorded", "check", "heirloom", "Perl"]
+RECORDING_COLUMNS = ["recorded", "check", "heirloom", "tcpdump", "Perl"]
 SENTENCES = {
     "connects": "connects",
     "text": "gets a text back as it went",
@@ -42,6 +42,7 @@ SENTENCES = {
     "recorded": "is recorded as what it said",
     "check": "the core holds, and the files are canonical",
     "heirloom": "replayed against heirloom serve",
+    "tcpdump": "a capture of it imports to the same octets",
     "Perl": "replayed against Perl's server",
 }
 # What a library does otherwise than its draft says, and is held to here: (peer, role, version) -> why.
@@ -487,7 +488,8 @@ Written by `tests/peers/run`, which drives these peers against the built program
 
 - *recorded*: `heirloom record` between the browser and `heirloom serve` wrote one vector for each of three conversations,
   with the version, the messages and the goodbye that were. *check*: `heirloom check` and `--fmt-check` are content.
-- *heirloom*, *Perl*: `heirloom replay` plays the browser to `heirloom serve` and to Perl's Protocol::WebSocket.
+- *tcpdump*: a capture of one more conversation, imported, has the same octets of each side as its recording. *heirloom*, *Perl*:
+  `heirloom replay` plays the browser to `heirloom serve` and to Perl's Protocol::WebSocket.
 
 ## Known differences
 

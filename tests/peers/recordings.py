@@ -4,7 +4,9 @@ import glob
 import json
 import os
 import re
+import signal
 import tempfile
+import time
 
 from asks import BEYOND_BMP, HELLO, expect, opened, require, shortly
 from procs import HERE, WORK, Heirloom, Proc
@@ -111,6 +113,57 @@ def replayed_to_perl(binary, folder, name, opens, how):
                 require(line == due.encode(), f"the server says {line!r}, {due!r} was due")
 
 
+def octets(path):
+    """All that each side says in the vectors of a file or folder, by what the client says."""
+    paths = glob.glob(os.path.join(glob.escape(path), "*.json")) if os.path.isdir(path) else [path]
+    said = {}
+    for name in paths:
+        with open(name, encoding="utf-8") as f:
+            for vector in json.load(f)["vectors"]:
+                sides = {"client": b"", "server": b""}
+                for step in vector["steps"]:
+                    if "text" in step:
+                        sides[step["from"]] += "".join(step["text"]).encode("latin-1")
+                    elif "fill" in step:
+                        sides[step["from"]] += bytes.fromhex(step["fill"]["hex"]) * step["fill"]["times"]
+                    else:
+                        sides[step["from"]] += bytes.fromhex(step.get("hex", ""))
+                said[sides["client"]] = (sides["server"], vector["version"])
+    return said
+
+
+def captured(client, binary, port, folder):
+    """A capture of the same conversation imports to the same octets, cut by segments instead of writes."""
+    pcap = os.path.join(os.path.dirname(folder), "capture.pcap")
+    imported = os.path.join(os.path.dirname(folder), "imported.json")
+    with Recorder(binary, port, folder) as recorder:
+        argv = ["tcpdump", "--immediate-mode", "-i", "lo", "-U", "-n", "-Z", "root", "-w", pcap, f"tcp port {recorder.port}"]
+        capture = Proc("tcpdump", argv, stdin=False)
+        try:
+            until = time.monotonic() + 10
+            while "listening on" not in capture.talk():
+                require(time.monotonic() < until and capture.popen.poll() is None, f"tcpdump does not listen{capture.talk()}")
+                time.sleep(0.02)
+            with opened(client, recorder.port) as socket:
+                for message in (HELLO, BEYOND_BMP):
+                    socket.text(message)
+                    expect(socket, "text", message)
+                socket.close()
+                expect(socket, "closed")
+            line = recorder.line() or b""
+            require(line.startswith(b"recorded "), f"heirloom record says {line!r}{recorder.talk()}")
+            # What the kernel has seen is in the file when tcpdump has ended in order.
+            capture.popen.send_signal(signal.SIGINT)
+            capture.wait()
+        finally:
+            capture.stop()
+        argv = [binary, "import", pcap, "--port", str(recorder.port), "--out", imported]
+    code, lines, talk = run("heirloom import", argv)
+    require(code == 0, f"heirloom import exits with {code}: {said(lines)}{talk}")
+    recorded = octets(line[len(b"recorded ") :].decode())
+    require(octets(imported) == recorded, "the capture holds other octets than the recording")
+
+
 def check_recordings(report, binary, engines, perl):
     """`engines` are the browsers by the row that they have in the matrix."""
     wires = {
@@ -126,6 +179,8 @@ def check_recordings(report, binary, engines, perl):
                 continue
             report.check(row, "check", held_and_canonical, binary, folder)
             report.check(row, "heirloom", replayed, binary, folder, server.port)
+            other = os.path.join(tempfile.mkdtemp(prefix="captures-", dir=WORK), "out")
+            report.check(row, "tcpdump", captured, client, binary, server.port, other)
         report.check(row, "Perl", replayed_to_perl, binary, folder, perl, opens, how)
 
 
