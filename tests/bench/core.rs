@@ -12,8 +12,9 @@ use heirloom::conn::{Config, Conn, Event};
 use heirloom::frame::Message;
 use heirloom::handshake::Ask;
 use heirloom::message::Whole;
+use heirloom::vector::{Cut, File, Script};
 use heirloom::version::Text;
-use heirloom::{VERSIONS, Version, Versions};
+use heirloom::{Side, VERSIONS, Version, Versions};
 
 fn main() {
     divan::main();
@@ -144,4 +145,29 @@ fn copied(bencher: Bencher<'_, '_>, size: usize) {
             out.extend_from_slice(black_box(&input));
             black_box(&out);
         });
+}
+
+/// A folder of vectors, played at every cut from both sides, as `check` does.
+#[divan::bench(args = ["hixie-76", "hybi-05", "rfc6455"])]
+fn played(bencher: Bencher<'_, '_>, folder: &str) {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
+    let files: Vec<File> = std::fs::read_dir(root.join(folder))
+        .unwrap()
+        .map(|entry| File::read(&std::fs::read(entry.unwrap().path()).unwrap()).unwrap())
+        .collect();
+    let vectors = files.iter().flat_map(|file| &file.vectors);
+    let scripts: Vec<Script<'_>> = vectors.map(|v| Script::new(v).unwrap()).collect();
+    let mut plays = Vec::new();
+    let mut octets = 0;
+    for script in &scripts {
+        for side in [Side::Server, Side::Client] {
+            octets += script.play(side, Cut::Whole).unwrap().fed * script.cuts(side).len();
+            plays.extend(script.cuts(side).into_iter().map(|cut| (script, side, cut)));
+        }
+    }
+    bencher.counter(BytesCount::new(octets)).bench_local(|| {
+        for (script, side, cut) in &plays {
+            black_box(script.play(*side, *cut).unwrap());
+        }
+    });
 }
