@@ -309,6 +309,39 @@ impl Version {
         self.challenge == Challenge::Hixie76
     }
 
+    /// Whether text that is not UTF-8 fails as it comes, so that what was
+    /// delivered needs no second look.
+    #[must_use]
+    pub fn checks_text(&self) -> bool {
+        self.text == Text::Failed
+    }
+
+    /// The header in which subprotocols are asked for and agreed.
+    #[must_use]
+    pub fn subprotocol_header(&self) -> &'static str {
+        match self.challenge {
+            Challenge::Hixie75 => "WebSocket-Protocol",
+            _ => "Sec-WebSocket-Protocol",
+        }
+    }
+
+    /// How many octets a `Sec-WebSocket-Key` may hold: sixteen, and fifteen
+    /// from ws 0.x, a client of version 8.
+    #[must_use]
+    pub fn key_octets(&self) -> std::ops::RangeInclusive<usize> {
+        match self.number {
+            Some(7 | 8) => 15..=16,
+            _ => 16..=16,
+        }
+    }
+
+    /// Whether a request must name an origin, whoever sends it: 06 let those
+    /// go without who are no browsers.
+    #[must_use]
+    pub fn requires_origin(&self) -> bool {
+        self.number.is_none_or(|number| number < 6)
+    }
+
     /// Whether its request names a draft, `Sec-WebSocket-Draft: 2`.
     #[must_use]
     pub fn has_draft(&self) -> bool {

@@ -133,13 +133,15 @@ fn watching_changes_nothing() {
     each(|vector| {
         let mut failures = Vec::new();
         for side in SIDES {
-            let mut watched = watch(vector, side, Cut::Whole, &mut Vec::<Span>::new());
-            let mut alone = play(vector, side, Cut::Whole);
-            for played in [&mut watched, &mut alone].into_iter().flatten() {
-                played.said.clear();
-            }
-            if watched.is_ok() != alone.is_ok() {
-                failures.push(format!("{} {side:?}: {watched:?} {alone:?}", vector.id));
+            for cut in [Cut::Whole, Cut::Everywhere] {
+                let watched = watch(vector, side, cut, &mut Vec::<Span>::new());
+                let alone = play(vector, side, cut);
+                if watched != alone {
+                    failures.push(format!(
+                        "{} {side:?} {cut}: {watched:?} {alone:?}",
+                        vector.id
+                    ));
+                }
             }
         }
         failures

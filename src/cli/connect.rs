@@ -17,7 +17,7 @@ use heirloom::handshake::{Head, Response};
 use heirloom::message::Gather;
 use heirloom::net::dial::{Body, Client, DialError, Step, Url};
 use heirloom::trace::{Field, Span};
-use heirloom::version::{Closing, Text, Version};
+use heirloom::version::{Closing, Version};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -385,7 +385,7 @@ impl<'a> Talk<'a> {
                 self.gather.add(&piece);
                 if piece.last {
                     let mut gather = std::mem::take(&mut self.gather);
-                    let checked = self.args.version.text == Text::Failed;
+                    let checked = self.args.version.checks_text();
                     self.message(gather.finish(checked));
                 }
             }

@@ -12,7 +12,7 @@ use heirloom::error::Violation;
 use heirloom::frame::{Message, NORMAL};
 use heirloom::message::Gather;
 use heirloom::net::dial::{Body, Client, DialError, Step, Url};
-use heirloom::version::{Text, VERSIONS, Version, Versions};
+use heirloom::version::{VERSIONS, Version, Versions};
 use quick_junit::TestSuite;
 use serde::Serialize;
 
@@ -365,7 +365,7 @@ impl Probe {
                 self.gather.add(&piece);
                 if piece.last {
                     let mut gather = std::mem::take(&mut self.gather);
-                    let checked = self.version.text == Text::Failed;
+                    let checked = self.version.checks_text();
                     if gather.finish(checked).as_text() == Some(QUESTION) {
                         self.heard = Some("it echoes");
                     } else {

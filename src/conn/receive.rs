@@ -9,7 +9,7 @@ use crate::bytes::{Input, Output};
 use crate::error::Violation;
 use crate::frame::{self, Kind, Opcode, Piece, Reason, Utf8, close, hixie75};
 use crate::trace::{Field, Pen, Trace};
-use crate::version::{Layout, Text};
+use crate::version::{Layout, Version};
 
 /// What a header led to.
 enum Read<'b> {
@@ -153,7 +153,7 @@ impl Conn {
         self.mask.apply(octets);
         self.rest -= octets.len() as u64;
         let last = self.last && self.rest == 0;
-        if kind == Kind::Text && self.version.is_some_and(|v| v.text == Text::Failed) {
+        if kind == Kind::Text && self.version.is_some_and(Version::checks_text) {
             let fed = self.utf8.feed(octets);
             if fed.is_err() || (last && !self.utf8.is_whole()) {
                 return Err(Violation::Utf8Invalid);

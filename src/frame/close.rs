@@ -105,7 +105,7 @@ pub fn code_for(version: &Version, code: u16) -> u16 {
     }
     match code {
         1009 => 1004,
-        1007 if version.text == Text::Failed => 1007,
+        1007 if version.checks_text() => 1007,
         1007 => 1002,
         1008 => 1003,
         1010 => 1002,

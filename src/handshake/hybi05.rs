@@ -41,9 +41,7 @@ pub(super) fn read_key(head: &Head<'_>, version: &Version) -> Result<String, Ref
     let mut octets = [0; 32];
     let decoded = LENIENT.decode_slice(key, &mut octets);
     match decoded {
-        Ok(16) => Ok(key.to_owned()),
-        // ws 0.x as a client of version 8 draws fifteen.
-        Ok(15) if matches!(version.number, Some(7 | 8)) => Ok(key.to_owned()),
+        Ok(n) if version.key_octets().contains(&n) => Ok(key.to_owned()),
         _ => Err(Refusal::KeyMalformed),
     }
 }
@@ -79,8 +77,8 @@ pub(super) fn write_request(
     head.header("Upgrade", "websocket");
     head.header("Connection", "Upgrade");
     head.header("Sec-WebSocket-Key", key);
-    // hybi-04 and -05 require an origin; one who has none sends `null`.
-    let required = matches!(version.number, Some(4 | 5)).then_some("null");
+    // One who has none sends `null`.
+    let required = version.requires_origin().then_some("null");
     if let (Some(origin), Some(name)) = (ask.origin.or(required), version.origin.first()) {
         head.header(name, origin);
     }

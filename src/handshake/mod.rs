@@ -210,7 +210,6 @@ pub(crate) struct Answer {
     proof: Proof,
     origin: String,
     location: String,
-    subprotocol_header: &'static str,
 }
 
 #[derive(Debug)]
@@ -244,16 +243,11 @@ impl Answer {
         } else {
             String::new()
         };
-        let subprotocol_header = match version.challenge {
-            Challenge::Hixie75 => "WebSocket-Protocol",
-            _ => "Sec-WebSocket-Protocol",
-        };
         Ok(Answer {
             version,
             proof,
             origin: request.origin().unwrap_or_default().to_owned(),
             location,
-            subprotocol_header,
         })
     }
 
@@ -279,7 +273,7 @@ impl Answer {
             }
         }
         if let Some(name) = subprotocol {
-            head.header(self.subprotocol_header, name);
+            head.header(self.version.subprotocol_header(), name);
         }
         head.end()?;
         Ok(secret)

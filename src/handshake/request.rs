@@ -2,7 +2,7 @@
 
 use super::{Detected, Head, Header, detect, is_authority};
 use crate::error::Refusal;
-use crate::version::{Challenge, Version, Versions};
+use crate::version::{Version, Versions};
 
 /// A request that was read, with what its version lets one know.
 #[derive(Debug)]
@@ -89,7 +89,10 @@ impl<'b> Request<'b> {
     pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
         let opaque = self.is_opaque();
         self.head
-            .all(self.subprotocol_header())
+            .all(
+                self.version
+                    .map_or("Sec-WebSocket-Protocol", Version::subprotocol_header),
+            )
             .filter_map(Header::text)
             .flat_map(move |value| {
                 let separator = if opaque { '\n' } else { ',' };
@@ -116,13 +119,6 @@ impl<'b> Request<'b> {
 
     fn is_opaque(&self) -> bool {
         self.version.is_some_and(|v| v.number.is_none())
-    }
-
-    fn subprotocol_header(&self) -> &'static str {
-        match self.version {
-            Some(v) if v.challenge == Challenge::Hixie75 => "WebSocket-Protocol",
-            _ => "Sec-WebSocket-Protocol",
-        }
     }
 
     fn check_target(&self, version: &Version) -> Result<(), Refusal> {

@@ -12,7 +12,7 @@ use crate::error::{Refusal, Violation};
 use crate::frame::{Kind, close_code};
 use crate::message::Gather;
 use crate::trace::{Field, Span, Trace};
-use crate::version::{Side, Text, Version, Versions};
+use crate::version::{Side, Version, Versions};
 
 /// More messages than this are no expectation that anybody reads.
 const MAX_HEARD: usize = 262_144;
@@ -213,7 +213,7 @@ impl Ear {
             Event::Piece(piece) => {
                 self.gather.add(&piece);
                 if piece.last {
-                    let checked = self.conn.version().is_some_and(|v| v.text == Text::Failed);
+                    let checked = self.conn.version().is_some_and(Version::checks_text);
                     let message = self.gather.finish(checked);
                     let kind = match message.kind() {
                         Kind::Text => HeardKind::Text,

@@ -18,7 +18,7 @@ use crate::error::{Refusal, Violation};
 use crate::frame::{Kind, Message, close_code};
 use crate::message::Gather;
 use crate::trace::{Field, Span, Trace};
-use crate::version::{Side, Text, Versions};
+use crate::version::{Side, Version, Versions};
 
 /// Where the octets that are fed are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -450,7 +450,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
                 Event::Piece(piece) => {
                     self.gather.add(&piece);
                     if piece.last {
-                        let checked = self.conn.version().is_some_and(|v| v.text == Text::Failed);
+                        let checked = self.conn.version().is_some_and(Version::checks_text);
                         let message = self.gather.finish(checked);
                         let kind = match message.kind() {
                             Kind::Text => HeardKind::Text,

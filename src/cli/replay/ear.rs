@@ -1,12 +1,12 @@
 //! One end of the core, which listens to somebody and counts.
 
+use heirloom::Version;
 use heirloom::bytes::{Input, Output, Random};
 use heirloom::conn::{Conn, Event};
 use heirloom::error::{Refusal, Violation};
 use heirloom::frame::Kind;
 use heirloom::message::Gather;
 use heirloom::vector::HeardKind;
-use heirloom::version::Text;
 
 /// How far a conversation has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,7 +125,7 @@ impl Ear {
             Event::Piece(piece) => {
                 self.gather.add(&piece);
                 if piece.last {
-                    let checked = self.conn.version().is_some_and(|v| v.text == Text::Failed);
+                    let checked = self.conn.version().is_some_and(Version::checks_text);
                     let mut gather = std::mem::take(&mut self.gather);
                     let message = gather.finish(checked);
                     let kind = match message.kind() {

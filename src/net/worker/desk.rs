@@ -10,7 +10,7 @@ use crate::frame::{GOING_AWAY, Piece};
 use crate::handshake::{Page, Request};
 use crate::message::{Gather, Whole};
 use crate::net::{App, Handle, Incoming, LinkId, Reply, SystemRandom};
-use crate::version::Text;
+use crate::version::Version;
 
 /// Octets in front of the read buffer, where what was left uneaten is put: a
 /// frame's header and a control frame's payload fit.
@@ -356,7 +356,7 @@ impl<A: App> Turn<'_, A> {
 
 /// Whether text was checked as it came.
 fn is_checked(conn: &Conn) -> bool {
-    conn.version().is_some_and(|v| v.text == Text::Failed)
+    conn.version().is_some_and(Version::checks_text)
 }
 
 fn version_name(conn: &Conn) -> &'static str {
