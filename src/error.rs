@@ -71,6 +71,9 @@ coded! {
     /// The first octet of a TLS record.
     #[error("this port speaks ws, not wss: the client began with TLS")]
     TlsUnexpected = "tls-unexpected", 400;
+    /// No PROXY header where there must be one.
+    #[error("this listener takes connections from that address with a PROXY header only (--accept-proxy); let the balancer send one, or take its address from the list")]
+    ProxyHeader = "proxy-header", 400;
     /// LF without CR.
     #[error("a line of the head ends in LF alone; lines end in CR LF")]
     BareLf = "head-bare-lf", 400;
@@ -150,14 +153,46 @@ coded! {
     #[error("pages of this origin may not connect here (--origin)")]
     OriginNotAllowed = "origin-not-allowed", 403;
     /// A hixie client insists on a subprotocol that is not spoken.
-    #[error("the subprotocol asked for is not spoken here (--subprotocol), and clients of this version do not go on without it")]
+    #[error("the subprotocol asked for is not spoken here, and clients of this version do not go on without it")]
     SubprotocolUnknown = "subprotocol-unknown", 400;
+    /// Gateway: a header that is passed on holds what we do not write.
+    #[error("the request's {name} holds octets other than visible ASCII and spaces, or stands twice, and is not passed on to the backend")]
+    HeaderNotPassed { name: &'static str } = "header-not-passed", 400;
+    /// Gateway: the backend said no.
+    #[error("the backend behind this gateway refused with HTTP status {status}")]
+    BackendRefused { status: u16 } = "backend-refused", 502;
+    /// Gateway: what answers is no WebSocket server of the version we speak to it.
+    #[error("the backend behind this gateway does not answer as a WebSocket server does: {violation}; see --to and --as")]
+    BackendHandshake { violation: Violation } = "backend-handshake", 502;
+    /// Gateway: nobody answers there.
+    #[error("the backend behind this gateway cannot be reached; is it running where --to says?")]
+    BackendUnreachable = "backend-unreachable", 502;
+    /// Gateway: the backend does not answer in time.
+    #[error("the backend behind this gateway did not answer in time (--handshake-timeout-ms)")]
+    BackendTimeout = "backend-timeout", 504;
     /// As many connections as there may be.
     #[error("there are as many connections as there may be (--max-connections); try again later")]
     TooManyConnections = "too-many-connections", 503;
     /// The server is going away.
     #[error("the server is going away; try again later")]
     GoingAway = "going-away", 503;
+}
+
+impl Refusal {
+    /// The HTTP status that is answered: that of the backend where it found
+    /// fault with the request, [`Refusal::status`] otherwise. 426 is about the
+    /// version that a gateway speaks to it, which is none of the client's.
+    #[must_use]
+    pub const fn answered_status(self) -> u16 {
+        match self {
+            Refusal::BackendRefused { status }
+                if status >= 400 && status < 500 && status != 426 =>
+            {
+                status
+            }
+            _ => self.status(),
+        }
+    }
 }
 
 /// Words for a set of versions in a sentence.
@@ -228,6 +263,9 @@ coded! {
     /// The application takes no binary messages.
     #[error("binary messages are not accepted here")]
     BinaryUnwanted = "binary-unwanted", 1003;
+    /// A text that carries octets in base64 does not.
+    #[error("a text is not base64, which this connection agreed on for octets")]
+    Base64Malformed = "base64-malformed", 1007;
     /// Our own failure, said to the peer.
     #[error("an internal error ended this connection")]
     Internal = "internal-error", 1011;

@@ -202,15 +202,22 @@ fn every_version_has_its_vectors_and_every_code_one_of_its_own() {
         let own = vectors.iter().filter(|v| v.version == version.name).count();
         assert!(own > 20, "{version} has {own}");
     }
-    // What no vector can show is shown elsewhere: by tests/loop.rs and
-    // tests/cli.rs.
+    // What no vector can show is shown elsewhere: by tests/loop.rs,
+    // tests/gateway.rs and tests/cli.rs.
     let elsewhere = [
+        "backend-handshake",
+        "backend-refused",
+        "backend-timeout",
+        "backend-unreachable",
+        "base64-malformed",
         "binary-unwanted",
         "going-away",
         "handshake-timeout",
+        "header-not-passed",
         "internal-error",
         "not-found",
         "origin-not-allowed",
+        "proxy-header",
         "too-many-connections",
         "version-off",
     ];

@@ -10,6 +10,7 @@
 //! 3. On `Err` the output already holds the goodbye that this version can say.
 //!    Send it and close the connection.
 
+mod bridge;
 mod opening;
 mod receive;
 mod send;
@@ -24,6 +25,7 @@ use crate::handshake::{Answer, Ask, Head, MaskingKey, Origins, Request, Response
 use crate::trace::Trace;
 use crate::version::{Layout, Side, Version, Versions};
 
+pub use self::bridge::{Coding, End, Tally, Way};
 pub use self::send::Around;
 
 /// What may be held and waited for. Every number is finite; more than it is
@@ -141,6 +143,9 @@ enum State {
     /// The handshake is finished; `Open` is to be told.
     Agreed,
     Open,
+    /// The peer said goodbye, with this body, and it is left to the caller when
+    /// ours is said; until then we may talk.
+    Parting(Box<[u8]>),
     Closing,
     Closed,
 }
@@ -177,6 +182,8 @@ pub struct Conn {
     first: bool,
     /// Whether the peer said goodbye.
     goodbye: bool,
+    /// Whether pings and goodbyes of the peer are left to the caller to answer.
+    leaves_control: bool,
     utf8: Utf8,
     /// The kind of the message that is being sent in pieces, while one is.
     sending: Option<Kind>,
@@ -254,10 +261,19 @@ impl Conn {
             last: true,
             first: true,
             goodbye: false,
+            leaves_control: false,
             utf8: Utf8::default(),
             sending: None,
             sent_utf8: Utf8::default(),
         }
+    }
+
+    /// Leaves pings and goodbyes of the peer to the caller, who answers by
+    /// [`Conn::pong`] and [`Conn::close`]: whoever carries them on to another
+    /// connection answers when that one has. After the peer's goodbye one may
+    /// still talk to it.
+    pub fn leave_control(&mut self) {
+        self.leaves_control = true;
     }
 
     /// The version spoken, once it is known.
@@ -290,10 +306,17 @@ impl Conn {
             | State::Failed(_)
             | State::Digest(_)
             | State::Agreed => Phase::Handshake,
-            State::Open => Phase::Open,
+            State::Open | State::Parting(_) => Phase::Open,
             State::Closing => Phase::Closing,
             State::Closed => Phase::Closed,
         }
+    }
+
+    /// Whether messages may be sent: the handshake is done on our side, and
+    /// goodbye is not said.
+    #[must_use]
+    pub fn may_talk(&self) -> bool {
+        matches!(self.state, State::Agreed | State::Open | State::Parting(_))
     }
 
     /// Whether both sides have said goodbye, so that nothing more will come.
@@ -371,18 +394,24 @@ impl Conn {
     /// the goodbye that this version has. A hixie peer that ends TCP between
     /// frames ended normally: browsers were seen to.
     pub fn end_of_input(&mut self, left: usize) -> Result<(), Violation> {
-        let ended = match self.phase() {
-            Phase::Handshake => Err(Violation::HandshakeCut),
-            Phase::Open | Phase::Closing => {
+        let ended = match self.state {
+            State::Parting(_) => return Ok(()),
+            State::Open | State::Closing => {
                 let between_frames = self.expect == Expect::Header && left == 0;
                 let hixie = self.version.is_some_and(|v| v.layout == Layout::Hixie75);
                 if hixie && between_frames {
+                    self.goodbye = true;
+                    if self.leaves_control && matches!(self.state, State::Open) {
+                        self.state = State::Parting(Box::default());
+                        return Ok(());
+                    }
                     Ok(())
                 } else {
                     Err(Violation::Cut)
                 }
             }
-            Phase::Closed => Ok(()),
+            State::Closed => Ok(()),
+            _ => Err(Violation::HandshakeCut),
         };
         self.state = State::Closed;
         ended

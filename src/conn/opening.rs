@@ -45,7 +45,7 @@ impl Conn {
             }
             State::Failed(violation) => Err(*violation),
             State::Asked(_) | State::Plain(_) => Ok(None),
-            State::Open | State::Closing | State::Closed => {
+            State::Open | State::Parting(_) | State::Closing | State::Closed => {
                 // Octets after a closing frame are not parsed.
                 let after = input.rest().len();
                 let mut pen = Pen::new(trace, input.position());
@@ -183,6 +183,19 @@ impl Conn {
             self.state = State::Body(answer);
         }
         Ok(())
+    }
+
+    /// Server: between request and answer, says what the client dialled, such
+    /// as `wss://example.com`, where it is not what its Host says. hixie clients
+    /// compare it. [`Config::public_url`](super::Config::public_url) knows
+    /// better.
+    pub fn set_public_url(&mut self, base: &str) {
+        if self.config.public_url.is_some() {
+            return;
+        }
+        if let State::Asked(answer) = &mut self.state {
+            answer.set_public_url(base);
+        }
     }
 
     /// Server: answers with a refusal. Does nothing once a 101 was written.

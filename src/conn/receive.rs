@@ -67,7 +67,7 @@ impl Conn {
             if event.is_some() {
                 return Ok(event);
             }
-            if matches!(self.state, State::Closed) {
+            if matches!(self.state, State::Closed | State::Parting(_)) {
                 return self.next_of_handshake(input, out, trace);
             }
         }
@@ -197,7 +197,7 @@ impl Conn {
         pen.octets(payload.len(), Field::ControlPayload, 0);
         Ok(Read::Event(match opcode {
             Opcode::Ping => {
-                if open {
+                if open && !self.leaves_control {
                     self.write(Opcode::Pong, true, payload, out);
                 }
                 Event::Ping(payload)
@@ -224,11 +224,16 @@ impl Conn {
         };
         pen.octets(body.len() - code, Field::CloseReason, 0);
         let reason = close::read(version, body)?;
-        if matches!(self.state, State::Open) {
+        self.goodbye = true;
+        let open = matches!(self.state, State::Open);
+        if open && self.leaves_control {
+            self.state = State::Parting(body.into());
+            return Ok(Event::Close(reason));
+        }
+        if open {
             let reply = close::reply(version, self.side, body);
             self.write(Opcode::Close, true, &reply, out);
         }
-        self.goodbye = true;
         self.state = State::Closed;
         Ok(Event::Close(reason))
     }
@@ -264,10 +269,15 @@ impl Conn {
                 }
             }
             hixie75::Start::Close => {
-                if matches!(self.state, State::Open) {
+                self.goodbye = true;
+                let open = matches!(self.state, State::Open);
+                if open && self.leaves_control {
+                    self.state = State::Parting(Box::default());
+                    return Ok(Read::Event(Event::Close(Reason::default())));
+                }
+                if open {
                     self.say_hixie_close(out);
                 }
-                self.goodbye = true;
                 self.state = State::Closed;
                 return Ok(Read::Event(Event::Close(Reason::default())));
             }

@@ -141,16 +141,24 @@ impl Conn {
     /// carry, FF 00, or nothing. A code that may not stand on the wire is left
     /// out. Does nothing unless the connection is open.
     pub fn close(&mut self, code: u16, reason: &str, out: &mut Output<'_>) {
-        let (State::Open | State::Agreed, Some(version)) = (&self.state, self.version) else {
-            if self.phase() == Phase::Handshake {
-                self.state = State::Closed;
+        let (state, version) = match (&self.state, self.version) {
+            (State::Open | State::Agreed, Some(version)) => (State::Closing, version),
+            (State::Parting(_), Some(version)) => (State::Closed, version),
+            _ => {
+                if self.phase() == Phase::Handshake {
+                    self.state = State::Closed;
+                }
+                return;
             }
-            return;
         };
-        self.state = State::Closing;
-        match version.closing {
-            Closing::Hixie75 => self.state = State::Closed,
-            Closing::Hixie76 => self.say_hixie_close(out),
+        let before = std::mem::replace(&mut self.state, state);
+        match (version.closing, before) {
+            (Closing::Hixie75, _) => self.state = State::Closed,
+            (Closing::Hixie76, _) => self.say_hixie_close(out),
+            (_, State::Parting(said)) if !version.has_close_codes() => {
+                let body = close::reply(version, self.side, &said);
+                self.write(Opcode::Close, true, &body, out);
+            }
             _ => {
                 let body = if close::may_send(code) {
                     close::body(version, self.side, code, reason)
@@ -174,7 +182,7 @@ impl Conn {
     #[inline]
     fn may_send(&self, kind: Kind) -> Result<&'static Version, Unsendable> {
         match (&self.state, self.version) {
-            (State::Open | State::Agreed, Some(version)) => {
+            (State::Open | State::Agreed | State::Parting(_), Some(version)) => {
                 if kind == Kind::Binary && !version.has_binary() {
                     Err(Unsendable::NoBinary(version))
                 } else {

@@ -18,6 +18,10 @@ pub struct Reason<'b> {
 pub const NORMAL: u16 = 1000;
 /// The endpoint is going away.
 pub const GOING_AWAY: u16 = 1001;
+/// No code was there; never on the wire.
+pub const NO_STATUS: u16 = 1005;
+/// A gateway got no proper answer from its backend.
+pub const BAD_GATEWAY: u16 = 1014;
 
 /// Reads the body of a close frame.
 pub(crate) fn read<'b>(version: &Version, body: &'b [u8]) -> Result<Reason<'b>, Violation> {

@@ -17,9 +17,9 @@ use crate::error::Violation;
 use crate::trace::{Field, Pen, Trace};
 use crate::version::{Layout, Side, Version};
 
-pub use close::{GOING_AWAY, NORMAL, Reason, code_for as close_code};
+pub use close::{BAD_GATEWAY, GOING_AWAY, NO_STATUS, NORMAL, Reason, code_for as close_code};
 pub(crate) use mask::Mask;
-pub(crate) use utf8::Utf8;
+pub(crate) use utf8::{Mend, Utf8};
 
 /// What kind of message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -251,6 +251,16 @@ impl Answer {
         })
     }
 
+    /// Says what the client dialled: its scheme and authority.
+    pub(crate) fn set_public_url(&mut self, base: &str) {
+        let after_scheme = self.location.find("://").map_or(0, |i| i + 3);
+        let authority = self.location.get(after_scheme..).unwrap_or_default();
+        if let Some(path) = authority.find('/') {
+            let target = authority.get(path..).unwrap_or_default();
+            self.location = format!("{base}{target}");
+        }
+    }
+
     /// Writes the 101 head. hybi-04 makes its masking key on the way.
     pub(crate) fn write<T: Trace>(
         &self,

@@ -114,7 +114,7 @@ pub(crate) fn write_refusal(refusal: Refusal, on: Versions, with_body: bool, out
         headers.push(("Sec-WebSocket-Version", &numbers));
     }
     let page = Page {
-        status: refusal.status(),
+        status: refusal.answered_status(),
         content_type: "text/plain; charset=utf-8",
         headers: &headers,
         body: body.as_bytes(),
@@ -129,11 +129,14 @@ fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
+        410 => "Gone",
         426 => "Upgrade Required",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         502 => "Bad Gateway",
         503 => "Service Unavailable",

@@ -1,0 +1,277 @@
+//! A bridge: what one connection says, another is told, whatever both speak.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{Conn, Event};
+use crate::bytes::Output;
+use crate::error::Violation;
+use crate::frame::{
+    BAD_GATEWAY, GOING_AWAY, Kind, Mend, Message, NO_STATUS, NORMAL, Piece, Reason,
+};
+use crate::version::{Side, Version};
+
+/// What becomes of octets on their way to the other end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Coding {
+    /// Messages go as they came.
+    #[default]
+    Plain,
+    /// Every message goes as a text that holds it in base64.
+    Encode,
+    /// Every text is base64 of a binary message.
+    Decode,
+}
+
+impl Coding {
+    /// The coding of the other way.
+    #[must_use]
+    pub fn back(self) -> Coding {
+        match self {
+            Coding::Plain => Coding::Plain,
+            Coding::Encode => Coding::Decode,
+            Coding::Decode => Coding::Encode,
+        }
+    }
+}
+
+/// What was carried one way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Messages, the last of which may not have come to its end.
+    pub messages: u64,
+    /// Octets of their payload, as they came.
+    pub octets: u64,
+}
+
+/// One end of a bridge, with the output that goes to its peer.
+#[derive(Debug)]
+pub struct End<'a, 'o> {
+    /// The connection.
+    pub conn: &'a mut Conn,
+    /// What its peer is told.
+    pub out: &'a mut Output<'o>,
+}
+
+/// One way of a bridge: tells the connection `to` what came from another.
+///
+/// Nothing is gathered: a piece goes on as a piece, and at most three octets
+/// wait for those that make them whole. Both connections must have been told to
+/// [`leave_control`](Conn::leave_control), so that pings and goodbyes go from
+/// one end to the other.
+#[derive(Debug, Default)]
+pub struct Way {
+    coding: Coding,
+    /// What was carried so far.
+    pub tally: Tally,
+    mend: Mend,
+    /// Octets that do not yet make a whole group of base64.
+    group: [u8; 3],
+    grouped: u8,
+    /// Padding came, which ends base64.
+    padded: bool,
+    /// A part of the message at hand went on.
+    begun: bool,
+    /// The code of the peer's goodbye, for ours.
+    goodbye: Option<u16>,
+}
+
+impl Way {
+    /// A way with this coding.
+    #[must_use]
+    pub fn new(coding: Coding) -> Way {
+        Way {
+            coding,
+            ..Way::default()
+        }
+    }
+
+    /// Carries what happened at `from` to `to`. Nothing is carried to a
+    /// connection that is closing.
+    ///
+    /// # Errors
+    ///
+    /// What the other end cannot be told. The peer has its goodbye then; tell
+    /// the other end by [`Way::lost`] of the way back.
+    pub fn carry(
+        &mut self,
+        event: Event<'_>,
+        from: &mut End<'_, '_>,
+        to: &mut End<'_, '_>,
+    ) -> Result<(), Violation> {
+        match event {
+            Event::Piece(piece) => {
+                let carried = self.piece(piece, from.conn.version(), to);
+                if let Err(violation) = carried {
+                    from.conn.abort(violation, from.out);
+                }
+                return carried;
+            }
+            Event::Ping(payload) => {
+                if to.conn.ping(payload, to.out).is_err() {
+                    // It has none, or is closing: then we are alive ourselves.
+                    let _ = from.conn.pong(payload, from.out);
+                }
+            }
+            // Who has no pongs sent no ping.
+            Event::Pong(payload) => {
+                let _ = to.conn.pong(payload, to.out);
+            }
+            Event::Close(reason) => self.close(&reason, from.conn.version(), to),
+            Event::Request(_)
+            | Event::Plain(_)
+            | Event::Refused(_)
+            | Event::Answer(_)
+            | Event::Open => {}
+        }
+        Ok(())
+    }
+
+    /// The peer of `from` ended its side of TCP, in order: a hixie goodbye.
+    pub fn end(&mut self, from: &Conn, to: &mut End<'_, '_>) {
+        if self.goodbye.is_some() {
+            return;
+        }
+        // A server ends TCP to say goodbye; a page that is left ends it too.
+        let code = match from.side() {
+            Side::Client => NORMAL,
+            Side::Server => GOING_AWAY,
+        };
+        self.goodbye = Some(code);
+        to.conn.close(code, "", to.out);
+    }
+
+    /// The code of the goodbye that came this way, once it has.
+    #[must_use]
+    pub fn goodbye(&self) -> Option<u16> {
+        self.goodbye
+    }
+
+    /// The connection at the other end of this way is gone without a goodbye,
+    /// or broke the protocol: `from`, where this way begins, is told as much as
+    /// its version can say. Whoever said goodbye gets it back.
+    pub fn lost(&self, what: &str, from: &mut End<'_, '_>) {
+        let (code, what) = match (self.goodbye, from.conn.side()) {
+            (Some(code), _) => (code, ""),
+            // The backend is gone, for a client.
+            (None, Side::Server) => (BAD_GATEWAY, what),
+            (None, Side::Client) => (GOING_AWAY, what),
+        };
+        from.conn.close(code, what, from.out);
+    }
+
+    fn close(&mut self, reason: &Reason<'_>, from: Option<&Version>, to: &mut End<'_, '_>) {
+        let has_codes = from.is_some_and(Version::has_close_codes);
+        let code = match reason.code {
+            // "Too large" before RFC 6455, which keeps 1004 from the wire.
+            Some(1004) => 1009,
+            Some(code) => code,
+            None if has_codes => NO_STATUS,
+            None => NORMAL,
+        };
+        self.goodbye = Some(code);
+        let text = if has_codes { &*reason.text } else { "" };
+        to.conn.close(code, text, to.out);
+    }
+
+    fn piece(
+        &mut self,
+        piece: Piece<'_>,
+        from: Option<&Version>,
+        to: &mut End<'_, '_>,
+    ) -> Result<(), Violation> {
+        if piece.first {
+            self.tally.messages += 1;
+        }
+        self.tally.octets += piece.octets.len() as u64;
+        let Piece {
+            kind,
+            octets,
+            first,
+            last,
+        } = piece;
+        let octets: &[u8] = octets;
+        let is_checked = from.is_some_and(Version::checks_text);
+        let text = if kind == Kind::Text && !is_checked {
+            self.mend.feed(octets, last)
+        } else {
+            Cow::Borrowed(octets)
+        };
+        match (self.coding, kind) {
+            (Coding::Plain, _) | (Coding::Decode, Kind::Binary) => {
+                if kind == Kind::Binary && to.conn.version().is_some_and(|v| !v.has_binary()) {
+                    return Err(Violation::BinaryUnwanted);
+                }
+                self.send(kind, &text, first, last, to);
+            }
+            (Coding::Encode, _) => {
+                let encoded = self.encode(&text, last);
+                self.send(Kind::Text, encoded.as_bytes(), false, last, to);
+            }
+            (Coding::Decode, Kind::Text) => {
+                let decoded = self.decode(&text, last)?;
+                self.send(Kind::Binary, &decoded, false, last, to);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what a piece became. One that became nothing waits for the next.
+    #[inline]
+    fn send(&mut self, kind: Kind, octets: &[u8], whole: bool, last: bool, to: &mut End<'_, '_>) {
+        if octets.is_empty() && !last {
+            return;
+        }
+        // It fails where the other end is closing: it hears nothing more.
+        let _ = if whole && last {
+            let message = Message::checked(kind, octets);
+            to.conn.send(message, to.out)
+        } else {
+            to.conn.send_piece(kind, octets, !self.begun, last, to.out)
+        };
+        self.begun = !last;
+    }
+
+    /// As much base64 as there are whole groups of three, and at the end all.
+    fn encode(&mut self, octets: &[u8], last: bool) -> String {
+        let mut all = self.with_group(octets);
+        if !last {
+            self.keep_group(&mut all, 3);
+        }
+        STANDARD.encode(&all)
+    }
+
+    /// What whole groups of four hold; at the end all must be whole.
+    fn decode(&mut self, text: &[u8], last: bool) -> Result<Vec<u8>, Violation> {
+        let mut all = self.with_group(text);
+        if self.padded && !all.is_empty() {
+            return Err(Violation::Base64Malformed);
+        }
+        if !last {
+            self.keep_group(&mut all, 4);
+        }
+        self.padded = !last && (self.padded || all.ends_with(b"="));
+        STANDARD
+            .decode(&all)
+            .map_err(|_| Violation::Base64Malformed)
+    }
+
+    fn with_group(&mut self, octets: &[u8]) -> Vec<u8> {
+        let kept = usize::from(std::mem::take(&mut self.grouped));
+        let kept = self.group.get(..kept).unwrap_or_default();
+        [kept, octets].concat()
+    }
+
+    /// Keeps what is more than whole groups of `n`, which is less than `n`.
+    fn keep_group(&mut self, octets: &mut Vec<u8>, n: usize) {
+        let whole = octets.len() - octets.len() % n;
+        let more = octets.get(whole..).unwrap_or_default();
+        for (to, from) in self.group.iter_mut().zip(more) {
+            *to = *from;
+            self.grouped += 1;
+        }
+        octets.truncate(whole);
+    }
+}
