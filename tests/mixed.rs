@@ -19,7 +19,8 @@ use heirloom::error::Violation;
 use heirloom::frame::{Kind, Message};
 use heirloom::handshake::Ask;
 use heirloom::message::Gather;
-use heirloom::net::dial::{Body, Client, Step, Url};
+use heirloom::net::Url;
+use heirloom::net::dial::{Body, Client, Step};
 use heirloom::version::{Closing, Text};
 use heirloom::{VERSIONS, Version, Versions};
 

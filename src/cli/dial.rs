@@ -2,7 +2,7 @@
 
 use clap::Args;
 use heirloom::handshake::Ask;
-use heirloom::net::dial::{BadUrl, Url};
+use heirloom::net::{BadUrl, Url};
 
 /// What is asked beside the version.
 #[derive(Debug, Args)]

@@ -21,6 +21,7 @@ use heirloom::Side;
 use heirloom::bytes::Escaped;
 use heirloom::net::relay::{Cut, Ending, Tap};
 use heirloom::vector::{self, End, Expect, From, Source, Step, Vector};
+use jiff::Timestamp;
 
 use super::{complain, say};
 
@@ -470,22 +471,8 @@ pub(super) fn read_bounded(path: &Path, max_octets: u64) -> io::Result<Vec<u8>> 
 
 /// The day in UTC, as ISO 8601 writes it.
 fn date(now: SystemTime) -> String {
-    let since = now
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    // Days from the first of March of the year 0, so that a leap day is the
-    // last of its year, and eras of 400 years all have the same days.
-    let days = since.as_secs() / 86_400 + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let (day, month) = (
-        day - (153 * month + 2) / 5 + 1,
-        if month < 10 { month + 3 } else { month - 9 },
-    );
-    let year = era * 400 + year + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
+    let now = Timestamp::try_from(now).unwrap_or_default();
+    now.strftime("%F").to_string()
 }
 
 /// Says why the folder cannot be recovered.

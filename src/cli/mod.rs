@@ -1,9 +1,12 @@
 //! The command line: one file per subcommand. It sees only the library's
 //! public API.
 
+mod access;
 mod check;
 mod connect;
 mod dial;
+mod front;
+mod gateway;
 mod import;
 mod journal;
 mod limits;
@@ -40,6 +43,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Args),
+    Gateway(gateway::Args),
     Connect(connect::Args),
     Probe(probe::Args),
     Record(record::Args),
@@ -85,6 +89,7 @@ pub(crate) fn main() -> ExitCode {
         .init();
     let exit = match cli.command {
         Command::Serve(args) => serve::run(args),
+        Command::Gateway(args) => gateway::run(args),
         Command::Connect(args) => connect::run(&args, cli.verbose > 0),
         Command::Probe(args) => probe::run(&args),
         Command::Record(args) => record::run(&args),

@@ -2,15 +2,14 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
-use std::str::FromStr;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use super::SystemRandom;
+use super::{SystemRandom, Unresolved, Url};
 use crate::bytes::{Input, Output};
 use crate::conn::{Config, Conn, Event};
 use crate::error::{Unsendable, Violation};
@@ -22,99 +21,6 @@ const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
 /// Octets of one read.
 const READ: usize = 64 * 1024;
-
-/// A WebSocket URL (RFC 6455 section 3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Url {
-    /// Whether it is `wss`.
-    pub secure: bool,
-    /// Host and, unless it is the scheme's own, port, as `Host` says them.
-    pub host: String,
-    /// Path and query.
-    pub target: String,
-    name: String,
-    port: u16,
-}
-
-/// Why a URL cannot be dialled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadUrl {
-    /// Not `ws://`.
-    #[error("a URL begins with ws://")]
-    Scheme,
-    /// `wss://`, which needs TLS.
-    #[error("wss is not spoken; put a TLS terminator in front and dial ws://")]
-    Secure,
-    /// No host.
-    #[error("the URL has no host")]
-    Host,
-    /// Not a port.
-    #[error("the port is not a number from 1 to 65535")]
-    Port,
-    /// User information or a fragment, which a WebSocket URL has not, or an
-    /// octet that belongs in no URL.
-    #[error("a WebSocket URL has no user, no fragment (#), and visible ASCII only")]
-    Part,
-}
-
-impl FromStr for Url {
-    type Err = BadUrl;
-
-    fn from_str(text: &str) -> Result<Url, BadUrl> {
-        let (scheme, rest) = text.split_once("://").ok_or(BadUrl::Scheme)?;
-        match scheme.to_ascii_lowercase().as_str() {
-            "ws" => {}
-            "wss" => return Err(BadUrl::Secure),
-            _ => return Err(BadUrl::Scheme),
-        }
-        let split = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, target) = rest.split_at(split);
-        let target = match target.chars().next() {
-            None => "/".to_owned(),
-            Some('?') => format!("/{target}"),
-            Some(_) => target.to_owned(),
-        };
-        let visible = |text: &str| text.bytes().all(|o| matches!(o, 0x21..=0x7e));
-        if !visible(rest) || authority.contains('@') || rest.contains('#') {
-            return Err(BadUrl::Part);
-        }
-        let authority = authority.to_ascii_lowercase();
-        let after_host = authority.rfind(']').map_or(0, |i| i + 1);
-        let colon = authority
-            .get(after_host..)
-            .and_then(|tail| tail.find(':'))
-            .map(|i| i + after_host);
-        let (name, port) = match colon {
-            None => (authority.as_str(), 80),
-            Some(at) => {
-                let (name, port) = authority.split_at(at);
-                let port = port.trim_start_matches(':').parse();
-                (name, port.ok().filter(|p| *p != 0).ok_or(BadUrl::Port)?)
-            }
-        };
-        if name.is_empty() || !crate::handshake::is_authority(name.as_bytes()) {
-            return Err(BadUrl::Host);
-        }
-        let host = if port == 80 {
-            name.to_owned()
-        } else {
-            format!("{name}:{port}")
-        };
-        Ok(Url {
-            secure: false,
-            host,
-            target,
-            name: name.trim_matches(['[', ']']).to_owned(),
-            port,
-        })
-    }
-}
-
-impl fmt::Display for Url {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ws://{}{}", self.host, self.target)
-    }
-}
 
 /// When the eight octets of hixie-76 are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,8 +38,8 @@ pub enum Body {
 #[non_exhaustive]
 pub enum DialError {
     /// No address has this name.
-    #[error("no address for {0}: {1}")]
-    Resolve(String, #[source] io::Error),
+    #[error(transparent)]
+    Resolve(#[from] Unresolved),
     /// Nobody answers there.
     #[error("cannot connect to {0}: {1}")]
     Connect(SocketAddr, #[source] io::Error),
@@ -480,12 +386,8 @@ impl Client {
 
 /// Tries each address of the name until the deadline.
 fn connect(url: &Url, deadline: Instant) -> Result<std::net::TcpStream, DialError> {
-    let resolve = |error| DialError::Resolve(url.name.clone(), error);
-    let addresses = (url.name.as_str(), url.port)
-        .to_socket_addrs()
-        .map_err(resolve)?;
-    let mut failed = resolve(ErrorKind::NotFound.into());
-    for address in addresses {
+    let mut failed = DialError::TimedOut;
+    for address in url.addresses()? {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(DialError::TimedOut);
@@ -505,43 +407,4 @@ fn connect(url: &Url, deadline: Instant) -> Result<std::net::TcpStream, DialErro
         }
     }
     Err(failed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parts(text: &str) -> (String, String, String, u16) {
-        let url: Url = text.parse().expect(text);
-        (url.host, url.target, url.name, url.port)
-    }
-
-    #[test]
-    fn a_url_says_host_as_the_header_does() {
-        let some = |host: &str, target: &str, name: &str, port| {
-            (host.to_owned(), target.to_owned(), name.to_owned(), port)
-        };
-        let plain = parts("ws://Example.com/a?b=c");
-        assert_eq!(plain, some("example.com", "/a?b=c", "example.com", 80));
-        assert_eq!(parts("ws://h:80"), some("h", "/", "h", 80));
-        assert_eq!(parts("ws://h:8076?q"), some("h:8076", "/?q", "h", 8076));
-        assert_eq!(parts("WS://[::1]:81/"), some("[::1]:81", "/", "::1", 81));
-    }
-
-    #[test]
-    fn what_is_no_url_says_why() {
-        for (text, why) in [
-            ("http://h/", BadUrl::Scheme),
-            ("h:80", BadUrl::Scheme),
-            ("wss://h/", BadUrl::Secure),
-            ("ws:///", BadUrl::Host),
-            ("ws://h:0/", BadUrl::Port),
-            ("ws://h:x/", BadUrl::Port),
-            ("ws://u@h/", BadUrl::Part),
-            ("ws://h/#f", BadUrl::Part),
-            ("ws://h/ x", BadUrl::Part),
-        ] {
-            assert_eq!(text.parse::<Url>(), Err(why), "{text}");
-        }
-    }
 }

@@ -4,9 +4,13 @@
 //! connections of its own. What a connection is for, an [`App`] says.
 
 pub mod dial;
+mod forwarded;
+pub mod gateway;
+mod proxy;
 pub mod relay;
 pub mod replay;
 pub mod serve;
+mod url;
 mod worker;
 
 use std::fmt;
@@ -19,32 +23,53 @@ use std::thread;
 use mio::Waker;
 
 use crate::bytes::{Output, Random};
-use crate::conn::{Config, Conn};
+use crate::conn::{Coding, Config, Conn, Tally};
 use crate::error::{Refusal, Unsendable, Violation};
 use crate::frame::Message;
 use crate::handshake::Request;
 use crate::message::{Gather, Whole};
-use crate::version::Version;
+use crate::version::{Side, Version};
+
+pub use forwarded::Forwarded;
+pub use proxy::{Client, Networks, NetworksError, ProxyVersion, UnknownProxyVersion};
+use proxy::{read as read_proxy_header, write as proxy_header};
+pub use url::{BadUrl, Unresolved, Url};
 
 /// What connections are for. Each worker has an app of its own.
 pub trait App: Sized {
     /// What the app keeps of a connection.
     type Guest: Default;
 
+    /// Somebody has connected. Said again where a PROXY header names another
+    /// client.
+    fn arrived(&mut self, client: &Client, guest: &mut Self::Guest) {
+        let _ = (client, guest);
+    }
+
     /// A client asks for an upgrade, or for a page.
     fn request(&mut self, request: &Request<'_>, guest: &mut Self::Guest) -> Reply;
+
+    /// The backend of a bridge agreed, to this subprotocol: what its client is
+    /// told.
+    fn agreed(&mut self, subprotocol: Option<&str>, guest: &mut Self::Guest) -> Reply {
+        let _ = guest;
+        Reply::Accept(subprotocol.map(str::to_owned))
+    }
 
     /// The handshake is finished.
     fn open(&mut self, link: &mut Handle<'_, Self>) {
         let _ = link;
     }
 
-    /// A whole message has come.
-    fn message(&mut self, incoming: Incoming<'_>, link: &mut Handle<'_, Self>);
+    /// A whole message has come. Those of a bridge go on without being asked
+    /// about.
+    fn message(&mut self, incoming: Incoming<'_>, link: &mut Handle<'_, Self>) {
+        let _ = (incoming, link);
+    }
 
     /// The connection is gone.
-    fn gone(&mut self, id: LinkId, guest: &mut Self::Guest) {
-        let _ = (id, guest);
+    fn gone(&mut self, id: LinkId, parting: &Parting, guest: &mut Self::Guest) {
+        let _ = (id, parting, guest);
     }
 }
 
@@ -66,6 +91,106 @@ pub enum Reply {
         /// The body.
         body: Vec<u8>,
     },
+    /// Dial a backend, and upgrade when it agrees.
+    Bridge(Box<Dial>),
+}
+
+/// The answer to plain HTTP: `front` at `/`, and `/healthz`.
+fn page(
+    request: &Request<'_>,
+    content_type: &'static str,
+    headers: &'static [(&'static str, &'static str)],
+    front: impl FnOnce() -> String,
+) -> Reply {
+    let (content_type, body) = match (request.method(), request.path()) {
+        ("GET" | "HEAD", "/") => (content_type, front()),
+        ("GET" | "HEAD", "/healthz") => ("text/plain; charset=utf-8", "ok\n".to_owned()),
+        ("GET" | "HEAD", _) => return Reply::Refuse(Refusal::NotFound),
+        _ => return Reply::Refuse(Refusal::MethodNotGet),
+    };
+    Reply::Page {
+        status: 200,
+        content_type,
+        headers,
+        body: body.into_bytes(),
+    }
+}
+
+/// A backend to dial for a client.
+#[derive(Debug)]
+pub struct Dial {
+    /// Where it is; tried in this order.
+    pub addresses: Arc<[SocketAddr]>,
+    /// Our end, as its client.
+    pub conn: Conn,
+    /// What it is told first: the request, behind a PROXY header where it wants
+    /// one.
+    pub said: Vec<u8>,
+    /// What becomes of the client's octets.
+    pub coding: Coding,
+    /// What the client dialled, where it is known better than by its Host.
+    pub public_url: Option<String>,
+}
+
+/// Who did something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Party {
+    /// The client.
+    Client,
+    /// The backend of a bridge.
+    Backend,
+    /// We.
+    Server,
+}
+
+impl Party {
+    /// Who is at the other end of a connection whose this end is ours.
+    fn facing(side: Side) -> Party {
+        match side {
+            Side::Server => Party::Client,
+            Side::Client => Party::Backend,
+        }
+    }
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Party::Client => "client",
+            Party::Backend => "backend",
+            Party::Server => "server",
+        })
+    }
+}
+
+/// How a connection came to its end: what was seen first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Whose doing it was.
+    pub by: Party,
+    /// The stable code of a refusal or violation; `closed` for a goodbye,
+    /// `reset`, `page`, or what ran out: `idle-timeout`, `write-timeout`,
+    /// `close-timeout`.
+    pub what: &'static str,
+    /// The status of an answer, or the code of a goodbye.
+    pub code: Option<u16>,
+}
+
+/// What is known of a connection that is gone.
+#[derive(Clone, Copy, Debug)]
+pub struct Parting {
+    /// The version that was spoken, or asked for.
+    pub version: Option<&'static Version>,
+    /// Whether a 101 was sent.
+    pub answered: bool,
+    /// Whether the handshake came to its end.
+    pub opened: bool,
+    /// How it ended.
+    pub ended: Ended,
+    /// What a bridge carried from the client.
+    pub from_client: Tally,
+    /// What a bridge carried to the client.
+    pub to_client: Tally,
 }
 
 /// Names a link for as long as it lives; never given again.
@@ -220,6 +345,7 @@ struct Shared {
 #[derive(Debug)]
 pub struct Server {
     config: Config,
+    proxies: Networks,
     workers: Vec<worker::Seat>,
     addresses: Vec<SocketAddr>,
     shared: Arc<Shared>,
@@ -246,10 +372,19 @@ impl Server {
         }
         Ok(Server {
             config,
+            proxies: Networks::default(),
             workers: seats,
             addresses: bound,
             shared: Arc::default(),
         })
+    }
+
+    /// Takes connections from these networks with a PROXY header in front
+    /// only, and believes it; from others, none.
+    #[must_use]
+    pub fn accept_proxy(mut self, networks: Networks) -> Server {
+        self.proxies = networks;
+        self
     }
 
     /// The addresses, with their real ports.
@@ -288,13 +423,16 @@ impl Server {
     /// Where the system gives no threads.
     pub fn run<A: App>(self, app: impl Fn() -> A + Sync) {
         let peers = worker::mailboxes(&self.workers);
-        let (config, shared, app) = (&self.config, &self.shared, &app);
+        let (config, proxies, shared) = (&self.config, &self.proxies, &self.shared);
+        let app = &app;
         let alone = self.workers.len() == 1;
         thread::scope(|scope| {
             for (i, (seat, mail)) in self.workers.into_iter().zip(peers).enumerate() {
                 let name = format!("worker-{i}");
                 let run = move || {
-                    worker::Worker::new(seat, mail, app(), config.clone(), Arc::clone(shared)).run()
+                    let (config, proxies) = (config.clone(), proxies.clone());
+                    worker::Worker::new(seat, mail, app(), config, proxies, Arc::clone(shared))
+                        .run()
                 };
                 if alone {
                     return run();

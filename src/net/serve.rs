@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{App, Handle, Incoming, Reply};
-use crate::error::{Refusal, Violation};
+use super::{App, Handle, Incoming, Reply, page};
+use crate::error::Violation;
 use crate::frame::Kind;
 use crate::handshake::Request;
 use crate::version::Versions;
@@ -35,24 +35,18 @@ impl Serve {
     }
 
     fn page(&self, request: &Request<'_>) -> Reply {
-        let (status, content_type, body) = match (request.method(), request.path()) {
-            ("GET" | "HEAD", "/") => (200, "text/html; charset=utf-8", self.front(request)),
-            ("GET" | "HEAD", "/healthz") => (200, "text/plain; charset=utf-8", "ok\n".to_owned()),
-            ("GET" | "HEAD", _) => return Reply::Refuse(Refusal::NotFound),
-            _ => return Reply::Refuse(Refusal::MethodNotGet),
-        };
-        Reply::Page {
-            status,
-            content_type,
-            headers: &[
+        page(
+            request,
+            "text/html; charset=utf-8",
+            &[
                 (
                     "Content-Security-Policy",
                     "default-src 'none'; connect-src 'self' ws: wss:",
                 ),
                 ("Cache-Control", "no-store"),
             ],
-            body: body.into_bytes(),
-        }
+            || self.front(request),
+        )
     }
 
     fn front(&self, request: &Request<'_>) -> String {

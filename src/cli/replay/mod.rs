@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args as ClapArgs, ValueEnum};
 use heirloom::Side;
-use heirloom::net::dial::Url;
+use heirloom::net::Url;
 use heirloom::net::replay::Faults;
 use heirloom::vector::{End, Vector};
 

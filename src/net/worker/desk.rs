@@ -1,16 +1,19 @@
 //! One turn of a link: what is read, eaten, asked of the app and answered.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Filled, Link, Pool, Room, Stage, TURN};
+use super::{Crossing, Filled, Link, Pool, Record, Room, Stage, TURN};
 use crate::bytes::{Input, Output};
 use crate::conn::{Around, Config, Conn, Event};
-use crate::error::{Refusal, Violation};
+use crate::error::{Refusal, Unsendable, Violation};
 use crate::frame::{GOING_AWAY, Piece};
-use crate::handshake::{Page, Request};
+use crate::handshake::Page;
 use crate::message::{Gather, Whole};
-use crate::net::{App, Handle, Incoming, LinkId, Reply, SystemRandom};
-use crate::version::Version;
+use crate::net::{
+    App, Dial, Ended, Handle, Incoming, LinkId, Party, Reply, SystemRandom, read_proxy_header,
+};
+use crate::version::{Side, Version};
 
 /// Octets in front of the read buffer, where what was left uneaten is put: a
 /// frame's header and a control frame's payload fit.
@@ -27,6 +30,10 @@ pub(super) struct Desk {
     /// `FRONT` octets, then the room of one read.
     buffer: Vec<u8>,
     pub(super) said: Vec<u8>,
+    /// What the other link of a bridge is told.
+    pub(super) said_across: Vec<u8>,
+    /// A backend that the link of this turn asked for.
+    pub(super) dial: Option<Box<Dial>>,
     pub(super) room: Room,
     pub(super) pool: Pool,
     pub(super) now_ms: u64,
@@ -45,6 +52,8 @@ impl Desk {
             config: Arc::new(config),
             buffer: vec![0; FRONT + TURN],
             said: Vec::new(),
+            said_across: Vec::new(),
+            dial: None,
             room: Room::default(),
             pool: Pool::default(),
             now_ms: 0,
@@ -55,6 +64,8 @@ impl Desk {
     /// room before `mark` stays.
     pub(super) fn tidy(&mut self, mark: usize) {
         self.said.clear();
+        self.said_across.clear();
+        self.dial = None;
         self.room.unsay(mark);
     }
 
@@ -64,12 +75,17 @@ impl Desk {
         app: &mut A,
         id: LinkId,
         link: &mut Link<A::Guest>,
+        mut partner: Option<&mut Link<A::Guest>>,
     ) -> Fate {
         if !link.wants_read(&self.config.limits) {
             return Fate::Keep;
         }
         if link.stage == Stage::Draining {
             return self.drain_link(link);
+        }
+        if std::mem::take(&mut link.hungry) {
+            self.eat_tail(app, id, link, partner);
+            return Fate::Keep;
         }
         let to_come = usize::try_from(link.conn.payload_to_come()).unwrap_or(usize::MAX);
         let long = link.gather.as_ref().is_some_and(|g| g.len() >= DIRECT);
@@ -81,7 +97,7 @@ impl Desk {
         let filled = if to_come >= DIRECT && link.gather.is_some() && link.tail.is_empty() {
             self.fill_direct(app, id, link, to_come.min(TURN))
         } else {
-            self.fill(app, id, link)
+            self.fill(app, id, link, partner.as_deref_mut())
         };
         match filled {
             Filled::Octets(_) => {
@@ -91,15 +107,63 @@ impl Desk {
                 Fate::Keep
             }
             Filled::Nothing => Fate::Keep,
-            Filled::Broken => Fate::Drop,
+            Filled::Broken => {
+                link.record.end(Ended {
+                    by: link.peer(),
+                    what: "reset",
+                    code: None,
+                });
+                Fate::Drop
+            }
             Filled::End => {
                 link.read_closed = true;
-                if let Err(violation) = link.conn.end_of_input(link.tail.len()) {
-                    log::debug!(target: "heirloom::net", "{violation}");
-                }
+                self.end_of_input(link, partner);
                 Fate::Keep
             }
         }
+    }
+
+    /// The peer has ended its side of TCP.
+    fn end_of_input<G>(&mut self, link: &mut Link<G>, partner: Option<&mut Link<G>>) {
+        let mut ended = Ended {
+            by: link.peer(),
+            what: "closed",
+            code: None,
+        };
+        if let Err(violation) = link.conn.end_of_input(link.tail.len()) {
+            log::debug!(target: "heirloom::net", "{violation}");
+            ended.what = violation.code();
+            if let Some(partner) = partner {
+                let mut random = SystemRandom;
+                let mut out = Output::new(&mut self.said_across, &mut random);
+                super::refuse_for(link.conn.side(), violation, partner, &mut out);
+            }
+        } else if let (Some(across), Some(partner)) = (&mut link.across, partner) {
+            let mut random = SystemRandom;
+            let mut out = Output::new(&mut self.said_across, &mut random);
+            let mut to = crate::conn::End {
+                conn: &mut partner.conn,
+                out: &mut out,
+            };
+            across.way.end(&link.conn, &mut to);
+        }
+        link.record.end(ended);
+    }
+
+    /// Lets the connection eat what has come already.
+    fn eat_tail<A: App>(
+        &mut self,
+        app: &mut A,
+        id: LinkId,
+        link: &mut Link<A::Guest>,
+        partner: Option<&mut Link<A::Guest>>,
+    ) {
+        let mut octets = std::mem::take(&mut link.tail);
+        let mut random = [SystemRandom; 2];
+        let (mut turn, _, tail) = self.turn(id, link, partner, &mut random);
+        let left = turn.eat(app, &mut octets);
+        octets.drain(..octets.len() - left);
+        *tail = octets;
     }
 
     /// Throws away what a peer still sends after our last words.
@@ -122,15 +186,21 @@ impl Desk {
     }
 
     /// Reads into the shared buffer and lets the connection eat.
-    fn fill<A: App>(&mut self, app: &mut A, id: LinkId, link: &mut Link<A::Guest>) -> Filled {
+    fn fill<A: App>(
+        &mut self,
+        app: &mut A,
+        id: LinkId,
+        link: &mut Link<A::Guest>,
+        partner: Option<&mut Link<A::Guest>>,
+    ) -> Filled {
         let room = self.buffer.get_mut(FRONT..).unwrap_or_default();
         let filled =
             Link::<A::Guest>::read(&mut link.stream, &mut link.readable, link.read_closed, room);
         let Filled::Octets(n) = filled else {
             return filled;
         };
-        let mut random = SystemRandom;
-        let (mut turn, buffer, tail) = self.turn(id, link, &mut random);
+        let mut random = [SystemRandom; 2];
+        let (mut turn, buffer, tail) = self.turn(id, link, partner, &mut random);
         if tail.len() <= FRONT {
             // Put what was left in front of what came: nothing large moves.
             let start = FRONT - tail.len();
@@ -174,8 +244,8 @@ impl Desk {
             link.gather = Some(gather);
             return filled;
         };
-        let mut random = SystemRandom;
-        let (mut turn, _, tail) = self.turn(id, link, &mut random);
+        let mut random = [SystemRandom; 2];
+        let (mut turn, _, tail) = self.turn(id, link, None, &mut random);
         let mut input = Input::new(room.get_mut(..n).unwrap_or_default());
         let handle = &mut turn.handle;
         let piece = match handle.conn.next(&mut input, &mut handle.out) {
@@ -209,8 +279,19 @@ impl Desk {
         &'t mut self,
         id: LinkId,
         link: &'t mut Link<A::Guest>,
-        random: &'t mut SystemRandom,
+        partner: Option<&'t mut Link<A::Guest>>,
+        random: &'t mut [SystemRandom; 2],
     ) -> (Turn<'t, A>, &'t mut Vec<u8>, &'t mut Vec<u8>) {
+        let [random, random_across] = random;
+        let peer = link.preface.then(|| link.stream.peer_addr().ok()).flatten();
+        let crossing = match (&mut link.across, partner) {
+            (Some(across), Some(partner)) => Some(Crossing {
+                across,
+                partner,
+                out: Output::new(&mut self.said_across, random_across),
+            }),
+            _ => None,
+        };
         let handle = Handle {
             id,
             guest: &mut link.guest,
@@ -223,6 +304,11 @@ impl Desk {
         let turn = Turn {
             handle,
             gather: &mut link.gather,
+            record: &mut link.record,
+            dial: &mut self.dial,
+            crossing,
+            preface: &mut link.preface,
+            peer,
             pool: &mut self.pool,
             now_ms: self.now_ms,
         };
@@ -233,18 +319,30 @@ impl Desk {
     pub(super) fn expire<G>(&mut self, link: &mut Link<G>) -> Fate {
         let mut random = SystemRandom;
         let mut out = Output::new(&mut self.said, &mut random);
-        match link.stage {
+        let by = link.peer();
+        let (fate, what, code) = match link.stage {
+            Stage::Handshake if link.conn.side() == Side::Client => {
+                (Fate::Drop, Refusal::BackendTimeout.code(), None)
+            }
             Stage::Handshake => {
-                link.conn.refuse(Refusal::HandshakeTimeout, &mut out);
-                Fate::Keep
+                let refusal = if link.across.is_some() && !link.record.answered {
+                    Refusal::BackendTimeout
+                } else {
+                    Refusal::HandshakeTimeout
+                };
+                link.conn.refuse(refusal, &mut out);
+                (Fate::Keep, refusal.code(), Some(refusal.answered_status()))
             }
             Stage::Open if link.backlog.is_empty() => {
                 link.conn.close(GOING_AWAY, "idle", &mut out);
-                Fate::Keep
+                (Fate::Keep, "idle-timeout", None)
             }
             // Nothing can be said to one who does not read.
-            Stage::Open | Stage::Closing | Stage::Draining => Fate::Drop,
-        }
+            Stage::Open => (Fate::Drop, "write-timeout", None),
+            Stage::Closing | Stage::Draining => (Fate::Drop, "close-timeout", None),
+        };
+        link.record.end(Ended { by, what, code });
+        fate
     }
 }
 
@@ -252,6 +350,12 @@ impl Desk {
 struct Turn<'t, A: App> {
     handle: Handle<'t, A>,
     gather: &'t mut Option<Box<Gather>>,
+    record: &'t mut Record,
+    dial: &'t mut Option<Box<Dial>>,
+    crossing: Option<Crossing<'t, A::Guest>>,
+    preface: &'t mut bool,
+    /// The address of TCP, while a PROXY header is awaited.
+    peer: Option<SocketAddr>,
     pool: &'t mut Pool,
     now_ms: u64,
 }
@@ -260,16 +364,128 @@ impl<A: App> Turn<'_, A> {
     /// Lets the connection eat, event by event; gives how many octets are left.
     fn eat(&mut self, app: &mut A, octets: &mut [u8]) -> usize {
         let mut input = Input::new(octets);
+        if *self.preface && !self.read_preface(app, &mut input) {
+            return input.rest().len();
+        }
         loop {
+            if let Some(crossing) = &self.crossing {
+                if crossing.waits(self.handle.conn) {
+                    break;
+                }
+            }
             let handle = &mut self.handle;
             match handle.conn.next(&mut input, &mut handle.out) {
                 Ok(None) => break,
-                Ok(Some(Event::Piece(piece))) => self.piece(app, piece),
-                Ok(Some(event)) => self.event(app, event),
-                Err(violation) => log_violation(handle.conn, violation),
+                Ok(Some(event)) => match (event, &mut self.crossing) {
+                    (Event::Piece(piece), None) => self.piece(app, piece),
+                    (event, None) => self.event(app, event),
+                    (event, Some(_)) => self.cross(app, event),
+                },
+                Err(violation) => self.violated(violation),
             }
         }
         input.rest().len()
+    }
+
+    /// Reads the PROXY header in front of everything; whether it is there.
+    fn read_preface(&mut self, app: &mut A, input: &mut Input<'_>) -> bool {
+        let Some(peer) = self.peer else {
+            // Gone already.
+            input.take_all();
+            return false;
+        };
+        match read_proxy_header(input.rest(), peer) {
+            Ok(None) => false,
+            Ok(Some((client, octets))) => {
+                input.take(octets);
+                *self.preface = false;
+                app.arrived(&client, self.handle.guest);
+                true
+            }
+            Err(refusal) => {
+                *self.preface = false;
+                input.take_all();
+                self.refused(refusal);
+                self.handle.conn.refuse(refusal, &mut self.handle.out);
+                true
+            }
+        }
+    }
+
+    /// What happened on a link of a bridge.
+    fn cross(&mut self, app: &mut A, event: Event<'_>) {
+        let Some(crossing) = &mut self.crossing else {
+            return;
+        };
+        let handle = &mut self.handle;
+        match event {
+            Event::Answer(answer) => {
+                crossing.across.subprotocol = answer.subprotocol().map(str::to_owned);
+            }
+            Event::Open if handle.conn.side() == Side::Client => {
+                log::debug!(target: "heirloom::handshake", "the backend agrees: {}", version_name(handle.conn));
+                let chosen = crossing.across.subprotocol.take();
+                let partner = &mut *crossing.partner;
+                let reply = app.agreed(chosen.as_deref(), &mut partner.guest);
+                partner.hungry = true;
+                answer(
+                    &mut partner.conn,
+                    &mut crossing.out,
+                    &mut partner.record,
+                    reply,
+                );
+            }
+            Event::Open => {
+                crossing.partner.hungry = true;
+                self.opened(app);
+            }
+            event => {
+                let goodbye = match &event {
+                    Event::Close(reason) => Some(reason.code),
+                    _ => None,
+                };
+                if let Err(violation) = crossing.carry(event, handle.conn, &mut handle.out) {
+                    log_violation(handle.conn, violation);
+                    let by = Party::facing(handle.conn.side());
+                    self.ended(by, violation.code(), Some(violation.close_code()));
+                } else if let Some(code) = goodbye {
+                    let by = Party::facing(handle.conn.side());
+                    self.ended(by, "closed", code);
+                }
+            }
+        }
+    }
+
+    /// The peer broke the protocol; its goodbye is in the output.
+    fn violated(&mut self, violation: Violation) {
+        let side = self.handle.conn.side();
+        log_violation(self.handle.conn, violation);
+        if let Some(crossing) = &mut self.crossing {
+            super::refuse_for(side, violation, crossing.partner, &mut crossing.out);
+        }
+        let code = Some(violation.close_code()).filter(|code| *code != 1006);
+        self.ended(Party::facing(side), violation.code(), code);
+    }
+
+    fn refused(&mut self, refusal: Refusal) {
+        log::debug!(target: "heirloom::handshake", "refused: {}", refusal.code());
+        let status = refusal.answered_status();
+        self.ended(Party::Server, refusal.code(), Some(status));
+    }
+
+    fn ended(&mut self, by: Party, what: &'static str, code: Option<u16>) {
+        let ended = Ended { by, what, code };
+        self.record.end(ended);
+        if let Some(crossing) = &mut self.crossing {
+            crossing.partner.record.end(ended);
+        }
+    }
+
+    fn opened(&mut self, app: &mut A) {
+        let handle = &mut self.handle;
+        log::debug!(target: "heirloom::handshake", "open: {}", version_name(handle.conn));
+        self.record.opened = true;
+        app.open(handle);
     }
 
     #[inline]
@@ -307,50 +523,78 @@ impl<A: App> Turn<'_, A> {
         match event {
             Event::Request(request) | Event::Plain(request) => {
                 let reply = app.request(&request, handle.guest);
-                self.reply(&request, reply);
+                self.reply(reply);
             }
-            Event::Open => {
-                log::debug!(target: "heirloom::handshake", "open: {}", version_name(handle.conn));
-                app.open(handle);
-            }
-            Event::Refused(refusal) => {
-                log::debug!(target: "heirloom::handshake", "refused: {}", refusal.code());
-            }
+            Event::Open => self.opened(app),
+            Event::Refused(refusal) => self.refused(refusal),
             Event::Close(reason) => {
                 log::debug!(target: "heirloom::net", "closed by the peer: {:?}", reason.code);
+                self.ended(Party::Client, "closed", reason.code);
             }
             Event::Answer(_) | Event::Piece(_) | Event::Ping(_) | Event::Pong(_) => {}
         }
     }
 
-    fn reply(&mut self, request: &Request<'_>, reply: Reply) {
-        let Handle { conn, out, .. } = &mut self.handle;
-        let replied = match reply {
-            Reply::Accept(subprotocol) => conn.accept(subprotocol.as_deref(), out),
-            Reply::Refuse(refusal) => {
-                log::debug!(target: "heirloom::handshake", "refused: {}", refusal.code());
-                conn.refuse(refusal, out);
-                Ok(())
+    fn reply(&mut self, reply: Reply) {
+        match reply {
+            Reply::Bridge(dial) => {
+                if let Some(base) = &dial.public_url {
+                    self.handle.conn.set_public_url(base);
+                }
+                self.handle.conn.leave_control();
+                *self.dial = Some(dial);
             }
-            Reply::Page {
+            reply => {
+                let Handle { conn, out, .. } = &mut self.handle;
+                answer(conn, out, self.record, reply);
+            }
+        }
+    }
+}
+
+/// Answers a request.
+fn answer(conn: &mut Conn, out: &mut Output<'_>, record: &mut Record, reply: Reply) {
+    let mut ended = |what, status| {
+        record.end(Ended {
+            by: Party::Server,
+            what,
+            code: Some(status),
+        });
+    };
+    let replied = match reply {
+        Reply::Accept(subprotocol) => {
+            let accepted = conn.accept(subprotocol.as_deref(), out);
+            record.answered = accepted.is_ok();
+            log::debug!(target: "heirloom::handshake", "101 said: {}", version_name(conn));
+            accepted
+        }
+        Reply::Refuse(refusal) => {
+            log::debug!(target: "heirloom::handshake", "refused: {}", refusal.code());
+            ended(refusal.code(), refusal.answered_status());
+            conn.refuse(refusal, out);
+            Ok(())
+        }
+        Reply::Page {
+            status,
+            content_type,
+            headers,
+            body,
+        } => {
+            ended("page", status);
+            let page = Page {
                 status,
                 content_type,
                 headers,
-                body,
-            } => {
-                let page = Page {
-                    status,
-                    content_type,
-                    headers,
-                    body: &body,
-                };
-                conn.respond(&page, out)
-            }
-        };
-        if let Err(error) = replied {
-            log::warn!("cannot answer {:?}: {error}", request.target());
-            conn.refuse(Refusal::NotFound, out);
+                body: &body,
+            };
+            conn.respond(&page, out)
         }
+        // One backend is enough.
+        Reply::Bridge(_) => Err(Unsendable::NotOpen),
+    };
+    if let Err(error) = replied {
+        log::warn!("cannot answer a request: {error}");
+        conn.refuse(Refusal::NotFound, out);
     }
 }
 

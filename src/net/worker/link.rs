@@ -8,6 +8,10 @@ use mio::net::TcpStream;
 
 use crate::conn::{Conn, Limits};
 use crate::message::Gather;
+use crate::net::{Ended, Party};
+use crate::version::Side;
+
+use super::Across;
 
 /// How far a link has come. Each stage has one deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,12 +56,49 @@ pub(super) struct Link<G> {
     pub(super) queued: bool,
     /// Read again only when other workers have taken the mail.
     pub(super) paused: bool,
-    /// One too many: it takes no place of its own.
-    pub(super) surplus: bool,
+    /// What is eaten next has come already: nothing is read for it.
+    pub(super) hungry: bool,
+    /// Its partner does not take what it says, or cannot yet.
+    pub(super) held: bool,
+    /// A PROXY header comes first.
+    pub(super) preface: bool,
+    pub(super) place: Place,
+    pub(super) record: Record,
+    /// The other link of its bridge.
+    pub(super) across: Option<Box<Across>>,
     /// It asked to be in the room.
     pub(super) in_room: bool,
     /// It is in the room.
     pub(super) is_member: bool,
+}
+
+/// Which of the bounded places a link takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// One of the connections there may be.
+    Connection,
+    /// One too many, which is told so.
+    Surplus,
+    /// None: that of the client it was dialled for.
+    Partner,
+}
+
+/// What is told of a link when it is gone.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Record {
+    /// A 101 was sent.
+    pub(super) answered: bool,
+    /// The handshake came to its end.
+    pub(super) opened: bool,
+    /// How it ended: what was seen first.
+    pub(super) ended: Option<Ended>,
+}
+
+impl Record {
+    /// Notes an end, unless another was seen before.
+    pub(super) fn end(&mut self, ended: Ended) {
+        self.ended.get_or_insert(ended);
+    }
 }
 
 /// What came of one read.
@@ -88,7 +129,12 @@ impl<G: Default> Link<G> {
             watches_writes: false,
             queued: false,
             paused: false,
-            surplus: false,
+            hungry: false,
+            held: false,
+            preface: false,
+            place: Place::Connection,
+            record: Record::default(),
+            across: None,
             in_room: false,
             is_member: false,
         }
@@ -98,7 +144,26 @@ impl<G: Default> Link<G> {
 impl<G> Link<G> {
     /// Whether it may be read: nobody is, who does not take what he asked for.
     pub(super) fn wants_read(&self, limits: &Limits) -> bool {
-        self.readable && !self.paused && self.backlog.len() <= limits.output_bytes
+        let has_room = self.backlog.len() <= self.high_water(limits);
+        // Who waits for a backend may go on talking, but not for ever.
+        let patient = self.across.is_none() || self.tail.len() < super::TURN;
+        (self.readable || self.hungry) && !self.paused && !self.held && has_room && patient
+    }
+
+    /// Octets of backlog above which nothing more is read that would add to
+    /// it. Both ways of a bridge, with what one turn of each adds, hold no more
+    /// than one link that answers itself.
+    pub(super) fn high_water(&self, limits: &Limits) -> usize {
+        if self.across.is_some() {
+            limits.output_bytes / 4
+        } else {
+            limits.output_bytes
+        }
+    }
+
+    /// Whose doing it is when this link's peer does something.
+    pub(super) fn peer(&self) -> Party {
+        Party::facing(self.conn.side())
     }
 
     /// The deadline of its stage, if there is one.
@@ -107,7 +172,8 @@ impl<G> Link<G> {
             Stage::Handshake => limits.handshake_ms,
             // Whoever takes our last words slowly may have them all.
             Stage::Open | Stage::Closing if !self.backlog.is_empty() => limits.write_ms,
-            Stage::Open if limits.idle_ms == 0 => return None,
+            // A bridge is as idle as its client.
+            Stage::Open if limits.idle_ms == 0 || self.conn.side() == Side::Client => return None,
             Stage::Open => limits.idle_ms,
             Stage::Closing | Stage::Draining => limits.close_ms,
         };

@@ -4,6 +4,7 @@ mod desk;
 mod link;
 mod listener;
 mod mail;
+mod pair;
 mod pool;
 mod room;
 mod slots;
@@ -21,17 +22,20 @@ use mio::net::{TcpListener, TcpStream, UnixStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use self::desk::{Desk, Fate};
-use self::link::{Filled, Link, Progress, Stage};
+use self::link::{Filled, Link, Place, Progress, Record, Stage};
 use self::listener::Accepted;
+use self::pair::{Across, Crossing, refuse_for};
 use self::pool::Pool;
 use self::slots::Slots;
 use self::wheel::Wheel;
-use super::{App, BindError, LinkId, Shared, Stopper, SystemRandom};
+use super::{
+    App, BindError, Client, Ended, LinkId, Networks, Parting, Party, Shared, Stopper, SystemRandom,
+};
 use crate::bytes::Output;
 use crate::conn::{Config, Conn, Phase};
 use crate::error::{Refusal, Violation};
 use crate::frame::{GOING_AWAY, Kind};
-use crate::version::{Closing, Version};
+use crate::version::{Closing, Side, Version};
 
 pub(super) use self::link::Backlog;
 pub(super) use self::mail::Mail;
@@ -60,7 +64,8 @@ const BELL: Token = Token(u32::MAX as usize);
 pub(super) struct Seat {
     poll: Poll,
     waker: Arc<Waker>,
-    listeners: Vec<TcpListener>,
+    /// With the address each is bound to.
+    listeners: Vec<(TcpListener, SocketAddr)>,
     bell: Option<(UnixStream, Stopper)>,
 }
 
@@ -79,7 +84,7 @@ impl Seat {
             poll.registry()
                 .register(&mut listener, Token(1 + i), Interest::READABLE)
                 .map_err(failed(*address))?;
-            listeners.push(listener);
+            listeners.push((listener, *address));
         }
         Ok(Seat {
             poll,
@@ -128,7 +133,8 @@ pub(super) struct Worker<A: App> {
     /// Kept, though others wake: a waker that nobody holds wakes nobody.
     _waker: Arc<Waker>,
     bell: Option<(UnixStream, Stopper)>,
-    listeners: Vec<TcpListener>,
+    /// With the address each is bound to.
+    listeners: Vec<(TcpListener, SocketAddr)>,
     /// Listeners that may have somebody waiting.
     waiting: bool,
     /// When an accept that failed is tried again.
@@ -141,6 +147,8 @@ pub(super) struct Worker<A: App> {
     mail: Mail<Batch>,
     paused: Vec<usize>,
     desk: Desk,
+    /// Whose connections begin with a PROXY header.
+    proxies: Networks,
     begin: Instant,
     now_ms: u64,
     shared: Arc<Shared>,
@@ -153,6 +161,7 @@ impl<A: App> Worker<A> {
         mail: Mail<Batch>,
         app: A,
         config: Config,
+        proxies: Networks,
         shared: Arc<Shared>,
     ) -> Worker<A> {
         Worker {
@@ -170,6 +179,7 @@ impl<A: App> Worker<A> {
             mail,
             paused: Vec::new(),
             desk: Desk::new(config),
+            proxies,
             begin: Instant::now(),
             now_ms: 0,
             shared,
@@ -207,7 +217,9 @@ impl<A: App> Worker<A> {
                             link.read_closed |= event.is_read_closed();
                             link.writable |= event.is_writable();
                         }
-                        self.turn(token);
+                        if self.stands(token) {
+                            self.turn(token);
+                        }
                     }
                 }
             }
@@ -257,11 +269,14 @@ impl<A: App> Worker<A> {
                     self.waiting = true;
                     break;
                 }
-                let Some(listener) = self.listeners.get(i) else {
+                let Some((listener, address)) = self.listeners.get(i) else {
                     break;
                 };
                 match listener::accept(listener) {
-                    Accepted::Stream(stream, peer) => self.welcome(stream, peer),
+                    Accepted::Stream(stream, peer) => {
+                        let local = local_address(*address, &stream);
+                        self.welcome(stream, peer, local);
+                    }
                     Accepted::Again => {}
                     Accepted::Empty => break,
                     Accepted::Exhausted(error) => {
@@ -291,7 +306,7 @@ impl<A: App> Worker<A> {
         }
     }
 
-    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) {
+    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr, local: Option<SocketAddr>) {
         let limit = self.desk.config.limits.connections;
         let surplus = !take_place(&self.shared.connections, limit);
         if surplus && !take_place(&self.shared.surplus, TOLD) {
@@ -300,13 +315,19 @@ impl<A: App> Worker<A> {
         log::debug!(target: "heirloom::net", "{peer} connected");
         let conn = Conn::server(Arc::clone(&self.desk.config));
         let mut link = Box::new(Link::new(stream, conn, self.now_ms));
-        link.surplus = surplus;
+        let mut client = Client::from(peer);
+        client.destination = local;
+        self.app.arrived(&client, &mut link.guest);
+        link.preface = self.proxies.contains(peer.ip());
+        if surplus {
+            link.place = Place::Surplus;
+        }
         let token = self.slots.put(link);
         if surplus {
-            self.with_link(token, |link, desk, _| {
+            self.with_link(token, |link, _, desk, _| {
                 let mut random = SystemRandom;
                 let mut out = Output::new(&mut desk.said, &mut random);
-                link.conn.refuse(Refusal::TooManyConnections, &mut out);
+                refuse(link, Refusal::TooManyConnections, &mut out);
             });
         }
         // The head is there already, as a rule: read before waiting for it.
@@ -331,26 +352,35 @@ impl<A: App> Worker<A> {
 
     /// Lets a link read, write and go on, as far as one turn lets it.
     fn turn(&mut self, token: usize) {
-        let fate = self.with_link(token, |link, desk, app| {
-            desk.serve(app, LinkId(token), link)
+        let fate = self.with_link(token, |link, partner, desk, app| {
+            desk.serve(app, LinkId(token), link, partner)
         });
         if fate == Some(Fate::Drop) {
             self.forget(token);
         }
+        if let Some(dial) = self.desk.dial.take() {
+            self.dial(token, *dial);
+        }
     }
 
-    /// Lifts a link out of its slot, works on it, writes what was said, and
-    /// puts it back. A panic ends this link and no other.
+    /// Lifts a link and its partner out of their slots, works on them, writes
+    /// what was said, and puts them back. A panic ends this link, and its
+    /// partner, and no other.
     fn with_link<R>(
         &mut self,
         token: usize,
-        work: impl FnOnce(&mut Link<A::Guest>, &mut Desk, &mut A) -> R,
+        work: impl FnOnce(&mut Link<A::Guest>, Option<&mut Link<A::Guest>>, &mut Desk, &mut A) -> R,
     ) -> Option<R> {
         let mut link = self.slots.get(token)?.take()?;
+        let across = link.across.as_ref().and_then(|across| across.partner);
+        let mut partner = across.and_then(|token| Some((token, self.slots.get(token)?.take()?)));
         let (desk, app) = (&mut self.desk, &mut self.app);
         // What other links said in the room stays.
         let mark = desk.room.mark();
-        let worked = catch_unwind(AssertUnwindSafe(|| work(&mut link, desk, app)));
+        let worked = catch_unwind(AssertUnwindSafe(|| {
+            let other = partner.as_mut().map(|(_, partner)| &mut **partner);
+            work(&mut link, other, desk, app)
+        }));
         let result = match worked {
             Ok(result) => Some(result),
             Err(_) => {
@@ -361,22 +391,41 @@ impl<A: App> Worker<A> {
                 let mut random = SystemRandom;
                 let mut out = Output::new(&mut self.desk.said, &mut random);
                 link.conn.abort(Violation::Internal, &mut out);
+                link.record.end(ended_here(Violation::Internal.code()));
                 None
             }
         };
-        let kept = self.settle(token, &mut link);
+        let mut dropped = [None, None];
+        if let Some((other, partner)) = &mut partner {
+            self.desk.balance(&mut link, partner);
+            std::mem::swap(&mut self.desk.said, &mut self.desk.said_across);
+            if self.settle(*other, partner) == Fate::Drop {
+                dropped[1] = Some(*other);
+            }
+            std::mem::swap(&mut self.desk.said, &mut self.desk.said_across);
+        }
+        if self.settle(token, &mut link) == Fate::Drop {
+            dropped[0] = Some(token);
+        }
+        if let Some((other, mut partner)) = partner {
+            pair::hold(&mut link, &mut partner, &self.desk.config.limits);
+            self.queue(other, &mut partner);
+            if let Some(slot) = self.slots.get(other) {
+                *slot = Some(partner);
+            }
+        }
+        self.queue(token, &mut link);
         if let Some(slot) = self.slots.get(token) {
             *slot = Some(link);
         }
-        if kept == Fate::Drop {
+        for token in dropped.into_iter().flatten() {
             self.forget(token);
-            return None;
         }
-        result
+        result.filter(|_| dropped[0].is_none())
     }
 
-    /// After work on a link: writes, moves on to the next stage, arms the
-    /// deadline, and queues what is not done.
+    /// After work on a link: writes, moves on to the next stage and arms the
+    /// deadline.
     fn settle(&mut self, token: usize, link: &mut Link<A::Guest>) -> Fate {
         if link.in_room && !link.is_member {
             link.is_member = true;
@@ -427,14 +476,18 @@ impl<A: App> Worker<A> {
                 }
             }
         }
-        if !link.queued && link.wants_read(limits) {
-            link.queued = true;
-            self.ready.push_back(token);
-        }
         if let Some(due) = link.due_ms(limits) {
             link.armed_ms = self.wheel.arm(token, due, link.armed_ms);
         }
         Fate::Keep
+    }
+
+    /// Queues a link that has more to do.
+    fn queue(&mut self, token: usize, link: &mut Link<A::Guest>) {
+        if !link.queued && link.wants_read(&self.desk.config.limits) {
+            link.queued = true;
+            self.ready.push_back(token);
+        }
     }
 
     /// The wheel says that a deadline may have come.
@@ -456,7 +509,7 @@ impl<A: App> Worker<A> {
             link.armed_ms = self.wheel.arm(token, due, 0);
             return;
         }
-        let fate = self.with_link(token, |link, desk, _| desk.expire(link));
+        let fate = self.with_link(token, |link, _, desk, _| desk.expire(link));
         if fate == Some(Fate::Drop) {
             self.forget(token);
         }
@@ -519,7 +572,7 @@ impl<A: App> Worker<A> {
                 self.forget(token);
                 continue;
             }
-            self.with_link(token, |_, _, _| ());
+            self.with_link(token, |_, _, _, _| ());
         }
     }
 
@@ -548,18 +601,21 @@ impl<A: App> Worker<A> {
         // Nobody is accepted any more, so nobody waits.
         self.waiting = false;
         self.retry_ms = None;
-        for mut listener in std::mem::take(&mut self.listeners) {
+        for (mut listener, _) in std::mem::take(&mut self.listeners) {
             if let Err(error) = self.poll.registry().deregister(&mut listener) {
                 log::debug!("cannot stop watching a listener: {error}");
             }
         }
         for token in self.slots.tokens() {
-            self.with_link(token, |link, desk, _| {
+            self.with_link(token, |link, _, desk, _| {
                 let mut random = SystemRandom;
                 let mut out = Output::new(&mut desk.said, &mut random);
                 match link.conn.phase() {
-                    Phase::Handshake => link.conn.refuse(Refusal::GoingAway, &mut out),
-                    _ => link.conn.close(GOING_AWAY, "going-away", &mut out),
+                    Phase::Handshake => refuse(link, Refusal::GoingAway, &mut out),
+                    _ => {
+                        link.record.end(ended_here("going-away"));
+                        link.conn.close(GOING_AWAY, "going-away", &mut out);
+                    }
                 }
             });
         }
@@ -570,9 +626,36 @@ impl<A: App> Worker<A> {
         let Some(Some(mut link)) = self.slots.get(token).map(Option::take) else {
             return;
         };
-        let (app, guest) = (&mut self.app, &mut link.guest);
-        if catch_unwind(AssertUnwindSafe(|| app.gone(LinkId(token), guest))).is_err() {
-            log::error!("the app panicked when a connection was gone");
+        let ended = *link.record.ended.get_or_insert(Ended {
+            by: link.peer(),
+            what: "reset",
+            code: None,
+        });
+        let mut tallies = Default::default();
+        if let Some(across) = &link.across {
+            let mut back = across.carried;
+            if let Some(other) = across.partner {
+                if let Some(Some(Some(partner))) = Some(self.slots.get(other)) {
+                    back = partner.across.as_ref().map_or(back, |a| a.way.tally);
+                }
+                self.bereave(other, across.way.tally, Some(ended));
+            }
+            tallies = (across.way.tally, back);
+        }
+        if link.place != Place::Partner {
+            let parting = Parting {
+                version: link.conn.version(),
+                answered: link.record.answered,
+                opened: link.record.opened,
+                ended,
+                from_client: tallies.0,
+                to_client: tallies.1,
+            };
+            let (app, guest) = (&mut self.app, &mut link.guest);
+            let gone = AssertUnwindSafe(|| app.gone(LinkId(token), &parting, guest));
+            if catch_unwind(gone).is_err() {
+                log::error!("the app panicked when a connection was gone");
+            }
         }
         if link.is_member {
             self.desk
@@ -580,12 +663,14 @@ impl<A: App> Worker<A> {
                 .members
                 .retain(|member| *member != LinkId(token));
         }
-        let places = if link.surplus {
-            &self.shared.surplus
-        } else {
-            &self.shared.connections
+        let places = match link.place {
+            Place::Connection => Some(&self.shared.connections),
+            Place::Surplus => Some(&self.shared.surplus),
+            Place::Partner => None,
         };
-        places.fetch_sub(1, Ordering::Relaxed);
+        if let Some(places) = places {
+            places.fetch_sub(1, Ordering::Relaxed);
+        }
         drop(link);
         self.slots.drop(token);
         // A descriptor is free again.
@@ -593,6 +678,33 @@ impl<A: App> Worker<A> {
             self.retry_ms = Some(self.now_ms);
         }
     }
+}
+
+/// An end that was our doing.
+fn ended_here(what: &'static str) -> Ended {
+    Ended {
+        by: Party::Server,
+        what,
+        code: None,
+    }
+}
+
+/// Refuses for a reason of our own.
+fn refuse<G>(link: &mut Link<G>, refusal: Refusal, out: &mut Output<'_>) {
+    link.record.end(Ended {
+        code: Some(refusal.answered_status()),
+        ..ended_here(refusal.code())
+    });
+    link.conn.refuse(refusal, out);
+}
+
+/// The address that a client dialled, as far as it is known at no cost: one
+/// listener may stand for many.
+fn local_address(listener: SocketAddr, stream: &TcpStream) -> Option<SocketAddr> {
+    if listener.ip().is_unspecified() {
+        return stream.local_addr().ok();
+    }
+    Some(listener)
 }
 
 /// Takes one of so many places, if one is free.
@@ -631,14 +743,15 @@ fn advance<G>(link: &mut Link<G>, now_ms: u64) -> Fate {
     Fate::Keep
 }
 
-/// Whether nothing more will be sent. After FF 00 that is so at once, and the
-/// end of TCP tells a WebKit of 2011 what its FF 00 does not.
+/// Whether nothing more will be sent. After a server's FF 00 that is so at
+/// once, and the end of TCP tells a WebKit of 2011 what its FF 00 does not.
 fn has_said_all(conn: &Conn) -> bool {
     match conn.phase() {
         Phase::Closed => true,
-        Phase::Closing => conn
-            .version()
-            .is_some_and(|v| v.closing == Closing::Hixie76),
+        Phase::Closing => {
+            let is_76 = |v: &Version| v.closing == Closing::Hixie76;
+            conn.side() == Side::Server && conn.version().is_some_and(is_76)
+        }
         Phase::Handshake | Phase::Open => false,
     }
 }

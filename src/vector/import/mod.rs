@@ -10,6 +10,7 @@ mod tcp;
 
 use std::net::SocketAddr;
 
+use jiff::Timestamp;
 use memchr::memmem;
 
 use super::{Expect, File, Source, Step, Vector, header};
@@ -368,27 +369,10 @@ fn asks(head: &[u8]) -> bool {
 
 /// A day since 1970, as it is written; of a time in nanoseconds.
 fn date(time_ns: u64) -> Option<String> {
+    let time = Timestamp::from_nanosecond(i128::from(time_ns)).ok()?;
+    let day = time.strftime("%F").to_string();
     // A capture without a clock says 1970.
-    let days = time_ns / 1_000_000_000 / 86_400;
-    if days == 0 {
-        return None;
-    }
-    // Days since 1 March of the year 0: leap days come last in a year then.
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 {
-        (month + 3, 0)
-    } else {
-        (month - 9, 1)
-    };
-    Some(format!(
-        "{:04}-{month:02}-{day:02}",
-        era * 400 + year + next
-    ))
+    (day != "1970-01-01").then_some(day)
 }
 
 #[cfg(test)]

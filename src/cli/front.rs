@@ -1,0 +1,151 @@
+//! What `serve` and `gateway` share: where to listen, to whom, and how to stop.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+
+use clap::Args;
+use heirloom::handshake::Origins;
+use heirloom::net::{Networks, Server};
+use heirloom::{Config, Versions};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+use signal_hook::low_level::pipe;
+
+use super::limits::ListenLimitArgs;
+use super::{Exit, complain, header_text, say};
+
+/// Where clients connect, and which may.
+#[derive(Debug, Args)]
+pub(super) struct FrontArgs {
+    /// Where to listen; may be given more than once. Port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8076", value_parser = addresses)]
+    listen: Vec<Vec<SocketAddr>>,
+    /// The versions that are on: names, `all`, `default`, `+NAME`, `-NAME`, separated by commas.
+    #[arg(
+        long,
+        value_name = "LIST",
+        default_value = "default",
+        allow_hyphen_values = true
+    )]
+    pub(super) versions: Versions,
+    /// An origin that may connect, such as https://example.com; may be given more than once. Any
+    /// may where none is given.
+    #[arg(long, value_name = "ORIGIN", value_parser = header_text)]
+    origin: Vec<String>,
+    /// The URL that clients dial where it is not ws:// and their Host, such as wss://example.com;
+    /// hixie clients compare it.
+    #[arg(long, value_name = "URL", value_parser = public_url)]
+    public_url: Option<String>,
+    /// Peers whose connections begin with a PROXY header, version 1 or 2, which is believed:
+    /// addresses and networks such as 10.0.0.0/8, separated by commas. Others must send none.
+    #[arg(long, value_name = "NETS")]
+    accept_proxy: Vec<Networks>,
+    /// Threads, each with a loop of its own; one per core where it is not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: Option<u16>,
+    #[command(flatten)]
+    limits: ListenLimitArgs,
+}
+
+impl FrontArgs {
+    /// The limits and the policy.
+    pub(super) fn config(&self) -> Config {
+        let mut config = Config::default();
+        config.limits = self.limits.limits();
+        config.versions = self.versions;
+        config.public_url.clone_from(&self.public_url);
+        if !self.origin.is_empty() {
+            config.origins = Origins::only(&self.origin);
+        }
+        config
+    }
+
+    /// A server that is bound and stops on signals. Where it listens, standard
+    /// output says.
+    pub(super) fn bind(&self) -> Result<Server, Exit> {
+        if self.versions == Versions::NONE {
+            complain(&"no version is on; see --versions");
+            return Err(Exit::Usage);
+        }
+        let workers = self.workers.map_or_else(cores, usize::from);
+        let bound = Server::bind(&self.listen.concat(), workers, self.config());
+        let mut server = bound.map_err(|error| {
+            complain(&error);
+            Exit::Unreachable
+        })?;
+        if let Err(error) = server.bell().and_then(stop_on_signals) {
+            complain(&format!("cannot wait for signals: {error}"));
+            return Err(Exit::Unreachable);
+        }
+        for address in server.addresses() {
+            warn_of_hixie(address, self.versions);
+            say(&format!("listening on ws://{address}/"));
+        }
+        let proxies = self.accept_proxy.iter().cloned().collect();
+        Ok(server.accept_proxy(proxies))
+    }
+}
+
+/// The first TERM or INT rings the bell, the second ends the program at once.
+pub(super) fn stop_on_signals(rope: UnixStream) -> std::io::Result<()> {
+    let draining = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        // In this order: what the first one sets, the second one sees.
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&draining))?;
+        flag::register(signal, Arc::clone(&draining))?;
+        pipe::register(signal, rope.try_clone()?)?;
+    }
+    Ok(())
+}
+
+/// hixie has no masks: never where a shared cache or a transparent proxy may
+/// sit.
+fn warn_of_hixie(address: &SocketAddr, versions: Versions) {
+    let unmasked: Vec<&str> = versions
+        .iter()
+        .filter(|v| !v.client_masks())
+        .map(|v| v.name)
+        .collect();
+    if !address.ip().is_loopback() && !unmasked.is_empty() {
+        log::warn!(
+            "{address} is not loopback, and {} sends without masks: keep it off networks with \
+             proxies that cache, or turn it off (--versions)",
+            unmasked.join(" ")
+        );
+    }
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
+    let hint = "give HOST:PORT, such as 127.0.0.1:8076 or [::1]:0";
+    let found = text
+        .to_socket_addrs()
+        .map_err(|error| format!("{error}; {hint}"))?;
+    // `localhost` may be two addresses; the first is what was meant.
+    let first: Vec<SocketAddr> = found.take(1).collect();
+    if first.is_empty() {
+        Err(hint.to_owned())
+    } else {
+        Ok(first)
+    }
+}
+
+fn public_url(text: &str) -> Result<String, String> {
+    let base = text.strip_suffix('/').unwrap_or(text);
+    let authority = base.strip_prefix("ws://").or(base.strip_prefix("wss://"));
+    let is_host = |o: u8| o.is_ascii_alphanumeric() || b"-._~:[]".contains(&o);
+    match authority {
+        Some(host) if !host.is_empty() && host.bytes().all(is_host) => Ok(base.to_owned()),
+        _ => Err(
+            "it must be ws://HOST or wss://HOST, with a port where it is not the usual one \
+                  and without a path"
+                .to_owned(),
+        ),
+    }
+}

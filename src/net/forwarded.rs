@@ -1,0 +1,653 @@
+//! Headers that say who the client is behind proxies: `X-Forwarded-*` and
+//! `Forwarded`. Believed of trusted peers only, written always.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::{Client, Networks};
+use crate::handshake::{Header, Request, is_authority};
+
+/// A longer chain of a trusted peer is not handed on.
+const MAX_CHAIN_OCTETS: usize = 2048;
+/// So many hops are looked at, from the nearest on.
+const MAX_HOPS: usize = 32;
+/// A longer host is nobody's: a name has at most 253 octets.
+const MAX_HOST_OCTETS: usize = 512;
+
+const FOR: &str = "X-Forwarded-For";
+const PROTO: &str = "X-Forwarded-Proto";
+const HOST: &str = "X-Forwarded-Host";
+const FORWARDED: &str = "Forwarded";
+
+/// What is known of the client of a request, and the headers that tell it to a
+/// backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forwarded {
+    /// The nearest address that is not trusted; that of the peer, where the
+    /// peer is not trusted or names nobody.
+    pub client: IpAddr,
+    /// Whether the client speaks TLS, to us or to who stands in front of us.
+    pub secure: bool,
+    /// The host and port that the client named. `None` where it named none,
+    /// which only plain HTTP does, or one that is too long to be one.
+    pub host: Option<String>,
+    /// Names and values of headers, to be written in place of the client's.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+impl Forwarded {
+    /// The URL that the client dialled, without its path; `None` where its host
+    /// is not known.
+    #[must_use]
+    pub fn public_url(&self) -> Option<String> {
+        let scheme = if self.secure { "wss" } else { "ws" };
+        Some(format!("{scheme}://{}", self.host.as_ref()?))
+    }
+
+    /// Finds who the client is. What proxies wrote is believed where `client` is
+    /// one of the `trusted`, whose part it is to write or remove each of
+    /// `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded`: one that it lets
+    /// through is taken for its own.
+    #[must_use]
+    pub fn of(request: &Request<'_>, client: &Client, trusted: &Networks) -> Forwarded {
+        let peer = client.address.ip().to_canonical();
+        let said = if trusted.contains(peer) {
+            Said::read(request, trusted)
+        } else {
+            Said::default()
+        };
+        let secure = said.secure.unwrap_or(client.secure);
+        let host = said.host.or_else(|| host(request.host()));
+        let scheme = if secure { "https" } else { "http" };
+
+        let mut headers = vec![
+            (FOR, after(said.addresses, &peer.to_string())),
+            (PROTO, scheme.to_owned()),
+        ];
+        let mut element = match peer {
+            IpAddr::V4(ip) => format!("for={ip}"),
+            IpAddr::V6(ip) => format!("for=\"[{ip}]\""),
+        };
+        if let Some(host) = &host {
+            headers.push((HOST, host.clone()));
+            // An authority has neither of the two octets that want escaping.
+            element.push_str(&format!(";host=\"{host}\""));
+        }
+        element.push_str(&format!(";proto={scheme}"));
+        headers.push((FORWARDED, after(said.elements, &element)));
+
+        Forwarded {
+            client: said.client.unwrap_or(peer),
+            secure,
+            host,
+            headers,
+        }
+    }
+}
+
+fn after(chain: Option<String>, own: &str) -> String {
+    match chain {
+        Some(chain) => chain + ", " + own,
+        None => own.to_owned(),
+    }
+}
+
+/// What a trusted peer says.
+#[derive(Debug, Default)]
+struct Said {
+    client: Option<IpAddr>,
+    secure: Option<bool>,
+    host: Option<String>,
+    /// The chain of X-Forwarded-For, where it can be handed on.
+    addresses: Option<String>,
+    /// The chain of Forwarded, where it can be handed on.
+    elements: Option<String>,
+}
+
+impl Said {
+    fn read(request: &Request<'_>, trusted: &Networks) -> Said {
+        let lines = |name| -> Vec<Header<'_>> {
+            let all = request.head().all(name);
+            all.filter(|line| !line.value.is_empty()).collect()
+        };
+        let (addresses, elements) = (lines(FOR), lines(FORWARDED));
+        let chain = Chain::read(&elements);
+        let client = if addresses.is_empty() {
+            first_untrusted(chain.nodes.iter().rev().copied(), trusted)
+        } else {
+            first_untrusted(nearest_first(&addresses), trusted)
+        };
+        let first_of = |name| {
+            let line = request.head().get(name)?.text()?;
+            line.split(',').next().map(str::trim)
+        };
+        let Element {
+            proto: first_proto,
+            host: first_host,
+            ..
+        } = chain.first;
+        Said {
+            client,
+            secure: first_of(PROTO)
+                .and_then(is_secure)
+                .or_else(|| is_secure(&first_proto?)),
+            host: first_of(HOST).and_then(host).or_else(|| host(&first_host?)),
+            addresses: joined(&addresses),
+            elements: joined(&elements).filter(|_| chain.is_clean),
+        }
+    }
+}
+
+/// The chain as it came, where we may write it.
+fn joined(lines: &[Header<'_>]) -> Option<String> {
+    let texts: Option<Vec<&str>> = lines.iter().map(|line| line.text()).collect();
+    let chain = texts?.join(", ");
+    (!chain.is_empty() && chain.len() <= MAX_CHAIN_OCTETS).then_some(chain)
+}
+
+/// The addresses of `X-Forwarded-For`. Octets are looked at, for a client must
+/// not hide behind rubbish that it sent in front of what a proxy appended.
+fn nearest_first(lines: &[Header<'_>]) -> impl Iterator<Item = Option<IpAddr>> {
+    lines
+        .iter()
+        .rev()
+        .flat_map(|line| line.value.rsplit(|o| *o == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|item| !item.is_empty())
+        .map(|item| address(std::str::from_utf8(item).ok()?))
+}
+
+/// The first of these hops that is not trusted. Where it has no address
+/// nothing is known: what stands behind it, it may have made up itself.
+fn first_untrusted(
+    nearest_first: impl Iterator<Item = Option<IpAddr>>,
+    trusted: &Networks,
+) -> Option<IpAddr> {
+    nearest_first
+        .take(MAX_HOPS)
+        .find(|hop| hop.is_none_or(|address| !trusted.contains(address)))
+        .flatten()
+}
+
+/// The address of a hop. Some write a port behind it, some write brackets.
+fn address(hop: &str) -> Option<IpAddr> {
+    if let Some(rest) = hop.strip_prefix('[') {
+        let (address, port) = rest.split_once(']')?;
+        let address: Ipv6Addr = address.parse().ok()?;
+        return (port.is_empty() || port.starts_with(':'))
+            .then(|| IpAddr::V6(address).to_canonical());
+    }
+    let address = match hop.split_once(':') {
+        Some((address, port)) if !port.contains(':') => address,
+        _ => hop,
+    };
+    address.parse().ok().map(|ip: IpAddr| ip.to_canonical())
+}
+
+fn is_secure(proto: &str) -> Option<bool> {
+    match proto.to_ascii_lowercase().as_str() {
+        "https" | "wss" => Some(true),
+        "http" | "ws" => Some(false),
+        _ => None,
+    }
+}
+
+fn host(text: &str) -> Option<String> {
+    let fits = (1..=MAX_HOST_OCTETS).contains(&text.len()) && is_authority(text.as_bytes());
+    fits.then(|| text.to_owned())
+}
+
+/// What all lines of `Forwarded` say (RFC 7239 section 4).
+#[derive(Debug)]
+struct Chain {
+    first: Element,
+    /// What the last elements name, in the order they stand.
+    nodes: VecDeque<Option<IpAddr>>,
+    /// Whether all of it was understood. Behind a quote that stays open, our
+    /// own element would be a part of the client's.
+    is_clean: bool,
+}
+
+impl Chain {
+    fn read(lines: &[Header<'_>]) -> Chain {
+        let mut chain = Chain {
+            first: Element::default(),
+            nodes: VecDeque::new(),
+            is_clean: true,
+        };
+        let mut count = 0usize;
+        // A line with other octets is one element that nobody understands.
+        let texts = lines.iter().map(|line| line.text().unwrap_or("\""));
+        for text in texts.flat_map(|text| unquoted(text, ',')) {
+            if text.is_empty() {
+                continue;
+            }
+            let element = Element::read(text);
+            chain.is_clean &= element.is_some();
+            let mut element = element.unwrap_or_default();
+            if chain.nodes.len() == MAX_HOPS {
+                chain.nodes.pop_front();
+            }
+            let node = element.node.take();
+            chain.nodes.push_back(node.and_then(|node| address(&node)));
+            if count == 0 {
+                chain.first = element;
+            }
+            count += 1;
+        }
+        chain.is_clean &= count <= MAX_HOPS;
+        chain
+    }
+}
+
+/// What one hop says.
+#[derive(Debug, Default)]
+struct Element {
+    /// Of `for`.
+    node: Option<String>,
+    host: Option<String>,
+    proto: Option<String>,
+}
+
+impl Element {
+    fn read(text: &str) -> Option<Element> {
+        let mut element = Element::default();
+        for pair in unquoted(text, ';').filter(|pair| !pair.is_empty()) {
+            let (name, written) = pair.split_once('=')?;
+            let value = value(written)?;
+            let place = match name.to_ascii_lowercase().as_str() {
+                "for" => &mut element.node,
+                "host" => &mut element.host,
+                "proto" => &mut element.proto,
+                "" => return None,
+                other if other.contains(|c: char| !c.is_ascii_alphanumeric() && c != '-') => {
+                    return None;
+                }
+                _ => continue,
+            };
+            // Each at most once.
+            if place.replace(value).is_some() {
+                return None;
+            }
+        }
+        Some(element)
+    }
+}
+
+/// Splits where the separator stands outside of quotes.
+fn unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.split(move |c| {
+        let separates = c == separator && !quoted;
+        if escaped {
+            escaped = false;
+        } else if c == '"' {
+            quoted = !quoted;
+        } else {
+            escaped = quoted && c == '\\';
+        }
+        separates
+    })
+    .map(str::trim)
+}
+
+/// A token or a quoted string. Addresses stand unquoted in the wild, colons
+/// and brackets and all.
+fn value(written: &str) -> Option<String> {
+    let Some(inner) = written.strip_prefix('"') else {
+        let is_bare = !written.is_empty() && !written.contains(['"', '\\', ' ']);
+        return is_bare.then(|| written.to_owned());
+    };
+    let mut value = String::new();
+    let mut rest = inner.chars();
+    loop {
+        match rest.next()? {
+            '"' => return rest.as_str().is_empty().then_some(value),
+            '\\' => value.push(rest.next()?),
+            c => value.push(c),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::handshake::Head;
+    use crate::version::Versions;
+    use proptest::prelude::*;
+
+    /// Asks with these headers, as a peer of this address; trusted are
+    /// 10.0.0.0/8 and 2001:db8:1::/48.
+    fn asked(peer: &str, lines: &[&str]) -> Forwarded {
+        let octets: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
+        asked_in_octets(peer, &octets)
+    }
+
+    fn asked_in_octets(peer: &str, lines: &[&[u8]]) -> Forwarded {
+        let client = Client::from(std::net::SocketAddr::new(peer.parse().unwrap(), 1000));
+        asked_by(&client, lines)
+    }
+
+    fn asked_by(client: &Client, lines: &[&[u8]]) -> Forwarded {
+        let mut head = b"GET /chat HTTP/1.1\r\nHost: inner:8080\r\n".to_vec();
+        for line in lines {
+            head.extend_from_slice(line);
+            head.extend_from_slice(b"\r\n");
+        }
+        head.extend_from_slice(b"\r\n");
+        let head = Head::request(&head, 128).unwrap();
+        let request = Request::read(head, Versions::ALL).unwrap();
+        let trusted = "10.0.0.0/8,2001:db8:1::/48".parse().unwrap();
+        Forwarded::of(&request, client, &trusted)
+    }
+
+    impl Forwarded {
+        fn header(&self, name: &str) -> &str {
+            let mut all = self.headers.iter().filter(|(n, _)| *n == name);
+            let (_, value) = all.next().unwrap();
+            assert!(all.next().is_none());
+            value
+        }
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_peer_that_is_not_trusted_is_the_client_whatever_it_says() {
+        let told = asked(
+            "192.0.2.1",
+            &[
+                "X-Forwarded-For: 127.0.0.1, 10.0.0.1",
+                "X-Forwarded-Proto: https",
+                "X-Forwarded-Host: bank.example",
+                "Forwarded: for=127.0.0.1;host=bank.example;proto=https",
+            ],
+        );
+        let want = Forwarded {
+            client: ip("192.0.2.1"),
+            secure: false,
+            host: Some("inner:8080".to_owned()),
+            headers: vec![
+                ("X-Forwarded-For", "192.0.2.1".to_owned()),
+                ("X-Forwarded-Proto", "http".to_owned()),
+                ("X-Forwarded-Host", "inner:8080".to_owned()),
+                (
+                    "Forwarded",
+                    "for=192.0.2.1;host=\"inner:8080\";proto=http".to_owned(),
+                ),
+            ],
+        };
+        assert_eq!(told, want);
+    }
+
+    #[test]
+    fn a_trusted_peer_is_believed_and_appended_to() {
+        let told = asked(
+            "10.0.0.1",
+            &[
+                "X-Forwarded-For: 192.0.2.1",
+                "x-forwarded-for: 198.51.100.1, 10.0.0.2",
+                "X-Forwarded-Proto: WSS, http",
+                "X-Forwarded-Host: a.example, b.example",
+                "Forwarded: for=192.0.2.1;by=_x",
+                "Forwarded: for=\"[2001:db8::1]:1\" , for=10.0.0.2",
+            ],
+        );
+        let want = Forwarded {
+            client: ip("198.51.100.1"),
+            secure: true,
+            host: Some("a.example".to_owned()),
+            headers: vec![
+                (
+                    "X-Forwarded-For",
+                    "192.0.2.1, 198.51.100.1, 10.0.0.2, 10.0.0.1".to_owned(),
+                ),
+                ("X-Forwarded-Proto", "https".to_owned()),
+                ("X-Forwarded-Host", "a.example".to_owned()),
+                (
+                    "Forwarded",
+                    "for=192.0.2.1;by=_x, for=\"[2001:db8::1]:1\" , for=10.0.0.2, \
+                     for=10.0.0.1;host=\"a.example\";proto=https"
+                        .to_owned(),
+                ),
+            ],
+        };
+        assert_eq!(told, want);
+    }
+
+    #[test]
+    fn a_trusted_peer_that_says_nothing_is_the_client() {
+        let told = asked("::ffff:10.0.0.1", &["X-Forwarded-For:", "Forwarded: "]);
+        assert_eq!(told, asked("10.0.0.1", &[]));
+        assert_eq!(told.client, ip("10.0.0.1"));
+        assert_eq!(told.header("X-Forwarded-For"), "10.0.0.1");
+        let told = asked("2001:db8:1::5", &[]);
+        assert_eq!(told.header("X-Forwarded-For"), "2001:db8:1::5");
+        assert_eq!(
+            told.header("Forwarded"),
+            "for=\"[2001:db8:1::5]\";host=\"inner:8080\";proto=http"
+        );
+    }
+
+    #[test]
+    fn the_nearest_address_that_is_not_trusted_is_the_client() {
+        for (chain, client) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("127.0.0.1, 192.0.2.1, 10.0.0.3", "192.0.2.1"),
+            (
+                "192.0.2.1,,10.0.0.3,2001:db8:1::9,::ffff:10.9.9.9,",
+                "192.0.2.1",
+            ),
+            ("192.0.2.1:4711", "192.0.2.1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("[2001:db8::1]:4711, [2001:db8:1::1]:2", "2001:db8::1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            // None but trusted ones.
+            ("10.0.0.3, 10.0.0.2", "10.0.0.1"),
+            // Nobody knows what stands behind these.
+            ("192.0.2.1, unknown", "10.0.0.1"),
+            ("192.0.2.1, _hidden, 10.0.0.2", "10.0.0.1"),
+            ("192.0.2.1, 192.0.2.256", "10.0.0.1"),
+            ("192.0.2.1, [10.0.0.2]", "10.0.0.1"),
+            ("192.0.2.1, [2001:db8::1]x", "10.0.0.1"),
+            ("unknown, 192.0.2.1", "192.0.2.1"),
+        ] {
+            let line = format!("X-Forwarded-For: {chain}");
+            // Of both, X-Forwarded-For decides.
+            let told = asked("10.0.0.1", &[&line, "Forwarded: for=203.0.113.1"]);
+            assert_eq!(told.client, ip(client), "{chain}");
+        }
+    }
+
+    #[test]
+    fn forwarded_names_the_client_where_the_other_is_missing() {
+        for (chain, client) in [
+            ("for=192.0.2.1", "192.0.2.1"),
+            ("For=\"192.0.2.1:4711\";proto=http", "192.0.2.1"),
+            ("for=\"[2001:db8::1]:4711\"", "2001:db8::1"),
+            ("FOR=\"[2001:db8::1]:_port\"", "2001:db8::1"),
+            ("for=[2001:db8::1]:4711", "2001:db8::1"),
+            (
+                "for=127.0.0.1, by=_x;for=192.0.2.1, for=10.0.0.3",
+                "192.0.2.1",
+            ),
+            ("for=\"192.0.2\\.1\"", "192.0.2.1"),
+            (";; for=192.0.2.1 ;,, ", "192.0.2.1"),
+            ("for=192.0.2.1;secret=\"a,b;for=127.0.0.1\"", "192.0.2.1"),
+            ("for=192.0.2.1;secret=\"a\\\",for=127.0.0.1\"", "192.0.2.1"),
+            // Nobody knows what stands behind these.
+            ("for=192.0.2.1, for=unknown", "10.0.0.1"),
+            ("for=192.0.2.1, for=_hidden", "10.0.0.1"),
+            ("for=192.0.2.1, by=10.0.0.2", "10.0.0.1"),
+            ("for=192.0.2.1;for=192.0.2.2", "10.0.0.1"),
+            ("for=192.0.2.1, for", "10.0.0.1"),
+            ("for=192.0.2.1, for=", "10.0.0.1"),
+            ("for=\"192.0.2.1", "10.0.0.1"),
+            ("for=\"192.0.2.1\\", "10.0.0.1"),
+            ("for=\"192.0.2.1\"x", "10.0.0.1"),
+            ("for=x\"192.0.2.1\"", "10.0.0.1"),
+        ] {
+            let line = format!("Forwarded: {chain}");
+            let told = asked("10.0.0.1", &[&line]);
+            assert_eq!(told.client, ip(client), "{chain}");
+        }
+    }
+
+    #[test]
+    fn host_and_proto_come_from_whoever_says_something_of_use() {
+        let elements = "Forwarded: proto=HTTPS;host=\"b.example:81\", proto=http;host=c.example";
+        for (lines, secure, host) in [
+            (&[elements][..], true, "b.example:81"),
+            (
+                &[
+                    "X-Forwarded-Proto: ws",
+                    "X-Forwarded-Host: [::1]:80",
+                    elements,
+                ],
+                false,
+                "[::1]:80",
+            ),
+            (
+                &[
+                    "X-Forwarded-Proto: gopher",
+                    "X-Forwarded-Host: a/b",
+                    elements,
+                ],
+                true,
+                "b.example:81",
+            ),
+            (
+                &["X-Forwarded-Proto: , https", "X-Forwarded-Host: ,a"],
+                false,
+                "inner:8080",
+            ),
+            (&["Forwarded: for=x;host=\"a\\\"b\""], false, "inner:8080"),
+            (&["Forwarded: host=\"\";proto=\"\""], false, "inner:8080"),
+            (
+                &["Forwarded: for=1.1.1.1, host=a;proto=wss"],
+                false,
+                "inner:8080",
+            ),
+        ] {
+            let told = asked("10.0.0.1", lines);
+            assert_eq!(told.secure, secure, "{lines:?}");
+            assert_eq!(told.host.as_deref(), Some(host), "{lines:?}");
+            let scheme = if secure { "https" } else { "http" };
+            assert_eq!(told.header("X-Forwarded-Proto"), scheme);
+            assert_eq!(told.header("X-Forwarded-Host"), host);
+            let own = format!("for=10.0.0.1;host=\"{host}\";proto={scheme}");
+            assert!(told.header("Forwarded").ends_with(&own), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn tls_in_front_is_told_unless_a_trusted_peer_knows_better() {
+        let client = |address: &str| Client {
+            secure: true,
+            ..Client::from(address.parse::<std::net::SocketAddr>().unwrap())
+        };
+        let plain = &b"X-Forwarded-Proto: http"[..];
+        assert!(asked_by(&client("192.0.2.1:1"), &[plain]).secure);
+        assert!(asked_by(&client("10.0.0.1:1"), &[]).secure);
+        assert!(!asked_by(&client("10.0.0.1:1"), &[plain]).secure);
+    }
+
+    #[test]
+    fn without_a_host_none_is_told() {
+        let head = Head::request(b"GET / HTTP/1.0\r\n\r\n", 128).unwrap();
+        let request = Request::read(head, Versions::ALL).unwrap();
+        let client = Client::from("192.0.2.1:1".parse::<std::net::SocketAddr>().unwrap());
+        let told = Forwarded::of(&request, &client, &Networks::default());
+        assert_eq!(told.host, None);
+        let headers = [
+            ("X-Forwarded-For", "192.0.2.1".to_owned()),
+            ("X-Forwarded-Proto", "http".to_owned()),
+            ("Forwarded", "for=192.0.2.1;proto=http".to_owned()),
+        ];
+        assert_eq!(told.headers, headers);
+    }
+
+    #[test]
+    fn a_chain_that_cannot_be_handed_on_is_replaced_and_hides_nobody() {
+        let own = asked("10.0.0.1", &[]).headers;
+        let long = "1.1.1.1,".repeat(MAX_CHAIN_OCTETS / 8);
+        for chain in ["\u{fc}", "a\tb", &long] {
+            for name in [FOR, FORWARDED] {
+                let lines = [
+                    format!("{name}: {chain}"),
+                    format!("{FOR}: 192.0.2.1, 10.0.0.2"),
+                ];
+                let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+                let told = asked("10.0.0.1", &lines);
+                assert_eq!(told.client, ip("192.0.2.1"), "{name}: {chain}");
+                if name == FOR {
+                    assert_eq!(told.headers, own, "{chain}");
+                }
+            }
+        }
+        let just = "1".repeat(MAX_CHAIN_OCTETS);
+        let told = asked("10.0.0.1", &[&format!("X-Forwarded-For: {just}")]);
+        assert_eq!(told.header(FOR), just + ", 10.0.0.1");
+    }
+
+    #[test]
+    fn elements_that_are_not_understood_are_not_handed_on() {
+        let own = "for=10.0.0.1;host=\"inner:8080\";proto=http";
+        let many = "for=1.1.1.1,".repeat(MAX_HOPS + 1);
+        let long = format!("for=1.1.1.1;x=\"{}\"", "y".repeat(MAX_CHAIN_OCTETS));
+        for chain in [
+            "for=\"open",
+            "for=\"open\\\"",
+            "for=a b",
+            "for",
+            "=x",
+            "a b=c",
+            "\u{fc}",
+            &many,
+            &long,
+        ] {
+            let told = asked("10.0.0.1", &[&format!("Forwarded: {chain}")]);
+            assert_eq!(told.header(FORWARDED), own, "{chain}");
+        }
+        // The nearest hops count, however many stand in front of them.
+        let told = asked(
+            "10.0.0.1",
+            &[&format!("Forwarded: {many} for=192.0.2.1, for=10.0.0.2")],
+        );
+        assert_eq!(told.client, ip("192.0.2.1"));
+        let far = "10.0.0.2,".repeat(MAX_HOPS);
+        let told = asked("10.0.0.1", &[&format!("X-Forwarded-For: 192.0.2.1,{far}")]);
+        assert_eq!(told.client, ip("10.0.0.1"));
+    }
+
+    #[test]
+    fn a_host_of_hostile_length_is_none() {
+        let long = "h".repeat(MAX_HOST_OCTETS + 1);
+        let told = asked("10.0.0.1", &[&format!("X-Forwarded-Host: {long}")]);
+        assert_eq!(told.host.as_deref(), Some("inner:8080"));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_what_is_written_is_visible_and_ours_stands_last(
+            lines in proptest::collection::vec((
+                proptest::sample::select(vec![FOR, PROTO, HOST, FORWARDED]),
+                "[ -~\u{e4}]{0,40}|([a-z]{1,5}=\"?[0-9.:\\[\\]\\\\]{0,12}\"?[,; ]{0,2}){0,40}",
+            ), 0..8),
+        ) {
+            let lines: Vec<String> = lines.iter().map(|(n, v)| format!("{n}: {v}")).collect();
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            let told = asked("10.0.0.1", &lines);
+            for (_, value) in &told.headers {
+                prop_assert!(value.bytes().all(|o| matches!(o, 0x20..=0x7e)), "{value}");
+                prop_assert!(value.len() < MAX_CHAIN_OCTETS + MAX_HOST_OCTETS + 100);
+            }
+            let last = unquoted(told.header(FORWARDED), ',').last().unwrap();
+            prop_assert!(last.starts_with("for=10.0.0.1;"), "{}", told.header(FORWARDED));
+        }
+    }
+}

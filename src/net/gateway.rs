@@ -1,0 +1,277 @@
+//! `gateway`: any version in front, one version behind.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{
+    App, Client, Dial, Forwarded, LinkId, Networks, Parting, ProxyVersion, Reply, SystemRandom,
+    Url, page, proxy_header,
+};
+use crate::bytes::Output;
+use crate::conn::{Coding, Config, Conn};
+use crate::error::{Refusal, Unsendable};
+use crate::handshake::{Ask, Header, Request};
+use crate::version::Version;
+
+/// The subprotocols by which websockify and its clients agree on how octets
+/// travel.
+const BASE64: &str = "base64";
+const BINARY: &str = "binary";
+
+/// What becomes of binary messages where one side has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Binary {
+    /// Whoever sends one is told goodbye with 1003.
+    #[default]
+    Refuse,
+    /// A side without binary messages talks base64, and so does a client that
+    /// asks for the subprotocol `base64`: every text of it holds octets.
+    Base64,
+}
+
+/// Where a gateway leads.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The backend. A path in it is asked for whatever the client asked for.
+    pub to: Url,
+    /// Its addresses, tried in this order.
+    pub addresses: Arc<[SocketAddr]>,
+    /// The version that is spoken to it.
+    pub version: &'static Version,
+    /// What becomes of binary messages where one side has none.
+    pub binary: Binary,
+    /// Whether it gets a PROXY header first.
+    pub send_proxy: Option<ProxyVersion>,
+    /// Whose forwarded headers are believed.
+    pub trusted: Networks,
+    /// The limits of our end as its client.
+    pub config: Arc<Config>,
+}
+
+/// One connection of a client, from its begin to its end.
+#[derive(Debug)]
+pub struct Visit<'a> {
+    /// Who it was: the address of TCP, or what trusted proxies say.
+    pub client: SocketAddr,
+    /// The path that was asked for, without its query, which may hold secrets;
+    /// `None` where no request was understood.
+    pub path: Option<&'a str>,
+    /// When it began.
+    pub begin: SystemTime,
+    /// How long it was.
+    pub duration: Duration,
+    /// How it went and ended.
+    pub parting: &'a Parting,
+}
+
+/// A gateway's part in the connections of one worker.
+#[derive(Debug)]
+pub struct Gateway<L> {
+    route: Arc<Route>,
+    log: L,
+}
+
+/// What is kept of a connection.
+#[derive(Debug, Default)]
+pub struct Guest {
+    arrived: Option<Arrived>,
+    path: Option<Box<str>>,
+    /// The client asked for `base64` and gets it.
+    base64: bool,
+    /// The client does not go on without the subprotocol it asked for.
+    insists: bool,
+}
+
+#[derive(Debug)]
+struct Arrived {
+    client: Client,
+    begin: SystemTime,
+    instant: Instant,
+}
+
+impl<L: FnMut(&Visit<'_>)> Gateway<L> {
+    /// Leads along this route, and tells `log` of each visit that has ended.
+    pub fn new(route: Arc<Route>, log: L) -> Gateway<L> {
+        Gateway { route, log }
+    }
+
+    fn dial(&self, request: &Request<'_>, guest: &mut Guest) -> Result<Dial, Refusal> {
+        let route = &*self.route;
+        let version = request.version().ok_or(Refusal::UpgradeMissing)?;
+        let client = &mut guest.arrived.as_mut().ok_or(Refusal::GoingAway)?.client;
+        let forwarded = Forwarded::of(request, client, &route.trusted);
+        let public_url = forwarded.public_url();
+        let preface = route.send_proxy.map(|version| {
+            // Where it connected to is known wherever a PROXY header can be.
+            let destination = client.destination.unwrap_or(client.address);
+            proxy_header(version, client, destination)
+        });
+        if forwarded.client != client.address.ip() {
+            // The port is that of a proxy.
+            client.address = SocketAddr::new(forwarded.client, 0);
+        }
+
+        let mut headers = passed_headers(request)?;
+        headers.extend(forwarded.headers);
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (*n, &**v)).collect();
+        let (subprotocols, coding) = self.agree_on(request, version, guest)?;
+        let target = self.target(request);
+        let ask = Ask {
+            host: &route.to.host,
+            target: &target,
+            secure: route.to.secure,
+            origin: request.origin(),
+            subprotocols: &subprotocols,
+            headers: &headers,
+        };
+        let mut said = preface.unwrap_or_default();
+        let mut random = SystemRandom;
+        let mut out = Output::new(&mut said, &mut random);
+        let config = Arc::clone(&route.config);
+        let conn = Conn::client(route.version, &ask, config, &mut out).map_err(|error| {
+            log::warn!("cannot ask the backend: {error}");
+            match error {
+                Unsendable::Request(refusal) => refusal,
+                _ => Refusal::TargetInvalid,
+            }
+        })?;
+        Ok(Dial {
+            addresses: Arc::clone(&route.addresses),
+            conn,
+            said,
+            coding,
+            public_url,
+        })
+    }
+
+    /// The subprotocols to ask the backend for, and what becomes of octets.
+    fn agree_on<'r>(
+        &self,
+        request: &'r Request<'_>,
+        version: &Version,
+        guest: &mut Guest,
+    ) -> Result<(Vec<&'r str>, Coding), Refusal> {
+        let behind = self.route.version;
+        let mut asked: Vec<&str> = request.subprotocols().collect();
+        let mut coding = Coding::Plain;
+        if self.route.binary == Binary::Base64 {
+            let asks_base64 = asked.contains(&BASE64);
+            let in_front = !version.has_binary() || asks_base64 && !asked.contains(&BINARY);
+            coding = match (in_front, behind.has_binary()) {
+                (true, true) => Coding::Decode,
+                (false, false) => Coding::Encode,
+                _ => Coding::Plain,
+            };
+            if asks_base64 && in_front {
+                guest.base64 = true;
+                asked = vec![if behind.has_binary() { BINARY } else { BASE64 }];
+            }
+        }
+        guest.insists = version.number.is_none() && !asked.is_empty() && !guest.base64;
+        if behind.number.is_none() {
+            // It must say back the whole of what it was asked.
+            asked.truncate(1);
+        } else if version.number.is_none() && asked.iter().any(|name| !is_token(name)) {
+            return Err(Refusal::SubprotocolUnknown);
+        }
+        Ok((asked, coding))
+    }
+
+    /// What the backend is asked for: the path of the route, or the client's
+    /// where it has none; and the client's query, where the route has none.
+    fn target(&self, request: &Request<'_>) -> String {
+        let to = &*self.route.to.target;
+        let query = request.target().split_once('?').map(|(_, query)| query);
+        let path = if to == "/" { request.path() } else { to };
+        match query {
+            Some(query) if !path.contains('?') => format!("{path}?{query}"),
+            _ => path.to_owned(),
+        }
+    }
+}
+
+impl<L: FnMut(&Visit<'_>)> App for Gateway<L> {
+    type Guest = Guest;
+
+    fn arrived(&mut self, client: &Client, guest: &mut Guest) {
+        let arrived = guest.arrived.get_or_insert_with(|| Arrived {
+            client: *client,
+            begin: SystemTime::now(),
+            instant: Instant::now(),
+        });
+        arrived.client = *client;
+    }
+
+    fn request(&mut self, request: &Request<'_>, guest: &mut Guest) -> Reply {
+        guest.path = Some(request.path().into());
+        if request.version().is_none() {
+            return page(request, "text/plain; charset=utf-8", &[], || {
+                "this is a WebSocket gateway: dial it with ws://\n".to_owned()
+            });
+        }
+        match self.dial(request, guest) {
+            Ok(dial) => Reply::Bridge(Box::new(dial)),
+            Err(refusal) => Reply::Refuse(refusal),
+        }
+    }
+
+    fn agreed(&mut self, subprotocol: Option<&str>, guest: &mut Guest) -> Reply {
+        match subprotocol {
+            _ if guest.base64 => Reply::Accept(Some(BASE64.to_owned())),
+            None if guest.insists => Reply::Refuse(Refusal::SubprotocolUnknown),
+            chosen => Reply::Accept(chosen.map(str::to_owned)),
+        }
+    }
+
+    fn gone(&mut self, _: LinkId, parting: &Parting, guest: &mut Guest) {
+        let Some(arrived) = &guest.arrived else {
+            return;
+        };
+        (self.log)(&Visit {
+            client: arrived.client.address,
+            path: guest.path.as_deref(),
+            begin: arrived.begin,
+            duration: arrived.instant.elapsed(),
+            parting,
+        });
+    }
+}
+
+/// The client's headers that a backend gets. All others end here: those of one
+/// hop, those of the handshake, and those that only a proxy may write.
+fn passed_headers(request: &Request<'_>) -> Result<Vec<(&'static str, String)>, Refusal> {
+    let head = request.head();
+    let mut passed = Vec::new();
+    let mut cookies = Vec::new();
+    for cookie in head.all("Cookie") {
+        let name = "Cookie";
+        cookies.push(cookie.text().ok_or(Refusal::HeaderNotPassed { name })?);
+    }
+    if !cookies.is_empty() {
+        // RFC 9113 section 8.2.3 joins them so.
+        passed.push(("Cookie", cookies.join("; ")));
+    }
+    let mut authorizations = head.all("Authorization");
+    if let Some(authorization) = authorizations.next() {
+        let name = "Authorization";
+        let text = authorization
+            .text()
+            .filter(|_| authorizations.next().is_none());
+        passed.push((
+            name,
+            text.ok_or(Refusal::HeaderNotPassed { name })?.to_owned(),
+        ));
+    }
+    // Nothing depends on it, so an odd one is no reason to refuse.
+    if let Some(agent) = head.get("User-Agent").and_then(Header::text) {
+        passed.push(("User-Agent", agent.to_owned()));
+    }
+    Ok(passed)
+}
+
+/// Whether this can stand in a list of subprotocols (RFC 6455 section 4.1).
+fn is_token(name: &str) -> bool {
+    name.bytes()
+        .all(|o| o.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&o))
+}

@@ -1,0 +1,673 @@
+//! The PROXY protocol, and who is believed: who is at the other end where a
+//! balancer stands between.
+
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use ipnet::{IpNet, Ipv4Net};
+use memchr::memchr;
+use ppp::{PartialResult, v1, v2};
+
+use crate::error::Refusal;
+
+/// What a line of version 1 may have, its CR LF included.
+const MAX_V1_OCTETS: usize = 107;
+/// What may follow the length of version 2: addresses, and TLVs of which a
+/// certificate's name and a cloud's own are the longest.
+const MAX_V2_OCTETS: u16 = 4096;
+/// Octets of version 2 before what its length counts.
+const V2_FIXED_OCTETS: usize = 16;
+
+/// How a line of version 1 begins where it names addresses.
+const V1_ADDRESSES: [&[u8]; 2] = [b"PROXY TCP4 ", b"PROXY TCP6 "];
+/// How it begins where it names none.
+const V1_UNKNOWN: &[u8] = b"PROXY UNKNOWN";
+
+/// The thirteenth octet of version 2: its number, and the command.
+const V2_LOCAL: u8 = 0x20;
+const V2_PROXY: u8 = 0x21;
+
+/// The bit of the TLV about TLS that says that there was TLS.
+const CLIENT_SSL: u8 = 0x01;
+
+/// Networks whose word is taken. Nobody's is by default.
+///
+/// ```
+/// use heirloom::net::Networks;
+///
+/// let balancers: Networks = "127.0.0.1,10.0.0.0/8,::1".parse()?;
+/// assert!(balancers.contains([10, 1, 2, 3].into()));
+/// # Ok::<(), heirloom::net::NetworksError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Networks(Vec<IpNet>);
+
+impl Networks {
+    /// Whether this address is in one of them. An IPv4 address is the same
+    /// where a socket for both families maps it into IPv6.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A list of networks that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NetworksError {
+    /// Neither address nor network.
+    #[error(
+        "{0:?} is neither an address nor a network; \
+         write such as 127.0.0.1, ::1 or 10.0.0.0/8, with commas between"
+    )]
+    Malformed(String),
+    /// An address with bits that its network does not have. It is refused
+    /// because either may have been meant, and trust is not guessed.
+    #[error("{written} is an address within {network}; write {network}, or the address alone")]
+    HostBits {
+        /// What was written.
+        written: IpNet,
+        /// The network it is in.
+        network: IpNet,
+    },
+}
+
+impl FromStr for Networks {
+    type Err = NetworksError;
+
+    /// Reads addresses and networks with commas between.
+    fn from_str(list: &str) -> Result<Networks, NetworksError> {
+        list.split(',').map(|item| network(item.trim())).collect()
+    }
+}
+
+impl FromIterator<IpNet> for Networks {
+    fn from_iter<I: IntoIterator<Item = IpNet>>(networks: I) -> Networks {
+        Networks(networks.into_iter().collect())
+    }
+}
+
+/// Joins several, as where an option is given more than once.
+impl FromIterator<Networks> for Networks {
+    fn from_iter<I: IntoIterator<Item = Networks>>(lists: I) -> Networks {
+        lists.into_iter().flat_map(|list| list.0).collect()
+    }
+}
+
+fn network(item: &str) -> Result<IpNet, NetworksError> {
+    let malformed = || NetworksError::Malformed(item.to_owned());
+    if let Ok(address) = item.parse::<IpAddr>() {
+        return Ok(IpNet::from(address.to_canonical()));
+    }
+    let written: IpNet = item.parse().map_err(|_| malformed())?;
+    let network = written.trunc();
+    if network != written {
+        return Err(NetworksError::HostBits { written, network });
+    }
+    // Addresses are compared unmapped, so what is mapped is unmapped here.
+    let unmapped = match network.addr() {
+        IpAddr::V6(address) => address
+            .to_ipv4_mapped()
+            .zip(network.prefix_len().checked_sub(96)),
+        IpAddr::V4(_) => None,
+    };
+    match unmapped {
+        Some((address, prefix)) => Ipv4Net::new(address, prefix)
+            .map(IpNet::V4)
+            .map_err(|_| malformed()),
+        None => Ok(network),
+    }
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// The address of TCP, or what a PROXY header says in its place.
+    pub address: SocketAddr,
+    /// The address it dialled, where a PROXY header says so.
+    pub destination: Option<SocketAddr>,
+    /// Whether a PROXY header says that TLS was ended in front of us.
+    pub secure: bool,
+}
+
+impl From<SocketAddr> for Client {
+    /// The other end of TCP itself.
+    fn from(address: SocketAddr) -> Client {
+        Client {
+            address,
+            destination: None,
+            secure: false,
+        }
+    }
+}
+
+/// The versions of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Octets, which can also say that there was TLS.
+    V2,
+}
+
+/// A name that no version of the PROXY protocol has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no version of the PROXY protocol is named {0:?}; the names are v1 and v2")]
+pub struct UnknownProxyVersion(String);
+
+impl FromStr for ProxyVersion {
+    type Err = UnknownProxyVersion;
+
+    fn from_str(name: &str) -> Result<ProxyVersion, UnknownProxyVersion> {
+        match name {
+            "v1" => Ok(ProxyVersion::V1),
+            "v2" => Ok(ProxyVersion::V2),
+            _ => Err(UnknownProxyVersion(name.to_owned())),
+        }
+    }
+}
+
+/// Reads the header that a connection begins with, of either version; gives
+/// who it names and how many octets it has. `None` asks for more octets.
+pub(super) fn read(octets: &[u8], peer: SocketAddr) -> Result<Option<(Client, usize)>, Refusal> {
+    let start = octets.get(..v2::PROTOCOL_PREFIX.len()).unwrap_or(octets);
+    if v2::PROTOCOL_PREFIX.starts_with(start) {
+        read_v2(octets, peer)
+    } else {
+        read_v1(octets, peer)
+    }
+}
+
+fn read_v1(octets: &[u8], peer: SocketAddr) -> Result<Option<(Client, usize)>, Refusal> {
+    let longest = octets.get(..MAX_V1_OCTETS).unwrap_or(octets);
+    let line = memchr(b'\n', longest)
+        .and_then(|i| longest.get(..=i))
+        .unwrap_or(longest);
+    if !can_be_v1(line) || (line.len() == MAX_V1_OCTETS && !line.ends_with(b"\n")) {
+        return Err(Refusal::ProxyHeader);
+    }
+    if !line.ends_with(b"\n") {
+        return Ok(None);
+    }
+    let length = line.len();
+    // What follows UNKNOWN is for nobody to read, so ppp does not see it.
+    if line.starts_with(V1_UNKNOWN) {
+        return Ok(Some((peer.into(), length)));
+    }
+    let header = v1::Header::try_from(line).map_err(|_| Refusal::ProxyHeader)?;
+    let client = match header.addresses {
+        v1::Addresses::Tcp4(a) => named(
+            (a.source_address, a.source_port),
+            (a.destination_address, a.destination_port),
+        ),
+        v1::Addresses::Tcp6(a) => named(
+            (a.source_address, a.source_port),
+            (a.destination_address, a.destination_port),
+        ),
+        v1::Addresses::Unknown => Client::from(peer),
+    };
+    Ok(Some((client, length)))
+}
+
+/// Whether this begins like a line of version 1, so that rubbish is refused at
+/// its first octet and not when as much has come as a line may have.
+fn can_be_v1(line: &[u8]) -> bool {
+    let cr = memchr(b'\r', line).unwrap_or(line.len());
+    let (body, end) = line.split_at_checked(cr).unwrap_or((line, b""));
+    let cut = |form: &[u8]| end.is_empty() && form.starts_with(body);
+    let of_addresses = |o: &u8| o.is_ascii_hexdigit() || b".: ".contains(o);
+    b"\r\n".starts_with(end)
+        && (V1_ADDRESSES
+            .iter()
+            .any(|form| match body.strip_prefix(*form) {
+                Some(addresses) => addresses.iter().all(of_addresses),
+                None => cut(form),
+            })
+            || match body.strip_prefix(V1_UNKNOWN) {
+                Some([]) => true,
+                Some(rest) => rest.starts_with(b" ") && !rest.contains(&b'\n'),
+                None => cut(V1_UNKNOWN),
+            })
+}
+
+fn read_v2(octets: &[u8], peer: SocketAddr) -> Result<Option<(Client, usize)>, Refusal> {
+    let after = octets.get(v2::PROTOCOL_PREFIX.len()..).unwrap_or_default();
+    let is_local = match after {
+        [V2_LOCAL, ..] => true,
+        [V2_PROXY] => false,
+        // Families and transports that the text of the protocol lists.
+        [
+            V2_PROXY,
+            0x00..=0x02 | 0x10..=0x12 | 0x20..=0x22 | 0x30..=0x32,
+            ..,
+        ] => false,
+        [] => return Ok(None),
+        _ => return Err(Refusal::ProxyHeader),
+    };
+    let [_, _, high, low, ..] = after else {
+        return Ok(None);
+    };
+    let length = u16::from_be_bytes([*high, *low]);
+    if length > MAX_V2_OCTETS {
+        return Err(Refusal::ProxyHeader);
+    }
+    let whole = V2_FIXED_OCTETS + usize::from(length);
+    // A balancer that speaks for itself may put anything there, addresses of
+    // no family and too short ones among it; ppp would judge them.
+    if is_local {
+        return Ok((octets.len() >= whole).then(|| (peer.into(), whole)));
+    }
+    let header = match v2::Header::try_from(octets) {
+        Ok(header) => header,
+        Err(error) if error.is_incomplete() => return Ok(None),
+        Err(_) => return Err(Refusal::ProxyHeader),
+    };
+    let mut client = match (header.protocol, header.addresses) {
+        (v2::Protocol::Stream, v2::Addresses::IPv4(a)) => named(
+            (a.source_address, a.source_port),
+            (a.destination_address, a.destination_port),
+        ),
+        (v2::Protocol::Stream, v2::Addresses::IPv6(a)) => named(
+            (a.source_address, a.source_port),
+            (a.destination_address, a.destination_port),
+        ),
+        // Nothing that could be at the other end of TCP.
+        _ => Client::from(peer),
+    };
+    for tlv in header.tlvs() {
+        let tlv = tlv.map_err(|_| Refusal::ProxyHeader)?;
+        // The bits, four octets about a certificate, and TLVs of its own.
+        if tlv.kind == u8::from(v2::Type::SSL) {
+            client.secure |= matches!(*tlv.value, [bits, _, _, _, _, ..] if bits & CLIENT_SSL != 0);
+        }
+    }
+    Ok(Some((client, whole)))
+}
+
+fn named<A: Into<IpAddr>>(source: (A, u16), destination: (A, u16)) -> Client {
+    Client {
+        address: source.into(),
+        destination: Some(destination.into()),
+        secure: false,
+    }
+}
+
+/// The header that tells a backend who its client is. Where the client named
+/// no address that it dialled, `local` stands there, which it reached.
+pub(super) fn write(version: ProxyVersion, client: &Client, local: SocketAddr) -> Vec<u8> {
+    let pair = of_one_family(client.address, client.destination.unwrap_or(local));
+    match version {
+        ProxyVersion::V1 => v1::Addresses::from(pair).to_string().into_bytes(),
+        ProxyVersion::V2 => {
+            let proxy = v2::Version::Two | v2::Command::Proxy;
+            let header = v2::Builder::with_addresses(proxy, v2::Protocol::Stream, pair);
+            // Not 0 behind the bits: that would be a certificate that was
+            // found good, and there are backends that look at nothing else.
+            let tls = [CLIENT_SSL, 0, 0, 0, 1];
+            let header = if client.secure {
+                header.write_tlv(v2::Type::SSL, &tls)
+            } else {
+                Ok(header)
+            };
+            header
+                .and_then(v2::Builder::build)
+                .expect("two addresses and five octets fit a header")
+        }
+    }
+}
+
+/// A header names two addresses of one family; where they are of two, IPv4 is
+/// mapped into IPv6.
+fn of_one_family(source: SocketAddr, destination: SocketAddr) -> (SocketAddr, SocketAddr) {
+    let plain = |a: SocketAddr| SocketAddr::new(a.ip().to_canonical(), a.port());
+    let mapped = |a: SocketAddr| match a.ip() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.to_ipv6_mapped().into(), a.port()),
+        IpAddr::V6(_) => a,
+    };
+    let (source, destination) = (plain(source), plain(destination));
+    if source.is_ipv4() == destination.is_ipv4() {
+        (source, destination)
+    } else {
+        (mapped(source), mapped(destination))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PEER: &str = "192.0.2.9:4711";
+    const V2: &[u8] = v2::PROTOCOL_PREFIX;
+
+    fn peer() -> SocketAddr {
+        PEER.parse().unwrap()
+    }
+
+    fn client(address: &str, destination: &str, secure: bool) -> Client {
+        Client {
+            address: address.parse().unwrap(),
+            destination: Some(destination.parse().unwrap()),
+            secure,
+        }
+    }
+
+    /// A header of version 2.
+    fn v2_header(command: u8, family: u8, body: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(body.len()).unwrap().to_be_bytes();
+        [V2, &[command, family], &length, body].concat()
+    }
+
+    /// The addresses 198.51.100.1:1000 and 203.0.113.2:443.
+    const BODY_V4: [u8; 12] = [198, 51, 100, 1, 203, 0, 113, 2, 0x03, 0xe8, 0x01, 0xbb];
+
+    /// Headers that are right, and whom they name.
+    fn right() -> Vec<(Vec<u8>, Client)> {
+        let v4 = client("198.51.100.1:1000", "203.0.113.2:443", false);
+        let v6 = client("[2001:db8::1]:1000", "[2001:db8::2]:443", false);
+        let body_v6: Vec<u8> = [
+            &"2001:db8::1"
+                .parse::<std::net::Ipv6Addr>()
+                .unwrap()
+                .octets()[..],
+            &"2001:db8::2"
+                .parse::<std::net::Ipv6Addr>()
+                .unwrap()
+                .octets()[..],
+            &[0x03, 0xe8, 0x01, 0xbb],
+        ]
+        .concat();
+        let tls = |bits| [&BODY_V4[..], &[0x04, 0, 1, 9, 0x20, 0, 5, bits, 0, 0, 0, 1]].concat();
+        let direct = Client::from(peer());
+        let line = |text: &str| text.as_bytes().to_vec();
+        vec![
+            (line("PROXY TCP4 198.51.100.1 203.0.113.2 1000 443\r\n"), v4),
+            (line("PROXY TCP6 2001:db8::1 2001:db8::2 1000 443\r\n"), v6),
+            (line("PROXY UNKNOWN\r\n"), direct),
+            (line("PROXY UNKNOWN a b c d e f g ?!\r\n"), direct),
+            (
+                line(&format!("PROXY UNKNOWN {}\r\n", "x".repeat(91))),
+                direct,
+            ),
+            (v2_header(V2_PROXY, 0x11, &BODY_V4), v4),
+            (v2_header(V2_PROXY, 0x21, &body_v6), v6),
+            (v2_header(V2_PROXY, 0x11, &tls(0)), v4),
+            (
+                v2_header(V2_PROXY, 0x11, &tls(CLIENT_SSL)),
+                Client { secure: true, ..v4 },
+            ),
+            (v2_header(V2_LOCAL, 0x00, &[]), direct),
+            // The rest of a LOCAL is not looked at.
+            (v2_header(V2_LOCAL, 0x11, &[]), direct),
+            (v2_header(V2_LOCAL, 0xff, &tls(CLIENT_SSL)), direct),
+            (v2_header(V2_PROXY, 0x00, &[]), direct),
+            // Where no family is named, all that follows is skipped.
+            (v2_header(V2_PROXY, 0x00, &tls(CLIENT_SSL)[12..]), direct),
+            (v2_header(V2_PROXY, 0x00, &[0xff]), direct),
+            // Datagrams, and a socket in a file system.
+            (v2_header(V2_PROXY, 0x12, &BODY_V4), direct),
+            (v2_header(V2_PROXY, 0x31, &[b'/'; 216]), direct),
+        ]
+    }
+
+    #[test]
+    fn a_header_is_read_at_every_cut_and_what_follows_is_left() {
+        for (header, client) in right() {
+            for cut in 0..header.len() {
+                let read = read(&header[..cut], peer());
+                assert_eq!(read, Ok(None), "{header:02x?} cut at {cut}");
+            }
+            for more in [&b""[..], b"GET / HTTP/1.1\r\n", b"\n", V2, b"PROXY "] {
+                let octets = [&header, more].concat();
+                let read = read(&octets, peer());
+                assert_eq!(read, Ok(Some((client, header.len()))), "{header:02x?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_header_is_refused_at_its_first_wrong_octet() {
+        for (fits, wrong) in [
+            (&b""[..], &b"GET / HTTP/1.1\r\n"[..]),
+            (b"", b"\x16\x03\x01"),
+            (b"", b"\n"),
+            (b"P", b"OST / HTTP/1.1\r\n"),
+            (b"PRO", b"PFIND / HTTP/1.1\r\n"),
+            (b"PROXY", b"\r\n"),
+            (b"PROXY ", b" TCP4"),
+            (b"PROXY ", b"tcp4"),
+            (b"PROXY TCP", b"5"),
+            (b"PROXY UNKNOWN", b"S"),
+            (b"PROXY UNKNOWN", b"\n"),
+            (b"PROXY UNKNOWN x", b"\n"),
+            (b"PROXY UNKNOWN\r", b"\r"),
+            (b"PROXY TCP4 ", b"localhost"),
+            (b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2", b"\n"),
+            (b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r", b"\t"),
+            (b"PROXY TCP4 1.2.3.4 5.6.7.8 ", b"+1 2\r\n"),
+            // A whole line, of which the end shows that it is none.
+            (b"PROXY TCP4 1.2.3.4 5.6.7.8 1 65536\r", b"\n"),
+            (b"PROXY TCP4 1.2.3.4 5.6.7.8 01 2\r", b"\n"),
+            (b"PROXY TCP4 ::1 ::2 1 2\r", b"\n"),
+            (b"PROXY TCP4 1.2.3.4 5.6.7.8 1\r", b"\n"),
+            (b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2 3\r", b"\n"),
+            (b"PROXY TCP4 \r", b"\n"),
+            (b"\r\n\r\n\0", b"\n"),
+            (b"\r\n\r\n\0\r\nQUIT\n", b"\x11"),
+            (b"\r\n\r\n\0\r\nQUIT\n", b"\x22"),
+            (b"\r\n\r\n\0\r\nQUIT\n\x21", b"\x41"),
+            (b"\r\n\r\n\0\r\nQUIT\n\x21", b"\x13"),
+            // Too long, and too short for its addresses.
+            (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x10", b"\x01"),
+            (b"\r\n\r\n\0\r\nQUIT\n\x20\x00\xff", b"\xff"),
+            (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00", b"\x0b"),
+        ] {
+            assert_eq!(read(fits, peer()), Ok(None), "{fits:02x?}");
+            let octets = [fits, &wrong[..1]].concat();
+            assert_eq!(
+                read(&octets, peer()),
+                Err(Refusal::ProxyHeader),
+                "{octets:02x?}"
+            );
+            let octets = [fits, wrong].concat();
+            assert_eq!(read(&octets, peer()), Err(Refusal::ProxyHeader));
+        }
+    }
+
+    #[test]
+    fn a_line_is_refused_when_it_cannot_end_in_time() {
+        for start in ["PROXY TCP6 ", "PROXY UNKNOWN "] {
+            let fits = start.to_owned() + &"1".repeat(MAX_V1_OCTETS - 1 - start.len());
+            assert_eq!(read(fits.as_bytes(), peer()), Ok(None));
+            for more in ["1", "\r", "1\r\n"] {
+                let long = fits.clone() + more;
+                let read = read(long.as_bytes(), peer());
+                assert_eq!(read, Err(Refusal::ProxyHeader), "{long}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_of_version_2_may_be_as_long_as_its_limit() {
+        let noop = vec![0; usize::from(MAX_V2_OCTETS) - BODY_V4.len() - 3];
+        let length = u16::try_from(noop.len()).unwrap().to_be_bytes();
+        let header = v2_header(
+            V2_PROXY,
+            0x11,
+            &[&BODY_V4[..], &[0x04], &length, &noop].concat(),
+        );
+        let read = read(&header, peer()).unwrap().unwrap();
+        assert_eq!(read.1, V2_FIXED_OCTETS + 4096);
+    }
+
+    #[test]
+    fn a_tlv_that_does_not_fit_is_refused_and_a_short_one_says_nothing() {
+        for rest in [&[0x20][..], &[0x20, 0], &[0x20, 0, 6, 1, 0, 0, 0, 0]] {
+            let header = v2_header(V2_PROXY, 0x11, &[&BODY_V4[..], rest].concat());
+            assert_eq!(read(&header, peer()), Err(Refusal::ProxyHeader));
+        }
+        for rest in [&[0x20, 0, 0][..], &[0x20, 0, 1, 1]] {
+            let header = v2_header(V2_PROXY, 0x11, &[&BODY_V4[..], rest].concat());
+            let (client, _) = read(&header, peer()).unwrap().unwrap();
+            assert!(!client.secure);
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let local: SocketAddr = "203.0.113.7:80".parse().unwrap();
+        for (address, destination) in [
+            ("198.51.100.1:1000", "203.0.113.2:443"),
+            ("255.255.255.255:65535", "255.255.255.255:65535"),
+            ("[2001:db8::1]:1000", "[2001:db8::2]:443"),
+            (
+                "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535",
+                "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535",
+            ),
+            ("[2001:db8::1]:1000", "[::ffff:203.0.113.2]:443"),
+        ] {
+            for secure in [false, true] {
+                let asked = client(address, destination, secure);
+                let v1 = write(ProxyVersion::V1, &asked, local);
+                let said = Client {
+                    secure: false,
+                    ..asked
+                };
+                assert_eq!(read(&v1, peer()), Ok(Some((said, v1.len()))));
+                let v2 = write(ProxyVersion::V2, &asked, local);
+                assert_eq!(read(&v2, peer()), Ok(Some((asked, v2.len()))));
+            }
+        }
+    }
+
+    #[test]
+    fn two_families_become_one_and_our_own_address_fills_in() {
+        let line = |client: &Client, local: &str| {
+            let octets = write(ProxyVersion::V1, client, local.parse().unwrap());
+            String::from_utf8(octets).unwrap()
+        };
+        let v4 = Client::from("192.0.2.1:5".parse::<SocketAddr>().unwrap());
+        let mapped = Client::from("[::ffff:192.0.2.1]:5".parse::<SocketAddr>().unwrap());
+        for client in [v4, mapped] {
+            for local in ["192.0.2.2:80", "[::ffff:192.0.2.2]:80"] {
+                let line = line(&client, local);
+                assert_eq!(line, "PROXY TCP4 192.0.2.1 192.0.2.2 5 80\r\n");
+            }
+            assert_eq!(
+                line(&client, "[2001:db8::2]:80"),
+                "PROXY TCP6 ::ffff:192.0.2.1 2001:db8::2 5 80\r\n"
+            );
+        }
+    }
+
+    #[test]
+    fn tls_is_said_in_octets_without_a_word_about_certificates() {
+        let asked = client("198.51.100.1:1000", "203.0.113.2:443", true);
+        let tls = [0x20, 0, 5, CLIENT_SSL, 0, 0, 0, 1];
+        assert_eq!(
+            write(ProxyVersion::V2, &asked, peer()),
+            v2_header(V2_PROXY, 0x11, &[&BODY_V4[..], &tls].concat())
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_octets_make_it_panic_or_take_more_than_there_is(
+            which in any::<prop::sample::Index>(),
+            damage in proptest::collection::vec(
+                (any::<prop::sample::Index>(), any::<u8>(), 0..3u8), 0..6),
+        ) {
+            let right = right();
+            let (mut octets, _) = right[which.index(right.len())].clone();
+            for (at, octet, how) in damage {
+                let at = at.index(octets.len().max(1));
+                match how {
+                    0 => octets.insert(at.min(octets.len()), octet),
+                    1 => octets.truncate(at),
+                    _ => octets[at..].iter_mut().take(1).for_each(|o| *o = octet),
+                }
+            }
+            let whole = read(&octets, peer());
+            if let Ok(Some((_, length))) = whole {
+                prop_assert!(length <= octets.len());
+            }
+            // However it comes, it is the same; a refusal is never taken back.
+            for cut in 0..octets.len() {
+                match read(&octets[..cut], peer()) {
+                    Ok(None) => {}
+                    told => prop_assert_eq!(&told, &whole),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn networks_hold_their_addresses_however_these_come() {
+        let networks: Networks = "127.0.0.1, 10.0.0.0/8,::1,2001:db8::/32".parse().unwrap();
+        for (address, held) in [
+            ("127.0.0.1", true),
+            ("127.0.0.2", false),
+            ("10.255.0.1", true),
+            ("::ffff:10.255.0.1", true),
+            ("::ffff:11.0.0.1", false),
+            ("::1", true),
+            ("2001:db8:ffff::1", true),
+            ("2001:db9::1", false),
+        ] {
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(networks.contains(address), held, "{address}");
+        }
+        let all: Networks = "0.0.0.0/0".parse().unwrap();
+        assert!(all.contains("::ffff:1.2.3.4".parse().unwrap()));
+        assert!(!all.contains("::1".parse().unwrap()));
+        for mapped in ["::ffff:10.0.0.0/104", "::ffff:10.0.0.1"] {
+            let mapped: Networks = mapped.parse().unwrap();
+            assert!(mapped.contains("10.0.0.1".parse().unwrap()));
+            assert!(!mapped.contains("11.0.0.1".parse().unwrap()));
+        }
+    }
+
+    #[test]
+    fn networks_are_joined_and_nobody_is_the_default() {
+        assert!(Networks::default().is_empty());
+        assert!(!Networks::default().contains(peer().ip()));
+        let lists = ["10.0.0.0/8", "::1"].map(|list| list.parse::<Networks>().unwrap());
+        let joined: Networks = lists.into_iter().collect();
+        assert!(!joined.is_empty());
+        assert!(joined.contains("::1".parse().unwrap()));
+        assert!(joined.contains("10.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_read_says_what_to_write() {
+        for (list, says) in [
+            ("", "\"\" is neither an address"),
+            ("10.0.0.0/8,", "\"\" is neither an address"),
+            ("localhost", "write such as 127.0.0.1, ::1 or 10.0.0.0/8"),
+            ("10.0.0.0/33", "\"10.0.0.0/33\" is neither"),
+            ("10.0.0.0/", "\"10.0.0.0/\" is neither"),
+            ("127.0.0.1:80", "\"127.0.0.1:80\" is neither"),
+            ("[::1]", "\"[::1]\" is neither"),
+            ("10.1.2.3/8", "write 10.0.0.0/8, or the address alone"),
+            ("2001:db8::1/32", "write 2001:db8::/32, or the address"),
+        ] {
+            let error = list.parse::<Networks>().unwrap_err().to_string();
+            assert!(error.contains(says), "{list}: {error}");
+        }
+    }
+
+    #[test]
+    fn versions_have_names() {
+        assert_eq!("v1".parse(), Ok(ProxyVersion::V1));
+        assert_eq!("v2".parse(), Ok(ProxyVersion::V2));
+        let error = "3".parse::<ProxyVersion>().unwrap_err().to_string();
+        assert!(error.ends_with("the names are v1 and v2"), "{error}");
+    }
+}

@@ -1,0 +1,301 @@
+//! Pairs: two links of one bridge, the client's and the one that was dialled
+//! for it. Whoever works on one has both in hand.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+
+use mio::net::TcpStream;
+use mio::{Interest, Token};
+
+use super::{Desk, Link, Place, Stage, Worker};
+use crate::bytes::Output;
+use crate::conn::{Conn, End, Event, Limits, Phase, Tally, Way};
+use crate::error::{Refusal, Violation};
+use crate::net::{App, Dial, Ended, Party, SystemRandom};
+use crate::version::Side;
+
+/// What a link of a bridge knows of the other one.
+#[derive(Debug)]
+pub(super) struct Across {
+    /// The other link; `None` once it is gone.
+    pub(super) partner: Option<usize>,
+    /// What this link's peer says goes this way.
+    pub(super) way: Way,
+    /// What a partner that is gone had carried.
+    pub(super) carried: Tally,
+    /// The backend's link: the subprotocol that it chose.
+    pub(super) subprotocol: Option<String>,
+    /// The backend's link: where to try yet, the next one last.
+    untried: Vec<SocketAddr>,
+    /// Whether TCP stands.
+    stands: bool,
+}
+
+/// A link's partner, while the link eats.
+pub(super) struct Crossing<'t, G> {
+    pub(super) across: &'t mut Across,
+    pub(super) partner: &'t mut Link<G>,
+    pub(super) out: Output<'t>,
+}
+
+impl<G> Crossing<'_, G> {
+    /// Whether this link, which may talk, waits for a partner that cannot yet
+    /// be told what it says.
+    pub(super) fn waits(&self, conn: &Conn) -> bool {
+        conn.phase() == Phase::Open && is_early(&self.partner.conn)
+    }
+
+    /// Tells the partner what happened.
+    pub(super) fn carry(
+        &mut self,
+        event: Event<'_>,
+        conn: &mut Conn,
+        out: &mut Output<'_>,
+    ) -> Result<(), Violation> {
+        let mut from = End { conn, out };
+        let mut to = End {
+            conn: &mut self.partner.conn,
+            out: &mut self.out,
+        };
+        self.across.way.carry(event, &mut from, &mut to)
+    }
+}
+
+/// Whether a connection is still in its handshake and cannot be talked to.
+fn is_early(conn: &Conn) -> bool {
+    conn.phase() == Phase::Handshake && !conn.may_talk()
+}
+
+/// The backend, to which our end is of the client's side, broke the handshake:
+/// its client is refused, if that can still be said.
+pub(super) fn refuse_for<G>(
+    side: Side,
+    violation: Violation,
+    partner: &mut Link<G>,
+    out: &mut Output<'_>,
+) {
+    if side == Side::Server || !is_early(&partner.conn) || partner.record.answered {
+        return;
+    }
+    let refusal = match violation {
+        Violation::Refused { status } => Refusal::BackendRefused { status },
+        violation => Refusal::BackendHandshake { violation },
+    };
+    refuse(partner, refusal, out);
+}
+
+/// Refuses for what the backend did.
+fn refuse<G>(link: &mut Link<G>, refusal: Refusal, out: &mut Output<'_>) {
+    link.record.end(Ended {
+        by: Party::Backend,
+        what: refusal.code(),
+        code: Some(refusal.answered_status()),
+    });
+    link.conn.refuse(refusal, out);
+}
+
+/// Tells a link that its partner is gone, unless it knows.
+fn lose<G>(link: &mut Link<G>, ended: Option<Ended>, out: &mut Output<'_>) {
+    let Some(across) = &link.across else {
+        return;
+    };
+    if let Some(ended) = ended {
+        link.record.end(ended);
+    }
+    let what = ended.map_or("connection-cut", |ended| ended.what);
+    if is_early(&link.conn) && link.conn.side() == Side::Server && !link.record.answered {
+        let violation = Violation::HandshakeCut;
+        let refusal = match what {
+            "backend-timeout" => Refusal::BackendTimeout,
+            "backend-unreachable" => Refusal::BackendUnreachable,
+            _ => Refusal::BackendHandshake { violation },
+        };
+        return refuse(link, refusal, out);
+    }
+    let mut end = End {
+        conn: &mut link.conn,
+        out,
+    };
+    across.way.lost(what, &mut end);
+}
+
+impl Desk {
+    /// After work on a pair: where one link is at its end and the other does
+    /// not know, it is told.
+    pub(super) fn balance<G>(&mut self, link: &mut Link<G>, partner: &mut Link<G>) {
+        let is_over = |link: &Link<G>| link.conn.phase() == Phase::Closed;
+        let mut random = SystemRandom;
+        match (is_over(link), is_over(partner)) {
+            (true, false) => {
+                let mut out = Output::new(&mut self.said_across, &mut random);
+                lose(partner, link.record.ended, &mut out);
+            }
+            (false, true) => {
+                let mut out = Output::new(&mut self.said, &mut random);
+                lose(link, partner.record.ended, &mut out);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Holds each link of a pair while the other does not take what it says.
+pub(super) fn hold<G>(link: &mut Link<G>, partner: &mut Link<G>, limits: &Limits) {
+    let full = |link: &Link<G>| link.backlog.len() > link.high_water(limits);
+    let waits = |link: &Link<G>, partner: &Link<G>| {
+        link.conn.side() == Side::Client
+            && link.conn.phase() == Phase::Open
+            && is_early(&partner.conn)
+    };
+    link.held = full(partner) || waits(link, partner);
+    partner.held = full(link) || waits(partner, link);
+}
+
+impl<A: App> Worker<A> {
+    /// Dials a backend for a client that waits.
+    pub(super) fn dial(&mut self, client: usize, dial: Dial) {
+        let mut untried = dial.addresses.to_vec();
+        untried.reverse();
+        let Some(stream) = next_stream(&mut untried) else {
+            self.cannot_reach(client);
+            return;
+        };
+        let mut conn = dial.conn;
+        conn.leave_control();
+        let mut link = Box::new(Link::new(stream, conn, self.now_ms));
+        link.place = Place::Partner;
+        link.readable = false;
+        link.writable = false;
+        link.watches_writes = true;
+        link.backlog.push_small(&dial.said);
+        link.across = Some(Box::new(Across {
+            partner: Some(client),
+            way: Way::new(dial.coding.back()),
+            carried: Tally::default(),
+            subprotocol: None,
+            untried,
+            stands: false,
+        }));
+        let due = link.due_ms(&self.desk.config.limits);
+        let token = self.slots.put(link);
+        if let Some(Some(link)) = self.slots.get(client) {
+            link.across = Some(Box::new(Across {
+                partner: Some(token),
+                way: Way::new(dial.coding),
+                carried: Tally::default(),
+                subprotocol: None,
+                untried: Vec::new(),
+                stands: true,
+            }));
+        }
+        if let (Some(due), Some(Some(link))) = (due, self.slots.get(token)) {
+            link.armed_ms = self.wheel.arm(token, due, 0);
+        }
+        self.watch_partner(token);
+    }
+
+    fn watch_partner(&mut self, token: usize) {
+        let Some(Some(link)) = self.slots.get(token) else {
+            return;
+        };
+        let both = Interest::READABLE | Interest::WRITABLE;
+        let watched = self
+            .poll
+            .registry()
+            .register(&mut link.stream, Token(token), both);
+        if let Err(error) = watched {
+            log::warn!("cannot watch a connection: {error}");
+            self.forget(token);
+        }
+    }
+
+    /// Whether TCP of this link stands. Where the backend cannot be reached at
+    /// one address, the next is tried, and then its client is told.
+    pub(super) fn stands(&mut self, token: usize) -> bool {
+        let Some(Some(link)) = self.slots.get(token) else {
+            return false;
+        };
+        let Some(across) = link.across.as_mut().filter(|across| !across.stands) else {
+            return true;
+        };
+        let failed = match link.stream.take_error() {
+            Ok(None) => match link.stream.peer_addr() {
+                Ok(_) => None,
+                Err(error) if error.kind() == ErrorKind::NotConnected => return false,
+                Err(error) => Some(error),
+            },
+            Ok(Some(error)) | Err(error) => Some(error),
+        };
+        let Some(error) = failed else {
+            across.stands = true;
+            if let Err(error) = link.stream.set_nodelay(true) {
+                log::debug!(target: "heirloom::net", "TCP_NODELAY: {error}");
+            }
+            return true;
+        };
+        log::debug!(target: "heirloom::net", "a backend does not answer: {error}");
+        let Some(stream) = next_stream(&mut across.untried) else {
+            link.record.end(Ended {
+                by: Party::Backend,
+                what: Refusal::BackendUnreachable.code(),
+                code: None,
+            });
+            log::warn!(target: "heirloom::net", "the backend cannot be reached: {error}");
+            self.forget(token);
+            return false;
+        };
+        link.stream = stream;
+        link.readable = false;
+        link.writable = false;
+        link.read_closed = false;
+        self.watch_partner(token);
+        false
+    }
+
+    fn cannot_reach(&mut self, client: usize) {
+        self.with_link(client, |link, _, desk, _| {
+            let mut random = SystemRandom;
+            let mut out = Output::new(&mut desk.said, &mut random);
+            refuse(link, Refusal::BackendUnreachable, &mut out);
+        });
+    }
+
+    /// A link's partner is gone, which had carried so much, and ended so.
+    pub(super) fn bereave(&mut self, token: usize, carried: Tally, ended: Option<Ended>) {
+        let Some(Some(link)) = self.slots.get(token) else {
+            return;
+        };
+        let mut never_stood = false;
+        if let Some(across) = &mut link.across {
+            across.partner = None;
+            across.carried = carried;
+            never_stood = !across.stands;
+        }
+        link.held = false;
+        if never_stood && link.stage == Stage::Handshake {
+            return self.forget(token);
+        }
+        self.with_link(token, |link, _, desk, _| {
+            let mut random = SystemRandom;
+            let mut out = Output::new(&mut desk.said, &mut random);
+            if link.conn.phase() != Phase::Closed {
+                lose(link, ended, &mut out);
+            }
+        });
+    }
+}
+
+/// Begins to connect to the next address that the system can begin with.
+fn next_stream(untried: &mut Vec<SocketAddr>) -> Option<TcpStream> {
+    while let Some(address) = untried.pop() {
+        match TcpStream::connect(address) {
+            Ok(stream) => return Some(stream),
+            Err(error) => log_unreachable(address, &error),
+        }
+    }
+    None
+}
+
+fn log_unreachable(address: SocketAddr, error: &io::Error) {
+    log::warn!(target: "heirloom::net", "cannot connect to the backend at {address}: {error}");
+}
