@@ -115,7 +115,9 @@ impl AccessLog {
             state: match (parting.answered, parting.opened) {
                 (_, true) => "open",
                 (true, false) => "answered",
-                (false, false) => "refused",
+                (false, false) if parting.ended.what == "page" => "page",
+                (false, false) if parting.ended.code.is_some() => "refused",
+                (false, false) => "none",
             },
             received: parting.from_client.into(),
             sent: parting.to_client.into(),

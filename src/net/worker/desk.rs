@@ -446,6 +446,15 @@ impl<A: App> Turn<'_, A> {
                 };
                 if let Err(violation) = crossing.carry(event, handle.conn, &mut handle.out) {
                     log_violation(handle.conn, violation);
+                    if violation == Violation::BinaryUnwanted {
+                        log::warn!(
+                            target: "heirloom::net",
+                            "a {} sent a binary message, and {} has none: both are told goodbye \
+                             (--binary)",
+                            Party::facing(handle.conn.side()),
+                            version_name(&crossing.partner.conn)
+                        );
+                    }
                     let by = Party::facing(handle.conn.side());
                     self.ended(by, violation.code(), Some(violation.close_code()));
                 } else if let Some(code) = goodbye {

@@ -34,7 +34,7 @@ use super::{
 use crate::bytes::Output;
 use crate::conn::{Config, Conn, Phase};
 use crate::error::{Refusal, Violation};
-use crate::frame::{GOING_AWAY, Kind};
+use crate::frame::GOING_AWAY;
 use crate::version::{Closing, Side, Version};
 
 pub(super) use self::link::Backlog;
@@ -49,11 +49,6 @@ const ACCEPTS: usize = 64;
 const RETRY_MS: u64 = 100;
 /// Connections above the limit that are told so at the same time.
 const TOLD: usize = 64;
-
-/// A listener in the room over the limit has so many milliseconds to take
-/// something, and at most so many times the limit waits for him.
-const PATIENCE_MS: u64 = 1_000;
-const PATIENCE: usize = 16;
 
 const WAKER: Token = Token(0);
 /// No link's token: its generation would be 0.
@@ -512,85 +507,6 @@ impl<A: App> Worker<A> {
         let fate = self.with_link(token, |link, _, desk, _| desk.expire(link));
         if fate == Some(Fate::Drop) {
             self.forget(token);
-        }
-    }
-
-    /// Hands on what was said in the room in this turn of the loop.
-    fn deliver(&mut self) {
-        let Some(batch) = self.desk.room.take() else {
-            return;
-        };
-        self.mail.post(&batch);
-        if self.mail.is_holding() {
-            // Who speaks faster than the other workers take is not read until
-            // they did.
-            for LinkId(token) in batch.speakers() {
-                if let Some(Some(link)) = self.slots.get(token) {
-                    if !link.paused {
-                        link.paused = true;
-                        self.paused.push(token);
-                    }
-                }
-            }
-        }
-        self.tell(|version, listener| batch.heard_by(version, listener));
-    }
-
-    /// Lets all in the room hear something. Who does not take what he hears is
-    /// dropped, and nobody waits for him.
-    fn tell(&mut self, heard: impl Fn(&'static Version, LinkId) -> Arc<[u8]>) {
-        let now_ms = self.now_ms;
-        let limit = self.desk.config.limits.output_bytes;
-        for listener in self.desk.room.members.clone() {
-            let LinkId(token) = listener;
-            let Some(Some(link)) = self.slots.get(token) else {
-                continue;
-            };
-            let (Some(version), Ok(_)) =
-                (link.conn.version(), link.conn.send_around(Kind::Text, 0))
-            else {
-                continue;
-            };
-            let waits = link.backlog.len();
-            // Octets that all share are not his alone, so a slow one has time to
-            // take them; but neither for ever nor without bound.
-            let stalls = now_ms.saturating_sub(link.since_ms) >= PATIENCE_MS;
-            if waits > limit && (stalls || waits > limit.saturating_mul(PATIENCE)) {
-                log::warn!(target: "heirloom::net", "a connection that does not read its messages is dropped");
-                self.forget(token);
-                continue;
-            }
-            let octets = heard(version, listener);
-            if octets.is_empty() {
-                continue;
-            }
-            if waits == 0 {
-                link.since_ms = now_ms;
-            }
-            if let Err(error) = link.hear(octets) {
-                log::debug!(target: "heirloom::net", "a write failed: {error}");
-                self.forget(token);
-                continue;
-            }
-            self.with_link(token, |_, _, _, _| ());
-        }
-    }
-
-    fn read_mail(&mut self) {
-        while let Some(batch) = self.mail.receive() {
-            self.tell(|version, _| batch.heard(version));
-        }
-        self.mail.has_room();
-        if self.mail.send_held() {
-            for token in std::mem::take(&mut self.paused) {
-                if let Some(Some(link)) = self.slots.get(token) {
-                    link.paused = false;
-                    if !link.queued {
-                        link.queued = true;
-                        self.ready.push_back(token);
-                    }
-                }
-            }
         }
     }
 

@@ -6,9 +6,15 @@
 
 use std::sync::Arc;
 
+use super::Worker;
 use crate::frame::{self, Kind, Opcode, hixie75};
-use crate::net::LinkId;
+use crate::net::{App, LinkId};
 use crate::version::{Layout, VERSIONS, Version};
+
+/// A listener in the room over the limit has so many milliseconds to take
+/// something, and at most so many times the limit waits for him.
+const PATIENCE_MS: u64 = 1_000;
+const PATIENCE: usize = 16;
 
 /// Servers frame text in as many ways.
 const WAYS: usize = 4;
@@ -131,6 +137,87 @@ impl Batch {
             start = end;
         }
         heard.into()
+    }
+}
+
+impl<A: App> Worker<A> {
+    /// Hands on what was said in the room in this turn of the loop.
+    pub(super) fn deliver(&mut self) {
+        let Some(batch) = self.desk.room.take() else {
+            return;
+        };
+        self.mail.post(&batch);
+        if self.mail.is_holding() {
+            // Who speaks faster than the other workers take is not read until
+            // they did.
+            for LinkId(token) in batch.speakers() {
+                if let Some(Some(link)) = self.slots.get(token) {
+                    if !link.paused {
+                        link.paused = true;
+                        self.paused.push(token);
+                    }
+                }
+            }
+        }
+        self.tell(|version, listener| batch.heard_by(version, listener));
+    }
+
+    /// Lets all in the room hear something. Who does not take what he hears is
+    /// dropped, and nobody waits for him.
+    fn tell(&mut self, heard: impl Fn(&'static Version, LinkId) -> Arc<[u8]>) {
+        let now_ms = self.now_ms;
+        let limit = self.desk.config.limits.output_bytes;
+        for listener in self.desk.room.members.clone() {
+            let LinkId(token) = listener;
+            let Some(Some(link)) = self.slots.get(token) else {
+                continue;
+            };
+            let (Some(version), Ok(_)) =
+                (link.conn.version(), link.conn.send_around(Kind::Text, 0))
+            else {
+                continue;
+            };
+            let waits = link.backlog.len();
+            // Octets that all share are not his alone, so a slow one has time to
+            // take them; but neither for ever nor without bound.
+            let stalls = now_ms.saturating_sub(link.since_ms) >= PATIENCE_MS;
+            if waits > limit && (stalls || waits > limit.saturating_mul(PATIENCE)) {
+                log::warn!(target: "heirloom::net", "a connection that does not read its messages is dropped");
+                self.forget(token);
+                continue;
+            }
+            let octets = heard(version, listener);
+            if octets.is_empty() {
+                continue;
+            }
+            if waits == 0 {
+                link.since_ms = now_ms;
+            }
+            if let Err(error) = link.hear(octets) {
+                log::debug!(target: "heirloom::net", "a write failed: {error}");
+                self.forget(token);
+                continue;
+            }
+            self.with_link(token, |_, _, _, _| ());
+        }
+    }
+
+    pub(super) fn read_mail(&mut self) {
+        while let Some(batch) = self.mail.receive() {
+            self.tell(|version, _| batch.heard(version));
+        }
+        self.mail.has_room();
+        if self.mail.send_held() {
+            for token in std::mem::take(&mut self.paused) {
+                if let Some(Some(link)) = self.slots.get(token) {
+                    link.paused = false;
+                    if !link.queued {
+                        link.queued = true;
+                        self.ready.push_back(token);
+                    }
+                }
+            }
+        }
     }
 }
 
