@@ -84,20 +84,25 @@ pub(super) enum Place {
 }
 
 /// What is told of a link when it is gone.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Record {
     /// A 101 was sent.
     pub(super) answered: bool,
     /// The handshake came to its end.
     pub(super) opened: bool,
-    /// How it ended: what was seen first.
-    pub(super) ended: Option<Ended>,
+    /// How it ended: what was seen first. Boxed, since an idle link has none.
+    ended: Option<Box<Ended>>,
 }
 
 impl Record {
     /// Notes an end, unless another was seen before.
     pub(super) fn end(&mut self, ended: Ended) {
-        self.ended.get_or_insert(ended);
+        self.ended.get_or_insert_with(|| Box::new(ended));
+    }
+
+    /// How it ended, once that is known.
+    pub(super) fn ended(&self) -> Option<Ended> {
+        self.ended.as_deref().copied()
     }
 }
 

@@ -542,30 +542,23 @@ impl<A: App> Worker<A> {
         let Some(Some(mut link)) = self.slots.get(token).map(Option::take) else {
             return;
         };
-        let ended = *link.record.ended.get_or_insert(Ended {
+        let ended = link.record.ended().unwrap_or(Ended {
             by: link.peer(),
             what: "reset",
             code: None,
         });
-        let mut tallies = Default::default();
-        if let Some(across) = &link.across {
-            let mut back = across.carried;
-            if let Some(other) = across.partner {
-                if let Some(Some(Some(partner))) = Some(self.slots.get(other)) {
-                    back = partner.across.as_ref().map_or(back, |a| a.way.tally);
-                }
-                self.bereave(other, across.way.tally, Some(ended));
-            }
-            tallies = (across.way.tally, back);
-        }
+        let (from_client, to_client) = match &link.across {
+            Some(across) => (across.way.tally, self.leave(across, ended)),
+            None => Default::default(),
+        };
         if link.place != Place::Partner {
             let parting = Parting {
                 version: link.conn.version(),
                 answered: link.record.answered,
                 opened: link.record.opened,
                 ended,
-                from_client: tallies.0,
-                to_client: tallies.1,
+                from_client,
+                to_client,
             };
             let (app, guest) = (&mut self.app, &mut link.guest);
             let gone = AssertUnwindSafe(|| app.gone(LinkId(token), &parting, guest));

@@ -128,11 +128,11 @@ impl Desk {
         match (is_over(link), is_over(partner)) {
             (true, false) => {
                 let mut out = Output::new(&mut self.said_across, &mut random);
-                lose(partner, link.record.ended, &mut out);
+                lose(partner, link.record.ended(), &mut out);
             }
             (false, true) => {
                 let mut out = Output::new(&mut self.said, &mut random);
-                lose(link, partner.record.ended, &mut out);
+                lose(link, partner.record.ended(), &mut out);
             }
             _ => {}
         }
@@ -260,8 +260,22 @@ impl<A: App> Worker<A> {
         });
     }
 
+    /// A link is gone, and ended so: its partner is told. Gives what the
+    /// partner had carried.
+    pub(super) fn leave(&mut self, across: &Across, ended: Ended) -> Tally {
+        let Some(other) = across.partner else {
+            return across.carried;
+        };
+        let carried = match self.slots.get(other) {
+            Some(Some(partner)) => partner.across.as_ref().map(|across| across.way.tally),
+            _ => None,
+        };
+        self.bereave(other, across.way.tally, ended);
+        carried.unwrap_or_default()
+    }
+
     /// A link's partner is gone, which had carried so much, and ended so.
-    pub(super) fn bereave(&mut self, token: usize, carried: Tally, ended: Option<Ended>) {
+    fn bereave(&mut self, token: usize, carried: Tally, ended: Ended) {
         let Some(Some(link)) = self.slots.get(token) else {
             return;
         };
@@ -279,7 +293,7 @@ impl<A: App> Worker<A> {
             let mut random = SystemRandom;
             let mut out = Output::new(&mut desk.said, &mut random);
             if link.conn.phase() != Phase::Closed {
-                lose(link, ended, &mut out);
+                lose(link, Some(ended), &mut out);
             }
         });
     }
