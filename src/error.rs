@@ -74,6 +74,9 @@ coded! {
     /// No PROXY header where there must be one.
     #[error("this listener takes connections from that address with a PROXY header only (--accept-proxy); let the balancer send one, or take its address from the list")]
     ProxyHeader = "proxy-header", 400;
+    /// A PROXY header where none is believed.
+    #[error("the connection begins with a PROXY header, and none is believed from this address; name it in --accept-proxy, or let the balancer send none")]
+    ProxyHeaderUnexpected = "proxy-header-unexpected", 400;
     /// LF without CR.
     #[error("a line of the head ends in LF alone; lines end in CR LF")]
     BareLf = "head-bare-lf", 400;

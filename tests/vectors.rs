@@ -218,6 +218,7 @@ fn every_version_has_its_vectors_and_every_code_one_of_its_own() {
         "not-found",
         "origin-not-allowed",
         "proxy-header",
+        "proxy-header-unexpected",
         "too-many-connections",
         "version-off",
     ];

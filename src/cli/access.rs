@@ -108,7 +108,12 @@ impl AccessLog {
         let time = Timestamp::try_from(visit.begin).unwrap_or(Timestamp::UNIX_EPOCH);
         Line {
             time: format!("{time:.3}"),
-            client: visit.client.to_string(),
+            // Who is known by a header has no port that we know.
+            client: if visit.client.port() == 0 {
+                visit.client.ip().to_string()
+            } else {
+                visit.client.to_string()
+            },
             version: parting.version.map(|v| v.name),
             path: visit.path,
             backend: &self.backend,

@@ -40,9 +40,9 @@ impl Coding {
 /// What was carried one way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Messages, the last of which may not have come to its end.
+    /// Messages that came to their end.
     pub messages: u64,
-    /// Octets of their payload, as they came.
+    /// Octets of payload, as they came.
     pub octets: u64,
 }
 
@@ -182,7 +182,7 @@ impl Way {
         from: Option<&Version>,
         to: &mut End<'_, '_>,
     ) -> Result<(), Violation> {
-        if piece.first {
+        if piece.last {
             self.tally.messages += 1;
         }
         self.tally.octets += piece.octets.len() as u64;

@@ -6,6 +6,9 @@ use crate::error::{Refusal, Unsendable, Violation};
 use crate::handshake::{self, Answer, Head, Page, Request};
 use crate::trace::{Field, Pen, Trace};
 
+/// How a PROXY header of version 2 begins.
+const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+
 impl Conn {
     pub(super) fn next_of_handshake<'b, T: Trace>(
         &mut self,
@@ -101,8 +104,12 @@ impl Conn {
 
     fn find_head(&mut self, octets: &[u8]) -> Result<Option<usize>, Refusal> {
         let limit = self.config.limits.head_bytes;
+        if octets.starts_with(b"PROXY ") || octets.starts_with(PROXY_V2) {
+            return Err(Refusal::ProxyHeaderUnexpected);
+        }
         match (&mut self.state, octets.first()) {
             (_, None) => Ok(None),
+            (_, Some(b'\r')) if PROXY_V2.starts_with(octets) => Ok(None),
             (_, Some(0x16)) => Err(Refusal::TlsUnexpected),
             (_, Some(first)) if !first.is_ascii_alphabetic() => Err(Refusal::HeadMalformed),
             (State::Head(scan), _) => scan.find_end(octets, limit),
@@ -195,6 +202,15 @@ impl Conn {
         }
         if let State::Asked(answer) = &mut self.state {
             answer.set_public_url(base);
+        }
+    }
+
+    /// Client: before the answer, names another scheme and authority that a
+    /// hixie server may give for its location: a server that is told by a
+    /// header what somebody else dialled says that.
+    pub fn also_at(&mut self, base: String) {
+        if let State::Waiting(waiting) = &mut self.state {
+            waiting.0.also_at(base);
         }
     }
 

@@ -349,7 +349,9 @@ pub(crate) struct Secret {
     numbers: [u32; 2],
     key3: [u8; 8],
     origin: String,
-    location: String,
+    /// The URL that was dialled: what may stand before its target, and that.
+    bases: Vec<String>,
+    target: String,
     offered: Vec<String>,
     /// The names of the extensions that were offered: none by a client of ours,
     /// some by one whose request was recorded.
@@ -376,10 +378,16 @@ impl Secret {
             },
             key3,
             origin: request.origin().unwrap_or_default().to_owned(),
-            location: format!("{scheme}://{}{}", request.host(), request.target()),
+            bases: vec![format!("{scheme}://{}", request.host())],
+            target: request.target().to_owned(),
             offered: request.subprotocols().map(str::to_owned).collect(),
             extensions: extensions(request.head()).map(str::to_owned).collect(),
         })
+    }
+
+    /// Another scheme and authority that the location may name.
+    pub(crate) fn also_at(&mut self, base: String) {
+        self.bases.push(base);
     }
 
     /// Checks the answer's head. hybi-04 makes its masking key on the way.
@@ -443,7 +451,11 @@ impl Secret {
         if !is(origin, &self.origin) {
             return Err(Violation::OriginMismatch);
         }
-        if !is(location, &self.location) {
+        let mut locations = self
+            .bases
+            .iter()
+            .map(|base| format!("{base}{}", self.target));
+        if !locations.any(|url| is(location, &url)) {
             return Err(Violation::LocationMismatch);
         }
         Ok(())

@@ -64,10 +64,7 @@ impl Forwarded {
             (FOR, after(said.addresses, &peer.to_string())),
             (PROTO, scheme.to_owned()),
         ];
-        let mut element = match peer {
-            IpAddr::V4(ip) => format!("for={ip}"),
-            IpAddr::V6(ip) => format!("for=\"[{ip}]\""),
-        };
+        let mut element = format!("for={}", node_name(peer));
         if let Some(host) = &host {
             headers.push((HOST, host.clone()));
             // An authority has neither of the two octets that want escaping.
@@ -132,10 +129,43 @@ impl Said {
                 .and_then(is_secure)
                 .or_else(|| is_secure(&first_proto?)),
             host: first_of(HOST).and_then(host).or_else(|| host(&first_host?)),
-            addresses: joined(&addresses),
-            elements: joined(&elements).filter(|_| chain.is_clean),
+            // A proxy that speaks the one way only is heard in both.
+            addresses: joined(&addresses).or_else(|| {
+                let told = addresses.is_empty() && chain.is_clean && !chain.nodes.is_empty();
+                told.then(|| {
+                    list(&chain.nodes, |node| {
+                        node.map_or(UNKNOWN.to_owned(), |ip| ip.to_string())
+                    })
+                })
+            }),
+            elements: joined(&elements).filter(|_| chain.is_clean).or_else(|| {
+                let told = elements.is_empty() && joined(&addresses).is_some();
+                let mut nodes: VecDeque<_> = nearest_first(&addresses).take(MAX_HOPS).collect();
+                nodes.make_contiguous().reverse();
+                told.then(|| {
+                    list(&nodes, |node| {
+                        format!("for={}", node.map_or(UNKNOWN.to_owned(), node_name))
+                    })
+                })
+            }),
         }
     }
+}
+
+/// A hop that has no address (RFC 7239 section 6.2).
+const UNKNOWN: &str = "unknown";
+
+/// An address as `for=` names it (RFC 7239 section 6).
+fn node_name(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("\"[{ip}]\""),
+    }
+}
+
+fn list(nodes: &VecDeque<Option<IpAddr>>, name: impl Fn(Option<IpAddr>) -> String) -> String {
+    let names: Vec<String> = nodes.iter().map(|node| name(*node)).collect();
+    names.join(", ")
 }
 
 /// The chain as it came, where we may write it.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{
-    App, Client, Dial, Forwarded, LinkId, Networks, Parting, ProxyVersion, Reply, SystemRandom,
-    Url, page, proxy_header,
+    App, Client, Dial, Forwarded, HEALTH, LinkId, Networks, Parting, ProxyVersion, Reply,
+    SystemRandom, Url, page, proxy_header,
 };
 use crate::bytes::Output;
 use crate::conn::{Coding, Config, Conn};
@@ -129,13 +129,21 @@ impl<L: FnMut(&Visit<'_>)> Gateway<L> {
         let mut random = SystemRandom;
         let mut out = Output::new(&mut said, &mut random);
         let config = Arc::clone(&route.config);
-        let conn = Conn::client(route.version, &ask, config, &mut out).map_err(|error| {
+        let mut conn = Conn::client(route.version, &ask, config, &mut out).map_err(|error| {
             log::warn!("cannot ask the backend: {error}");
             match error {
                 Unsendable::Request(refusal) => refusal,
                 _ => Refusal::TargetInvalid,
             }
         })?;
+        // An old server may go by the headers that name the client's URL, and
+        // some take any X-Forwarded-Proto for https.
+        let hosts = [Some(&*route.to.host), forwarded.host.as_deref()];
+        for host in hosts.into_iter().flatten() {
+            for scheme in ["ws", "wss"] {
+                conn.also_at(format!("{scheme}://{host}"));
+            }
+        }
         Ok(Dial {
             addresses: Arc::clone(&route.addresses),
             conn,
@@ -206,7 +214,7 @@ impl<L: FnMut(&Visit<'_>)> App for Gateway<L> {
     fn request(&mut self, request: &Request<'_>, guest: &mut Guest) -> Reply {
         guest.path = Some(request.path().into());
         if request.version().is_none() {
-            return page(request, "text/plain; charset=utf-8", &[], || {
+            return page(request, "text/plain; charset=utf-8", Vec::new(), || {
                 "this is a WebSocket gateway: dial it with ws://\n".to_owned()
             });
         }
@@ -228,6 +236,11 @@ impl<L: FnMut(&Visit<'_>)> App for Gateway<L> {
         let Some(arrived) = &guest.arrived else {
             return;
         };
+        let is_page = !parting.answered && parting.ended.what == "page";
+        if is_page && guest.path.as_deref() == Some(HEALTH) {
+            // A balancer asks every second.
+            return;
+        }
         (self.log)(&Visit {
             client: arrived.client.address,
             path: guest.path.as_deref(),

@@ -3,6 +3,7 @@
 //! A [`Server`] runs workers, each a thread with a loop, listeners and
 //! connections of its own. What a connection is for, an [`App`] says.
 
+mod census;
 pub mod dial;
 mod forwarded;
 pub mod gateway;
@@ -10,6 +11,7 @@ mod proxy;
 pub mod relay;
 pub mod replay;
 pub mod serve;
+mod tape;
 mod url;
 mod worker;
 
@@ -30,9 +32,12 @@ use crate::handshake::Request;
 use crate::message::{Gather, Whole};
 use crate::version::{Side, Version};
 
+use census::LISTED;
+pub use census::{Census, Counted, Listed};
 pub use forwarded::Forwarded;
 pub use proxy::{Client, Networks, NetworksError, ProxyVersion, UnknownProxyVersion};
 use proxy::{read as read_proxy_header, write as proxy_header};
+pub use tape::{Conversation, Tape};
 pub use url::{BadUrl, Unresolved, Url};
 
 /// What connections are for. Each worker has an app of its own.
@@ -48,6 +53,14 @@ pub trait App: Sized {
 
     /// A client asks for an upgrade, or for a page.
     fn request(&mut self, request: &Request<'_>, guest: &mut Self::Guest) -> Reply;
+
+    /// Whether this connection is kept on a tape. Asked when somebody has
+    /// connected, and again when a request was answered: a tape that is begun
+    /// then has the request's head too.
+    fn tape(&mut self, guest: &mut Self::Guest) -> Option<Tape> {
+        let _ = guest;
+        None
+    }
 
     /// The backend of a bridge agreed, to this subprotocol: what its client is
     /// told.
@@ -87,7 +100,7 @@ pub enum Reply {
         /// The media type.
         content_type: &'static str,
         /// More headers.
-        headers: &'static [(&'static str, &'static str)],
+        headers: Vec<(&'static str, String)>,
         /// The body.
         body: Vec<u8>,
     },
@@ -95,16 +108,19 @@ pub enum Reply {
     Bridge(Box<Dial>),
 }
 
+/// Where balancers ask whether we are there.
+const HEALTH: &str = "/healthz";
+
 /// The answer to plain HTTP: `front` at `/`, and `/healthz`.
 fn page(
     request: &Request<'_>,
     content_type: &'static str,
-    headers: &'static [(&'static str, &'static str)],
+    headers: Vec<(&'static str, String)>,
     front: impl FnOnce() -> String,
 ) -> Reply {
     let (content_type, body) = match (request.method(), request.path()) {
         ("GET" | "HEAD", "/") => (content_type, front()),
-        ("GET" | "HEAD", "/healthz") => ("text/plain; charset=utf-8", "ok\n".to_owned()),
+        ("GET" | "HEAD", HEALTH) => ("text/plain; charset=utf-8", "ok\n".to_owned()),
         ("GET" | "HEAD", _) => return Reply::Refuse(Refusal::NotFound),
         _ => return Reply::Refuse(Refusal::MethodNotGet),
     };
@@ -227,6 +243,7 @@ pub struct Handle<'a, A: App> {
     backlog: &'a mut worker::Backlog,
     room: &'a mut worker::Room,
     in_room: &'a mut bool,
+    is_taped: bool,
 }
 
 impl<A: App> Handle<'_, A> {
@@ -257,8 +274,9 @@ impl<A: App> Handle<'_, A> {
             Incoming::Gathered(gather, checked) => {
                 let message = gather.finish(checked);
                 let (kind, length) = (message.kind(), message.payload().len());
-                // A shorter one leaves with its neighbours in one write.
-                if length < worker::TURN {
+                // A shorter one leaves with its neighbours in one write; and
+                // what is taped goes by one way only.
+                if length < worker::TURN || self.is_taped {
                     return self.conn.send(gather.finish(checked), &mut self.out);
                 }
                 let Some((front, behind)) = self.conn.send_around(kind, length)? else {
@@ -348,6 +366,7 @@ pub struct Server {
     proxies: Networks,
     workers: Vec<worker::Seat>,
     addresses: Vec<SocketAddr>,
+    census: Census,
     shared: Arc<Shared>,
 }
 
@@ -373,6 +392,7 @@ impl Server {
         Ok(Server {
             config,
             proxies: Networks::default(),
+            census: Census::new(seats.iter().map(worker::Seat::waker)),
             workers: seats,
             addresses: bound,
             shared: Arc::default(),
@@ -391,6 +411,12 @@ impl Server {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Which connections are open.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        self.census.clone()
     }
 
     /// A way to stop it from another thread.
@@ -424,15 +450,21 @@ impl Server {
     pub fn run<A: App>(self, app: impl Fn() -> A + Sync) {
         let peers = worker::mailboxes(&self.workers);
         let (config, proxies, shared) = (&self.config, &self.proxies, &self.shared);
+        let census = &self.census;
         let app = &app;
         let alone = self.workers.len() == 1;
         thread::scope(|scope| {
             for (i, (seat, mail)) in self.workers.into_iter().zip(peers).enumerate() {
                 let name = format!("worker-{i}");
                 let run = move || {
-                    let (config, proxies) = (config.clone(), proxies.clone());
-                    worker::Worker::new(seat, mail, app(), config, proxies, Arc::clone(shared))
-                        .run()
+                    let policy = worker::Policy {
+                        config: config.clone(),
+                        proxies: proxies.clone(),
+                        census: census.clone(),
+                        index: i,
+                        shared: Arc::clone(shared),
+                    };
+                    worker::Worker::new(seat, mail, app(), policy).run()
                 };
                 if alone {
                     return run();

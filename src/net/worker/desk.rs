@@ -8,7 +8,7 @@ use crate::bytes::{Input, Output};
 use crate::conn::{Around, Config, Conn, Event};
 use crate::error::{Refusal, Unsendable, Violation};
 use crate::frame::{GOING_AWAY, Piece};
-use crate::handshake::Page;
+use crate::handshake::{Page, Request};
 use crate::message::{Gather, Whole};
 use crate::net::{
     App, Dial, Ended, Handle, Incoming, LinkId, Party, Reply, SystemRandom, read_proxy_header,
@@ -199,6 +199,9 @@ impl Desk {
         let Filled::Octets(n) = filled else {
             return filled;
         };
+        if let Some(tape) = link.record.tape() {
+            tape.note(Side::Client, room.get(..n).unwrap_or_default());
+        }
         let mut random = [SystemRandom; 2];
         let (mut turn, buffer, tail) = self.turn(id, link, partner, &mut random);
         if tail.len() <= FRONT {
@@ -244,6 +247,9 @@ impl Desk {
             link.gather = Some(gather);
             return filled;
         };
+        if let Some(tape) = link.record.tape() {
+            tape.note(Side::Client, room.get(..n).unwrap_or_default());
+        }
         let mut random = [SystemRandom; 2];
         let (mut turn, _, tail) = self.turn(id, link, None, &mut random);
         let mut input = Input::new(room.get_mut(..n).unwrap_or_default());
@@ -300,6 +306,7 @@ impl Desk {
             backlog: &mut link.backlog,
             room: &mut self.room,
             in_room: &mut link.in_room,
+            is_taped: link.record.tape().is_some(),
         };
         let turn = Turn {
             handle,
@@ -319,13 +326,14 @@ impl Desk {
     pub(super) fn expire<G>(&mut self, link: &mut Link<G>) -> Fate {
         let mut random = SystemRandom;
         let mut out = Output::new(&mut self.said, &mut random);
-        let by = link.peer();
+        let mut by = link.peer();
         let (fate, what, code) = match link.stage {
             Stage::Handshake if link.conn.side() == Side::Client => {
                 (Fate::Drop, Refusal::BackendTimeout.code(), None)
             }
             Stage::Handshake => {
                 let refusal = if link.across.is_some() && !link.record.answered {
+                    by = Party::Backend;
                     Refusal::BackendTimeout
                 } else {
                     Refusal::HandshakeTimeout
@@ -335,7 +343,7 @@ impl Desk {
             }
             Stage::Open if link.backlog.is_empty() => {
                 link.conn.close(GOING_AWAY, "idle", &mut out);
-                (Fate::Keep, "idle-timeout", None)
+                (Fate::Keep, "idle-timeout", Some(GOING_AWAY))
             }
             // Nothing can be said to one who does not read.
             Stage::Open => (Fate::Drop, "write-timeout", None),
@@ -378,6 +386,9 @@ impl<A: App> Turn<'_, A> {
                 Ok(None) => break,
                 Ok(Some(event)) => match (event, &mut self.crossing) {
                     (Event::Piece(piece), None) => self.piece(app, piece),
+                    (Event::Request(request) | Event::Plain(request), None) => {
+                        self.request(app, &request, input.rest());
+                    }
                     (event, None) => self.event(app, event),
                     (event, Some(_)) => self.cross(app, event),
                 },
@@ -400,6 +411,7 @@ impl<A: App> Turn<'_, A> {
                 input.take(octets);
                 *self.preface = false;
                 app.arrived(&client, self.handle.guest);
+                self.begin_tape(app, &[input.rest()]);
                 true
             }
             Err(refusal) => {
@@ -494,6 +506,8 @@ impl<A: App> Turn<'_, A> {
         let handle = &mut self.handle;
         log::debug!(target: "heirloom::handshake", "open: {}", version_name(handle.conn));
         self.record.opened = true;
+        // The app may look at the tape now, and this answer is not yet written.
+        self.record.note_said(handle.out.octets);
         app.open(handle);
     }
 
@@ -528,19 +542,44 @@ impl<A: App> Turn<'_, A> {
     }
 
     fn event(&mut self, app: &mut A, event: Event<'_>) {
-        let handle = &mut self.handle;
         match event {
-            Event::Request(request) | Event::Plain(request) => {
-                let reply = app.request(&request, handle.guest);
-                self.reply(reply);
-            }
             Event::Open => self.opened(app),
-            Event::Refused(refusal) => self.refused(refusal),
+            Event::Refused(refusal) => {
+                if let Refusal::VersionOff { version, .. } = refusal {
+                    self.record.ask(version);
+                }
+                self.refused(refusal);
+            }
             Event::Close(reason) => {
                 log::debug!(target: "heirloom::net", "closed by the peer: {:?}", reason.code);
                 self.ended(Party::Client, "closed", reason.code);
             }
-            Event::Answer(_) | Event::Piece(_) | Event::Ping(_) | Event::Pong(_) => {}
+            Event::Request(_)
+            | Event::Plain(_)
+            | Event::Answer(_)
+            | Event::Piece(_)
+            | Event::Ping(_)
+            | Event::Pong(_) => {}
+        }
+    }
+
+    /// A client asks for something; `behind` has come after the request.
+    fn request(&mut self, app: &mut A, request: &Request<'_>, behind: &[u8]) {
+        let reply = app.request(request, self.handle.guest);
+        if self.record.tape().is_none() {
+            self.begin_tape(app, &[request.head().raw(), behind]);
+        }
+        self.reply(reply);
+    }
+
+    /// Begins a tape, if the app wants one, with what has come already.
+    fn begin_tape(&mut self, app: &mut A, come: &[&[u8]]) {
+        if let Some(tape) = app.tape(self.handle.guest) {
+            self.handle.is_taped = true;
+            for octets in come {
+                tape.note(Side::Client, octets);
+            }
+            self.record.begin_tape(tape);
         }
     }
 
@@ -590,10 +629,11 @@ fn answer(conn: &mut Conn, out: &mut Output<'_>, record: &mut Record, reply: Rep
             body,
         } => {
             ended("page", status);
+            let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (*n, &**v)).collect();
             let page = Page {
                 status,
                 content_type,
-                headers,
+                headers: &headers,
                 body: &body,
             };
             conn.respond(&page, out)

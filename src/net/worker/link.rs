@@ -8,8 +8,8 @@ use mio::net::TcpStream;
 
 use crate::conn::{Conn, Limits};
 use crate::message::Gather;
-use crate::net::{Ended, Party};
-use crate::version::Side;
+use crate::net::{Ended, Party, Tape};
+use crate::version::{Side, Version};
 
 use super::Across;
 
@@ -66,6 +66,8 @@ pub(super) struct Link<G> {
     pub(super) record: Record,
     /// The other link of its bridge.
     pub(super) across: Option<Box<Across>>,
+    /// When it was accepted, in seconds of the worker's life.
+    pub(super) began_s: u32,
     /// It asked to be in the room.
     pub(super) in_room: bool,
     /// It is in the room.
@@ -90,19 +92,70 @@ pub(super) struct Record {
     pub(super) answered: bool,
     /// The handshake came to its end.
     pub(super) opened: bool,
-    /// How it ended: what was seen first. Boxed, since an idle link has none.
-    ended: Option<Box<Ended>>,
+    /// Boxed, since an idle link has none of it.
+    more: Option<Box<More>>,
+}
+
+#[derive(Debug, Default)]
+struct More {
+    /// How it ended: what was seen first.
+    ended: Option<Ended>,
+    /// The version that was asked for, where it is off.
+    asked: Option<&'static Version>,
+    /// Where it is kept what goes over its wire.
+    tape: Option<Tape>,
+    /// Octets of what is being said in this turn that are on it already.
+    taped: usize,
 }
 
 impl Record {
     /// Notes an end, unless another was seen before.
     pub(super) fn end(&mut self, ended: Ended) {
-        self.ended.get_or_insert_with(|| Box::new(ended));
+        self.more.get_or_insert_default().ended.get_or_insert(ended);
+    }
+
+    /// Notes a version that is off.
+    pub(super) fn ask(&mut self, version: &'static Version) {
+        self.more.get_or_insert_default().asked = Some(version);
+    }
+
+    pub(super) fn asked(&self) -> Option<&'static Version> {
+        self.more.as_ref()?.asked
     }
 
     /// How it ended, once that is known.
     pub(super) fn ended(&self) -> Option<Ended> {
-        self.ended.as_deref().copied()
+        self.more.as_ref()?.ended
+    }
+
+    /// Keeps what goes over the wire.
+    pub(super) fn begin_tape(&mut self, tape: Tape) {
+        self.more.get_or_insert_default().tape = Some(tape);
+    }
+
+    /// Keeps what was said in this turn so far.
+    pub(super) fn note_said(&mut self, said: &[u8]) {
+        if let Some(More {
+            tape: Some(tape),
+            taped,
+            ..
+        }) = self.more.as_deref_mut()
+        {
+            tape.note(Side::Server, said.get(*taped..).unwrap_or_default());
+            *taped = said.len();
+        }
+    }
+
+    /// What was said in this turn is written.
+    fn turn_over(&mut self, said: &[u8]) {
+        self.note_said(said);
+        if let Some(more) = &mut self.more {
+            more.taped = 0;
+        }
+    }
+
+    pub(super) fn tape(&self) -> Option<&Tape> {
+        self.more.as_ref()?.tape.as_ref()
     }
 }
 
@@ -140,6 +193,7 @@ impl<G: Default> Link<G> {
             place: Place::Connection,
             record: Record::default(),
             across: None,
+            began_s: u32::try_from(now_ms / 1000).unwrap_or(u32::MAX),
             in_room: false,
             is_member: false,
         }
@@ -219,6 +273,7 @@ impl<G> Link<G> {
 
     /// Writes what was just said, behind what waits. `said` is empty after.
     pub(super) fn flush(&mut self, said: &mut Vec<u8>) -> io::Result<Progress> {
+        self.record.turn_over(said);
         let first = self.flush_said(said);
         // Also where the write failed: what one should have heard must never
         // be there when the next one is written to.
@@ -239,6 +294,9 @@ impl<G> Link<G> {
 
     /// Writes what many hear, or lets it wait, without a copy.
     pub(super) fn hear(&mut self, octets: Arc<[u8]>) -> io::Result<()> {
+        if let Some(tape) = self.record.tape() {
+            tape.note(Side::Server, &octets);
+        }
         let mut written = 0;
         if self.backlog.is_empty() && self.writable {
             written = write(&mut self.stream, &octets, &mut self.writable)?;

@@ -28,8 +28,10 @@ use self::pair::{Across, Crossing, refuse_for};
 use self::pool::Pool;
 use self::slots::Slots;
 use self::wheel::Wheel;
+
 use super::{
-    App, BindError, Client, Ended, LinkId, Networks, Parting, Party, Shared, Stopper, SystemRandom,
+    App, BindError, Census, Client, Counted, Ended, LISTED, LinkId, Listed, Networks, Parting,
+    Party, Shared, Stopper, SystemRandom,
 };
 use crate::bytes::Output;
 use crate::conn::{Config, Conn, Phase};
@@ -49,6 +51,9 @@ const ACCEPTS: usize = 64;
 const RETRY_MS: u64 = 100;
 /// Connections above the limit that are told so at the same time.
 const TOLD: usize = 64;
+
+/// The census is taken at most so often, in milliseconds.
+const COUNT_MS: u64 = 1_000;
 
 const WAKER: Token = Token(0);
 /// No link's token: its generation would be 0.
@@ -121,6 +126,17 @@ pub(super) fn mailboxes(seats: &[Seat]) -> Vec<Mail<Batch>> {
     mail::mailboxes(&wakers)
 }
 
+/// What all workers of a server are told.
+pub(super) struct Policy {
+    pub(super) config: Config,
+    /// Whose connections begin with a PROXY header.
+    pub(super) proxies: Networks,
+    pub(super) census: Census,
+    /// Which worker this is.
+    pub(super) index: usize,
+    pub(super) shared: Arc<Shared>,
+}
+
 /// One worker.
 pub(super) struct Worker<A: App> {
     app: A,
@@ -144,6 +160,11 @@ pub(super) struct Worker<A: App> {
     desk: Desk,
     /// Whose connections begin with a PROXY header.
     proxies: Networks,
+    census: Census,
+    /// Which worker this is.
+    index: usize,
+    /// When this worker counted last.
+    counted_ms: Option<u64>,
     begin: Instant,
     now_ms: u64,
     shared: Arc<Shared>,
@@ -151,14 +172,7 @@ pub(super) struct Worker<A: App> {
 }
 
 impl<A: App> Worker<A> {
-    pub(super) fn new(
-        seat: Seat,
-        mail: Mail<Batch>,
-        app: A,
-        config: Config,
-        proxies: Networks,
-        shared: Arc<Shared>,
-    ) -> Worker<A> {
+    pub(super) fn new(seat: Seat, mail: Mail<Batch>, app: A, policy: Policy) -> Worker<A> {
         Worker {
             app,
             poll: seat.poll,
@@ -173,11 +187,14 @@ impl<A: App> Worker<A> {
             wheel: Wheel::new(),
             mail,
             paused: Vec::new(),
-            desk: Desk::new(config),
-            proxies,
+            desk: Desk::new(policy.config),
+            proxies: policy.proxies,
+            census: policy.census,
+            index: policy.index,
+            counted_ms: None,
             begin: Instant::now(),
             now_ms: 0,
-            shared,
+            shared: policy.shared,
             draining: false,
         }
     }
@@ -228,6 +245,7 @@ impl<A: App> Worker<A> {
                 }
             }
             self.deliver();
+            self.count();
             self.wheel.advance(self.now_ms, &mut due);
             for token in due.drain(..) {
                 self.come_up(token);
@@ -314,6 +332,11 @@ impl<A: App> Worker<A> {
         client.destination = local;
         self.app.arrived(&client, &mut link.guest);
         link.preface = self.proxies.contains(peer.ip());
+        if !link.preface {
+            if let Some(tape) = self.app.tape(&mut link.guest) {
+                link.record.begin_tape(tape);
+            }
+        }
         if surplus {
             link.place = Place::Surplus;
         }
@@ -510,6 +533,29 @@ impl<A: App> Worker<A> {
         }
     }
 
+    /// Counts the connections, if somebody wants to know and did not just now.
+    fn count(&mut self) {
+        let early = |at: u64| self.now_ms < at + COUNT_MS;
+        if !self.census.is_wanted(self.index) || self.counted_ms.is_some_and(early) {
+            return;
+        }
+        self.counted_ms = Some(self.now_ms);
+        let mut counted = Counted::default();
+        for link in self.slots.links() {
+            let (Some(version), Stage::Open, Side::Server) =
+                (link.conn.version(), link.stage, link.conn.side())
+            else {
+                continue;
+            };
+            counted.open += 1;
+            if counted.listed.len() < LISTED {
+                let age_s = (self.now_ms / 1000).saturating_sub(u64::from(link.began_s));
+                counted.listed.push(Listed { version, age_s });
+            }
+        }
+        self.census.write(self.index, counted);
+    }
+
     /// Stops listening and says goodbye to all.
     fn drain(&mut self) {
         self.draining = true;
@@ -529,7 +575,10 @@ impl<A: App> Worker<A> {
                 match link.conn.phase() {
                     Phase::Handshake => refuse(link, Refusal::GoingAway, &mut out),
                     _ => {
-                        link.record.end(ended_here("going-away"));
+                        link.record.end(Ended {
+                            code: Some(GOING_AWAY),
+                            ..ended_here("going-away")
+                        });
                         link.conn.close(GOING_AWAY, "going-away", &mut out);
                     }
                 }
@@ -553,7 +602,7 @@ impl<A: App> Worker<A> {
         };
         if link.place != Place::Partner {
             let parting = Parting {
-                version: link.conn.version(),
+                version: link.conn.version().or(link.record.asked()),
                 answered: link.record.answered,
                 opened: link.record.opened,
                 ended,

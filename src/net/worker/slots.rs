@@ -63,6 +63,10 @@ impl<G> Slots<G> {
         }
     }
 
+    pub(super) fn links(&self) -> impl Iterator<Item = &Link<G>> {
+        self.slots.iter().filter_map(|slot| slot.link.as_deref())
+    }
+
     pub(super) fn tokens(&self) -> Vec<usize> {
         (0u32..)
             .zip(&self.slots)

@@ -1,0 +1,276 @@
+//! The lab: a page that any browser since 2010 can open, and what it asks of
+//! the server about its own connection.
+//!
+//! A page has a token that only it knows, and by that token it gets its own
+//! handshake explained, the list of connections, and the recording. What is
+//! kept is bounded: so many pages, so many octets each, the oldest go first.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+
+use super::escaped;
+use crate::bytes::Random;
+use crate::handshake::{Header, Request};
+
+use crate::net::{Census, Client, Conversation, Reply, SystemRandom, Tape};
+use crate::version::{Version, Versions};
+
+/// Pages that are remembered.
+const PAGES: usize = 128;
+/// Octets of one connection that are kept.
+const TAPE: usize = 64 * 1024;
+/// Octets of a User-Agent that are kept.
+const AGENT: usize = 512;
+/// Where a page's own connection and questions go.
+const PREFIX: &str = "/lab/";
+
+const HTML: &str = include_str!("lab.html");
+
+/// Knows the words for a conversation; this floor does not.
+pub trait Teller: Send + Sync {
+    /// The conversation, explained.
+    fn explain(&self, conversation: &Conversation) -> Value;
+
+    /// The conversation as a vector file.
+    fn vector(&self, conversation: &Conversation, agent: &str) -> String;
+
+    /// What a browser of this User-Agent was known to speak.
+    fn speaks(&self, agent: &str) -> Option<String>;
+
+    /// Whether every handshake is to be told, by [`Teller::handshake`].
+    fn wants_all(&self) -> bool {
+        false
+    }
+
+    /// A handshake has come to its end, this way or that.
+    fn handshake(&self, client: &Client, conversation: &Conversation) {
+        let _ = (client, conversation);
+    }
+}
+
+/// The lab of a server, shared by its workers. Only connections that a page
+/// opened pay for its locks.
+#[derive(Clone)]
+pub struct Lab {
+    pages: Arc<Mutex<VecDeque<Arc<Entry>>>>,
+    teller: Arc<dyn Teller>,
+    census: Census,
+    versions: Versions,
+}
+
+impl fmt::Debug for Lab {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lab").finish_non_exhaustive()
+    }
+}
+
+/// One page, and the last connection that it opened.
+#[derive(Debug)]
+pub(super) struct Entry {
+    token: String,
+    agent: String,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    tape: Option<Tape>,
+    version: Option<&'static Version>,
+    subprotocol: Option<String>,
+    open: bool,
+}
+
+impl Entry {
+    pub(super) fn new_tape(&self) -> Tape {
+        let tape = Tape::new(TAPE);
+        self.set_tape(tape.clone());
+        tape
+    }
+
+    pub(super) fn set_tape(&self, tape: Tape) {
+        self.seen().tape = Some(tape);
+    }
+
+    pub(super) fn chose(&self, subprotocol: Option<&str>) {
+        let mut seen = self.seen();
+        seen.subprotocol = subprotocol.map(str::to_owned);
+        seen.version = None;
+    }
+
+    pub(super) fn opened(&self, version: Option<&'static Version>) {
+        let mut seen = self.seen();
+        seen.version = version;
+        seen.open = true;
+    }
+
+    pub(super) fn closed(&self) {
+        self.seen().open = false;
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lab {
+    /// A lab that asks this teller for words.
+    #[must_use]
+    pub fn new(versions: Versions, census: Census, teller: Arc<dyn Teller>) -> Lab {
+        Lab {
+            pages: Arc::default(),
+            teller,
+            census,
+            versions,
+        }
+    }
+
+    pub(super) fn teller(&self) -> &dyn Teller {
+        &*self.teller
+    }
+
+    /// The page whose connection this request is.
+    pub(super) fn entry_of(&self, request: &Request<'_>) -> Option<Arc<Entry>> {
+        self.entry(request.path().strip_prefix(PREFIX)?)
+    }
+
+    /// The answer to plain HTTP, where it is for the lab.
+    pub(super) fn answer(&self, request: &Request<'_>) -> Option<Reply> {
+        if !matches!(request.method(), "GET" | "HEAD") {
+            return None;
+        }
+        let path = request.path();
+        if path == "/" {
+            return Some(self.page(request));
+        }
+        let (token, what) = path.strip_prefix(PREFIX)?.split_once('/')?;
+        let entry = self.entry(token)?;
+        match what {
+            "connection" => Some(answer_json(200, &self.connection(&entry))),
+            "connections" => Some(answer_json(200, &self.connections())),
+            "vector" => Some(self.vector(&entry)),
+            _ => None,
+        }
+    }
+
+    fn entry(&self, token: &str) -> Option<Arc<Entry>> {
+        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        pages.iter().find(|entry| entry.token == token).cloned()
+    }
+
+    fn page(&self, request: &Request<'_>) -> Reply {
+        let agent = request.head().get("User-Agent").and_then(Header::text);
+        let agent: String = agent.unwrap_or_default().chars().take(AGENT).collect();
+        let speaks = self.teller.speaks(&agent).unwrap_or_default();
+        let token = secret();
+        let nonce = secret();
+        let names: Vec<&str> = self.versions.iter().map(|v| v.name).collect();
+        // The nonce first: nothing that is put in later can hold its mark.
+        let html = HTML
+            .replace("{nonce}", &nonce)
+            .replace("{token}", &token)
+            .replace("{versions}", &escaped(&names.join(", ")))
+            .replace("{speaks}", &escaped(&speaks))
+            .replace("{agent}", &escaped(&agent));
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        if pages.len() >= PAGES {
+            pages.pop_front();
+        }
+        pages.push_back(Arc::new(Entry {
+            token,
+            agent,
+            seen: Mutex::default(),
+        }));
+        drop(pages);
+        let headers = vec![
+            ("Content-Security-Policy", policy(&nonce)),
+            ("Cache-Control", "no-store".to_owned()),
+            ("Referrer-Policy", "no-referrer".to_owned()),
+        ];
+        Reply::Page {
+            status: 200,
+            content_type: "text/html; charset=utf-8",
+            headers,
+            body: html.into_bytes(),
+        }
+    }
+
+    fn connection(&self, entry: &Entry) -> Value {
+        let (tape, version, subprotocol, open) = {
+            let seen = entry.seen();
+            let tape = seen.tape.clone();
+            (tape, seen.version, seen.subprotocol.clone(), seen.open)
+        };
+        let conversation = tape.map(|tape| tape.conversation());
+        json!({
+            "open": open,
+            "version": version.map(|v| v.name),
+            "document": version.map(|v| v.document),
+            "clients": version.map(|v| v.clients),
+            "subprotocol": subprotocol,
+            "agent": entry.agent,
+            "speaks": self.teller.speaks(&entry.agent),
+            "cut": conversation.as_ref().is_some_and(|c| c.is_cut),
+            "explanation": conversation.map(|c| self.teller.explain(&c)),
+        })
+    }
+
+    fn connections(&self) -> Value {
+        let counted = self.census.look();
+        let mut listed = counted.listed;
+        listed.sort_by_key(|one| one.age_s);
+        let listed: Vec<Value> = listed
+            .iter()
+            .map(|one| json!({ "version": one.version.name, "age": one.age_s }))
+            .collect();
+        json!({ "open": counted.open, "listed": listed })
+    }
+
+    fn vector(&self, entry: &Entry) -> Reply {
+        let tape = entry.seen().tape.clone();
+        let Some(tape) = tape else {
+            return answer_json(404, &json!({ "error": "this page has no connection yet" }));
+        };
+        let vector = self.teller.vector(&tape.conversation(), &entry.agent);
+        Reply::Page {
+            status: 200,
+            content_type: "application/json",
+            headers: vec![
+                (
+                    "Content-Disposition",
+                    "attachment; filename=\"heirloom-recording.json\"".to_owned(),
+                ),
+                ("Cache-Control", "no-store".to_owned()),
+            ],
+            body: vector.into_bytes(),
+        }
+    }
+}
+
+fn answer_json(status: u16, value: &Value) -> Reply {
+    Reply::Page {
+        status,
+        content_type: "application/json",
+        headers: vec![("Cache-Control", "no-store".to_owned())],
+        body: value.to_string().into_bytes(),
+    }
+}
+
+/// Nothing but what the page itself holds. Browsers that know no nonces, of
+/// 2012 to 2015, go by `'unsafe-inline'`; those that do ignore it.
+fn policy(nonce: &str) -> String {
+    format!(
+        "default-src 'none'; script-src 'nonce-{nonce}' 'unsafe-inline'; \
+         style-src 'nonce-{nonce}' 'unsafe-inline'; connect-src 'self' ws: wss:; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+}
+
+/// Sixteen octets that cannot be guessed, in hex.
+fn secret() -> String {
+    let mut octets = [0; 16];
+    SystemRandom.fill(&mut octets);
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+}

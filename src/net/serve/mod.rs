@@ -1,0 +1,224 @@
+//! `serve`: echo on any path, a room at `/chat`, the lab page at `/`.
+
+mod lab;
+
+use std::sync::Arc;
+
+use super::{App, Client, Handle, Incoming, LinkId, Parting, Reply, Tape, page};
+use crate::error::Violation;
+use crate::frame::Kind;
+use crate::handshake::Request;
+use crate::version::Versions;
+
+use self::lab::Entry;
+pub use self::lab::{Lab, Teller};
+
+/// The path of the room.
+const ROOM: &str = "/chat";
+/// Octets of a handshake that are kept where every one is told.
+const HANDSHAKE: usize = 64 * 1024;
+
+/// Echo, room and lab, for the connections of one worker.
+#[derive(Debug)]
+pub struct Serve {
+    versions: Versions,
+    subprotocols: Arc<[String]>,
+    lab: Option<Lab>,
+}
+
+/// What is kept of a connection.
+#[derive(Debug, Default)]
+pub struct Guest {
+    in_room: bool,
+    known: Option<Box<Known>>,
+}
+
+/// What is kept of some connections only.
+#[derive(Debug, Default)]
+struct Known {
+    /// Where handshakes are logged or told.
+    client: Option<Client>,
+    path: String,
+    tape: Option<Tape>,
+    /// The lab page that opened it.
+    entry: Option<Arc<Entry>>,
+}
+
+impl Serve {
+    /// Speaks these subprotocols; the page names these versions.
+    #[must_use]
+    pub fn new(versions: Versions, subprotocols: Arc<[String]>) -> Serve {
+        Serve {
+            versions,
+            subprotocols,
+            lab: None,
+        }
+    }
+
+    /// With the lab page.
+    #[must_use]
+    pub fn with_lab(mut self, lab: Lab) -> Serve {
+        self.lab = Some(lab);
+        self
+    }
+
+    fn page(&self, request: &Request<'_>) -> Reply {
+        if let Some(reply) = self.lab.as_ref().and_then(|lab| lab.answer(request)) {
+            return reply;
+        }
+        let headers = vec![
+            ("Content-Security-Policy", "default-src 'none'".to_owned()),
+            ("Cache-Control", "no-store".to_owned()),
+        ];
+        page(request, "text/html; charset=utf-8", headers, || {
+            self.front(request)
+        })
+    }
+
+    /// A short page, for a server without a lab.
+    fn front(&self, request: &Request<'_>) -> String {
+        let host = escaped(request.host());
+        let versions: String = self
+            .versions
+            .iter()
+            .map(|v| format!("<li><b>{}</b>: {}</li>\n", v.name, escaped(v.clients)))
+            .collect();
+        format!(
+            "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
+             <title>heirloom</title></head>\n<body>\n<h1>heirloom</h1>\n\
+             <p>A WebSocket server for every version that ever went over a wire.</p>\n\
+             <ul>\n<li><b>ws://{host}/</b> sends back what it gets, at any path</li>\n\
+             <li><b>ws://{host}{ROOM}</b> is a room: what one says, all others hear</li>\n</ul>\n\
+             <p>Versions that are on:</p>\n<ul>\n{versions}</ul>\n</body>\n</html>\n"
+        )
+    }
+
+    /// Tells the log, and whoever wants to know every handshake, how one went.
+    fn tell(&self, known: &Known, verdict: &str) {
+        let Some(client) = &known.client else {
+            return;
+        };
+        log::info!(target: HANDSHAKES, "{} {verdict}", client.address);
+        if let (Some(lab), Some(tape)) = (&self.lab, &known.tape) {
+            lab.teller().handshake(client, &tape.conversation());
+        }
+    }
+
+    fn tells_all(&self) -> bool {
+        self.lab
+            .as_ref()
+            .is_some_and(|lab| lab.teller().wants_all())
+    }
+}
+
+/// One line for each handshake, at level info.
+const HANDSHAKES: &str = "heirloom::handshakes";
+
+impl App for Serve {
+    type Guest = Guest;
+
+    fn arrived(&mut self, client: &Client, guest: &mut Guest) {
+        if self.tells_all() || log::log_enabled!(target: HANDSHAKES, log::Level::Info) {
+            guest.known.get_or_insert_default().client = Some(*client);
+        }
+    }
+
+    fn tape(&mut self, guest: &mut Guest) -> Option<Tape> {
+        if self.tells_all() {
+            let tape = Tape::new(HANDSHAKE);
+            guest.known.get_or_insert_default().tape = Some(tape.clone());
+            return Some(tape);
+        }
+        let entry = guest.known.as_ref()?.entry.as_ref()?;
+        Some(entry.new_tape())
+    }
+
+    fn request(&mut self, request: &Request<'_>, guest: &mut Guest) -> Reply {
+        if let Some(known) = &mut guest.known {
+            request.path().clone_into(&mut known.path);
+        }
+        if request.version().is_none() {
+            return self.page(request);
+        }
+        guest.in_room = request.path() == ROOM;
+        if let Some(entry) = self.lab.as_ref().and_then(|lab| lab.entry_of(request)) {
+            let known = guest.known.get_or_insert_default();
+            if let Some(tape) = &known.tape {
+                entry.set_tape(tape.clone());
+            }
+            known.entry = Some(entry);
+        }
+        match request.choose_subprotocol(&self.subprotocols) {
+            Ok(chosen) => {
+                if let Some(entry) = guest.known.as_ref().and_then(|k| k.entry.as_ref()) {
+                    entry.chose(chosen);
+                }
+                Reply::Accept(chosen.map(str::to_owned))
+            }
+            Err(refusal) => Reply::Refuse(refusal),
+        }
+    }
+
+    fn open(&mut self, link: &mut Handle<'_, Serve>) {
+        if link.guest.in_room {
+            link.enter_room();
+        }
+        let version = link.version();
+        let Some(known) = &link.guest.known else {
+            return;
+        };
+        if let Some(entry) = &known.entry {
+            entry.opened(version);
+        }
+        let version = version.map_or("no version", |v| v.name);
+        let path = crate::bytes::Escaped::<200>(&known.path);
+        self.tell(known, &format!("{version} open {path}"));
+        if let Some(known) = &mut link.guest.known {
+            // Told once.
+            known.client = None;
+        }
+    }
+
+    fn message(&mut self, mut incoming: Incoming<'_>, link: &mut Handle<'_, Serve>) {
+        if !link.guest.in_room {
+            if let Err(error) = link.send_back(incoming) {
+                log::debug!("cannot echo: {error}");
+            }
+            return;
+        }
+        let message = incoming.message();
+        // Not everyone in the room can be sent octets.
+        let Some(text) = message.as_text().filter(|_| message.kind() == Kind::Text) else {
+            link.abort(Violation::BinaryUnwanted);
+            return;
+        };
+        link.tell_room(text);
+    }
+
+    fn gone(&mut self, _: LinkId, parting: &Parting, guest: &mut Guest) {
+        let Some(known) = &guest.known else {
+            return;
+        };
+        if let Some(entry) = &known.entry {
+            entry.closed();
+        }
+        let version = parting.version.map_or("no version", |v| v.name);
+        let what = parting.ended.what;
+        if what == "page" {
+            return;
+        }
+        let verdict = match parting.ended.code {
+            Some(status) => format!("{version} refused {status} {what}"),
+            None => format!("{version} not finished: {what}"),
+        };
+        self.tell(known, &verdict);
+    }
+}
+
+/// Text for HTML.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}

@@ -1,0 +1,91 @@
+//! Tapes: what goes over one connection's wire, kept for whoever asks.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::version::Side;
+
+/// What was said on one connection, from its begin, in the order in which it
+/// was read and written here.
+#[derive(Clone, Debug, Default)]
+pub struct Conversation {
+    /// What each read or write held, and whose it was.
+    pub steps: Vec<(Side, Vec<u8>)>,
+    /// Whether more was said than was kept.
+    pub is_cut: bool,
+    octets: usize,
+}
+
+/// Steps of a conversation that are kept.
+const STEPS: usize = 4096;
+
+/// Keeps the conversation of one connection, up to a bound. Copies of a tape
+/// are the same tape. Only connections that have one pay for its lock.
+#[derive(Clone, Debug)]
+pub struct Tape {
+    kept: Arc<Mutex<Conversation>>,
+    limit: usize,
+}
+
+impl Tape {
+    /// A tape for so many octets.
+    #[must_use]
+    pub fn new(octets: usize) -> Tape {
+        Tape {
+            kept: Arc::default(),
+            limit: octets,
+        }
+    }
+
+    /// What was said so far.
+    #[must_use]
+    pub fn conversation(&self) -> Conversation {
+        self.kept().clone()
+    }
+
+    /// One side says something.
+    pub(super) fn note(&self, from: Side, octets: &[u8]) {
+        if octets.is_empty() {
+            return;
+        }
+        let mut kept = self.kept();
+        let room = self.limit - kept.octets;
+        if kept.is_cut || octets.len() > room || kept.steps.len() >= STEPS {
+            // Nothing after what is missing: what is kept is a begin.
+            let octets = octets.get(..room).unwrap_or(octets);
+            if !kept.is_cut && !octets.is_empty() {
+                kept.steps.push((from, octets.to_vec()));
+                kept.octets += octets.len();
+            }
+            kept.is_cut = true;
+            return;
+        }
+        kept.steps.push((from, octets.to_vec()));
+        kept.octets += octets.len();
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Conversation> {
+        // Half a step cannot be there: it is pushed whole.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tape_keeps_a_begin_and_says_that_more_was_said() {
+        let tape = Tape::new(5);
+        tape.note(Side::Client, b"abc");
+        assert!(!tape.conversation().is_cut);
+        tape.note(Side::Server, b"defg");
+        tape.note(Side::Client, b"h");
+        let kept = tape.conversation();
+        let steps = [
+            (Side::Client, b"abc".to_vec()),
+            (Side::Server, b"de".to_vec()),
+        ];
+        assert_eq!(kept.steps, steps);
+        assert!(kept.is_cut);
+    }
+}
