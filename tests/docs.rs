@@ -23,7 +23,12 @@ fn every_relative_link_points_to_something() {
 #[test]
 fn every_path_in_the_guides_exists() {
     let mut missing = Vec::new();
-    for document in ["README.md", "docs/architecture.md", "docs/style.md"] {
+    for document in [
+        "README.md",
+        "docs/architecture.md",
+        "docs/deployment.md",
+        "docs/style.md",
+    ] {
         let text = fs::read_to_string(root().join(document)).unwrap();
         for path in paths(&text) {
             if !root().join(path).exists() {
@@ -34,11 +39,34 @@ fn every_path_in_the_guides_exists() {
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
+/// What an operator copies is what `tests/peers/run` runs, with other ports.
+#[test]
+fn the_settings_of_proxies_are_those_that_are_tested() {
+    let page = fs::read_to_string(root().join("docs/deployment.md")).unwrap();
+    let shown: BTreeSet<_> = settings(&page).into_iter().collect();
+    let mut tested = BTreeSet::new();
+    for entry in fs::read_dir(root().join("tests/peers")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "cfg" || e == "conf") {
+            tested.insert(fs::read_to_string(&path).unwrap());
+        }
+    }
+    assert!(!tested.is_empty());
+    assert_eq!(shown, tested);
+}
+
 #[cfg(feature = "cli")]
 #[test]
-fn the_commands_of_the_readme_are_those_of_the_program() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let commands = commands(&readme);
+fn the_commands_of_the_guides_are_those_of_the_program() {
+    for document in ["README.md", "docs/deployment.md"] {
+        hold_commands(document);
+    }
+}
+
+#[cfg(feature = "cli")]
+fn hold_commands(document: &str) {
+    let text = fs::read_to_string(root().join(document)).unwrap();
+    let commands = commands(&text);
     assert!(!commands.is_empty());
     let mut wrong = Vec::new();
     for command in &commands {
@@ -66,7 +94,7 @@ fn the_commands_of_the_readme_are_those_of_the_program() {
             }
         }
     }
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(wrong.is_empty(), "{document}: {wrong:#?}");
 }
 
 fn root() -> &'static Path {
@@ -179,6 +207,30 @@ fn paths(markdown: &str) -> Vec<&str> {
         .collect()
 }
 
+/// The code blocks that are settings of a proxy.
+fn settings(markdown: &str) -> Vec<String> {
+    let (mut blocks, mut fence) = (Vec::new(), None);
+    for line in markdown.lines() {
+        match (line.strip_prefix("```"), fence) {
+            (Some(language), None) => {
+                fence = Some(language);
+                if matches!(language, "haproxy" | "nginx") {
+                    blocks.push(String::new());
+                }
+            }
+            (Some(_), Some(_)) => fence = None,
+            (None, Some("haproxy" | "nginx")) => {
+                if let Some(block) = blocks.last_mut() {
+                    block.push_str(line);
+                    block.push('\n');
+                }
+            }
+            (None, _) => {}
+        }
+    }
+    blocks
+}
+
 /// The words after `heirloom` of each command in a code block.
 fn commands(markdown: &str) -> Vec<Vec<&str>> {
     let (_, blocks) = prose_and_blocks(markdown);
@@ -247,6 +299,13 @@ mod the_check_itself {
         assert!(follow(&readme, "Cargo.toml").is_ok());
         assert!(follow(&readme, "docs/none.md").is_err());
         assert!(follow(&readme, "#no-such-heading").is_err());
+    }
+
+    #[test]
+    fn reads_settings_of_proxies() {
+        let text =
+            "```haproxy\nfrontend f\n    mode tcp\n```\nx\n```\nother\n```\n```nginx\nhttp\n```\n";
+        assert_eq!(settings(text), ["frontend f\n    mode tcp\n", "http\n"]);
     }
 
     #[test]

@@ -6,6 +6,8 @@ from procs import Failure
 
 HELLO = "hello heirloom"
 BEYOND_BMP = "h\u00e9llo \u20ac \u65e5\u672c \U0001f600 \U00010348 end"
+MIB_TEXT = "".join(f"{i:07d} " for i in range(1 << 17))
+MIB_OCTETS = bytes(i * 31 % 251 for i in range(1 << 20))
 
 
 def require(condition, message):
@@ -34,3 +36,17 @@ def opened(client, port, path="/"):
         yield socket
     finally:
         socket.done()
+
+
+def echoes(client, port, *messages):
+    with opened(client, port) as socket:
+        for message in messages:
+            socket.text(message)
+        for message in messages:
+            expect(socket, "text", message)
+
+
+def echoes_binary(client, port):
+    with opened(client, port) as socket:
+        socket.binary(MIB_OCTETS)
+        expect(socket, "binary", MIB_OCTETS)

@@ -105,10 +105,10 @@ class Browser:
     def order(self, socket, verb, more=""):
         self._orders.put([socket, verb, more])
 
-    def open(self, port, path="/"):
+    def open(self, port, path="/", protocols=None):
         socket = next(self._ids)
         self._events[socket] = queue.Queue()
-        self.order(socket, "open", f"ws://127.0.0.1:{port}{path}")
+        self.order(socket, "open", [f"ws://127.0.0.1:{port}{path}", protocols])
         return BrowserSocket(self, socket)
 
 
@@ -126,8 +126,8 @@ class BrowserSocket:
     def binary(self, octets):
         self.browser.order(self.number, "binary", octets.hex())
 
-    def close(self):
-        self.browser.order(self.number, "close")
+    def close(self, code=1000, reason=""):
+        self.browser.order(self.number, "close", [code, reason])
 
     def done(self):
         self.close()

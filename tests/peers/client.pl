@@ -1,8 +1,8 @@
 #!/usr/bin/perl
 # Protocol::WebSocket as a client of one connection.
 #   client.pl PORT PATH VERSION      VERSION as the module names it
-# Orders on stdin: "text HEX", "binary HEX", "close". Events on stdout: "open", "text HEX", "binary HEX",
-# "refused HEX" (what came instead of a 101), and "closed HOW" once TCP has ended.
+# Orders on stdin: "text HEX", "binary HEX", "close HEX" (code and reason). Events on stdout: "open", "text HEX",
+# "binary HEX", "refused HEX" (what came instead of a 101), and "closed HOW" once TCP has ended.
 use strict;
 use warnings;
 use IO::Select;
@@ -49,11 +49,11 @@ sub send_frame {
 }
 
 sub say_goodbye {
-    my ($code) = @_;
+    my ($code_and_reason) = @_;
     return if $said_goodbye++;
     # hixie-75 has no closing handshake: the end of TCP is all.
     if   ($version eq 'draft-hixie-75') { shutdown $socket, 1 }
-    else                                { send_frame(type => 'close', buffer => $hixie ? '' : $code) }
+    else                                { send_frame(type => 'close', buffer => $hixie ? '' : $code_and_reason) }
 }
 
 sub read_orders {
@@ -62,7 +62,7 @@ sub read_orders {
     $orders .= $data;
     while ($orders =~ s/^(\w+)(?: ([0-9a-f]*))?\n//) {
         my ($verb, $hex) = ($1, $2);
-        if ($verb eq 'close') { say_goodbye("\x03\xe8") }
+        if ($verb eq 'close') { say_goodbye(pack 'H*', $hex) }
         else                  { send_frame(type => $verb, buffer => pack 'H*', $hex) }
     }
 }
@@ -95,7 +95,8 @@ sub read_frames {
         my $octets = $frames->next_bytes;
         return unless defined $octets;
         if ($frames->is_close) {
-            $how = $hixie ? 'ff00' : length $octets >= 2 ? 'code ' . unpack('n', $octets) : 'code none';
+            $how = $hixie ? 'ff00' : length $octets >= 2 ? join ' ', 'code', unpack 'na*', $octets : 'code none';
+            $how =~ s/ $//;
             say_goodbye(substr $octets, 0, 2);
         }
         else {

@@ -1,7 +1,7 @@
 #!/usr/bin/ruby
 # The gem `websocket` as a client of one connection.
 #   client.rb PORT PATH VERSION      VERSION is the gem's number
-# Orders and events as in client.pl; before each frame that it sends it prints "frame HEX".
+# Orders and events as in client.pl, but the goodbye is always with 1000; before each frame that it sends it prints "frame HEX".
 require 'socket'
 require 'websocket'
 

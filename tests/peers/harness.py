@@ -6,6 +6,7 @@ Browsers, Perl and Ruby as clients of the server; Perl and Ruby as servers of th
 
 import argparse
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -14,20 +15,20 @@ import subprocess
 import sys
 
 import browsers
-from asks import BEYOND_BMP, HELLO, expect, opened, require, shortly
+from asks import BEYOND_BMP, HELLO, MIB_TEXT, echoes, echoes_binary, expect, opened, require, shortly
+from gateways import check_gateways
 from procs import HERE, WORK, Failure, Heirloom, Proc, clean_env, stop_all
 from recordings import check_readers, check_recordings
 from scripts import ScriptServer, perl_client, ruby_client
 from tap import Tap, close_code
 
-BUDGET = 230  # seconds for everything; a run takes a fraction of it
+BUDGET = 300  # seconds for everything; a run takes a fraction of it
 
-MIB_TEXT = "".join(f"{i:07d} " for i in range(1 << 17))
-MIB_OCTETS = bytes(i * 31 % 251 for i in range(1 << 20))
 ROW_OF_200 = [f"message {i} \u00e9" for i in range(200)]
 
 COLUMNS = ["connects", "text", "UTF-8", "1 MiB", "binary", "200", "room", "closes", "drain", "refusal"]
 RECORDING_COLUMNS = ["recorded", "check", "heirloom", "tcpdump", "Perl"]
+GATEWAY_COLUMNS = ["connects", "text", "UTF-8", "1 MiB", "1000", "binary", "closes", "closed"]
 SENTENCES = {
     "connects": "connects",
     "text": "gets a text back as it went",
@@ -35,8 +36,10 @@ SENTENCES = {
     "1 MiB": "gets a text of 1 MiB back as it went",
     "binary": "gets a binary message of 1 MiB back as it went",
     "200": "gets 200 messages in a row back in their order",
+    "1000": "gets 1000 messages in a row back in their order",
     "room": "hears the others of a room and not itself",
     "closes": "closes in its own way",
+    "closed": "is closed in its own way",
     "drain": "hears goodbye when the server drains",
     "refusal": "is told how to turn its version on",
     "recorded": "is recorded as what it said",
@@ -58,8 +61,8 @@ class Report:
         self.rows = {}
         self.passed = self.failed = 0
 
-    def row(self, peer, role, version):
-        row = (peer, role, version)
+    def row(self, *row):
+        """Peer, role, version, and through a gateway the way to it."""
         self.rows.setdefault(row, {})
         return row
 
@@ -75,28 +78,31 @@ class Report:
         return True
 
     def check(self, row, column, function, *args, differs=False):
-        what = f"{row[0]}, {row[1]}, {row[2]}: " + ("differs as known" if differs else SENTENCES[column])
+        what = ", ".join(row) + ": " + ("differs as known" if differs else SENTENCES[column])
 
         def server():
-            return Heirloom.latest.talk() if Heirloom.latest and row[1] == "client" else ""
+            return Heirloom.latest.talk() if Heirloom.latest and row[1] in ("client", "gateway") else ""
 
         good = self.hold(what, function, *args, server=server)
         self.rows[row][column] = "**no**" if not good else "differs" if differs else "yes"
         return good
 
     def matrix(self):
-        return self._table(["peer", "role", "version"], COLUMNS, lambda row: row[1] != "recording")
+        return self._table(["peer", "role", "version"], COLUMNS, "client", "server")
 
     def recordings(self):
-        return self._table(["peer", "version"], RECORDING_COLUMNS, lambda row: row[1] == "recording")
+        return self._table(["peer", "version"], RECORDING_COLUMNS, "recording")
 
-    def _table(self, head, columns, belongs):
-        rows = {row: cells for row, cells in self.rows.items() if belongs(row)}
+    def gateways(self):
+        return self._table(["client", "version", "way"], GATEWAY_COLUMNS, "gateway")
+
+    def _table(self, head, columns, *roles):
+        rows = {row: cells for row, cells in self.rows.items() if row[1] in roles}
         used = [c for c in columns if any(c in cells for cells in rows.values())]
         lines = [[*head, *used]]
         peers = list(dict.fromkeys(row[:2] for row in rows))
         for row in sorted(rows, key=lambda row: (peers.index(row[:2]), row[2])):
-            cells = [cell for cell in row if cell != "recording"]
+            cells = [cell for cell in row if cell != row[1] or "role" in head]
             lines.append([*cells, *(rows[row].get(c, "-") for c in used)])
         widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
         lines.insert(1, ["-" * w for w in widths])
@@ -110,20 +116,6 @@ def connects(client, port, version):
     tap = Tap(port)
     with opened(client, tap.port):
         require(tap.version() == version, f"it asks for version {tap.version()}, not {version}")
-
-
-def echoes(client, port, *messages):
-    with opened(client, port) as socket:
-        for message in messages:
-            socket.text(message)
-        for message in messages:
-            expect(socket, "text", message)
-
-
-def echoes_binary(client, port):
-    with opened(client, port) as socket:
-        socket.binary(MIB_OCTETS)
-        expect(socket, "binary", MIB_OCTETS)
 
 
 def share_a_room(one, other, port):
@@ -204,8 +196,8 @@ def echo_checks(report, row, client, port, version, binary):
     report.check(row, "200", echoes, client, port, *ROW_OF_200)
 
 
-def check_browsers(report, binary, phantomjs_folder):
-    """Both engines on one server at the same time."""
+def check_browsers(report, binary, phantomjs_folder, tools):
+    """Both engines on one server at the same time, and what else needs them."""
     pages = browsers.Pages()
     old_row = report.row("PhantomJS 1.9.8", "client", "hixie-76")
     new_row = report.row(versions["chromium"], "client", "rfc6455")
@@ -231,6 +223,7 @@ def check_browsers(report, binary, phantomjs_folder):
     if len(engines) == 2:
         check_browser_drain(report, binary, old_row, old, new_row, new)
     check_recordings(report, binary, engines, versions["perl"])
+    check_gateways(report, binary, *tools, engines, versions["perl"])
     for engine in engines.values():
         engine.proc.stop()
 
@@ -250,7 +243,7 @@ def check_browser_drain(report, binary, old_row, old, new_row, new):
                 require(taps[0].said("server") == b"\xff\0", f"the server says {taps[0].said('server').hex()}")
 
             def new_hears():
-                expect(second, "closed", "code 1001 clean true")
+                expect(second, "closed", "code 1001 clean true reason going-away")
                 taps[1].wait_ended()
                 code = close_code(taps[1].said("server"))
                 require(code == 1001, f"the server says {taps[1].said('server').hex()}")
@@ -276,8 +269,8 @@ def check_perl_clients(report, binary):
     for name, version, wire, on, has_binary, goodbye, drain in (
         ("draft-hixie-75", "hixie-75", "75", False, False, "eof", "eof"),
         ("draft-ietf-hybi-00", "hixie-76", "76", True, False, "ff00", "ff00"),
-        ("draft-ietf-hybi-10", "hybi-08", "8", True, True, "code 1000", "code 1001"),
-        ("draft-ietf-hybi-17", "rfc6455", "13", True, True, "code 1000", "code 1001"),
+        ("draft-ietf-hybi-10", "hybi-08", "8", True, True, "code 1000", "code 1001 going-away"),
+        ("draft-ietf-hybi-17", "rfc6455", "13", True, True, "code 1000", "code 1001 going-away"),
     ):
         row = report.row(versions["perl"], "client", version)
         check_library_client(report, row, perl_client(name), binary, wire, on, has_binary, goodbye, drain)
@@ -454,10 +447,10 @@ def check_servers(report, binary):
 versions = {}
 
 
-def find_versions():
+def find_versions(debian, ws):
     def ask(argv, pattern):
-        said = subprocess.run(argv, capture_output=True, text=True, env=clean_env(), timeout=30).stdout
-        found = re.search(pattern, said)
+        done = subprocess.run(argv, capture_output=True, text=True, env=clean_env(), timeout=30)
+        found = re.search(pattern, done.stdout + done.stderr)
         return found[1] if found else "unknown"
 
     def package(name):
@@ -467,6 +460,10 @@ def find_versions():
     versions["perl"] = "Perl Protocol::WebSocket " + package("libprotocol-websocket-perl")
     versions["ruby"] = "Ruby websocket " + package("ruby-websocket")
     versions["em"] = "Ruby em-websocket " + package("ruby-em-websocket")
+    versions["haproxy"] = "HAProxy " + ask([f"{debian}/usr/sbin/haproxy", "-v"], r"version ([\d.]+)")
+    versions["nginx"] = "nginx " + ask([f"{debian}/usr/sbin/nginx", "-v"], r"nginx/([\d.]+)")
+    with open(f"{ws}/node_modules/ws/package.json", encoding="utf-8") as f:
+        versions["ws"] = json.load(f)["version"]
 
 
 PAGE = """# Who understands whom
@@ -481,6 +478,20 @@ Written by `tests/peers/run`, which drives these peers against the built program
   row. *room*: with a client of another version in `/chat`. *closes*: each version's own goodbye, seen on the wire or by
   the peer. *drain*: what TERM makes the server say. *refusal*: 426 and `version-off:` while the version is off.
 - Servers are driven by `heirloom connect --as VERSION`.
+
+## Through the gateway
+
+{gateways}
+
+- The backend is ws {ws}, an RFC 6455 server for Node.js. *alone*: `heirloom gateway` faces the client. *HAProxy tcp*,
+  *nginx stream*, *nginx http*: Debian's {haproxy} or {nginx} stands before it, with the settings of
+  [deployment](deployment.md).
+- *connects*: the version on the wire is the one named, and the backend is asked in version 13. *1 MiB*, *binary*: one
+  message of that size. *1000*: messages in a row. *closes*: the client begins, and the backend hears it; codes and
+  reasons pass where the version has them. *closed*: the backend begins, with 4001, and the client hears its own
+  version's goodbye.
+- hixie-75 *differs* behind nginx http: nginx puts lines of its own first, and the browsers of hixie-75 compare the
+  first three.
 
 ## Recordings
 
@@ -504,13 +515,16 @@ Written by `tests/peers/run`, which drives these peers against the built program
 def write_page(report):
     differences = "\n".join(f"- {row[0]}, {row[1]}, {row[2]}: {why}." for row, why in DIFFERENCES.items())
     with open(os.path.join(HERE, "..", "..", "docs", "interop.md"), "w", encoding="utf-8") as f:
-        f.write(PAGE.format(matrix=report.matrix(), recordings=report.recordings(), differences=differences))
+        tables = {"matrix": report.matrix(), "gateways": report.gateways(), "recordings": report.recordings()}
+        f.write(PAGE.format(**tables, **versions, differences=differences))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", required=True, help="the built heirloom")
     parser.add_argument("--phantomjs", required=True, help="folder with phantomjs and lib/")
+    parser.add_argument("--debian", required=True, help="folder with usr/sbin/haproxy and usr/sbin/nginx")
+    parser.add_argument("--ws", required=True, help="folder with node_modules/ws")
     args = parser.parse_args()
     binary = os.path.abspath(args.bin)
 
@@ -522,8 +536,8 @@ def main():
         signal.signal(number, end)
     try:
         signal.alarm(BUDGET)
-        find_versions()
-        check_browsers(report, binary, args.phantomjs)
+        find_versions(args.debian, args.ws)
+        check_browsers(report, binary, args.phantomjs, (args.debian, args.ws))
         check_perl_clients(report, binary)
         check_ruby_clients(report, binary)
         check_servers(report, binary)
@@ -535,7 +549,7 @@ def main():
         signal.alarm(0)
         stop_all()
         shutil.rmtree(WORK, ignore_errors=True)
-    print("\n" + report.matrix() + "\n\n" + report.recordings() + "\n")
+    print("\n" + "\n\n".join([report.matrix(), report.gateways(), report.recordings()]) + "\n")
     write_page(report)
     print(f"{report.passed} passed, {report.failed} failed")
     return 1 if report.failed or not report.passed else 0

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 
 PATIENCE = 20.0  # seconds for one answer; a 1 MiB message through a script in Perl or Ruby takes two of them
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -59,6 +60,16 @@ class Proc:
             self.lines.put(None)
         return line
 
+    def forget_lines(self):
+        """Drops what it has said on stdout so far."""
+        kept = False
+        try:
+            while True:
+                kept = self.lines.get_nowait() is None
+        except queue.Empty:
+            if kept:
+                self.lines.put(None)
+
     def write(self, data):
         try:
             self.popen.stdin.write(data)
@@ -86,6 +97,19 @@ class Proc:
             tail = f.read()[-400:].decode("utf-8", "replace").strip()
         return f"; its stderr ends: {tail!r}" if tail else ""
 
+    def wait_to_say(self, words, since=0, patience=PATIENCE):
+        """Until its stderr has the words, after so many octets of it; how many octets it has then."""
+        until = time.monotonic() + patience
+        while True:
+            with open(self.log.name, "rb") as f:
+                f.seek(since)
+                at = f.read().find(words.encode())
+            if at >= 0:
+                return since + at + len(words)
+            if time.monotonic() > until or self.popen.poll() is not None:
+                raise Failure(f"{self.name} does not say {words!r}{self.talk()}")
+            time.sleep(0.02)
+
     def stop(self):
         """Ends the process, then whatever is left of its group."""
         if self in _running:
@@ -110,17 +134,18 @@ def stop_all():
 
 
 class Heirloom(Proc):
-    """`heirloom serve` on a port of its own."""
+    """`heirloom serve`, or another of its servers, on a port of its own."""
 
     latest = None
 
-    def __init__(self, binary, *options):
+    def __init__(self, binary, *options, subcommand="serve", port=0):
         Heirloom.latest = self
-        super().__init__("heirloom serve", [binary, "serve", "--listen", "127.0.0.1:0", *options], stdin=False)
+        argv = [binary, subcommand, "--listen", f"127.0.0.1:{port}", *options]
+        super().__init__(f"heirloom {subcommand}", argv, stdin=False)
         line = self.line()
         found = re.fullmatch(rb"listening on ws://127\.0\.0\.1:(\d+)/", line or b"")
         if not found:
-            raise Failure(f"heirloom serve says {line!r} instead of where it listens{self.talk()}")
+            raise Failure(f"{self.name} says {line!r} instead of where it listens{self.talk()}")
         self.port = int(found[1])
 
     def __enter__(self):

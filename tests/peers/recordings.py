@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import tempfile
-import time
 
 from asks import BEYOND_BMP, HELLO, expect, opened, require, shortly
 from procs import HERE, WORK, Heirloom, Proc
@@ -140,10 +139,7 @@ def captured(client, binary, port, folder):
         argv = ["tcpdump", "--immediate-mode", "-i", "lo", "-U", "-n", "-Z", "root", "-w", pcap, f"tcp port {recorder.port}"]
         capture = Proc("tcpdump", argv, stdin=False)
         try:
-            until = time.monotonic() + 10
-            while "listening on" not in capture.talk():
-                require(time.monotonic() < until and capture.popen.poll() is None, f"tcpdump does not listen{capture.talk()}")
-                time.sleep(0.02)
+            capture.wait_to_say("listening on")
             with opened(client, recorder.port) as socket:
                 for message in (HELLO, BEYOND_BMP):
                     socket.text(message)

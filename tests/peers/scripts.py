@@ -32,8 +32,8 @@ class ScriptSocket:
     def binary(self, octets):
         self.proc.write(b"binary " + octets.hex().encode() + b"\n")
 
-    def close(self):
-        self.proc.write(b"close\n")
+    def close(self, code=1000, reason=""):
+        self.proc.write(b"close " + (code.to_bytes(2, "big") + reason.encode()).hex().encode() + b"\n")
 
     def done(self):
         self.proc.stop()
