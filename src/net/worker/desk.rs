@@ -3,16 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Crossing, Filled, Link, Pool, Record, Room, Stage, TURN};
+use super::{Crossing, Filled, Link, Pool, Record, Reserve, Room, Stage, TURN};
 use crate::bytes::{Input, Output};
 use crate::conn::{Around, Config, Conn, Event};
 use crate::error::{Refusal, Unsendable, Violation};
 use crate::frame::{GOING_AWAY, Piece};
 use crate::handshake::{Page, Request};
 use crate::message::{Gather, Whole};
-use crate::net::{
-    App, Dial, Ended, Handle, Incoming, LinkId, Party, Reply, SystemRandom, read_proxy_header,
-};
+use crate::net::{App, Dial, Ended, Handle, Incoming, LinkId, Party, Reply, read_proxy_header};
 use crate::version::{Side, Version};
 
 /// Octets in front of the read buffer, where what was left uneaten is put: a
@@ -32,6 +30,8 @@ pub(super) struct Desk {
     pub(super) said: Vec<u8>,
     /// What the other link of a bridge is told.
     pub(super) said_across: Vec<u8>,
+    random: Reserve,
+    random_across: Reserve,
     /// A backend that the link of this turn asked for.
     pub(super) dial: Option<Box<Dial>>,
     pub(super) room: Room,
@@ -53,11 +53,23 @@ impl Desk {
             buffer: vec![0; FRONT + TURN],
             said: Vec::new(),
             said_across: Vec::new(),
+            random: Reserve::default(),
+            random_across: Reserve::default(),
             dial: None,
             room: Room::default(),
             pool: Pool::default(),
             now_ms: 0,
         }
+    }
+
+    /// Where the link at hand is told something.
+    pub(super) fn out(&mut self) -> Output<'_> {
+        Output::new(&mut self.said, &mut self.random)
+    }
+
+    /// Where the other link of its bridge is.
+    pub(super) fn out_across(&mut self) -> Output<'_> {
+        Output::new(&mut self.said_across, &mut self.random_across)
     }
 
     /// After a panic: throws away what was half done. What others said in the
@@ -134,13 +146,11 @@ impl Desk {
             log::debug!(target: "heirloom::net", "{violation}");
             ended.what = violation.code();
             if let Some(partner) = partner {
-                let mut random = SystemRandom;
-                let mut out = Output::new(&mut self.said_across, &mut random);
+                let mut out = self.out_across();
                 super::refuse_for(link.conn.side(), violation, partner, &mut out);
             }
         } else if let (Some(across), Some(partner)) = (&mut link.across, partner) {
-            let mut random = SystemRandom;
-            let mut out = Output::new(&mut self.said_across, &mut random);
+            let mut out = self.out_across();
             let mut to = crate::conn::End {
                 conn: &mut partner.conn,
                 out: &mut out,
@@ -159,8 +169,7 @@ impl Desk {
         partner: Option<&mut Link<A::Guest>>,
     ) {
         let mut octets = std::mem::take(&mut link.tail);
-        let mut random = [SystemRandom; 2];
-        let (mut turn, _, tail) = self.turn(id, link, partner, &mut random);
+        let (mut turn, _, tail) = self.turn(id, link, partner);
         let left = turn.eat(app, &mut octets);
         octets.drain(..octets.len() - left);
         *tail = octets;
@@ -202,8 +211,7 @@ impl Desk {
         if let Some(tape) = link.record.tape() {
             tape.note(Side::Client, room.get(..n).unwrap_or_default());
         }
-        let mut random = [SystemRandom; 2];
-        let (mut turn, buffer, tail) = self.turn(id, link, partner, &mut random);
+        let (mut turn, buffer, tail) = self.turn(id, link, partner);
         if tail.len() <= FRONT {
             // Put what was left in front of what came: nothing large moves.
             let start = FRONT - tail.len();
@@ -250,8 +258,7 @@ impl Desk {
         if let Some(tape) = link.record.tape() {
             tape.note(Side::Client, room.get(..n).unwrap_or_default());
         }
-        let mut random = [SystemRandom; 2];
-        let (mut turn, _, tail) = self.turn(id, link, None, &mut random);
+        let (mut turn, _, tail) = self.turn(id, link, None);
         let mut input = Input::new(room.get_mut(..n).unwrap_or_default());
         let handle = &mut turn.handle;
         let piece = match handle.conn.next(&mut input, &mut handle.out) {
@@ -286,15 +293,13 @@ impl Desk {
         id: LinkId,
         link: &'t mut Link<A::Guest>,
         partner: Option<&'t mut Link<A::Guest>>,
-        random: &'t mut [SystemRandom; 2],
     ) -> (Turn<'t, A>, &'t mut Vec<u8>, &'t mut Vec<u8>) {
-        let [random, random_across] = random;
         let peer = link.preface.then(|| link.stream.peer_addr().ok()).flatten();
         let crossing = match (&mut link.across, partner) {
             (Some(across), Some(partner)) => Some(Crossing {
                 across,
                 partner,
-                out: Output::new(&mut self.said_across, random_across),
+                out: Output::new(&mut self.said_across, &mut self.random_across),
             }),
             _ => None,
         };
@@ -302,7 +307,7 @@ impl Desk {
             id,
             guest: &mut link.guest,
             conn: &mut link.conn,
-            out: Output::new(&mut self.said, random),
+            out: Output::new(&mut self.said, &mut self.random),
             backlog: &mut link.backlog,
             room: &mut self.room,
             in_room: &mut link.in_room,
@@ -324,8 +329,7 @@ impl Desk {
 
     /// A deadline has come.
     pub(super) fn expire<G>(&mut self, link: &mut Link<G>) -> Fate {
-        let mut random = SystemRandom;
-        let mut out = Output::new(&mut self.said, &mut random);
+        let mut out = self.out();
         let mut by = link.peer();
         let (fate, what, code) = match link.stage {
             Stage::Handshake if link.conn.side() == Side::Client => {

@@ -6,6 +6,7 @@ mod listener;
 mod mail;
 mod pair;
 mod pool;
+mod reserve;
 mod room;
 mod slots;
 mod wheel;
@@ -26,12 +27,13 @@ use self::link::{Filled, Link, Place, Progress, Record, Stage};
 use self::listener::Accepted;
 use self::pair::{Across, Crossing, refuse_for};
 use self::pool::Pool;
+use self::reserve::Reserve;
 use self::slots::Slots;
 use self::wheel::Wheel;
 
 use super::{
     App, BindError, Census, Client, Counted, Ended, LISTED, LinkId, Listed, Networks, Parting,
-    Party, Shared, Stopper, SystemRandom,
+    Party, Shared, Stopper,
 };
 use crate::bytes::Output;
 use crate::conn::{Config, Conn, Phase};
@@ -343,8 +345,7 @@ impl<A: App> Worker<A> {
         let token = self.slots.put(link);
         if surplus {
             self.with_link(token, |link, _, desk, _| {
-                let mut random = SystemRandom;
-                let mut out = Output::new(&mut desk.said, &mut random);
+                let mut out = desk.out();
                 refuse(link, Refusal::TooManyConnections, &mut out);
             });
         }
@@ -406,8 +407,7 @@ impl<A: App> Worker<A> {
                 self.desk.tidy(mark);
                 link.tail = Vec::new();
                 link.gather = None;
-                let mut random = SystemRandom;
-                let mut out = Output::new(&mut self.desk.said, &mut random);
+                let mut out = self.desk.out();
                 link.conn.abort(Violation::Internal, &mut out);
                 link.record.end(ended_here(Violation::Internal.code()));
                 None
@@ -570,8 +570,7 @@ impl<A: App> Worker<A> {
         }
         for token in self.slots.tokens() {
             self.with_link(token, |link, _, desk, _| {
-                let mut random = SystemRandom;
-                let mut out = Output::new(&mut desk.said, &mut random);
+                let mut out = desk.out();
                 match link.conn.phase() {
                     Phase::Handshake => refuse(link, Refusal::GoingAway, &mut out),
                     _ => {

@@ -11,7 +11,7 @@ use super::{Desk, Link, Place, Stage, Worker};
 use crate::bytes::Output;
 use crate::conn::{Conn, End, Event, Limits, Phase, Tally, Way};
 use crate::error::{Refusal, Violation};
-use crate::net::{App, Dial, Ended, Party, SystemRandom};
+use crate::net::{App, Dial, Ended, Party};
 use crate::version::Side;
 
 /// What a link of a bridge knows of the other one.
@@ -124,14 +124,13 @@ impl Desk {
     /// not know, it is told.
     pub(super) fn balance<G>(&mut self, link: &mut Link<G>, partner: &mut Link<G>) {
         let is_over = |link: &Link<G>| link.conn.phase() == Phase::Closed;
-        let mut random = SystemRandom;
         match (is_over(link), is_over(partner)) {
             (true, false) => {
-                let mut out = Output::new(&mut self.said_across, &mut random);
+                let mut out = self.out_across();
                 lose(partner, link.record.ended(), &mut out);
             }
             (false, true) => {
-                let mut out = Output::new(&mut self.said, &mut random);
+                let mut out = self.out();
                 lose(link, partner.record.ended(), &mut out);
             }
             _ => {}
@@ -254,8 +253,7 @@ impl<A: App> Worker<A> {
 
     fn cannot_reach(&mut self, client: usize) {
         self.with_link(client, |link, _, desk, _| {
-            let mut random = SystemRandom;
-            let mut out = Output::new(&mut desk.said, &mut random);
+            let mut out = desk.out();
             refuse(link, Refusal::BackendUnreachable, &mut out);
         });
     }
@@ -290,8 +288,7 @@ impl<A: App> Worker<A> {
             return self.forget(token);
         }
         self.with_link(token, |link, _, desk, _| {
-            let mut random = SystemRandom;
-            let mut out = Output::new(&mut desk.said, &mut random);
+            let mut out = desk.out();
             if link.conn.phase() != Phase::Closed {
                 lose(link, Some(ended), &mut out);
             }

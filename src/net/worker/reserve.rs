@@ -1,0 +1,78 @@
+//! Random octets, drawn from the system ahead: a call for each mask costs more
+//! than the rest of a small message.
+
+use crate::bytes::Random;
+use crate::net::SystemRandom;
+
+/// Octets drawn at once: the masks of 1,024 frames.
+const DRAWN: usize = 4 * 1024;
+
+/// Random octets that wait to be used, each once.
+///
+/// They are as little to be guessed as those that are drawn one by one: nobody
+/// else sees them before they are on the wire, and no seed makes them. A
+/// process that was forked with them would say the same ones again; this one
+/// forks nowhere, and each worker has its own.
+#[derive(Default)]
+pub(super) struct Reserve {
+    /// Those that are left; they are used from the end. No memory, before the
+    /// first are wanted: most servers mask nothing.
+    octets: Vec<u8>,
+}
+
+impl Random for Reserve {
+    /// # Panics
+    ///
+    /// As [`SystemRandom`].
+    fn fill(&mut self, octets: &mut [u8]) {
+        if octets.len() > self.octets.len() {
+            if octets.len() > DRAWN {
+                return SystemRandom.fill(octets);
+            }
+            self.refill();
+        }
+        let left = self.octets.len() - octets.len();
+        for (to, from) in octets.iter_mut().zip(self.octets.drain(left..)) {
+            *to = from;
+        }
+    }
+}
+
+impl Reserve {
+    #[cold]
+    fn refill(&mut self) {
+        // Taken out, so that a panic leaves none that are not random.
+        let mut octets = std::mem::take(&mut self.octets);
+        octets.resize(DRAWN, 0);
+        SystemRandom.fill(&mut octets);
+        self.octets = octets;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_octets_are_given_twice() {
+        let mut reserve = Reserve::default();
+        let mut seen = HashSet::new();
+        for _ in 0..DRAWN {
+            // Not a divisor of what is drawn at once.
+            let mut octets = [0; 20];
+            reserve.fill(&mut octets);
+            assert!(seen.insert(octets));
+        }
+    }
+
+    #[test]
+    fn more_than_is_drawn_at_once_is_random_too() {
+        let mut octets = vec![0; 3 * DRAWN];
+        Reserve::default().fill(&mut octets);
+        for part in octets.chunks(DRAWN / 4) {
+            assert!(part.iter().any(|octet| *octet != 0));
+        }
+    }
+}
