@@ -8,7 +8,14 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Socket, Type};
 
-use crate::{Result, Wire};
+use crate::Result;
+
+/// What a connection speaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wire {
+    Rfc6455,
+    Hixie76,
+}
 
 /// Longer than any answer may take: beyond it the run fails instead of hanging.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -34,6 +41,8 @@ pub(crate) struct Script {
     upgrade: Option<Turn>,
     frame: Vec<u8>,
     echo: Vec<u8>,
+    /// `echo` is payload, and comes in whatever frames.
+    any_frames: bool,
     goodbye: Turn,
 }
 
@@ -123,6 +132,7 @@ impl Script {
                 }),
                 echo: frame.clone(),
                 frame,
+                any_frames: false,
                 goodbye: Turn {
                     hear: Answer::Exactly(goodbye.clone()),
                     say: goodbye,
@@ -133,6 +143,7 @@ impl Script {
                 upgrade: Some(Turn { say, hear: answer }),
                 frame,
                 echo,
+                any_frames: false,
                 goodbye: Turn {
                     say: goodbye,
                     hear: Answer::Exactly(farewell),
@@ -143,6 +154,22 @@ impl Script {
 }
 
 impl Script {
+    /// For what stands between: it may cut messages into other frames than those that were sent.
+    /// A hixie text has no frames to be cut into.
+    pub(crate) fn in_any_frames(mut self, wire: Wire) -> Result<Self> {
+        if wire == Wire::Rfc6455 {
+            let mut walk = Walk::default();
+            let mut payload = Vec::new();
+            let mut rest = &*self.echo;
+            while let Some(some) = walk.next(&mut rest)? {
+                payload.extend_from_slice(some);
+            }
+            self.echo = payload;
+            self.any_frames = true;
+        }
+        Ok(self)
+    }
+
     /// Octets that a whole connection says.
     pub(crate) fn life(&self) -> usize {
         let request = self.upgrade.as_ref().map_or(0, |turn| turn.say.len());
@@ -214,6 +241,53 @@ fn exchange(stream: &mut std::net::TcpStream, say: &[u8], hear: &Answer) -> Resu
     Ok(())
 }
 
+/// Walks along the frames of a server of RFC 6455, wherever the stream is cut.
+#[derive(Default)]
+struct Walk {
+    head: [u8; 10],
+    /// Octets of the head that are there.
+    have: usize,
+    /// Octets of payload that are still to come.
+    rest: u64,
+}
+
+impl Walk {
+    /// The next octets of payload. `None`: there are no more in what came.
+    fn next<'b>(&mut self, octets: &mut &'b [u8]) -> Result<Option<&'b [u8]>> {
+        while let Some(&first) = octets.first() {
+            if self.rest > 0 {
+                let here = usize::try_from(self.rest)?.min(octets.len());
+                let (payload, after) = octets.split_at(here);
+                *octets = after;
+                self.rest -= here as u64;
+                return Ok(Some(payload));
+            }
+            self.head[self.have] = first;
+            self.have += 1;
+            *octets = &octets[1..];
+            let length = match self.head[1] {
+                126 => 4,
+                127 => 10,
+                _ => 2,
+            };
+            if self.have < 2 || self.have < length {
+                continue;
+            }
+            // Parts of messages, and nothing else.
+            if !matches!(self.head[0] & 0x7f, 0..=2) {
+                return Err("not a frame of a message comes back".into());
+            }
+            self.rest = match length {
+                4 => u64::from(u16::from_be_bytes([self.head[2], self.head[3]])),
+                10 => u64::from_be_bytes(self.head[2..].try_into()?),
+                _ => u64::from(self.head[1]),
+            };
+            self.have = 0;
+        }
+        Ok(None)
+    }
+}
+
 /// What a round was worth.
 #[derive(Clone, Copy)]
 pub(crate) struct Count {
@@ -229,6 +303,8 @@ struct Talker {
     due: usize,
     /// Whether this connection's echo is compared octet by octet.
     compare: bool,
+    /// Where the echo comes in whatever frames.
+    walk: Option<Walk>,
 }
 
 /// Open connections, each with so many messages in flight: they leave in one write, the next when all are back.
@@ -265,6 +341,7 @@ impl Talk {
                 unsent: 0,
                 due: 0,
                 compare: true,
+                walk: script.any_frames.then(Walk::default),
             });
         }
         let mut talk = Talk {
@@ -299,6 +376,10 @@ impl Talk {
             match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 other => other?,
+            }
+            if self.events.is_empty() {
+                // A backend on this core has its turn.
+                std::thread::yield_now();
             }
             let now = Instant::now();
             for event in &self.events {
@@ -356,18 +437,83 @@ impl Talker {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
-            let at = echo.len() - self.due;
-            self.due = self
-                .due
-                .checked_sub(count)
-                .ok_or("more comes back than was sent")?;
-            if self.compare && buffer[..count] != echo[at..at + count] {
-                return Err("what comes back is not what was sent".into());
-            }
+            self.take(echo, &buffer[..count])?;
             if count < buffer.len() {
                 return Ok(());
             }
         }
+    }
+}
+
+impl Talker {
+    fn take(&mut self, echo: &[u8], mut octets: &[u8]) -> Result<()> {
+        let Some(mut walk) = self.walk.take() else {
+            return self.check(echo, octets);
+        };
+        while let Some(payload) = walk.next(&mut octets)? {
+            self.check(echo, payload)?;
+        }
+        self.walk = Some(walk);
+        Ok(())
+    }
+
+    fn check(&mut self, echo: &[u8], octets: &[u8]) -> Result<()> {
+        let at = echo.len() - self.due;
+        self.due = self
+            .due
+            .checked_sub(octets.len())
+            .ok_or("more comes back than was sent")?;
+        if self.compare && *octets != echo[at..at + octets.len()] {
+            return Err("what comes back is not what was sent".into());
+        }
+        Ok(())
+    }
+}
+
+/// One connection that waits for each echo: how long that takes.
+pub(crate) struct Trips {
+    stream: std::net::TcpStream,
+    frame: Vec<u8>,
+    echo: usize,
+    walk: Option<Walk>,
+}
+
+impl Trips {
+    pub(crate) fn open(address: SocketAddr, script: &Script) -> Result<Self> {
+        Ok(Trips {
+            stream: open(address, script)?,
+            frame: script.frame.clone(),
+            echo: script.echo.len(),
+            walk: script.any_frames.then(Walk::default),
+        })
+    }
+
+    /// So many round trips, one after the other, in nanoseconds.
+    pub(crate) fn run(&mut self, trips: usize) -> Result<Vec<f64>> {
+        let mut times = Vec::with_capacity(trips);
+        let mut buffer = [0; 4096];
+        for _ in 0..trips {
+            let begin = Instant::now();
+            self.stream.write_all(&self.frame)?;
+            let mut came = 0;
+            while came < self.echo {
+                let count = self.stream.read(&mut buffer)?;
+                if count == 0 {
+                    return Err("the server ends the connection".into());
+                }
+                let mut octets = &buffer[..count];
+                match &mut self.walk {
+                    None => came += count,
+                    Some(walk) => {
+                        while let Some(payload) = walk.next(&mut octets)? {
+                            came += payload.len();
+                        }
+                    }
+                }
+            }
+            times.push(begin.elapsed().as_secs_f64() * 1e9);
+        }
+        Ok(times)
     }
 }
 

@@ -12,25 +12,22 @@
     reason = "a fault of the bench should stop the bench"
 )]
 
+#[allow(dead_code, reason = "gateway uses the rest")]
 mod generator;
+#[allow(dead_code, reason = "gateway uses the rest")]
 mod machine;
 mod servers;
+mod table;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use generator::{Count, Rounds, Script, Talk};
-use machine::Server;
+use generator::{Count, Rounds, Script, Talk, Wire};
+use machine::{SERVER_CORE, Server};
+use table::{cell, median, thousands};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
-
-/// What a connection speaks.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wire {
-    Rfc6455,
-    Hixie76,
-}
 
 /// Who is measured.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -227,7 +224,7 @@ fn main() -> Result<()> {
     let table = table(&rows, &idle, &options.peers)?;
     print!("{table}");
     if options.write {
-        write_page(&table)?;
+        table::write_page("loopback", &table)?;
     }
     Ok(())
 }
@@ -299,26 +296,19 @@ struct Figures {
 
 type Row = BTreeMap<Peer, Figures>;
 
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    match sorted.len() {
-        0 => f64::NAN,
-        length if length % 2 == 1 => sorted[length / 2],
-        length => f64::midpoint(sorted[length / 2 - 1], sorted[length / 2]),
-    }
-}
-
 /// How a server did where the bare echo is 1: round by round, since neighbours in time met the same machine.
 fn ratio(row: &Row, peer: Peer) -> Option<f64> {
     let (peer, bare) = (row.get(&peer)?, row.get(&Peer::Bare)?);
-    let each: Vec<f64> = peer
-        .per_cpu_second
-        .iter()
-        .zip(&bare.per_cpu_second)
-        .map(|(peer, bare)| peer / bare)
-        .collect();
-    Some(median(&each))
+    Some(table::ratio(&peer.per_cpu_second, &bare.per_cpu_second))
+}
+
+/// `life`: octets after which the bare echo closes a connection; 0 is never.
+fn start(peer: Peer, life: usize) -> Result<Server> {
+    let command = match peer {
+        Peer::Heirloom => machine::heirloom(SERVER_CORE, &["serve"]),
+        peer => machine::own(SERVER_CORE, peer.name(), life)?,
+    };
+    Server::start(peer.name(), command)
 }
 
 enum Client {
@@ -352,7 +342,7 @@ fn measure(work: &Work, options: &Options) -> Result<Row> {
         let with_upgrade = matches!(work.kind, Kind::Rounds { .. });
         let script = Script::new(work.wire, work.size, bare, with_upgrade)?;
         let life = if with_upgrade { script.life() } else { 0 };
-        let server = Server::start(peer, life)?;
+        let server = start(peer, life)?;
         let client = match work.kind {
             Kind::Talk {
                 connections,
@@ -409,7 +399,7 @@ fn measure_memory(options: &Options) -> Result<Idle> {
     }
     let mut idle = Idle::new();
     for peer in options.peers.iter().copied() {
-        let server = Server::start(peer, 0)?;
+        let server = start(peer, 0)?;
         let script = Script::new(Wire::Rfc6455, 125, peer == Peer::Bare, false)?;
         // What a server sets up once is there before it is counted.
         let first = generator::idle(server.address, &script, 1)?;
@@ -434,23 +424,6 @@ fn measure_memory(options: &Options) -> Result<Idle> {
         drop((first, streams));
     }
     Ok(idle)
-}
-
-fn cell(value: Option<f64>, digits: usize) -> String {
-    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
-}
-
-/// A number with its thousands set apart.
-fn thousands(value: Option<f64>) -> String {
-    let plain = cell(value, 0);
-    let mut out = String::new();
-    for (at, character) in plain.chars().enumerate() {
-        if at > 0 && (plain.len() - at) % 3 == 0 && character.is_ascii_digit() {
-            out.push(',');
-        }
-        out.push(character);
-    }
-    out
 }
 
 fn table(rows: &[(&Work, Row)], idle: &Idle, peers: &[Peer]) -> Result<String> {
@@ -536,21 +509,4 @@ fn table(rows: &[(&Work, Row)], idle: &Idle, peers: &[Peer]) -> Result<String> {
         writeln!(out)?;
     }
     Ok(out)
-}
-
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance.md");
-const BEGIN: &str = "<!-- loopback: begin -->\n";
-const END: &str = "<!-- loopback: end -->\n";
-
-/// Puts the table where the last one stands.
-fn write_page(table: &str) -> Result<()> {
-    let page = std::fs::read_to_string(PAGE)?;
-    let (before, rest) = page
-        .split_once(BEGIN)
-        .ok_or("docs/performance.md has no begin mark")?;
-    let (_, after) = rest
-        .split_once(END)
-        .ok_or("docs/performance.md has no end mark")?;
-    std::fs::write(PAGE, format!("{before}{BEGIN}\n{table}\n{END}{after}"))?;
-    Ok(())
 }

@@ -1,24 +1,27 @@
 //! Processes: starting a server on its own core, and reading what it has used.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::{Peer, Result};
+use crate::Result;
 
-const SERVER_CORE: &str = "0";
-const GENERATOR_CORE: &str = "1";
+/// Where the server runs whose work is counted.
+pub(crate) const SERVER_CORE: &str = "0";
+/// Where all else runs.
+pub(crate) const GENERATOR_CORE: &str = "1";
 
 /// A running server. Dropping it ends it.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
     /// Held so that a later line of the server does not meet a closed pipe.
-    _stdout: BufReader<ChildStdout>,
+    _stdout: Option<BufReader<ChildStdout>>,
 }
 
 /// User space of a process: octets resident and its own, and octets of data it has mapped.
@@ -47,28 +50,33 @@ pub(crate) fn pin_generator() -> Result<()> {
     Ok(())
 }
 
+/// A program on a core of its own, in a process of its own.
+pub(crate) fn on_core(core: &str, program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["-c", core]).arg(program).stdin(Stdio::null());
+    command
+}
+
+/// A server of `servers.rs`. `life`: octets after which the bare echo closes a connection; 0 is never.
+pub(crate) fn own(core: &str, role: &str, life: usize) -> Result<Command> {
+    let mut command = on_core(core, std::env::current_exe()?);
+    command.args(["--server", role, &life.to_string()]);
+    command.stdin(Stdio::piped());
+    Ok(command)
+}
+
+/// `heirloom` with these arguments, one worker, and room for the idle.
+pub(crate) fn heirloom(core: &str, arguments: &[&str]) -> Command {
+    let mut command = on_core(core, env!("CARGO_BIN_EXE_heirloom"));
+    command.args(arguments);
+    command.args(["--listen", "127.0.0.1:0", "--workers", "1"]);
+    command.args(["--max-connections", "15000"]);
+    command
+}
+
 impl Server {
-    /// `life`: octets after which the bare echo closes a connection; 0 is never.
-    pub(crate) fn start(peer: Peer, life: usize) -> Result<Self> {
-        let mut command = Command::new("taskset");
-        command.args(["-c", SERVER_CORE]);
-        if peer == Peer::Heirloom {
-            command.arg(env!("CARGO_BIN_EXE_heirloom"));
-            command.args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--workers",
-                "1",
-                "--max-connections",
-                "15000",
-            ]);
-            command.stdin(Stdio::null());
-        } else {
-            command.arg(std::env::current_exe()?);
-            command.args(["--server", peer.name(), &life.to_string()]);
-            command.stdin(Stdio::piped());
-        }
+    /// A server that says where it listens.
+    pub(crate) fn start(name: &str, mut command: Command) -> Result<Self> {
         let mut child = command.stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or("the server has no output")?;
         let (sender, receiver) = mpsc::channel();
@@ -78,7 +86,6 @@ impl Server {
             let outcome = stdout.read_line(&mut line).map(|_| (line, stdout));
             let _ = sender.send(outcome);
         });
-        let name = peer.name();
         let outcome = receiver.recv_timeout(Duration::from_secs(10));
         let found = outcome
             .ok()
@@ -96,7 +103,7 @@ impl Server {
             Some((address, stdout)) => Ok(Server {
                 child,
                 address,
-                _stdout: stdout,
+                _stdout: Some(stdout),
             }),
             None => {
                 end(&mut child);
@@ -105,36 +112,54 @@ impl Server {
         }
     }
 
+    /// A server that was told to listen at this address, once it takes connections.
+    pub(crate) fn start_at(name: &str, mut command: Command, address: SocketAddr) -> Result<Self> {
+        let child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let mut server = Server {
+            child,
+            address,
+            _stdout: None,
+        };
+        for _ in 0..200 {
+            if TcpStream::connect(address).is_ok() {
+                return Ok(server);
+            }
+            if server.child.try_wait()?.is_some() {
+                return Err(format!("{name} ends at once: {command:?}").into());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Err(format!("{name} does not listen at {address}").into())
+    }
+
     fn proc(&self, file: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/{file}", self.child.id()))
     }
 
     /// Processor time of all its threads, in nanoseconds.
-    ///
-    /// `schedstat` counts nanoseconds, `stat` only hundredths of a second; a kernel without the first gives the second.
     pub(crate) fn cpu(&self) -> Result<u64> {
-        let mut total = 0;
-        for task in fs::read_dir(self.proc("task"))? {
-            let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
-            total += text
-                .split(' ')
+        cpu(&self.proc(""))
+    }
+
+    /// The same, with its children that are still there: of those who are one process per connection.
+    pub(crate) fn cpu_of_all(&self) -> Result<u64> {
+        let own = self.child.id().to_string();
+        let mut total = self.cpu()?;
+        for entry in fs::read_dir("/proc")? {
+            let process = entry?.path();
+            let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
+            let parent = stat
+                .rsplit(')')
                 .next()
-                .and_then(|field| field.parse().ok())
-                .unwrap_or(0);
+                .and_then(|after| after.split_whitespace().nth(1));
+            if parent == Some(&own) {
+                total += cpu(&process)?;
+            }
         }
-        if total > 0 {
-            return Ok(total);
-        }
-        let stat = fs::read_to_string(self.proc("stat"))?;
-        // The name of the program stands in brackets and may hold anything; fields count from behind it.
-        let after = stat.rsplit(')').next().unwrap_or_default();
-        let ticks: u64 = after
-            .split(' ')
-            .skip(12)
-            .take(2)
-            .filter_map(|field| field.parse::<u64>().ok())
-            .sum();
-        Ok(ticks * 10_000_000)
+        Ok(total)
     }
 
     pub(crate) fn memory(&self) -> Result<Memory> {
@@ -164,6 +189,34 @@ impl Drop for Server {
 fn end(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();
+}
+
+/// Processor time of all threads of a process, in nanoseconds.
+///
+/// `schedstat` counts nanoseconds, `stat` only hundredths of a second; a kernel without the first gives the second.
+fn cpu(process: &Path) -> Result<u64> {
+    let mut total = 0;
+    for task in fs::read_dir(process.join("task"))? {
+        let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+        total += text
+            .split(' ')
+            .next()
+            .and_then(|field| field.parse().ok())
+            .unwrap_or(0);
+    }
+    if total > 0 {
+        return Ok(total);
+    }
+    let stat = fs::read_to_string(process.join("stat"))?;
+    // The name of the program stands in brackets and may hold anything; fields count from behind it.
+    let after = stat.rsplit(')').next().unwrap_or_default();
+    let ticks: u64 = after
+        .split(' ')
+        .skip(12)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum();
+    Ok(ticks * 10_000_000)
 }
 
 /// How many descriptors this process may hold.
