@@ -59,7 +59,7 @@ pub enum BadUrl {
     #[error("wss is not spoken; put a TLS terminator in front and dial ws://")]
     Secure,
     /// No host.
-    #[error("the URL has no host")]
+    #[error("the URL has no host; an IPv6 address stands in brackets, [::1]")]
     Host,
     /// Not a port.
     #[error("the port is not a number from 1 to 65535")]
@@ -92,6 +92,9 @@ impl FromStr for Url {
             return Err(BadUrl::Part);
         }
         let authority = authority.to_ascii_lowercase();
+        if authority.starts_with('[') && !authority.contains(']') {
+            return Err(BadUrl::Host);
+        }
         let after_host = authority.rfind(']').map_or(0, |i| i + 1);
         let colon = authority
             .get(after_host..)
@@ -157,6 +160,8 @@ mod tests {
             ("h:80", BadUrl::Scheme),
             ("wss://h/", BadUrl::Secure),
             ("ws:///", BadUrl::Host),
+            ("ws://[::1/", BadUrl::Host),
+            ("ws://[::1:80/", BadUrl::Host),
             ("ws://h:0/", BadUrl::Port),
             ("ws://h:x/", BadUrl::Port),
             ("ws://u@h/", BadUrl::Part),
