@@ -38,6 +38,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod agent;
 pub mod bytes;
 pub mod conn;
 pub mod error;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// only from floors below its own. `main.rs` and `cli/` stand above all.
 const FLOORS: [&[&str]; 5] = [
     &["bytes", "version"],
-    &["trace", "error"],
+    &["trace", "error", "agent"],
     &["frame", "handshake"],
     &["conn", "message"],
     &["vector", "net"],

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::{Value, json};
 
 use super::escaped;
+use crate::agent;
 use crate::bytes::Random;
 use crate::handshake::{Header, Request};
 
@@ -36,9 +37,6 @@ pub trait Teller: Send + Sync {
 
     /// The conversation as a vector file.
     fn vector(&self, conversation: &Conversation, agent: &str) -> String;
-
-    /// What a browser of this User-Agent was known to speak.
-    fn speaks(&self, agent: &str) -> Option<String>;
 
     /// Whether every handshake is to be told, by [`Teller::handshake`].
     fn wants_all(&self) -> bool {
@@ -163,7 +161,7 @@ impl Lab {
     fn page(&self, request: &Request<'_>) -> Reply {
         let agent = request.head().get("User-Agent").and_then(Header::text);
         let agent: String = agent.unwrap_or_default().chars().take(AGENT).collect();
-        let speaks = self.teller.speaks(&agent).unwrap_or_default();
+        let speaks = speaks(&agent).unwrap_or_default();
         let token = secret();
         let nonce = secret();
         let names: Vec<&str> = self.versions.iter().map(|v| v.name).collect();
@@ -211,7 +209,7 @@ impl Lab {
             "clients": version.map(|v| v.clients),
             "subprotocol": subprotocol,
             "agent": entry.agent,
-            "speaks": self.teller.speaks(&entry.agent),
+            "speaks": speaks(&entry.agent),
             "cut": conversation.as_ref().is_some_and(|c| c.is_cut),
             "explanation": conversation.map(|c| self.teller.explain(&c)),
         })
@@ -247,6 +245,21 @@ impl Lab {
             body: vector.into_bytes(),
         }
     }
+}
+
+/// What is known of a browser, in a sentence.
+fn speaks(agent: &str) -> Option<String> {
+    let known = agent::known(agent)?;
+    let mut said = match known.version {
+        Some(version) => format!("{} is known to speak {version}", known.browser),
+        None => format!("{} is known to have no WebSocket", known.browser),
+    };
+    if let Some(note) = known.note {
+        said.push_str("; ");
+        said.push_str(note);
+    }
+    said.push('.');
+    Some(said)
 }
 
 fn answer_json(status: u16, value: &Value) -> Reply {
