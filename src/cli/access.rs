@@ -3,8 +3,10 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use heirloom::bytes::Escaped;
 use heirloom::net::Url;
@@ -16,6 +18,8 @@ use super::complain;
 
 /// Lines that may wait for whoever reads them; more are lost, and counted.
 const WAITING: usize = 8192;
+/// At the end, whoever reads them has so many milliseconds to take the rest.
+const LAST_MS: u64 = 1_000;
 
 /// Writes lines without ever making a worker wait.
 #[derive(Clone)]
@@ -24,7 +28,8 @@ pub(super) struct AccessLog {
     lost: Arc<AtomicU64>,
     backend: Arc<str>,
     json: bool,
-    writer: Arc<std::sync::Mutex<Option<JoinHandle<()>>>>,
+    /// Says by its end that all lines are written.
+    written: Arc<Mutex<Receiver<()>>>,
 }
 
 #[derive(Serialize)]
@@ -64,15 +69,19 @@ impl AccessLog {
         let (lines, waiting) = sync_channel(WAITING);
         let lost = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&lost);
-        let writer = thread::Builder::new()
+        let (writes, written) = sync_channel(0);
+        thread::Builder::new()
             .name("access-lines".to_owned())
-            .spawn(move || write(&waiting, &counted))?;
+            .spawn(move || {
+                let _writes: SyncSender<()> = writes;
+                write(&waiting, &counted);
+            })?;
         Ok(AccessLog {
             lines,
             lost,
             backend: backend.host.as_str().into(),
             json,
-            writer: Arc::new(std::sync::Mutex::new(Some(writer))),
+            written: Arc::new(Mutex::new(written)),
         })
     }
 
@@ -80,7 +89,7 @@ impl AccessLog {
     pub(super) fn note(&self, visit: &Visit<'_>) {
         let line = self.line(visit);
         let text = if self.json {
-            serde_json::to_string(&line).unwrap_or_default()
+            inert(&serde_json::to_string(&line).unwrap_or_default())
         } else {
             line.text()
         };
@@ -94,12 +103,12 @@ impl AccessLog {
 
     /// Waits until all lines are written, or nobody takes them.
     pub(super) fn close(self) {
-        let AccessLog { lines, writer, .. } = self;
+        let AccessLog { lines, written, .. } = self;
         drop(lines);
-        let writer = writer.lock().ok().and_then(|mut writer| writer.take());
-        if let Some(writer) = writer {
-            // It has complained already.
-            let _ = writer.join();
+        let written = written.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = Duration::from_millis(LAST_MS);
+        if written.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+            complain(&"the last access lines are lost: nobody takes them");
         }
     }
 
@@ -157,6 +166,22 @@ impl Line<'_> {
             self.ended,
         )
     }
+}
+
+/// The same JSON in visible ASCII: it may be looked at in a terminal.
+fn inert(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        if matches!(c, ' '..='~') {
+            shown.push(c);
+        } else {
+            // What is not ASCII stands in strings only.
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                shown.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    shown
 }
 
 /// Writes what waits, as long as anybody may still say something.

@@ -160,7 +160,8 @@ impl Conn {
                 self.write(Opcode::Close, true, &body, out);
             }
             _ => {
-                let body = if close::may_send(code) {
+                // Where there are no codes, none is left out.
+                let body = if close::may_send(code) || !version.has_close_codes() {
                     close::body(version, self.side, code, reason)
                 } else {
                     Vec::new()

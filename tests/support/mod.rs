@@ -4,6 +4,7 @@
 // Each test file uses a part of it.
 #![allow(dead_code)]
 
+pub(crate) mod backend;
 pub(crate) mod peer;
 pub(crate) mod program;
 pub(crate) mod server;

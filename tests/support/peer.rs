@@ -85,7 +85,7 @@ impl Peer {
         Peer::over(socket.into())
     }
 
-    fn over(stream: TcpStream) -> Peer {
+    pub(crate) fn over(stream: TcpStream) -> Peer {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -236,6 +236,22 @@ impl Peer {
         };
         assert!(length < 1 << 32, "a server's frame is masked or endless");
         (head[0], self.exactly(length as usize))
+    }
+
+    /// One frame of a client: its first octet and its payload, unmasked.
+    pub(crate) fn masked_frame(&mut self) -> (u8, Vec<u8>) {
+        let head = self.exactly(2);
+        assert!(head[1] & 0x80 != 0, "a client's frame is not masked");
+        let length = match head[1] & 0x7f {
+            126 => u64::from(u16::from_be_bytes(self.exactly(2).try_into().unwrap())),
+            127 => u64::from_be_bytes(self.exactly(8).try_into().unwrap()),
+            short => u64::from(short),
+        };
+        assert!(length < 1 << 32, "a frame is endless");
+        let key = self.exactly(4);
+        let payload = self.exactly(length as usize);
+        let clear = payload.iter().zip(key.iter().cycle());
+        (head[0], clear.map(|(o, k)| o ^ k).collect())
     }
 
     /// A close frame with this code; its reason.

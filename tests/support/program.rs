@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::PATIENCE;
 
@@ -131,6 +131,26 @@ impl Program {
         self.out = None;
     }
 
+    /// The lines it says on standard output from now on.
+    pub(crate) fn take_lines(&mut self) -> Lines {
+        Lines {
+            out: self.out.take(),
+            read: None,
+        }
+    }
+
+    /// Waits for its end while nobody reads its lines.
+    pub(crate) fn wait_unread(mut self) -> ExitStatus {
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            // Standard error ends when the program does.
+            if let Err(RecvTimeoutError::Disconnected) = self.talk.recv_timeout(PATIENCE) {
+                return self.child.wait().unwrap();
+            }
+        }
+        panic!("it does not end");
+    }
+
     /// Waits until it says a line on standard error that contains this.
     pub(crate) fn await_talk(&self, what: &str) -> String {
         let until = Instant::now() + PATIENCE;
@@ -163,6 +183,34 @@ impl Program {
         let status = self.child.wait().unwrap();
         let code = status.code();
         (status, Ended { code, out, talk })
+    }
+}
+
+/// Lines of a program's standard output. Nothing is read before the first is
+/// asked for.
+pub(crate) struct Lines {
+    out: Option<BufReader<ChildStdout>>,
+    read: Option<Receiver<String>>,
+}
+
+impl Lines {
+    pub(crate) fn next_line(&mut self) -> String {
+        self.line_within(PATIENCE).expect("it says a line")
+    }
+
+    pub(crate) fn line_within(&mut self, wait: Duration) -> Option<String> {
+        if let Some(out) = self.out.take() {
+            let (tell, lines) = channel();
+            thread::spawn(move || {
+                for line in out.lines() {
+                    if tell.send(line.unwrap()).is_err() {
+                        return;
+                    }
+                }
+            });
+            self.read = Some(lines);
+        }
+        self.read.as_ref()?.recv_timeout(wait).ok()
     }
 }
 

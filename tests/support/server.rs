@@ -47,7 +47,14 @@ impl Running {
         app: impl Fn() -> A + Send + Sync + 'static,
     ) -> Running {
         let loopback = "127.0.0.1:0".parse().unwrap();
-        let server = Server::bind(&[loopback], workers, config).unwrap();
+        Running::server(Server::bind(&[loopback], workers, config).unwrap(), app)
+    }
+
+    /// A server that is bound.
+    pub(crate) fn server<A: App>(
+        server: Server,
+        app: impl Fn() -> A + Send + Sync + 'static,
+    ) -> Running {
         let (tell, ended) = channel();
         let running = Running {
             address: server.addresses()[0],

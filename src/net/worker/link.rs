@@ -205,7 +205,8 @@ impl<G> Link<G> {
     pub(super) fn wants_read(&self, limits: &Limits) -> bool {
         let has_room = self.backlog.len() <= self.high_water(limits);
         // Who waits for a backend may go on talking, but not for ever.
-        let patient = self.across.is_none() || self.tail.len() < super::TURN;
+        // What has come already is eaten in any case.
+        let patient = self.across.is_none() || self.hungry || self.tail.len() < super::TURN;
         (self.readable || self.hungry) && !self.paused && !self.held && has_room && patient
     }
 

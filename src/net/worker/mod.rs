@@ -572,6 +572,9 @@ impl<A: App> Worker<A> {
             self.with_link(token, |link, _, desk, _| {
                 let mut out = desk.out();
                 match link.conn.phase() {
+                    // The refusal of its client ends it, in whatever order
+                    // the two stand.
+                    Phase::Handshake if link.conn.side() == Side::Client => {}
                     Phase::Handshake => refuse(link, Refusal::GoingAway, &mut out),
                     _ => {
                         link.record.end(Ended {

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 
-use super::{Desk, Link, Place, Stage, Worker};
+use super::{Desk, Link, Place, Worker};
 use crate::bytes::Output;
 use crate::conn::{Conn, End, Event, Limits, Phase, Tally, Way};
 use crate::error::{Refusal, Violation};
@@ -99,9 +99,6 @@ fn lose<G>(link: &mut Link<G>, ended: Option<Ended>, out: &mut Output<'_>) {
     let Some(across) = &link.across else {
         return;
     };
-    if let Some(ended) = ended {
-        link.record.end(ended);
-    }
     let what = ended.map_or("connection-cut", |ended| ended.what);
     if is_early(&link.conn) && link.conn.side() == Side::Server && !link.record.answered {
         let violation = Violation::HandshakeCut;
@@ -111,6 +108,9 @@ fn lose<G>(link: &mut Link<G>, ended: Option<Ended>, out: &mut Output<'_>) {
             _ => Refusal::BackendHandshake { violation },
         };
         return refuse(link, refusal, out);
+    }
+    if let Some(ended) = ended {
+        link.record.end(ended);
     }
     let mut end = End {
         conn: &mut link.conn,
@@ -284,7 +284,8 @@ impl<A: App> Worker<A> {
             never_stood = !across.stands;
         }
         link.held = false;
-        if never_stood && link.stage == Stage::Handshake {
+        // Nobody is there to write to, and what waits must not keep it.
+        if never_stood {
             return self.forget(token);
         }
         self.with_link(token, |link, _, desk, _| {

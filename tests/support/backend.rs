@@ -1,0 +1,192 @@
+//! Backends that speak by hand: they answer as they should, or lie as they are
+//! told to.
+
+use std::net::{SocketAddr, TcpListener};
+use std::ops::{Deref, DerefMut};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use md5::{Digest, Md5};
+use sha1::Sha1;
+use socket2::SockRef;
+
+use super::PATIENCE;
+use super::peer::{CLOSE, Head, Peer, TEXT};
+
+/// Listens on a free port of loopback.
+pub(crate) struct Backend {
+    listener: TcpListener,
+    pub(crate) address: SocketAddr,
+}
+
+/// A connection of a gateway, whose request was read.
+pub(crate) struct Served {
+    peer: Peer,
+    pub(crate) head: Head,
+}
+
+impl Deref for Served {
+    type Target = Peer;
+
+    fn deref(&self) -> &Peer {
+        &self.peer
+    }
+}
+
+impl DerefMut for Served {
+    fn deref_mut(&mut self) -> &mut Peer {
+        &mut self.peer
+    }
+}
+
+impl Backend {
+    pub(crate) fn listen() -> Backend {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // Linux lets accept wait no longer than that.
+        SockRef::from(&listener)
+            .set_read_timeout(Some(PATIENCE))
+            .unwrap();
+        let address = listener.local_addr().unwrap();
+        Backend { listener, address }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("ws://{}", self.address)
+    }
+
+    /// The next connection, of which nothing is read.
+    pub(crate) fn accept_raw(&self) -> Peer {
+        let (stream, _) = self.listener.accept().expect("somebody connects");
+        Peer::over(stream)
+    }
+
+    /// The next connection and its request.
+    pub(crate) fn accept(&self) -> Served {
+        let mut peer = self.accept_raw();
+        let head = peer.head();
+        Served::over(peer, head)
+    }
+
+    /// The next connection, agreed.
+    pub(crate) fn open(&self) -> Served {
+        let mut served = self.accept();
+        served.agree_to(&[]);
+        served
+    }
+
+    /// Nobody has connected.
+    pub(crate) fn has_nobody(&self) {
+        self.listener.set_nonblocking(true).unwrap();
+        let accepted = self.listener.accept();
+        self.listener.set_nonblocking(false).unwrap();
+        assert!(accepted.is_err(), "somebody connected");
+    }
+}
+
+impl Served {
+    /// A connection of which this head was read.
+    pub(crate) fn over(peer: Peer, head: Head) -> Served {
+        Served { peer, head }
+    }
+
+    /// The proof that the key was read (RFC 6455 section 4.2.2).
+    pub(crate) fn proof(&self) -> String {
+        let key = self.head.header("Sec-WebSocket-Key").unwrap();
+        let guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+        STANDARD.encode(Sha1::digest(format!("{key}{guid}")))
+    }
+
+    /// The right answer.
+    pub(crate) fn answer_of_rfc(&self) -> String {
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {}\r\n\r\n",
+            self.proof()
+        )
+    }
+
+    /// The right answer, with more headers.
+    pub(crate) fn agree_to(&mut self, headers: &[(&str, &str)]) {
+        let mut answer = self.answer_of_rfc();
+        for (name, value) in headers {
+            answer.insert_str(answer.len() - 2, &format!("{name}: {value}\r\n"));
+        }
+        self.peer.send(answer.as_bytes());
+    }
+
+    /// The head of hixie-76 that is right; the eight octets are not read.
+    pub(crate) fn answer_of_76(&self) -> String {
+        let header = |name| self.head.header(name).unwrap();
+        let path = self.head.lines[0].split(' ').nth(1).unwrap();
+        format!(
+            "HTTP/1.1 101 WebSocket Protocol Handshake\r\nUpgrade: WebSocket\r\n\
+             Connection: Upgrade\r\nSec-WebSocket-Origin: {}\r\n\
+             Sec-WebSocket-Location: ws://{}{path}\r\n\r\n",
+            header("Origin"),
+            header("Host"),
+        )
+    }
+
+    /// The sixteen octets (hixie-76 section 5.2).
+    pub(crate) fn digest(&self, key3: &[u8]) -> Vec<u8> {
+        let number = |name| {
+            let key = self.head.header(name).unwrap();
+            let digits: String = key.chars().filter(char::is_ascii_digit).collect();
+            let spaces = key.chars().filter(|c| *c == ' ').count() as u64;
+            (digits.parse::<u64>().unwrap() / spaces) as u32
+        };
+        let [one, two] = ["Sec-WebSocket-Key1", "Sec-WebSocket-Key2"].map(number);
+        let all = [&one.to_be_bytes()[..], &two.to_be_bytes(), key3].concat();
+        Md5::digest(all).to_vec()
+    }
+
+    /// Hears a text in one frame.
+    pub(crate) fn hear_text(&mut self) -> String {
+        let (first, payload) = self.peer.masked_frame();
+        assert_eq!(first, TEXT, "{payload:?} is no text");
+        String::from_utf8(payload).unwrap()
+    }
+
+    /// Says a text in one frame.
+    pub(crate) fn say_text(&mut self, text: &str) {
+        self.peer.send(&clear(TEXT, text.as_bytes()));
+    }
+
+    /// Ends the connection by a reset.
+    pub(crate) fn reset(self) {
+        self.peer.reset();
+    }
+
+    /// Is told goodbye with 1001, answers, and waits for the end.
+    pub(crate) fn is_sent_away(&mut self) {
+        self.hear_close(1001);
+        self.peer.send(&clear(CLOSE, &[0x03, 0xe9]));
+        self.peer.is_cut_off();
+    }
+
+    /// Hears a goodbye with this code; its reason.
+    pub(crate) fn hear_close(&mut self, code: u16) -> String {
+        let (first, body) = self.peer.masked_frame();
+        assert_eq!(first, CLOSE, "{body:?} is no goodbye");
+        assert_eq!(body[..2], code.to_be_bytes(), "{body:?}");
+        String::from_utf8(body[2..].to_vec()).unwrap()
+    }
+}
+
+/// A frame of a server; `first` is its first octet.
+pub(crate) fn clear(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut octets = vec![first];
+    match payload.len() {
+        short @ ..=125 => octets.push(short as u8),
+        middle @ 126..=0xffff => {
+            octets.push(126);
+            octets.extend((middle as u16).to_be_bytes());
+        }
+        long => {
+            octets.push(127);
+            octets.extend((long as u64).to_be_bytes());
+        }
+    }
+    octets.extend_from_slice(payload);
+    octets
+}
