@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::complain;
+use super::report::json;
 
 /// Lines that may wait for whoever reads them; more are lost, and counted.
 const WAITING: usize = 8192;
@@ -89,7 +90,7 @@ impl AccessLog {
     pub(super) fn note(&self, visit: &Visit<'_>) {
         let line = self.line(visit);
         let text = if self.json {
-            inert(&serde_json::to_string(&line).unwrap_or_default())
+            json(&line).unwrap_or_default()
         } else {
             line.text()
         };
@@ -166,22 +167,6 @@ impl Line<'_> {
             self.ended,
         )
     }
-}
-
-/// The same JSON in visible ASCII: it may be looked at in a terminal.
-fn inert(json: &str) -> String {
-    let mut shown = String::with_capacity(json.len());
-    for c in json.chars() {
-        if matches!(c, ' '..='~') {
-            shown.push(c);
-        } else {
-            // What is not ASCII stands in strings only.
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                shown.push_str(&format!("\\u{unit:04x}"));
-            }
-        }
-    }
-    shown
 }
 
 /// Writes what waits, as long as anybody may still say something.

@@ -376,7 +376,7 @@ pub(super) fn say_json(value: &impl Serialize) {
 
 /// JSON in one line of visible ASCII, so that it does nothing to a terminal
 /// and loses nothing.
-fn json(value: &(impl Serialize + ?Sized)) -> Result<String, serde_json::Error> {
+pub(super) fn json(value: &(impl Serialize + ?Sized)) -> Result<String, serde_json::Error> {
     let line = serde_json::to_string(value)?;
     if line.bytes().all(|o| matches!(o, 0x20..=0x7e)) {
         return Ok(line);
