@@ -1,12 +1,7 @@
 //! Access lines: one for each connection that has ended.
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
-use std::time::Duration;
 
 use heirloom::bytes::Escaped;
 use heirloom::net::Url;
@@ -14,23 +9,15 @@ use heirloom::net::gateway::Visit;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::complain;
+use super::lines::Lines;
 use super::report::json;
 
-/// Lines that may wait for whoever reads them; more are lost, and counted.
-const WAITING: usize = 8192;
-/// At the end, whoever reads them has so many milliseconds to take the rest.
-const LAST_MS: u64 = 1_000;
-
-/// Writes lines without ever making a worker wait.
+/// Access lines about connections to one backend.
 #[derive(Clone)]
 pub(super) struct AccessLog {
-    lines: SyncSender<String>,
-    lost: Arc<AtomicU64>,
+    lines: Lines,
     backend: Arc<str>,
     json: bool,
-    /// Says by its end that all lines are written.
-    written: Arc<Mutex<Receiver<()>>>,
 }
 
 #[derive(Serialize)]
@@ -67,50 +54,26 @@ impl From<heirloom::conn::Tally> for Carried {
 impl AccessLog {
     /// Lines about connections to this backend, on standard output.
     pub(super) fn open(backend: &Url, json: bool) -> io::Result<AccessLog> {
-        let (lines, waiting) = sync_channel(WAITING);
-        let lost = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&lost);
-        let (writes, written) = sync_channel(0);
-        thread::Builder::new()
-            .name("access-lines".to_owned())
-            .spawn(move || {
-                let _writes: SyncSender<()> = writes;
-                write(&waiting, &counted);
-            })?;
         Ok(AccessLog {
-            lines,
-            lost,
+            lines: Lines::open("access lines")?,
             backend: backend.host.as_str().into(),
             json,
-            written: Arc::new(Mutex::new(written)),
         })
     }
 
     /// Notes a connection that has ended.
     pub(super) fn note(&self, visit: &Visit<'_>) {
         let line = self.line(visit);
-        let text = if self.json {
+        self.lines.say(if self.json {
             json(&line).unwrap_or_default()
         } else {
             line.text()
-        };
-        match self.lines.try_send(text) {
-            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
-            Err(TrySendError::Full(_)) => {
-                self.lost.fetch_add(1, Ordering::Relaxed);
-            }
-        }
+        });
     }
 
     /// Waits until all lines are written, or nobody takes them.
     pub(super) fn close(self) {
-        let AccessLog { lines, written, .. } = self;
-        drop(lines);
-        let written = written.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait = Duration::from_millis(LAST_MS);
-        if written.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
-            complain(&"the last access lines are lost: nobody takes them");
-        }
+        self.lines.close();
     }
 
     fn line<'a>(&'a self, visit: &Visit<'a>) -> Line<'a> {
@@ -166,24 +129,5 @@ impl Line<'_> {
             self.by,
             self.ended,
         )
-    }
-}
-
-/// Writes what waits, as long as anybody may still say something.
-fn write(waiting: &Receiver<String>, lost: &AtomicU64) {
-    let mut out = io::stdout();
-    while let Ok(line) = waiting.recv() {
-        if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) {
-            if error.kind() != io::ErrorKind::BrokenPipe {
-                complain(&format!("cannot write access lines: {error}"));
-            }
-            return;
-        }
-        let lost = lost.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            complain(&format!(
-                "{lost} access lines are lost: nobody takes them fast enough"
-            ));
-        }
     }
 }

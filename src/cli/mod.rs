@@ -10,6 +10,7 @@ mod gateway;
 mod import;
 mod journal;
 mod limits;
+mod lines;
 mod probe;
 mod record;
 mod replay;

@@ -1,0 +1,92 @@
+//! Lines of standard output that never make a worker wait.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::complain;
+
+/// Pieces that may wait for whoever reads them; more are lost, and counted.
+const WAITING: usize = 8192;
+/// At the end, whoever reads them has so many milliseconds to take the rest.
+const LAST_MS: u64 = 1_000;
+
+/// Takes lines from many threads and writes them from one.
+#[derive(Clone)]
+pub(super) struct Lines {
+    waiting: SyncSender<String>,
+    lost: Arc<AtomicU64>,
+    /// Says by its end that all are written.
+    written: Arc<Mutex<Receiver<()>>>,
+    what: &'static str,
+}
+
+impl Lines {
+    /// Begins to write; `what` they are is said where some are lost.
+    pub(super) fn open(what: &'static str) -> io::Result<Lines> {
+        let (waiting, taken) = sync_channel(WAITING);
+        let lost = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&lost);
+        let (writes, written) = sync_channel(0);
+        thread::Builder::new()
+            .name("lines".to_owned())
+            .spawn(move || {
+                let _writes: SyncSender<()> = writes;
+                write(&taken, &counted, what);
+            })?;
+        Ok(Lines {
+            waiting,
+            lost,
+            written: Arc::new(Mutex::new(written)),
+            what,
+        })
+    }
+
+    /// Writes a line, or several, as soon as somebody takes them.
+    pub(super) fn say(&self, line: String) {
+        match self.waiting.try_send(line) {
+            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Full(_)) => {
+                self.lost.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Waits until all are written, or nobody takes them.
+    pub(super) fn close(self) {
+        let Lines {
+            waiting,
+            written,
+            what,
+            ..
+        } = self;
+        drop(waiting);
+        let written = written.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = Duration::from_millis(LAST_MS);
+        if written.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+            complain(&format!("the last {what} are lost: nobody takes them"));
+        }
+    }
+}
+
+/// Writes what waits, as long as anybody may still say something.
+fn write(waiting: &Receiver<String>, lost: &AtomicU64, what: &str) {
+    let mut out = io::stdout();
+    while let Ok(line) = waiting.recv() {
+        if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) {
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                complain(&format!("cannot write {what}: {error}"));
+            }
+            return;
+        }
+        let lost = lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            complain(&format!(
+                "{lost} {what} are lost: nobody takes them fast enough"
+            ));
+        }
+    }
+}
