@@ -224,9 +224,11 @@ fn a_health_check_leaves_no_line_and_a_version_that_is_off_its_name() {
     let mut client = Peer::connect(program.address);
     client.send(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_eq!(client.answer().0.status(), 200);
+    drop(client);
     let mut client = Peer::connect(program.address);
     client.send(&request(Speaks::Hixie75, "/"));
     assert_eq!(client.answer().0.status(), 426);
+    drop(client);
     let lines = lines(program);
     let [line] = &*lines else {
         panic!("{lines:#?}");
