@@ -7,6 +7,9 @@
     clippy::cast_possible_truncation
 )]
 
+#[path = "support/memory.rs"]
+mod memory;
+
 use std::sync::Arc;
 
 use heirloom::bytes::{Input, Output};
@@ -19,26 +22,7 @@ use heirloom::version::{Layout, Text};
 use heirloom::{Side, VERSIONS, Version, Versions};
 use proptest::prelude::*;
 
-/// A generator that a seed decides.
-struct Seeded(u64);
-
-impl Seeded {
-    fn next(&mut self) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        self.0 >> 33
-    }
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum Heard {
-    Message(Kind, Vec<u8>),
-    Ping(Vec<u8>),
-    Pong(Vec<u8>),
-    Close(Option<u16>, String),
-}
+use memory::{Heard, Seeded, version};
 
 /// One end, what is on its way to it, and what it has heard.
 struct End {
@@ -207,10 +191,6 @@ impl Pair {
         self.end(to.peer()).wire.extend(said);
         moved
     }
-}
-
-fn version() -> impl Strategy<Value = &'static Version> {
-    (0..VERSIONS.len()).prop_map(|i| &VERSIONS[i])
 }
 
 fn message() -> impl Strategy<Value = (bool, bool, String, usize)> {

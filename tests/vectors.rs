@@ -203,7 +203,7 @@ fn every_version_has_its_vectors_and_every_code_one_of_its_own() {
         assert!(own > 20, "{version} has {own}");
     }
     // What no vector can show is shown elsewhere: by tests/loop.rs,
-    // tests/gateway.rs and tests/cli.rs.
+    // tests/gateway/ and tests/cli.rs.
     let elsewhere = [
         "backend-handshake",
         "backend-refused",

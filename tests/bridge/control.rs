@@ -1,0 +1,51 @@
+//! Pings and pongs, across and answered by us.
+
+use heirloom::conn::Coding;
+use heirloom::frame::{Kind, Message};
+
+use crate::bridge::{Bridge, both, pairs};
+use crate::memory::Heard;
+
+#[test]
+fn a_ping_reaches_the_other_end_or_is_answered_by_us() {
+    for (client, backend) in pairs() {
+        for from in both() {
+            let mut bridge = Bridge::open(client, backend, Coding::Plain);
+            let to = from.peer();
+            if !bridge.outer(from).version().has_ping() {
+                continue;
+            }
+            bridge.send(from, |conn, out| conn.ping(b"there?", out));
+            bridge.settle();
+            let has_ping = bridge.outer(to).version().has_ping();
+            let want = [Heard::Ping(b"there?".to_vec())];
+            let heard = &bridge.outer(to).heard;
+            assert_eq!(heard[..], want[..usize::from(has_ping)]);
+            let pong = [Heard::Pong(b"there?".to_vec())];
+            assert_eq!(bridge.outer(from).heard, pong, "{client} to {backend}");
+        }
+    }
+}
+
+#[test]
+fn a_pong_that_nobody_asked_for_goes_on_where_there_are_pongs() {
+    for (client, backend) in pairs() {
+        for from in both() {
+            let mut bridge = Bridge::open(client, backend, Coding::Plain);
+            if !bridge.outer(from).version().has_ping() {
+                continue;
+            }
+            bridge.send(from, |conn, out| conn.pong(b"alive", out));
+            bridge.send(from, |conn, out| conn.send(Message::text("after"), out));
+            bridge.settle();
+            let other = bridge.outer(from.peer());
+            let after = Heard::Message(Kind::Text, b"after".to_vec());
+            let mut want = vec![Heard::Pong(b"alive".to_vec()), after];
+            if !other.version().has_ping() {
+                want.remove(0);
+            }
+            assert_eq!(other.heard, want, "{client} to {backend}");
+            assert_eq!(bridge.outer(from).heard, []);
+        }
+    }
+}

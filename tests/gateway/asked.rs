@@ -1,0 +1,413 @@
+//! What the backend is told of the client: the request, what proxies say, the
+//! PROXY protocol.
+
+use heirloom::net::ProxyVersion;
+
+use crate::gate::{HIXIE_75, HIXIE_76, gate, gate_with, request_with};
+use crate::support::backend::Backend;
+use crate::support::peer::{DIGEST, Peer, RFC, Speaks, request};
+
+#[test]
+fn the_request_to_the_backend_is_our_own_with_what_the_list_allows() {
+    let backend = Backend::listen();
+    let gate = gate(&backend);
+    let lines = [
+        "Cookie: a=b",
+        "Authorization: Basic Zm9vOmJhcg==",
+        "User-Agent: Old/1.0 (TV)",
+        "cookie: c=d",
+        // None of these.
+        "Proxy-Authorization: Basic eA==",
+        "Proxy-Connection: keep-alive",
+        "Keep-Alive: 5",
+        "TE: trailers",
+        "Trailer: X",
+        "Via: 1.1 evil",
+        "X-Forwarded-For: 127.0.0.1",
+        "X-Forwarded-Proto: https",
+        "X-Forwarded-Host: evil.example",
+        "X-Forwarded-Port: 1",
+        "X-Real-IP: 127.0.0.1",
+        "Forwarded: for=127.0.0.1",
+        "Sec-WebSocket-Extensions: permessage-deflate",
+        "X-Anything: else",
+        "Accept-Encoding: gzip",
+        "Expect: 100-continue",
+    ];
+    let mut client = Peer::connect(gate.address);
+    let whole = String::from_utf8(request_with(RFC, "/chat?a=b", &lines)).unwrap();
+    let whole = whole.replace("Connection: Upgrade", "Connection: Upgrade, X-Anything");
+    client.send(whole.as_bytes());
+    let served = backend.accept();
+    let head = &served.head;
+    assert_eq!(head.lines[0], "GET /chat?a=b HTTP/1.1");
+    let mut names = head.names();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        [
+            "Authorization",
+            "Connection",
+            "Cookie",
+            "Forwarded",
+            "Host",
+            "Sec-WebSocket-Key",
+            "Sec-WebSocket-Version",
+            "Upgrade",
+            "User-Agent",
+            "X-Forwarded-For",
+            "X-Forwarded-Host",
+            "X-Forwarded-Proto",
+        ]
+    );
+    let host = backend.address.to_string();
+    for (name, value) in [
+        ("Host", &*host),
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Cookie", "a=b; c=d"),
+        ("Authorization", "Basic Zm9vOmJhcg=="),
+        ("User-Agent", "Old/1.0 (TV)"),
+        ("X-Forwarded-For", "127.0.0.1"),
+        ("X-Forwarded-Proto", "http"),
+        ("X-Forwarded-Host", "example.com"),
+        ("Forwarded", "for=127.0.0.1;host=\"example.com\";proto=http"),
+    ] {
+        assert_eq!(head.header(name), Some(value), "{name}");
+    }
+    // The key is ours and not the client's.
+    let key = head.header("Sec-WebSocket-Key").unwrap();
+    assert_ne!(key, "dGhlIHNhbXBsZSBub25jZQ==");
+    assert_eq!(key.len(), 24);
+}
+
+#[test]
+fn the_origin_of_each_version_goes_on_and_none_is_made_up() {
+    let backend = Backend::listen();
+    let gate = gate(&backend);
+    for (speaks, lines, origin) in [
+        (HIXIE_75, &[][..], Some("http://example.com")),
+        (HIXIE_76, &[], Some("http://example.com")),
+        (
+            Speaks::Number(8),
+            &["Sec-WebSocket-Origin: http://a.example"],
+            Some("http://a.example"),
+        ),
+        (
+            RFC,
+            &["Origin: https://b.example"],
+            Some("https://b.example"),
+        ),
+        (RFC, &[], None),
+    ] {
+        let mut client = Peer::connect(gate.address);
+        client.send(&request_with(speaks, "/", lines));
+        let served = backend.accept();
+        assert_eq!(served.head.header("Origin"), origin, "{speaks:?}");
+        assert_eq!(served.head.header("Sec-WebSocket-Origin"), None);
+    }
+}
+
+#[test]
+fn what_cannot_be_passed_on_is_refused_and_no_backend_is_dialled() {
+    let backend = Backend::listen();
+    let gate = gate(&backend);
+    for lines in [
+        &["Authorization: a", "Authorization: b"][..],
+        &["Cookie: a=\u{e9}"],
+        &["Cookie: fine=1", "Cookie: a=\tb\u{7f}"],
+        &["Authorization: \u{e9}"],
+    ] {
+        let mut client = Peer::connect(gate.address);
+        client.send(&request_with(RFC, "/", lines));
+        let (head, body) = client.answer();
+        assert_eq!(head.status(), 400, "{lines:?}");
+        assert!(
+            body.starts_with("header-not-passed: ") || body.starts_with("head-"),
+            "{lines:?}: {body}"
+        );
+    }
+    backend.has_nobody();
+}
+
+#[test]
+fn the_path_is_the_route_s_or_the_client_s_and_the_query_goes_on() {
+    for (route, asked, want) in [
+        ("", "/", "/"),
+        ("", "/a/b?c=d", "/a/b?c=d"),
+        ("/", "/a?b", "/a?b"),
+        ("/app", "/a/b", "/app"),
+        ("/app", "/a?c=d", "/app?c=d"),
+        ("/app?x=y", "/a?c=d", "/app?x=y"),
+        ("", "http://elsewhere.example/p?q", "/p?q"),
+        ("", "/a%0d%0aX:y", "/a%0d%0aX:y"),
+        ("", "//evil.example/x", "//evil.example/x"),
+    ] {
+        let backend = Backend::listen();
+        let gate = gate_with(&format!("{}{route}", backend.url()), |_| {});
+        let mut client = Peer::connect(gate.address);
+        client.send(&request(RFC, asked));
+        let served = backend.accept();
+        let line = format!("GET {want} HTTP/1.1");
+        assert_eq!(served.head.lines[0], line, "{route:?} and {asked}");
+    }
+}
+
+#[test]
+fn subprotocols_are_asked_for_and_what_is_chosen_is_told() {
+    let backend = Backend::listen();
+    let gate = gate(&backend);
+    for (choice, lines) in [
+        (None, &["Sec-WebSocket-Protocol: chat, superchat"][..]),
+        (
+            Some("superchat"),
+            &["Sec-WebSocket-Protocol: chat, superchat"],
+        ),
+        (
+            Some("chat"),
+            &[
+                "Sec-WebSocket-Protocol: chat",
+                "Sec-WebSocket-Protocol: superchat",
+            ],
+        ),
+    ] {
+        let mut client = Peer::connect(gate.address);
+        client.send(&request_with(RFC, "/", lines));
+        let mut served = backend.accept();
+        let asked = served.head.header("Sec-WebSocket-Protocol");
+        assert_eq!(asked, Some("chat, superchat"));
+        match choice {
+            Some(choice) => served.agree_to(&[("Sec-WebSocket-Protocol", choice)]),
+            None => served.agree_to(&[]),
+        }
+        assert_eq!(client.head().header("Sec-WebSocket-Protocol"), choice);
+    }
+}
+
+#[test]
+fn a_hixie_client_that_does_not_get_its_subprotocol_is_refused() {
+    let backend = Backend::listen();
+    let gate = gate(&backend);
+    for agrees in [true, false] {
+        let mut client = Peer::connect(gate.address);
+        client.send(&request_with(
+            HIXIE_76,
+            "/",
+            &["Sec-WebSocket-Protocol: chat"],
+        ));
+        let mut served = backend.accept();
+        assert_eq!(served.head.header("Sec-WebSocket-Protocol"), Some("chat"));
+        if agrees {
+            served.agree_to(&[("Sec-WebSocket-Protocol", "chat")]);
+            let head = client.head();
+            assert_eq!(head.header("Sec-WebSocket-Protocol"), Some("chat"));
+        } else {
+            served.agree_to(&[]);
+            let (head, body) = client.answer();
+            assert_eq!(head.status(), 400);
+            assert!(body.starts_with("subprotocol-unknown: "), "{body}");
+            // It had agreed, so it is told goodbye, and nothing else.
+            served.hear_close(1001);
+        }
+    }
+}
+
+#[test]
+fn forwarded_headers_of_trusted_peers_are_believed_and_of_others_replaced() {
+    let lines = [
+        "X-Forwarded-For: 192.0.2.7",
+        "X-Forwarded-Proto: https",
+        "X-Forwarded-Host: public.example",
+    ];
+    for trusted in [true, false] {
+        let backend = Backend::listen();
+        let gate = gate_with(&backend.url(), |set| {
+            if trusted {
+                set.route.trusted = "127.0.0.0/8".parse().unwrap();
+            }
+        });
+        let mut client = Peer::connect(gate.address);
+        client.send(&request_with(HIXIE_76, "/chat", &lines));
+        let mut served = backend.open();
+        let location = client.head();
+        let location = location
+            .header("Sec-WebSocket-Location")
+            .unwrap()
+            .to_owned();
+        let head = &served.head;
+        let [who, proto, host] =
+            ["X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host"].map(|n| head.header(n));
+        if trusted {
+            assert_eq!(who, Some("192.0.2.7, 127.0.0.1"));
+            assert_eq!((proto, host), (Some("https"), Some("public.example")));
+            assert_eq!(location, "wss://public.example/chat");
+        } else {
+            assert_eq!(who, Some("127.0.0.1"));
+            assert_eq!((proto, host), (Some("http"), Some("example.com")));
+            assert_eq!(location, "ws://example.com/chat");
+        }
+        assert_eq!(client.exactly(16), DIGEST);
+        served.say_text("x");
+        client.reset();
+        let who = if trusted { "192.0.2.7" } else { "127.0.0.1" };
+        assert_eq!(gate.seen().client.ip().to_string(), who);
+    }
+}
+
+#[test]
+fn the_public_url_stands_in_the_location_whatever_proxies_say() {
+    let backend = Backend::listen();
+    let gate = gate_with(&backend.url(), |set| {
+        set.config.public_url = Some("wss://known.example".to_owned());
+        set.route.trusted = "127.0.0.1".parse().unwrap();
+    });
+    for (speaks, name) in [
+        (HIXIE_75, "WebSocket-Location"),
+        (HIXIE_76, "Sec-WebSocket-Location"),
+    ] {
+        let mut client = Peer::connect(gate.address);
+        client.send(&request_with(
+            speaks,
+            "/a?b",
+            &["X-Forwarded-Host: x.example"],
+        ));
+        let _served = backend.open();
+        let head = client.head();
+        assert_eq!(head.header(name), Some("wss://known.example/a?b"));
+    }
+}
+
+// The PROXY protocol.
+
+const V2: &[u8] =
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\xc6\x33\x64\x01\x12\x67\x00\x50";
+
+#[test]
+fn a_proxy_header_of_a_listed_peer_names_the_client_however_it_comes() {
+    let backend = Backend::listen();
+    let gate = gate_with(&backend.url(), |set| {
+        set.proxies = "127.0.0.1".parse().unwrap();
+    });
+    let v1 = &b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 80\r\n"[..];
+    for header in [v1, V2] {
+        for singly in [false, true] {
+            for speaks in [HIXIE_76, RFC] {
+                let mut client = Peer::connect(gate.address);
+                let all = [header, &request(speaks, "/")].concat();
+                if singly {
+                    client.send_singly(&all);
+                } else {
+                    client.send(&all);
+                }
+                let mut served = backend.open();
+                client.agree(speaks);
+                assert_eq!(served.head.header("X-Forwarded-For"), Some("192.0.2.7"));
+                client.say("behind");
+                assert_eq!(served.hear_text(), "behind");
+                client.reset();
+                let seen = gate.seen();
+                assert_eq!(seen.client, "192.0.2.7:4711".parse().unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_listed_peer_without_a_proxy_header_is_refused() {
+    let backend = Backend::listen();
+    let gate = gate_with(&backend.url(), |set| {
+        set.proxies = "127.0.0.1".parse().unwrap();
+    });
+    for begin in [
+        request(RFC, "/"),
+        b"PROXY TCP4 nonsense\r\n".to_vec(),
+        vec![0x16, 3, 1],
+    ] {
+        let mut client = Peer::connect(gate.address);
+        client.send(&begin);
+        let (head, body) = client.answer();
+        assert_eq!(head.status(), 400);
+        assert!(body.starts_with("proxy-header: "), "{body}");
+        drop(client);
+        let seen = gate.seen();
+        assert_eq!((seen.what, seen.path), ("proxy-header", None));
+    }
+    backend.has_nobody();
+}
+
+#[test]
+fn a_proxy_header_of_a_peer_that_is_not_listed_is_refused() {
+    let backend = Backend::listen();
+    let gate = gate_with(&backend.url(), |set| {
+        set.proxies = "192.0.2.0/24".parse().unwrap();
+    });
+    for header in [&b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 80\r\n"[..], V2] {
+        let mut client = Peer::connect(gate.address);
+        client.send(&[header, &request(RFC, "/")].concat());
+        let (head, body) = client.answer();
+        assert_eq!(head.status(), 400);
+        assert!(body.starts_with("proxy-header-unexpected: "), "{body}");
+        drop(client);
+        let seen = gate.seen();
+        assert_eq!(seen.what, "proxy-header-unexpected");
+        assert!(seen.client.ip().is_loopback());
+    }
+    backend.has_nobody();
+}
+
+#[test]
+fn a_proxy_header_that_never_ends_is_over_at_the_deadline() {
+    let backend = Backend::listen();
+    let gate = gate_with(&backend.url(), |set| {
+        set.proxies = "127.0.0.1".parse().unwrap();
+        set.config.limits.handshake_ms = 200;
+    });
+    let mut client = Peer::connect(gate.address);
+    client.send(b"PROXY TCP4 ");
+    assert_eq!(client.answer().0.status(), 408);
+}
+
+#[test]
+fn the_backend_gets_a_proxy_header_first_where_it_wants_one() {
+    for (version, begin) in [
+        (ProxyVersion::V1, &b"PROXY TCP4 127.0.0.1 127.0.0.1 "[..]),
+        (
+            ProxyVersion::V2,
+            &b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x7f\0\0\x01\x7f\0\0\x01"[..],
+        ),
+    ] {
+        let backend = Backend::listen();
+        let gate = gate_with(&backend.url(), |set| set.route.send_proxy = Some(version));
+        let mut client = Peer::connect(gate.address);
+        let from = client.stream().local_addr().unwrap().port();
+        client.send(&request(RFC, "/"));
+        let mut served = backend.accept_raw();
+        assert_eq!(served.exactly(begin.len()), begin);
+        match version {
+            ProxyVersion::V1 => {
+                let ports = format!("{from} {}\r\n", gate.address.port());
+                assert_eq!(served.exactly(ports.len()), ports.as_bytes());
+            }
+            ProxyVersion::V2 => {
+                let ports = [from.to_be_bytes(), gate.address.port().to_be_bytes()].concat();
+                assert_eq!(served.exactly(4), ports);
+            }
+        }
+        assert_eq!(served.head().lines[0], "GET / HTTP/1.1");
+    }
+}
+
+#[test]
+fn a_proxy_header_that_came_goes_on_as_the_one_that_is_sent() {
+    let backend = Backend::listen();
+    let gate = gate_with(&backend.url(), |set| {
+        set.proxies = "127.0.0.1".parse().unwrap();
+        set.route.send_proxy = Some(ProxyVersion::V1);
+    });
+    let mut client = Peer::connect(gate.address);
+    client.send(&[V2, &request(RFC, "/")].concat());
+    let mut served = backend.accept_raw();
+    let line = b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 80\r\n";
+    assert_eq!(served.exactly(line.len()), line);
+}

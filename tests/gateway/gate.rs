@@ -1,0 +1,173 @@
+//! A gateway that runs in the test, and what its clients and backends need.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use heirloom::conn::Tally;
+use heirloom::net::gateway::{Binary, Gateway, Route};
+use heirloom::net::{Networks, Party, Server};
+use heirloom::{Config, Version, Versions};
+
+use crate::support::PATIENCE;
+use crate::support::backend::{Backend, Served};
+use crate::support::peer::{Peer, RFC, Speaks, request};
+use crate::support::server::Running;
+
+pub(crate) const HIXIE_75: Speaks = Speaks::Hixie75;
+
+pub(crate) const HIXIE_76: Speaks = Speaks::Hixie76;
+
+pub(crate) const ALL: [Speaks; 5] = [
+    HIXIE_75,
+    HIXIE_76,
+    Speaks::Number(7),
+    Speaks::Number(8),
+    RFC,
+];
+
+pub(crate) fn milliseconds(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// What the gateway's log was told of a connection.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) client: SocketAddr,
+    pub(crate) path: Option<String>,
+    pub(crate) version: Option<&'static str>,
+    pub(crate) answered: bool,
+    pub(crate) opened: bool,
+    pub(crate) by: Party,
+    pub(crate) what: &'static str,
+    pub(crate) code: Option<u16>,
+    pub(crate) from_client: Tally,
+    pub(crate) to_client: Tally,
+}
+
+/// A gateway that runs.
+pub(crate) struct Gate {
+    running: Running,
+    seen: Receiver<Seen>,
+}
+
+impl std::ops::Deref for Gate {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
+}
+
+impl Gate {
+    /// What was seen of the next connection that ends.
+    pub(crate) fn seen(&self) -> Seen {
+        self.seen.recv_timeout(PATIENCE).expect("a connection ends")
+    }
+}
+
+/// What can be set of a gateway.
+pub(crate) struct Set {
+    pub(crate) config: Config,
+    pub(crate) route: Route,
+    pub(crate) proxies: Networks,
+}
+
+pub(crate) fn gate(backend: &Backend) -> Gate {
+    gate_with(&backend.url(), |_| {})
+}
+
+/// All versions are on, and one worker serves all.
+pub(crate) fn gate_with(to: &str, set: impl FnOnce(&mut Set)) -> Gate {
+    let to: heirloom::net::Url = to.parse().unwrap();
+    let addresses = to.addresses().unwrap();
+    let mut config = Config::default();
+    config.versions = Versions::ALL;
+    let mut all = Set {
+        config,
+        route: Route {
+            to,
+            addresses: addresses.into(),
+            version: Version::named("rfc6455").unwrap(),
+            binary: Binary::Refuse,
+            send_proxy: None,
+            trusted: Networks::default(),
+            config: Arc::default(),
+        },
+        proxies: Networks::default(),
+    };
+    set(&mut all);
+    all.route.config = Arc::new(all.config.clone());
+    let loopback = "127.0.0.1:0".parse().unwrap();
+    let server = Server::bind(&[loopback], 1, all.config)
+        .unwrap()
+        .accept_proxy(all.proxies);
+    let (tell, seen) = channel();
+    let route = Arc::new(all.route);
+    let tell = std::sync::Mutex::new(tell);
+    let running = Running::server(server, move || {
+        let tell = tell.lock().unwrap().clone();
+        Gateway::new(Arc::clone(&route), move |visit| {
+            let parting = visit.parting;
+            let _ = tell.send(Seen {
+                client: visit.client,
+                path: visit.path.map(str::to_owned),
+                version: parting.version.map(|v| v.name),
+                answered: parting.answered,
+                opened: parting.opened,
+                by: parting.ended.by,
+                what: parting.ended.what,
+                code: parting.ended.code,
+                from_client: parting.from_client,
+                to_client: parting.to_client,
+            });
+        })
+    });
+    Gate { running, seen }
+}
+
+/// A client and the backend's end of the same bridge.
+pub(crate) fn bridge(gate: &Gate, backend: &Backend, speaks: Speaks) -> (Peer, Served) {
+    let mut client = Peer::connect(gate.address);
+    client.send(&request(speaks, "/"));
+    let served = backend.open();
+    client.agree(speaks);
+    (client, served)
+}
+
+/// A request with these header lines in front of its last ones.
+pub(crate) fn request_with(speaks: Speaks, path: &str, lines: &[&str]) -> Vec<u8> {
+    let whole = request(speaks, path);
+    let at = whole.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 2;
+    let (head, end) = whole.split_at(at);
+    let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+    [head, lines.as_bytes(), end].concat()
+}
+
+/// The payload of a message at the backend, in however many fragments.
+pub(crate) fn hear_whole(served: &mut Served) -> Vec<u8> {
+    let mut heard = Vec::new();
+    loop {
+        let (first, mut payload) = served.masked_frame();
+        heard.append(&mut payload);
+        if first & 0x80 != 0 {
+            return heard;
+        }
+    }
+}
+
+/// The payload of a message at the client.
+pub(crate) fn hear_whole_at_client(client: &mut Peer) -> Vec<u8> {
+    if !matches!(client.speaks(), Speaks::Number(_)) {
+        return client.hear().into_bytes();
+    }
+    let mut heard = Vec::new();
+    loop {
+        let (first, mut payload) = client.frame();
+        heard.append(&mut payload);
+        if first & 0x80 != 0 {
+            return heard;
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Goodbyes, and ends that are lost without one.
+
+use heirloom::conn::Tally;
+use heirloom::net::Party;
+
+use crate::gate::{ALL, HIXIE_75, HIXIE_76, bridge, gate, milliseconds};
+use crate::support::backend::{Backend, clear};
+use crate::support::peer::{CLOSE, RFC, Speaks, TEXT, frame};
+
+#[test]
+fn goodbyes_are_carried_with_code_and_reason_and_answered_end_to_end() {
+    let backend = Backend::listen();
+    let gate = gate(&backend);
+
+    let (mut client, mut served) = bridge(&gate, &backend, RFC);
+    client.send(&frame(CLOSE, b"\x0f\xa0why"));
+    assert_eq!(served.hear_close(4000), "why");
+    // The answer is the backend's, not ours.
+    assert!(!client.hears_within(milliseconds(40)));
+    served.say_text("one more");
+    served.send(&clear(CLOSE, &[0x0f, 0xa0]));
+    assert_eq!(client.hear(), "one more");
+    client.close_frame(4000);
+    client.ends();
+    let seen = gate.seen();
+    assert_eq!((seen.by, seen.what), (Party::Client, "closed"));
+    assert_eq!(seen.code, Some(4000));
+    assert_eq!(
+        seen.to_client,
+        Tally {
+            messages: 1,
+            octets: 8
+        }
+    );
+
+    let (mut client, mut served) = bridge(&gate, &backend, Speaks::Number(8));
+    served.send(&clear(CLOSE, b"\x03\xf1too big"));
+    assert_eq!(client.close_frame(1004), "too big");
+    client.send(&frame(CLOSE, &[0x03, 0xec]));
+    served.hear_close(1009);
+    client.ends();
+    let seen = gate.seen();
+    assert_eq!((seen.by, seen.code), (Party::Backend, Some(1009)));
+
+    let (mut client, mut served) = bridge(&gate, &backend, RFC);
+    served.send(&clear(CLOSE, &[]));
+    assert_eq!(client.frame(), (CLOSE, vec![]));
+    client.send(&frame(CLOSE, &[]));
+    assert_eq!(served.masked_frame(), (CLOSE, vec![]));
+    served.finish();
+    client.ends();
+}
+
+#[test]
+fn goodbyes_of_hixie_are_codes_for_the_backend_and_its_code_is_theirs() {
+    let backend = Backend::listen();
+    let gate = gate(&backend);
+
+    let (mut old, mut served) = bridge(&gate, &backend, HIXIE_76);
+    old.send(&[0xff, 0]);
+    served.hear_close(1000);
+    served.send(&clear(CLOSE, &[0x03, 0xe8]));
+    assert_eq!(old.rest(), [0xff, 0]);
+
+    for speaks in [HIXIE_75, HIXIE_76] {
+        let (old, mut served) = bridge(&gate, &backend, speaks);
+        old.finish();
+        served.hear_close(1001);
+        served.send(&clear(CLOSE, &[0x03, 0xe9]));
+        served.finish();
+    }
+
+    for (speaks, words) in [(HIXIE_75, &[][..]), (HIXIE_76, &[0xff, 0])] {
+        let (mut old, mut served) = bridge(&gate, &backend, speaks);
+        served.say_text("last");
+        served.send(&clear(CLOSE, b"\x03\xe9bye"));
+        assert_eq!(old.hear(), "last");
+        assert_eq!(old.rest(), words, "{speaks:?}");
+    }
+}
+
+#[test]
+fn who_says_goodbye_by_half_a_tcp_still_hears_what_the_backend_says() {
+    let backend = Backend::listen();
+    let gate = gate(&backend);
+    for speaks in [HIXIE_75, HIXIE_76] {
+        let (mut old, mut served) = bridge(&gate, &backend, speaks);
+        old.say("question");
+        old.finish();
+        assert_eq!(served.hear_text(), "question");
+        served.hear_close(1001);
+        let answer = "x".repeat(300_000);
+        served.say_text(&answer);
+        served.send(&clear(CLOSE, &[0x03, 0xe9]));
+        assert!(old.hear() == answer, "{speaks:?}");
+        old.is_cut_off();
+    }
+}
+
+#[test]
+fn a_backend_that_half_closes_after_its_goodbye_still_gets_the_client_s() {
+    let backend = Backend::listen();
+    let gate = gate(&backend);
+    let (mut client, mut served) = bridge(&gate, &backend, RFC);
+    served.send(&clear(CLOSE, &[0x03, 0xe8]));
+    served.finish();
+    client.close_frame(1000);
+    client.send(&frame(CLOSE, &[0x03, 0xe8]));
+    served.hear_close(1000);
+    client.ends();
+}
+
+#[test]
+fn a_backend_that_is_gone_is_told_each_in_its_version_s_own_way() {
+    let backend = Backend::listen();
+    let gate = gate(&backend);
+    for resets in [false, true] {
+        for speaks in ALL {
+            let (mut client, served) = bridge(&gate, &backend, speaks);
+            if resets {
+                served.reset();
+            } else {
+                served.finish();
+            }
+            match speaks {
+                HIXIE_75 => {}
+                HIXIE_76 => assert_eq!(client.exactly(2), [0xff, 0]),
+                RFC => drop(client.close_frame(1014)),
+                Speaks::Number(_) => drop(client.close_frame(1001)),
+            }
+            if let Speaks::Number(_) = speaks {
+                client.send(&frame(CLOSE, &[0x03, 0xe9]));
+            }
+            client.ends();
+            drop(client);
+            let seen = gate.seen();
+            assert_eq!(seen.by, Party::Backend, "{speaks:?}");
+            assert!(seen.opened);
+        }
+    }
+}
+
+#[test]
+fn a_client_that_is_gone_is_1001_for_the_backend() {
+    let backend = Backend::listen();
+    let gate = gate(&backend);
+    for speaks in ALL {
+        let (client, mut served) = bridge(&gate, &backend, speaks);
+        client.reset();
+        served.hear_close(1001);
+        let seen = gate.seen();
+        assert_eq!((seen.by, seen.what), (Party::Client, "reset"));
+    }
+}
+
+#[test]
+fn half_a_message_of_a_client_that_is_gone_is_never_whole_for_the_backend() {
+    let backend = Backend::listen();
+    let gate = gate(&backend);
+    for speaks in ALL {
+        let (mut client, mut served) = bridge(&gate, &backend, speaks);
+        match speaks {
+            HIXIE_75 | HIXIE_76 => client.send(b"\0half"),
+            Speaks::Number(_) => client.send(&frame(0x01, b"half")),
+        }
+        assert_eq!(served.masked_frame(), (0x01, b"half".to_vec()));
+        client.finish();
+        served.hear_close(1001);
+        drop(client);
+        assert_eq!(gate.seen().what, "connection-cut", "{speaks:?}");
+    }
+}
+
+#[test]
+fn a_protocol_error_of_the_backend_is_told_to_it_and_1014_to_the_client() {
+    let backend = Backend::listen();
+    let gate = gate(&backend);
+    for (octets, code, what) in [
+        (vec![0xc1, 0], 1002, "reserved-bits"),
+        (frame(TEXT, b"masked"), 1002, "mask-unexpected"),
+        (clear(TEXT, b"\xff"), 1007, "utf8-invalid"),
+        (clear(CLOSE, &[0x03, 0xee]), 1002, "close-code-invalid"),
+    ] {
+        let (mut client, mut served) = bridge(&gate, &backend, RFC);
+        served.send(&octets);
+        assert_eq!(served.hear_close(code), what);
+        assert_eq!(client.close_frame(1014), what);
+        client.send(&frame(CLOSE, &[0x03, 0xf6]));
+        client.ends();
+        drop(client);
+        let seen = gate.seen();
+        assert_eq!((seen.by, seen.what), (Party::Backend, what));
+    }
+}

@@ -1,0 +1,343 @@
+//! Backpressure: who does not read stops who speaks to it, and nobody else. And
+//! many at once.
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use heirloom::net::Party;
+
+use crate::gate::{
+    ALL, HIXIE_75, HIXIE_76, bridge, gate, gate_with, hear_whole, hear_whole_at_client,
+    milliseconds,
+};
+use crate::support::PATIENCE;
+use crate::support::backend::{Backend, Served, clear};
+use crate::support::peer::{BINARY, CLOSE, PING, Peer, RFC, Speaks, TEXT, frame, request, said};
+use crate::support::program::{HEIRLOOM, Program};
+
+/// Octets that the system holds for the sockets of this port: unsent, unread.
+fn in_the_system(port: u16) -> usize {
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let hex = format!(":{port:04X}");
+    let mut all = 0;
+    for line in table.lines().skip(1) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if words[1].ends_with(&hex) || words[2].ends_with(&hex) {
+            let (sends, receives) = words[4].split_once(':').unwrap();
+            all += usize::from_str_radix(sends, 16).unwrap();
+            all += usize::from_str_radix(receives, 16).unwrap();
+        }
+    }
+    all
+}
+
+/// Writes until nothing is taken any more, while `meanwhile` goes on; gives how
+/// many octets were taken.
+fn write_until_stuck(peer: &Peer, octets: &[u8], mut meanwhile: impl FnMut()) -> usize {
+    let mut stream = peer.stream();
+    stream.set_nonblocking(true).unwrap();
+    let mut written = 0;
+    let mut stuck = Instant::now();
+    while stuck.elapsed() < milliseconds(400) {
+        match stream.write(&octets[written % octets.len()..]) {
+            Ok(n) => {
+                written += n;
+                stuck = Instant::now();
+                assert!(written < 64 << 20, "it takes all there is");
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                meanwhile();
+            }
+        }
+    }
+    stream.set_nonblocking(false).unwrap();
+    written
+}
+
+/// The most that the gateway may hold of a pair.
+const PAIR: usize = 1 << 20;
+
+#[test]
+fn a_client_that_does_not_read_stops_its_backend_and_nobody_else() {
+    for speaks in [HIXIE_76, RFC] {
+        let backend = Backend::listen();
+        let gate = gate(&backend);
+        let (mut other, mut other_served) = bridge(&gate, &backend, RFC);
+        let mut client = Peer::connect_narrow(gate.address);
+        client.send(&request(speaks, "/"));
+        let served = backend.open();
+        client.agree(speaks);
+        let message = clear(TEXT, &[b'x'; 10_000]);
+        let written = write_until_stuck(&served, &message, || {
+            other.say("and we");
+            assert_eq!(other_served.hear_text(), "and we");
+            other_served.say_text("go on");
+            assert_eq!(other.hear(), "go on");
+        });
+        let ports = [served.stream().peer_addr(), client.stream().local_addr()];
+        let system: usize = ports.map(|a| in_the_system(a.unwrap().port())).iter().sum();
+        let held = written.saturating_sub(system);
+        assert!(held < PAIR, "{speaks:?}: {held} octets are held");
+        assert!(
+            held > 100_000,
+            "{speaks:?}: nothing is held: {written} less {system}"
+        );
+        // All of it is there when it reads again.
+        for _ in 0..written / message.len() {
+            assert_eq!(hear_whole_at_client(&mut client).len(), 10_000);
+        }
+    }
+}
+
+#[test]
+fn a_backend_that_does_not_read_stops_its_client_and_nobody_else() {
+    for speaks in [HIXIE_76, RFC] {
+        let backend = Backend::listen();
+        let gate = gate(&backend);
+        let (mut other, mut other_served) = bridge(&gate, &backend, RFC);
+        let (client, mut served) = bridge(&gate, &backend, speaks);
+        let message = said(speaks, &"x".repeat(10_000));
+        let written = write_until_stuck(&client, &message, || {
+            other.say("and we");
+            assert_eq!(other_served.hear_text(), "and we");
+        });
+        let ports = [served.stream().peer_addr(), client.stream().local_addr()];
+        let system: usize = ports.map(|a| in_the_system(a.unwrap().port())).iter().sum();
+        let held = written.saturating_sub(system);
+        assert!(held < PAIR, "{speaks:?}: {held} octets are held");
+        for _ in 0..written / message.len() {
+            assert_eq!(hear_whole(&mut served).len(), 10_000);
+        }
+    }
+}
+
+#[test]
+fn messages_that_grow_on_the_way_are_held_within_the_same_bound() {
+    // An empty hixie text has two octets, its frame for the backend six; what
+    // is not UTF-8 becomes three octets for each.
+    let bad = [&[0][..], &[0x80; 5000], &[0xff]].concat();
+    for octets in [[0, 0xff].repeat(5000), bad] {
+        let backend = Backend::listen();
+        let gate = gate(&backend);
+        let (client, served) = bridge(&gate, &backend, HIXIE_76);
+        let written = write_until_stuck(&client, &octets, || ());
+        let from = client.stream().local_addr().unwrap().port();
+        let unread = in_the_system(from);
+        let port = served.stream().peer_addr().unwrap().port();
+        let said = in_the_system(port);
+        // At most three octets were said for each that was read.
+        let held = ((written - unread) * 3).saturating_sub(said);
+        assert!(held < PAIR, "{held} octets are held");
+    }
+}
+
+#[test]
+fn who_asks_for_pongs_and_reads_none_is_not_read_for_ever() {
+    let backend = Backend::listen();
+    let gate = gate(&backend);
+    let (_client, served) = bridge(&gate, &backend, HIXIE_76);
+    // The pongs are ours: a hixie client has none.
+    let written = write_until_stuck(&served, &clear(PING, &[7; 125]), || ());
+    let port = served.stream().peer_addr().unwrap().port();
+    // Each octet that was taken became an answer of as many, and more.
+    let held = (2 * written).saturating_sub(in_the_system(port));
+    assert!(written < 32 << 20, "{written}");
+    assert!(held > 0);
+}
+
+#[test]
+fn a_reader_that_never_takes_anything_is_ended_and_so_is_its_partner() {
+    let backend = Backend::listen();
+    let gate = gate_with(&backend.url(), |set| set.config.limits.write_ms = 600);
+    let mut client = Peer::connect_narrow(gate.address);
+    client.send(&request(RFC, "/"));
+    let mut served = backend.open();
+    client.agree(RFC);
+    served.stream().set_nonblocking(true).unwrap();
+    let message = clear(BINARY, &[7; 60_000]);
+    let begin = Instant::now();
+    // Until it is reset, or its goodbye has come.
+    loop {
+        assert!(begin.elapsed() < PATIENCE, "it is never ended");
+        match served.stream().write(&message) {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => break,
+            _ => {}
+        }
+        let mut octet = [0];
+        if matches!(served.stream().peek(&mut octet), Ok(1)) {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    served.stream().set_nonblocking(false).unwrap();
+    assert!(begin.elapsed() >= milliseconds(500));
+    let seen = gate.seen();
+    assert_eq!((seen.by, seen.what), (Party::Client, "write-timeout"));
+    client.is_cut_off();
+    served.is_cut_off();
+}
+
+// All at once.
+
+/// Descriptors that a process has open.
+fn descriptors(id: u32) -> usize {
+    fs::read_dir(format!("/proc/{id}/fd")).unwrap().count()
+}
+
+/// How many clients this process may have with a backend's end for each; more
+/// descriptors are asked for first.
+fn clients(wanted: usize) -> usize {
+    let id = std::process::id().to_string();
+    // Where there is no prlimit, what there is must do.
+    let _ = Command::new("prlimit")
+        .args(["--pid", &id, "--nofile=4096:"])
+        .output();
+    let limits = fs::read_to_string("/proc/self/limits").unwrap();
+    let line = limits.lines().find(|l| l.starts_with("Max open files"));
+    let soft = line.unwrap().split_whitespace().nth(3).unwrap().parse();
+    let most = soft.map_or(wanted, |soft: usize| soft.saturating_sub(300) / 2);
+    assert!(most >= 200, "too few descriptors to test anything");
+    wanted.min(most)
+}
+
+#[test]
+fn a_backend_killed_in_the_middle_of_its_messages_ends_500_clients_properly() {
+    let backend = Backend::listen();
+    let count = clients(500);
+    let gateway = Program::start(
+        Command::new("sh")
+            .args(["-c", "ulimit -n 4096; exec \"$@\"", "sh", HEIRLOOM])
+            .args([
+                "gateway",
+                "--listen",
+                "127.0.0.1:0",
+                "--versions",
+                "all",
+                "--to",
+                &backend.url(),
+            ]),
+    );
+    let before = descriptors(gateway.id());
+    let mut pairs: Vec<(Speaks, Peer, Served)> = (0..count)
+        .map(|n| {
+            let speaks = ALL[n % ALL.len()];
+            let mut client = Peer::connect(gateway.address);
+            client.send(&request(speaks, "/"));
+            let served = backend.open();
+            client.agree(speaks);
+            (speaks, client, served)
+        })
+        .collect();
+    assert!(descriptors(gateway.id()) >= before + 2 * count);
+    for (n, (speaks, client, served)) in pairs.iter_mut().enumerate() {
+        // Some say half a message too, and of some the half is a whole frame's
+        // begin.
+        if n % 3 == 0 {
+            match speaks {
+                Speaks::Number(_) => client.send(&frame(0x01, b"mine")),
+                _ => client.send(b"\0mine"),
+            }
+        }
+        served.say_text("whole");
+        if n % 2 == 0 {
+            served.send(&clear(0x01, b"half"));
+        } else {
+            served.send(&clear(TEXT, b"halfhalf")[..2 + 4]);
+        }
+        assert_eq!(client.hear(), "whole");
+        let half = match speaks {
+            Speaks::Number(_) => {
+                let (first, payload) = client.frame();
+                assert_eq!(first, 0x01, "{speaks:?}");
+                payload
+            }
+            _ => {
+                assert_eq!(client.exactly(1), [0]);
+                client.exactly(4)
+            }
+        };
+        assert_eq!(half, b"half");
+    }
+    let mut ends = Vec::new();
+    let killed = Instant::now();
+    for (speaks, client, served) in pairs {
+        served.reset();
+        ends.push((speaks, client));
+    }
+    for (speaks, client) in &mut ends {
+        match *speaks {
+            // Nothing that would make a half whole, nothing behind it.
+            HIXIE_75 | HIXIE_76 => {}
+            RFC => drop(client.close_frame(1014)),
+            Speaks::Number(_) => drop(client.close_frame(1001)),
+        }
+        if let Speaks::Number(_) = speaks {
+            client.send(&frame(CLOSE, &[0x03, 0xe9]));
+        }
+        client.ends();
+    }
+    let took = killed.elapsed();
+    assert!(
+        took < Duration::from_secs(2),
+        "{count} clients took {took:?}"
+    );
+    drop(ends);
+    let until = Instant::now() + PATIENCE;
+    while descriptors(gateway.id()) > before {
+        assert!(Instant::now() < until, "descriptors do not come back");
+        std::thread::yield_now();
+    }
+    // And it goes on.
+    let mut client = Peer::connect(gateway.address);
+    client.send(&request(RFC, "/"));
+    let _served = backend.open();
+    client.agree(RFC);
+}
+
+#[test]
+fn many_that_come_and_go_leave_no_descriptor_behind() {
+    let backend = Backend::listen();
+    let gateway = Program::start(Command::new(HEIRLOOM).args([
+        "gateway",
+        "--listen",
+        "127.0.0.1:0",
+        "--versions",
+        "all",
+        "--to",
+        &backend.url(),
+    ]));
+    let before = descriptors(gateway.id());
+    for n in 0..200 {
+        let speaks = ALL[n % ALL.len()];
+        let whole = request(speaks, "/");
+        let mut client = Peer::connect(gateway.address);
+        if n % 4 == 0 {
+            // Nobody is dialled for half a head.
+            client.send(&whole[..30]);
+            client.reset();
+            continue;
+        }
+        client.send(&whole);
+        let mut served = backend.accept();
+        match n % 4 {
+            1 => client.reset(),
+            2 => {
+                served.send(b"HTTP/1.1 404 No\r\n\r\n");
+                assert_eq!(client.answer().0.status(), 404);
+            }
+            _ => {
+                served.agree_to(&[]);
+                client.agree(speaks);
+                served.reset();
+            }
+        }
+    }
+    let until = Instant::now() + PATIENCE;
+    while descriptors(gateway.id()) > before {
+        assert!(Instant::now() < until, "descriptors do not come back");
+        std::thread::yield_now();
+    }
+}
