@@ -97,14 +97,31 @@ pub enum Field {
     CloseReason,
     /// Octets after the end; they are not parsed.
     AfterEnd,
+    /// Derived: a hixie-76 key as it was read, from the colon and one space on.
+    Key,
+    /// Derived: the digits of a hixie-76 key, in order, as ASCII.
+    KeyDigits,
+    /// Derived: how many spaces a hixie-76 key has, in four octets.
+    KeySpaces,
     /// Derived: the number a hixie-76 key holds, divided by its spaces.
     KeyNumber,
     /// Derived: the sixteen octets under MD5.
     DigestInput,
     /// Derived: the key and GUID under SHA-1.
     AcceptInput,
+    /// Derived: the SHA-1 of key and GUID.
+    AcceptDigest,
     /// Derived: the proof expected or given.
     Proof,
+    /// hybi-04, derived: key, nonce and GUID under SHA-1.
+    SecretInput,
+    /// hybi-04, derived: the masking key of the connection.
+    Secret,
+    /// hybi-04, derived: the frame's nonce and the connection's masking key
+    /// under SHA-1.
+    FrameKeyInput,
+    /// hybi-04, derived: the key that masks one frame.
+    FrameKey,
 }
 
 /// Who watches a parse.

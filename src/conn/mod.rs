@@ -241,6 +241,14 @@ impl Conn {
         Ok(Conn::new(Side::Client, config, version, state))
     }
 
+    /// One end of a connection whose handshake was seen elsewhere or not at all,
+    /// to read frames with. hybi-04's client cannot be read so: its key is made
+    /// in the handshake.
+    #[must_use]
+    pub fn opened(side: Side, version: &'static Version, config: Arc<Config>) -> Conn {
+        Conn::new(side, config, Some(version), State::Agreed)
+    }
+
     fn new(
         side: Side,
         config: Arc<Config>,

@@ -90,11 +90,21 @@ impl Conn {
         let mut pen = Pen::new(trace, at);
         match (&event, again) {
             (Event::Request(request) | Event::Plain(request), _) => {
+                // Whoever accepts looks at them.
+                let _ = request.subprotocols().count();
                 request.head().name(&mut pen, true);
             }
             (_, Ok(head)) => {
-                let _ = handshake::detect(&head, self.config.versions);
-                head.name(&mut pen, true);
+                let versions = self.config.versions;
+                match Request::read(head, versions) {
+                    Ok(request) => request.head().name(&mut pen, true),
+                    Err(_) => {
+                        if let Ok(head) = Head::request(raw, self.config.limits.headers) {
+                            let _ = handshake::detect(&head, versions);
+                            head.name(&mut pen, true);
+                        }
+                    }
+                }
             }
             (_, Err(_)) => {}
         }

@@ -5,6 +5,7 @@ use sha1::{Digest, Sha1};
 
 use super::{Frame, Mask, Read, Wire, head, read_clear, read_masked, write_with_key};
 use crate::bytes::Output;
+use crate::trace::{Field, Pen, Trace};
 use crate::version::Side;
 
 #[inline]
@@ -24,10 +25,24 @@ pub(super) fn write_masked(wire: Wire<'_>, frame: Frame<'_>, out: &mut Output<'_
     write_with_key(out.octets, head, nonce, mask, true, frame.payload);
 }
 
-/// SHA-1 over the nonce of the frame and the masking key of the connection.
 fn frame_key(wire: Wire<'_>, nonce: [u8; 4]) -> Mask {
+    Mask::Twenty(Box::new(digest(wire, nonce)))
+}
+
+/// SHA-1 over the nonce of the frame and the masking key of the connection.
+fn digest(wire: Wire<'_>, nonce: [u8; 4]) -> [u8; 20] {
     let mut sha1 = Sha1::new();
     sha1.update(nonce);
     sha1.update(wire.secret.copied().unwrap_or_default());
-    Mask::Twenty(Box::new(sha1.finalize().into()))
+    sha1.finalize().into()
+}
+
+/// Tells the watcher how the key of this frame is made.
+pub(super) fn derive<T: Trace>(wire: Wire<'_>, nonce: [u8; 4], pen: &mut Pen<'_, T>) {
+    if T::WATCHING {
+        let secret = wire.secret.copied().unwrap_or_default();
+        let input: Vec<u8> = nonce.into_iter().chain(secret).collect();
+        pen.derive(Field::FrameKeyInput, &input);
+        pen.derive(Field::FrameKey, &digest(wire, nonce));
+    }
 }

@@ -132,7 +132,7 @@ impl Opcode {
     }
 
     #[inline]
-    fn numbered(number: u8, layout: Layout) -> Result<Opcode, Violation> {
+    pub(crate) fn numbered(number: u8, layout: Layout) -> Result<Opcode, Violation> {
         let late = layout == Layout::Hybi07;
         Ok(match (number, late) {
             (0, _) => Opcode::Continuation,
@@ -246,7 +246,12 @@ pub(crate) fn name<T: Trace>(read: &Read, wire: Wire<'_>, pen: &mut Pen<'_, T>) 
         }
     };
     match layout {
-        Layout::Hybi04 => key(pen, Field::FrameNonce),
+        Layout::Hybi04 => {
+            key(pen, Field::FrameNonce);
+            if let Some(nonce) = read.key {
+                hybi04::derive(wire, nonce, pen);
+            }
+        }
         Layout::Hybi05 => key(pen, Field::MaskingKey),
         _ => {}
     }

@@ -18,7 +18,14 @@ pub(super) fn numbers<T: Trace>(
     let mut numbers = [0; 2];
     for ((name, key), slot) in KEYS.iter().zip(1u8..).zip(&mut numbers) {
         let header = head.get(name).ok_or(Refusal::KeyAlone)?;
-        *slot = number(key, header.raw_value())?;
+        let value = header.raw_value();
+        if T::WATCHING {
+            let digits: Vec<u8> = digits(value).collect();
+            pen.derive(Field::Key, value);
+            pen.derive(Field::KeyDigits, &digits);
+            pen.derive(Field::KeySpaces, &spaces(value).to_be_bytes());
+        }
+        *slot = number(key, value)?;
         pen.derive(Field::KeyNumber, &slot.to_be_bytes());
     }
     Ok(numbers)
@@ -40,22 +47,15 @@ pub(super) fn numbers<T: Trace>(
 pub fn number(key: u8, value: &[u8]) -> Result<u32, Refusal> {
     let mut product: Option<u64> = None;
     let mut too_large = false;
-    let mut spaces: u32 = 0;
-    for octet in value {
-        match octet {
-            b'0'..=b'9' => {
-                let digit = u64::from(octet - b'0');
-                let next = product
-                    .unwrap_or(0)
-                    .checked_mul(10)
-                    .and_then(|p| p.checked_add(digit));
-                too_large |= next.is_none();
-                product = Some(next.unwrap_or(0));
-            }
-            b' ' => spaces = spaces.saturating_add(1),
-            _ => {}
-        }
+    for digit in digits(value) {
+        let next = product
+            .unwrap_or(0)
+            .checked_mul(10)
+            .and_then(|p| p.checked_add(u64::from(digit - b'0')));
+        too_large |= next.is_none();
+        product = Some(next.unwrap_or(0));
     }
+    let spaces = spaces(value);
     let product = product.ok_or(Refusal::KeyWithoutDigits { key })?;
     if spaces == 0 {
         return Err(Refusal::KeyWithoutSpaces { key });
@@ -67,6 +67,16 @@ pub fn number(key: u8, value: &[u8]) -> Result<u32, Refusal> {
         return Err(Refusal::KeyNotDivisible { key, spaces });
     }
     u32::try_from(product / u64::from(spaces)).map_err(|_| Refusal::KeyTooLarge { key })
+}
+
+/// The digits of a key, in order.
+fn digits(value: &[u8]) -> impl Iterator<Item = u8> {
+    value.iter().copied().filter(u8::is_ascii_digit)
+}
+
+fn spaces(value: &[u8]) -> u32 {
+    let spaces = value.iter().filter(|octet| **octet == b' ').count();
+    u32::try_from(spaces).unwrap_or(u32::MAX)
 }
 
 /// MD5 of both numbers, big endian, and the eight octets as they came.

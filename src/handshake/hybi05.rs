@@ -23,10 +23,14 @@ const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// ```
 #[must_use]
 pub fn accept(key: &str) -> String {
+    STANDARD.encode(digest(key))
+}
+
+fn digest(key: &str) -> [u8; 20] {
     let mut sha1 = Sha1::new();
     sha1.update(key);
     sha1.update(GUID);
-    STANDARD.encode(sha1.finalize())
+    sha1.finalize().into()
 }
 
 /// The key of a request. Its padding bits may be anything: the example of the
@@ -129,10 +133,11 @@ pub(super) fn verify<'b, T: Trace>(
     Ok(chosen)
 }
 
-fn watched_accept<T: Trace>(key: &str, pen: &mut Pen<'_, T>) -> String {
+pub(super) fn watched_accept<T: Trace>(key: &str, pen: &mut Pen<'_, T>) -> String {
     let proof = accept(key);
     if T::WATCHING {
         pen.derive(Field::AcceptInput, format!("{key}{GUID}").as_bytes());
+        pen.derive(Field::AcceptDigest, &digest(key));
         pen.derive(Field::Proof, proof.as_bytes());
     }
     proof

@@ -231,7 +231,11 @@ impl Answer {
             Challenge::Hixie75 => Proof::Nothing,
             Challenge::Hixie76 => Proof::Numbers(hixie76::numbers(request.head(), pen)?),
             Challenge::Hybi04 | Challenge::Hybi05 => {
-                Proof::Key(hybi05::read_key(request.head(), version)?)
+                let key = hybi05::read_key(request.head(), version)?;
+                if T::WATCHING {
+                    hybi05::watched_accept(&key, pen);
+                }
+                Proof::Key(key)
             }
         };
         // The client's view of its own URL: Host and target verbatim.
@@ -412,12 +416,16 @@ impl Secret {
         };
         let verdict = verdict.and_then(|subprotocol| {
             response.subprotocol = subprotocol;
-            self.masking_key(&response.head)
+            self.masking_key(&response.head, pen)
         });
         (response, verdict)
     }
 
-    fn masking_key(&self, head: &Head<'_>) -> Result<Option<MaskingKey>, Violation> {
+    fn masking_key<T: Trace>(
+        &self,
+        head: &Head<'_>,
+        pen: &mut Pen<'_, T>,
+    ) -> Result<Option<MaskingKey>, Violation> {
         if self.version.challenge != Challenge::Hybi04 {
             return Ok(None);
         }
@@ -425,7 +433,7 @@ impl Secret {
             .only("Sec-WebSocket-Nonce")
             .and_then(Header::text)
             .ok_or(Violation::NonceMissing)?;
-        Ok(Some(masking_key(&self.key, nonce)))
+        Ok(Some(hybi04::watched_masking_key(&self.key, nonce, pen)))
     }
 
     /// Checks the sixteen octets of hixie-76.
