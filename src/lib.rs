@@ -10,8 +10,8 @@
 //!   back.
 //! - [`conn`], [`message`]: one connection without a socket; pieces into whole
 //!   messages.
-//! - [`vector`], [`net`]: recorded conversations; the loop, the only
-//!   code that touches a socket.
+//! - [`vector`], [`explain`], [`net`]: recorded conversations; a watched parse,
+//!   told to a person; the loop, the only code that touches a socket.
 //!
 //! A server in ten lines, without a socket:
 //!
@@ -42,6 +42,7 @@ pub mod agent;
 pub mod bytes;
 pub mod conn;
 pub mod error;
+pub mod explain;
 pub mod frame;
 pub mod handshake;
 pub mod message;

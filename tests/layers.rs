@@ -15,7 +15,7 @@ const FLOORS: [&[&str]; 5] = [
     &["trace", "error", "agent"],
     &["frame", "handshake"],
     &["conn", "message"],
-    &["vector", "net"],
+    &["vector", "explain", "net"],
 ];
 
 /// The one module that may know sockets, clocks and randomness.

@@ -5,6 +5,7 @@ mod access;
 mod check;
 mod connect;
 mod dial;
+mod explain;
 mod front;
 mod gateway;
 mod import;
@@ -51,6 +52,7 @@ enum Command {
     Replay(replay::Args),
     Check(check::Args),
     Import(import::Args),
+    Explain(explain::Args),
     Versions(versions::Args),
 }
 
@@ -97,6 +99,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Import(args) => import::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Versions(args) => versions::run(&args),
     };
     exit.into()

@@ -32,6 +32,14 @@ impl Style {
         self.painted("2", text)
     }
 
+    pub(super) fn title(self, text: &str) -> String {
+        self.painted("1;4", text)
+    }
+
+    pub(super) fn strong(self, text: &str) -> String {
+        self.painted("1", text)
+    }
+
     pub(super) fn good(self, text: &str) -> String {
         self.painted("32", text)
     }

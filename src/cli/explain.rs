@@ -1,0 +1,456 @@
+//! `heirloom explain`: what each octet is, why the proof is what it is, and
+//! which rule was broken.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args as ClapArgs, ValueEnum};
+use heirloom::bytes::Escaped;
+use heirloom::explain::dump::{self, Dump, Said, Who};
+use heirloom::explain::terminal::{self, Ink};
+use heirloom::explain::{Explainer, Explanation, Outcome, history, html, json};
+use heirloom::vector::import::{self, MAX_FILE_OCTETS, Options, Unimportable};
+use heirloom::vector::{File, Vector};
+use heirloom::{Side, Version};
+
+use super::style::Style;
+use super::{Exit, complain};
+
+/// Say what each octet of a handshake or capture is, and which rule was broken.
+///
+/// Takes octets as they are, hex dumps (xxd, hexdump -C, tcpdump -X, Wireshark,
+/// curl --trace, bare hex), heads pasted as text, vectors, captures (pcap,
+/// pcapng), HAR and k3po scripts. Without FILE and with --version it tells the
+/// history of that version.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// What was said; `-` is standard input.
+    #[arg(value_name = "FILE", required_unless_present_any = ["version", "page"])]
+    file: Option<PathBuf>,
+    /// One JSON object per conversation.
+    #[arg(long, conflicts_with = "html")]
+    json: bool,
+    /// One page of HTML that needs nothing else.
+    #[arg(long)]
+    html: bool,
+    /// A line per part and the verdict.
+    #[arg(long, conflicts_with_all = ["json", "html"])]
+    brief: bool,
+    /// How to read FILE, where its content does not tell.
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    format: Format,
+    /// Whose octets they are, where they do not tell.
+    #[arg(long, value_name = "SIDE")]
+    from: Option<From>,
+    /// The version of octets that are frames without a handshake.
+    #[arg(long, value_name = "NAME", value_parser = super::version)]
+    version: Option<&'static Version>,
+    /// Of a file with several vectors, only this one.
+    #[arg(long, value_name = "ID")]
+    vector: Option<String>,
+    /// Of a capture, take only connections to this port.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+    /// It ran inside TLS: the client dialled wss.
+    #[arg(long)]
+    secure: bool,
+    /// A page of docs/history that is about no single version.
+    #[arg(long, hide = true, value_name = "PAGE")]
+    page: Option<Page>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Page {
+    Index,
+    Masking,
+    Timeline,
+}
+
+const EXAMPLES: &str = "Examples:
+  heirloom explain session.pcap
+  heirloom explain vectors/hixie-76/draft-examples.json --html > page.html
+  echo 81 05 48 65 6c 6c 6f | heirloom explain - --version rfc6455 --from server
+  heirloom explain --version hixie-76
+
+Exit status: 0 nothing is wrong, 1 a rule is broken or the server refuses, 2 FILE cannot be read.";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// What the content tells.
+    Auto,
+    /// Octets as they are.
+    Raw,
+    /// A hex dump.
+    Hex,
+    /// A file of vectors.
+    Vector,
+    /// pcap, pcapng, HAR or k3po.
+    Capture,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum From {
+    Client,
+    Server,
+}
+
+macro_rules! example {
+    ($file:literal, $id:literal) => {
+        (
+            concat!("vectors/", $file, ".json"),
+            include_str!(concat!("../../vectors/", $file, ".json")),
+            $id,
+        )
+    };
+}
+
+/// One conversation to be explained.
+struct Conversation {
+    title: Option<String>,
+    secure: bool,
+    turns: Vec<Turn>,
+}
+
+enum Turn {
+    Said(Side, Vec<u8>),
+    Ended(Side),
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    let Some(file) = &args.file else {
+        return tell_history(args);
+    };
+    let shown = match file.to_str() {
+        Some("-") => "standard input".to_owned(),
+        _ => Escaped::<400>(&file.display().to_string()).to_string(),
+    };
+    let conversations = read(file)
+        .map_err(|error| format!("cannot be read: {error}"))
+        .and_then(|octets| conversations(octets, args, &shown));
+    match conversations {
+        Ok(conversations) => tell(conversations, args),
+        Err(what) => {
+            complain(&format!("{shown}: {what}"));
+            Exit::Usage
+        }
+    }
+}
+
+/// The conversation that stands for each version: its file, the file's content
+/// and the vector's id.
+const EXAMPLES_OF_VERSIONS: [(&str, &str, &str); 9] = [
+    example!(
+        "hixie-75/recorded",
+        "hixie-75/recorded-ruby-websocket-1.2.9"
+    ),
+    example!("hixie-76/recorded", "hixie-76/recorded-phantomjs-1.9.8"),
+    example!("hybi-03/recorded", "hybi-03/recorded-ruby-websocket-1.2.9"),
+    example!("hybi-04/published-frames", "hybi-04/masked-text"),
+    example!("hybi-05/closing", "hybi-05/close"),
+    example!("hybi-06/closing", "hybi-06/close-reason"),
+    example!("hybi-07/recorded", "hybi-07/recorded-ruby-websocket-1.2.9"),
+    example!("hybi-08/recorded", "hybi-08/recorded-ruby-websocket-1.2.9"),
+    example!("rfc6455/recorded", "rfc6455/recorded-chromium-156"),
+];
+
+fn tell_history(args: &Args) -> Exit {
+    let page = match (args.page, args.version) {
+        (Some(Page::Index), _) => Ok(history::index()),
+        (Some(Page::Masking), _) => history::masking().map_err(|error| error.to_string()),
+        (Some(Page::Timeline), _) => Ok(history::timeline()),
+        (None, Some(version)) => history_of(version, args),
+        (None, None) => Err("FILE is missing".to_owned()),
+    };
+    match page {
+        Ok(page) => {
+            print(&page);
+            Exit::Good
+        }
+        Err(what) => {
+            complain(&what);
+            Exit::Usage
+        }
+    }
+}
+
+fn history_of(version: &'static Version, args: &Args) -> Result<String, String> {
+    let found = EXAMPLES_OF_VERSIONS
+        .iter()
+        .find(|(_, _, id)| id.split('/').next() == Some(version.name));
+    let (path, json, id) = found.ok_or("this version has no example")?;
+    let file = File::read(json.as_bytes()).map_err(|error| error.to_string())?;
+    let vector = file.vectors.iter().find(|vector| vector.id == *id);
+    let vector = vector.ok_or("this version's example is gone")?;
+    let conversation = spoken(vector)?;
+    let example = history::Example {
+        id,
+        title: vector.title.as_deref().unwrap_or_default(),
+        file: path,
+        explanation: &conversation.explained(None, args),
+    };
+    Ok(history::page(version, &example))
+}
+
+/// Reads the file, and not much more than an import takes.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let limit = u64::try_from(MAX_FILE_OCTETS).unwrap_or(u64::MAX);
+    let mut octets = Vec::new();
+    if path.as_os_str() == "-" {
+        let stdin = io::stdin().lock();
+        stdin.take(limit + 1).read_to_end(&mut octets)?;
+    } else {
+        let file = fs::File::open(path)?;
+        file.take(limit + 1).read_to_end(&mut octets)?;
+    }
+    Ok(octets)
+}
+
+/// What the file holds, by its content or as asked.
+fn conversations(octets: Vec<u8>, args: &Args, name: &str) -> Result<Vec<Conversation>, String> {
+    if octets.is_empty() {
+        return Err("it is empty; give it the octets of a handshake or a capture".to_owned());
+    }
+    let from = args.from.map(|from| match from {
+        From::Client => Side::Client,
+        From::Server => Side::Server,
+    });
+    let found = match args.format {
+        Format::Raw => return Ok(vec![one(unknown(octets), from, args.secure)]),
+        Format::Vector => vectors(&octets, args)?,
+        Format::Capture => captured(&octets, args, name)?,
+        Format::Hex => hex(&octets, args, name, from)?.ok_or(NO_DUMP)?,
+        Format::Auto => guessed(octets, args, name, from)?,
+    };
+    Ok(found)
+}
+
+const NO_DUMP: &str = "it is no hex dump of xxd, hexdump -C, tcpdump -X, Wireshark or curl, and no \
+                       bare hex with two digits for each octet";
+
+fn guessed(
+    octets: Vec<u8>,
+    args: &Args,
+    name: &str,
+    from: Option<Side>,
+) -> Result<Vec<Conversation>, String> {
+    if octets.trim_ascii_start().starts_with(b"{") {
+        return match File::read(&octets) {
+            Ok(file) => chosen(file, args),
+            Err(error) => captured(&octets, args, name).map_err(|_| error.to_string()),
+        };
+    }
+    let options = options(args, name);
+    match import::import(&octets, &options) {
+        Err(Unimportable::Unknown(_)) => {}
+        imported => return imported_ones(imported, args, name),
+    }
+    if let Some(found) = hex(&octets, args, name, from)? {
+        return Ok(found);
+    }
+    let octets = match dump::pasted(&octets) {
+        Some(pasted) => {
+            complain(&format!(
+                "{name}: text without a CR; each line of a head gets its CR LF back, and --format \
+                 raw leaves it as it is"
+            ));
+            pasted
+        }
+        None => octets,
+    };
+    Ok(vec![one(unknown(octets), from, args.secure)])
+}
+
+fn unknown(octets: Vec<u8>) -> Vec<Said> {
+    vec![Said {
+        who: Who::Unknown,
+        octets,
+    }]
+}
+
+fn one(said: Vec<Said>, from: Option<Side>, secure: bool) -> Conversation {
+    let turns = dump::sides(said, from).into_iter();
+    Conversation {
+        title: None,
+        secure,
+        turns: turns
+            .map(|(side, octets)| Turn::Said(side, octets))
+            .collect(),
+    }
+}
+
+fn hex(
+    octets: &[u8],
+    args: &Args,
+    name: &str,
+    from: Option<Side>,
+) -> Result<Option<Vec<Conversation>>, String> {
+    let Some(found) = std::str::from_utf8(octets).ok().and_then(dump::read) else {
+        return Ok(None);
+    };
+    match found {
+        Dump::Said(said) => Ok(Some(vec![one(said, from, args.secure)])),
+        Dump::Packets(packets) => captured(&dump::capture(&packets), args, name).map(Some),
+    }
+}
+
+fn options(args: &Args, name: &str) -> Options {
+    let mut options = Options::of(name);
+    options.port = args.port;
+    options
+}
+
+fn captured(octets: &[u8], args: &Args, name: &str) -> Result<Vec<Conversation>, String> {
+    imported_ones(import::import(octets, &options(args, name)), args, name)
+}
+
+fn imported_ones(
+    imported: Result<import::Imported, Unimportable>,
+    args: &Args,
+    name: &str,
+) -> Result<Vec<Conversation>, String> {
+    let imported = imported.map_err(|error| error.to_string())?;
+    for remark in &imported.remarks {
+        complain(&format!("{name}: {remark}"));
+    }
+    chosen(imported.file, args)
+}
+
+fn vectors(octets: &[u8], args: &Args) -> Result<Vec<Conversation>, String> {
+    let file = File::read(octets).map_err(|error| error.to_string())?;
+    chosen(file, args)
+}
+
+fn chosen(file: File, args: &Args) -> Result<Vec<Conversation>, String> {
+    let mut found = Vec::new();
+    let ids: Vec<String> = file.vectors.iter().map(|v| v.id.clone()).collect();
+    for vector in file.vectors {
+        if args.vector.as_ref().is_none_or(|id| *id == vector.id) {
+            found.push(spoken(&vector)?);
+        }
+    }
+    match (found.is_empty(), &args.vector) {
+        (false, _) => Ok(found),
+        (true, None) => Err("it has no vectors".to_owned()),
+        (true, Some(id)) => Err(format!(
+            "no vector has the id {:?}; there are {}",
+            id,
+            ids.join(", ")
+        )),
+    }
+}
+
+fn spoken(vector: &Vector) -> Result<Conversation, String> {
+    let mut turns = Vec::new();
+    for step in &vector.steps {
+        let side = step.from.side();
+        turns.push(match step.end {
+            Some(_) => Turn::Ended(side),
+            None => Turn::Said(side, step.octets()?),
+        });
+    }
+    let title = match &vector.title {
+        Some(title) => format!("{}: {title}", vector.id),
+        None => vector.id.clone(),
+    };
+    Ok(Conversation {
+        title: Some(title),
+        secure: vector.secure,
+        turns,
+    })
+}
+
+impl Conversation {
+    /// `version` is that of octets that may be frames alone.
+    fn explained(&self, version: Option<&'static Version>, args: &Args) -> Explanation {
+        let http = |turn: &Turn| matches!(turn, Turn::Said(_, said) if dump::looks_like_http(said));
+        let frames = version.filter(|_| !self.turns.iter().any(http));
+        let explanation = self.heard(frames, false, args);
+        // Frames alone do not say whose they are: a client masks, a server does not.
+        if frames.is_some() && args.from.is_none() && explanation.verdict.outcome == Outcome::Broken
+        {
+            let other = self.heard(frames, true, args);
+            if other.verdict.outcome != Outcome::Broken {
+                return other;
+            }
+        }
+        explanation
+    }
+
+    fn heard(&self, frames: Option<&'static Version>, swapped: bool, args: &Args) -> Explanation {
+        let mut explainer = match frames {
+            Some(version) => Explainer::of_frames(version),
+            None => Explainer::new(self.secure || args.secure),
+        };
+        for turn in &self.turns {
+            match turn {
+                Turn::Said(side, octets) if swapped => explainer.feed(side.peer(), octets),
+                Turn::Said(side, octets) => explainer.feed(*side, octets),
+                Turn::Ended(side) => explainer.end(*side),
+            }
+        }
+        explainer.finish()
+    }
+}
+
+fn tell(conversations: Vec<Conversation>, args: &Args) -> Exit {
+    let style = Style::of(&io::stdout());
+    let mut broken = false;
+    let mut pages = Vec::new();
+    for (n, conversation) in conversations.into_iter().enumerate() {
+        let explanation = conversation.explained(args.version, args);
+        broken |= matches!(
+            explanation.verdict.outcome,
+            Outcome::Broken | Outcome::Refused
+        );
+        let title = conversation.title.as_deref();
+        if args.html {
+            pages.push((title.unwrap_or_default().to_owned(), explanation));
+        } else if args.json {
+            match json::json(&explanation) {
+                Ok(line) => print(&format!("{line}\n")),
+                Err(error) => complain(&error),
+            }
+        } else {
+            let mut text = String::new();
+            if n > 0 {
+                text.push('\n');
+            }
+            if let Some(title) = title {
+                text.push_str(&style.note(&Escaped::<200>(title).to_string()));
+                text.push('\n');
+            }
+            if args.brief {
+                text.push_str(&terminal::brief(&explanation));
+            } else {
+                text.push_str(&terminal::painted(&explanation, &|ink, text| {
+                    painted(style, ink, text)
+                }));
+            }
+            print(&text);
+        }
+    }
+    if args.html {
+        print(&html::page(&pages));
+    }
+    if broken { Exit::Failed } else { Exit::Good }
+}
+
+fn painted(style: Style, ink: Ink, text: &str) -> String {
+    match ink {
+        Ink::Title => style.title(text),
+        Ink::Strong => style.strong(text),
+        Ink::Dim => style.note(text),
+        Ink::Octets => style.incoming(text),
+        Ink::Good => style.good(text),
+        Ink::Bad => style.bad(text),
+        _ => text.to_owned(),
+    }
+}
+
+fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    // Whoever closed the pipe has read what he wanted.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

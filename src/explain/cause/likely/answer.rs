@@ -1,0 +1,260 @@
+//! What servers and hops do to the heads of answers.
+
+use super::{Case, Layout, PartKind, is, shown};
+use crate::trace::Field;
+
+pub(super) fn lines_of_75(case: &Case<'_>) -> Option<String> {
+    is(case, "response-lines")?;
+    let answer = case.part(PartKind::Answer)?;
+    let headers = answer.headers();
+    let first = headers
+        .first()
+        .map(|h| shown(h.name, 60))
+        .unwrap_or_default();
+    let reason = answer.spans.iter().find(|s| s.span.field == Field::Reason);
+    let reason = reason.map(|s| answer.raw_of(&s.span)).unwrap_or_default();
+    let began = "Browsers of hixie-75 compare the first three lines octet by octet";
+    Some(if reason != b"Web Socket Protocol Handshake" {
+        format!(
+            "{began}, and the reason phrase is `{}`: a hop wrote the status line anew, or the \
+             server answers as to a newer version.",
+            shown(reason, 60)
+        )
+    } else if !first.eq_ignore_ascii_case("Upgrade") {
+        format!(
+            "{began}, and {first} comes first: a proxy adds headers of its own (nginx puts Server \
+             and Date there) or sorts them."
+        )
+    } else {
+        format!("{began}, and a hop changed the order or the letters of Upgrade and Connection.")
+    })
+}
+
+/// The location that came and the one that was dialled, in parts.
+fn locations(case: &Case<'_>) -> Option<(String, String)> {
+    is(case, "location-mismatch")?;
+    let name = match case.part(PartKind::Answer)?.header("WebSocket-Location") {
+        Some(_) => "WebSocket-Location",
+        None => "Sec-WebSocket-Location",
+    };
+    let came = String::from_utf8_lossy(case.answered(name)?).into_owned();
+    let host = String::from_utf8_lossy(case.asked("Host")?).into_owned();
+    let request = case.part(PartKind::Request)?;
+    let target = request
+        .spans
+        .iter()
+        .find(|s| s.span.field == Field::Target)?;
+    let target = String::from_utf8_lossy(request.raw_of(&target.span)).into_owned();
+    let scheme = if case.secure { "wss" } else { "ws" };
+    Some((came, format!("{scheme}://{host}{target}")))
+}
+
+fn both(came: &str, want: &str) -> String {
+    let (came, want) = (shown(came.as_bytes(), 80), shown(want.as_bytes(), 80));
+    format!("the server says {came}, and the client dialled {want}")
+}
+
+pub(super) fn location_scheme(case: &Case<'_>) -> Option<String> {
+    let (came, want) = locations(case)?;
+    let (came_scheme, came_rest) = came.split_once("://")?;
+    let (want_scheme, want_rest) = want.split_once("://")?;
+    (came_rest == want_rest && came_scheme != want_scheme).then(|| {
+        format!(
+            "Only the scheme is wrong: {}. Something in between ends TLS, and the server does not \
+             know it.",
+            both(&came, &want)
+        )
+    })
+}
+
+pub(super) fn location_port(case: &Case<'_>) -> Option<String> {
+    let (came, want) = locations(case)?;
+    let name = |url: &str| -> Option<(String, String)> {
+        let rest = url.split_once("://")?.1;
+        let authority = rest.split('/').next()?;
+        let (name, port) = match authority.rsplit_once(':') {
+            Some((name, port)) => (name, port),
+            None => (authority, ""),
+        };
+        Some((name.to_owned(), port.to_owned()))
+    };
+    let ((came_name, came_port), (want_name, want_port)) = (name(&came)?, name(&want)?);
+    (came_name == want_name && came_port != want_port).then(|| {
+        format!(
+            "The port is wrong: {}. The server put its own port there, or none, instead of the one \
+             in Host.",
+            both(&came, &want)
+        )
+    })
+}
+
+pub(super) fn location_missing(case: &Case<'_>) -> Option<String> {
+    is(case, "location-mismatch")?;
+    let (own, other) = match case.version?.layout {
+        Layout::Hixie75 if case.version?.has_body() => {
+            ("Sec-WebSocket-Location", "WebSocket-Location")
+        }
+        Layout::Hixie75 => ("WebSocket-Location", "Sec-WebSocket-Location"),
+        _ => ("Sec-WebSocket-Location", "WebSocket-Location"),
+    };
+    if case.answered(own).is_some() {
+        return None;
+    }
+    Some(match case.answered(other) {
+        Some(_) => {
+            format!("The answer has {other}, which is the header of another version, and no {own}.")
+        }
+        None => {
+            format!("The answer has no {own}: it is made for another version, or a hop dropped it.")
+        }
+    })
+}
+
+pub(super) fn location_else(case: &Case<'_>) -> Option<String> {
+    let (came, want) = locations(case)?;
+    Some(format!(
+        "The location is not the URL that was dialled: {}. Clients of this version compare the \
+         whole of it.",
+        both(&came, &want)
+    ))
+}
+
+pub(super) fn origin_echo(case: &Case<'_>) -> Option<String> {
+    is(case, "origin-mismatch")?;
+    let asked = case.asked("Origin")?;
+    let came = case
+        .answered("Sec-WebSocket-Origin")
+        .or(case.answered("WebSocket-Origin"));
+    Some(match came {
+        None => {
+            "The answer does not say the origin back: it is made for another version.".to_owned()
+        }
+        Some(came) if came.eq_ignore_ascii_case(asked) => {
+            "The origin comes back in other letters, and clients compare it octet by octet."
+                .to_owned()
+        }
+        Some(came) => format!(
+            "The server says {} back, and the client sent {}: the server has an origin of its own \
+             in mind, or a hop changed one of them.",
+            shown(came, 80),
+            shown(asked, 80)
+        ),
+    })
+}
+
+fn subprotocols<'a>(case: &Case<'a>) -> Option<(&'a [u8], Option<&'a [u8]>)> {
+    is(case, "subprotocol-mismatch")?;
+    let name = case.version?.subprotocol_header();
+    Some((case.asked(name).unwrap_or_default(), case.answered(name)))
+}
+
+pub(super) fn subprotocol_left_out(case: &Case<'_>) -> Option<String> {
+    let (asked, came) = subprotocols(case)?;
+    came.is_none().then(|| {
+        format!(
+            "The client asked for the subprotocol {}, and the answer has none. Safari 5 and iOS 4 \
+             and 5 then fail with \"protocol mismatch\".",
+            shown(asked, 80)
+        )
+    })
+}
+
+pub(super) fn subprotocol_of_list(case: &Case<'_>) -> Option<String> {
+    let (asked, came) = subprotocols(case)?;
+    let came = came?;
+    let hixie = case.version?.number.is_none();
+    let listed = asked
+        .split(|o| matches!(o, b',' | b' '))
+        .any(|name| name == came);
+    (hixie && listed).then(|| {
+        format!(
+            "The server chose {} from what it took for a list, but a client of this version asked \
+             with one string, {}, and wants all of it back.",
+            shown(came, 60),
+            shown(asked, 80)
+        )
+    })
+}
+
+pub(super) fn subprotocol_listed(case: &Case<'_>) -> Option<String> {
+    let (asked, came) = subprotocols(case)?;
+    let came = shown(came?, 80);
+    Some(if asked.is_empty() {
+        format!("The client asked for no subprotocol, and the server names {came}.")
+    } else if came.contains(',') {
+        format!("The server sends the list back, {came}, instead of one of its names.")
+    } else {
+        format!(
+            "The server names {came}, and the client asked for {}.",
+            shown(asked, 80)
+        )
+    })
+}
+
+pub(super) fn upgrade_gone(case: &Case<'_>) -> Option<String> {
+    let name = match case.code() {
+        "upgrade-mismatch" => "Upgrade",
+        "connection-mismatch" => "Connection",
+        _ => return None,
+    };
+    Some(match case.answered(name) {
+        None => format!("The answer is 101 but has no {name}: a hop took it out."),
+        Some(came) => format!(
+            "The answer says {name}: {}, which is not what clients of this version take.",
+            shown(came, 60)
+        ),
+    })
+}
+
+pub(super) fn extension_unasked(case: &Case<'_>) -> Option<String> {
+    is(case, "extension-unexpected")?;
+    let named = shown(case.answered("Sec-WebSocket-Extensions")?, 80);
+    Some(format!(
+        "The server agrees to {named}, which the request does not offer."
+    ))
+}
+
+pub(super) fn refused_by_hop(case: &Case<'_>) -> Option<String> {
+    is(case, "refused")?;
+    let status = case.status?;
+    let hixie = case.version.is_some_and(|v| v.number.is_none());
+    Some(match status {
+        400 if hixie => {
+            "HAProxy 2.4 and later, in HTTP mode, answers 400 itself to a request of this version: \
+             it wants a Sec-WebSocket-Key. A server may say 400 too."
+                .to_owned()
+        }
+        502..=504 => format!(
+            "A proxy answers {status}: the server behind it did not answer in time, or not in a way \
+             that the proxy takes for an upgrade."
+        ),
+        300..=399 => {
+            "The server sends the client elsewhere, which WebSocket clients seldom follow."
+                .to_owned()
+        }
+        200 => {
+            "The server answers as to a request for a page: a hop took Upgrade out, or this path \
+                knows no WebSocket."
+                .to_owned()
+        }
+        _ => return None,
+    })
+}
+
+pub(super) fn refused_by_server(case: &Case<'_>) -> Option<String> {
+    is(case, "refused")?;
+    Some(match case.status? {
+        401 | 407 => "The server wants to know who asks.".to_owned(),
+        403 => "The server does not let pages of this origin connect, or this client.".to_owned(),
+        404 => "There is nothing at this path.".to_owned(),
+        426 => "The server speaks other versions; Sec-WebSocket-Version in its answer lists them."
+            .to_owned(),
+        505 => "The server wants HTTP/1.1: a hop speaks 1.0 to it.".to_owned(),
+        _ => "The server refuses the upgrade.".to_owned(),
+    })
+}
+
+pub(super) fn no_http(case: &Case<'_>) -> Option<String> {
+    is(case, "response-malformed")?;
+    Some("Who answers does not speak HTTP.".to_owned())
+}

@@ -1,0 +1,109 @@
+//! What is wrong with frames.
+
+use super::{Case, Fault, Layout, Part, PartKind, Version, is, is_masked, shown, side_name};
+use crate::trace::Field;
+
+/// The frame in which it broke.
+fn frame<'a>(case: &Case<'a>) -> Option<&'a Part> {
+    let (_, part) = case.broken_part()?;
+    (part.kind == PartKind::Frame).then_some(part)
+}
+
+pub(super) fn unmasked(case: &Case<'_>) -> Option<String> {
+    is(case, "mask-missing")?;
+    Some(
+        "The client sends a frame in clear: a client written by hand, or one that uses the framer \
+         of a server."
+            .to_owned(),
+    )
+}
+
+pub(super) fn masked_server(case: &Case<'_>) -> Option<String> {
+    is(case, "mask-unexpected")?;
+    Some("The server masks like a client: it uses the framer of one.".to_owned())
+}
+
+pub(super) fn compressed(case: &Case<'_>) -> Option<String> {
+    is(case, "reserved-bits")?;
+    let rsv1 = frame(case)?.value(Field::Reserved)? & 4 != 0;
+    let offered = case.asked("Sec-WebSocket-Extensions");
+    rsv1.then(|| match offered {
+        Some(offered) => format!(
+            "RSV1 marks a compressed message. The request offers {}, but no compression was agreed \
+             on that this parse follows.",
+            shown(offered, 80)
+        ),
+        None => "RSV1 marks a compressed message, and no compression was agreed on.".to_owned(),
+    })
+}
+
+pub(super) fn hixie_frames(case: &Case<'_>) -> Option<String> {
+    if case.version?.layout == Layout::Hixie75 {
+        return None;
+    }
+    let part = frame(case)?;
+    (!is_masked(part) && part.raw.first() == Some(&0)).then(|| {
+        "The frame begins with 00, as a text of hixie-75 and hixie-76 does: one side frames by \
+         another version than the handshake's."
+            .to_owned()
+    })
+}
+
+pub(super) fn rfc_frames(case: &Case<'_>) -> Option<String> {
+    if case.version?.layout != Layout::Hixie75 {
+        return None;
+    }
+    let mut frames = case
+        .parts
+        .iter()
+        .filter(|part| part.kind == PartKind::Frame);
+    let odd = frames.any(|part| {
+        matches!(
+            part.value(Field::FrameType),
+            Some(0x81 | 0x82 | 0x88..=0x8a)
+        )
+    });
+    odd.then(|| {
+        "A frame begins like one of RFC 6455, in a connection of a hixie version: one side frames \
+         by another version than the handshake's."
+            .to_owned()
+    })
+}
+
+pub(super) fn not_utf8(case: &Case<'_>) -> Option<String> {
+    if !matches!(case.code(), "utf8-invalid" | "close-reason-utf8") {
+        return None;
+    }
+    let part = frame(case)?;
+    let payload = part.payload();
+    let latin = payload.iter().any(|octet| *octet >= 0xc0) && !payload.contains(&0);
+    Some(if latin {
+        "Octets from C0 up stand where no UTF-8 has them: the text is in Latin-1 or another old \
+         encoding, or was cut inside a character."
+            .to_owned()
+    } else {
+        "These octets are no UTF-8: something binary was sent as text.".to_owned()
+    })
+}
+
+pub(super) fn inner_code(case: &Case<'_>) -> Option<String> {
+    is(case, "close-code-invalid")?;
+    let code = frame(case)?.value(Field::CloseCode)?;
+    Some(match code {
+        1004..=1006 | 1015 => format!(
+            "A library put {code}, which it uses for itself when nothing was said, onto the wire."
+        ),
+        _ => format!("The sender made {code} up."),
+    })
+}
+
+pub(super) fn gone(case: &Case<'_>) -> Option<String> {
+    let Fault { from, .. } = case.fault?;
+    is(case, "connection-cut")?;
+    let version: &Version = case.version?;
+    let who = side_name(from);
+    Some(format!(
+        "The {who} was killed, its network went away, or it ends TCP where {} says goodbye first.",
+        version.name
+    ))
+}

@@ -1,0 +1,294 @@
+//! Likely causes: what a conversation looks like, what it means, what helps.
+
+mod answer;
+mod frame;
+mod proof;
+mod request;
+
+use self::answer::{
+    extension_unasked, lines_of_75, location_else, location_missing, location_port,
+    location_scheme, no_http, origin_echo, refused_by_hop, refused_by_server, subprotocol_left_out,
+    subprotocol_listed, subprotocol_of_list, upgrade_gone,
+};
+use self::frame::{
+    compressed, gone, hixie_frames, inner_code, masked_server, not_utf8, rfc_frames, unmasked,
+};
+use self::proof::{accept_wrong, digest_wrong};
+use self::request::{
+    bare_lf, frames_alone, headers_stripped, http_1_0, http_2, key_added, key_alone, key_malformed,
+    no_spaces, origin_missing, repeated, spaces_squeezed, third_key_held, tls, version_forgotten,
+    version_listed, version_unknown,
+};
+use super::{
+    Case, Fault, Layout, Part, PartKind, Side, Version, handshake, is_masked, shown, side_name,
+};
+use crate::trace::Field;
+
+/// The first cause that fits, and its cure.
+pub(super) fn likely(case: &Case<'_>) -> Option<(String, String)> {
+    let fits = |(cause, cure): &(fn(&Case<'_>) -> Option<String>, &str)| {
+        cause(case).map(|cause| (cause, (*cure).to_owned()))
+    };
+    CAUSES.iter().find_map(fits)
+}
+
+/// A condition with the sentence it leads to, and the cure.
+type Row = (fn(&Case<'_>) -> Option<String>, &'static str);
+
+/// All causes we know, the particular before the general.
+const CAUSES: &[Row] = &[
+    // What is not a handshake at all.
+    (
+        tls,
+        "Use ws:// for this port, or put a TLS terminator in front of it.",
+    ),
+    (
+        frames_alone,
+        "Name the version, and whose frames they are: --version rfc6455 --from client.",
+    ),
+    (
+        http_2,
+        "Speak HTTP/1.1 to this port; WebSocket over HTTP/2 is another protocol (RFC 8441).",
+    ),
+    (
+        bare_lf,
+        "End every line of the head in CR LF: printf 'GET / HTTP/1.1\\r\\n…', not an editor.",
+    ),
+    // What a hop did to the request.
+    (
+        spaces_squeezed,
+        "Find the proxy between client and server and let it pass this port as TCP: HAProxy \
+         `mode tcp`, nginx `stream`.",
+    ),
+    (
+        no_spaces,
+        "Let the proxy pass header values as they are; if there is none, it was no WebSocket \
+         client that asked.",
+    ),
+    (
+        key_added,
+        "Pass this port as TCP (HAProxy `mode tcp`), so that the request arrives as it was sent.",
+    ),
+    (
+        version_forgotten,
+        "Send Sec-WebSocket-Version: 13 with the key.",
+    ),
+    (
+        http_1_0,
+        "In nginx set `proxy_http_version 1.1`, and pass on Upgrade and Connection.",
+    ),
+    (
+        headers_stripped,
+        "Let the proxy pass on both: nginx `proxy_set_header Upgrade $http_upgrade` and \
+         `proxy_set_header Connection \"upgrade\"`, Apache `mod_proxy_wstunnel`, lighttpd \
+         `proxy.header = (\"upgrade\" => \"enable\")`.",
+    ),
+    (
+        third_key_held,
+        "Answer the head before the eight octets are there, as this server does; or pass the port \
+         as TCP.",
+    ),
+    (
+        version_listed,
+        "Ask for one version: Sec-WebSocket-Version: 13. Lists stand in answers only.",
+    ),
+    (
+        version_unknown,
+        "Ask for a version that exists: 13, or 8 and 7 of the drafts.",
+    ),
+    (
+        key_malformed,
+        "Send sixteen random octets in base64, which are 24 characters.",
+    ),
+    (
+        key_alone,
+        "Send both numbered keys or none; look for a proxy that drops headers.",
+    ),
+    (
+        origin_missing,
+        "A hixie client sends Origin; a newer one sends Sec-WebSocket-Key and -Version: 13.",
+    ),
+    (
+        repeated,
+        "Send the header once; look for a proxy that adds its own to the client's.",
+    ),
+    // What is wrong with the answer.
+    (
+        lines_of_75,
+        "Pass the port as TCP, or let hixie-75 clients reach the server without that proxy.",
+    ),
+    (
+        location_scheme,
+        "Tell the server its public URL: heirloom serve --public-url wss://…, or let the proxy say \
+         it and the server believe it.",
+    ),
+    (
+        location_port,
+        "Make the location of the Host header as it came, port included; let the proxy pass Host \
+         on (nginx `proxy_set_header Host $http_host`).",
+    ),
+    (
+        location_missing,
+        "Answer a client of this version with the headers of this version.",
+    ),
+    (
+        location_else,
+        "Make the location of the request's Host and path as they came.",
+    ),
+    (
+        origin_echo,
+        "Send the Origin back octet for octet, in the header of this version.",
+    ),
+    (
+        subprotocol_left_out,
+        "Send the one string back that was asked for, or refuse; a hixie client goes on with nothing else.",
+    ),
+    (
+        subprotocol_of_list,
+        "Send the whole string back; up to hixie-76 it is no list.",
+    ),
+    (
+        subprotocol_listed,
+        "Choose one of those that were asked for, and send it alone; or none, without the header.",
+    ),
+    (
+        digest_wrong,
+        "Compute MD5 over both numbers, most significant octet first, and the eight octets exactly as they came.",
+    ),
+    (
+        accept_wrong,
+        "Compute base64(SHA-1(key + 258EAFA5-E914-47DA-95CA-C5AB0DC85B11)) over the key as it stands.",
+    ),
+    (
+        upgrade_gone,
+        "Let the proxy pass Upgrade and Connection in answers too, or pass the port as TCP.",
+    ),
+    (
+        extension_unasked,
+        "Agree only to extensions that the request offers.",
+    ),
+    (
+        refused_by_hop,
+        "Look at what stands between: its log names the request.",
+    ),
+    (
+        refused_by_server,
+        "Look at the body of the answer, below: a server often says why.",
+    ),
+    (
+        no_http,
+        "Check host and port: something else listens there.",
+    ),
+    // What is wrong with a frame.
+    (
+        unmasked,
+        "Mask every frame of a client with four random octets, new for each frame.",
+    ),
+    (
+        masked_server,
+        "Send the server's frames without a mask, the MASK bit 0.",
+    ),
+    (
+        compressed,
+        "Turn compression off on that side, or agree to it in the handshake: the answer must name \
+         the extension.",
+    ),
+    (
+        hixie_frames,
+        "Frame by the version of the handshake: since hybi-01 a text does not lie between 00 and \
+         FF.",
+    ),
+    (
+        rfc_frames,
+        "Frame by the version of the handshake: a hixie text lies between 00 and FF.",
+    ),
+    (
+        not_utf8,
+        "Send text as UTF-8, or as a binary message what is no text.",
+    ),
+    (
+        inner_code,
+        "Send 1000, or no code at all; 1005, 1006 and 1015 are only for programs to tell each other.",
+    ),
+    (
+        gone,
+        "Send a close frame and wait for the other one before TCP ends.",
+    ),
+];
+
+fn is(case: &Case<'_>, code: &str) -> Option<()> {
+    (case.code() == code).then_some(())
+}
+
+fn starts(octets: Option<&[u8]>, with: &[u8]) -> bool {
+    octets.is_some_and(|octets| octets.starts_with(with))
+}
+
+fn unreadable<'a>(case: &Case<'a>, side: Side) -> Option<&'a [u8]> {
+    let own = case.parts.iter().filter(|part| part.from == side);
+    let mut own = own.filter(|part| part.kind == PartKind::Unreadable);
+    own.next().map(|part| part.raw.as_slice())
+}
+
+/// The hops that said that they were on the way.
+fn hop(case: &Case<'_>) -> String {
+    const TRACES: [&str; 5] = [
+        "Via",
+        "X-Forwarded-For",
+        "Forwarded",
+        "X-Forwarded-Proto",
+        "X-Real-IP",
+    ];
+    let found = TRACES.into_iter().find(|name| case.asked(name).is_some());
+    match found {
+        Some(name) => format!(" One was on the way: it left {name}."),
+        None => String::new(),
+    }
+}
+
+/// The digits and spaces of a key.
+struct Key {
+    digits: u64,
+    spaces: u64,
+}
+
+impl Key {
+    /// Its number if it had so many spaces more.
+    fn with(&self, more: u64) -> Option<u32> {
+        let spaces = self.spaces + more;
+        let whole = self.digits.checked_rem(spaces)? == 0;
+        let number = self.digits.checked_div(spaces)?;
+        u32::try_from(number).ok().filter(|_| whole)
+    }
+}
+
+/// The keys of hixie-76 that were read.
+fn keys(case: &Case<'_>) -> Vec<Key> {
+    let Some(request) = case.part(PartKind::Request) else {
+        return Vec::new();
+    };
+    let mut keys = Vec::new();
+    let mut digits = None;
+    for (field, octets) in &request.derived {
+        match (field, octets.first_chunk()) {
+            (Field::KeyDigits, _) => {
+                digits = std::str::from_utf8(octets)
+                    .ok()
+                    .and_then(|d| d.parse().ok());
+            }
+            (Field::KeySpaces, Some(spaces)) => keys.extend(digits.take().map(|digits| Key {
+                digits,
+                spaces: u64::from(u32::from_be_bytes(*spaces)),
+            })),
+            _ => {}
+        }
+    }
+    keys
+}
+
+fn spaces_more(lost: u64) -> String {
+    match lost {
+        1 => "one space more".to_owned(),
+        _ => format!("{lost} spaces more"),
+    }
+}

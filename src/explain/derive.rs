@@ -1,0 +1,263 @@
+//! How the proofs and masks are computed, step by step, told from what the
+//! parse derived.
+
+use super::{About, Derivation, Mark, Part, PartKind, Run, Step, hex, section, shown};
+use crate::trace::Field;
+
+/// All computations of a part.
+pub(super) fn derivations(part: &Part) -> Vec<Derivation> {
+    let mut told = Vec::new();
+    let mut derived = part.derived.as_slice();
+    let mut keys = 0;
+    while let Some(((field, octets), rest)) = derived.split_first() {
+        derived = rest;
+        match field {
+            Field::Key => {
+                keys += 1;
+                let own = rest.iter().take_while(|(field, _)| *field != Field::Key);
+                told.push(key(part, keys, octets, &own.collect::<Vec<_>>()));
+            }
+            Field::DigestInput => told.extend(digest(part, octets, next(rest, Field::Proof))),
+            Field::AcceptInput => {
+                let sha1 = next(rest, Field::AcceptDigest);
+                told.extend(accept(part, octets, sha1, next(rest, Field::Proof)));
+            }
+            Field::SecretInput => told.push(Derivation {
+                title: "The key that masks all that the client sends".to_owned(),
+                section: section(part.version, About::Masking),
+                steps: vec![
+                    step(
+                        "the client's key, the server's nonce and a GUID",
+                        guid(octets),
+                    ),
+                    result("SHA-1, 20 octets", &hex(next(rest, Field::Secret))),
+                ],
+            }),
+            Field::FrameKeyInput => told.push(Derivation {
+                title: "The key of this frame".to_owned(),
+                section: section(part.version, About::Masking),
+                steps: vec![
+                    step(
+                        "the frame's nonce and the key of the connection",
+                        halves(octets, 4),
+                    ),
+                    result("SHA-1, 20 octets", &hex(next(rest, Field::FrameKey))),
+                ],
+            }),
+            _ => {}
+        }
+    }
+    told
+}
+
+/// What was derived next as this field.
+fn next(rest: &[(Field, Vec<u8>)], field: Field) -> &[u8] {
+    let found = rest.iter().find(|(f, _)| *f == field);
+    found
+        .map(|(_, octets)| octets.as_slice())
+        .unwrap_or_default()
+}
+
+fn run(text: impl Into<String>, mark: Mark) -> Run {
+    Run {
+        text: text.into(),
+        mark,
+    }
+}
+
+fn step(label: &'static str, runs: Vec<Run>) -> Step {
+    Step { label, runs }
+}
+
+fn result(label: &'static str, text: &str) -> Step {
+    step(label, vec![run(text, Mark::Result)])
+}
+
+/// A key of hixie-76: digits and spaces, and the number they hide.
+fn key(part: &Part, n: usize, key: &[u8], derived: &[&(Field, Vec<u8>)]) -> Derivation {
+    let of = |field| {
+        let found = derived.iter().find(|(f, _)| *f == field);
+        found.map(|(_, octets)| octets.as_slice())
+    };
+    let digits = String::from_utf8_lossy(of(Field::KeyDigits).unwrap_or_default()).into_owned();
+    let spaces = of(Field::KeySpaces).and_then(<[u8]>::first_chunk);
+    let spaces = spaces.map_or(0, |octets| u32::from_be_bytes(*octets));
+    let mut steps = vec![step("the key", lit(key))];
+    steps.push(match digits.as_str() {
+        "" => step("its digits", vec![run("none", Mark::Wrong)]),
+        _ => step(
+            "its digits, read as one number",
+            vec![run(cut(&digits), Mark::Digit)],
+        ),
+    });
+    let mark = if spaces == 0 {
+        Mark::Wrong
+    } else {
+        Mark::Space
+    };
+    steps.push(step("its spaces", vec![run(spaces.to_string(), mark)]));
+    steps.extend(division(&digits, spaces, of(Field::KeyNumber)));
+    if let Some(number) = of(Field::KeyNumber) {
+        steps.push(result(
+            "as four octets, most significant first",
+            &hex(number),
+        ));
+    }
+    Derivation {
+        title: format!("The number in key {n}"),
+        section: section(part.version, About::Proof),
+        steps,
+    }
+}
+
+fn division(digits: &str, spaces: u32, number: Option<&[u8]>) -> Option<Step> {
+    let product: u128 = digits.parse().ok()?;
+    let spaces = u128::from(spaces);
+    let quotient = product.checked_div(spaces)?;
+    let rest = product.checked_rem(spaces)?;
+    let mut runs = vec![
+        run(product.to_string(), Mark::Digit),
+        run(" ÷ ", Mark::Plain),
+        run(spaces.to_string(), Mark::Space),
+        run(" = ", Mark::Plain),
+    ];
+    let wrong = match (number, rest) {
+        (Some(_), _) => None,
+        (None, 0) => Some("which does not fit 32 bits".to_owned()),
+        (None, _) => Some(format!("and {rest} over: not a whole number")),
+    };
+    let mark = if wrong.is_some() {
+        Mark::Plain
+    } else {
+        Mark::Result
+    };
+    runs.push(run(quotient.to_string(), mark));
+    if let Some(wrong) = wrong {
+        runs.extend([run(" ", Mark::Plain), run(wrong, Mark::Wrong)]);
+    }
+    Some(step("the number divided by the spaces", runs))
+}
+
+/// A key with its digits and spaces lit.
+fn lit(key: &[u8]) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for octet in key.iter().take(MAX_KEY_OCTETS) {
+        let (text, mark) = match octet {
+            b'0'..=b'9' => (char::from(*octet).to_string(), Mark::Digit),
+            b' ' => ("␣".to_owned(), Mark::Space),
+            _ => (shown(&[*octet], 8), Mark::Noise),
+        };
+        match runs.last_mut() {
+            Some(last) if last.mark == mark => last.text.push_str(&text),
+            _ => runs.push(run(text, mark)),
+        }
+    }
+    if let Some(more) = key.len().checked_sub(MAX_KEY_OCTETS + 1) {
+        runs.push(run(format!("… ({} octets more)", more + 1), Mark::Plain));
+    }
+    runs
+}
+
+/// No key is shown with more octets.
+const MAX_KEY_OCTETS: usize = 300;
+
+fn cut(digits: &str) -> String {
+    shown(digits.as_bytes(), 60)
+}
+
+/// The digest of hixie-76, and whether it came.
+fn digest(part: &Part, input: &[u8], digest: &[u8]) -> Option<Derivation> {
+    let (numbers, key3) = input.split_at_checked(8)?;
+    let (one, two) = numbers.split_at_checked(4)?;
+    let title = match part.kind {
+        PartKind::Digest => "Whether the digest is the right one",
+        _ => "The digest that must come back",
+    };
+    let steps = if part.kind == PartKind::Digest {
+        compared(&hex(digest), &hex(&part.raw))
+    } else {
+        vec![
+            step(
+                "both numbers and the third key, sixteen octets",
+                vec![
+                    run(hex(one), Mark::First),
+                    run(" ", Mark::Plain),
+                    run(hex(two), Mark::Second),
+                    run(" ", Mark::Plain),
+                    run(hex(key3), Mark::Third),
+                ],
+            ),
+            result("MD5, sixteen octets", &hex(digest)),
+        ]
+    };
+    Some(Derivation {
+        title: title.to_owned(),
+        section: section(part.version, About::Proof),
+        steps,
+    })
+}
+
+/// What should have come beside what came.
+fn compared(want: &str, came: &str) -> Vec<Step> {
+    let mark = if want == came {
+        Mark::Result
+    } else {
+        Mark::Wrong
+    };
+    vec![
+        result("must be", want),
+        step(
+            if want == came {
+                "came, and is right"
+            } else {
+                "came, and is wrong"
+            },
+            vec![run(came, mark)],
+        ),
+    ]
+}
+
+/// The accept of hybi-04 and later, and whether it came.
+fn accept(part: &Part, input: &[u8], sha1: &[u8], proof: &[u8]) -> Option<Derivation> {
+    let proof = shown(proof, 100);
+    if part.kind != PartKind::Answer {
+        return Some(Derivation {
+            title: "The accept that must come back".to_owned(),
+            section: section(part.version, About::Proof),
+            steps: vec![
+                step("the key as it stands, and the GUID", guid(input)),
+                step("SHA-1, 20 octets", vec![run(hex(sha1), Mark::Plain)]),
+                result("in base64", &proof),
+            ],
+        });
+    }
+    let came = part.header("Sec-WebSocket-Accept")?;
+    Some(Derivation {
+        title: "Whether the accept is the right one".to_owned(),
+        section: section(part.version, About::Proof),
+        steps: compared(&proof, &shown(came, 100)),
+    })
+}
+
+/// Text in base64, each part 24 characters, and the GUID behind it.
+fn guid(input: &[u8]) -> Vec<Run> {
+    let (keys, guid) = match input.len().checked_sub(36) {
+        Some(at) => input.split_at_checked(at).unwrap_or((input, &[])),
+        None => (input, &[][..]),
+    };
+    let (one, two) = keys.split_at_checked(24).unwrap_or((keys, &[]));
+    [(one, Mark::First), (two, Mark::Second), (guid, Mark::Third)]
+        .into_iter()
+        .filter(|(octets, _)| !octets.is_empty())
+        .map(|(octets, mark)| run(shown(octets, 60), mark))
+        .collect()
+}
+
+fn halves(octets: &[u8], at: usize) -> Vec<Run> {
+    let (one, two) = octets.split_at_checked(at).unwrap_or((octets, &[]));
+    vec![
+        run(hex(one), Mark::First),
+        run(" ", Mark::Plain),
+        run(hex(two), Mark::Second),
+    ]
+}

@@ -1,0 +1,446 @@
+//! Octets as people paste them: hex dumps of xxd, hexdump, tcpdump, Wireshark
+//! and curl, bare hex, and heads that lost their CR on the way.
+
+use std::collections::BTreeMap;
+
+use memchr::memmem;
+
+use crate::version::Side;
+
+/// No dump gives more octets.
+pub const MAX_OCTETS: usize = 64 * 1024 * 1024;
+
+/// What a text holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dump {
+    /// What was said, in order.
+    Said(Vec<Said>),
+    /// Packets with the headers of IP, as in a capture.
+    Packets(Vec<Vec<u8>>),
+}
+
+/// Octets, and what is known of who said them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Who.
+    pub who: Who,
+    /// What.
+    pub octets: Vec<u8>,
+}
+
+/// Who said something in a dump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Who {
+    /// The dump does not say.
+    Unknown,
+    /// Who spoke first, and the other one.
+    First,
+    /// See [`Who::First`].
+    Second,
+    /// The client.
+    Client,
+    /// The server.
+    Server,
+}
+
+/// Reads a text that is a dump of octets; nothing where it is none.
+#[must_use]
+pub fn read(text: &str) -> Option<Dump> {
+    if looks_like_http(text.as_bytes()) {
+        return None;
+    }
+    arrays(text)
+        .or_else(|| lines(text))
+        .or_else(|| bare(text).map(|octets| Dump::Said(vec![unknown(octets)])))
+}
+
+/// Who said what, as far as the octets tell it: an answer begins with `HTTP/`.
+/// A request and its answer in one piece are taken apart. `from` says whose
+/// octets they are where nothing else does.
+#[must_use]
+pub fn sides(said: Vec<Said>, from: Option<Side>) -> Vec<(Side, Vec<u8>)> {
+    let begin = |who: Who| {
+        let first = said.iter().find(|s| s.who == who);
+        first.map_or(&[][..], |s| s.octets.as_slice())
+    };
+    let swapped = begin(Who::First).starts_with(b"HTTP/")
+        || looks_like_http(begin(Who::Second)) && !begin(Who::Second).starts_with(b"HTTP/");
+    let mut turns = Vec::new();
+    for Said { who, octets } in said {
+        let side = match who {
+            Who::Client => Side::Client,
+            Who::Server => Side::Server,
+            Who::First if swapped => Side::Server,
+            Who::First => Side::Client,
+            Who::Second if swapped => Side::Client,
+            Who::Second => Side::Server,
+            Who::Unknown => {
+                turns.extend(apart(octets, from));
+                continue;
+            }
+        };
+        turns.push((side, octets));
+    }
+    turns
+}
+
+fn apart(mut octets: Vec<u8>, from: Option<Side>) -> Vec<(Side, Vec<u8>)> {
+    if let Some(side) = from {
+        return vec![(side, octets)];
+    }
+    if octets.starts_with(b"HTTP/") {
+        return vec![(Side::Server, octets)];
+    }
+    match answer_in(&octets) {
+        Some(at) => {
+            let answer = octets.split_off(at);
+            vec![(Side::Client, octets), (Side::Server, answer)]
+        }
+        None => vec![(Side::Client, octets)],
+    }
+}
+
+/// Where an answer begins behind a request: at its end, or eight octets on.
+fn answer_in(octets: &[u8]) -> Option<usize> {
+    let head = memmem::find(octets, b"\r\n\r\n")? + 4;
+    [0, 8].into_iter().find_map(|body| {
+        let at = head + body;
+        let rest = octets.get(at..)?;
+        (looks_like_http(octets) && rest.starts_with(b"HTTP/1.")).then_some(at)
+    })
+}
+
+/// Whether it begins like a request or an answer.
+#[must_use]
+pub fn looks_like_http(octets: &[u8]) -> bool {
+    const BEGINS: [&[u8]; 7] = [
+        b"GET ",
+        b"HTTP/1.",
+        b"POST ",
+        b"HEAD ",
+        b"PUT ",
+        b"OPTIONS ",
+        b"CONNECT ",
+    ];
+    BEGINS.iter().any(|begin| octets.starts_with(begin))
+}
+
+/// A head that was pasted as text lost its CR: every line of it gets CR LF
+/// back. Nothing where it has a CR, or is no text.
+#[must_use]
+pub fn pasted(octets: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(octets).ok()?;
+    let text = text.trim_start_matches('\n');
+    if text.contains('\r') || !text.contains('\n') || !looks_like_http(text.as_bytes()) {
+        return None;
+    }
+    let mut out = Vec::with_capacity(octets.len() + 64);
+    let mut body: Option<Vec<&str>> = None;
+    for line in text.lines() {
+        let is_answer = line.starts_with("HTTP/1.");
+        match &mut body {
+            Some(lines) if is_answer => {
+                end_body(lines, &mut out);
+                body = None;
+                end_line(line, &mut out);
+            }
+            Some(lines) => lines.push(line),
+            None if line.is_empty() => {
+                end_line("", &mut out);
+                body = Some(Vec::new());
+            }
+            None => end_line(line, &mut out),
+        }
+    }
+    match body {
+        Some(mut lines) => end_body(&mut lines, &mut out),
+        // The empty line is easily lost; a line without an end is cut.
+        None if text.ends_with('\n') => end_line("", &mut out),
+        None => out.truncate(out.len().saturating_sub(2)),
+    }
+    Some(out)
+}
+
+fn end_line(line: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(line.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// What stands behind a head is no line; the line ends around it are the
+/// paste's.
+fn end_body(lines: &mut Vec<&str>, out: &mut Vec<u8>) {
+    while lines.last().is_some_and(|line| line.is_empty()) {
+        lines.pop();
+    }
+    out.extend_from_slice(lines.join("\n").as_bytes());
+}
+
+fn unknown(octets: Vec<u8>) -> Said {
+    Said {
+        who: Who::Unknown,
+        octets,
+    }
+}
+
+/// Hex without offsets, however it is set: `47 45`, `0x47,0x45`, `\x47\x45`.
+fn bare(text: &str) -> Option<Vec<u8>> {
+    let text = text
+        .replace("\\x", " ")
+        .replace("0x", " ")
+        .replace("0X", " ");
+    // What stands before a colon may be an offset.
+    let colons = text.contains(':');
+    let mut octets = Vec::new();
+    for token in text.split(|c: char| c.is_whitespace() || matches!(c, ',' | ':' | '"' | ';')) {
+        octets.extend(pairs(token).filter(|pairs| !colons || pairs.len() <= 1)?);
+    }
+    (!octets.is_empty()).then_some(octets)
+}
+
+/// The octets of an even number of hex digits.
+fn pairs(token: &str) -> Option<Vec<u8>> {
+    let digits = token.as_bytes();
+    if digits.len() % 2 != 0 || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let pairs = digits.chunks_exact(2).map(|pair| {
+        let pair = std::str::from_utf8(pair).ok()?;
+        u8::from_str_radix(pair, 16).ok()
+    });
+    pairs.collect()
+}
+
+/// Wireshark's C arrays: `char peer0_0[] = { 0x47, … };`
+fn arrays(text: &str) -> Option<Dump> {
+    let mut said = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("peer") {
+        rest = rest.get(at + 4..)?;
+        let who = match rest.as_bytes().first()? {
+            b'0' => Who::First,
+            b'1' => Who::Second,
+            _ => continue,
+        };
+        let inside = rest.split_once('{')?.1;
+        let (inside, after) = inside.split_once('}')?;
+        let mut octets = Vec::new();
+        for token in inside.split(|c: char| c.is_whitespace() || c == ',') {
+            if let Some(digits) = token.strip_prefix("0x") {
+                octets.extend(pairs(digits)?);
+            }
+        }
+        said.push(Said { who, octets });
+        rest = after;
+    }
+    (!said.is_empty()).then_some(Dump::Said(said))
+}
+
+/// A line of a dump.
+struct Line {
+    indent: usize,
+    offset: usize,
+    octets: Vec<u8>,
+}
+
+/// What stands together in a dump.
+#[derive(Default)]
+struct Block {
+    indent: usize,
+    who: Option<Who>,
+    octets: Vec<u8>,
+}
+
+/// Dumps with an offset at the begin of each line.
+fn lines(text: &str) -> Option<Dump> {
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut next: BTreeMap<usize, usize> = BTreeMap::new();
+    let (mut who, mut apart, mut repeats, mut packets) = (None, true, false, false);
+    let mut width = 0;
+    let mut total = 0_usize;
+    let all: Vec<Option<Line>> = text.lines().map(line).collect();
+    for (n, (text, line)) in text.lines().zip(&all).enumerate() {
+        let Some(line) = line else {
+            let text = text.trim();
+            if text == "*" {
+                repeats = true;
+            } else if !text.is_empty() {
+                who = speaker(text).or(who);
+                packets |=
+                    (text.contains(" IP ") || text.contains(" IP6 ")) && text.contains(" > ");
+                apart = true;
+            }
+            continue;
+        };
+        let expected = next.get(&line.indent).copied().unwrap_or(0);
+        let begins = line.offset == 0;
+        if !begins && line.offset != expected && !repeats {
+            if blocks.is_empty() {
+                return None;
+            }
+            apart = true;
+        }
+        // How many octets a line has, the next one says.
+        let after = all.get(n + 1).and_then(Option::as_ref);
+        let after = after.filter(|after| after.indent == line.indent);
+        let by_next = after.and_then(|after| after.offset.checked_sub(line.offset));
+        if let Some(by_next) = by_next.filter(|n| (1..=64).contains(n)) {
+            width = by_next;
+        }
+        let limit = by_next.filter(|n| (1..=64).contains(n)).unwrap_or(width);
+        let take = if limit == 0 { line.octets.len() } else { limit };
+        let octets = line.octets.get(..take).unwrap_or(&line.octets);
+        let new = apart
+            || begins
+            || blocks
+                .last()
+                .is_none_or(|block| block.indent != line.indent);
+        if new {
+            blocks.push(Block {
+                indent: line.indent,
+                who,
+                octets: Vec::new(),
+            });
+        }
+        let block = blocks.last_mut()?;
+        if repeats {
+            let missing = line.offset.checked_sub(expected)?;
+            total = total.checked_add(missing).filter(|n| *n <= MAX_OCTETS)?;
+            let last = block.octets.len().saturating_sub(16);
+            let row = block.octets.get(last..).unwrap_or_default().to_vec();
+            block.octets.extend(row.iter().cycle().take(missing));
+        }
+        block.octets.extend_from_slice(octets);
+        next.insert(line.indent, line.offset + octets.len());
+        (apart, repeats) = (false, false);
+    }
+    blocks.retain(|block| !block.octets.is_empty());
+    if blocks.is_empty() {
+        return None;
+    }
+    if packets || blocks.iter().all(|block| is_packet(&block.octets)) {
+        return Some(Dump::Packets(
+            blocks.into_iter().map(|b| b.octets).collect(),
+        ));
+    }
+    let outer = blocks.iter().map(|block| block.indent).min().unwrap_or(0);
+    let one = blocks.iter().all(|block| block.indent == outer);
+    let said = blocks.into_iter().map(|block| Said {
+        who: match block.who {
+            Some(who) => who,
+            None if one => Who::Unknown,
+            None if block.indent == outer => Who::First,
+            None => Who::Second,
+        },
+        octets: block.octets,
+    });
+    Some(Dump::Said(said.collect()))
+}
+
+/// Who speaks next, by a line of `curl --trace`.
+fn speaker(line: &str) -> Option<Who> {
+    if line.contains("=> Send") {
+        Some(Who::Client)
+    } else if line.contains("<= Recv") {
+        Some(Who::Server)
+    } else {
+        None
+    }
+}
+
+/// Offset and octets of one line, whatever stands in its column of text.
+fn line(text: &str) -> Option<Line> {
+    let text = text.trim_end();
+    let inner = text.trim_start();
+    let indent = text.len() - inner.len();
+    let inner = inner.strip_prefix("0x").unwrap_or(inner);
+    let digits = inner.bytes().take_while(u8::is_ascii_hexdigit).count();
+    let (offset, rest) = inner.split_at_checked(digits)?;
+    if !(4..=8).contains(&digits) {
+        return None;
+    }
+    let offset = usize::from_str_radix(offset, 16).ok()?;
+    let mut rest = match rest.strip_prefix(':') {
+        Some(rest) => rest,
+        None if rest.is_empty() || rest.starts_with("  ") => rest,
+        None => return None,
+    };
+    let mut octets: Vec<u8> = Vec::new();
+    let mut single = true;
+    loop {
+        let inner = rest.trim_start_matches(' ');
+        let gap = rest.len() - inner.len();
+        let middle = gap == 2 && octets.len() == 8 && single;
+        if gap > 1 && !octets.is_empty() && !middle {
+            break;
+        }
+        let end = inner.find(' ').unwrap_or(inner.len());
+        let (token, after) = inner.split_at_checked(end)?;
+        match pairs(token) {
+            Some(pair) if !pair.is_empty() && pair.len() <= 16 => {
+                single &= pair.len() == 1;
+                octets.extend(pair);
+            }
+            _ => break,
+        }
+        rest = after;
+    }
+    Some(Line {
+        indent,
+        offset,
+        octets,
+    })
+}
+
+/// Whether these octets begin with the headers of IP and TCP, perhaps behind
+/// those of Ethernet.
+fn is_packet(octets: &[u8]) -> bool {
+    is_ip(octets) || is_ethernet(octets)
+}
+
+fn is_ip(octets: &[u8]) -> bool {
+    match octets {
+        [first @ 0x45..=0x4f, _, high, low, rest @ ..] => {
+            let length = usize::from(u16::from_be_bytes([*high, *low]));
+            let header = usize::from(first & 15) * 4;
+            rest.get(5) == Some(&6) && length >= header && length <= octets.len()
+        }
+        [0x60..=0x6f, _, _, _, high, low, 6, ..] => {
+            usize::from(u16::from_be_bytes([*high, *low])) + 40 <= octets.len()
+        }
+        _ => false,
+    }
+}
+
+fn is_ethernet(octets: &[u8]) -> bool {
+    octets.split_at_checked(14).is_some_and(|(link, rest)| {
+        link.ends_with(&[8, 0]) && is_ip(rest) || link.ends_with(&[0x86, 0xdd]) && is_ip(rest)
+    })
+}
+
+/// Packets as a capture file, which a reader of captures takes.
+#[must_use]
+pub fn capture(packets: &[Vec<u8>]) -> Vec<u8> {
+    const RAW: u32 = 101;
+    const ETHERNET: u32 = 1;
+    let ethernet = packets
+        .first()
+        .is_some_and(|packet| !is_ip(packet) && is_ethernet(packet));
+    let link = if ethernet { ETHERNET } else { RAW };
+    let mut file = Vec::new();
+    let mut word = |word: u32| file.extend_from_slice(&word.to_le_bytes());
+    word(0xa1b2_c3d4);
+    word(0x0004_0002);
+    word(0);
+    word(0);
+    word(0x0004_0000);
+    word(link);
+    for (n, packet) in packets.iter().enumerate() {
+        let length = u32::try_from(packet.len()).unwrap_or(u32::MAX);
+        let time = u32::try_from(n).unwrap_or(u32::MAX);
+        for number in [time, 0, length, length] {
+            file.extend_from_slice(&number.to_le_bytes());
+        }
+        file.extend_from_slice(packet);
+    }
+    file
+}

@@ -1,0 +1,490 @@
+//! An explanation as one page of HTML that needs nothing else: octets and words
+//! side by side, no script.
+
+mod write;
+
+use self::write::Html;
+use super::{
+    Explanation, Item, Mark, Outcome, Part, PartKind, Role, Seen, Verdict, bit_pattern,
+    capitalised, is_masked, is_payload, side_name,
+};
+use crate::version::Side;
+
+/// A page that explains these conversations, each with its title, which may be
+/// empty.
+#[must_use]
+pub fn page(conversations: &[(String, Explanation)]) -> String {
+    let mut html = Html::default();
+    html.mark(concat!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n",
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; ",
+        "style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">\n",
+        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n",
+        "<meta name=\"color-scheme\" content=\"light dark\">\n<title>"
+    ));
+    html.text(&title(conversations))
+        .mark("</title>\n<style>\n")
+        .mark(include_str!("style.css"))
+        .mark("</style>\n</head>\n<body>\n<main>\n");
+    if conversations.len() > 1 {
+        contents(&mut html, conversations);
+    }
+    for (n, (title, explanation)) in conversations.iter().enumerate() {
+        conversation(&mut html, n, title, explanation);
+    }
+    html.mark(concat!(
+        "<footer><p>Written by <code>heirloom explain --html</code> from the parse of the server ",
+        "itself. Point at an octet to light its words; follow it to link to it.</p></footer>\n",
+        "</main>\n</body>\n</html>\n"
+    ));
+    html.finish()
+}
+
+fn title(conversations: &[(String, Explanation)]) -> String {
+    match conversations {
+        [(title, _)] if !title.is_empty() => title.clone(),
+        [(_, explanation)] => heading(explanation),
+        _ => "Conversations, octet by octet".to_owned(),
+    }
+}
+
+fn heading(explanation: &Explanation) -> String {
+    match explanation.version {
+        Some(version) => format!("A conversation in {version}, octet by octet"),
+        None => "A conversation, octet by octet".to_owned(),
+    }
+}
+
+fn contents(html: &mut Html, conversations: &[(String, Explanation)]) {
+    html.mark("<nav class=\"contents\"><h2>Conversations</h2><ol>\n");
+    for (n, (title, explanation)) in conversations.iter().enumerate() {
+        let heading = heading(explanation);
+        html.mark("<li><a href=\"#c").number(n as u64).mark("\">");
+        html.text(if title.is_empty() { &heading } else { title });
+        html.mark("</a> ");
+        badge(html, &explanation.verdict);
+        html.mark("</li>\n");
+    }
+    html.mark("</ol></nav>\n");
+}
+
+/// The verdict in a word, with a sign beside the colour.
+fn badge(html: &mut Html, verdict: &Verdict) {
+    html.mark(match verdict.outcome {
+        Outcome::Good => "<span class=\"badge good\">✓ ",
+        Outcome::Broken | Outcome::Refused => "<span class=\"badge bad\">✗ ",
+        Outcome::Incomplete | Outcome::Plain => "<span class=\"badge\">… ",
+    });
+    html.text(verdict.outcome.name());
+    if let Some(code) = verdict.code {
+        html.text(", ").text(code);
+    }
+    html.mark("</span>");
+}
+
+fn conversation(html: &mut Html, n: usize, title: &str, explanation: &Explanation) {
+    let c = n as u64;
+    html.mark("<article id=\"c")
+        .number(c)
+        .mark("\">\n<header>\n<h1>");
+    let heading = heading(explanation);
+    html.text(if title.is_empty() { &heading } else { title });
+    html.mark("</h1>\n<p class=\"lead\">");
+    match explanation.version {
+        Some(version) => {
+            html.mark("<strong>").text(version.name).mark("</strong>, ");
+            html.text(version.document);
+            html.mark(". Spoken by ").text(version.clients).mark(".");
+        }
+        None => {
+            html.mark("No WebSocket version was found in it.");
+        }
+    }
+    html.mark("</p>\n<p><a href=\"#c")
+        .number(c)
+        .mark("-verdict\">");
+    badge(html, &explanation.verdict);
+    html.mark("</a></p>\n</header>\n");
+    ladder(html, c, explanation);
+    for (m, part) in explanation.parts.iter().enumerate() {
+        section(html, c, m as u64, part);
+    }
+    verdict(html, c, explanation);
+    html.mark("</article>\n");
+}
+
+/// Who said what when, in short.
+fn ladder(html: &mut Html, c: u64, explanation: &Explanation) {
+    html.mark("<ol class=\"ladder\" aria-label=\"The conversation in short\">\n");
+    html.mark(
+        "<li class=\"ends\" aria-hidden=\"true\"><span>client</span><span>server</span></li>\n",
+    );
+    let shown = explanation.parts.iter().take(MAX_RUNGS);
+    for (m, part) in shown.enumerate() {
+        html.mark(match part.from {
+            Side::Client => "<li class=\"client\"><a href=\"#c",
+            Side::Server => "<li class=\"server\"><a href=\"#c",
+        });
+        html.number(c).mark("-p").number(m as u64);
+        html.mark(match part.from {
+            Side::Client => "\"><span class=\"sr\">client: </span>",
+            Side::Server => "\"><span class=\"sr\">server: </span>",
+        });
+        html.text(&part.title()).mark("</a></li>\n");
+    }
+    if let Some(more) = explanation.parts.len().checked_sub(MAX_RUNGS + 1) {
+        html.mark("<li>and ")
+            .number(more as u64 + 1)
+            .mark(" more</li>\n");
+    }
+    html.mark("</ol>\n");
+}
+
+/// No ladder has more rungs.
+const MAX_RUNGS: usize = 40;
+
+/// No more octets of a field are shown.
+const SHOWN_OCTETS: usize = 96;
+
+fn section(html: &mut Html, c: u64, m: u64, part: &Part) {
+    html.mark(match part.from {
+        Side::Client => "<section class=\"part client\" id=\"c",
+        Side::Server => "<section class=\"part server\" id=\"c",
+    });
+    html.number(c).mark("-p").number(m).mark("\">\n<h2>");
+    html.mark(match part.from {
+        Side::Client => "<span class=\"who\">client →</span> ",
+        Side::Server => "<span class=\"who\">← server</span> ",
+    });
+    html.text(&capitalised(&part.title()));
+    html.mark(" <a class=\"place\" href=\"#c")
+        .number(c)
+        .mark("-p")
+        .number(m)
+        .mark("\">octet");
+    match part.octets {
+        1 => html.mark(" ").number(part.at),
+        n => html
+            .mark("s ")
+            .number(part.at)
+            .mark(" to ")
+            .number(part.at + n.saturating_sub(1)),
+    };
+    html.mark("</a></h2>\n");
+    let items = part.items();
+    let mut row = Vec::new();
+    let mut rows = 0;
+    let mut told = String::new();
+    for (n, (item, seen)) in items.iter().zip(&part.spans).enumerate() {
+        row.push((item, seen));
+        let goes_on = items
+            .get(n + 1)
+            .is_some_and(|next| same_row(part, item, next));
+        if !goes_on {
+            self::row(html, (c, m, rows), part, &row, &mut told);
+            rows += 1;
+            row.clear();
+        }
+    }
+    if let Some(missing) = part.missing {
+        html.mark("<p class=\"cut\">✂ Here the octets end");
+        match missing {
+            0 => html.mark(", and it is not whole"),
+            1 => html.mark("; 1 more was to come"),
+            n => html.mark("; ").number(n).mark(" more were to come"),
+        };
+        html.mark(".</p>\n");
+    }
+    derivations(html, part);
+    html.mark("</section>\n");
+}
+
+/// Whether two fields stand in one row: those of a line, those of an octet.
+fn same_row(part: &Part, one: &Item, next: &Item) -> bool {
+    match part.kind {
+        PartKind::Request | PartKind::Answer => !matches!(one.field, "line-end" | "head-end"),
+        _ => one.at == next.at,
+    }
+}
+
+type RowOf<'a> = [(&'a Item, &'a Seen)];
+
+fn row(html: &mut Html, place: (u64, u64, u64), part: &Part, row: &RowOf<'_>, told: &mut String) {
+    let Some((first, _)) = row.first() else {
+        return;
+    };
+    let id = |html: &mut Html| {
+        html.mark("c").number(place.0).mark("-p").number(place.1);
+        html.mark("-r").number(place.2);
+    };
+    html.mark(match first.role {
+        Role::Decides => "<div class=\"row decides\" id=\"",
+        Role::Ignored => "<div class=\"row ignored\" id=\"",
+        Role::Unread => "<div class=\"row unread\" id=\"",
+    });
+    id(html);
+    html.mark("\">\n<a class=\"octets\" href=\"#");
+    id(html);
+    html.mark("\" aria-label=\"");
+    html.text(&format!("octet {}", first.at)).mark("\">");
+    html.mark("<span class=\"at\">")
+        .number(first.at)
+        .mark("</span>");
+    if first.bits == (0..8) {
+        for (k, (item, seen)) in row.iter().enumerate() {
+            group(html, k, part, item, seen);
+        }
+    } else {
+        bit_cells(html, part, row);
+    }
+    html.mark("</a>\n<div class=\"words\">");
+    let head = matches!(part.kind, PartKind::Request | PartKind::Answer);
+    if head && first.field != "head-end" {
+        line(html, row);
+    }
+    for (k, (item, _)) in row.iter().enumerate() {
+        words(html, k, part, item, told);
+    }
+    html.mark("</div>\n</div>\n");
+}
+
+/// The class that ties octets to words within a row.
+fn key(k: usize) -> &'static str {
+    const KEYS: [&str; 12] = [
+        "k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7", "k8", "k9", "k10", "k11",
+    ];
+    KEYS.get(k).copied().unwrap_or("k11")
+}
+
+/// The octets of a field, hex over character; with a mask, sent, key and
+/// unmasked one over the other.
+fn group(html: &mut Html, k: usize, part: &Part, item: &Item, seen: &Seen) {
+    let (raw, plain) = (part.raw_of(&seen.span), part.plain_of(&seen.span));
+    let payload = is_payload(seen.span.field);
+    let masked = raw != plain || is_masked(part) && payload;
+    html.mark("<span class=\"g ").mark(key(k));
+    html.mark(match item.field {
+        "space" | "separator" | "line-end" | "head-end" => " thin\">",
+        "header-name" | "ignored-name" => " name\">",
+        _ if masked => " masked\">",
+        _ => "\">",
+    });
+    if masked && payload {
+        html.mark(
+            "<span class=\"legend\"><i>sent</i><i class=\"x\">key</i><i>is</i><u></u></span>",
+        );
+    }
+    for (raw, plain) in raw.iter().zip(plain).take(SHOWN_OCTETS) {
+        html.mark("<span class=\"o\"><i>")
+            .text(&format!("{raw:02x}"));
+        if masked {
+            let (key, plain) = (format!("{:02x}", raw ^ plain), format!("{plain:02x}"));
+            html.mark("</i><i class=\"x\">").text(&key);
+            html.mark("</i><i class=\"p\">").text(&plain);
+        }
+        html.mark("</i><u>")
+            .text(&character(*plain))
+            .mark("</u></span>");
+    }
+    let shown = raw.len().min(SHOWN_OCTETS) as u64;
+    if item.octets > shown {
+        html.mark("<span class=\"more\">and ")
+            .number(item.octets - shown)
+            .mark(" more</span>");
+    }
+    html.mark("</span>");
+}
+
+fn character(octet: u8) -> String {
+    match octet {
+        b' ' => "␣".to_owned(),
+        0x21..=0x7e => char::from(octet).to_string(),
+        b'\r' => "\\r".to_owned(),
+        b'\n' => "\\n".to_owned(),
+        _ => "·".to_owned(),
+    }
+}
+
+/// One octet with its bits beneath, in groups.
+fn bit_cells(html: &mut Html, part: &Part, row: &RowOf<'_>) {
+    let Some((_, seen)) = row.first() else {
+        return;
+    };
+    let (raw, plain) = (part.raw_of(&seen.span), part.plain_of(&seen.span));
+    for (raw, plain) in raw.iter().zip(plain) {
+        html.mark("<span class=\"o\"><i>")
+            .text(&format!("{raw:02x}"))
+            .mark("</i>");
+        if raw != plain {
+            html.mark("<i class=\"x\">")
+                .text(&format!("{:02x}", raw ^ plain));
+            html.mark("</i><i class=\"p\">")
+                .text(&format!("{plain:02x}"))
+                .mark("</i>");
+        }
+        html.mark("</span>");
+    }
+    html.mark("<span class=\"bits\">");
+    for (k, (_, seen)) in row.iter().enumerate() {
+        html.mark("<span class=\"b ").mark(key(k)).mark("\">");
+        let pattern = bit_pattern(seen.span.bits.clone(), seen.span.value);
+        for bit in pattern.chars().filter(|c| *c != '.') {
+            html.mark(if bit == '1' { "<b>1</b>" } else { "<b>0</b>" });
+        }
+        html.mark("</span>");
+    }
+    html.mark("</span>");
+}
+
+/// A line of a head as text, its fields tied to their octets.
+fn line(html: &mut Html, row: &RowOf<'_>) {
+    html.mark("<p class=\"line\">");
+    for (k, (item, _)) in row.iter().enumerate() {
+        match item.field {
+            "line-end" | "head-end" => continue,
+            "header-name" | "ignored-name" => html.mark("<b class=\""),
+            _ => html.mark("<span class=\""),
+        };
+        html.mark(key(k)).mark("\">").text(&item.value);
+        html.mark(match item.field {
+            "header-name" | "ignored-name" => "</b>",
+            _ => "</span>",
+        });
+    }
+    let ignored = row
+        .first()
+        .is_some_and(|(item, _)| item.role == Role::Ignored);
+    if ignored {
+        html.mark(" <em class=\"sign\">passed over</em>");
+    }
+    html.mark("</p>");
+}
+
+fn words(html: &mut Html, k: usize, part: &Part, item: &Item, told: &mut String) {
+    let head = matches!(part.kind, PartKind::Request | PartKind::Answer);
+    let silent = matches!(
+        item.field,
+        "space" | "separator" | "line-end" | "header-name" | "ignored-name"
+    );
+    if head && silent {
+        return;
+    }
+    html.mark("<p class=\"w ").mark(key(k)).mark("\">");
+    if !head
+        || matches!(
+            item.field,
+            "method" | "target" | "http-version" | "status" | "reason"
+        )
+    {
+        html.mark("<b class=\"field\">")
+            .text(item.field)
+            .mark("</b> ");
+        let bare = matches!(
+            item.field,
+            "fin" | "more" | "mask" | "rsv4" | "key3" | "digest"
+        );
+        if !head && !bare && !item.value.is_empty() {
+            html.mark("<code>").text(&item.value).mark("</code> ");
+        }
+    }
+    html.text(&item.words);
+    if item.cut {
+        html.mark(" <em class=\"sign\">cut off</em>");
+    }
+    if !item.section.is_empty() && item.section != *told {
+        html.mark(" <cite>").text(&item.section).mark("</cite>");
+        told.clone_from(&item.section);
+    }
+    html.mark("</p>");
+}
+
+fn derivations(html: &mut Html, part: &Part) {
+    for derivation in part.derivations() {
+        html.mark("<div class=\"derivation\">\n<h3>")
+            .text(&derivation.title);
+        html.mark(" <cite>")
+            .text(&derivation.section)
+            .mark("</cite></h3>\n<dl>\n");
+        for step in &derivation.steps {
+            html.mark("<dt>").text(step.label).mark("</dt><dd>");
+            for run in &step.runs {
+                html.mark(match run.mark {
+                    Mark::Plain => "<span>",
+                    Mark::Digit => "<b class=\"digit\">",
+                    Mark::Space => "<b class=\"space\">",
+                    Mark::Noise => "<span class=\"noise\">",
+                    Mark::First => "<b class=\"one\">",
+                    Mark::Second => "<b class=\"two\">",
+                    Mark::Third => "<b class=\"three\">",
+                    Mark::Result => "<b class=\"result\">",
+                    Mark::Wrong => "<b class=\"wrong\">✗ ",
+                });
+                html.text(&run.text);
+                html.mark(match run.mark {
+                    Mark::Plain | Mark::Noise => "</span>",
+                    _ => "</b>",
+                });
+            }
+            html.mark("</dd>\n");
+        }
+        html.mark("</dl>\n</div>\n");
+    }
+}
+
+fn verdict(html: &mut Html, c: u64, explanation: &Explanation) {
+    let verdict = &explanation.verdict;
+    html.mark(match verdict.outcome {
+        Outcome::Good => "<section class=\"verdict good\" id=\"c",
+        Outcome::Broken | Outcome::Refused => "<section class=\"verdict bad\" id=\"c",
+        Outcome::Incomplete | Outcome::Plain => "<section class=\"verdict\" id=\"c",
+    });
+    html.number(c).mark("-verdict\">\n<h2>Verdict ");
+    badge(html, verdict);
+    html.mark("</h2>\n<p>");
+    prose(html, &capitalised(&verdict.sentence));
+    html.mark(".");
+    if let Some(section) = &verdict.section {
+        html.mark(" <cite>").text(section).mark("</cite>");
+    }
+    html.mark("</p>\n");
+    if let Some(place) = verdict.place {
+        html.mark("<p>Read up to octet ")
+            .number(place.at)
+            .mark(" of the ");
+        html.text(side_name(place.from));
+        let part = place
+            .part
+            .and_then(|n| Some((n, explanation.parts.get(n)?)));
+        if let Some((n, part)) = part {
+            html.mark(", in <a href=\"#c")
+                .number(c)
+                .mark("-p")
+                .number(n as u64)
+                .mark("\">");
+            html.text(&part.title()).mark("</a>");
+        }
+        html.mark(".</p>\n");
+    }
+    if let Some(cause) = &verdict.cause {
+        html.mark("<p><strong>Likely cause.</strong> ")
+            .text(cause)
+            .mark("</p>\n");
+    }
+    if let Some(cure) = &verdict.cure {
+        html.mark("<p><strong>Cure.</strong> ");
+        prose(html, cure);
+        html.mark("</p>\n");
+    }
+    html.mark("</section>\n");
+}
+
+/// Words of our own, with what stands between back-ticks as code.
+fn prose(html: &mut Html, words: &str) {
+    for (n, piece) in words.split('`').enumerate() {
+        if n % 2 == 1 {
+            html.mark("<code>").text(piece).mark("</code>");
+        } else {
+            html.text(piece);
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The one way text gets into a page: escaped.
+
+/// A page being written. What stands in the program goes in as it is; all else
+/// goes through [`Html::text`].
+#[derive(Debug, Default)]
+pub(super) struct Html(String);
+
+impl Html {
+    /// Markup, which only the program itself can say.
+    pub(super) fn mark(&mut self, markup: &'static str) -> &mut Html {
+        self.0.push_str(markup);
+        self
+    }
+
+    /// Text, for an element or an attribute in quotes.
+    pub(super) fn text(&mut self, text: &str) -> &mut Html {
+        for c in text.chars() {
+            match c {
+                '&' => self.0.push_str("&amp;"),
+                '<' => self.0.push_str("&lt;"),
+                '>' => self.0.push_str("&gt;"),
+                '"' => self.0.push_str("&quot;"),
+                '\'' => self.0.push_str("&#39;"),
+                _ => self.0.push(c),
+            }
+        }
+        self
+    }
+
+    pub(super) fn number(&mut self, number: u64) -> &mut Html {
+        self.0.push_str(&number.to_string());
+        self
+    }
+
+    pub(super) fn finish(self) -> String {
+        self.0
+    }
+}

@@ -1,0 +1,155 @@
+//! An explanation as JSON, in the shape that docs/explain.md describes.
+
+use serde::Serialize;
+
+use super::{Explanation, Part, hex, is_masked, side_name};
+
+/// The explanation as one JSON object.
+///
+/// # Errors
+///
+/// None that is known: all of it is text and numbers.
+pub fn json(explanation: &Explanation) -> serde_json::Result<String> {
+    serde_json::to_string(&Object::of(explanation))
+}
+
+#[derive(Serialize)]
+struct Object<'e> {
+    version: Option<&'static str>,
+    document: Option<&'static str>,
+    parts: Vec<PartObject>,
+    verdict: VerdictObject<'e>,
+}
+
+#[derive(Serialize)]
+struct PartObject {
+    side: &'static str,
+    kind: &'static str,
+    title: String,
+    offset: u64,
+    length: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing: Option<u64>,
+    hex: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unmasked: Option<String>,
+    spans: Vec<SpanObject>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    derivations: Vec<DerivationObject>,
+}
+
+#[derive(Serialize)]
+struct SpanObject {
+    offset: u64,
+    length: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bits: Option<[u8; 2]>,
+    field: &'static str,
+    value: String,
+    role: &'static str,
+    words: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    section: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    cut: bool,
+}
+
+#[derive(Serialize)]
+struct DerivationObject {
+    title: String,
+    section: String,
+    steps: Vec<StepObject>,
+}
+
+#[derive(Serialize)]
+struct StepObject {
+    label: &'static str,
+    runs: Vec<RunObject>,
+}
+
+#[derive(Serialize)]
+struct RunObject {
+    text: String,
+    mark: &'static str,
+}
+
+#[derive(Serialize)]
+struct VerdictObject<'e> {
+    result: &'static str,
+    code: Option<&'static str>,
+    sentence: &'e str,
+    section: Option<&'e str>,
+    side: Option<&'static str>,
+    offset: Option<u64>,
+    part: Option<usize>,
+    cause: Option<&'e str>,
+    cure: Option<&'e str>,
+}
+
+impl Object<'_> {
+    fn of(explanation: &Explanation) -> Object<'_> {
+        let verdict = &explanation.verdict;
+        Object {
+            version: explanation.version.map(|v| v.name),
+            document: explanation.version.map(|v| v.document),
+            parts: explanation.parts.iter().map(PartObject::of).collect(),
+            verdict: VerdictObject {
+                result: verdict.outcome.name(),
+                code: verdict.code,
+                sentence: &verdict.sentence,
+                section: verdict.section.as_deref(),
+                side: verdict.place.map(|place| side_name(place.from)),
+                offset: verdict.place.map(|place| place.at),
+                part: verdict.place.and_then(|place| place.part),
+                cause: verdict.cause.as_deref(),
+                cure: verdict.cure.as_deref(),
+            },
+        }
+    }
+}
+
+impl PartObject {
+    fn of(part: &Part) -> PartObject {
+        let spans = part.items().into_iter().map(|item| SpanObject {
+            offset: item.at,
+            length: item.octets,
+            bits: (item.bits != (0..8)).then_some([item.bits.start, item.bits.end]),
+            field: item.field,
+            value: item.value,
+            role: item.role.name(),
+            words: item.words,
+            section: item.section,
+            cut: item.cut,
+        });
+        let derivations = part.derivations().into_iter().map(|d| DerivationObject {
+            title: d.title,
+            section: d.section,
+            steps: d.steps.into_iter().map(StepObject::of).collect(),
+        });
+        PartObject {
+            side: side_name(part.from),
+            kind: part.kind.name(),
+            title: part.title(),
+            offset: part.at,
+            length: part.octets,
+            missing: part.missing,
+            hex: hex(&part.raw),
+            unmasked: is_masked(part).then(|| hex(&part.plain)),
+            spans: spans.collect(),
+            derivations: derivations.collect(),
+        }
+    }
+}
+
+impl StepObject {
+    fn of(step: super::Step) -> StepObject {
+        let runs = step.runs.into_iter().map(|run| RunObject {
+            text: run.text,
+            mark: run.mark.name(),
+        });
+        StepObject {
+            label: step.label,
+            runs: runs.collect(),
+        }
+    }
+}

@@ -1,0 +1,493 @@
+//! An explanation for a terminal: plain text of at most a hundred columns.
+
+use std::fmt::Write;
+
+use super::{
+    Derivation, Explanation, Item, Mark, Outcome, Part, PartKind, Role, bit_pattern, capitalised,
+    hex, is_masked, is_payload, side_name,
+};
+use crate::trace::Field;
+use crate::version::Side;
+
+/// What a piece of text is, for whoever colours it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Ink {
+    /// Nothing special.
+    Plain,
+    /// A title.
+    Title,
+    /// What decides.
+    Strong,
+    /// What may be passed over.
+    Dim,
+    /// Octets.
+    Octets,
+    /// What is right.
+    Good,
+    /// What is wrong.
+    Bad,
+}
+
+/// How text looks: gives a piece of text the colours of its ink.
+pub type Paint<'p> = &'p dyn Fn(Ink, &str) -> String;
+
+/// The explanation as plain text, without colour.
+#[must_use]
+pub fn plain(explanation: &Explanation) -> String {
+    painted(explanation, &|_, text| text.to_owned())
+}
+
+/// The explanation as text, in the colours of `paint`.
+#[must_use]
+pub fn painted(explanation: &Explanation, paint: Paint<'_>) -> String {
+    let mut page = Page {
+        text: String::new(),
+        paint,
+        section: String::new(),
+    };
+    page.opening(explanation);
+    for part in &explanation.parts {
+        page.part(part);
+    }
+    page.verdict(explanation);
+    page.text
+}
+
+/// A line per part and the verdict: the explanation in short.
+#[must_use]
+pub fn brief(explanation: &Explanation) -> String {
+    let mut text = String::new();
+    for part in &explanation.parts {
+        let _ = writeln!(
+            text,
+            "{} {:>5} {:>5}  {}",
+            arrow(part.from),
+            part.at,
+            part.octets,
+            part.title()
+        );
+    }
+    let verdict = &explanation.verdict;
+    let code = verdict
+        .code
+        .map_or(String::new(), |code| format!(" {code}"));
+    let place = verdict.place.map_or(String::new(), |place| {
+        format!(" at octet {} of the {}", place.at, side_name(place.from))
+    });
+    let _ = writeln!(text, "= {}{code}{place}", verdict.outcome.name());
+    if let Some(cause) = &verdict.cause {
+        let _ = writeln!(text, "  {cause}");
+    }
+    text
+}
+
+const WIDTH: usize = 98;
+
+/// The column where words begin under a field.
+const INDENT: usize = 12;
+
+/// The column where words begin beside a field of a frame.
+const WORDS: usize = 44;
+
+/// No more octets of a payload are shown.
+const SHOWN_OCTETS: usize = 64;
+
+/// Octets in a row.
+const ROW_OCTETS: usize = 16;
+
+fn arrow(from: Side) -> &'static str {
+    match from {
+        Side::Client => "→",
+        Side::Server => "←",
+    }
+}
+
+struct Page<'p> {
+    text: String,
+    paint: Paint<'p>,
+    /// The section that was named last.
+    section: String,
+}
+
+impl Page<'_> {
+    fn ink(&self, ink: Ink, text: &str) -> String {
+        (self.paint)(ink, text)
+    }
+
+    fn line(&mut self, line: &str) {
+        self.text.push_str(line.trim_end());
+        self.text.push('\n');
+    }
+
+    /// Words, wrapped, from a column on.
+    fn words(&mut self, column: usize, ink: Ink, words: &str) {
+        for line in wrapped(words, WIDTH.saturating_sub(column)) {
+            let line = self.ink(ink, &line);
+            self.line(&format!("{:column$}{line}", ""));
+        }
+    }
+
+    fn opening(&mut self, explanation: &Explanation) {
+        if let Some(version) = explanation.version {
+            let title = self.ink(Ink::Title, version.name);
+            self.line(&title);
+            self.words(0, Ink::Plain, version.document);
+            self.words(0, Ink::Dim, &format!("Spoken by {}.", version.clients));
+        } else {
+            let title = self.ink(Ink::Title, "No version was found");
+            self.line(&title);
+        }
+        self.words(
+            0,
+            Ink::Dim,
+            "→ the client says, ← the server says, * decided, · was passed over, ? is not read.",
+        );
+    }
+
+    fn part(&mut self, part: &Part) {
+        self.section.clear();
+        let title = part.title();
+        let title = self.ink(Ink::Title, &format!("{} {title}", arrow(part.from)));
+        let place = match part.octets {
+            1 => format!("{}, octet {}", side_name(part.from), part.at),
+            n => {
+                let end = part.at + n.saturating_sub(1);
+                format!("{}, octets {} to {end}", side_name(part.from), part.at)
+            }
+        };
+        let place = self.ink(Ink::Dim, &place);
+        self.line("");
+        self.line(&format!("{title}  {place}"));
+        match part.kind {
+            PartKind::Request | PartKind::Answer => self.head(part),
+            PartKind::Frame => self.frame(part),
+            PartKind::Key3 | PartKind::Digest => {
+                for item in part.items() {
+                    self.octets(part.at, &part.raw);
+                    self.about(&item);
+                }
+            }
+            PartKind::After | PartKind::Unreadable => {
+                for item in part.items() {
+                    let sign = self.ink(Ink::Dim, "?");
+                    let value = clipped(&item.value, WIDTH - INDENT - 2);
+                    let value = self.ink(Ink::Dim, &value);
+                    self.line(&format!("{:>7}  {sign} {value}", item.at));
+                    self.about(&item);
+                }
+                if part
+                    .raw
+                    .iter()
+                    .any(|o| !matches!(o, b'\t' | b'\r' | b'\n' | 0x20..=0x7e))
+                {
+                    self.octets(part.at, &part.raw);
+                }
+            }
+        }
+        for derivation in part.derivations() {
+            self.derivation(&derivation);
+        }
+        if let Some(missing) = part.missing {
+            let words = match missing {
+                0 => "Here the octets end, and it is not whole.".to_owned(),
+                1 => "Here the octets end; 1 more was to come.".to_owned(),
+                n => format!("Here the octets end; {n} more were to come."),
+            };
+            self.words(INDENT, Ink::Bad, &words);
+        }
+    }
+
+    /// A head, line by line.
+    fn head(&mut self, part: &Part) {
+        let items = part.items();
+        let mut line: Vec<&Item> = Vec::new();
+        for item in &items {
+            line.push(item);
+            if matches!(item.field, "line-end" | "head-end") {
+                self.head_line(&line);
+                line.clear();
+            }
+        }
+        if !line.is_empty() {
+            self.head_line(&line);
+        }
+    }
+
+    fn head_line(&mut self, line: &[&Item]) {
+        let Some(first) = line.first() else { return };
+        let find = |names: &[&str]| line.iter().find(|i| names.contains(&i.field)).copied();
+        let (sign, ink) = match first.role {
+            Role::Decides => ("*", Ink::Strong),
+            Role::Ignored => ("·", Ink::Dim),
+            Role::Unread => ("?", Ink::Dim),
+        };
+        if first.field == "head-end" {
+            let end = self.ink(
+                Ink::Dim,
+                "the empty line ends the head; every line ends in CR LF",
+            );
+            self.line(&format!("{:>7}    {end}", first.at));
+            return;
+        }
+        let said = line.iter().filter(|i| !matches!(i.field, "line-end"));
+        let said: String = said.map(|i| i.value.as_str()).collect();
+        let (sign, said) = (
+            self.ink(ink, sign),
+            self.ink(ink, &clipped(&said, WIDTH - INDENT + 2)),
+        );
+        self.line(&format!("{:>7}  {sign} {said}", first.at));
+        if let Some(value) = find(&["header-value", "ignored-value"]) {
+            self.about(value);
+        } else if matches!(first.field, "header-name" | "ignored-name") {
+            self.words(INDENT, Ink::Dim, "no value");
+        } else {
+            for item in line
+                .iter()
+                .filter(|i| !matches!(i.field, "space" | "line-end"))
+            {
+                let mut item = (*item).clone();
+                item.words = format!("{}: {}", clipped(&item.value, 40), item.words);
+                self.about(&item);
+            }
+        }
+    }
+
+    /// The words of a field, and the section.
+    fn about(&mut self, item: &Item) {
+        let mut words = item.words.clone();
+        if item.cut {
+            words.push_str(" (cut off)");
+        }
+        if !item.section.is_empty() && item.section != self.section {
+            let _ = write!(words, " [{}]", item.section);
+            self.section.clone_from(&item.section);
+        }
+        self.words(INDENT, Ink::Dim, &words);
+    }
+
+    fn frame(&mut self, part: &Part) {
+        let mut last = u64::MAX;
+        let mut sections: Vec<String> = Vec::new();
+        for (item, seen) in part.items().iter().zip(&part.spans) {
+            let span = &seen.span;
+            let payload = is_payload(span.field) && span.field != Field::CloseCode;
+            let is_new = span.at.start != last;
+            last = span.at.start;
+            let (mut at, mut octets) = (String::new(), String::new());
+            if is_new {
+                at = item.at.to_string();
+                if !payload {
+                    let (raw, plain) = (part.raw_of(span), part.plain_of(span));
+                    octets = hex(raw);
+                    if raw != plain {
+                        octets = format!("{octets}→{}", hex(plain));
+                    }
+                }
+            }
+            let bits = if span.bits == (0..8) {
+                String::new()
+            } else {
+                bit_pattern(span.bits.clone(), span.value)
+            };
+            let value = match item.field {
+                "fin" | "more" | "rsv" | "rsv4" | "mask" => "",
+                _ if payload || item.value == octets => "",
+                _ => item.value.as_str(),
+            };
+            let mut words = match value {
+                "" => item.words.clone(),
+                _ => format!("{value}: {}", item.words),
+            };
+            if item.cut {
+                words.push_str(" (cut off)");
+            }
+            let mut lines = wrapped(&words, WIDTH - WORDS).into_iter();
+            let first = lines.next().unwrap_or_default();
+            let name = self.ink(Ink::Strong, &format!("{:<12}", item.field));
+            let octets = self.ink(Ink::Octets, &format!("{octets:<11}"));
+            self.line(&format!("{at:>7}  {octets} {bits:<8}  {name} {first}"));
+            for line in lines {
+                self.line(&format!("{:WORDS$}{line}", ""));
+            }
+            if payload {
+                self.payload(part, item);
+            }
+            if !item.section.is_empty() && !sections.contains(&item.section) {
+                sections.push(item.section.clone());
+            }
+        }
+        if !sections.is_empty() {
+            self.words(INDENT, Ink::Dim, &format!("[{}]", sections.join("; ")));
+        }
+    }
+
+    /// Payload, masked and unmasked side by side.
+    fn payload(&mut self, part: &Part, item: &Item) {
+        let start = usize::try_from(item.at.saturating_sub(part.at)).unwrap_or(usize::MAX);
+        let raw = part.raw.get(start..).unwrap_or_default();
+        let plain = part.plain.get(start..).unwrap_or_default();
+        let n = usize::try_from(item.octets).unwrap_or(usize::MAX);
+        let shown_octets = n.min(SHOWN_OCTETS).min(raw.len());
+        let masked = is_masked(part);
+        let rows = raw.chunks(ROW_OCTETS).zip(plain.chunks(ROW_OCTETS));
+        let mut left = shown_octets;
+        for (i, (raw, plain)) in rows.enumerate() {
+            if left == 0 {
+                break;
+            }
+            let take = left.min(ROW_OCTETS);
+            left -= take;
+            let raw = raw.get(..take).unwrap_or(raw);
+            let plain = plain.get(..take).unwrap_or(plain);
+            let at = item.at + (i * ROW_OCTETS) as u64;
+            if masked {
+                let key: Vec<u8> = raw.iter().zip(plain).map(|(r, p)| r ^ p).collect();
+                let (raw, key) = (
+                    self.ink(Ink::Octets, &hex(raw)),
+                    self.ink(Ink::Dim, &hex(&key)),
+                );
+                self.line(&format!("{at:>7}  as sent  {raw}"));
+                self.line(&format!("{:>7}  XOR key  {key}", ""));
+                let text = self.ink(Ink::Strong, &printable(plain));
+                let plain = self.ink(Ink::Octets, &format!("{:<47}", hex(plain)));
+                self.line(&format!("{:>7}  is       {plain}  {text}", ""));
+            } else {
+                let text = self.ink(Ink::Strong, &printable(plain));
+                let raw = self.ink(Ink::Octets, &format!("{:<47}", hex(raw)));
+                self.line(&format!("{at:>7}           {raw}  {text}"));
+            }
+        }
+        let more = n.saturating_sub(shown_octets);
+        if more > 0 {
+            let octets = if more == 1 { "octet" } else { "octets" };
+            self.words(INDENT + 6, Ink::Dim, &format!("… {more} {octets} more"));
+        }
+        if !item.value.is_empty() && part.value(Field::Opcode).is_none_or(|_| text(plain)) {
+            let said = clipped(&item.value, WIDTH - 20);
+            let said = self.ink(Ink::Strong, &said);
+            self.line(&format!("{:18}“{said}”", ""));
+        }
+    }
+
+    fn octets(&mut self, at: u64, octets: &[u8]) {
+        for (i, row) in octets
+            .chunks(ROW_OCTETS)
+            .take(SHOWN_OCTETS / ROW_OCTETS)
+            .enumerate()
+        {
+            let at = at + (i * ROW_OCTETS) as u64;
+            let text = self.ink(Ink::Dim, &printable(row));
+            let row = self.ink(Ink::Octets, &format!("{:<47}", hex(row)));
+            self.line(&format!("{at:>7}    {row}  {text}"));
+        }
+        if let Some(more) = octets.len().checked_sub(SHOWN_OCTETS + 1) {
+            self.words(INDENT, Ink::Dim, &format!("… {} more", more + 1));
+        }
+    }
+
+    fn derivation(&mut self, derivation: &Derivation) {
+        let title = self.ink(Ink::Title, &derivation.title);
+        let section = self.ink(Ink::Dim, &format!("[{}]", derivation.section));
+        self.line("");
+        self.line(&format!("{:9}{title}  {section}", ""));
+        for step in &derivation.steps {
+            self.words(INDENT - 1, Ink::Dim, step.label);
+            let mut line = String::new();
+            for run in &step.runs {
+                let ink = match run.mark {
+                    Mark::Digit | Mark::First => Ink::Strong,
+                    Mark::Space | Mark::Second | Mark::Third => Ink::Octets,
+                    Mark::Result => Ink::Good,
+                    Mark::Wrong => Ink::Bad,
+                    Mark::Plain | Mark::Noise => Ink::Plain,
+                };
+                line.push_str(&self.ink(ink, &run.text));
+            }
+            self.line(&format!("{:15}{line}", ""));
+        }
+    }
+
+    fn verdict(&mut self, explanation: &Explanation) {
+        let verdict = &explanation.verdict;
+        let ink = match verdict.outcome {
+            Outcome::Good => Ink::Good,
+            Outcome::Broken | Outcome::Refused => Ink::Bad,
+            Outcome::Incomplete | Outcome::Plain => Ink::Strong,
+        };
+        self.line("");
+        let mut title = format!("Verdict: {}", verdict.outcome.name());
+        if let Some(code) = verdict.code {
+            let _ = write!(title, ", {code}");
+        }
+        let title = self.ink(ink, &title);
+        self.line(&title);
+        let mut sentence = format!("{}.", capitalised(&verdict.sentence));
+        if let Some(section) = &verdict.section {
+            let _ = write!(sentence, " [{section}]");
+        }
+        self.words(2, Ink::Plain, &sentence);
+        if let Some(place) = verdict.place {
+            let whose = side_name(place.from);
+            let part = place.part.and_then(|n| explanation.parts.get(n));
+            let part = part.map_or(String::new(), |part| format!(", in: {}", part.title()));
+            self.words(
+                2,
+                Ink::Plain,
+                &format!("Read up to octet {} of the {whose}{part}.", place.at),
+            );
+        }
+        if let Some(cause) = &verdict.cause {
+            self.words(2, Ink::Strong, &format!("Likely cause: {cause}"));
+        }
+        if let Some(cure) = &verdict.cure {
+            self.words(2, Ink::Strong, &format!("Cure: {cure}"));
+        }
+    }
+}
+
+/// Octets as characters: what is none is a point.
+fn printable(octets: &[u8]) -> String {
+    let char = |o: &u8| {
+        if matches!(o, 0x20..=0x7e) {
+            char::from(*o)
+        } else {
+            '.'
+        }
+    };
+    octets.iter().map(char).collect()
+}
+
+fn text(octets: &[u8]) -> bool {
+    !octets.is_ascii() && std::str::from_utf8(octets).is_ok()
+}
+
+/// Text that was made fit before, cut to a width; what is cut is counted.
+fn clipped(text: &str, max: usize) -> String {
+    let many = text.chars().count();
+    if many <= max {
+        return text.to_owned();
+    }
+    let cut: String = text.chars().take(max.saturating_sub(18)).collect();
+    format!("{cut}… ({} more)", many - cut.chars().count())
+}
+
+/// Words in lines of a width.
+fn wrapped(words: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = vec![String::new()];
+    for word in words.split(' ') {
+        let Some(line) = lines.last_mut() else {
+            break;
+        };
+        let long = line.chars().count() + 1 + word.chars().count() > width;
+        if !line.is_empty() && long {
+            lines.push(word.to_owned());
+        } else {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
+}
