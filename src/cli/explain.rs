@@ -424,9 +424,7 @@ fn tell(conversations: Vec<Conversation>, args: &Args) -> Exit {
             if args.brief {
                 text.push_str(&terminal::brief(&explanation));
             } else {
-                text.push_str(&terminal::painted(&explanation, &|ink, text| {
-                    painted(style, ink, text)
-                }));
+                text.push_str(&shown(&explanation, style));
             }
             print(&text);
         }
@@ -435,6 +433,11 @@ fn tell(conversations: Vec<Conversation>, args: &Args) -> Exit {
         print(&html::page(&pages));
     }
     if broken { Exit::Failed } else { Exit::Good }
+}
+
+/// An explanation for a terminal, or for whatever standard output is.
+pub(super) fn shown(explanation: &Explanation, style: Style) -> String {
+    terminal::painted(explanation, &|ink, text| painted(style, ink, text))
 }
 
 fn painted(style: Style, ink: Ink, text: &str) -> String {

@@ -181,30 +181,9 @@ impl Store {
             return fs::remove_file(journal);
         }
         let name = journal.file_stem().unwrap_or_default().to_string_lossy();
-        let source = Source {
-            kind: "capture".to_owned(),
-            reference: "recorded by heirloom record".to_owned(),
-            client: header(&steps, From::Client, "User-Agent"),
-            server: header(&steps, From::Server, "Server"),
-            date: name.get(..10).map(str::to_owned),
-            timing: Some("recorded".to_owned()),
-            licence: None,
-        };
-        let mut vector = Vector {
-            id: name.to_ascii_lowercase(),
-            title: None,
-            version: "none".to_owned(),
-            source,
-            secure: false,
-            flags: Vec::new(),
-            unfinished,
-            steps,
-            expect: Expect::default(),
-        };
-        vector.conclude().map_err(io::Error::other)?;
-        let mut file = vector::File::of(vec![vector]);
-        // The schema lies beside the program's own vectors, not here.
-        file.schema = None;
+        let by = "recorded by heirloom record";
+        let date = name.get(..10).unwrap_or_default();
+        let file = recording(&name, by, date, steps, unfinished).map_err(io::Error::other)?;
         let (half, whole) = (
             journal.with_extension("tmp"),
             journal.with_extension("json"),
@@ -409,6 +388,42 @@ fn read_journal(path: &Path) -> io::Result<Vec<Step>> {
     }
 }
 
+/// A file of one vector: what was recorded, by whom and when, and what the core
+/// concludes from it.
+pub(super) fn recording(
+    name: &str,
+    by: &str,
+    date: &str,
+    steps: Vec<Step>,
+    unfinished: bool,
+) -> Result<vector::File, String> {
+    let source = Source {
+        kind: "capture".to_owned(),
+        reference: by.to_owned(),
+        client: header(&steps, From::Client, "User-Agent"),
+        server: header(&steps, From::Server, "Server"),
+        date: Some(date.to_owned()).filter(|date| !date.is_empty()),
+        timing: Some("recorded".to_owned()),
+        licence: None,
+    };
+    let mut vector = Vector {
+        id: name.to_ascii_lowercase(),
+        title: None,
+        version: "none".to_owned(),
+        source,
+        secure: false,
+        flags: Vec::new(),
+        unfinished,
+        steps,
+        expect: Expect::default(),
+    };
+    vector.conclude()?;
+    let mut file = vector::File::of(vec![vector]);
+    // The schema lies beside the program's own vectors, not here.
+    file.schema = None;
+    Ok(file)
+}
+
 /// The head of the request, without what differs from one connection to the
 /// next: the keys.
 fn asked(steps: &[Step]) -> Option<Vec<u8>> {
@@ -470,7 +485,7 @@ pub(super) fn read_bounded(path: &Path, max_octets: u64) -> io::Result<Vec<u8>> 
 }
 
 /// The day in UTC, as ISO 8601 writes it.
-fn date(now: SystemTime) -> String {
+pub(super) fn date(now: SystemTime) -> String {
     let now = Timestamp::try_from(now).unwrap_or_default();
     now.strftime("%F").to_string()
 }

@@ -10,6 +10,7 @@ mod front;
 mod gateway;
 mod import;
 mod journal;
+mod lab;
 mod limits;
 mod lines;
 mod probe;

@@ -1,14 +1,16 @@
-//! `heirloom serve`: echo, a room and a page.
+//! `heirloom serve`: echo, a room and the lab page.
 
 use std::sync::Arc;
 
 use clap::Args as ClapArgs;
-use heirloom::net::serve::Serve;
+use heirloom::net::serve::{Lab, Serve};
 
 use super::front::FrontArgs;
-use super::{Exit, header_text};
+use super::lab::Words;
+use super::lines::Lines;
+use super::{Exit, complain, header_text};
 
-/// Serve every version: any path sends back what it gets, /chat is a room, / is a page.
+/// Serve every version: any path sends back what it gets, /chat is a room, / is the lab page.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Example: heirloom serve --listen 127.0.0.1:8076 --versions +hixie-75")]
 pub(super) struct Args {
@@ -16,6 +18,9 @@ pub(super) struct Args {
     /// string, which may hold spaces; the others ask with a list.
     #[arg(long, value_name = "NAME", value_parser = header_text)]
     subprotocol: Vec<String>,
+    /// Explain each handshake on standard output, octet by octet, as it happens.
+    #[arg(long)]
+    explain: bool,
     #[command(flatten)]
     front: FrontArgs,
 }
@@ -26,7 +31,25 @@ pub(super) fn run(args: Args) -> Exit {
         Ok(server) => server,
         Err(exit) => return exit,
     };
+    let lines = match args
+        .explain
+        .then(|| Lines::open("explanations"))
+        .transpose()
+    {
+        Ok(lines) => lines,
+        Err(error) => {
+            complain(&format!("cannot explain: {error}"));
+            return Exit::Unreachable;
+        }
+    };
+    let words = Words { all: lines.clone() };
+    let versions = args.front.versions;
+    let lab = Lab::new(versions, server.census(), Arc::new(words));
     let subprotocols: Arc<[String]> = args.subprotocol.into();
-    server.run(|| Serve::new(args.front.versions, Arc::clone(&subprotocols)));
+    server.run(|| Serve::new(versions, Arc::clone(&subprotocols)).with_lab(lab.clone()));
+    drop(lab);
+    if let Some(lines) = lines {
+        lines.close();
+    }
     Exit::Good
 }

@@ -35,8 +35,8 @@ pub trait Teller: Send + Sync {
     /// The conversation, explained.
     fn explain(&self, conversation: &Conversation) -> Value;
 
-    /// The conversation as a vector file.
-    fn vector(&self, conversation: &Conversation, agent: &str) -> String;
+    /// The conversation as a vector file; whether more was said, or may be.
+    fn vector(&self, conversation: &Conversation, unfinished: bool) -> String;
 
     /// Whether every handshake is to be told, by [`Teller::handshake`].
     fn wants_all(&self) -> bool {
@@ -227,11 +227,16 @@ impl Lab {
     }
 
     fn vector(&self, entry: &Entry) -> Reply {
-        let tape = entry.seen().tape.clone();
+        let (tape, open) = {
+            let seen = entry.seen();
+            (seen.tape.clone(), seen.open)
+        };
         let Some(tape) = tape else {
             return answer_json(404, &json!({ "error": "this page has no connection yet" }));
         };
-        let vector = self.teller.vector(&tape.conversation(), &entry.agent);
+        let conversation = tape.conversation();
+        let unfinished = open || conversation.is_cut;
+        let vector = self.teller.vector(&conversation, unfinished);
         Reply::Page {
             status: 200,
             content_type: "application/json",

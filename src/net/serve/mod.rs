@@ -143,6 +143,8 @@ impl App for Serve {
         guest.in_room = request.path() == ROOM;
         if let Some(entry) = self.lab.as_ref().and_then(|lab| lab.entry_of(request)) {
             let known = guest.known.get_or_insert_default();
+            // The rest of it is the page's secret.
+            "/lab".clone_into(&mut known.path);
             if let Some(tape) = &known.tape {
                 entry.set_tape(tape.clone());
             }

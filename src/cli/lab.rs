@@ -1,0 +1,66 @@
+//! What the lab page and `serve --explain` say: conversations of the loop, told
+//! by the explanation.
+
+use std::time::SystemTime;
+
+use heirloom::Side;
+use heirloom::explain::{self, Explainer, Explanation};
+use heirloom::net::serve::Teller;
+use heirloom::net::{Client, Conversation};
+use heirloom::vector::{From, Step};
+use serde_json::{Value, json};
+
+use super::explain::shown;
+use super::journal::{date, recording};
+use super::lines::Lines;
+use super::style::Style;
+
+/// Knows the words for the lab.
+pub(super) struct Words {
+    /// Where every handshake is told, if it is.
+    pub(super) all: Option<Lines>,
+}
+
+impl Teller for Words {
+    fn explain(&self, conversation: &Conversation) -> Value {
+        explain::json::json(&explained(conversation))
+            .and_then(|text| serde_json::from_str(&text))
+            .unwrap_or_default()
+    }
+
+    fn vector(&self, conversation: &Conversation, unfinished: bool) -> String {
+        let steps = conversation.steps.iter().map(|(side, octets)| {
+            let from = match side {
+                Side::Client => From::Client,
+                Side::Server => From::Server,
+            };
+            Step::of(from, octets)
+        });
+        let day = date(SystemTime::now());
+        let by = "recorded by the lab page of heirloom";
+        match recording("lab", by, &day, steps.collect(), unfinished) {
+            Ok(file) => file.to_canonical(),
+            Err(error) => json!({ "error": error }).to_string(),
+        }
+    }
+
+    fn wants_all(&self) -> bool {
+        self.all.is_some()
+    }
+
+    fn handshake(&self, client: &Client, conversation: &Conversation) {
+        if let Some(lines) = &self.all {
+            let style = Style::of(&std::io::stdout());
+            let told = shown(&explained(conversation), style);
+            lines.say(format!("== {}\n{told}", client.address));
+        }
+    }
+}
+
+fn explained(conversation: &Conversation) -> Explanation {
+    let mut explainer = Explainer::new(false);
+    for (side, octets) in &conversation.steps {
+        explainer.feed(*side, octets);
+    }
+    explainer.finish()
+}
