@@ -184,15 +184,13 @@ coded! {
 impl Refusal {
     /// The HTTP status that is answered: that of the backend where it found
     /// fault with the request, [`Refusal::status`] otherwise. 426 is about the
-    /// version that a gateway speaks to it, which is none of the client's.
+    /// version that a gateway speaks to it and 407 about one hop, which are
+    /// none of the client's.
     #[must_use]
     pub const fn answered_status(self) -> u16 {
         match self {
-            Refusal::BackendRefused { status }
-                if status >= 400 && status < 500 && status != 426 =>
-            {
-                status
-            }
+            Refusal::BackendRefused { status: 407 | 426 } => self.status(),
+            Refusal::BackendRefused { status } if status >= 400 && status < 500 => status,
             _ => self.status(),
         }
     }

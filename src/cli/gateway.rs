@@ -52,6 +52,9 @@ pub(super) struct Args {
     front: FrontArgs,
 }
 
+/// Octets that we add to a head at most: who asks, in two ways.
+const ADDED: u32 = 8 * 1024;
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum BinaryArg {
     Refuse,
@@ -78,6 +81,9 @@ pub(super) fn run(args: Args) -> Exit {
             return Exit::Unreachable;
         }
     };
+    // What is passed on and added must fit where the client's own head did.
+    let mut config = args.front.config();
+    config.limits.head_bytes = config.limits.head_bytes.saturating_add(ADDED);
     let route = Arc::new(Route {
         to: args.to,
         addresses: addresses.into(),
@@ -88,7 +94,7 @@ pub(super) fn run(args: Args) -> Exit {
         },
         send_proxy: args.send_proxy,
         trusted: args.accept_forwarded.into_iter().collect(),
-        config: Arc::new(args.front.config()),
+        config: Arc::new(config),
     });
     server.run(|| {
         let log = log.clone();

@@ -60,11 +60,14 @@ impl<'b> Request<'b> {
     #[must_use]
     pub fn path(&self) -> &'b str {
         let target = self.target();
-        let path = match target.split_once("://") {
-            Some((_, rest)) => rest.find('/').map_or("/", |i| rest.get(i..).unwrap_or("/")),
-            None => target,
-        };
-        path.split('?').next().unwrap_or(path)
+        // A query may hold a URL of its own, and so may a path.
+        let before = target.split('?').next().unwrap_or(target);
+        match before.split_once("://") {
+            Some((_, rest)) if !before.starts_with('/') => {
+                rest.find('/').map_or("/", |i| rest.get(i..).unwrap_or("/"))
+            }
+            _ => before,
+        }
     }
 
     /// The Host, which was checked to be a host and port; empty in a plain

@@ -108,7 +108,7 @@ impl Said {
             all.filter(|line| !line.value.is_empty()).collect()
         };
         let (addresses, elements) = (lines(FOR), lines(FORWARDED));
-        let chain = Chain::read(&elements);
+        let chain = Chain::read(&elements, trusted);
         let client = if addresses.is_empty() {
             first_untrusted(chain.nodes.iter().rev().copied(), trusted)
         } else {
@@ -239,7 +239,7 @@ struct Chain {
 }
 
 impl Chain {
-    fn read(lines: &[Header<'_>]) -> Chain {
+    fn read(lines: &[Header<'_>], trusted: &Networks) -> Chain {
         let mut chain = Chain {
             first: Element::default(),
             nodes: VecDeque::new(),
@@ -259,8 +259,11 @@ impl Chain {
                 chain.nodes.pop_front();
             }
             let node = element.node.take();
-            chain.nodes.push_back(node.and_then(|node| address(&node)));
-            if count == 0 {
+            let names = node.is_some();
+            let node = node.and_then(|node| address(&node));
+            chain.nodes.push_back(node);
+            // What stands in front of the client's own, it may have made up.
+            if count == 0 || names && node.is_none_or(|ip| !trusted.contains(ip)) {
                 chain.first = element;
             }
             count += 1;

@@ -19,6 +19,9 @@ use crate::version::Version;
 const BASE64: &str = "base64";
 const BINARY: &str = "binary";
 
+/// Characters of a path that are kept for the log.
+const PATH: usize = 1000;
+
 /// What becomes of binary messages where one side has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Binary {
@@ -77,8 +80,9 @@ pub struct Gateway<L> {
 pub struct Guest {
     arrived: Option<Arrived>,
     path: Option<Box<str>>,
-    /// The client asked for `base64` and gets it.
-    base64: bool,
+    /// The subprotocol that the client gets, whatever the backend is asked for:
+    /// how octets travel is agreed with each by itself.
+    told: Option<&'static str>,
     /// The client does not go on without the subprotocol it asked for.
     insists: bool,
 }
@@ -130,7 +134,7 @@ impl<L: FnMut(&Visit<'_>)> Gateway<L> {
         let mut out = Output::new(&mut said, &mut random);
         let config = Arc::clone(&route.config);
         let mut conn = Conn::client(route.version, &ask, config, &mut out).map_err(|error| {
-            log::warn!("cannot ask the backend: {error}");
+            log::debug!(target: "heirloom::net", "cannot ask the backend: {error}");
             match error {
                 Unsendable::Request(refusal) => refusal,
                 _ => Refusal::TargetInvalid,
@@ -172,11 +176,14 @@ impl<L: FnMut(&Visit<'_>)> Gateway<L> {
                 _ => Coding::Plain,
             };
             if asks_base64 && in_front {
-                guest.base64 = true;
+                guest.told = Some(BASE64);
                 asked = vec![if behind.has_binary() { BINARY } else { BASE64 }];
+            } else if asks_base64 && coding == Coding::Encode {
+                guest.told = Some(BINARY);
+                asked = vec![BASE64];
             }
         }
-        guest.insists = version.number.is_none() && !asked.is_empty() && !guest.base64;
+        guest.insists = version.number.is_none() && !asked.is_empty() && guest.told.is_none();
         if behind.number.is_none() {
             // It must say back the whole of what it was asked.
             asked.truncate(1);
@@ -212,7 +219,8 @@ impl<L: FnMut(&Visit<'_>)> App for Gateway<L> {
     }
 
     fn request(&mut self, request: &Request<'_>, guest: &mut Guest) -> Reply {
-        guest.path = Some(request.path().into());
+        let path: String = request.path().chars().take(PATH).collect();
+        guest.path = Some(path.into());
         if request.version().is_none() {
             return page(request, "text/plain; charset=utf-8", Vec::new(), || {
                 "this is a WebSocket gateway: dial it with ws://\n".to_owned()
@@ -226,7 +234,7 @@ impl<L: FnMut(&Visit<'_>)> App for Gateway<L> {
 
     fn agreed(&mut self, subprotocol: Option<&str>, guest: &mut Guest) -> Reply {
         match subprotocol {
-            _ if guest.base64 => Reply::Accept(Some(BASE64.to_owned())),
+            _ if guest.told.is_some() => Reply::Accept(guest.told.map(str::to_owned)),
             None if guest.insists => Reply::Refuse(Refusal::SubprotocolUnknown),
             chosen => Reply::Accept(chosen.map(str::to_owned)),
         }

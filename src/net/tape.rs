@@ -16,7 +16,7 @@ pub struct Conversation {
 }
 
 /// Steps of a conversation that are kept.
-const STEPS: usize = 4096;
+const STEPS: usize = 512;
 
 /// Keeps the conversation of one connection, up to a bound. Copies of a tape
 /// are the same tape. Only connections that have one pay for its lock.
@@ -40,6 +40,15 @@ impl Tape {
     #[must_use]
     pub fn conversation(&self) -> Conversation {
         self.kept().clone()
+    }
+
+    /// Keeps nothing more and gives the memory back: another tape took its
+    /// place.
+    pub(super) fn retire(&self) {
+        *self.kept() = Conversation {
+            is_cut: true,
+            ..Conversation::default()
+        };
     }
 
     /// One side says something.

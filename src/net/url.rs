@@ -104,8 +104,11 @@ impl FromStr for Url {
             None => (authority.as_str(), 80),
             Some(at) => {
                 let (name, port) = authority.split_at(at);
-                let port = port.trim_start_matches(':').parse();
-                (name, port.ok().filter(|p| *p != 0).ok_or(BadUrl::Port)?)
+                let port = port.strip_prefix(':').unwrap_or(port);
+                // `parse` would take a sign.
+                let digits = port.bytes().all(|o| o.is_ascii_digit());
+                let port = port.parse().ok().filter(|p| digits && *p != 0);
+                (name, port.ok_or(BadUrl::Port)?)
             }
         };
         if name.is_empty() || !crate::handshake::is_authority(name.as_bytes()) {
@@ -164,6 +167,8 @@ mod tests {
             ("ws://[::1:80/", BadUrl::Host),
             ("ws://h:0/", BadUrl::Port),
             ("ws://h:x/", BadUrl::Port),
+            ("ws://h::80/", BadUrl::Port),
+            ("ws://h:+80/", BadUrl::Port),
             ("ws://u@h/", BadUrl::Part),
             ("ws://h/#f", BadUrl::Part),
             ("ws://h/ x", BadUrl::Part),

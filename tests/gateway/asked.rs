@@ -411,3 +411,79 @@ fn a_proxy_header_that_came_goes_on_as_the_one_that_is_sent() {
     let line = b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 80\r\n";
     assert_eq!(served.exactly(line.len()), line);
 }
+
+#[test]
+fn a_url_inside_the_query_or_the_path_is_neither_routed_nor_logged() {
+    let backend = Backend::listen();
+    let gate = gate(&backend);
+    for (asked, path) in [
+        ("/app?next=http://idp.example/secret", "/app"),
+        ("/a/http://x/b?q=1", "/a/http://x/b"),
+        ("http://h.example/app?next=ws://x/y", "/app"),
+        ("http://h.example?next=/x", "/"),
+    ] {
+        let mut client = Peer::connect(gate.address);
+        client.send(&request(RFC, asked));
+        let served = backend.accept();
+        let query = asked.split_once('?').unwrap().1;
+        assert_eq!(
+            served.head.lines[0],
+            format!("GET {path}?{query} HTTP/1.1"),
+            "{asked}"
+        );
+        drop((served, client));
+        assert_eq!(gate.seen().path.as_deref(), Some(path), "{asked}");
+    }
+}
+
+#[test]
+fn a_path_is_kept_for_the_log_up_to_a_bound() {
+    let backend = Backend::listen();
+    let gate = gate(&backend);
+    let long = format!("/{}", "a".repeat(9_000));
+    let mut client = Peer::connect(gate.address);
+    client.send(&request(RFC, &long));
+    let served = backend.accept();
+    assert_eq!(served.head.lines[0], format!("GET {long} HTTP/1.1"));
+    drop((served, client));
+    assert_eq!(gate.seen().path.map(|path| path.len()), Some(1000));
+}
+
+#[test]
+fn what_a_client_puts_in_front_of_a_proxys_element_is_not_believed() {
+    let backend = Backend::listen();
+    let gate = gate_with(&backend.url(), |set| {
+        set.route.trusted = "127.0.0.1".parse().unwrap();
+    });
+    let line = "Forwarded: for=6.6.6.6;host=evil.example;proto=https, \
+                for=192.0.2.7;host=real.example;proto=http";
+    let mut client = Peer::connect(gate.address);
+    client.send(&request_with(RFC, "/", &[line]));
+    let served = backend.accept();
+    let head = &served.head;
+    assert_eq!(head.header("X-Forwarded-Host"), Some("real.example"));
+    assert_eq!(head.header("X-Forwarded-Proto"), Some("http"));
+}
+
+#[test]
+fn each_side_agrees_on_base64_by_itself() {
+    let backend = Backend::listen();
+    let gate = gate_with(&backend.url(), |set| {
+        set.route.binary = heirloom::net::gateway::Binary::Base64;
+        set.route.version = heirloom::Version::named("hixie-76").unwrap();
+    });
+    let mut client = Peer::connect(gate.address);
+    let line = "Sec-WebSocket-Protocol: binary, base64";
+    client.send(&request_with(RFC, "/", &[line]));
+    let mut served = backend.accept();
+    let asked = served.head.header("Sec-WebSocket-Protocol");
+    assert_eq!(asked, Some("base64"));
+    let key3 = served.exactly(8);
+    let answer = served.answer_of_76();
+    let answer = answer.replace("\r\n\r\n", "\r\nSec-WebSocket-Protocol: base64\r\n\r\n");
+    let digest = served.digest(&key3);
+    served.send(&[answer.as_bytes(), &digest].concat());
+    let head = client.head();
+    assert_eq!(head.status(), 101);
+    assert_eq!(head.header("Sec-WebSocket-Protocol"), Some("binary"));
+}

@@ -7,7 +7,7 @@ use heirloom::net::Party;
 
 use crate::gate::{ALL, HIXIE_75, HIXIE_76, bridge, gate, gate_with, milliseconds};
 use crate::support::backend::{Backend, Served, clear};
-use crate::support::peer::{CLOSE, KEY3, Peer, RFC, request};
+use crate::support::peer::{BINARY, CLOSE, KEY3, Peer, RFC, frame, request};
 
 #[test]
 fn a_client_that_is_silent_too_long_is_sent_away_and_the_backend_is_told() {
@@ -153,4 +153,44 @@ fn a_connection_that_ends_tells_what_it_carried() {
             }
         );
     }
+}
+
+#[test]
+fn who_is_not_heard_because_the_backend_takes_nothing_is_not_idle() {
+    let backend = Backend::listen();
+    let gate = gate_with(&backend.url(), |set| {
+        set.config.limits.idle_ms = 300;
+        set.config.limits.output_bytes = 4096;
+    });
+    let (mut client, served) = bridge(&gate, &backend, RFC);
+    client.stream().set_nonblocking(true).unwrap();
+    let message = frame(BINARY, &[0; 60_000]);
+    let begin = Instant::now();
+    while begin.elapsed() < milliseconds(1500) {
+        // Full or not: it goes on talking.
+        let _ = std::io::Write::write(&mut client.stream(), &message);
+        std::thread::yield_now();
+    }
+    client.stream().set_nonblocking(false).unwrap();
+    assert!(!client.hears_within(milliseconds(50)));
+    drop(served);
+}
+
+#[test]
+fn a_client_that_breaks_off_while_it_is_not_heard_is_gone_at_once() {
+    let backend = Backend::listen();
+    let gate = gate_with(&backend.url(), |set| set.config.limits.output_bytes = 4096);
+    let (client, served) = bridge(&gate, &backend, RFC);
+    client.stream().set_nonblocking(true).unwrap();
+    let message = frame(BINARY, &[0; 60_000]);
+    let mut stuck = Instant::now();
+    while stuck.elapsed() < milliseconds(200) {
+        if std::io::Write::write(&mut client.stream(), &message).is_ok() {
+            stuck = Instant::now();
+        }
+    }
+    client.reset();
+    let seen = gate.seen();
+    assert_eq!((seen.by, seen.what), (Party::Client, "reset"));
+    drop(served);
 }

@@ -341,3 +341,65 @@ fn many_that_come_and_go_leave_no_descriptor_behind() {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn what_a_client_says_after_its_backend_is_gone_is_not_kept() {
+    let backend = Backend::listen();
+    let program = Program::start(Command::new(HEIRLOOM).args([
+        "gateway",
+        "--listen",
+        "127.0.0.1:0",
+        "--to",
+        &backend.url(),
+    ]));
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let mut client = Peer::connect(program.address);
+        client.send(&request(RFC, "/"));
+        let served = backend.open();
+        client.agree(RFC);
+        served.reset();
+        client.close_frame(1014);
+        clients.push(client);
+    }
+    let before = resident(program.id());
+    // 4 MiB each that never end, in place of the goodbye.
+    let mut head = vec![BINARY, 0x80 | 127];
+    head.extend((8u64 << 20).to_be_bytes());
+    head.extend([0; 4]);
+    for client in &mut clients {
+        client.send(&head);
+        client.send(&vec![0; 4 << 20]);
+    }
+    let more = resident(program.id()).saturating_sub(before);
+    assert!(more < 16 << 20, "{more} octets more are held");
+}
+
+/// Octets of memory of this process.
+fn resident(id: u32) -> usize {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    let kilobytes: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kilobytes * 1024
+}
+
+#[test]
+fn a_backend_that_lingers_keeps_the_place_of_its_client() {
+    let backend = Backend::listen();
+    let gate = gate_with(&backend.url(), |set| set.config.limits.connections = 2);
+    let mut lingering = Vec::new();
+    for _ in 0..2 {
+        let (client, served) = bridge(&gate, &backend, RFC);
+        client.reset();
+        assert_eq!(gate.seen().what, "reset");
+        // It is told 1001 and does not answer.
+        lingering.push(served);
+    }
+    let mut third = Peer::connect(gate.address);
+    third.send(&request(RFC, "/"));
+    assert_eq!(third.answer().0.status(), 503);
+    drop(lingering);
+}

@@ -74,38 +74,38 @@ pub(super) struct Entry {
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+pub(super) struct Seen {
+    number: u64,
     tape: Option<Tape>,
-    version: Option<&'static Version>,
-    subprotocol: Option<String>,
-    open: bool,
+    pub(super) version: Option<&'static Version>,
+    pub(super) subprotocol: Option<String>,
+    pub(super) open: bool,
 }
 
 impl Entry {
-    pub(super) fn new_tape(&self) -> Tape {
-        let tape = Tape::new(TAPE);
-        self.set_tape(tape.clone());
-        tape
-    }
-
-    pub(super) fn set_tape(&self, tape: Tape) {
-        self.seen().tape = Some(tape);
-    }
-
-    pub(super) fn chose(&self, subprotocol: Option<&str>) {
+    /// Another connection of the page, which counts from now on. Gives its
+    /// number, and the tape it is kept on: the one it has, or a new one.
+    pub(super) fn connect(&self, tape: Option<Tape>) -> (u64, Tape) {
+        let tape = tape.unwrap_or_else(|| Tape::new(TAPE));
         let mut seen = self.seen();
-        seen.subprotocol = subprotocol.map(str::to_owned);
-        seen.version = None;
+        let number = seen.number + 1;
+        if let Some(before) = seen.tape.take() {
+            before.retire();
+        }
+        *seen = Seen {
+            number,
+            tape: Some(tape.clone()),
+            ..Seen::default()
+        };
+        (number, tape)
     }
 
-    pub(super) fn opened(&self, version: Option<&'static Version>) {
+    /// The connection of this number changed, if it still counts.
+    pub(super) fn note(&self, number: u64, what: impl FnOnce(&mut Seen)) {
         let mut seen = self.seen();
-        seen.version = version;
-        seen.open = true;
-    }
-
-    pub(super) fn closed(&self) {
-        self.seen().open = false;
+        if seen.number == number {
+            what(&mut seen);
+        }
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

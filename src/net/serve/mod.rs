@@ -40,8 +40,8 @@ struct Known {
     client: Option<Client>,
     path: String,
     tape: Option<Tape>,
-    /// The lab page that opened it.
-    entry: Option<Arc<Entry>>,
+    /// The lab page that opened it, and which of its connections it is.
+    entry: Option<(Arc<Entry>, u64)>,
 }
 
 impl Serve {
@@ -129,8 +129,7 @@ impl App for Serve {
             guest.known.get_or_insert_default().tape = Some(tape.clone());
             return Some(tape);
         }
-        let entry = guest.known.as_ref()?.entry.as_ref()?;
-        Some(entry.new_tape())
+        guest.known.as_mut()?.tape.take()
     }
 
     fn request(&mut self, request: &Request<'_>, guest: &mut Guest) -> Reply {
@@ -145,15 +144,15 @@ impl App for Serve {
             let known = guest.known.get_or_insert_default();
             // The rest of it is the page's secret.
             "/lab".clone_into(&mut known.path);
-            if let Some(tape) = &known.tape {
-                entry.set_tape(tape.clone());
-            }
-            known.entry = Some(entry);
+            let (number, tape) = entry.connect(known.tape.take());
+            known.tape = Some(tape);
+            known.entry = Some((entry, number));
         }
         match request.choose_subprotocol(&self.subprotocols) {
             Ok(chosen) => {
-                if let Some(entry) = guest.known.as_ref().and_then(|k| k.entry.as_ref()) {
-                    entry.chose(chosen);
+                if let Some((entry, number)) = guest.known.as_ref().and_then(|k| k.entry.as_ref()) {
+                    let chosen = chosen.map(str::to_owned);
+                    entry.note(*number, |seen| seen.subprotocol = chosen);
                 }
                 Reply::Accept(chosen.map(str::to_owned))
             }
@@ -169,8 +168,11 @@ impl App for Serve {
         let Some(known) = &link.guest.known else {
             return;
         };
-        if let Some(entry) = &known.entry {
-            entry.opened(version);
+        if let Some((entry, number)) = &known.entry {
+            entry.note(*number, |seen| {
+                seen.version = version;
+                seen.open = true;
+            });
         }
         let version = version.map_or("no version", |v| v.name);
         let path = crate::bytes::Escaped::<200>(&known.path);
@@ -201,8 +203,8 @@ impl App for Serve {
         let Some(known) = &guest.known else {
             return;
         };
-        if let Some(entry) = &known.entry {
-            entry.closed();
+        if let Some((entry, number)) = &known.entry {
+            entry.note(*number, |seen| seen.open = false);
         }
         let version = parting.version.map_or("no version", |v| v.name);
         let what = parting.ended.what;

@@ -36,7 +36,23 @@ pub(super) struct Desk {
     pub(super) dial: Option<Box<Dial>>,
     pub(super) room: Room,
     pub(super) pool: Pool,
+    pub(super) warned: Warned,
     pub(super) now_ms: u64,
+}
+
+/// When a warning was logged last that any peer can cause.
+#[derive(Debug, Default)]
+pub(super) struct Warned(Option<u64>);
+
+impl Warned {
+    /// Whether it is time for another: one a second.
+    pub(super) fn again(&mut self, now_ms: u64) -> bool {
+        let again = self.0.is_none_or(|at| now_ms >= at + 1000);
+        if again {
+            self.0 = Some(now_ms);
+        }
+        again
+    }
 }
 
 /// Whether a link lives on.
@@ -58,6 +74,7 @@ impl Desk {
             dial: None,
             room: Room::default(),
             pool: Pool::default(),
+            warned: Warned::default(),
             now_ms: 0,
         }
     }
@@ -295,6 +312,7 @@ impl Desk {
         partner: Option<&'t mut Link<A::Guest>>,
     ) -> (Turn<'t, A>, &'t mut Vec<u8>, &'t mut Vec<u8>) {
         let peer = link.preface.then(|| link.stream.peer_addr().ok()).flatten();
+        let bereft = link.across.is_some() && partner.is_none();
         let crossing = match (&mut link.across, partner) {
             (Some(across), Some(partner)) => Some(Crossing {
                 across,
@@ -319,9 +337,11 @@ impl Desk {
             record: &mut link.record,
             dial: &mut self.dial,
             crossing,
+            bereft,
             preface: &mut link.preface,
             peer,
             pool: &mut self.pool,
+            warned: &mut self.warned,
             now_ms: self.now_ms,
         };
         (turn, &mut self.buffer, &mut link.tail)
@@ -329,6 +349,12 @@ impl Desk {
 
     /// A deadline has come.
     pub(super) fn expire<G>(&mut self, link: &mut Link<G>) -> Fate {
+        if link.stage == Stage::Open && link.held && link.backlog.is_empty() {
+            // It is not heard, which is not its silence; whoever does not take
+            // what it says has a deadline of its own.
+            link.since_ms = self.now_ms;
+            return Fate::Keep;
+        }
         let mut out = self.out();
         let mut by = link.peer();
         let (fate, what, code) = match link.stage {
@@ -365,10 +391,13 @@ struct Turn<'t, A: App> {
     record: &'t mut Record,
     dial: &'t mut Option<Box<Dial>>,
     crossing: Option<Crossing<'t, A::Guest>>,
+    /// A link of a bridge whose partner is gone.
+    bereft: bool,
     preface: &'t mut bool,
     /// The address of TCP, while a PROXY header is awaited.
     peer: Option<SocketAddr>,
     pool: &'t mut Pool,
+    warned: &'t mut Warned,
     now_ms: u64,
 }
 
@@ -389,6 +418,8 @@ impl<A: App> Turn<'_, A> {
             match handle.conn.next(&mut input, &mut handle.out) {
                 Ok(None) => break,
                 Ok(Some(event)) => match (event, &mut self.crossing) {
+                    // Who would have heard it is gone.
+                    (Event::Piece(_), None) if self.bereft => {}
                     (Event::Piece(piece), None) => self.piece(app, piece),
                     (Event::Request(request) | Event::Plain(request), None) => {
                         self.request(app, &request, input.rest());
@@ -462,7 +493,7 @@ impl<A: App> Turn<'_, A> {
                 };
                 if let Err(violation) = crossing.carry(event, handle.conn, &mut handle.out) {
                     log_violation(handle.conn, violation);
-                    if violation == Violation::BinaryUnwanted {
+                    if violation == Violation::BinaryUnwanted && self.warned.again(self.now_ms) {
                         log::warn!(
                             target: "heirloom::net",
                             "a {} sent a binary message, and {} has none: both are told goodbye \

@@ -152,8 +152,6 @@ pub(super) struct Worker<A: App> {
     waiting: bool,
     /// When an accept that failed is tried again.
     retry_ms: Option<u64>,
-    /// When the last line about it was logged.
-    logged_ms: Option<u64>,
     slots: Slots<A::Guest>,
     ready: VecDeque<usize>,
     wheel: Wheel,
@@ -183,7 +181,6 @@ impl<A: App> Worker<A> {
             listeners: seat.listeners,
             waiting: true,
             retry_ms: None,
-            logged_ms: None,
             slots: Slots::default(),
             ready: VecDeque::new(),
             wheel: Wheel::new(),
@@ -230,6 +227,12 @@ impl<A: App> Worker<A> {
                             link.readable |= event.is_readable() || event.is_error();
                             link.read_closed |= event.is_read_closed();
                             link.writable |= event.is_writable();
+                            if event.is_error() && link.held {
+                                // What it said is lost, and nobody reads it
+                                // who would see that it is gone.
+                                self.forget(token);
+                                continue;
+                            }
                         }
                         if self.stands(token) {
                             self.turn(token);
@@ -267,7 +270,11 @@ impl<A: App> Worker<A> {
             .retry_ms
             .map(|at| at.saturating_sub(self.now_ms).max(1));
         let pool = self.desk.pool.wait_ms();
-        let next = [retry, pool, self.wheel.wait_ms(self.now_ms)];
+        let count = self
+            .counted_ms
+            .filter(|_| self.census.is_wanted(self.index))
+            .map(|at| (at + COUNT_MS).saturating_sub(self.now_ms).max(1));
+        let next = [retry, pool, count, self.wheel.wait_ms(self.now_ms)];
         next.into_iter().flatten().min().map(Duration::from_millis)
     }
 
@@ -310,10 +317,8 @@ impl<A: App> Worker<A> {
         }
     }
 
-    /// At most one line a second.
     fn log_exhausted(&mut self, error: &io::Error) {
-        if self.logged_ms.is_none_or(|at| self.now_ms >= at + 1000) {
-            self.logged_ms = Some(self.now_ms);
+        if self.desk.warned.again(self.now_ms) {
             log::warn!(
                 "cannot accept: {error}; {} connections are open, others wait until one ends",
                 self.slots.live
@@ -396,6 +401,7 @@ impl<A: App> Worker<A> {
         let (desk, app) = (&mut self.desk, &mut self.app);
         // What other links said in the room stays.
         let mark = desk.room.mark();
+        let mut deaf = false;
         let worked = catch_unwind(AssertUnwindSafe(|| {
             let other = partner.as_mut().map(|(_, partner)| &mut **partner);
             work(&mut link, other, desk, app)
@@ -404,6 +410,9 @@ impl<A: App> Worker<A> {
             Ok(result) => Some(result),
             Err(_) => {
                 log::error!("a connection ended by a panic");
+                // A partner that does not hear all it was to hear must not
+                // hear a goodbye either, which could complete half a text.
+                deaf = !self.desk.said_across.is_empty();
                 self.desk.tidy(mark);
                 link.tail = Vec::new();
                 link.gather = None;
@@ -417,7 +426,7 @@ impl<A: App> Worker<A> {
         if let Some((other, partner)) = &mut partner {
             self.desk.balance(&mut link, partner);
             std::mem::swap(&mut self.desk.said, &mut self.desk.said_across);
-            if self.settle(*other, partner) == Fate::Drop {
+            if self.settle(*other, partner) == Fate::Drop || deaf {
                 dropped[1] = Some(*other);
             }
             std::mem::swap(&mut self.desk.said, &mut self.desk.said_across);
@@ -559,7 +568,9 @@ impl<A: App> Worker<A> {
     /// Stops listening and says goodbye to all.
     fn drain(&mut self) {
         self.draining = true;
-        log::info!("draining {} connections", self.slots.live);
+        let clients = self.slots.links().filter(|l| l.conn.side() == Side::Server);
+        let clients = clients.count();
+        log::info!("draining {clients} connections");
         // Nobody is accepted any more, so nobody waits.
         self.waiting = false;
         self.retry_ms = None;
@@ -598,11 +609,18 @@ impl<A: App> Worker<A> {
             what: "reset",
             code: None,
         });
+        // A client's place is free when both links of its bridge are gone.
+        let partner = link.across.as_ref().and_then(|across| across.partner);
+        if let Some(Some(partner)) = partner.and_then(|token| self.slots.get(token)) {
+            if partner.place == Place::Partner {
+                std::mem::swap(&mut partner.place, &mut link.place);
+            }
+        }
         let (from_client, to_client) = match &link.across {
             Some(across) => (across.way.tally, self.leave(across, ended)),
             None => Default::default(),
         };
-        if link.place != Place::Partner {
+        if link.conn.side() == Side::Server {
             let parting = Parting {
                 version: link.conn.version().or(link.record.asked()),
                 answered: link.record.answered,

@@ -146,8 +146,9 @@ pub(super) fn hold<G>(link: &mut Link<G>, partner: &mut Link<G>, limits: &Limits
             && link.conn.phase() == Phase::Open
             && is_early(&partner.conn)
     };
-    link.held = full(partner) || waits(link, partner);
-    partner.held = full(link) || waits(partner, link);
+    let over = |link: &Link<G>| link.conn.phase() == Phase::Closed;
+    link.held = !over(link) && (full(partner) || waits(link, partner));
+    partner.held = !over(partner) && (full(link) || waits(partner, link));
 }
 
 impl<A: App> Worker<A> {
@@ -155,9 +156,13 @@ impl<A: App> Worker<A> {
     pub(super) fn dial(&mut self, client: usize, dial: Dial) {
         let mut untried = dial.addresses.to_vec();
         untried.reverse();
-        let Some(stream) = next_stream(&mut untried) else {
-            self.cannot_reach(client);
-            return;
+        let stream = match next_stream(&mut untried) {
+            Ok(stream) => stream,
+            Err(error) => {
+                self.warn_of_backend(&error);
+                self.cannot_reach(client);
+                return;
+            }
         };
         let mut conn = dial.conn;
         conn.leave_control();
@@ -233,15 +238,23 @@ impl<A: App> Worker<A> {
             return true;
         };
         log::debug!(target: "heirloom::net", "a backend does not answer: {error}");
-        let Some(stream) = next_stream(&mut across.untried) else {
-            link.record.end(Ended {
-                by: Party::Backend,
-                what: Refusal::BackendUnreachable.code(),
-                code: None,
-            });
-            log::warn!(target: "heirloom::net", "the backend cannot be reached: {error}");
-            self.forget(token);
-            return false;
+        let stream = match next_stream(&mut across.untried) {
+            Ok(stream) => stream,
+            Err(next) => {
+                let error = if next.kind() == ErrorKind::NotFound {
+                    error
+                } else {
+                    next
+                };
+                link.record.end(Ended {
+                    by: Party::Backend,
+                    what: Refusal::BackendUnreachable.code(),
+                    code: None,
+                });
+                self.warn_of_backend(&error);
+                self.forget(token);
+                return false;
+            }
         };
         link.stream = stream;
         link.readable = false;
@@ -249,6 +262,13 @@ impl<A: App> Worker<A> {
         link.read_closed = false;
         self.watch_partner(token);
         false
+    }
+
+    /// Each client hears of it; the log is told once a second.
+    fn warn_of_backend(&mut self, error: &io::Error) {
+        if self.desk.warned.again(self.now_ms) {
+            log::warn!(target: "heirloom::net", "the backend cannot be reached: {error}");
+        }
     }
 
     fn cannot_reach(&mut self, client: usize) {
@@ -297,17 +317,15 @@ impl<A: App> Worker<A> {
     }
 }
 
-/// Begins to connect to the next address that the system can begin with.
-fn next_stream(untried: &mut Vec<SocketAddr>) -> Option<TcpStream> {
+/// Begins to connect to the next address that the system can begin with;
+/// `NotFound` where none is left.
+fn next_stream(untried: &mut Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut failed = io::Error::from(ErrorKind::NotFound);
     while let Some(address) = untried.pop() {
         match TcpStream::connect(address) {
-            Ok(stream) => return Some(stream),
-            Err(error) => log_unreachable(address, &error),
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = error,
         }
     }
-    None
-}
-
-fn log_unreachable(address: SocketAddr, error: &io::Error) {
-    log::warn!(target: "heirloom::net", "cannot connect to the backend at {address}: {error}");
+    Err(failed)
 }
