@@ -15,6 +15,7 @@
 mod generator;
 #[allow(dead_code, reason = "loopback uses the rest")]
 mod machine;
+mod options;
 mod servers;
 mod table;
 
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use generator::{Script, Talk, Trips, Wire};
 use machine::{GENERATOR_CORE, SERVER_CORE, Server, on_core};
+use options::{Options, Rival};
 use table::{cell, median, thousands};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -41,7 +43,10 @@ enum Middle {
 
 const MIDDLES: [Middle; 3] = [Middle::Heirloom, Middle::Haproxy, Middle::Websockify];
 
-impl Middle {
+impl Rival for Middle {
+    const OPTION: &'static str = "--middles";
+    const ALL: &'static [Middle] = &MIDDLES;
+
     fn name(self) -> &'static str {
         match self {
             Middle::Heirloom => "heirloom",
@@ -49,7 +54,9 @@ impl Middle {
             Middle::Websockify => "websockify",
         }
     }
+}
 
+impl Middle {
     /// HAProxy copies whatever comes; websockify has forgotten hixie-76.
     fn speaks(self, wire: Wire) -> bool {
         wire == Wire::Rfc6455 || self != Middle::Websockify
@@ -150,13 +157,13 @@ fn main() -> Result<()> {
         let role = arguments.next().ok_or("--server takes a role")?;
         return servers::run(&role, 0);
     }
-    let options = Options::parse()?;
+    let options = Options::<Middle>::parse()?;
     if !options.bench {
         println!("nothing measured: this runs under `cargo bench --bench gateway`");
         return Ok(());
     }
     let missing: Vec<String> = options
-        .middles
+        .rivals
         .iter()
         .filter_map(|middle| middle.program().err())
         .collect();
@@ -182,62 +189,6 @@ fn main() -> Result<()> {
         table::write_page("gateway", &table)?;
     }
     Ok(())
-}
-
-struct Options {
-    /// `cargo bench` says so; `cargo test --all-targets`, which has no minutes to spare, does not.
-    bench: bool,
-    quick: bool,
-    write: bool,
-    rounds: usize,
-    middles: Vec<Middle>,
-    filter: String,
-}
-
-impl Options {
-    fn parse() -> Result<Self> {
-        let mut options = Options {
-            bench: false,
-            quick: false,
-            write: false,
-            rounds: 7,
-            middles: MIDDLES.to_vec(),
-            filter: String::new(),
-        };
-        let mut arguments = std::env::args().skip(1);
-        while let Some(argument) = arguments.next() {
-            match argument.as_str() {
-                "--bench" => options.bench = true,
-                "--quick" => (options.quick, options.rounds) = (true, 3),
-                "--write" => options.write = true,
-                "--rounds" => {
-                    options.rounds = arguments.next().ok_or("--rounds takes a number")?.parse()?
-                }
-                "--middles" => {
-                    let list = arguments.next().ok_or("--middles takes a list of names")?;
-                    options.middles = list
-                        .split(',')
-                        .map(|name| MIDDLES.into_iter().find(|middle| middle.name() == name))
-                        .collect::<Option<_>>()
-                        .ok_or("middles are heirloom, haproxy, websockify")?;
-                }
-                other if other.starts_with('-') => {
-                    return Err(format!("no option is called {other}").into());
-                }
-                other => options.filter = other.to_owned(),
-            }
-        }
-        options.rounds = options.rounds.clamp(1, 100);
-        let whole = !options.quick && options.filter.is_empty() && options.middles == MIDDLES;
-        if options.write && !whole {
-            return Err("--write wants a whole run: no --quick, no --middles, no filter".into());
-        }
-        Ok(options)
-    }
-
-    fn round_time(&self) -> Duration {
-        Duration::from_millis(if self.quick { 200 } else { 900 })
-    }
 }
 
 /// Something between and the backend behind it. The first goes before the second.
@@ -340,10 +291,10 @@ struct Figures {
 
 type Row = BTreeMap<Middle, Figures>;
 
-fn measure(work: &Work, options: &Options) -> Result<Row> {
+fn measure(work: &Work, options: &Options<Middle>) -> Result<Row> {
     let script = script(work.wire, work.size)?;
     let mut running = Vec::new();
-    for middle in options.middles.iter().copied() {
+    for middle in options.rivals.iter().copied() {
         if !middle.speaks(work.wire) {
             continue;
         }
@@ -393,11 +344,11 @@ type Latencies = Vec<(Option<Middle>, Vec<f64>)>;
 
 /// All on one core: only one of them has something to do at a time, and a core that has to be woken for it makes
 /// whoever stands there wait several times as long as all their work takes.
-fn measure_latency(name: &str, wire: Wire, options: &Options) -> Result<Latencies> {
+fn measure_latency(name: &str, wire: Wire, options: &Options<Middle>) -> Result<Latencies> {
     let script = script(wire, 125)?;
     let direct = backend()?;
     let mut running = vec![(None, Trips::open(direct.address, &script)?, None)];
-    for middle in options.middles.iter().copied() {
+    for middle in options.rivals.iter().copied() {
         if middle.speaks(wire) {
             let line = line(middle, GENERATOR_CORE)?;
             let trips = Trips::open(line.middle.address, &script)?;
@@ -434,10 +385,10 @@ fn percentile(sorted: &[f64], percent: usize) -> f64 {
 fn tables(
     rows: &[(&Work, Row)],
     latencies: &[(&str, Latencies)],
-    options: &Options,
+    options: &Options<Middle>,
 ) -> Result<String> {
     let mut out = String::new();
-    let middles = &options.middles;
+    let middles = &options.rivals;
     let versions = middles
         .iter()
         .filter(|middle| **middle != Middle::Heirloom)

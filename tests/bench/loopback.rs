@@ -16,6 +16,7 @@
 mod generator;
 #[allow(dead_code, reason = "gateway uses the rest")]
 mod machine;
+mod options;
 mod servers;
 mod table;
 
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use generator::{Count, Rounds, Script, Talk, Wire};
 use machine::{SERVER_CORE, Server};
+use options::{Options, Rival};
 use table::{cell, median, thousands};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -45,7 +47,10 @@ const PEERS: [Peer; 4] = [
     Peer::Fastwebsockets,
 ];
 
-impl Peer {
+impl Rival for Peer {
+    const OPTION: &'static str = "--servers";
+    const ALL: &'static [Peer] = &PEERS;
+
     fn name(self) -> &'static str {
         match self {
             Peer::Bare => "bare",
@@ -54,7 +59,9 @@ impl Peer {
             Peer::Fastwebsockets => "fastwebsockets",
         }
     }
+}
 
+impl Peer {
     /// Only this house still speaks hixie-76; the bare echo speaks whatever comes.
     fn speaks(self, wire: Wire) -> bool {
         wire == Wire::Rfc6455 || matches!(self, Peer::Bare | Peer::Heirloom)
@@ -204,7 +211,7 @@ fn main() -> Result<()> {
         let life = arguments.next().map_or(Ok(0), |life| life.parse())?;
         return servers::run(&role, life);
     }
-    let options = Options::parse()?;
+    let options = Options::<Peer>::parse()?;
     if !options.bench {
         println!("nothing measured: this runs under `cargo bench --bench loopback`");
         return Ok(());
@@ -221,68 +228,12 @@ fn main() -> Result<()> {
     if MEMORY.contains(&options.filter) {
         idle = measure_memory(&options)?;
     }
-    let table = table(&rows, &idle, &options.peers)?;
+    let table = table(&rows, &idle, &options.rivals)?;
     print!("{table}");
     if options.write {
         table::write_page("loopback", &table)?;
     }
     Ok(())
-}
-
-struct Options {
-    /// `cargo bench` says so; `cargo test --all-targets`, which has no minutes to spare, does not.
-    bench: bool,
-    quick: bool,
-    write: bool,
-    rounds: usize,
-    peers: Vec<Peer>,
-    filter: String,
-}
-
-impl Options {
-    fn parse() -> Result<Self> {
-        let mut options = Options {
-            bench: false,
-            quick: false,
-            write: false,
-            rounds: 7,
-            peers: PEERS.to_vec(),
-            filter: String::new(),
-        };
-        let mut arguments = std::env::args().skip(1);
-        while let Some(argument) = arguments.next() {
-            match argument.as_str() {
-                "--bench" => options.bench = true,
-                "--quick" => (options.quick, options.rounds) = (true, 3),
-                "--write" => options.write = true,
-                "--rounds" => {
-                    options.rounds = arguments.next().ok_or("--rounds takes a number")?.parse()?
-                }
-                "--servers" => {
-                    let list = arguments.next().ok_or("--servers takes a list of names")?;
-                    options.peers = list
-                        .split(',')
-                        .map(|name| PEERS.into_iter().find(|peer| peer.name() == name))
-                        .collect::<Option<_>>()
-                        .ok_or("servers are bare, heirloom, tungstenite, fastwebsockets")?;
-                }
-                other if other.starts_with('-') => {
-                    return Err(format!("no option is called {other}").into());
-                }
-                other => options.filter = other.to_owned(),
-            }
-        }
-        options.rounds = options.rounds.clamp(1, 100);
-        let whole = !options.quick && options.filter.is_empty() && options.peers == PEERS;
-        if options.write && !whole {
-            return Err("--write wants a whole run: no --quick, no --servers, no filter".into());
-        }
-        Ok(options)
-    }
-
-    fn round_time(&self) -> Duration {
-        Duration::from_millis(if self.quick { 200 } else { 900 })
-    }
 }
 
 /// One server's figures in one work.
@@ -330,10 +281,10 @@ fn settle() {
     std::thread::sleep(Duration::from_millis(5));
 }
 
-fn measure(work: &Work, options: &Options) -> Result<Row> {
+fn measure(work: &Work, options: &Options<Peer>) -> Result<Row> {
     let mut running = Vec::new();
     for peer in options
-        .peers
+        .rivals
         .iter()
         .copied()
         .filter(|peer| peer.speaks(work.wire))
@@ -390,7 +341,7 @@ fn measure(work: &Work, options: &Options) -> Result<Row> {
 /// Octets per idle connection: resident and the process's own, and mapped.
 type Idle = BTreeMap<Peer, (f64, f64)>;
 
-fn measure_memory(options: &Options) -> Result<Idle> {
+fn measure_memory(options: &Options<Peer>) -> Result<Idle> {
     if machine::descriptors()? < IDLE + 100 {
         return Err(format!(
             "idle memory needs {IDLE} open files and some: raise the limit (ulimit -n)"
@@ -398,7 +349,7 @@ fn measure_memory(options: &Options) -> Result<Idle> {
         .into());
     }
     let mut idle = Idle::new();
-    for peer in options.peers.iter().copied() {
+    for peer in options.rivals.iter().copied() {
         let server = start(peer, 0)?;
         let script = Script::new(Wire::Rfc6455, 125, peer == Peer::Bare, false)?;
         // What a server sets up once is there before it is counted.
