@@ -11,6 +11,13 @@ import urllib.parse
 
 from procs import HERE, PATIENCE, WORK, Failure, Proc
 
+# Chromium without a window, and without whatever it would ask the world.
+CHROMIUM = (
+    "chromium --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --disable-extensions --disable-dev-shm-usage --disable-breakpad "
+    "--no-proxy-server --password-store=basic"
+).split()
+
 _mailboxes = {}  # name of the peer -> Browser
 
 
@@ -135,12 +142,7 @@ class BrowserSocket:
 
 def chromium(pages):
     profile = tempfile.mkdtemp(prefix="chromium-", dir=WORK)
-    flags = (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-        "--disable-component-update --disable-sync --disable-extensions --disable-dev-shm-usage --disable-breakpad "
-        "--no-proxy-server --password-store=basic"
-    ).split()
-    return Browser(pages, "chromium", "Chromium", ["chromium", *flags, f"--user-data-dir={profile}"])
+    return Browser(pages, "chromium", "Chromium", [*CHROMIUM, f"--user-data-dir={profile}"])
 
 
 def phantomjs(pages, folder):

@@ -16,13 +16,17 @@ import sys
 
 import browsers
 from asks import BEYOND_BMP, HELLO, MIB_TEXT, echoes, echoes_binary, expect, opened, require, shortly
+from explained import check_explained
 from gateways import check_gateways
+from labs import LAB_COLUMNS, check_labs
 from procs import HERE, WORK, Failure, Heirloom, Proc, clean_env, stop_all
 from recordings import check_readers, check_recordings
 from scripts import ScriptServer, perl_client, ruby_client
 from tap import Tap, close_code
 
 BUDGET = 300  # seconds for everything; a run takes a fraction of it
+
+SCREENSHOTS = os.path.join(HERE, ".cache", "screenshots")
 
 ROW_OF_200 = [f"message {i} \u00e9" for i in range(200)]
 
@@ -47,6 +51,16 @@ SENTENCES = {
     "heirloom": "replayed against heirloom serve",
     "tcpdump": "a capture of it imports to the same octets",
     "Perl": "replayed against Perl's server",
+    "shown": "is shown its version",
+    "64 KiB": "gets a text of 64 KiB back as it went",
+    "trips": "has its round trips in words and painted",
+    "chat": "is heard in the other browser, as it went",
+    "explained": "has its handshake explained",
+    "listed": "sees the connections of both browsers",
+    "vector": "gives a vector that holds",
+    "keyboard": "needs no mouse",
+    "lab binary": "gets a binary message of 256 octets back as it went",
+    "lab closes": "says goodbye and connects again",
 }
 # What a library does otherwise than its draft says, and is held to here: (peer, role, version) -> why.
 DIFFERENCES = {}
@@ -78,10 +92,11 @@ class Report:
         return True
 
     def check(self, row, column, function, *args, differs=False):
-        what = ", ".join(row) + ": " + ("differs as known" if differs else SENTENCES[column])
+        sentence = SENTENCES.get(f"{row[1]} {column}") or SENTENCES[column]
+        what = ", ".join(row) + ": " + ("differs as known" if differs else sentence)
 
         def server():
-            return Heirloom.latest.talk() if Heirloom.latest and row[1] in ("client", "gateway") else ""
+            return Heirloom.latest.talk() if Heirloom.latest and row[1] in ("client", "gateway", "lab") else ""
 
         good = self.hold(what, function, *args, server=server)
         self.rows[row][column] = "**no**" if not good else "differs" if differs else "yes"
@@ -95,6 +110,9 @@ class Report:
 
     def gateways(self):
         return self._table(["client", "version", "way"], GATEWAY_COLUMNS, "gateway")
+
+    def labs(self):
+        return self._table(["browser", "version"], LAB_COLUMNS, "lab")
 
     def _table(self, head, columns, *roles):
         rows = {row: cells for row, cells in self.rows.items() if row[1] in roles}
@@ -250,6 +268,15 @@ def check_browser_drain(report, binary, old_row, old, new_row, new):
 
             report.check(old_row, "drain", old_hears)
             report.check(new_row, "drain", new_hears)
+
+
+def check_pages(report, binary, phantomjs_folder):
+    """The pages that the program makes: the lab, and an explanation."""
+    os.makedirs(SCREENSHOTS, exist_ok=True)
+    chromium = check_labs(report, binary, phantomjs_folder, versions["chromium"], SCREENSHOTS)
+    check_explained(report, binary, chromium, SCREENSHOTS)
+    chromium.stop()
+    print("\n".join(sorted(os.path.join(SCREENSHOTS, name) for name in os.listdir(SCREENSHOTS))), flush=True)
 
 
 def check_library_client(report, row, client, binary, version, on_by_default, has_binary, goodbye, drain_goodbye):
@@ -502,6 +529,19 @@ Written by `tests/peers/run`, which drives these peers against the built program
 - *tcpdump*: a capture of one more conversation, imported, has the same octets of each side as its recording. *heirloom*, *Perl*:
   `heirloom replay` plays the browser to `heirloom serve` and to Perl's Protocol::WebSocket.
 
+## The lab page
+
+{labs}
+
+- Both browsers have the page of one `heirloom serve` open. *shown*: the version that the server saw. *text* to *binary*: the
+  buttons, each message back as it went. *trips*: round trips in words and painted. *chat*: heard in the other browser.
+  *explained*: both heads and the proof. *listed*: the connections of both. *vector*: `heirloom check` is content with
+  the recording, while the connection is open and after it. *closes*: says goodbye, and connects again. *keyboard*: Tab
+  comes to every control and Enter presses it.
+- In Chromium besides: nothing in the console, no request elsewhere, contrast of at least 4.5, no wider than 320 pixels,
+  and the same of what `heirloom explain --html` writes. Without WebSocket and without script the page says so, and
+  PhantomJS is told which version is off.
+
 ## Known differences
 
 {differences}
@@ -516,6 +556,7 @@ def write_page(report):
     differences = "\n".join(f"- {row[0]}, {row[1]}, {row[2]}: {why}." for row, why in DIFFERENCES.items())
     with open(os.path.join(HERE, "..", "..", "docs", "interop.md"), "w", encoding="utf-8") as f:
         tables = {"matrix": report.matrix(), "gateways": report.gateways(), "recordings": report.recordings()}
+        tables["labs"] = report.labs()
         f.write(PAGE.format(**tables, **versions, differences=differences))
 
 
@@ -537,6 +578,7 @@ def main():
     try:
         signal.alarm(BUDGET)
         find_versions(args.debian, args.ws)
+        check_pages(report, binary, args.phantomjs)
         check_browsers(report, binary, args.phantomjs, (args.debian, args.ws))
         check_perl_clients(report, binary)
         check_ruby_clients(report, binary)
@@ -549,7 +591,7 @@ def main():
         signal.alarm(0)
         stop_all()
         shutil.rmtree(WORK, ignore_errors=True)
-    print("\n" + "\n\n".join([report.matrix(), report.gateways(), report.recordings()]) + "\n")
+    print("\n" + "\n\n".join([report.matrix(), report.gateways(), report.recordings(), report.labs()]) + "\n")
     write_page(report)
     print(f"{report.passed} passed, {report.failed} failed")
     return 1 if report.failed or not report.passed else 0

@@ -6,7 +6,7 @@
 //! kept is bounded: so many pages, so many octets each, the oldest go first.
 
 use std::collections::VecDeque;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
@@ -161,7 +161,7 @@ impl Lab {
     fn page(&self, request: &Request<'_>) -> Reply {
         let agent = request.head().get("User-Agent").and_then(Header::text);
         let agent: String = agent.unwrap_or_default().chars().take(AGENT).collect();
-        let speaks = speaks(&agent).unwrap_or_default();
+        let speaks = speaks(&agent, self.versions).unwrap_or_default();
         let token = secret();
         let nonce = secret();
         let names: Vec<&str> = self.versions.iter().map(|v| v.name).collect();
@@ -209,7 +209,7 @@ impl Lab {
             "clients": version.map(|v| v.clients),
             "subprotocol": subprotocol,
             "agent": entry.agent,
-            "speaks": speaks(&entry.agent),
+            "speaks": speaks(&entry.agent, self.versions),
             "cut": conversation.as_ref().is_some_and(|c| c.is_cut),
             "explanation": conversation.map(|c| self.teller.explain(&c)),
         })
@@ -252,8 +252,8 @@ impl Lab {
     }
 }
 
-/// What is known of a browser, in a sentence.
-fn speaks(agent: &str) -> Option<String> {
+/// What is known of a browser, and whether that is on.
+fn speaks(agent: &str, on: Versions) -> Option<String> {
     let known = agent::known(agent)?;
     let mut said = match known.version {
         Some(version) => format!("{} is known to speak {version}", known.browser),
@@ -264,6 +264,13 @@ fn speaks(agent: &str) -> Option<String> {
         said.push_str(note);
     }
     said.push('.');
+    if let Some(version) = known.version.filter(|v| !on.contains(v)) {
+        let name = version.name;
+        let _ = write!(
+            said,
+            " Here {name} is off; `--versions +{name}` turns it on."
+        );
+    }
     Some(said)
 }
 
