@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             None => println!("plain HTTP"),
         },
         Some(Event::Plain(_)) => println!("plain HTTP"),
-        Some(Event::Refused(refusal)) => {
+        Some(Event::Refused(refusal, _)) => {
             println!("{} {}: {refusal}", refusal.status(), refusal.code());
         }
         _ => println!("the head does not end; lines end in CR LF, the last one is empty"),

@@ -122,7 +122,7 @@ impl Way {
             Event::Close(reason) => self.close(&reason, from.conn.version(), to),
             Event::Request(_)
             | Event::Plain(_)
-            | Event::Refused(_)
+            | Event::Refused(_, _)
             | Event::Answer(_)
             | Event::Open => {}
         }

@@ -94,8 +94,9 @@ pub enum Event<'b> {
     Request(Box<Request<'b>>),
     /// Server: plain HTTP. Answer by [`Conn::respond`] or [`Conn::refuse`].
     Plain(Box<Request<'b>>),
-    /// Server: the request was refused, and the refusal is in the output.
-    Refused(Refusal),
+    /// Server: these octets, a head or what should have been one, were refused,
+    /// and the refusal is in the output.
+    Refused(Refusal, &'b [u8]),
     /// Client: the head of the answer has come. What is wrong with it is the
     /// next thing said.
     Answer(Box<Response<'b>>),

@@ -76,7 +76,7 @@ impl Conn {
             Ok(head) => head,
             Err(refusal) => {
                 Pen::new(trace, at).octets(end, Field::Unreadable, 0);
-                return Some(self.refused(refusal, out));
+                return Some(self.refused(refusal, raw, out));
             }
         };
         if !T::WATCHING {
@@ -134,11 +134,12 @@ impl Conn {
         pen: &mut Pen<'_, T>,
     ) -> Event<'b> {
         let wants_body = head.first_line()[0] != "HEAD";
+        let raw = head.raw();
         let request = match Request::read(head, self.config.versions) {
             Ok(request) => request,
             Err(refusal) => {
                 self.state = State::Plain(wants_body);
-                return self.refused(refusal, out);
+                return self.refused(refusal, raw, out);
             }
         };
         let Some(version) = request.version() else {
@@ -146,7 +147,7 @@ impl Conn {
             return Event::Plain(Box::new(request));
         };
         if !self.config.origins.allow(request.origin()) {
-            return self.refused(Refusal::OriginNotAllowed, out);
+            return self.refused(Refusal::OriginNotAllowed, raw, out);
         }
         let public_url = self.config.public_url.as_deref();
         match Answer::prepare(&request, version, public_url, pen) {
@@ -155,7 +156,7 @@ impl Conn {
                 self.state = State::Asked(Box::new(answer));
                 Event::Request(Box::new(request))
             }
-            Err(refusal) => self.refused(refusal, out),
+            Err(refusal) => self.refused(refusal, raw, out),
         }
     }
 
@@ -169,13 +170,13 @@ impl Conn {
     ) -> Event<'b> {
         let n = input.rest().len();
         Pen::new(trace, input.position()).octets(n, Field::Unreadable, 0);
-        input.take_all();
-        self.refused(refusal, out)
+        let raw: &'b [u8] = input.take_all();
+        self.refused(refusal, raw, out)
     }
 
-    fn refused<'b>(&mut self, refusal: Refusal, out: &mut Output<'_>) -> Event<'b> {
+    fn refused<'b>(&mut self, refusal: Refusal, raw: &'b [u8], out: &mut Output<'_>) -> Event<'b> {
         self.refuse(refusal, out);
-        Event::Refused(refusal)
+        Event::Refused(refusal, raw)
     }
 
     /// Server: upgrades. The 101 is written; the connection is open when

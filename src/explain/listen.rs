@@ -313,7 +313,7 @@ impl Explainer {
                 Ok(Some(event)) => {
                     match &event {
                         Event::Request(request) => self.version = request.version(),
-                        Event::Refused(_) => refused = true,
+                        Event::Refused(_, _) => refused = true,
                         _ => {}
                     }
                     match event {
@@ -449,7 +449,7 @@ impl Explainer {
                 self.request = Request::None;
                 conn.refuse(Refusal::NotFound, out);
             }
-            Event::Refused(refusal) => {
+            Event::Refused(refusal, _) => {
                 self.request = Request::None;
                 self.fault
                     .get_or_insert(Fault::refusal(refusal, position.saturating_sub(1)));

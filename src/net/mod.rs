@@ -54,9 +54,15 @@ pub trait App: Sized {
     /// A client asks for an upgrade, or for a page.
     fn request(&mut self, request: &Request<'_>, guest: &mut Self::Guest) -> Reply;
 
+    /// A client's first octets, a head or what should have been one, were
+    /// refused before [`App::request`] was asked.
+    fn refused(&mut self, refusal: &Refusal, octets: &[u8], guest: &mut Self::Guest) {
+        let _ = (refusal, octets, guest);
+    }
+
     /// Whether this connection is kept on a tape. Asked when somebody has
-    /// connected, and again when a request was answered: a tape that is begun
-    /// then has the request's head too.
+    /// connected, and again when a request was answered or refused: a tape that
+    /// is begun then has the request's head too.
     fn tape(&mut self, guest: &mut Self::Guest) -> Option<Tape> {
         let _ = guest;
         None

@@ -204,7 +204,7 @@ impl Ear {
                 self.conn.refuse(Refusal::NotFound, out);
                 self.refused(Refusal::NotFound);
             }
-            Event::Refused(refusal) => self.refused(refusal),
+            Event::Refused(refusal, _) => self.refused(refusal),
             Event::Answer(response) => {
                 self.detected = self.conn.version();
                 self.subprotocol = response.subprotocol().map(str::to_owned);

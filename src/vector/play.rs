@@ -441,7 +441,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
                     self.conn.refuse(Refusal::NotFound, &mut out);
                     self.reject_refusal(Refusal::NotFound, input.position());
                 }
-                Event::Refused(refusal) => self.reject_refusal(refusal, input.position()),
+                Event::Refused(refusal, _) => self.reject_refusal(refusal, input.position()),
                 Event::Answer(response) => {
                     self.played.detected = self.conn.version().map(|v| v.name);
                     self.played.subprotocol = response.subprotocol().map(str::to_owned);

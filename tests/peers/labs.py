@@ -254,12 +254,14 @@ def complains_of_nothing(page, server):
 
 def is_refused(page, folder):
     page.wait("document.getElementById('state').textContent === 'the handshake failed'", "failure")
+    page.wait("document.getElementById('says').textContent.indexOf('version-off') > 0", "the server's word")
     says = page.text("says")
-    for due in ("The handshake failed.", "PhantomJS 1.9 is known to speak hixie-76.", "--versions +hixie-76"):
+    for due in ("This browser speaks hixie-76. The handshake failed: version-off.", "PhantomJS 1.9 is known to speak hixie-76.", "--versions +hixie-76"):
         require(due in says, f"it says {says!r}")
     require(page.disabled("test-text") and page.disabled("close"), "there is something to press")
     require(not page.disabled("reconnect"), "it cannot try again")
-    require(page.value("document.getElementById('vector').offsetWidth") == 0, "there is a vector of nothing")
+    require(page.value("document.getElementById('vector').offsetWidth") > 0, "there is no vector of the refusal")
+    require("426" in page.text("explanation"), "the answer is not explained")
     page.shot(os.path.join(folder, "lab-refused.png"))
 
 

@@ -116,7 +116,7 @@ impl Ear {
                 self.conn.refuse(Refusal::NotFound, out);
                 self.refusal = Some(Refusal::NotFound);
             }
-            Event::Refused(refusal) => self.refusal = Some(refusal),
+            Event::Refused(refusal, _) => self.refusal = Some(refusal),
             Event::Answer(response) => {
                 self.mark.head = true;
                 self.status = Some(response.status());

@@ -73,13 +73,15 @@ pub(super) struct Entry {
     seen: Mutex<Seen>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     number: u64,
     tape: Option<Tape>,
     pub(super) version: Option<&'static Version>,
     pub(super) subprotocol: Option<String>,
     pub(super) open: bool,
+    /// The code of the refusal, where it was refused.
+    pub(super) refused: Option<&'static str>,
 }
 
 impl Entry {
@@ -132,6 +134,16 @@ impl Lab {
     /// The page whose connection this request is.
     pub(super) fn entry_of(&self, request: &Request<'_>) -> Option<Arc<Entry>> {
         self.entry(request.path().strip_prefix(PREFIX)?)
+    }
+
+    /// The page whose connection began with these octets, which were refused: a
+    /// target is looked for, and nothing else is read of them.
+    pub(super) fn entry_in(&self, octets: &[u8]) -> Option<Arc<Entry>> {
+        let target = octets
+            .strip_prefix(b"GET ")?
+            .strip_prefix(PREFIX.as_bytes())?;
+        let end = target.iter().position(|octet| *octet == b' ')?;
+        self.entry(std::str::from_utf8(target.get(..end)?).ok()?)
     }
 
     /// The answer to plain HTTP, where it is for the lab.
@@ -196,18 +208,15 @@ impl Lab {
     }
 
     fn connection(&self, entry: &Entry) -> Value {
-        let (tape, version, subprotocol, open) = {
-            let seen = entry.seen();
-            let tape = seen.tape.clone();
-            (tape, seen.version, seen.subprotocol.clone(), seen.open)
-        };
-        let conversation = tape.map(|tape| tape.conversation());
+        let seen = entry.seen().clone();
+        let conversation = seen.tape.map(|tape| tape.conversation());
         json!({
-            "open": open,
-            "version": version.map(|v| v.name),
-            "document": version.map(|v| v.document),
-            "clients": version.map(|v| v.clients),
-            "subprotocol": subprotocol,
+            "open": seen.open,
+            "refused": seen.refused,
+            "version": seen.version.map(|v| v.name),
+            "document": seen.version.map(|v| v.document),
+            "clients": seen.version.map(|v| v.clients),
+            "subprotocol": seen.subprotocol,
             "agent": entry.agent,
             "speaks": speaks(&entry.agent, self.versions),
             "cut": conversation.as_ref().is_some_and(|c| c.is_cut),

@@ -5,7 +5,7 @@ mod lab;
 use std::sync::Arc;
 
 use super::{App, Client, Handle, Incoming, LinkId, Parting, Reply, Tape, page};
-use crate::error::Violation;
+use crate::error::{Refusal, Violation};
 use crate::frame::Kind;
 use crate::handshake::Request;
 use crate::version::Versions;
@@ -158,6 +158,22 @@ impl App for Serve {
             }
             Err(refusal) => Reply::Refuse(refusal),
         }
+    }
+
+    fn refused(&mut self, refusal: &Refusal, octets: &[u8], guest: &mut Guest) {
+        let Some(entry) = self.lab.as_ref().and_then(|lab| lab.entry_in(octets)) else {
+            return;
+        };
+        let known = guest.known.get_or_insert_default();
+        let (number, tape) = entry.connect(known.tape.take());
+        entry.note(number, |seen| {
+            seen.refused = Some(refusal.code());
+            if let Refusal::VersionOff { version, .. } = refusal {
+                seen.version = Some(version);
+            }
+        });
+        known.tape = Some(tape);
+        known.entry = Some((entry, number));
     }
 
     fn open(&mut self, link: &mut Handle<'_, Serve>) {

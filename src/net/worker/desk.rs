@@ -421,6 +421,13 @@ impl<A: App> Turn<'_, A> {
                     // Who would have heard it is gone.
                     (Event::Piece(_), None) if self.bereft => {}
                     (Event::Piece(piece), None) => self.piece(app, piece),
+                    (Event::Refused(refusal, octets), None) => {
+                        app.refused(&refusal, octets, self.handle.guest);
+                        if self.record.tape().is_none() {
+                            self.begin_tape(app, &[octets]);
+                        }
+                        self.event(app, Event::Refused(refusal, octets));
+                    }
                     (Event::Request(request) | Event::Plain(request), None) => {
                         self.request(app, &request, input.rest());
                     }
@@ -579,7 +586,7 @@ impl<A: App> Turn<'_, A> {
     fn event(&mut self, app: &mut A, event: Event<'_>) {
         match event {
             Event::Open => self.opened(app),
-            Event::Refused(refusal) => {
+            Event::Refused(refusal, _) => {
                 if let Refusal::VersionOff { version, .. } = refusal {
                     self.record.ask(version);
                 }
