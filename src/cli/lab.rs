@@ -57,10 +57,23 @@ impl Teller for Words {
     }
 }
 
+/// Parts that are told: those of the handshake, and a few messages behind it.
+/// The verdict is about all, which a tape bounds.
+const PARTS: usize = 16;
+
 fn explained(conversation: &Conversation) -> Explanation {
     let mut explainer = Explainer::new(false);
     for (side, octets) in &conversation.steps {
         explainer.feed(*side, octets);
     }
-    explainer.finish()
+    let mut explanation = explainer.finish();
+    if explanation.parts.len() > PARTS {
+        explanation.parts.truncate(PARTS);
+        if let Some(place) = &mut explanation.verdict.place {
+            place.part = place.part.filter(|part| *part < PARTS);
+        }
+        let more = format!(" Only the first {PARTS} parts are told.");
+        explanation.verdict.sentence.push_str(&more);
+    }
+    explanation
 }

@@ -80,6 +80,8 @@ pub(super) struct Seen {
     pub(super) version: Option<&'static Version>,
     pub(super) subprotocol: Option<String>,
     pub(super) open: bool,
+    /// It has come to its end.
+    pub(super) gone: bool,
     /// The code of the refusal, where it was refused.
     pub(super) refused: Option<&'static str>,
 }
@@ -184,16 +186,9 @@ impl Lab {
             .replace("{versions}", &escaped(&names.join(", ")))
             .replace("{speaks}", &escaped(&speaks))
             .replace("{agent}", &escaped(&agent));
-        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        if pages.len() >= PAGES {
-            pages.pop_front();
+        if request.method() == "GET" {
+            self.remember(token, agent);
         }
-        pages.push_back(Arc::new(Entry {
-            token,
-            agent,
-            seen: Mutex::default(),
-        }));
-        drop(pages);
         let headers = vec![
             ("Content-Security-Policy", policy(&nonce)),
             ("Cache-Control", "no-store".to_owned()),
@@ -205,6 +200,18 @@ impl Lab {
             headers,
             body: html.into_bytes(),
         }
+    }
+
+    fn remember(&self, token: String, agent: String) {
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        if pages.len() >= PAGES {
+            pages.pop_front();
+        }
+        pages.push_back(Arc::new(Entry {
+            token,
+            agent,
+            seen: Mutex::default(),
+        }));
     }
 
     fn connection(&self, entry: &Entry) -> Value {
@@ -236,15 +243,15 @@ impl Lab {
     }
 
     fn vector(&self, entry: &Entry) -> Reply {
-        let (tape, open) = {
+        let (tape, gone) = {
             let seen = entry.seen();
-            (seen.tape.clone(), seen.open)
+            (seen.tape.clone(), seen.gone)
         };
         let Some(tape) = tape else {
             return answer_json(404, &json!({ "error": "this page has no connection yet" }));
         };
         let conversation = tape.conversation();
-        let unfinished = open || conversation.is_cut;
+        let unfinished = !gone || conversation.is_cut;
         let vector = self.teller.vector(&conversation, unfinished);
         Reply::Page {
             status: 200,

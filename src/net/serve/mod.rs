@@ -220,7 +220,10 @@ impl App for Serve {
             return;
         };
         if let Some((entry, number)) = &known.entry {
-            entry.note(*number, |seen| seen.open = false);
+            entry.note(*number, |seen| {
+                seen.open = false;
+                seen.gone = true;
+            });
         }
         let version = parting.version.map_or("no version", |v| v.name);
         let what = parting.ended.what;
