@@ -7,7 +7,8 @@ use mio::Waker;
 
 use crate::version::Version;
 
-/// Connections of one worker that are listed one by one; more are counted.
+/// Connections of one worker that are listed one by one, as
+/// [`Counted::listed`] says; more are counted.
 pub(super) const LISTED: usize = 256;
 
 /// Which connections are open. Nobody waits: each worker writes its own part
@@ -30,7 +31,7 @@ struct Part {
 pub struct Counted {
     /// Connections whose handshake is finished and that are not closing.
     pub open: usize,
-    /// Some of them, [`LISTED`] of each worker.
+    /// Some of them, at most 256 of each worker.
     pub listed: Vec<Listed>,
 }
 
