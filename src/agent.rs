@@ -52,13 +52,13 @@ const BROWSERS: &[Browser] = &[
     },
     Browser {
         name: "Internet Explorer",
-        mark: "MSIE ",
-        runs: &[run((10, 0), "rfc6455"), run((1, 0), "")],
+        mark: "Trident/7.0",
+        runs: &[run((11, 0), "rfc6455")],
     },
     Browser {
         name: "Internet Explorer",
-        mark: "Trident/7.0; rv:",
-        runs: &[run((11, 0), "rfc6455")],
+        mark: "MSIE ",
+        runs: &[run((10, 0), "rfc6455"), run((1, 0), "")],
     },
     Browser {
         name: "Edge",
@@ -163,8 +163,14 @@ pub fn known(agent: &str) -> Option<Known> {
         let release = match browser.mark {
             // Presto numbers itself, and the release stands behind it.
             "Presto/" => agent.split_once("Version/")?.1,
+            // The engine of 11, which names another release where it imitates one.
+            "Trident/7.0" => "11.0",
             // The word is a part of other names of systems.
             " OS " if !before.ends_with("iPhone") && !before.ends_with("CPU") => return None,
+            // Others have the same engine and number themselves.
+            "Version/" if !before.contains("Macintosh") && !before.contains("Windows") => {
+                return None;
+            }
             _ => after,
         };
         let (major, minor) = numbers(release)?;
@@ -202,6 +208,27 @@ mod tests {
             .as_ref()
             .map(|(browser, version)| (&**browser, *version));
         assert_eq!(said, Some((browser, version)), "{agent}");
+    }
+
+    #[test]
+    fn others_that_say_version_are_not_safari() {
+        for agent in [
+            "Mozilla/5.0 (BlackBerry; U; BlackBerry 9800; en) AppleWebKit/534.1+ (KHTML, like Gecko) Version/6.0.0.246 Mobile Safari/534.1+",
+            "Mozilla/5.0 (PlayBook; U; RIM Tablet OS 1.0.0; en-US) AppleWebKit/534.11 (KHTML, like Gecko) Version/7.1.0.7 Safari/534.11",
+            "Mozilla/5.0 (SMART-TV; X11; Linux i686) AppleWebKit/534.7 (KHTML, like Gecko) Version/5.0 Safari/534.7",
+        ] {
+            assert_eq!(speaks(agent), None, "{agent}");
+        }
+        is(
+            "Mozilla/5.0 (Macintosh; U; Intel Mac OS X 10_6_8; de) AppleWebKit/533.21.1 (KHTML, like Gecko) Version/5.0.5 Safari/533.21.1",
+            "Safari 5.0",
+            "hixie-76",
+        );
+        is(
+            "Mozilla/5.0 (Windows; U; Windows NT 6.1; de) AppleWebKit/533.21.1 (KHTML, like Gecko) Version/5.0.5 Safari/533.21.1",
+            "Safari 5.0",
+            "hixie-76",
+        );
     }
 
     #[test]
@@ -257,6 +284,16 @@ mod tests {
                 "Mozilla/5.0 (compatible; MSIE 9.0; Windows NT 6.1; Trident/5.0)",
                 "Internet Explorer 9.0",
                 "none",
+            ),
+            (
+                "Mozilla/5.0 (Windows NT 6.1; WOW64; Trident/7.0; .NET4.0E; rv:11.0) like Gecko",
+                "Internet Explorer 11.0",
+                "rfc6455",
+            ),
+            (
+                "Mozilla/4.0 (compatible; MSIE 7.0; Windows NT 6.1; Trident/7.0)",
+                "Internet Explorer 11.0",
+                "rfc6455",
             ),
         ] {
             is(agent, browser, version);

@@ -610,3 +610,86 @@ fn the_timeline_is_a_picture_that_can_be_read_aloud() {
     }
     assert!(!svg.contains("<script") && svg.contains("prefers-color-scheme: dark"));
 }
+
+// What was told wrongly once.
+
+const ASKED: &str = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+const AGREED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+
+fn told(arguments: &[&str], stdin: &[u8]) -> String {
+    let output = explain(arguments, stdin);
+    let out = String::from_utf8(output.stdout).unwrap();
+    out + &String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn an_extension_that_was_agreed_breaks_nothing() {
+    let extension = "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    let said = [
+        format!("{ASKED}{extension}{AGREED}{extension}").as_bytes(),
+        b"\xc1\x01\x00",
+    ]
+    .concat();
+    let told = told(&["-", "--json"], &said);
+    assert!(
+        told.contains("Both sides agreed on permessage-deflate"),
+        "{told}"
+    );
+    assert!(told.contains("\"result\":\"incomplete\""), "{told}");
+    assert_eq!(explain(&["-"], &said).status.code(), Some(0));
+}
+
+#[test]
+fn http_1_0_is_a_proxys_and_http_2_is_not() {
+    let other = |version| format!("{ASKED}\r\n").replace("HTTP/1.1", version);
+    let of_2 = told(&["-", "--json"], other("HTTP/2.0").as_bytes());
+    assert!(!of_2.contains("A proxy speaks HTTP/1.0"), "{of_2}");
+    let of_1 = told(&["-", "--json"], other("HTTP/1.0").as_bytes());
+    assert!(of_1.contains("A proxy speaks HTTP/1.0"), "{of_1}");
+}
+
+#[test]
+fn a_frame_without_a_mask_is_the_servers_also_where_it_is_broken() {
+    let told = told(
+        &["-", "--version", "rfc6455", "--brief"],
+        b"\x88\x02\x03\xed",
+    );
+    assert!(told.contains("close-code-invalid"), "{told}");
+}
+
+#[test]
+fn what_tls_says_in_a_trace_is_not_what_the_client_says() {
+    let text = "=> Send SSL data, 5 bytes (0x5)\n\
+                0000: 16 03 01 02 00                                  .....\n\
+                => Send data, 6 bytes (0x6)\n\
+                0000: 81 80 00 00 00 00                               ......\n";
+    let told = told(&["-", "--version", "rfc6455", "--brief"], text.as_bytes());
+    assert!(told.contains("= good"), "{told}");
+}
+
+#[test]
+fn a_mark_of_the_octet_order_is_no_part_of_a_head() {
+    let head = format!("{ASKED}\r\n").replace('\r', "");
+    let text = [b"\xef\xbb\xbf".as_slice(), head.as_bytes()].concat();
+    let told = told(&["-", "--brief"], &text);
+    assert!(told.contains("request of rfc6455"), "{told}");
+}
+
+#[test]
+fn a_line_that_is_missing_in_a_dump_is_said_to_be() {
+    let whole = xxd(REQUEST, 2, 16);
+    let without: String = whole
+        .lines()
+        .enumerate()
+        .filter(|(n, _)| *n != 2)
+        .fold(String::new(), |text, (_, line)| text + line + "\n");
+    let said = told(&["-", "--brief"], without.as_bytes());
+    assert!(
+        said.contains("the offsets jump from 0x20 to 0x30"),
+        "{said}"
+    );
+    let said = told(&["-", "--brief"], whole.as_bytes());
+    assert!(!said.contains("offsets"), "{said}");
+}

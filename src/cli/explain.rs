@@ -235,6 +235,16 @@ fn guessed(
     name: &str,
     from: Option<Side>,
 ) -> Result<Vec<Conversation>, String> {
+    if octets.starts_with(&[0xff, 0xfe]) || octets.starts_with(&[0xfe, 0xff]) {
+        complain(&format!(
+            "{name}: this looks like text in UTF-16, as PowerShell's `>` writes it; save it as UTF-8, \
+             or give --format raw"
+        ));
+    }
+    let octets = match octets.strip_prefix(b"\xef\xbb\xbf") {
+        Some(text) => text.to_vec(),
+        None => octets,
+    };
     if octets.trim_ascii_start().starts_with(b"{") {
         return match File::read(&octets) {
             Ok(file) => chosen(file, args),
@@ -290,7 +300,15 @@ fn hex(
         return Ok(None);
     };
     match found {
-        Dump::Said(said) => Ok(Some(vec![one(said, from, args.secure)])),
+        Dump::Said(said) => {
+            if let Some((due, came)) = std::str::from_utf8(octets).ok().and_then(dump::gap) {
+                complain(&format!(
+                    "{name}: the offsets jump from {due:#x} to {came:#x}: octets are missing there, \
+                     and what follows is told as if they were not"
+                ));
+            }
+            Ok(Some(vec![one(said, from, args.secure)]))
+        }
         Dump::Packets(packets) => captured(&dump::capture(&packets), args, name).map(Some),
     }
 }
@@ -371,7 +389,9 @@ impl Conversation {
         if frames.is_some() && args.from.is_none() && explanation.verdict.outcome == Outcome::Broken
         {
             let other = self.heard(frames, true, args);
-            if other.verdict.outcome != Outcome::Broken {
+            let first = explanation.verdict.place.and_then(|place| place.part) == Some(0);
+            let unmasked = first && explanation.verdict.code == Some("mask-missing");
+            if unmasked || other.verdict.outcome != Outcome::Broken {
                 return other;
             }
         }

@@ -4,7 +4,7 @@
 use std::time::SystemTime;
 
 use heirloom::Side;
-use heirloom::explain::{self, Explainer, Explanation};
+use heirloom::explain::{self, Explainer, Explanation, Outcome};
 use heirloom::net::serve::Teller;
 use heirloom::net::{Client, Conversation};
 use heirloom::vector::{From, Step};
@@ -19,11 +19,13 @@ use super::style::Style;
 pub(super) struct Words {
     /// Where every handshake is told, if it is.
     pub(super) all: Option<Lines>,
+    /// Whether clients dial wss.
+    pub(super) secure: bool,
 }
 
 impl Teller for Words {
     fn explain(&self, conversation: &Conversation) -> Value {
-        explain::json::json(&explained(conversation))
+        explain::json::json(&explained(conversation, self.secure))
             .and_then(|text| serde_json::from_str(&text))
             .unwrap_or_default()
     }
@@ -51,7 +53,7 @@ impl Teller for Words {
     fn handshake(&self, client: &Client, conversation: &Conversation) {
         if let Some(lines) = &self.all {
             let style = Style::of(&std::io::stdout());
-            let told = shown(&explained(conversation), style);
+            let told = shown(&explained(conversation, self.secure), style);
             lines.say(format!("== {}\n{told}", client.address));
         }
     }
@@ -61,12 +63,16 @@ impl Teller for Words {
 /// The verdict is about all, which a tape bounds.
 const PARTS: usize = 16;
 
-fn explained(conversation: &Conversation) -> Explanation {
-    let mut explainer = Explainer::new(false);
+fn explained(conversation: &Conversation, secure: bool) -> Explanation {
+    let mut explainer = Explainer::new(secure);
     for (side, octets) in &conversation.steps {
         explainer.feed(*side, octets);
     }
     let mut explanation = explainer.finish();
+    if conversation.is_cut && explanation.verdict.outcome == Outcome::Incomplete {
+        explanation.verdict.sentence =
+            "nothing is wrong in what was kept; more was said than is kept".to_owned();
+    }
     if explanation.parts.len() > PARTS {
         explanation.parts.truncate(PARTS);
         if let Some(place) = &mut explanation.verdict.place {

@@ -42,7 +42,10 @@ pub(super) fn run(args: Args) -> Exit {
             return Exit::Unreachable;
         }
     };
-    let words = Words { all: lines.clone() };
+    let words = Words {
+        all: lines.clone(),
+        secure: args.front.is_secure(),
+    };
     let versions = args.front.versions;
     let lab = Lab::new(versions, server.census(), Arc::new(words));
     let subprotocols: Arc<[String]> = args.subprotocol.into();

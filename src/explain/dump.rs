@@ -250,6 +250,41 @@ struct Block {
     octets: Vec<u8>,
 }
 
+/// Where octets are missing in the middle of a dump: the offset that was due,
+/// and the one that came. Only of a dump whose lines are all as long, so that
+/// short messages of two sides are not taken for gaps.
+#[must_use]
+pub fn gap(text: &str) -> Option<(usize, usize)> {
+    let mut offsets = Vec::new();
+    for text in text.lines() {
+        match line(text) {
+            Some(line) => offsets.push(line.offset),
+            // `*` stands for lines that repeat the last one.
+            None if text.trim() == "*" => return None,
+            None => {}
+        }
+    }
+    let steps = offsets.windows(2).map(|pair| match pair {
+        [one, next] => (*one, next.checked_sub(*one)),
+        _ => (0, None),
+    });
+    let steps: Vec<(usize, Option<usize>)> = steps.collect();
+    let usual = steps.iter().filter_map(|(_, step)| *step).min()?;
+    let enough = steps
+        .iter()
+        .filter(|(_, step)| *step == Some(usual))
+        .count()
+        >= 2;
+    // A decimal dump steps from 9 to 16, as it were.
+    let is_hex = offsets
+        .iter()
+        .any(|offset| format!("{offset:x}").contains(|c: char| c > '9'))
+        || offsets.get(1) == Some(&16);
+    let (one, step) = steps.iter().find(|(_, step)| *step != Some(usual))?;
+    let after = one + (*step)?;
+    (enough && is_hex && usual > 0).then_some((one + usual, after))
+}
+
 /// Dumps with an offset at the begin of each line.
 fn lines(text: &str) -> Option<Dump> {
     let mut blocks: Vec<Block> = Vec::new();
@@ -257,6 +292,8 @@ fn lines(text: &str) -> Option<Dump> {
     let (mut who, mut apart, mut repeats, mut packets) = (None, true, false, false);
     let mut width = 0;
     let mut total = 0_usize;
+    // What TLS says is told beside what is said inside it.
+    let mut tls = false;
     let all: Vec<Option<Line>> = text.lines().map(line).collect();
     for (n, (text, line)) in text.lines().zip(&all).enumerate() {
         let Some(line) = line else {
@@ -264,6 +301,9 @@ fn lines(text: &str) -> Option<Dump> {
             if text == "*" {
                 repeats = true;
             } else if !text.is_empty() {
+                if speaker(text).is_some() {
+                    tls = text.contains(" SSL data");
+                }
                 who = speaker(text).or(who);
                 packets |=
                     (text.contains(" IP ") || text.contains(" IP6 ")) && text.contains(" > ");
@@ -271,6 +311,9 @@ fn lines(text: &str) -> Option<Dump> {
             }
             continue;
         };
+        if tls {
+            continue;
+        }
         let expected = next.get(&line.indent).copied().unwrap_or(0);
         let begins = line.offset == 0;
         if !begins && line.offset != expected && !repeats {

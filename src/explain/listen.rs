@@ -231,8 +231,12 @@ impl Explainer {
                 self.stop();
             }
         }
-        let rest = rest.to_vec();
-        self.stream(side).held = rest;
+        let eaten = held.len() - rest.len();
+        let mut held = held;
+        if eaten > 0 {
+            held.drain(..eaten);
+        }
+        self.stream(side).held = held;
         heard
     }
 

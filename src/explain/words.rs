@@ -439,7 +439,14 @@ fn words(part: &Part, seen: &Seen, n: usize, header: &[u8]) -> Words {
             ("the pong must carry the same octets", Some(About::Control))
         }
         Field::ControlPayload => ("what the ping carried", Some(About::Control)),
-        Field::CloseCode => return (close_code(span.value), Some(About::CloseCodes)),
+        Field::CloseCode => {
+            // Of those registered later the RFC knows nothing but the range.
+            let about = match span.value {
+                1012..=1014 => None,
+                _ => Some(About::CloseCodes),
+            };
+            return (close_code(span.value), about);
+        }
         Field::CloseReason => return (close_reason(part), Some(About::Closing(from))),
         Field::AfterEnd => return (after_end(part), None),
         Field::Key

@@ -136,6 +136,12 @@ pub(super) fn verdict(case: &Case<'_>) -> Verdict {
     };
     let outcome = match fault.what {
         What::Violation(Violation::Refused { .. }) => Outcome::Refused,
+        // The bit has a meaning that both sides agreed on, and we know none.
+        What::Violation(Violation::ReservedBits)
+            if case.answered("Sec-WebSocket-Extensions").is_some() =>
+        {
+            Outcome::Incomplete
+        }
         _ => Outcome::Broken,
     };
     Verdict {
@@ -265,6 +271,28 @@ fn rule(case: &Case<'_>, fault: Fault) -> String {
             | Refusal::TooManyConnections
             | Refusal::GoingAway
             | Refusal::NotFound => return String::new(),
+            // No document has a rule of this.
+            Refusal::DraftMalformed | Refusal::BodyUnexpected | Refusal::SubprotocolUnknown => {
+                return String::new();
+            }
+            Refusal::VersionUnknown { .. } | Refusal::VersionOff { .. } => {
+                return "RFC 6455 section 4.2.2".to_owned();
+            }
+            Refusal::VersionList | Refusal::VersionMalformed => {
+                return "RFC 6455 section 11.3.5".to_owned();
+            }
+            Refusal::HeaderRepeated {
+                name: "Sec-WebSocket-Key",
+            } => {
+                return "RFC 6455 section 11.3.1".to_owned();
+            }
+            _ if case.version.is_some_and(|v| v.number.is_none()) => {
+                let name = case.version.map_or("", |v| v.name);
+                return match name {
+                    "hixie-76" => format!("{name} section 5.1"),
+                    _ => String::new(),
+                };
+            }
             _ => return "RFC 6455 section 4.2.1".to_owned(),
         },
         What::Violation(violation) => match violation {

@@ -26,6 +26,9 @@ pub(super) fn masked_server(case: &Case<'_>) -> Option<String> {
 pub(super) fn compressed(case: &Case<'_>) -> Option<String> {
     is(case, "reserved-bits")?;
     let rsv1 = frame(case)?.value(Field::Reserved)? & 4 != 0;
+    if !rsv1 || case.answered("Sec-WebSocket-Extensions").is_some() {
+        return None;
+    }
     let offered = case.asked("Sec-WebSocket-Extensions");
     rsv1.then(|| match offered {
         Some(offered) => format!(
@@ -35,6 +38,17 @@ pub(super) fn compressed(case: &Case<'_>) -> Option<String> {
         ),
         None => "RSV1 marks a compressed message, and no compression was agreed on.".to_owned(),
     })
+}
+
+/// An extension that was agreed and that this program does not speak.
+pub(super) fn extension_agreed(case: &Case<'_>) -> Option<String> {
+    is(case, "reserved-bits")?;
+    let agreed = case.answered("Sec-WebSocket-Extensions")?;
+    Some(format!(
+        "Both sides agreed on {}, which gives this bit its meaning. Nothing need be wrong: this \
+         program speaks no extension, and reads no further.",
+        shown(agreed, 80)
+    ))
 }
 
 pub(super) fn hixie_frames(case: &Case<'_>) -> Option<String> {

@@ -11,9 +11,10 @@ use self::answer::{
     subprotocol_listed, subprotocol_of_list, upgrade_gone,
 };
 use self::frame::{
-    compressed, gone, hixie_frames, inner_code, masked_server, not_utf8, rfc_frames, unmasked,
+    compressed, extension_agreed, gone, hixie_frames, inner_code, masked_server, not_utf8,
+    rfc_frames, unmasked,
 };
-use self::proof::{accept_wrong, digest_wrong};
+use self::proof::{accept_wrong, digest_wrong, spaces_lost};
 use self::request::{
     bare_lf, frames_alone, headers_stripped, http_1_0, http_2, key_added, key_alone, key_malformed,
     no_spaces, origin_missing, repeated, spaces_squeezed, third_key_held, tls, version_forgotten,
@@ -152,6 +153,11 @@ const CAUSES: &[Row] = &[
         "Choose one of those that were asked for, and send it alone; or none, without the header.",
     ),
     (
+        spaces_lost,
+        "Find the proxy between client and server and let it pass this port as TCP; if the server \
+         saw the keys whole, record at the client.",
+    ),
+    (
         digest_wrong,
         "Compute MD5 over both numbers, most significant octet first, and the eight octets exactly as they came.",
     ),
@@ -173,7 +179,7 @@ const CAUSES: &[Row] = &[
     ),
     (
         refused_by_server,
-        "Look at the body of the answer, below: a server often says why.",
+        "Look at the body of the answer: a server often says why.",
     ),
     (
         no_http,
@@ -187,6 +193,10 @@ const CAUSES: &[Row] = &[
     (
         masked_server,
         "Send the server's frames without a mask, the MASK bit 0.",
+    ),
+    (
+        extension_agreed,
+        "To have such a conversation explained, turn the extension off on one side.",
     ),
     (
         compressed,

@@ -108,6 +108,12 @@ pub(super) fn version_forgotten(case: &Case<'_>) -> Option<String> {
 
 pub(super) fn http_1_0(case: &Case<'_>) -> Option<String> {
     is(case, "http-version")?;
+    let raw = unreadable(case, Side::Client)
+        .or(case.part(PartKind::Request).map(|part| part.raw.as_slice()))?;
+    let line = raw.split(|octet| *octet == b'\r').next()?;
+    if !line.ends_with(b" HTTP/1.0") {
+        return None;
+    }
     Some(format!(
         "A proxy speaks HTTP/1.0 to the server: nginx does unless it is told otherwise.{}",
         hop(case)
