@@ -303,7 +303,7 @@ mod tests {
         }
     }
 
-    /// The first release of each run is among the clients of its row.
+    /// What begins with these releases stands in the table of versions too.
     #[test]
     fn the_table_of_versions_says_the_same() {
         for (browser, first, version) in [

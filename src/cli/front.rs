@@ -63,13 +63,6 @@ impl FrontArgs {
         config
     }
 
-    /// Whether clients dial wss.
-    pub(super) fn is_secure(&self) -> bool {
-        self.public_url
-            .as_deref()
-            .is_some_and(|url| url.starts_with("wss://"))
-    }
-
     /// A server that is bound and stops on signals. Where it listens, standard
     /// output says.
     pub(super) fn bind(&self) -> Result<Server, Exit> {

@@ -3,11 +3,11 @@
 
 use std::time::SystemTime;
 
-use heirloom::Side;
 use heirloom::explain::{self, Explainer, Explanation, Outcome};
 use heirloom::net::serve::Teller;
 use heirloom::net::{Client, Conversation};
 use heirloom::vector::{From, Step};
+use heirloom::{Config, Side};
 use serde_json::{Value, json};
 
 use super::explain::shown;
@@ -19,13 +19,13 @@ use super::style::Style;
 pub(super) struct Words {
     /// Where every handshake is told, if it is.
     pub(super) all: Option<Lines>,
-    /// Whether clients dial wss.
-    pub(super) secure: bool,
+    /// The server whose conversations they are.
+    pub(super) config: Config,
 }
 
 impl Teller for Words {
     fn explain(&self, conversation: &Conversation) -> Value {
-        explain::json::json(&explained(conversation, self.secure))
+        explain::json::json(&explained(conversation, &self.config))
             .and_then(|text| serde_json::from_str(&text))
             .unwrap_or_default()
     }
@@ -53,7 +53,7 @@ impl Teller for Words {
     fn handshake(&self, client: &Client, conversation: &Conversation) {
         if let Some(lines) = &self.all {
             let style = Style::of(&std::io::stdout());
-            let told = shown(&explained(conversation, self.secure), style);
+            let told = shown(&explained(conversation, &self.config), style);
             lines.say(format!("== {}\n{told}", client.address));
         }
     }
@@ -63,8 +63,8 @@ impl Teller for Words {
 /// The verdict is about all, which a tape bounds.
 const PARTS: usize = 16;
 
-fn explained(conversation: &Conversation, secure: bool) -> Explanation {
-    let mut explainer = Explainer::new(secure);
+fn explained(conversation: &Conversation, config: &Config) -> Explanation {
+    let mut explainer = Explainer::of_server(config);
     for (side, octets) in &conversation.steps {
         explainer.feed(*side, octets);
     }

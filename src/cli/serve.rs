@@ -44,7 +44,7 @@ pub(super) fn run(args: Args) -> Exit {
     };
     let words = Words {
         all: lines.clone(),
-        secure: args.front.is_secure(),
+        config: args.front.config(),
     };
     let versions = args.front.versions;
     let lab = Lab::new(versions, server.census(), Arc::new(words));

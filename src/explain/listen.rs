@@ -8,13 +8,13 @@ use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
 use super::{
-    Case, Eaten, Explanation, Fault, Heard, MAX_PARTS, Namer, Note, Part, PartKind, verdict,
+    Case, Eaten, Explanation, Fault, Heard, MAX_PARTS, Namer, Note, Part, PartKind, Turns, verdict,
 };
 use crate::bytes::{Input, Output};
 use crate::conn::{Config, Conn, Event, Phase};
 use crate::error::{Refusal, Violation};
 use crate::frame::Kind;
-use crate::handshake::{self, Detected, Head};
+use crate::handshake::{self, Detected, Head, Origins};
 use crate::version::{Layout, Side, Version, Versions};
 
 /// Reads the octets of a conversation as they come and keeps what each of them
@@ -87,10 +87,21 @@ impl Explainer {
     /// answer must say.
     #[must_use]
     pub fn new(secure: bool) -> Explainer {
-        let config = Arc::new(Config {
-            versions: Versions::ALL,
-            ..Config::default()
-        });
+        Explainer::with(Config::default(), secure)
+    }
+
+    /// For conversations of a server of these limits and this public URL.
+    #[must_use]
+    pub fn of_server(config: &Config) -> Explainer {
+        let is_wss = |url: &String| url.starts_with("wss://");
+        let secure = config.public_url.as_ref().is_some_and(is_wss);
+        Explainer::with(config.clone(), secure)
+    }
+
+    fn with(mut config: Config, secure: bool) -> Explainer {
+        config.versions = Versions::ALL;
+        config.origins = Origins::any();
+        let config = Arc::new(config);
         Explainer {
             client: Stream::new(Some(Conn::server(Arc::clone(&config)))),
             server: Stream::new(None),
@@ -279,8 +290,7 @@ impl Explainer {
         match self.request {
             Request::Coming if !self.finishing => return false,
             Request::Right { .. } => {
-                let config = Arc::clone(&self.config);
-                self.server.conn = Conn::client_of(&self.asked, self.secure, config).ok();
+                self.server.conn = self.dialler();
             }
             _ => {}
         }
@@ -409,10 +419,19 @@ impl Explainer {
         if self.server.conn.is_none() || self.server.probing || self.server.open {
             return;
         }
-        let config = Arc::clone(&self.config);
-        if let Ok(conn) = Conn::client_of(&self.asked, self.secure, config) {
+        if let Some(conn) = self.dialler() {
             self.replace(conn);
         }
+    }
+
+    /// Who sent the request.
+    fn dialler(&self) -> Option<Conn> {
+        let config = Arc::clone(&self.config);
+        let mut conn = Conn::client_of(&self.asked, self.secure, config).ok()?;
+        if let Some(url) = &self.config.public_url {
+            conn.also_at(url.clone());
+        }
+        Some(conn)
     }
 
     /// Another ear, which is told the answer's head again.
@@ -714,33 +733,6 @@ impl Explainer {
 
 /// A control frame with its longest header is no longer than this.
 const LONGEST_FIELD_OCTETS: usize = 160;
-
-/// When the octets of a side came, counted over both sides.
-#[derive(Debug, Default)]
-struct Turns {
-    /// Where in the stream a turn begins, and when.
-    begins: Vec<(u64, u64)>,
-    octets: u64,
-}
-
-impl Turns {
-    fn came(&mut self, when: u64, octets: usize) {
-        let goes_on = self
-            .begins
-            .last()
-            .is_some_and(|(at, then)| then + (self.octets - at) == when);
-        if !goes_on {
-            self.begins.push((self.octets, when));
-        }
-        self.octets += octets as u64;
-    }
-
-    fn when(&self, octet: u64) -> u64 {
-        let turn = self.begins.partition_point(|(at, _)| *at <= octet);
-        let begin = turn.checked_sub(1).and_then(|turn| self.begins.get(turn));
-        begin.map_or(octet, |(at, when)| when + (octet - at))
-    }
-}
 
 impl Stream {
     fn new(conn: Option<Conn>) -> Stream {

@@ -28,6 +28,7 @@ pub mod json;
 mod listen;
 mod name;
 pub mod terminal;
+mod turns;
 mod words;
 
 use crate::bytes::Escaped;
@@ -40,6 +41,7 @@ use self::heard::Heard;
 pub use self::listen::Explainer;
 use self::name::{Eaten, Namer, Note};
 use self::terminal::plain;
+use self::turns::Turns;
 use self::words::{About, about, hex, is_masked, section, title};
 pub use self::words::{Item, Role, field_name};
 

@@ -272,3 +272,15 @@ fn a_version_that_is_off_is_named_to_the_page_and_its_handshake_kept() {
     assert!(kinds.starts_with(&["request"]), "{kinds:?}");
     assert!(kinds.contains(&"answer"), "{kinds:?}");
 }
+
+#[test]
+fn what_is_right_behind_tls_and_a_proxy_is_told_as_right() {
+    let url = "wss://public.example";
+    let program = serve(&[], &["--public-url", url, "--max-head-bytes", "65536"]);
+    let page = Page::load(&program);
+    let more = format!("Cookie: {}\r\n", "a".repeat(20_000));
+    let mut client = Peer::connect(program.address);
+    client.send(&request_with(HIXIE_76, &page.path(), &more));
+    client.agree(HIXIE_76);
+    is_good(&page.connection(), "hixie-76");
+}
