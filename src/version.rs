@@ -325,6 +325,13 @@ impl Version {
         }
     }
 
+    /// Whether its client asks for subprotocols with one opaque string, and does
+    /// not go on without the whole of it. The others ask with a list.
+    #[must_use]
+    pub fn has_opaque_subprotocol(&self) -> bool {
+        self.number.is_none()
+    }
+
     /// How many octets a `Sec-WebSocket-Key` may hold: sixteen, and fifteen
     /// from ws 0.x, a client of version 8.
     #[must_use]

@@ -121,7 +121,7 @@ impl<'b> Request<'b> {
     }
 
     fn is_opaque(&self) -> bool {
-        self.version.is_some_and(|v| v.number.is_none())
+        self.version.is_some_and(Version::has_opaque_subprotocol)
     }
 
     fn check_target(&self, version: &Version) -> Result<(), Refusal> {

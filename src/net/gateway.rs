@@ -183,11 +183,12 @@ impl<L: FnMut(&Visit<'_>)> Gateway<L> {
                 asked = vec![BASE64];
             }
         }
-        guest.insists = version.number.is_none() && !asked.is_empty() && guest.told.is_none();
-        if behind.number.is_none() {
+        guest.insists =
+            version.has_opaque_subprotocol() && !asked.is_empty() && guest.told.is_none();
+        if behind.has_opaque_subprotocol() {
             // It must say back the whole of what it was asked.
             asked.truncate(1);
-        } else if version.number.is_none() && asked.iter().any(|name| !is_token(name)) {
+        } else if version.has_opaque_subprotocol() && asked.iter().any(|name| !is_token(name)) {
             return Err(Refusal::SubprotocolUnknown);
         }
         Ok((asked, coding))
