@@ -235,7 +235,6 @@ impl Client {
             match self.flush() {
                 Ok(true) => return Step::Progress,
                 Ok(false) => {}
-                // What the peer said before it broke off is still to be read.
                 // What the peer said before it broke off, its reason above all,
                 // may be there to be read.
                 Err(error) => {

@@ -203,23 +203,28 @@ fn clients(wanted: usize) -> usize {
     wanted.min(most)
 }
 
+/// The built program, in front of this backend; all versions are on.
+fn program(mut heirloom: Command, backend: &Backend) -> Program {
+    let url = backend.url();
+    let all = [
+        "gateway",
+        "--listen",
+        "127.0.0.1:0",
+        "--versions",
+        "all",
+        "--to",
+        &url,
+    ];
+    Program::start(heirloom.args(all))
+}
+
 #[test]
 fn a_backend_killed_in_the_middle_of_its_messages_ends_500_clients_properly() {
     let backend = Backend::listen();
     let count = clients(500);
-    let gateway = Program::start(
-        Command::new("sh")
-            .args(["-c", "ulimit -n 4096; exec \"$@\"", "sh", HEIRLOOM])
-            .args([
-                "gateway",
-                "--listen",
-                "127.0.0.1:0",
-                "--versions",
-                "all",
-                "--to",
-                &backend.url(),
-            ]),
-    );
+    let mut roomy = Command::new("sh");
+    roomy.args(["-c", "ulimit -n 4096; exec \"$@\"", "sh", HEIRLOOM]);
+    let gateway = program(roomy, &backend);
     let before = descriptors(gateway.id());
     let mut pairs: Vec<(Speaks, Peer, Served)> = (0..count)
         .map(|n| {
@@ -300,15 +305,7 @@ fn a_backend_killed_in_the_middle_of_its_messages_ends_500_clients_properly() {
 #[test]
 fn many_that_come_and_go_leave_no_descriptor_behind() {
     let backend = Backend::listen();
-    let gateway = Program::start(Command::new(HEIRLOOM).args([
-        "gateway",
-        "--listen",
-        "127.0.0.1:0",
-        "--versions",
-        "all",
-        "--to",
-        &backend.url(),
-    ]));
+    let gateway = program(Command::new(HEIRLOOM), &backend);
     let before = descriptors(gateway.id());
     for n in 0..200 {
         let speaks = ALL[n % ALL.len()];
@@ -345,13 +342,7 @@ fn many_that_come_and_go_leave_no_descriptor_behind() {
 #[test]
 fn what_a_client_says_after_its_backend_is_gone_is_not_kept() {
     let backend = Backend::listen();
-    let program = Program::start(Command::new(HEIRLOOM).args([
-        "gateway",
-        "--listen",
-        "127.0.0.1:0",
-        "--to",
-        &backend.url(),
-    ]));
+    let program = program(Command::new(HEIRLOOM), &backend);
     let mut clients = Vec::new();
     for _ in 0..20 {
         let mut client = Peer::connect(program.address);
