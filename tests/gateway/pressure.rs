@@ -394,3 +394,44 @@ fn a_backend_that_lingers_keeps_the_place_of_its_client() {
     assert_eq!(third.answer().0.status(), 503);
     drop(lingering);
 }
+
+/// Octets that this end has written and the system has not handed over.
+fn not_handed_over(peer: &Peer) -> usize {
+    let port = |address: std::net::SocketAddr| format!(":{:04X}", address.port());
+    let own = port(peer.stream().local_addr().unwrap());
+    let other = port(peer.stream().peer_addr().unwrap());
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let rows = table.lines().map(|line| line.split_whitespace().collect());
+    let mut rows =
+        rows.filter(|row: &Vec<&str>| row[1].ends_with(&own) && row[2].ends_with(&other));
+    let row = rows.next().expect("the connection is open");
+    usize::from_str_radix(row[4].split(':').next().unwrap(), 16).unwrap()
+}
+
+#[test]
+fn what_a_backend_said_before_it_broke_off_still_reaches_a_slow_client() {
+    let backend = Backend::listen();
+    let gate = gate_with(&backend.url(), |set| {
+        set.config.limits.message_bytes = 1 << 32;
+    });
+    let mut client = Peer::connect_narrow(gate.address);
+    client.send(&request(RFC, "/"));
+    let served = backend.open();
+    client.agree(RFC);
+    // One message without an end, so that every octet behind its head is payload.
+    let mut head = vec![BINARY, 127];
+    head.extend((1u64 << 30).to_be_bytes());
+    served.stream().write_all(&head).unwrap();
+    let written = write_until_stuck(&served, &[7; 10_000], || {});
+    let arrived = written - not_handed_over(&served);
+    served.reset();
+    let mut heard = 0;
+    loop {
+        let (first, payload) = client.frame();
+        if first == CLOSE {
+            break;
+        }
+        heard += payload.len();
+    }
+    assert_eq!(heard, arrived);
+}

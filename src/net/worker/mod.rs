@@ -227,9 +227,11 @@ impl<A: App> Worker<A> {
                             link.readable |= event.is_readable() || event.is_error();
                             link.read_closed |= event.is_read_closed();
                             link.writable |= event.is_writable();
-                            if event.is_error() && link.held {
-                                // What it said is lost, and nobody reads it
-                                // who would see that it is gone.
+                            let is_client = link.conn.side() == Side::Server;
+                            if event.is_error() && link.held && is_client {
+                                // It is gone, and nobody reads it who would
+                                // see that. What a backend said before it broke
+                                // off is still for its client.
                                 self.forget(token);
                                 continue;
                             }
