@@ -26,7 +26,7 @@ pub struct Version {
     /// How goodbye is said.
     pub closing: Closing,
     /// What becomes of text that is not UTF-8.
-    pub text: Text,
+    pub invalid_utf8: InvalidUtf8,
     /// The request headers that may name the origin, in the order they are
     /// looked at; a client of ours sends the first.
     pub origin: &'static [&'static str],
@@ -86,11 +86,11 @@ pub enum Closing {
 
 /// What becomes of a text message that is not valid UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Text {
+pub enum InvalidUtf8 {
     /// Each invalid sequence is delivered as U+FFFD.
-    Replaced,
+    Replace,
     /// The connection fails, with 1007 where codes exist.
-    Failed,
+    Fail,
 }
 
 /// Which end of a connection.
@@ -127,7 +127,7 @@ pub static VERSIONS: [Version; 9] = [
         challenge: Challenge::Hixie75,
         layout: Layout::Hixie75,
         closing: Closing::Hixie75,
-        text: Text::Replaced,
+        invalid_utf8: InvalidUtf8::Replace,
         origin: ORIGIN,
         default_on: false,
         dates: ("2010-02-04", "2010-02-04"),
@@ -141,7 +141,7 @@ pub static VERSIONS: [Version; 9] = [
         challenge: Challenge::Hixie76,
         layout: Layout::Hixie75,
         closing: Closing::Hixie76,
-        text: Text::Replaced,
+        invalid_utf8: InvalidUtf8::Replace,
         origin: ORIGIN,
         default_on: true,
         dates: ("2010-05-06", "2010-05-23"),
@@ -156,7 +156,7 @@ pub static VERSIONS: [Version; 9] = [
         challenge: Challenge::Hixie76,
         layout: Layout::Hybi01,
         closing: Closing::Hybi01,
-        text: Text::Replaced,
+        invalid_utf8: InvalidUtf8::Replace,
         origin: ORIGIN,
         default_on: false,
         dates: ("2010-08-31", "2010-10-17"),
@@ -170,7 +170,7 @@ pub static VERSIONS: [Version; 9] = [
         challenge: Challenge::Hybi04,
         layout: Layout::Hybi04,
         closing: Closing::Hybi01,
-        text: Text::Replaced,
+        invalid_utf8: InvalidUtf8::Replace,
         origin: SEC_ORIGIN,
         default_on: false,
         dates: ("2011-01-11", "2011-01-11"),
@@ -184,7 +184,7 @@ pub static VERSIONS: [Version; 9] = [
         challenge: Challenge::Hybi05,
         layout: Layout::Hybi05,
         closing: Closing::Hybi05,
-        text: Text::Replaced,
+        invalid_utf8: InvalidUtf8::Replace,
         origin: SEC_ORIGIN,
         default_on: false,
         dates: ("2011-02-08", "2011-02-08"),
@@ -198,7 +198,7 @@ pub static VERSIONS: [Version; 9] = [
         challenge: Challenge::Hybi05,
         layout: Layout::Hybi05,
         closing: Closing::Hybi06,
-        text: Text::Replaced,
+        invalid_utf8: InvalidUtf8::Replace,
         origin: SEC_ORIGIN,
         default_on: false,
         dates: ("2011-02-25", "2011-02-25"),
@@ -212,7 +212,7 @@ pub static VERSIONS: [Version; 9] = [
         challenge: Challenge::Hybi05,
         layout: Layout::Hybi07,
         closing: Closing::Hybi06,
-        text: Text::Replaced,
+        invalid_utf8: InvalidUtf8::Replace,
         origin: SEC_ORIGIN,
         default_on: true,
         dates: ("2011-04-22", "2011-04-22"),
@@ -226,7 +226,7 @@ pub static VERSIONS: [Version; 9] = [
         challenge: Challenge::Hybi05,
         layout: Layout::Hybi07,
         closing: Closing::Hybi06,
-        text: Text::Failed,
+        invalid_utf8: InvalidUtf8::Fail,
         origin: SEC_ORIGIN,
         default_on: true,
         dates: ("2011-06-07", "2011-08-24"),
@@ -241,7 +241,7 @@ pub static VERSIONS: [Version; 9] = [
         challenge: Challenge::Hybi05,
         layout: Layout::Hybi07,
         closing: Closing::Hybi06,
-        text: Text::Failed,
+        invalid_utf8: InvalidUtf8::Fail,
         origin: ORIGIN_OR_SEC,
         default_on: true,
         dates: ("2011-08-31", "2011-12-11"),
@@ -313,7 +313,7 @@ impl Version {
     /// delivered needs no second look.
     #[must_use]
     pub fn checks_text(&self) -> bool {
-        self.text == Text::Failed
+        self.invalid_utf8 == InvalidUtf8::Fail
     }
 
     /// The header in which subprotocols are asked for and agreed.

@@ -21,7 +21,7 @@ use heirloom::handshake::Ask;
 use heirloom::message::Gather;
 use heirloom::net::Url;
 use heirloom::net::dial::{Body, Client, Step};
-use heirloom::version::{Closing, Text};
+use heirloom::version::{Closing, InvalidUtf8};
 use heirloom::{VERSIONS, Version, Versions};
 
 use support::server::{Running, config};
@@ -104,7 +104,7 @@ impl Member {
                 self.gather.add(&piece);
                 if piece.last {
                     let mut gather = std::mem::take(&mut self.gather);
-                    let message = gather.finish(self.version.text == Text::Failed);
+                    let message = gather.finish(self.version.invalid_utf8 == InvalidUtf8::Fail);
                     assert_eq!(message.kind(), Kind::Text);
                     heard.push(message.as_text().unwrap().to_owned());
                 }

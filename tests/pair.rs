@@ -18,7 +18,7 @@ use heirloom::error::{Unsendable, Violation};
 use heirloom::frame::{Kind, Message};
 use heirloom::handshake::Ask;
 use heirloom::message::Gather;
-use heirloom::version::{Layout, Text};
+use heirloom::version::{InvalidUtf8, Layout};
 use heirloom::{Side, VERSIONS, Version, Versions};
 use proptest::prelude::*;
 
@@ -78,7 +78,8 @@ impl End {
                 Ok(Some(Event::Piece(piece))) => {
                     self.gather.add(&piece);
                     if piece.last {
-                        let checked = self.conn.version().unwrap().text == Text::Failed;
+                        let checked =
+                            self.conn.version().unwrap().invalid_utf8 == InvalidUtf8::Fail;
                         let message = self.gather.finish(checked);
                         let (kind, octets) = (message.kind(), message.payload().to_vec());
                         self.heard.push(Heard::Message(kind, octets));

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::error::Violation;
-use crate::version::{Closing, Side, Text, Version};
+use crate::version::{Closing, InvalidUtf8, Side, Version};
 
 /// What a close frame said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,10 +43,10 @@ pub(crate) fn read<'b>(version: &Version, body: &'b [u8]) -> Result<Reason<'b>, 
     if !may_receive(version, code) {
         return Err(Violation::CloseCodeInvalid { code });
     }
-    let text = match (std::str::from_utf8(text), version.text) {
+    let text = match (std::str::from_utf8(text), version.invalid_utf8) {
         (Ok(text), _) => Cow::Borrowed(text),
-        (Err(_), Text::Replaced) => String::from_utf8_lossy(text),
-        (Err(_), Text::Failed) => return Err(Violation::CloseReasonUtf8),
+        (Err(_), InvalidUtf8::Replace) => String::from_utf8_lossy(text),
+        (Err(_), InvalidUtf8::Fail) => return Err(Violation::CloseReasonUtf8),
     };
     Ok(Reason {
         code: Some(code),

@@ -13,7 +13,7 @@ use heirloom::frame::Message;
 use heirloom::handshake::Ask;
 use heirloom::message::Whole;
 use heirloom::vector::{Cut, File, Script};
-use heirloom::version::Text;
+use heirloom::version::InvalidUtf8;
 use heirloom::{Side, VERSIONS, Version, Versions};
 
 fn main() {
@@ -99,7 +99,7 @@ fn echo(bencher: Bencher<'_, '_>, name: &str, size: usize) {
         let mut out = Output::new(&mut frames, &mut random);
         client.send(Message::text(&text), &mut out).unwrap();
     }
-    let checked = version.text == Text::Failed;
+    let checked = version.invalid_utf8 == InvalidUtf8::Fail;
     let mut octets = frames.clone();
     let mut out = Vec::with_capacity(frames.len());
     bencher
