@@ -164,14 +164,14 @@ impl<T: Trace> Trace for &mut T {
 }
 
 /// Reports fields one after the other, so that none is left out.
-pub(crate) struct Pen<'t, T> {
+pub(crate) struct SpanWriter<'t, T> {
     trace: &'t mut T,
     at: u64,
 }
 
-impl<'t, T: Trace> Pen<'t, T> {
-    pub(crate) fn new(trace: &'t mut T, at: u64) -> Pen<'t, T> {
-        Pen { trace, at }
+impl<'t, T: Trace> SpanWriter<'t, T> {
+    pub(crate) fn new(trace: &'t mut T, at: u64) -> SpanWriter<'t, T> {
+        SpanWriter { trace, at }
     }
 
     /// The next `n` octets are this field.

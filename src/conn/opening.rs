@@ -4,7 +4,7 @@ use super::{Conn, Event, State};
 use crate::bytes::{Input, Output};
 use crate::error::{Refusal, Unsendable, Violation};
 use crate::handshake::{self, Answer, Head, Page, Request};
-use crate::trace::{Field, Pen, Trace};
+use crate::trace::{Field, SpanWriter, Trace};
 
 /// How a PROXY header of version 2 begins.
 const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -23,9 +23,10 @@ impl Conn {
                 let Some(key3) = input.rest().first_chunk::<8>().copied() else {
                     return Ok(None);
                 };
-                let mut pen = Pen::new(trace, input.position());
-                handshake::name_body(8, Field::Key3, &mut pen);
-                out.octets.extend_from_slice(&answer.digest(key3, &mut pen));
+                let mut spans = SpanWriter::new(trace, input.position());
+                handshake::name_body(8, Field::Key3, &mut spans);
+                out.octets
+                    .extend_from_slice(&answer.digest(key3, &mut spans));
                 input.take(8);
                 self.state = State::Open;
                 Ok(Some(Event::Open))
@@ -34,9 +35,9 @@ impl Conn {
                 let Some(digest) = input.rest().first_chunk::<16>().copied() else {
                     return Ok(None);
                 };
-                let mut pen = Pen::new(trace, input.position());
-                handshake::name_body(16, Field::Digest, &mut pen);
-                let verdict = secret.verify_digest(&digest, &mut pen);
+                let mut spans = SpanWriter::new(trace, input.position());
+                handshake::name_body(16, Field::Digest, &mut spans);
+                let verdict = secret.verify_digest(&digest, &mut spans);
                 input.take(16);
                 verdict?;
                 self.state = State::Open;
@@ -51,8 +52,8 @@ impl Conn {
             State::Open | State::Parting(_) | State::Closing | State::Closed => {
                 // Octets after a closing frame are not parsed.
                 let after = input.rest().len();
-                let mut pen = Pen::new(trace, input.position());
-                pen.octets(after, Field::AfterEnd, 0);
+                let mut spans = SpanWriter::new(trace, input.position());
+                spans.octets(after, Field::AfterEnd, 0);
                 input.take_all();
                 Ok(None)
             }
@@ -75,40 +76,40 @@ impl Conn {
         let head = match Head::request(raw, self.config.limits.headers) {
             Ok(head) => head,
             Err(refusal) => {
-                Pen::new(trace, at).octets(end, Field::Unreadable, 0);
+                SpanWriter::new(trace, at).octets(end, Field::Unreadable, 0);
                 return Some(self.refused(refusal, raw, out));
             }
         };
         if !T::WATCHING {
-            return Some(self.judge_request(head, out, &mut Pen::new(trace, at)));
+            return Some(self.judge_request(head, out, &mut SpanWriter::new(trace, at)));
         }
         // The watcher sees the lines in order, and then what was derived; but
         // which headers decided is known only after the judgement.
         let again = Head::request(raw, self.config.limits.headers);
         let mut derived = Derived::default();
-        let event = self.judge_request(head, out, &mut Pen::new(&mut derived, at));
-        let mut pen = Pen::new(trace, at);
+        let event = self.judge_request(head, out, &mut SpanWriter::new(&mut derived, at));
+        let mut spans = SpanWriter::new(trace, at);
         match (&event, again) {
             (Event::Request(request) | Event::Plain(request), _) => {
                 // Whoever accepts looks at them.
                 let _ = request.subprotocols().count();
-                request.head().name(&mut pen, true);
+                request.head().name(&mut spans, true);
             }
             (_, Ok(head)) => {
                 let versions = self.config.versions;
                 match Request::read(head, versions) {
-                    Ok(request) => request.head().name(&mut pen, true),
+                    Ok(request) => request.head().name(&mut spans, true),
                     Err(_) => {
                         if let Ok(head) = Head::request(raw, self.config.limits.headers) {
                             let _ = handshake::detect(&head, versions);
-                            head.name(&mut pen, true);
+                            head.name(&mut spans, true);
                         }
                     }
                 }
             }
             (_, Err(_)) => {}
         }
-        derived.tell(&mut pen);
+        derived.tell(&mut spans);
         Some(event)
     }
 
@@ -131,7 +132,7 @@ impl Conn {
         &mut self,
         head: Head<'b>,
         out: &mut Output<'_>,
-        pen: &mut Pen<'_, T>,
+        spans: &mut SpanWriter<'_, T>,
     ) -> Event<'b> {
         let wants_body = head.first_line()[0] != "HEAD";
         let raw = head.raw();
@@ -150,7 +151,7 @@ impl Conn {
             return self.refused(Refusal::OriginNotAllowed, raw, out);
         }
         let public_url = self.config.public_url.as_deref();
-        match Answer::prepare(&request, version, public_url, pen) {
+        match Answer::prepare(&request, version, public_url, spans) {
             Ok(answer) => {
                 self.version = Some(version);
                 self.state = State::Asked(Box::new(answer));
@@ -169,7 +170,7 @@ impl Conn {
         trace: &mut T,
     ) -> Event<'b> {
         let n = input.rest().len();
-        Pen::new(trace, input.position()).octets(n, Field::Unreadable, 0);
+        SpanWriter::new(trace, input.position()).octets(n, Field::Unreadable, 0);
         let raw: &'b [u8] = input.take_all();
         self.refused(refusal, raw, out)
     }
@@ -194,7 +195,7 @@ impl Conn {
         let State::Asked(answer) = &self.state else {
             return Err(Unsendable::NotOpen);
         };
-        self.secret = answer.write(subprotocol, out, &mut Pen::new(&mut (), 0))?;
+        self.secret = answer.write(subprotocol, out, &mut SpanWriter::new(&mut (), 0))?;
         let has_body = answer.version.has_body();
         let state = std::mem::replace(&mut self.state, State::Agreed);
         if let (State::Asked(answer), true) = (state, has_body) {
@@ -279,7 +280,7 @@ impl Conn {
             Ok(Some(end)) => end,
             Err(refusal) => {
                 let n = input.rest().len();
-                Pen::new(trace, at).octets(n, Field::Unreadable, 0);
+                SpanWriter::new(trace, at).octets(n, Field::Unreadable, 0);
                 input.take_all();
                 return Err(match refusal {
                     Refusal::HeadTooLong { .. } => Violation::ResponseTooLong,
@@ -291,15 +292,15 @@ impl Conn {
         let head = match Head::response(raw) {
             Ok(head) => head,
             Err(violation) => {
-                Pen::new(trace, at).octets(end, Field::Unreadable, 0);
+                SpanWriter::new(trace, at).octets(end, Field::Unreadable, 0);
                 return Err(violation);
             }
         };
         let mut derived = Derived::default();
-        let (response, verdict) = secret.verify(head, &mut Pen::new(&mut derived, at));
-        let mut pen = Pen::new(trace, at);
-        response.head().name(&mut pen, false);
-        derived.tell(&mut pen);
+        let (response, verdict) = secret.verify(head, &mut SpanWriter::new(&mut derived, at));
+        let mut spans = SpanWriter::new(trace, at);
+        response.head().name(&mut spans, false);
+        derived.tell(&mut spans);
         let has_body = secret.version.has_body();
         match verdict {
             Err(violation) => self.state = State::Failed(violation),
@@ -320,9 +321,9 @@ impl Conn {
 struct Derived(Vec<(Field, Vec<u8>)>);
 
 impl Derived {
-    fn tell<T: Trace>(&self, pen: &mut Pen<'_, T>) {
+    fn tell<T: Trace>(&self, spans: &mut SpanWriter<'_, T>) {
         for (field, octets) in &self.0 {
-            pen.derive(*field, octets);
+            spans.derive(*field, octets);
         }
     }
 }

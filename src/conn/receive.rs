@@ -8,7 +8,7 @@ use super::{Conn, Event, Expect, State};
 use crate::bytes::{Input, Output};
 use crate::error::Violation;
 use crate::frame::{self, Kind, Opcode, Piece, Reason, Utf8, close, hixie75};
-use crate::trace::{Field, Pen, Trace};
+use crate::trace::{Field, SpanWriter, Trace};
 use crate::version::{Layout, Version};
 
 /// What a header led to.
@@ -95,7 +95,7 @@ impl Conn {
             }
         }
         if T::WATCHING {
-            frame::name(&read, wire, &mut Pen::new(trace, input.position()));
+            frame::name(&read, wire, &mut SpanWriter::new(trace, input.position()));
         }
         input.take(read.octets);
         let header = read.header?;
@@ -149,7 +149,7 @@ impl Conn {
         let kind = self.coming.unwrap_or(Kind::Binary);
         let at = input.position();
         let octets = input.take(usize::try_from(self.rest).unwrap_or(usize::MAX));
-        Pen::new(trace, at).octets(octets.len(), Field::Payload, 0);
+        SpanWriter::new(trace, at).octets(octets.len(), Field::Payload, 0);
         self.mask.apply(octets);
         self.rest -= octets.len() as u64;
         let last = self.last && self.rest == 0;
@@ -189,12 +189,12 @@ impl Conn {
         trace: &mut T,
     ) -> Result<Read<'b>, Violation> {
         let payload: &'b [u8] = payload;
-        let mut pen = Pen::new(trace, at);
+        let mut spans = SpanWriter::new(trace, at);
         let open = matches!(self.state, State::Open);
         if opcode == Opcode::Close {
-            return self.peer_closes(payload, out, &mut pen).map(Read::Event);
+            return self.peer_closes(payload, out, &mut spans).map(Read::Event);
         }
-        pen.octets(payload.len(), Field::ControlPayload, 0);
+        spans.octets(payload.len(), Field::ControlPayload, 0);
         Ok(Read::Event(match opcode {
             Opcode::Ping => {
                 if open && !self.leaves_control {
@@ -210,19 +210,19 @@ impl Conn {
         &mut self,
         body: &'b [u8],
         out: &mut Output<'_>,
-        pen: &mut Pen<'_, T>,
+        spans: &mut SpanWriter<'_, T>,
     ) -> Result<Event<'b>, Violation> {
         let Some(version) = self.version else {
             return Ok(Event::Close(Reason::default()));
         };
         let code = match body.split_first_chunk::<2>() {
             Some((code, _)) if version.has_close_codes() => {
-                pen.octets(2, Field::CloseCode, u64::from(u16::from_be_bytes(*code)));
+                spans.octets(2, Field::CloseCode, u64::from(u16::from_be_bytes(*code)));
                 2
             }
             _ => 0,
         };
-        pen.octets(body.len() - code, Field::CloseReason, 0);
+        spans.octets(body.len() - code, Field::CloseReason, 0);
         let reason = close::read(version, body)?;
         self.goodbye = true;
         let open = matches!(self.state, State::Open);
@@ -254,7 +254,7 @@ impl Conn {
         };
         let at = input.position();
         let octets = input.take(n);
-        hixie75::name(octets, &mut Pen::new(trace, at));
+        hixie75::name(octets, &mut SpanWriter::new(trace, at));
         match start {
             hixie75::Start::Text { deliver } => {
                 self.first = true;
@@ -295,16 +295,16 @@ impl Conn {
     ) -> Result<Option<Event<'b>>, Violation> {
         let end = memchr(hixie75::TERMINATOR, input.rest());
         let n = end.unwrap_or(input.rest().len());
-        let mut pen = Pen::new(trace, input.position());
+        let mut spans = SpanWriter::new(trace, input.position());
         let octets = input.take(n);
         if deliver {
-            pen.octets(n, Field::Payload, 0);
+            spans.octets(n, Field::Payload, 0);
             self.grow(n as u64)?;
         } else {
-            pen.octets(n, Field::Skipped, 0);
+            spans.octets(n, Field::Skipped, 0);
         }
         if end.is_some() {
-            pen.octets(1, Field::Terminator, u64::from(hixie75::TERMINATOR));
+            spans.octets(1, Field::Terminator, u64::from(hixie75::TERMINATOR));
             input.take(1);
             self.expect = Expect::Header;
             self.coming = None;
@@ -317,7 +317,7 @@ impl Conn {
         let n = input
             .take(usize::try_from(self.rest).unwrap_or(usize::MAX))
             .len();
-        Pen::new(trace, at).octets(n, Field::Skipped, 0);
+        SpanWriter::new(trace, at).octets(n, Field::Skipped, 0);
         self.rest -= n as u64;
         if self.rest == 0 {
             self.expect = Expect::Header;

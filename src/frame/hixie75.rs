@@ -1,6 +1,6 @@
 //! hixie: 0x00 text 0xFF; types from 0x80 up carry a length.
 
-use crate::trace::{Field, Pen, Trace};
+use crate::trace::{Field, SpanWriter, Trace};
 use crate::version::{Closing, Side, Version};
 
 /// The octet that ends a text. It cannot occur in UTF-8.
@@ -66,11 +66,11 @@ pub(crate) fn read(
 }
 
 /// Tells the watcher what these octets of type and length are.
-pub(crate) fn name<T: Trace>(octets: &[u8], pen: &mut Pen<'_, T>) {
+pub(crate) fn name<T: Trace>(octets: &[u8], spans: &mut SpanWriter<'_, T>) {
     if let Some((kind, digits)) = octets.split_first() {
-        pen.octets(1, Field::FrameType, u64::from(*kind));
+        spans.octets(1, Field::FrameType, u64::from(*kind));
         for digit in digits {
-            pen.octets(1, Field::LengthDigit, u64::from(digit & 0x7f));
+            spans.octets(1, Field::LengthDigit, u64::from(digit & 0x7f));
         }
     }
 }

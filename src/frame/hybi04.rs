@@ -5,7 +5,7 @@ use sha1::{Digest, Sha1};
 
 use super::{Frame, Mask, Read, Wire, head, read_clear, read_masked, write_with_key};
 use crate::bytes::Output;
-use crate::trace::{Field, Pen, Trace};
+use crate::trace::{Field, SpanWriter, Trace};
 use crate::version::Side;
 
 #[inline]
@@ -38,11 +38,11 @@ fn digest(wire: Wire<'_>, nonce: [u8; 4]) -> [u8; 20] {
 }
 
 /// Tells the watcher how the key of this frame is made.
-pub(super) fn derive<T: Trace>(wire: Wire<'_>, nonce: [u8; 4], pen: &mut Pen<'_, T>) {
+pub(super) fn derive<T: Trace>(wire: Wire<'_>, nonce: [u8; 4], spans: &mut SpanWriter<'_, T>) {
     if T::WATCHING {
         let secret = wire.secret.copied().unwrap_or_default();
         let input: Vec<u8> = nonce.into_iter().chain(secret).collect();
-        pen.derive(Field::FrameKeyInput, &input);
-        pen.derive(Field::FrameKey, &digest(wire, nonce));
+        spans.derive(Field::FrameKeyInput, &input);
+        spans.derive(Field::FrameKey, &digest(wire, nonce));
     }
 }

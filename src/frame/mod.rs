@@ -14,7 +14,7 @@ mod utf8;
 
 use crate::bytes::Output;
 use crate::error::Violation;
-use crate::trace::{Field, Pen, Trace};
+use crate::trace::{Field, SpanWriter, Trace};
 use crate::version::{Layout, Side, Version};
 
 pub use close::{BAD_GATEWAY, GOING_AWAY, NO_STATUS, NORMAL, Reason, code_for as close_code};
@@ -238,21 +238,21 @@ pub(crate) fn read(wire: Wire<'_>, octets: &[u8]) -> Option<Read> {
 }
 
 /// Tells the watcher what a header's octets are.
-pub(crate) fn name<T: Trace>(read: &Read, wire: Wire<'_>, pen: &mut Pen<'_, T>) {
+pub(crate) fn name<T: Trace>(read: &Read, wire: Wire<'_>, spans: &mut SpanWriter<'_, T>) {
     let layout = wire.version.layout;
-    let key = |pen: &mut Pen<'_, T>, field| {
+    let key = |spans: &mut SpanWriter<'_, T>, field| {
         if let Some(key) = read.key {
-            pen.octets(4, field, u64::from(u32::from_be_bytes(key)));
+            spans.octets(4, field, u64::from(u32::from_be_bytes(key)));
         }
     };
     match layout {
         Layout::Hybi04 => {
-            key(pen, Field::FrameNonce);
+            key(spans, Field::FrameNonce);
             if let Some(nonce) = read.key {
-                hybi04::derive(wire, nonce, pen);
+                hybi04::derive(wire, nonce, spans);
             }
         }
-        Layout::Hybi05 => key(pen, Field::MaskingKey),
+        Layout::Hybi05 => key(spans, Field::MaskingKey),
         _ => {}
     }
     let Raw {
@@ -267,7 +267,7 @@ pub(crate) fn name<T: Trace>(read: &Read, wire: Wire<'_>, pen: &mut Pen<'_, T>) 
     } else {
         Field::Fin
     };
-    pen.bits(&[
+    spans.bits(&[
         (1, top, first >> 7),
         (3, Field::Reserved, first >> 4 & 7),
         (4, Field::Opcode, first & 15),
@@ -277,17 +277,17 @@ pub(crate) fn name<T: Trace>(read: &Read, wire: Wire<'_>, pen: &mut Pen<'_, T>) 
     } else {
         Field::Reserved4
     };
-    pen.bits(&[
+    spans.bits(&[
         (1, second_top, second >> 7),
         (7, Field::Length7, second & 127),
     ]);
     match octets {
-        4 => pen.octets(2, Field::Length16, length),
-        10 => pen.octets(8, Field::Length64, length),
+        4 => spans.octets(2, Field::Length16, length),
+        10 => spans.octets(8, Field::Length64, length),
         _ => {}
     }
     if layout == Layout::Hybi07 {
-        key(pen, Field::MaskingKey);
+        key(spans, Field::MaskingKey);
     }
 }
 

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use memchr::memchr;
 
 use crate::error::{Refusal, Violation};
-use crate::trace::{Field, Pen, Trace};
+use crate::trace::{Field, SpanWriter, Trace};
 
 /// No head has more headers than this, whatever the limit says.
 pub(crate) const MAX_HEADERS: usize = 128;
@@ -247,7 +247,7 @@ impl<'b> Head<'b> {
     }
 
     /// Tells the watcher what each octet is.
-    pub(crate) fn name<T: Trace>(&self, pen: &mut Pen<'_, T>, is_request: bool) {
+    pub(crate) fn name<T: Trace>(&self, spans: &mut SpanWriter<'_, T>, is_request: bool) {
         if !T::WATCHING {
             return;
         }
@@ -260,10 +260,10 @@ impl<'b> Head<'b> {
         let mut left = first;
         for (i, (part, field)) in self.first.into_iter().zip(fields).enumerate() {
             if i > 0 && left > 0 {
-                pen.octets(1, Field::Space, 0);
+                spans.octets(1, Field::Space, 0);
                 left -= 1;
             }
-            pen.octets(
+            spans.octets(
                 part.len().min(left),
                 field,
                 part.parse().unwrap_or_default(),
@@ -271,8 +271,8 @@ impl<'b> Head<'b> {
             left = left.saturating_sub(part.len());
         }
         // A first line with more spaces than parts.
-        pen.octets(left, Field::Space, 0);
-        pen.octets(2, Field::LineEnd, 0);
+        spans.octets(left, Field::Space, 0);
+        spans.octets(2, Field::LineEnd, 0);
         for (i, header) in self.headers.iter().enumerate() {
             let (name, value) = if self.looked_at.get() & 1 << i != 0 {
                 (Field::HeaderName, Field::HeaderValue)
@@ -285,17 +285,17 @@ impl<'b> Head<'b> {
                 .get(header.name.len() + 1..)
                 .and_then(|v| v.iter().position(|o| !matches!(o, b' ' | b'\t')))
                 .map_or(after, |i| i + 1);
-            pen.octets(header.name.len(), name, 0);
-            pen.octets(value_at, Field::Separator, 0);
-            pen.octets(header.value.len(), value, 0);
-            pen.octets(
+            spans.octets(header.name.len(), name, 0);
+            spans.octets(value_at, Field::Separator, 0);
+            spans.octets(header.value.len(), value, 0);
+            spans.octets(
                 after.saturating_sub(value_at + header.value.len()),
                 Field::Separator,
                 0,
             );
-            pen.octets(2, Field::LineEnd, 0);
+            spans.octets(2, Field::LineEnd, 0);
         }
-        pen.octets(2, Field::HeadEnd, 0);
+        spans.octets(2, Field::HeadEnd, 0);
     }
 }
 

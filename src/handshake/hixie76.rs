@@ -5,7 +5,7 @@ use md5::{Digest, Md5};
 use super::{Ask, Head, HeadWriter, Header, Secret};
 use crate::bytes::Output;
 use crate::error::{Refusal, Violation};
-use crate::trace::{Field, Pen, Trace};
+use crate::trace::{Field, SpanWriter, Trace};
 use crate::version::Version;
 
 const KEYS: [&str; 2] = ["Sec-WebSocket-Key1", "Sec-WebSocket-Key2"];
@@ -13,7 +13,7 @@ const KEYS: [&str; 2] = ["Sec-WebSocket-Key1", "Sec-WebSocket-Key2"];
 /// The numbers of both keys.
 pub(super) fn numbers<T: Trace>(
     head: &Head<'_>,
-    pen: &mut Pen<'_, T>,
+    spans: &mut SpanWriter<'_, T>,
 ) -> Result<[u32; 2], Refusal> {
     let mut numbers = [0; 2];
     for ((name, key), slot) in KEYS.iter().zip(1u8..).zip(&mut numbers) {
@@ -21,12 +21,12 @@ pub(super) fn numbers<T: Trace>(
         let value = header.raw_value();
         if T::WATCHING {
             let digits: Vec<u8> = digits(value).collect();
-            pen.derive(Field::Key, value);
-            pen.derive(Field::KeyDigits, &digits);
-            pen.derive(Field::KeySpaces, &spaces(value).to_be_bytes());
+            spans.derive(Field::Key, value);
+            spans.derive(Field::KeyDigits, &digits);
+            spans.derive(Field::KeySpaces, &spaces(value).to_be_bytes());
         }
         *slot = number(key, value)?;
-        pen.derive(Field::KeyNumber, &slot.to_be_bytes());
+        spans.derive(Field::KeyNumber, &slot.to_be_bytes());
     }
     Ok(numbers)
 }
@@ -80,15 +80,19 @@ fn spaces(value: &[u8]) -> u32 {
 }
 
 /// MD5 of both numbers, big endian, and the eight octets as they came.
-pub(super) fn digest<T: Trace>(numbers: [u32; 2], key3: [u8; 8], pen: &mut Pen<'_, T>) -> [u8; 16] {
+pub(super) fn digest<T: Trace>(
+    numbers: [u32; 2],
+    key3: [u8; 8],
+    spans: &mut SpanWriter<'_, T>,
+) -> [u8; 16] {
     let mut input = [0; 16];
     let parts = numbers.iter().flat_map(|n| n.to_be_bytes()).chain(key3);
     for (to, from) in input.iter_mut().zip(parts) {
         *to = from;
     }
-    pen.derive(Field::DigestInput, &input);
+    spans.derive(Field::DigestInput, &input);
     let digest: [u8; 16] = Md5::digest(input).into();
-    pen.derive(Field::Proof, &digest);
+    spans.derive(Field::Proof, &digest);
     digest
 }
 

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
 use crate::bytes::Output;
-use crate::trace::{Field, Pen, Trace};
+use crate::trace::{Field, SpanWriter, Trace};
 
 /// The GUID that goes into the masking key.
 const GUID: &str = "61AC5F19-FBBA-4540-B96F-6561F1AB40A8";
@@ -33,12 +33,12 @@ pub(crate) fn masking_key(key: &str, nonce: &str) -> MaskingKey {
 pub(super) fn watched_masking_key<T: Trace>(
     key: &str,
     nonce: &str,
-    pen: &mut Pen<'_, T>,
+    spans: &mut SpanWriter<'_, T>,
 ) -> MaskingKey {
     let secret = masking_key(key, nonce);
     if T::WATCHING {
-        pen.derive(Field::SecretInput, format!("{key}{nonce}{GUID}").as_bytes());
-        pen.derive(Field::Secret, &*secret);
+        spans.derive(Field::SecretInput, format!("{key}{nonce}{GUID}").as_bytes());
+        spans.derive(Field::Secret, &*secret);
     }
     secret
 }

@@ -8,7 +8,7 @@ use sha1::{Digest, Sha1};
 use super::{Ask, Head, HeadWriter, Secret, extensions};
 use crate::bytes::Output;
 use crate::error::{Refusal, Violation};
-use crate::trace::{Field, Pen, Trace};
+use crate::trace::{Field, SpanWriter, Trace};
 use crate::version::Version;
 
 /// The GUID that goes into the proof (RFC 6455 section 1.3).
@@ -60,11 +60,11 @@ pub(super) fn write_answer<T: Trace>(
     key: &str,
     nonce: Option<&str>,
     head: &mut HeadWriter<'_>,
-    pen: &mut Pen<'_, T>,
+    spans: &mut SpanWriter<'_, T>,
 ) {
     head.header("Upgrade", "websocket");
     head.header("Connection", "Upgrade");
-    head.header("Sec-WebSocket-Accept", &watched_accept(key, pen));
+    head.header("Sec-WebSocket-Accept", &watched_accept(key, spans));
     if let Some(nonce) = nonce {
         head.header("Sec-WebSocket-Nonce", nonce);
     }
@@ -101,7 +101,7 @@ pub(super) fn write_request(
 pub(super) fn verify<'b, T: Trace>(
     secret: &Secret,
     head: &Head<'b>,
-    pen: &mut Pen<'_, T>,
+    spans: &mut SpanWriter<'_, T>,
 ) -> Result<Option<&'b str>, Violation> {
     let upgrade = head.only("Upgrade");
     if upgrade.is_none_or(|h| !h.value.eq_ignore_ascii_case(b"websocket")) {
@@ -111,7 +111,7 @@ pub(super) fn verify<'b, T: Trace>(
         return Err(Violation::ConnectionMismatch);
     }
     let accept = head.only("Sec-WebSocket-Accept");
-    let proof = watched_accept(&secret.key, pen);
+    let proof = watched_accept(&secret.key, spans);
     if accept.is_none_or(|h| h.value != proof.as_bytes()) {
         return Err(Violation::AcceptMismatch);
     }
@@ -133,12 +133,12 @@ pub(super) fn verify<'b, T: Trace>(
     Ok(chosen)
 }
 
-pub(super) fn watched_accept<T: Trace>(key: &str, pen: &mut Pen<'_, T>) -> String {
+pub(super) fn watched_accept<T: Trace>(key: &str, spans: &mut SpanWriter<'_, T>) -> String {
     let proof = accept(key);
     if T::WATCHING {
-        pen.derive(Field::AcceptInput, format!("{key}{GUID}").as_bytes());
-        pen.derive(Field::AcceptDigest, &digest(key));
-        pen.derive(Field::Proof, proof.as_bytes());
+        spans.derive(Field::AcceptInput, format!("{key}{GUID}").as_bytes());
+        spans.derive(Field::AcceptDigest, &digest(key));
+        spans.derive(Field::Proof, proof.as_bytes());
     }
     proof
 }

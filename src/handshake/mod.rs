@@ -16,7 +16,7 @@ mod write;
 
 use crate::bytes::Output;
 use crate::error::{Refusal, Unsendable, Violation};
-use crate::trace::{Field, Pen, Trace};
+use crate::trace::{Field, SpanWriter, Trace};
 use crate::version::{Challenge, Version, Versions};
 
 pub(crate) use head::Scan;
@@ -225,15 +225,15 @@ impl Answer {
         request: &Request<'_>,
         version: &'static Version,
         public_url: Option<&str>,
-        pen: &mut Pen<'_, T>,
+        spans: &mut SpanWriter<'_, T>,
     ) -> Result<Answer, Refusal> {
         let proof = match version.challenge {
             Challenge::Hixie75 => Proof::Nothing,
-            Challenge::Hixie76 => Proof::Numbers(hixie76::numbers(request.head(), pen)?),
+            Challenge::Hixie76 => Proof::Numbers(hixie76::numbers(request.head(), spans)?),
             Challenge::Hybi04 | Challenge::Hybi05 => {
                 let key = hybi05::read_key(request.head(), version)?;
                 if T::WATCHING {
-                    hybi05::watched_accept(&key, pen);
+                    hybi05::watched_accept(&key, spans);
                 }
                 Proof::Key(key)
             }
@@ -270,7 +270,7 @@ impl Answer {
         &self,
         subprotocol: Option<&str>,
         out: &mut Output<'_>,
-        pen: &mut Pen<'_, T>,
+        spans: &mut SpanWriter<'_, T>,
     ) -> Result<Option<MaskingKey>, Unsendable> {
         let nonce = match self.version.challenge {
             Challenge::Hybi04 => Some(hybi04::nonce(out)),
@@ -282,7 +282,7 @@ impl Answer {
             Proof::Nothing => hixie75::write_answer(&self.origin, &self.location, &mut head),
             Proof::Numbers(_) => hixie76::write_answer(&self.origin, &self.location, &mut head),
             Proof::Key(key) => {
-                hybi05::write_answer(key, nonce.as_deref(), &mut head, pen);
+                hybi05::write_answer(key, nonce.as_deref(), &mut head, spans);
                 secret = nonce.map(|nonce| masking_key(key, &nonce));
             }
         }
@@ -294,9 +294,13 @@ impl Answer {
     }
 
     /// The sixteen octets that answer the eight (hixie-76 section 5.2).
-    pub(crate) fn digest<T: Trace>(&self, key3: [u8; 8], pen: &mut Pen<'_, T>) -> [u8; 16] {
+    pub(crate) fn digest<T: Trace>(
+        &self,
+        key3: [u8; 8],
+        spans: &mut SpanWriter<'_, T>,
+    ) -> [u8; 16] {
         match self.proof {
-            Proof::Numbers(numbers) => hixie76::digest(numbers, key3, pen),
+            Proof::Numbers(numbers) => hixie76::digest(numbers, key3, spans),
             Proof::Nothing | Proof::Key(_) => [0; 16],
         }
     }
@@ -377,7 +381,9 @@ impl Secret {
             version,
             key: text("Sec-WebSocket-Key").unwrap_or_default().to_owned(),
             numbers: match version.challenge {
-                Challenge::Hixie76 => hixie76::numbers(request.head(), &mut Pen::new(&mut (), 0))?,
+                Challenge::Hixie76 => {
+                    hixie76::numbers(request.head(), &mut SpanWriter::new(&mut (), 0))?
+                }
                 _ => [0; 2],
             },
             key3,
@@ -398,7 +404,7 @@ impl Secret {
     pub(crate) fn verify<'b, T: Trace>(
         &self,
         head: Head<'b>,
-        pen: &mut Pen<'_, T>,
+        spans: &mut SpanWriter<'_, T>,
     ) -> (Response<'b>, Result<Option<MaskingKey>, Violation>) {
         let mut response = Response {
             head,
@@ -409,14 +415,16 @@ impl Secret {
             match self.version.challenge {
                 Challenge::Hixie75 => hixie75::verify(self, &response.head),
                 Challenge::Hixie76 => hixie76::verify(self, &response.head),
-                Challenge::Hybi04 | Challenge::Hybi05 => hybi05::verify(self, &response.head, pen),
+                Challenge::Hybi04 | Challenge::Hybi05 => {
+                    hybi05::verify(self, &response.head, spans)
+                }
             }
         } else {
             Err(Violation::Refused { status })
         };
         let verdict = verdict.and_then(|subprotocol| {
             response.subprotocol = subprotocol;
-            self.masking_key(&response.head, pen)
+            self.masking_key(&response.head, spans)
         });
         (response, verdict)
     }
@@ -424,7 +432,7 @@ impl Secret {
     fn masking_key<T: Trace>(
         &self,
         head: &Head<'_>,
-        pen: &mut Pen<'_, T>,
+        spans: &mut SpanWriter<'_, T>,
     ) -> Result<Option<MaskingKey>, Violation> {
         if self.version.challenge != Challenge::Hybi04 {
             return Ok(None);
@@ -433,16 +441,16 @@ impl Secret {
             .only("Sec-WebSocket-Nonce")
             .and_then(Header::text)
             .ok_or(Violation::NonceMissing)?;
-        Ok(Some(hybi04::watched_masking_key(&self.key, nonce, pen)))
+        Ok(Some(hybi04::watched_masking_key(&self.key, nonce, spans)))
     }
 
     /// Checks the sixteen octets of hixie-76.
     pub(crate) fn verify_digest<T: Trace>(
         &self,
         digest: &[u8],
-        pen: &mut Pen<'_, T>,
+        spans: &mut SpanWriter<'_, T>,
     ) -> Result<(), Violation> {
-        if hixie76::digest(self.numbers, self.key3, pen) == digest {
+        if hixie76::digest(self.numbers, self.key3, spans) == digest {
             Ok(())
         } else {
             Err(Violation::DigestMismatch)
@@ -538,6 +546,6 @@ pub(crate) fn write_request(
 }
 
 /// Names the eight or sixteen octets outside the head.
-pub(crate) fn name_body<T: Trace>(octets: usize, field: Field, pen: &mut Pen<'_, T>) {
-    pen.octets(octets, field, 0);
+pub(crate) fn name_body<T: Trace>(octets: usize, field: Field, spans: &mut SpanWriter<'_, T>) {
+    spans.octets(octets, field, 0);
 }
