@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use heirloom::handshake::Ask;
+use heirloom::handshake::ClientRequest;
 use heirloom::net::SystemRandom;
 use heirloom::{Config, Conn, Event, Input, Message, Output, Version, Versions};
 
@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = Config::default();
     config.versions = Versions::ALL;
     let config = Arc::new(config);
-    let ask = Ask {
+    let ask = ClientRequest {
         host: "example.com",
         target: "/",
         secure: false,

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use heirloom::conn::{Config, Event, Phase};
 use heirloom::error::Violation;
 use heirloom::frame::{Kind, Message};
-use heirloom::handshake::Ask;
+use heirloom::handshake::ClientRequest;
 use heirloom::message::Gather;
 use heirloom::net::Url;
 use heirloom::net::dial::{Body, Client, Step};
@@ -68,7 +68,7 @@ struct Member {
 
 impl Member {
     fn enter(me: usize, version: &'static Version, url: &Url, deadline: Instant) -> Member {
-        let ask = Ask {
+        let ask = ClientRequest {
             host: &url.host,
             target: &url.target,
             secure: false,

@@ -16,7 +16,7 @@ use heirloom::bytes::{Input, Output};
 use heirloom::conn::{Config, Conn, Event, Phase};
 use heirloom::error::{Unsendable, Violation};
 use heirloom::frame::{Kind, Message};
-use heirloom::handshake::Ask;
+use heirloom::handshake::ClientRequest;
 use heirloom::message::Gather;
 use heirloom::version::{InvalidUtf8, Layout};
 use heirloom::{Side, VERSIONS, Version, Versions};
@@ -120,7 +120,7 @@ impl Pair {
         let mut sent = Vec::new();
         let mut random = Seeded(seed ^ 0x5eed);
         let mut fill = |octets: &mut [u8]| octets.fill_with(|| random.next() as u8);
-        let ask = Ask {
+        let ask = ClientRequest {
             host: "example.com:8076",
             target: "/demo?a=b",
             secure: false,

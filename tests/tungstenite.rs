@@ -9,7 +9,7 @@ use std::thread;
 
 use heirloom::bytes::{Input, Output};
 use heirloom::conn::{Conn, Event, Phase};
-use heirloom::handshake::Ask;
+use heirloom::handshake::ClientRequest;
 use heirloom::message::Gather;
 use heirloom::net::serve::Serve;
 use heirloom::net::{Server, Stopper, SystemRandom};
@@ -126,7 +126,7 @@ fn its_server_takes_our_client() {
     let mut random = SystemRandom;
     let mut out = Output::new(&mut said, &mut random);
     let host = address.to_string();
-    let ask = Ask {
+    let ask = ClientRequest {
         host: &host,
         target: "/",
         secure: false,

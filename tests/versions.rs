@@ -12,7 +12,7 @@ use std::sync::Arc;
 use heirloom::bytes::{Input, Output};
 use heirloom::conn::{Config, Conn, Event, Phase};
 use heirloom::error::{Refusal, Violation};
-use heirloom::handshake::Ask;
+use heirloom::handshake::ClientRequest;
 use heirloom::version::{Closing, UnknownVersion};
 use heirloom::{VERSIONS, Version, Versions};
 use serde_json::Value;
@@ -218,8 +218,8 @@ impl End {
     }
 }
 
-fn ask<'a>(subprotocols: &'a [&'a str]) -> Ask<'a> {
-    Ask {
+fn ask<'a>(subprotocols: &'a [&'a str]) -> ClientRequest<'a> {
+    ClientRequest {
         host: "example.com",
         target: "/",
         secure: false,

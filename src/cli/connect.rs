@@ -22,7 +22,7 @@ use heirloom::version::{Closing, Version};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::dial::AskArgs;
+use super::dial::RequestArgs;
 use super::limits::LimitArgs;
 use super::style::Style;
 use super::{Exit, complain};
@@ -40,7 +40,7 @@ pub(super) struct Args {
           value_parser = super::version)]
     version: &'static Version,
     #[command(flatten)]
-    ask: AskArgs,
+    request: RequestArgs,
     /// Send lines as binary messages.
     #[arg(long)]
     binary: bool,
@@ -74,12 +74,12 @@ pub(super) fn run(args: &Args, verbose: bool) -> Exit {
     config.limits = args.limits.limits();
     let config = Arc::new(config);
     let deadline = Instant::now() + Duration::from_millis(config.limits.handshake_ms);
-    let dialled = args.ask.with(&args.url, |ask| {
+    let dialled = args.request.with(&args.url, |request| {
         let config = Arc::clone(&config);
         Client::dial(
             &args.url,
             args.version,
-            ask,
+            request,
             Body::WithHead,
             config,
             deadline,
@@ -91,7 +91,7 @@ pub(super) fn run(args: &Args, verbose: bool) -> Exit {
             complain(&error);
             return match error {
                 DialError::TimedOut => Exit::TimedOut,
-                DialError::Ask(_) => Exit::Usage,
+                DialError::Request(_) => Exit::Usage,
                 _ => Exit::Unreachable,
             };
         }

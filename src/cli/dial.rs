@@ -1,12 +1,12 @@
 //! What `connect` and `probe` share: how to ask.
 
 use clap::Args;
-use heirloom::handshake::Ask;
+use heirloom::handshake::ClientRequest;
 use heirloom::net::{BadUrl, Url};
 
 /// What is asked beside the version.
 #[derive(Debug, Args)]
-pub(super) struct AskArgs {
+pub(super) struct RequestArgs {
     /// A subprotocol to ask for; may be given more than once, the first is liked best.
     #[arg(long, value_name = "NAME", value_parser = super::header_text)]
     subprotocol: Vec<String>,
@@ -19,16 +19,16 @@ pub(super) struct AskArgs {
     header: Vec<(String, String)>,
 }
 
-impl AskArgs {
+impl RequestArgs {
     /// Lends what is asked of this URL to `dial`.
-    pub(super) fn with<R>(&self, url: &Url, dial: impl FnOnce(&Ask<'_>) -> R) -> R {
+    pub(super) fn with<R>(&self, url: &Url, dial: impl FnOnce(&ClientRequest<'_>) -> R) -> R {
         let subprotocols: Vec<&str> = self.subprotocol.iter().map(String::as_str).collect();
         let headers: Vec<(&str, &str)> = self
             .header
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
-        dial(&Ask {
+        dial(&ClientRequest {
             host: &url.host,
             target: &url.target,
             secure: url.secure,

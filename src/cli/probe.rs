@@ -17,7 +17,7 @@ use heirloom::version::{VERSIONS, Version, Versions};
 use quick_junit::TestSuite;
 use serde::Serialize;
 
-use super::dial::AskArgs;
+use super::dial::RequestArgs;
 use super::report::{junit_case, say_json, write_junit};
 use super::style::Style;
 use super::{Exit, complain, say};
@@ -38,7 +38,7 @@ pub(super) struct Args {
     )]
     versions: Versions,
     #[command(flatten)]
-    ask: AskArgs,
+    request: RequestArgs,
     /// One JSON object per line.
     #[arg(long)]
     json: bool,
@@ -191,8 +191,8 @@ fn attempt(
     let began = Instant::now();
     let deadline = began + Duration::from_millis(args.timeout_ms);
     let config: Arc<Config> = Arc::default();
-    let dialled = args.ask.with(&args.url, |ask| {
-        Client::dial(&args.url, version, ask, body, config, deadline)
+    let dialled = args.request.with(&args.url, |request| {
+        Client::dial(&args.url, version, request, body, config, deadline)
     });
     let mut probe = Probe {
         version,

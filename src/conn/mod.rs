@@ -21,7 +21,9 @@ use crate::bytes::{Input, Output};
 use crate::error::{Refusal, Unsendable, Violation};
 use crate::frame::{Kind, Mask, Piece, Reason, Utf8, Wire};
 use crate::handshake::write_request;
-use crate::handshake::{Answer, Ask, Head, MaskingKey, Origins, Request, Response, Scan, Secret};
+use crate::handshake::{
+    Answer, ClientRequest, Head, MaskingKey, Origins, Request, Response, Scan, Secret,
+};
 use crate::trace::Trace;
 use crate::version::{Layout, Side, Version, Versions};
 
@@ -208,14 +210,14 @@ impl Conn {
     /// is written then.
     pub fn client(
         version: &'static Version,
-        ask: &Ask<'_>,
+        client_request: &ClientRequest<'_>,
         config: Arc<Config>,
         out: &mut Output<'_>,
     ) -> Result<Conn, Unsendable> {
         let start = out.octets.len();
-        write_request(version, ask, out)?;
+        write_request(version, client_request, out)?;
         let request = out.octets.get(start..).unwrap_or_default();
-        let conn = Conn::client_of(request, ask.secure, config);
+        let conn = Conn::client_of(request, client_request.secure, config);
         if conn.is_err() {
             out.octets.truncate(start);
         }

@@ -1,6 +1,6 @@
 //! hixie-75: nothing is proved. The answer echoes origin and location.
 
-use super::{Ask, Head, HeadWriter, Secret};
+use super::{ClientRequest, Head, HeadWriter, Secret};
 use crate::error::Violation;
 
 /// The answer after its first line; clients compare the first three lines
@@ -13,15 +13,15 @@ pub(super) fn write_answer(origin: &str, location: &str, head: &mut HeadWriter<'
 }
 
 /// The request after its first line, in the order the draft fixes.
-pub(super) fn write_request(ask: &Ask<'_>, head: &mut HeadWriter<'_>) {
+pub(super) fn write_request(request: &ClientRequest<'_>, head: &mut HeadWriter<'_>) {
     head.header("Upgrade", "WebSocket");
     head.header("Connection", "Upgrade");
-    head.header("Host", ask.host);
-    head.header("Origin", &ask.hixie_origin());
-    if let Some(name) = ask.opaque_subprotocol() {
+    head.header("Host", request.host);
+    head.header("Origin", &request.hixie_origin());
+    if let Some(name) = request.opaque_subprotocol() {
         head.header("WebSocket-Protocol", &name);
     }
-    for (name, value) in ask.headers {
+    for (name, value) in request.headers {
         head.header(name, value);
     }
 }

@@ -2,7 +2,7 @@
 
 use md5::{Digest, Md5};
 
-use super::{Ask, Head, HeadWriter, Header, Secret};
+use super::{ClientRequest, Head, HeadWriter, Header, Secret};
 use crate::bytes::Output;
 use crate::error::{Refusal, Violation};
 use crate::trace::{Field, SpanWriter, Trace};
@@ -142,18 +142,18 @@ pub(super) fn write_answer(origin: &str, location: &str, head: &mut HeadWriter<'
 /// The request after its first line, in the order that WebKit wrote it.
 pub(super) fn write_request(
     version: &Version,
-    ask: &Ask<'_>,
+    request: &ClientRequest<'_>,
     keys: &[String; 2],
     head: &mut HeadWriter<'_>,
 ) {
     head.header("Upgrade", "WebSocket");
     head.header("Connection", "Upgrade");
-    head.header("Host", ask.host);
-    head.header("Origin", &ask.hixie_origin());
-    if let Some(name) = ask.opaque_subprotocol() {
+    head.header("Host", request.host);
+    head.header("Origin", &request.hixie_origin());
+    if let Some(name) = request.opaque_subprotocol() {
         head.header("Sec-WebSocket-Protocol", &name);
     }
-    for (name, value) in ask.headers {
+    for (name, value) in request.headers {
         head.header(name, value);
     }
     if version.has_draft() {

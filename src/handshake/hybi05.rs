@@ -5,7 +5,7 @@ use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha1::{Digest, Sha1};
 
-use super::{Ask, Head, HeadWriter, Secret, extensions};
+use super::{ClientRequest, Head, HeadWriter, Secret, extensions};
 use crate::bytes::Output;
 use crate::error::{Refusal, Violation};
 use crate::trace::{Field, SpanWriter, Trace};
@@ -73,23 +73,23 @@ pub(super) fn write_answer<T: Trace>(
 /// The request after its first line, in the order of the RFC's example.
 pub(super) fn write_request(
     version: &Version,
-    ask: &Ask<'_>,
+    request: &ClientRequest<'_>,
     key: &str,
     head: &mut HeadWriter<'_>,
 ) {
-    head.header("Host", ask.host);
+    head.header("Host", request.host);
     head.header("Upgrade", "websocket");
     head.header("Connection", "Upgrade");
     head.header("Sec-WebSocket-Key", key);
     // One who has none sends `null`.
     let required = version.requires_origin().then_some("null");
-    if let (Some(origin), Some(name)) = (ask.origin.or(required), version.origin.first()) {
+    if let (Some(origin), Some(name)) = (request.origin.or(required), version.origin.first()) {
         head.header(name, origin);
     }
-    if !ask.subprotocols.is_empty() {
-        head.header("Sec-WebSocket-Protocol", &ask.subprotocols.join(", "));
+    if !request.subprotocols.is_empty() {
+        head.header("Sec-WebSocket-Protocol", &request.subprotocols.join(", "));
     }
-    for (name, value) in ask.headers {
+    for (name, value) in request.headers {
         head.header(name, value);
     }
     if let Some(number) = version.number {

@@ -317,7 +317,7 @@ fn status_line(version: &Version) -> &'static str {
 
 /// What a client asks for.
 #[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
+pub struct ClientRequest<'a> {
     /// Host and, unless it is the scheme's own, port.
     pub host: &'a str,
     /// Path and query.
@@ -334,7 +334,7 @@ pub struct Ask<'a> {
     pub headers: &'a [(&'a str, &'a str)],
 }
 
-impl Ask<'_> {
+impl ClientRequest<'_> {
     /// hixie clients always send an origin, in lower case.
     fn hixie_origin(&self) -> String {
         match self.origin {
@@ -509,29 +509,29 @@ fn extensions<'h>(head: &'h Head<'_>) -> impl Iterator<Item = &'h str> {
 /// last.
 pub(crate) fn write_request(
     version: &'static Version,
-    ask: &Ask<'_>,
+    request: &ClientRequest<'_>,
     out: &mut Output<'_>,
 ) -> Result<(), Unsendable> {
-    let target_ok = ask.target.starts_with('/')
-        && ask
+    let target_ok = request.target.starts_with('/')
+        && request
             .target
             .bytes()
             .all(|o| matches!(o, 0x21..=0x7e) && o != b'#');
-    if !target_ok || !is_authority(ask.host.as_bytes()) {
+    if !target_ok || !is_authority(request.host.as_bytes()) {
         return Err(Unsendable::HeaderValue);
     }
-    let line = format!("GET {} HTTP/1.1", ask.target);
+    let line = format!("GET {} HTTP/1.1", request.target);
     match version.challenge {
         Challenge::Hixie75 => {
             let mut head = HeadWriter::begin(out.octets, &line);
-            hixie75::write_request(ask, &mut head);
+            hixie75::write_request(request, &mut head);
             head.end()
         }
         Challenge::Hixie76 => {
             let keys = [hixie76::make_key(out), hixie76::make_key(out)];
             let key3: [u8; 8] = out.draw();
             let mut head = HeadWriter::begin(out.octets, &line);
-            hixie76::write_request(version, ask, &keys, &mut head);
+            hixie76::write_request(version, request, &keys, &mut head);
             head.end()?;
             out.octets.extend_from_slice(&key3);
             Ok(())
@@ -539,7 +539,7 @@ pub(crate) fn write_request(
         Challenge::Hybi04 | Challenge::Hybi05 => {
             let key = hybi05::make_key(out);
             let mut head = HeadWriter::begin(out.octets, &line);
-            hybi05::write_request(version, ask, &key, &mut head);
+            hybi05::write_request(version, request, &key, &mut head);
             head.end()
         }
     }

@@ -13,7 +13,7 @@ use super::{SystemRandom, Unresolved, Url};
 use crate::bytes::{Input, Output};
 use crate::conn::{Config, Conn, Event};
 use crate::error::{Unsendable, Violation};
-use crate::handshake::Ask;
+use crate::handshake::ClientRequest;
 use crate::trace::Trace;
 use crate::version::Version;
 
@@ -51,7 +51,7 @@ pub enum DialError {
     Poll(#[source] io::Error),
     /// The request would not be one line per header.
     #[error("cannot ask: {0}")]
-    Ask(#[from] Unsendable),
+    Request(#[from] Unsendable),
 }
 
 /// What came of waiting.
@@ -122,7 +122,7 @@ impl Client {
     pub fn dial(
         url: &Url,
         version: &'static Version,
-        ask: &Ask<'_>,
+        request: &ClientRequest<'_>,
         body: Body,
         config: Arc<Config>,
         deadline: Instant,
@@ -131,7 +131,7 @@ impl Client {
         let mut random = SystemRandom;
         let mut out = Output::new(&mut said, &mut random);
         let limit = config.limits.output_bytes;
-        let conn = Conn::client(version, ask, config, &mut out)?;
+        let conn = Conn::client(version, request, config, &mut out)?;
         let held = if version.has_body() && body != Body::WithHead {
             said.split_off(said.len().saturating_sub(8))
         } else {

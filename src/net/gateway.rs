@@ -11,7 +11,7 @@ use super::{
 use crate::bytes::Output;
 use crate::conn::{Coding, Config, Conn};
 use crate::error::{Refusal, Unsendable};
-use crate::handshake::{Ask, Header, Request};
+use crate::handshake::{ClientRequest, Header, Request};
 use crate::version::Version;
 
 /// The subprotocols by which websockify and its clients agree on how octets
@@ -121,7 +121,7 @@ impl<L: FnMut(&Visit<'_>)> Gateway<L> {
         let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (*n, &**v)).collect();
         let (subprotocols, coding) = self.agree_on(request, version, guest)?;
         let target = self.target(request);
-        let ask = Ask {
+        let client_request = ClientRequest {
             host: &route.to.host,
             target: &target,
             secure: route.to.secure,
@@ -133,13 +133,14 @@ impl<L: FnMut(&Visit<'_>)> Gateway<L> {
         let mut random = SystemRandom;
         let mut out = Output::new(&mut said, &mut random);
         let config = Arc::clone(&route.config);
-        let mut conn = Conn::client(route.version, &ask, config, &mut out).map_err(|error| {
-            log::debug!(target: "heirloom::net", "cannot ask the backend: {error}");
-            match error {
-                Unsendable::Request(refusal) => refusal,
-                _ => Refusal::TargetInvalid,
-            }
-        })?;
+        let mut conn =
+            Conn::client(route.version, &client_request, config, &mut out).map_err(|error| {
+                log::debug!(target: "heirloom::net", "cannot ask the backend: {error}");
+                match error {
+                    Unsendable::Request(refusal) => refusal,
+                    _ => Refusal::TargetInvalid,
+                }
+            })?;
         // An old server may go by the headers that name the client's URL, and
         // some take any X-Forwarded-Proto for https.
         let hosts = [Some(&*route.to.host), forwarded.host.as_deref()];

@@ -10,7 +10,7 @@ use divan::{Bencher, black_box};
 use heirloom::bytes::{Input, Output};
 use heirloom::conn::{Config, Conn, Event};
 use heirloom::frame::Message;
-use heirloom::handshake::Ask;
+use heirloom::handshake::ClientRequest;
 use heirloom::message::Whole;
 use heirloom::vector::{Cut, File, Script};
 use heirloom::version::InvalidUtf8;
@@ -30,8 +30,8 @@ fn names() -> impl Iterator<Item = &'static str> {
     VERSIONS.iter().map(|v| v.name)
 }
 
-fn ask() -> Ask<'static> {
-    Ask {
+fn ask() -> ClientRequest<'static> {
+    ClientRequest {
         host: "example.com",
         target: "/chat",
         secure: false,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use heirloom::bytes::{Input, Output};
 use heirloom::conn::{Config, Conn, Event, Phase};
 use heirloom::error::Violation;
-use heirloom::handshake::Ask;
+use heirloom::handshake::ClientRequest;
 use heirloom::version::Closing;
 use heirloom::{Side, Version, Versions};
 
@@ -156,7 +156,7 @@ pub(crate) fn config() -> Arc<Config> {
 pub(crate) fn open(version: &'static Version, seed: u64) -> (Node, Node) {
     let mut random = Seeded(seed);
     let mut fill = |octets: &mut [u8]| octets.fill_with(|| random.next() as u8);
-    let ask = Ask {
+    let ask = ClientRequest {
         host: "example.com",
         target: "/",
         secure: false,

@@ -11,7 +11,7 @@ use crate::bytes::{Input, Output};
 use crate::conn::{Config, Conn, Event};
 use crate::error::Unsendable;
 use crate::frame::Message;
-use crate::handshake::Ask;
+use crate::handshake::ClientRequest;
 use crate::version::{VERSIONS, Version, Versions};
 
 pub use self::timeline::timeline;
@@ -186,7 +186,7 @@ fn said(version: &'static Version) -> Result<Vec<u8>, Unsendable> {
         versions: Versions::ALL,
         ..Config::default()
     });
-    let ask = Ask {
+    let client_request = ClientRequest {
         host: "attacker.example",
         target: "/",
         secure: false,
@@ -203,7 +203,7 @@ fn said(version: &'static Version) -> Result<Vec<u8>, Unsendable> {
     };
     let (mut asked, mut answered) = (Vec::new(), Vec::new());
     let mut out = Output::new(&mut asked, &mut random);
-    let mut client = Conn::client(version, &ask, Arc::clone(&config), &mut out)?;
+    let mut client = Conn::client(version, &client_request, Arc::clone(&config), &mut out)?;
     let mut server = Conn::server(config);
     let mut input = Input::new(&mut asked);
     let mut out = Output::new(&mut answered, &mut random);
