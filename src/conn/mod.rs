@@ -22,7 +22,7 @@ use crate::error::{Refusal, Unsendable, Violation};
 use crate::frame::{Kind, Mask, Piece, Reason, Utf8, Wire};
 use crate::handshake::write_request;
 use crate::handshake::{
-    Answer, ClientRequest, Head, MaskingKey, Origins, Request, Response, Scan, Secret,
+    Answer, ClientRequest, ExpectedResponse, Head, MaskingKey, Origins, Request, Response, Scan,
 };
 use crate::trace::Trace;
 use crate::version::{Layout, Side, Version, Versions};
@@ -138,11 +138,11 @@ enum State {
     /// Server, hixie-76: the head was sent; eight octets are coming.
     Body(Box<Answer>),
     /// Client: the answer is coming.
-    Waiting(Box<(Secret, Scan)>),
+    Waiting(Box<(ExpectedResponse, Scan)>),
     /// Client: the answer was shown, and this is wrong with it.
     Failed(Violation),
     /// Client, hixie-76: sixteen octets are coming.
-    Digest(Box<Secret>),
+    Digest(Box<ExpectedResponse>),
     /// The handshake is finished; `Open` is to be told.
     Agreed,
     Open,
@@ -238,9 +238,9 @@ impl Conn {
         let head = Head::request(head, config.limits.headers)?;
         let request = Request::read(head, Versions::ALL)?;
         let key3 = body.first_chunk().copied().unwrap_or_default();
-        let secret = Secret::of(&request, key3, secure)?;
-        let version = Some(secret.version);
-        let state = State::Waiting(Box::new((secret, Scan::default())));
+        let expected = ExpectedResponse::of(&request, key3, secure)?;
+        let version = Some(expected.version);
+        let state = State::Waiting(Box::new((expected, Scan::default())));
         Ok(Conn::new(Side::Client, config, version, state))
     }
 

@@ -31,13 +31,13 @@ impl Conn {
                 self.state = State::Open;
                 Ok(Some(Event::Open))
             }
-            State::Digest(secret) => {
+            State::Digest(expected) => {
                 let Some(digest) = input.rest().first_chunk::<16>().copied() else {
                     return Ok(None);
                 };
                 let mut spans = SpanWriter::new(trace, input.position());
                 handshake::name_body(16, Field::Digest, &mut spans);
-                let verdict = secret.verify_digest(&digest, &mut spans);
+                let verdict = expected.verify_digest(&digest, &mut spans);
                 input.take(16);
                 verdict?;
                 self.state = State::Open;
@@ -266,7 +266,7 @@ impl Conn {
         let State::Waiting(waiting) = &mut self.state else {
             return Ok(None);
         };
-        let (secret, scan) = &mut **waiting;
+        let (expected, scan) = &mut **waiting;
         let at = input.position();
         // Who speaks another protocol often waits then, and no line ends.
         let is_http = input.rest().iter().zip(b"HTTP/").all(|(a, b)| a == b);
@@ -297,11 +297,11 @@ impl Conn {
             }
         };
         let mut derived = Derived::default();
-        let (response, verdict) = secret.verify(head, &mut SpanWriter::new(&mut derived, at));
+        let (response, verdict) = expected.verify(head, &mut SpanWriter::new(&mut derived, at));
         let mut spans = SpanWriter::new(trace, at);
         response.head().name(&mut spans, false);
         derived.tell(&mut spans);
-        let has_body = secret.version.has_body();
+        let has_body = expected.version.has_body();
         match verdict {
             Err(violation) => self.state = State::Failed(violation),
             Ok(masking_key) => {

@@ -1,6 +1,6 @@
 //! hixie-75: nothing is proved. The answer echoes origin and location.
 
-use super::{ClientRequest, Head, HeadWriter, Secret};
+use super::{ClientRequest, ExpectedResponse, Head, HeadWriter};
 use crate::error::Violation;
 
 /// The answer after its first line; clients compare the first three lines
@@ -27,7 +27,10 @@ pub(super) fn write_request(request: &ClientRequest<'_>, head: &mut HeadWriter<'
 }
 
 /// The checks of hixie-75 section 4.1.
-pub(super) fn verify<'b>(secret: &Secret, head: &Head<'b>) -> Result<Option<&'b str>, Violation> {
+pub(super) fn verify<'b>(
+    expected: &ExpectedResponse,
+    head: &Head<'b>,
+) -> Result<Option<&'b str>, Violation> {
     const FIRST: &[u8] =
         b"HTTP/1.1 101 Web Socket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n";
     // Looked up so that a watcher sees that they decided.
@@ -35,6 +38,6 @@ pub(super) fn verify<'b>(secret: &Secret, head: &Head<'b>) -> Result<Option<&'b 
     if !head.raw().starts_with(FIRST) {
         return Err(Violation::ResponseLines);
     }
-    secret.verify_echo(head, "WebSocket-Origin", "WebSocket-Location")?;
-    secret.verify_opaque_subprotocol(head, "WebSocket-Protocol")
+    expected.verify_echo(head, "WebSocket-Origin", "WebSocket-Location")?;
+    expected.verify_opaque_subprotocol(head, "WebSocket-Protocol")
 }

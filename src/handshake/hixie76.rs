@@ -2,7 +2,7 @@
 
 use md5::{Digest, Md5};
 
-use super::{ClientRequest, Head, HeadWriter, Header, Secret};
+use super::{ClientRequest, ExpectedResponse, Head, HeadWriter, Header};
 use crate::bytes::Output;
 use crate::error::{Refusal, Violation};
 use crate::trace::{Field, SpanWriter, Trace};
@@ -165,7 +165,10 @@ pub(super) fn write_request(
 }
 
 /// The checks of hixie-76 section 4.1, but for the digest.
-pub(super) fn verify<'b>(secret: &Secret, head: &Head<'b>) -> Result<Option<&'b str>, Violation> {
+pub(super) fn verify<'b>(
+    expected: &ExpectedResponse,
+    head: &Head<'b>,
+) -> Result<Option<&'b str>, Violation> {
     let is = |name: &str, want: &str| {
         head.only(name)
             .and_then(Header::text)
@@ -179,8 +182,8 @@ pub(super) fn verify<'b>(secret: &Secret, head: &Head<'b>) -> Result<Option<&'b 
     if !is("Connection", "Upgrade") {
         return Err(Violation::ConnectionMismatch);
     }
-    secret.verify_echo(head, "Sec-WebSocket-Origin", "Sec-WebSocket-Location")?;
-    secret.verify_opaque_subprotocol(head, "Sec-WebSocket-Protocol")
+    expected.verify_echo(head, "Sec-WebSocket-Origin", "Sec-WebSocket-Location")?;
+    expected.verify_opaque_subprotocol(head, "Sec-WebSocket-Protocol")
 }
 
 #[cfg(test)]

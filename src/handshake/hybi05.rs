@@ -5,7 +5,7 @@ use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha1::{Digest, Sha1};
 
-use super::{ClientRequest, Head, HeadWriter, Secret, extensions};
+use super::{ClientRequest, ExpectedResponse, Head, HeadWriter, extensions};
 use crate::bytes::Output;
 use crate::error::{Refusal, Violation};
 use crate::trace::{Field, SpanWriter, Trace};
@@ -99,7 +99,7 @@ pub(super) fn write_request(
 
 /// The checks of RFC 6455 section 4.1, which the drafts since 04 share.
 pub(super) fn verify<'b, T: Trace>(
-    secret: &Secret,
+    expected: &ExpectedResponse,
     head: &Head<'b>,
     spans: &mut SpanWriter<'_, T>,
 ) -> Result<Option<&'b str>, Violation> {
@@ -111,11 +111,11 @@ pub(super) fn verify<'b, T: Trace>(
         return Err(Violation::ConnectionMismatch);
     }
     let accept = head.only("Sec-WebSocket-Accept");
-    let proof = watched_accept(&secret.key, spans);
+    let proof = watched_accept(&expected.key, spans);
     if accept.is_none_or(|h| h.value != proof.as_bytes()) {
         return Err(Violation::AcceptMismatch);
     }
-    if extensions(head).any(|name| !secret.extensions.iter().any(|offered| offered == name)) {
+    if extensions(head).any(|name| !expected.extensions.iter().any(|offered| offered == name)) {
         return Err(Violation::ExtensionUnexpected);
     }
     let mut answers = head.all("Sec-WebSocket-Protocol");
@@ -125,9 +125,9 @@ pub(super) fn verify<'b, T: Trace>(
     };
     let chosen = answer
         .text()
-        .filter(|name| second.is_none() && secret.offered.iter().any(|o| o == name));
+        .filter(|name| second.is_none() && expected.offered.iter().any(|o| o == name));
     // Fatal since version 13; Firefox 6 goes on without.
-    if chosen.is_none() && secret.version.is_rfc() {
+    if chosen.is_none() && expected.version.is_rfc() {
         return Err(Violation::SubprotocolMismatch);
     }
     Ok(chosen)

@@ -351,7 +351,7 @@ impl ClientRequest<'_> {
 
 /// What a client knows and a server must prove to have read.
 #[derive(Debug)]
-pub(crate) struct Secret {
+pub(crate) struct ExpectedResponse {
     pub(crate) version: &'static Version,
     key: String,
     numbers: [u32; 2],
@@ -366,18 +366,18 @@ pub(crate) struct Secret {
     extensions: Vec<String>,
 }
 
-impl Secret {
+impl ExpectedResponse {
     /// Reads what was asked out of the request itself, so that a recorded
     /// request serves as well as one of ours.
     pub(crate) fn of(
         request: &Request<'_>,
         key3: [u8; 8],
         secure: bool,
-    ) -> Result<Secret, Refusal> {
+    ) -> Result<ExpectedResponse, Refusal> {
         let version = request.version().ok_or(Refusal::UpgradeMissing)?;
         let text = |name| request.head().get(name).and_then(Header::text);
         let scheme = if secure { "wss" } else { "ws" };
-        Ok(Secret {
+        Ok(ExpectedResponse {
             version,
             key: text("Sec-WebSocket-Key").unwrap_or_default().to_owned(),
             numbers: match version.challenge {
@@ -459,7 +459,7 @@ impl Secret {
 }
 
 /// What both hixie versions ask of an answer.
-impl Secret {
+impl ExpectedResponse {
     /// Origin and location come back as they were sent, once each.
     fn verify_echo(&self, head: &Head<'_>, origin: &str, location: &str) -> Result<(), Violation> {
         let is =
