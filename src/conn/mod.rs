@@ -22,7 +22,8 @@ use crate::error::{Refusal, Unsendable, Violation};
 use crate::frame::{Kind, Mask, Piece, Reason, Utf8, Wire};
 use crate::handshake::write_request;
 use crate::handshake::{
-    Answer, ClientRequest, ExpectedResponse, Head, MaskingKey, Origins, Request, Response, Scan,
+    ClientRequest, ExpectedResponse, Head, MaskingKey, Origins, PendingResponse, Request, Response,
+    Scan,
 };
 use crate::trace::Trace;
 use crate::version::{Layout, Side, Version, Versions};
@@ -132,11 +133,11 @@ enum State {
     /// Server: the request is coming.
     Head(Scan),
     /// Server: the request was shown; accept or refuse is due.
-    Asked(Box<Answer>),
+    Asked(Box<PendingResponse>),
     /// Server: a plain request was shown; whether a body is wanted.
     Plain(bool),
     /// Server, hixie-76: the head was sent; eight octets are coming.
-    Body(Box<Answer>),
+    Body(Box<PendingResponse>),
     /// Client: the answer is coming.
     Waiting(Box<(ExpectedResponse, Scan)>),
     /// Client: the answer was shown, and this is wrong with it.

@@ -3,7 +3,7 @@
 use super::{Conn, Event, State};
 use crate::bytes::{Input, Output};
 use crate::error::{Refusal, Unsendable, Violation};
-use crate::handshake::{self, Answer, Head, Page, Request};
+use crate::handshake::{self, Head, Page, PendingResponse, Request};
 use crate::trace::{Field, SpanWriter, Trace};
 
 /// How a PROXY header of version 2 begins.
@@ -19,14 +19,14 @@ impl Conn {
         match &mut self.state {
             State::Head(_) => Ok(self.read_request(input, out, trace)),
             State::Waiting(_) => self.read_answer(input, trace),
-            State::Body(answer) => {
+            State::Body(pending) => {
                 let Some(key3) = input.rest().first_chunk::<8>().copied() else {
                     return Ok(None);
                 };
                 let mut spans = SpanWriter::new(trace, input.position());
                 handshake::name_body(8, Field::Key3, &mut spans);
                 out.octets
-                    .extend_from_slice(&answer.digest(key3, &mut spans));
+                    .extend_from_slice(&pending.digest(key3, &mut spans));
                 input.take(8);
                 self.state = State::Open;
                 Ok(Some(Event::Open))
@@ -151,10 +151,10 @@ impl Conn {
             return self.refused(Refusal::OriginNotAllowed, raw, out);
         }
         let public_url = self.config.public_url.as_deref();
-        match Answer::prepare(&request, version, public_url, spans) {
-            Ok(answer) => {
+        match PendingResponse::prepare(&request, version, public_url, spans) {
+            Ok(pending) => {
                 self.version = Some(version);
-                self.state = State::Asked(Box::new(answer));
+                self.state = State::Asked(Box::new(pending));
                 Event::Request(Box::new(request))
             }
             Err(refusal) => self.refused(refusal, raw, out),
@@ -192,14 +192,14 @@ impl Conn {
         subprotocol: Option<&str>,
         out: &mut Output<'_>,
     ) -> Result<(), Unsendable> {
-        let State::Asked(answer) = &self.state else {
+        let State::Asked(pending) = &self.state else {
             return Err(Unsendable::NotOpen);
         };
-        self.secret = answer.write(subprotocol, out, &mut SpanWriter::new(&mut (), 0))?;
-        let has_body = answer.version.has_body();
+        self.secret = pending.write_response(subprotocol, out, &mut SpanWriter::new(&mut (), 0))?;
+        let has_body = pending.version.has_body();
         let state = std::mem::replace(&mut self.state, State::Agreed);
-        if let (State::Asked(answer), true) = (state, has_body) {
-            self.state = State::Body(answer);
+        if let (State::Asked(pending), true) = (state, has_body) {
+            self.state = State::Body(pending);
         }
         Ok(())
     }
@@ -212,8 +212,8 @@ impl Conn {
         if self.config.public_url.is_some() {
             return;
         }
-        if let State::Asked(answer) = &mut self.state {
-            answer.set_public_url(base);
+        if let State::Asked(pending) = &mut self.state {
+            pending.set_public_url(base);
         }
     }
 

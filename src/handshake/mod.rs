@@ -205,7 +205,7 @@ impl<'b> Response<'b> {
 /// What a server keeps of a request until it accepts: the request's buffer may
 /// be gone by then.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct PendingResponse {
     pub(crate) version: &'static Version,
     proof: Proof,
     origin: String,
@@ -219,14 +219,14 @@ enum Proof {
     Key(String),
 }
 
-impl Answer {
+impl PendingResponse {
     /// Reads the challenge of a request that was found to be an upgrade.
     pub(crate) fn prepare<T: Trace>(
         request: &Request<'_>,
         version: &'static Version,
         public_url: Option<&str>,
         spans: &mut SpanWriter<'_, T>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<PendingResponse, Refusal> {
         let proof = match version.challenge {
             Challenge::Hixie75 => Proof::Nothing,
             Challenge::Hixie76 => Proof::Numbers(hixie76::numbers(request.head(), spans)?),
@@ -247,7 +247,7 @@ impl Answer {
         } else {
             String::new()
         };
-        Ok(Answer {
+        Ok(PendingResponse {
             version,
             proof,
             origin: request.origin().unwrap_or_default().to_owned(),
@@ -266,7 +266,7 @@ impl Answer {
     }
 
     /// Writes the 101 head. hybi-04 makes its masking key on the way.
-    pub(crate) fn write<T: Trace>(
+    pub(crate) fn write_response<T: Trace>(
         &self,
         subprotocol: Option<&str>,
         out: &mut Output<'_>,
