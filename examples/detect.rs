@@ -29,9 +29,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut conn = Conn::server(Arc::new(config));
     // A refusal is written here, as a server would send it; a server needs
     // randomness only for hybi-04, and only once it accepts.
-    let (mut answer, mut random) = (Vec::new(), |_: &mut [u8]| {});
+    let (mut response, mut random) = (Vec::new(), |_: &mut [u8]| {});
     let mut input = Input::new(&mut request);
-    match conn.next(&mut input, &mut Output::new(&mut answer, &mut random))? {
+    match conn.next(&mut input, &mut Output::new(&mut response, &mut random))? {
         Some(Event::Request(request)) => match request.version() {
             Some(version) => println!("{version}: {}", version.document),
             None => println!("plain HTTP"),

@@ -187,7 +187,7 @@ impl Refusal {
     /// version that a gateway speaks to it and 407 about one hop, which are
     /// none of the client's.
     #[must_use]
-    pub const fn answered_status(self) -> u16 {
+    pub const fn response_status(self) -> u16 {
         match self {
             Refusal::BackendRefused { status: 407 | 426 } => self.status(),
             Refusal::BackendRefused { status } if status >= 400 && status < 500 => status,

@@ -46,7 +46,7 @@ const HIXIE: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: WebSocket\r\nConnec
     Sec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n\r\n^n:ds[4U";
 const HIXIE_ANSWER: usize = 167;
 
-fn connect(address: SocketAddr, request: &[u8], answer: usize) -> TcpStream {
+fn connect(address: SocketAddr, request: &[u8], response: usize) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_nodelay(true).unwrap();
     stream
@@ -54,7 +54,7 @@ fn connect(address: SocketAddr, request: &[u8], answer: usize) -> TcpStream {
         .unwrap();
     stream.write_all(request).unwrap();
     let mut head = [0; 512];
-    stream.read_exact(&mut head[..answer]).unwrap();
+    stream.read_exact(&mut head[..response]).unwrap();
     assert!(head.starts_with(b"HTTP/1.1 101 "));
     stream
 }

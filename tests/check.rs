@@ -74,7 +74,7 @@ fn changed(file: &str, id: &str, change: impl FnOnce(&mut Value)) -> String {
 }
 
 /// The lines of the first write of the server.
-fn answer(vector: &mut Value) -> &mut Vec<Value> {
+fn response(vector: &mut Value) -> &mut Vec<Value> {
     let steps = vector["steps"].as_array_mut().unwrap();
     let step = steps.iter_mut().find(|s| s["from"] == "server").unwrap();
     step["text"].as_array_mut().unwrap()
@@ -120,7 +120,7 @@ fn the_corpus_is_good() {
 #[test]
 fn a_wrong_digest_is_named_by_octet_and_rule() {
     let text = changed(HIXIE_76.0, HIXIE_76.1, |vector| {
-        *answer(vector).last_mut().unwrap() = json!("8jKS'y:G*Co,WxaX");
+        *response(vector).last_mut().unwrap() = json!("8jKS'y:G*Co,WxaX");
     });
     contains(
         &said("digest", &text),
@@ -137,7 +137,7 @@ fn a_wrong_digest_is_named_by_octet_and_rule() {
 #[test]
 fn the_mark_stands_below_the_octet_that_differs() {
     let text = changed(HIXIE_76.0, HIXIE_76.1, |vector| {
-        *answer(vector).last_mut().unwrap() = json!("8jKS'y:G*Co,WxaX");
+        *response(vector).last_mut().unwrap() = json!("8jKS'y:G*Co,WxaX");
     });
     let out = said("mark", &text);
     let column = |line: &str, c: char| line.chars().position(|other| other == c);
@@ -149,7 +149,7 @@ fn the_mark_stands_below_the_octet_that_differs() {
 #[test]
 fn a_missing_header_is_named() {
     let text = changed(HIXIE_76.0, HIXIE_76.1, |vector| {
-        answer(vector).remove(3);
+        response(vector).remove(3);
     });
     contains(
         &said("missing", &text),
@@ -162,7 +162,7 @@ fn a_missing_header_is_named() {
 
 #[test]
 fn a_swapped_order_is_named() {
-    let text = changed(HIXIE_75.0, HIXIE_75.1, |vector| answer(vector).swap(1, 2));
+    let text = changed(HIXIE_75.0, HIXIE_75.1, |vector| response(vector).swap(1, 2));
     contains(
         &said("swapped", &text),
         &[
@@ -202,7 +202,7 @@ fn an_unfinished_recording_is_named_and_no_failure() {
     let folder = Folder::new("unfinished");
     let text = changed(HIXIE_76.0, HIXIE_76.1, |vector| {
         vector["unfinished"] = json!(true);
-        answer(vector).pop();
+        response(vector).pop();
     });
     let path = folder.put("it.json", text);
     let ended = check(&[&path]);
@@ -219,7 +219,7 @@ fn an_unfinished_recording_is_named_and_no_failure() {
 fn reports_have_their_shapes() {
     let folder = Folder::new("reports");
     let good = changed(HIXIE_76.0, HIXIE_76.1, |_| {});
-    let wrong = changed(HIXIE_75.0, HIXIE_75.1, |vector| answer(vector).swap(1, 2));
+    let wrong = changed(HIXIE_75.0, HIXIE_75.1, |vector| response(vector).swap(1, 2));
     let broken = "{\"format\": 1,\n \"x\u{202e}\u{9b}\": 2}";
     folder.put("a.json", good);
     folder.put("b.json", wrong);

@@ -258,7 +258,7 @@ fn nothing_a_client_sends_reaches_the_terminal_as_it_is() {
     ] {
         let mut peer = Peer::connect(program.address);
         peer.send(request.as_bytes());
-        peer.answer();
+        peer.response();
     }
     let mut peer = Peer::open(program.address, RFC, "/");
     peer.echo(evil);
@@ -282,7 +282,7 @@ fn limits_given_are_limits_kept() {
     assert_eq!(why, "message-too-big");
     let mut long = Peer::connect(program.address);
     long.send(format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(300)).as_bytes());
-    let (head, body) = long.answer();
+    let (head, body) = long.response();
     assert_eq!(head.status(), 431);
     assert!(body.contains("300 octets (--max-head-bytes)"), "{body}");
 }

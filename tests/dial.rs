@@ -277,29 +277,29 @@ impl Visit {
         let target = self.lines[0].split(' ').nth(1).unwrap();
         let location = format!("ws://{}{target}", self.header("Host").unwrap());
         let origin = self.header("Origin").unwrap_or_default();
-        let mut answer: Vec<String>;
+        let mut response: Vec<String>;
         if let Some(key) = self.header("Sec-WebSocket-Key") {
             let guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
             let proof = sha1::Sha1::digest(format!("{key}{guid}"));
-            answer = lines(&[
+            response = lines(&[
                 "HTTP/1.1 101 Switching Protocols",
                 "Upgrade: websocket",
                 "Connection: Upgrade",
             ]);
-            answer.push(format!("Sec-WebSocket-Accept: {}", STANDARD.encode(proof)));
+            response.push(format!("Sec-WebSocket-Accept: {}", STANDARD.encode(proof)));
             if self.header("Sec-WebSocket-Version") == Some("4") {
-                answer.push("Sec-WebSocket-Nonce: H+cNj5elaybfGIQv1esl2w==".to_owned());
+                response.push("Sec-WebSocket-Nonce: H+cNj5elaybfGIQv1esl2w==".to_owned());
             }
-            return answer;
+            return response;
         }
         let (first, sec) = match self.header("Sec-WebSocket-Key1") {
             Some(_) => ("HTTP/1.1 101 WebSocket Protocol Handshake", "Sec-"),
             None => ("HTTP/1.1 101 Web Socket Protocol Handshake", ""),
         };
-        answer = lines(&[first, "Upgrade: WebSocket", "Connection: Upgrade"]);
-        answer.push(format!("{sec}WebSocket-Origin: {origin}"));
-        answer.push(format!("{sec}WebSocket-Location: {location}"));
-        answer
+        response = lines(&[first, "Upgrade: WebSocket", "Connection: Upgrade"]);
+        response.push(format!("{sec}WebSocket-Origin: {origin}"));
+        response.push(format!("{sec}WebSocket-Location: {location}"));
+        response
     }
 
     /// The sixteen octets, once the eight have come; `None` where the version

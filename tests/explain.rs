@@ -386,7 +386,7 @@ fn hostile() -> Vec<(&'static str, Turns)> {
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{more}\r\n"
         )
     };
-    let answer = |reason: &str, more: &str| {
+    let response = |reason: &str, more: &str| {
         format!(
             "HTTP/1.1 101 {reason}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n{more}\r\n"
@@ -407,16 +407,16 @@ fn hostile() -> Vec<(&'static str, Turns)> {
             (Side::Server, Some(answered)),
         ]
     };
-    let text = [answer("OK", "").into_bytes(), frame(1, evil.as_bytes())].concat();
+    let text = [response("OK", "").into_bytes(), frame(1, evil.as_bytes())].concat();
     let long_text = format!("{evil}{}", "a".repeat(200));
     let binary = [
-        answer("OK", "").into_bytes(),
+        response("OK", "").into_bytes(),
         frame(2, long_text.as_bytes()),
     ]
     .concat();
     let mut close = vec![3, 232];
     close.extend_from_slice(&evil.as_bytes()[..100]);
-    let mut goodbye = answer("OK", "").into_bytes();
+    let mut goodbye = response("OK", "").into_bytes();
     goodbye.extend([0x88, 102]);
     goodbye.extend(close);
     vec![
@@ -428,9 +428,9 @@ fn hostile() -> Vec<(&'static str, Turns)> {
         ("version", client(ask("/", "").replace(": 13", visible))),
         ("protocol", client(ask("/", &format!("Sec-WebSocket-Protocol: {visible}\r\n")))),
         ("unreadable", client(format!("{evil}\r\n\r\n"))),
-        ("reason", both(ask("/", ""), answer(visible, &header(evil)).into_bytes())),
+        ("reason", both(ask("/", ""), response(visible, &header(evil)).into_bytes())),
         ("refusal", both(ask("/", ""), format!("HTTP/1.1 403 {visible}\r\n\r\n{evil}").into_bytes())),
-        ("accept", both(ask("/", ""), answer("", "").replace("s3pP", visible).into_bytes())),
+        ("accept", both(ask("/", ""), response("", "").replace("s3pP", visible).into_bytes())),
         ("answer", both(ask("/", ""), evil.as_bytes().to_vec())),
         ("text", both(ask("/", ""), text)),
         ("binary", both(ask("/", ""), binary)),

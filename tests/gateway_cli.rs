@@ -110,17 +110,17 @@ fn each_fate(program: &Program, backend: &Backend) -> Vec<SocketAddr> {
     note(&client);
     client.send(&request(RFC, "/no"));
     backend.accept().send(b"HTTP/1.1 403 No\r\n\r\n");
-    assert_eq!(client.answer().0.status(), 403);
+    assert_eq!(client.response().0.status(), 403);
 
     let mut client = Peer::connect(program.address);
     note(&client);
     client.send(&request(Speaks::Number(99), "/new"));
-    assert_eq!(client.answer().0.status(), 426);
+    assert_eq!(client.response().0.status(), 426);
 
     let mut client = Peer::connect(program.address);
     note(&client);
     client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-    assert_eq!(client.answer().0.status(), 200);
+    assert_eq!(client.response().0.status(), 200);
 
     let mut client = Peer::connect(program.address);
     note(&client);
@@ -223,11 +223,11 @@ fn a_health_check_leaves_no_line_and_a_version_that_is_off_its_name() {
     let program = Program::start(command.args(args));
     let mut client = Peer::connect(program.address);
     client.send(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
-    assert_eq!(client.answer().0.status(), 200);
+    assert_eq!(client.response().0.status(), 200);
     drop(client);
     let mut client = Peer::connect(program.address);
     client.send(&request(Speaks::Hixie75, "/"));
-    assert_eq!(client.answer().0.status(), 426);
+    assert_eq!(client.response().0.status(), 426);
     drop(client);
     let lines = lines(program);
     let [line] = &*lines else {
@@ -318,12 +318,12 @@ fn a_path_that_is_hostile_is_one_word_of_one_line() {
         for path in hostile {
             let mut client = Peer::connect(program.address);
             client.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
-            client.answer();
+            client.response();
         }
         let long = format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(5000));
         let mut client = Peer::connect(program.address);
         client.send(long.as_bytes());
-        client.answer();
+        client.response();
         drop(client);
         let lines = lines(program);
         assert_eq!(lines.len(), hostile.len() + 1, "{lines:#?}");
@@ -423,7 +423,7 @@ fn term_and_int_say_goodbye_to_both_sides_and_exit_0() {
             served.send(&clear(CLOSE, &[0x03, 0xe9]));
             client.is_sent_away();
         }
-        assert_eq!(waiting.answer().0.status(), 503);
+        assert_eq!(waiting.response().0.status(), 503);
         asked.is_cut_off();
         drop((pairs, waiting, asked));
         let (status, ended) = program.wait();
@@ -554,9 +554,9 @@ fn the_backend_is_spoken_to_in_the_version_that_is_asked_for() {
     client.send(&request(RFC, "/"));
     let mut served = backend.accept();
     let key3 = served.exactly(8);
-    let answer = served.answer_of_76();
+    let response = served.response_of_76();
     let digest = served.digest(&key3);
-    served.send(&[answer.as_bytes(), &digest].concat());
+    served.send(&[response.as_bytes(), &digest].concat());
     client.agree(RFC);
     client.send(&frame(TEXT, b"old"));
     assert_eq!(served.exactly(5), b"\0old\xff");

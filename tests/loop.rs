@@ -227,7 +227,7 @@ fn a_head_that_dribbles_gets_408_at_the_deadline() {
         assert!(begin.elapsed() < PATIENCE, "progress extends the deadline");
         peer.send(b"x");
     }
-    let (head, body) = peer.answer();
+    let (head, body) = peer.response();
     assert_eq!(head.status(), 408);
     assert!(body.starts_with("handshake-timeout: "), "{body}");
     assert!(begin.elapsed() >= milliseconds(450));
@@ -237,7 +237,7 @@ fn a_head_that_dribbles_gets_408_at_the_deadline() {
 fn a_client_that_says_nothing_gets_408_at_the_deadline() {
     let server = Running::serve(config(|c| c.limits.handshake_ms = 200));
     let mut peer = Peer::connect(server.address);
-    assert_eq!(peer.answer().0.status(), 408);
+    assert_eq!(peer.response().0.status(), 408);
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn many_clients_that_never_finish_are_all_ended() {
         })
         .collect();
     for peer in &mut peers {
-        assert_eq!(peer.answer().0.status(), 408);
+        assert_eq!(peer.response().0.status(), 408);
     }
 }
 
@@ -271,7 +271,7 @@ fn a_refusal_reaches_a_client_that_is_still_writing() {
             // and then more.
             peer.send(&[begin.as_bytes(), &[b'x'; 50 * 1024]].concat());
             peer.send(&[b'y'; 10 * 1024]);
-            let (head, _) = peer.answer();
+            let (head, _) = peer.response();
             assert_eq!(head.status(), status);
             assert_eq!(head.header("Connection").unwrap_or("none"), {
                 if status == 426 {
@@ -333,14 +333,14 @@ fn only_pages_of_the_listed_origins_connect() {
             "https://example.com:8443",
             "null",
         ] {
-            let (head, body) = from(speaks, origin).answer();
+            let (head, body) = from(speaks, origin).response();
             assert_eq!(head.status(), 403, "{origin}");
             assert!(body.starts_with("origin-not-allowed: "), "{body}");
         }
     }
     let mut without = Peer::connect(server.address);
     without.send(&request(RFC, "/"));
-    assert_eq!(without.answer().0.status(), 403);
+    assert_eq!(without.response().0.status(), 403);
 }
 
 #[test]
@@ -353,7 +353,7 @@ fn a_version_that_is_off_is_told_the_option_that_turns_it_on() {
     for (speaks, option) in cases {
         let mut peer = Peer::connect(server.address);
         peer.send(&request(speaks, "/"));
-        let (head, body) = peer.answer();
+        let (head, body) = peer.response();
         assert_eq!(head.status(), 426);
         assert_eq!(head.header("Upgrade"), Some("websocket"));
         assert_eq!(head.header("Sec-WebSocket-Version"), Some("13, 8, 7"));
@@ -374,7 +374,7 @@ fn one_connection_too_many_gets_503_until_another_leaves() {
     let mut second = Peer::open(server.address, HIXIE_76, "/");
     let mut third = Peer::connect(server.address);
     third.send(&request(RFC, "/"));
-    let (head, body) = third.answer();
+    let (head, body) = third.response();
     assert_eq!(head.status(), 503);
     assert!(head.header("Retry-After").unwrap().parse::<u32>().is_ok());
     assert!(body.starts_with("too-many-connections: "), "{body}");
@@ -399,7 +399,7 @@ fn one_connection_too_many_gets_503_until_another_leaves() {
 fn get(server: &Running, request: &str) -> (u16, String, Vec<String>) {
     let mut peer = Peer::connect(server.address);
     peer.send(request.as_bytes());
-    let (head, body) = peer.answer();
+    let (head, body) = peer.response();
     (head.status(), body, head.lines)
 }
 
@@ -487,7 +487,7 @@ fn nothing_a_client_sends_adds_a_line_to_an_answer() {
             let request = old.replacen(at, &format!("{at}{bad}"), 1);
             let mut peer = Peer::connect(server.address);
             peer.send(request.as_bytes());
-            let (head, body) = peer.answer();
+            let (head, body) = peer.response();
             assert_eq!(head.status(), 400, "{request:?}");
             let said = format!("{head:?}{body}");
             assert!(!said.contains("Set-Cookie"), "{said}");
@@ -668,7 +668,7 @@ fn silence_is_allowed_unless_told_otherwise() {
     let mut silent = Peer::open(server.address, RFC, "/");
     // Its handshake's deadline has passed when one that came later is told.
     let mut late = Peer::connect(server.address);
-    assert_eq!(late.answer().0.status(), 408);
+    assert_eq!(late.response().0.status(), 408);
     silent.echo("still here");
 }
 
@@ -873,7 +873,7 @@ fn a_server_that_stops_refuses_the_handshakes_in_progress() {
     assert_eq!(waiting.head().status(), 101);
     server.stop();
     for peer in [&mut silent, &mut half] {
-        let (head, body) = peer.answer();
+        let (head, body) = peer.response();
         assert_eq!(head.status(), 503);
         assert!(head.header("Retry-After").is_some());
         assert!(body.starts_with("going-away: "), "{body}");

@@ -367,9 +367,9 @@ fn half_closes_and_resets_are_carried() {
     assert_eq!(asked, b"ask");
     server.write_all(b"answer").unwrap();
     drop(server);
-    let mut answer = Vec::new();
-    client.read_to_end(&mut answer).unwrap();
-    assert_eq!(answer, b"answer");
+    let mut response = Vec::new();
+    client.read_to_end(&mut response).unwrap();
+    assert_eq!(response, b"answer");
     let fin = folder.vectors(1).remove(0);
     assert_eq!(said(&fin, From::Client), b"ask");
     assert_eq!(said(&fin, From::Server), b"answer");

@@ -25,13 +25,13 @@ fn wrong_server(says: &'static [u8], body: usize) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for stream in listener.incoming() {
-            answer(&mut stream.unwrap(), says, body);
+            response(&mut stream.unwrap(), says, body);
         }
     });
     address
 }
 
-fn answer(stream: &mut TcpStream, says: &[u8], body: usize) {
+fn response(stream: &mut TcpStream, says: &[u8], body: usize) {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut request = Vec::new();
     let mut octet = [0];

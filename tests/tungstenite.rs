@@ -56,8 +56,8 @@ fn its_client_hears_its_own_messages_and_our_pong_and_close() {
         reason: "bye".into(),
     };
     client.close(Some(bye)).unwrap();
-    let answer = client.read().unwrap();
-    assert!(matches!(answer, Message::Close(Some(frame)) if frame.code == CloseCode::Normal));
+    let response = client.read().unwrap();
+    assert!(matches!(response, Message::Close(Some(frame)) if frame.code == CloseCode::Normal));
     assert!(client.read().is_err(), "the server ends TCP");
     stopper.stop();
     thread.join().unwrap();

@@ -321,9 +321,9 @@ fn unverified_hybi_03_echoes_the_whole_string_of_subprotocols_or_refuses() {
         conn.accept(chosen.as_deref(), &mut out).unwrap();
         Ok(String::from_utf8(said).unwrap())
     };
-    let answer = ask(&["superchat chat"]).unwrap();
+    let response = ask(&["superchat chat"]).unwrap();
     let line = "\r\nSec-WebSocket-Protocol: superchat chat\r\n";
-    assert!(answer.contains(line), "{answer}");
+    assert!(response.contains(line), "{response}");
     for spoken in [&["chat"][..], &["superchat", "chat"], &[]] {
         assert_eq!(ask(spoken), Err(Refusal::SubprotocolUnknown));
     }

@@ -377,7 +377,7 @@ impl<'a> Talk<'a> {
 
     fn hear(&mut self, event: Result<Event<'_>, Violation>) {
         match event {
-            Ok(Event::Answer(response)) => self.answer(&response),
+            Ok(Event::Response(response)) => self.response(&response),
             Ok(Event::Open) => {
                 self.opened = true;
                 self.note(&format!("open, {}", self.args.version));
@@ -408,7 +408,7 @@ impl<'a> Talk<'a> {
         }
     }
 
-    fn answer(&mut self, response: &Response<'_>) {
+    fn response(&mut self, response: &Response<'_>) {
         self.answered = response.status() == 101;
         if self.verbose {
             self.head('<', &raw(response.head()));

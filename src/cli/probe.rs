@@ -92,7 +92,7 @@ struct Finding {
 const TIMINGS: [(&str, Body); 3] = [
     ("with the head", Body::WithHead),
     ("150 ms later", Body::After(Duration::from_millis(150))),
-    ("after the 101", Body::AfterAnswer),
+    ("after the 101", Body::AfterResponse),
 ];
 
 /// Octets after which a server that was sent one message has said too much.
@@ -353,7 +353,7 @@ impl Probe {
 
     fn hear(&mut self, event: Result<Event<'_>, Violation>) {
         match event {
-            Ok(Event::Answer(response)) => {
+            Ok(Event::Response(response)) => {
                 self.status = Some(response.status());
                 let lists = response.head().get("Sec-WebSocket-Version");
                 self.lists = lists

@@ -123,7 +123,7 @@ impl Way {
             Event::Request(_)
             | Event::Plain(_)
             | Event::Refused(_, _)
-            | Event::Answer(_)
+            | Event::Response(_)
             | Event::Open => {}
         }
         Ok(())

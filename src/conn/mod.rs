@@ -102,7 +102,7 @@ pub enum Event<'b> {
     Refused(Refusal, &'b [u8]),
     /// Client: the head of the answer has come. What is wrong with it is the
     /// next thing said.
-    Answer(Box<Response<'b>>),
+    Response(Box<Response<'b>>),
     /// The handshake is finished on both sides.
     Open,
     /// Payload, as much as has come.

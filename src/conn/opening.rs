@@ -18,7 +18,7 @@ impl Conn {
     ) -> Result<Option<Event<'b>>, Violation> {
         match &mut self.state {
             State::Head(_) => Ok(self.read_request(input, out, trace)),
-            State::Waiting(_) => self.read_answer(input, trace),
+            State::Waiting(_) => self.read_response(input, trace),
             State::Body(pending) => {
                 let Some(key3) = input.rest().first_chunk::<8>().copied() else {
                     return Ok(None);
@@ -257,7 +257,7 @@ impl Conn {
         Ok(())
     }
 
-    fn read_answer<'b, T: Trace>(
+    fn read_response<'b, T: Trace>(
         &mut self,
         input: &mut Input<'b>,
         trace: &mut T,
@@ -312,7 +312,7 @@ impl Conn {
                 }
             }
         }
-        Ok(Some(Event::Answer(Box::new(response))))
+        Ok(Some(Event::Response(Box::new(response))))
     }
 }
 

@@ -220,7 +220,7 @@ fn compared(want: &str, came: &str) -> Vec<Step> {
 /// The accept of hybi-04 and later, and whether it came.
 fn accept(part: &Part, input: &[u8], sha1: &[u8], proof: &[u8]) -> Option<Derivation> {
     let proof = shown(proof, 100);
-    if part.kind != PartKind::Answer {
+    if part.kind != PartKind::Response {
         return Some(Derivation {
             title: "The accept that must come back".to_owned(),
             section: section(part.version, About::Proof),

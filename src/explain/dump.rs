@@ -91,17 +91,17 @@ fn apart(mut octets: Vec<u8>, from: Option<Side>) -> Vec<(Side, Vec<u8>)> {
     if octets.starts_with(b"HTTP/") {
         return vec![(Side::Server, octets)];
     }
-    match answer_in(&octets) {
+    match response_in(&octets) {
         Some(at) => {
-            let answer = octets.split_off(at);
-            vec![(Side::Client, octets), (Side::Server, answer)]
+            let response = octets.split_off(at);
+            vec![(Side::Client, octets), (Side::Server, response)]
         }
         None => vec![(Side::Client, octets)],
     }
 }
 
 /// Where an answer begins behind a request: at its end, or eight octets on.
-fn answer_in(octets: &[u8]) -> Option<usize> {
+fn response_in(octets: &[u8]) -> Option<usize> {
     let head = memmem::find(octets, b"\r\n\r\n")? + 4;
     [0, 8].into_iter().find_map(|body| {
         let at = head + body;

@@ -30,11 +30,11 @@ pub struct Explainer {
     parts: Vec<Part>,
     fault: Option<Fault>,
     /// The request's head, and the eight octets of hixie-76 behind it.
-    asked: Vec<u8>,
+    request_octets: Vec<u8>,
     request: Request,
     /// The answer's head.
-    answered: Vec<u8>,
-    answer: Option<Heard>,
+    response_octets: Vec<u8>,
+    response: Option<Heard>,
     /// Octets of both sides so far.
     fed: u64,
     /// Whether there are as many parts as there may be.
@@ -110,10 +110,10 @@ impl Explainer {
             version: None,
             parts: Vec::new(),
             fault: None,
-            asked: Vec::new(),
+            request_octets: Vec::new(),
             request: Request::Coming,
-            answered: Vec::new(),
-            answer: None,
+            response_octets: Vec::new(),
+            response: None,
             fed: 0,
             full: false,
             finishing: false,
@@ -181,7 +181,7 @@ impl Explainer {
             no_handshake: self.request == Request::Unneeded,
             open: [self.client.open, self.server.open],
             full: self.full,
-            status: self.answer.as_ref().map(|answer| answer.status),
+            status: self.response.as_ref().map(|response| response.status),
         });
         Explanation {
             version: self.version,
@@ -201,7 +201,7 @@ impl Explainer {
     /// the other says.
     fn listen(&mut self) {
         while self.listen_to(Side::Client) | self.listen_to(Side::Server) {}
-        let answered = self.server.turns.octets > 0 || self.request == Request::Unneeded;
+        let has_response = self.server.turns.octets > 0 || self.request == Request::Unneeded;
         for side in [Side::Client, Side::Server] {
             if side == Side::Server && self.server.ended && self.server.conn.is_none() {
                 // It says nothing, and an answer is due.
@@ -210,7 +210,7 @@ impl Explainer {
             let stream = self.stream(side);
             // A client that has no answer yet may end its side: only the
             // eight octets of hixie-76 would be missing.
-            let early = side == Side::Client && !answered && stream.phase() != Phase::Handshake;
+            let early = side == Side::Client && !has_response && stream.phase() != Phase::Handshake;
             if stream.ended && stream.held.is_empty() && !stream.closed && !early {
                 stream.closed = true;
                 let left = stream.buffer.len();
@@ -284,7 +284,7 @@ impl Explainer {
     fn ready_for_server(&mut self) -> bool {
         if self.server.conn.is_some() {
             // The proof cannot be judged before the eight octets are there.
-            let digest = !self.answered.is_empty() && !self.server.open;
+            let digest = !self.response_octets.is_empty() && !self.server.open;
             return !(digest && self.request == Request::Right { body: true }) || self.finishing;
         }
         match self.request {
@@ -331,7 +331,7 @@ impl Explainer {
                         _ => {}
                     }
                     match event {
-                        Event::Answer(response) if probing => {
+                        Event::Response(response) if probing => {
                             turned = Some(Heard::of(&response));
                             break;
                         }
@@ -366,7 +366,7 @@ impl Explainer {
         self.remember(side, &raw);
         if let Some(heard) = turned {
             if probing {
-                self.answered = raw;
+                self.response_octets = raw;
                 self.found(heard, at);
             } else {
                 self.go_on();
@@ -400,8 +400,8 @@ impl Explainer {
     /// Keeps the octets of the handshake, which other ears may need.
     fn remember(&mut self, side: Side, raw: &[u8]) {
         let handshake = match side {
-            Side::Client => &mut self.asked,
-            Side::Server => &mut self.answered,
+            Side::Client => &mut self.request_octets,
+            Side::Server => &mut self.response_octets,
         };
         if handshake.is_empty() {
             handshake.extend_from_slice(raw);
@@ -427,7 +427,7 @@ impl Explainer {
     /// Who sent the request.
     fn dialler(&self) -> Option<Conn> {
         let config = Arc::clone(&self.config);
-        let mut conn = Conn::client_of(&self.asked, self.secure, config).ok()?;
+        let mut conn = Conn::client_of(&self.request_octets, self.secure, config).ok()?;
         if let Some(url) = &self.config.public_url {
             conn.also_at(url.clone());
         }
@@ -437,7 +437,7 @@ impl Explainer {
     /// Another ear, which is told the answer's head again.
     fn replace(&mut self, mut conn: Conn) -> Namer {
         let mut namer = Namer::default();
-        let mut head = self.answered.clone();
+        let mut head = self.response_octets.clone();
         let mut sink = Vec::new();
         let mut random = |octets: &mut [u8]| octets.fill(0);
         let mut out = Output::new(&mut sink, &mut random);
@@ -477,14 +477,14 @@ impl Explainer {
                 self.fault
                     .get_or_insert(Fault::refusal(refusal, position.saturating_sub(1)));
             }
-            Event::Answer(response) => {
+            Event::Response(response) => {
                 let heard = Heard::of(&response);
                 if heard.status == 101 {
                     self.accept(heard.nonce.as_deref());
                 } else {
                     self.turn_away();
                 }
-                self.answer = Some(heard);
+                self.response = Some(heard);
             }
             Event::Open => self.stream(side).open = true,
             Event::Piece(piece) => {
@@ -532,7 +532,7 @@ impl Explainer {
     /// Whether frames may follow although this is wrong with the answer: many
     /// clients do not look.
     fn goes_on_after(&self, violation: Violation) -> bool {
-        let upgraded = self.answer.as_ref().is_some_and(|a| a.status == 101);
+        let upgraded = self.response.as_ref().is_some_and(|a| a.status == 101);
         upgraded
             && !self.server.open
             && violation != Violation::ResponseMalformed
@@ -548,8 +548,8 @@ impl Explainer {
         let config = Arc::clone(&self.config);
         let digest = self.parts.iter().any(|part| part.kind == PartKind::Digest);
         if version.has_body() && !digest {
-            if let Some(answer) = &self.answer {
-                let request = answer.request(Some(version));
+            if let Some(response) = &self.response {
+                let request = response.request(Some(version));
                 let conn = Conn::client_of(request.as_bytes(), false, Arc::clone(&config));
                 if let Ok(conn) = conn {
                     self.replace(conn);
@@ -570,7 +570,7 @@ impl Explainer {
         let version = self.version.or(heard.version);
         let request = heard.request(version);
         let status = heard.status;
-        self.answer = Some(heard);
+        self.response = Some(heard);
         if self.version.is_none() {
             self.version = version.filter(|_| status == 101);
         }
@@ -580,7 +580,7 @@ impl Explainer {
             Ok(conn) => self.replace(conn),
             Err(_) => self.replace_by_any(),
         };
-        let head = self.answered.clone();
+        let head = self.response_octets.clone();
         self.tell(Side::Server, namer, at, &head, &head);
         if status != 101 {
             let end = at + head.len() as u64;
@@ -653,7 +653,9 @@ impl Explainer {
             let mut octets = stream.buffer.clone();
             let in_head = match side {
                 Side::Client => self.request == Request::Coming,
-                Side::Server => self.answered.is_empty() && self.request != Request::Unneeded,
+                Side::Server => {
+                    self.response_octets.is_empty() && self.request != Request::Unneeded
+                }
             };
             if in_head {
                 let end: &[u8] = match octets.as_slice() {

@@ -103,7 +103,7 @@ pub enum PartKind {
     /// The head of a request.
     Request,
     /// The head of an answer.
-    Answer,
+    Response,
     /// hixie-76: the eight octets after the request's head.
     Key3,
     /// hixie-76: the sixteen octets after the answer's head.
@@ -122,7 +122,7 @@ impl PartKind {
     pub fn name(self) -> &'static str {
         match self {
             PartKind::Request => "request",
-            PartKind::Answer => "answer",
+            PartKind::Response => "answer",
             PartKind::Key3 => "key3",
             PartKind::Digest => "digest",
             PartKind::Frame => "frame",

@@ -103,7 +103,7 @@ fn begins(
 ) -> Option<PartKind> {
     match span.field {
         Field::Method => Some(PartKind::Request),
-        Field::HttpVersion if from == Side::Server => Some(PartKind::Answer),
+        Field::HttpVersion if from == Side::Server => Some(PartKind::Response),
         Field::Key3 => Some(PartKind::Key3),
         Field::Digest => Some(PartKind::Digest),
         Field::AfterEnd => Some(PartKind::After),

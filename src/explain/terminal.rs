@@ -160,7 +160,7 @@ impl Page<'_> {
         self.line("");
         self.line(&format!("{title}  {place}"));
         match part.kind {
-            PartKind::Request | PartKind::Answer => self.head(part),
+            PartKind::Request | PartKind::Response => self.head(part),
             PartKind::Frame => self.frame(part),
             PartKind::Key3 | PartKind::Digest => {
                 for item in part.items() {

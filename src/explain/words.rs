@@ -114,7 +114,7 @@ pub fn field_name(field: Field) -> &'static str {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum About {
     Request,
-    Answer,
+    Response,
     Proof,
     Frames(Side),
     Masking,
@@ -135,17 +135,17 @@ pub(super) fn section(version: Option<&Version>, about: About) -> String {
     let rfc = match about {
         About::Http => return http("2.1"),
         About::Request if is_hixie => return hixie("4.1"),
-        About::Answer | About::Proof if is_hixie => return hixie("5.2"),
+        About::Response | About::Proof if is_hixie => return hixie("5.2"),
         About::Frames(from) | About::Closing(from) if is_hixie => {
             return hixie(if from == Side::Client { "5.3" } else { "4.2" });
         }
         About::Masking | About::CloseCodes | About::Control if is_hixie => return String::new(),
         // hybi-01 to -03 kept the handshake of hixie-76.
-        About::Request | About::Answer | About::Proof if version.has_body() => {
+        About::Request | About::Response | About::Proof if version.has_body() => {
             return format!("{}, as hixie-76 section 5.2", version.name);
         }
         About::Request => "4.1",
-        About::Answer => "4.2.2",
+        About::Response => "4.2.2",
         About::Proof => "1.3",
         About::Frames(_) => "5.2",
         About::Masking if matches!(version.layout, Layout::Hybi04 | Layout::Hybi05) => {
@@ -174,7 +174,7 @@ pub(super) fn title(part: &Part) -> String {
     match part.kind {
         PartKind::Request if name.is_empty() => format!("request{cut}"),
         PartKind::Request => format!("request of {name}{cut}"),
-        PartKind::Answer => {
+        PartKind::Response => {
             let status = part.spans.iter().find(|s| s.span.field == Field::Status);
             let status = status.map(|s| shown(part.raw_of(&s.span), 20));
             format!("answer {}{cut}", status.unwrap_or_default())
@@ -343,7 +343,7 @@ fn words(part: &Part, seen: &Seen, n: usize, header: &[u8]) -> Words {
     let (from, version) = (part.from, part.version);
     let head = match part.kind {
         PartKind::Request => About::Request,
-        PartKind::Answer => About::Answer,
+        PartKind::Response => About::Response,
         _ => About::Http,
     };
     let frames = About::Frames(from);
@@ -654,7 +654,7 @@ fn header_words(part: &Part, name: &[u8], decides: bool) -> Words {
     let about = if request {
         About::Request
     } else {
-        About::Answer
+        About::Response
     };
     let known: Option<(&str, About)> = match (name.as_str(), request) {
         ("upgrade", true) => Some(("asks to change to this protocol", about)),

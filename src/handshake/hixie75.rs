@@ -5,7 +5,7 @@ use crate::error::Violation;
 
 /// The answer after its first line; clients compare the first three lines
 /// octet by octet (hixie-75 section 4.1), so Upgrade and Connection come next.
-pub(super) fn write_answer(origin: &str, location: &str, head: &mut HeadWriter<'_>) {
+pub(super) fn write_response(origin: &str, location: &str, head: &mut HeadWriter<'_>) {
     head.header("Upgrade", "WebSocket");
     head.header("Connection", "Upgrade");
     head.header("WebSocket-Origin", origin);

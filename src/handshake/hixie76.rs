@@ -132,7 +132,7 @@ fn below(out: &mut Output<'_>, limit: u32) -> u32 {
 }
 
 /// The answer's head after its first line.
-pub(super) fn write_answer(origin: &str, location: &str, head: &mut HeadWriter<'_>) {
+pub(super) fn write_response(origin: &str, location: &str, head: &mut HeadWriter<'_>) {
     head.header("Upgrade", "WebSocket");
     head.header("Connection", "Upgrade");
     head.header("Sec-WebSocket-Origin", origin);

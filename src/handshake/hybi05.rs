@@ -56,7 +56,7 @@ pub(super) fn make_key(out: &mut Output<'_>) -> String {
 }
 
 /// The answer's head after its first line. The nonce is hybi-04's.
-pub(super) fn write_answer<T: Trace>(
+pub(super) fn write_response<T: Trace>(
     key: &str,
     nonce: Option<&str>,
     head: &mut HeadWriter<'_>,
@@ -119,11 +119,11 @@ pub(super) fn verify<'b, T: Trace>(
         return Err(Violation::ExtensionUnexpected);
     }
     let mut answers = head.all("Sec-WebSocket-Protocol");
-    let (answer, second) = (answers.next(), answers.next());
-    let Some(answer) = answer else {
+    let (response, second) = (answers.next(), answers.next());
+    let Some(response) = response else {
         return Ok(None);
     };
-    let chosen = answer
+    let chosen = response
         .text()
         .filter(|name| second.is_none() && expected.offered.iter().any(|o| o == name));
     // Fatal since version 13; Firefox 6 goes on without.

@@ -279,10 +279,10 @@ impl PendingResponse {
         let mut secret = None;
         let mut head = HeadWriter::begin(out.octets, status_line(self.version));
         match &self.proof {
-            Proof::Nothing => hixie75::write_answer(&self.origin, &self.location, &mut head),
-            Proof::Numbers(_) => hixie76::write_answer(&self.origin, &self.location, &mut head),
+            Proof::Nothing => hixie75::write_response(&self.origin, &self.location, &mut head),
+            Proof::Numbers(_) => hixie76::write_response(&self.origin, &self.location, &mut head),
             Proof::Key(key) => {
-                hybi05::write_answer(key, nonce.as_deref(), &mut head, spans);
+                hybi05::write_response(key, nonce.as_deref(), &mut head, spans);
                 secret = nonce.map(|nonce| masking_key(key, &nonce));
             }
         }
@@ -489,7 +489,7 @@ impl ExpectedResponse {
         };
         head.only(name)
             .and_then(Header::text)
-            .filter(|answer| answer == asked)
+            .filter(|response| response == asked)
             .map(Some)
             .ok_or(Violation::SubprotocolMismatch)
     }

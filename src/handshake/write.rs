@@ -114,7 +114,7 @@ pub(crate) fn write_refusal(refusal: Refusal, on: Versions, with_body: bool, out
         headers.push(("Sec-WebSocket-Version", &numbers));
     }
     let page = Page {
-        status: refusal.answered_status(),
+        status: refusal.response_status(),
         content_type: "text/plain; charset=utf-8",
         headers: &headers,
         body: body.as_bytes(),

@@ -30,7 +30,7 @@ pub enum Body {
     /// In a write of their own, so much later.
     After(Duration),
     /// When the head of the answer has come, as behind some proxies.
-    AfterAnswer,
+    AfterResponse,
 }
 
 /// Why there is no connection.
@@ -84,7 +84,7 @@ pub struct Client {
     /// The eight octets, while they are held back.
     body: Vec<u8>,
     body_due: Option<Instant>,
-    body_after_answer: bool,
+    body_after_response: bool,
     readable: bool,
     writable: bool,
     /// Octets of answers, such as pongs, that may wait before nothing more is
@@ -159,7 +159,7 @@ impl Client {
                 Body::After(wait) => Some(Instant::now() + wait),
                 _ => None,
             },
-            body_after_answer: body == Body::AfterAnswer,
+            body_after_response: body == Body::AfterResponse,
             readable: true,
             writable: true,
             limit,
@@ -324,7 +324,7 @@ impl Client {
             match self.conn.next_watched(&mut input, &mut out, trace) {
                 Ok(None) => break,
                 Ok(Some(event)) => {
-                    if matches!(event, Event::Answer(_)) && self.body_after_answer {
+                    if matches!(event, Event::Response(_)) && self.body_after_response {
                         self.body_due = Some(Instant::now());
                     }
                     heard(Ok(event));

@@ -205,7 +205,7 @@ impl Ear {
                 self.refused(Refusal::NotFound);
             }
             Event::Refused(refusal, _) => self.refused(refusal),
-            Event::Answer(response) => {
+            Event::Response(response) => {
                 self.detected = self.conn.version();
                 self.subprotocol = response.subprotocol().map(str::to_owned);
             }

@@ -144,9 +144,9 @@ pub struct Script<'v> {
     vector: &'v Vector,
     turns: Vec<Turn>,
     /// All that the client says.
-    asked: Vec<u8>,
+    request: Vec<u8>,
     /// All that the server says.
-    answered: Vec<u8>,
+    response: Vec<u8>,
     nonce: Vec<u8>,
     messages: Vec<(Side, HeardKind, Vec<u8>)>,
 }
@@ -166,15 +166,15 @@ impl<'v> Script<'v> {
             let own = turns.iter().filter(|t| t.from == from);
             own.flat_map(|t| t.octets.iter().copied()).collect()
         };
-        let (asked, answered) = (of(Side::Client), of(Side::Server));
+        let (request, response) = (of(Side::Client), of(Side::Server));
         let heard = vector.expect.messages.iter();
         let messages = heard.map(|m| Ok((m.from.side(), m.kind, m.octets()?)));
         Ok(Script {
             vector,
-            nonce: nonce(&answered),
+            nonce: nonce(&response),
             messages: messages.collect::<Result<_, String>>()?,
-            asked,
-            answered,
+            request,
+            response,
             turns,
         })
     }
@@ -216,7 +216,8 @@ impl<'v> Script<'v> {
         } else {
             places(&spans, played.fed)
         };
-        let allowed = (MAX_PLAYED_OCTETS / (self.asked.len() + self.answered.len()).max(1)).max(1);
+        let allowed =
+            (MAX_PLAYED_OCTETS / (self.request.len() + self.response.len()).max(1)).max(1);
         // A step that is odd meets frames of one length at different places.
         let step = at.len().div_ceil(allowed).max(1) | 1;
         cuts.extend(at.into_iter().step_by(step).map(Cut::At));
@@ -307,12 +308,12 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
             ..Config::default()
         };
         if vector.secure {
-            config.public_url = header(&script.asked, "Host").map(|host| format!("wss://{host}"));
+            config.public_url = header(&script.request, "Host").map(|host| format!("wss://{host}"));
         }
         let config = Arc::new(config);
         let conn = match side {
             Side::Server => Conn::server(config),
-            Side::Client => Conn::client_of(&script.asked, vector.secure, config)
+            Side::Client => Conn::client_of(&script.request, vector.secure, config)
                 .map_err(|refusal| format!("the request is none of ours: {}", refusal.code()))?,
         };
         Ok(Player {
@@ -442,7 +443,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
                     self.reject_refusal(Refusal::NotFound, input.position());
                 }
                 Event::Refused(refusal, _) => self.reject_refusal(refusal, input.position()),
-                Event::Answer(response) => {
+                Event::Response(response) => {
                     self.played.detected = self.conn.version().map(|v| v.name);
                     self.played.subprotocol = response.subprotocol().map(str::to_owned);
                 }
@@ -458,7 +459,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
                         };
                         self.played.heard.push((kind, message.payload().to_vec()));
                         self.gather = Gather::default();
-                        self.answer(&mut out)?;
+                        self.reply(&mut out)?;
                     }
                 }
                 Event::Ping(payload) => {
@@ -544,7 +545,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
 
     /// Sends messages as soon as the recorded server did: it may have answered
     /// a message before it heard the goodbye behind it.
-    fn answer(&mut self, out: &mut Output<'_>) -> Result<(), String> {
+    fn reply(&mut self, out: &mut Output<'_>) -> Result<(), String> {
         while self.side == Side::Server {
             let Some(message) = self.next_to_send() else {
                 break;
@@ -554,7 +555,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
                 break;
             };
             let at = self.compared + self.said.len() + out.octets.len();
-            let recorded = self.script.answered.get(at..).unwrap_or_default();
+            let recorded = self.script.response.get(at..).unwrap_or_default();
             let rest = recorded
                 .strip_prefix(front.octets())
                 .and_then(|rest| rest.strip_prefix(message.payload()));

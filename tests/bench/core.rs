@@ -51,7 +51,7 @@ fn client(version: &'static Version) -> (Conn, Vec<u8>) {
 }
 
 /// A server that has said its 101, and what it said.
-fn answer(config: &Arc<Config>, request: &mut [u8], said: &mut Vec<u8>) -> Conn {
+fn response(config: &Arc<Config>, request: &mut [u8], said: &mut Vec<u8>) -> Conn {
     let mut random = |octets: &mut [u8]| octets.fill(7);
     let mut out = Output::new(said, &mut random);
     let mut conn = Conn::server(Arc::clone(config));
@@ -74,7 +74,7 @@ fn handshake(bencher: Bencher<'_, '_>, name: &str) {
     bencher.counter(ItemsCount::new(1u8)).bench_local(|| {
         octets.copy_from_slice(&request);
         said.clear();
-        black_box(answer(&config, &mut octets, &mut said));
+        black_box(response(&config, &mut octets, &mut said));
     });
 }
 
@@ -83,7 +83,7 @@ fn echo(bencher: Bencher<'_, '_>, name: &str, size: usize) {
     let version = Version::named(name).unwrap();
     let (mut client, mut request) = client(version);
     let mut said = Vec::new();
-    let mut server = answer(&config(), &mut request, &mut said);
+    let mut server = response(&config(), &mut request, &mut said);
     let mut random = |octets: &mut [u8]| octets.fill(7);
     let mut sink = Vec::new();
     let mut input = Input::new(&mut said);

@@ -21,7 +21,7 @@ pub(crate) enum Wire {
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What one turn of a connection must bring back.
-enum Answer {
+enum Expected {
     /// These octets.
     Exactly(Vec<u8>),
     /// A 101 head that holds this line, or this many octets behind its empty line which are this proof.
@@ -33,7 +33,7 @@ enum Answer {
 
 struct Turn {
     say: Vec<u8>,
-    hear: Answer,
+    hear: Expected,
 }
 
 /// Everything a connection says in its life, made once.
@@ -87,7 +87,7 @@ impl Script {
     /// `bare`: the server gives back every octet as it came, a request too.
     pub(crate) fn new(wire: Wire, size: usize, bare: bool, with_upgrade: bool) -> Result<Self> {
         let letters = (b'a'..=b'z').cycle().take(size);
-        let (request, answer, frame, echo, goodbye, farewell) = match wire {
+        let (request, response, frame, echo, goodbye, farewell) = match wire {
             Wire::Rfc6455 => {
                 // All values, no short period: nothing for a mask or a cache to profit from.
                 let payload: Vec<u8> = (0..size)
@@ -96,7 +96,7 @@ impl Script {
                 let code = 1000_u16.to_be_bytes();
                 (
                     RFC_REQUEST,
-                    Answer::Upgrade {
+                    Expected::Upgrade {
                         line: b"\r\nsec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n",
                         digest: b"",
                     },
@@ -109,13 +109,13 @@ impl Script {
             Wire::Hixie76 => {
                 let frame: Vec<u8> = [0x00].into_iter().chain(letters).chain([0xff]).collect();
                 let end = vec![0xff, 0x00];
-                let answer = Answer::Upgrade {
+                let response = Expected::Upgrade {
                     line: b"\r\nupgrade: websocket\r\n",
                     digest: b"8jKS'y:G*Co,Wxa-",
                 };
                 (
                     HIXIE_REQUEST,
-                    answer,
+                    response,
                     frame.clone(),
                     frame,
                     end.clone(),
@@ -127,26 +127,29 @@ impl Script {
         Ok(if bare {
             Script {
                 upgrade: with_upgrade.then(|| Turn {
-                    hear: Answer::Exactly(say.clone()),
+                    hear: Expected::Exactly(say.clone()),
                     say,
                 }),
                 echo: frame.clone(),
                 frame,
                 any_frames: false,
                 goodbye: Turn {
-                    hear: Answer::Exactly(goodbye.clone()),
+                    hear: Expected::Exactly(goodbye.clone()),
                     say: goodbye,
                 },
             }
         } else {
             Script {
-                upgrade: Some(Turn { say, hear: answer }),
+                upgrade: Some(Turn {
+                    say,
+                    hear: response,
+                }),
                 frame,
                 echo,
                 any_frames: false,
                 goodbye: Turn {
                     say: goodbye,
-                    hear: Answer::Exactly(farewell),
+                    hear: Expected::Exactly(farewell),
                 },
             }
         })
@@ -178,11 +181,11 @@ impl Script {
 }
 
 /// Whether what came so far is the answer. It must not go on beyond it: nobody spoke out of turn.
-fn heard(answer: &Answer, got: &[u8]) -> Result<bool> {
-    match answer {
-        Answer::Exactly(expected) if expected.starts_with(got) => Ok(got.len() == expected.len()),
-        Answer::Exactly(_) => Err("what comes back is not what was sent".into()),
-        Answer::Upgrade { line, digest } => {
+fn heard(response: &Expected, got: &[u8]) -> Result<bool> {
+    match response {
+        Expected::Exactly(expected) if expected.starts_with(got) => Ok(got.len() == expected.len()),
+        Expected::Exactly(_) => Err("what comes back is not what was sent".into()),
+        Expected::Upgrade { line, digest } => {
             let Some(head) = got
                 .windows(4)
                 .position(|window| window == b"\r\n\r\n")
@@ -228,7 +231,7 @@ fn open(address: SocketAddr, script: &Script) -> Result<std::net::TcpStream> {
 }
 
 /// Says and hears, waiting. For what fits a socket's buffers whole.
-fn exchange(stream: &mut std::net::TcpStream, say: &[u8], hear: &Answer) -> Result<()> {
+fn exchange(stream: &mut std::net::TcpStream, say: &[u8], hear: &Expected) -> Result<()> {
     stream.write_all(say)?;
     let mut got = Vec::new();
     let mut buffer = [0; 4096];
@@ -546,7 +549,7 @@ impl Rounds {
         let mut turns = Vec::from_iter(script.upgrade);
         turns.push(Turn {
             say: script.frame,
-            hear: Answer::Exactly(script.echo),
+            hear: Expected::Exactly(script.echo),
         });
         turns.push(script.goodbye);
         Ok(Rounds {
@@ -697,7 +700,7 @@ pub(crate) fn idle(
     script: &Script,
     connections: usize,
 ) -> Result<Vec<std::net::TcpStream>> {
-    let echo = Answer::Exactly(script.echo.clone());
+    let echo = Expected::Exactly(script.echo.clone());
     let mut streams = Vec::new();
     for _ in 0..connections {
         let mut stream = open(address, script)?;

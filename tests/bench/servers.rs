@@ -337,11 +337,11 @@ async fn fastwebsockets_echo(
         .lines()
         .find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "))
         .ok_or("no key")?;
-    let answer = format!(
+    let response = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
         derive_accept_key(key.as_bytes())
     );
-    stream.write_all(answer.as_bytes()).await?;
+    stream.write_all(response.as_bytes()).await?;
 
     let mut socket = WebSocket::after_handshake(stream, Role::Server);
     socket.set_auto_close(true);

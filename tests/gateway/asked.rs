@@ -121,7 +121,7 @@ fn what_cannot_be_passed_on_is_refused_and_no_backend_is_dialled() {
     ] {
         let mut client = Peer::connect(gate.address);
         client.send(&request_with(RFC, "/", lines));
-        let (head, body) = client.answer();
+        let (head, body) = client.response();
         assert_eq!(head.status(), 400, "{lines:?}");
         assert!(
             body.starts_with("header-not-passed: ") || body.starts_with("head-"),
@@ -204,7 +204,7 @@ fn a_hixie_client_that_does_not_get_its_subprotocol_is_refused() {
             assert_eq!(head.header("Sec-WebSocket-Protocol"), Some("chat"));
         } else {
             served.agree_to(&[]);
-            let (head, body) = client.answer();
+            let (head, body) = client.response();
             assert_eq!(head.status(), 400);
             assert!(body.starts_with("subprotocol-unknown: "), "{body}");
             // It had agreed, so it is told goodbye, and nothing else.
@@ -326,7 +326,7 @@ fn a_listed_peer_without_a_proxy_header_is_refused() {
     ] {
         let mut client = Peer::connect(gate.address);
         client.send(&begin);
-        let (head, body) = client.answer();
+        let (head, body) = client.response();
         assert_eq!(head.status(), 400);
         assert!(body.starts_with("proxy-header: "), "{body}");
         drop(client);
@@ -345,7 +345,7 @@ fn a_proxy_header_of_a_peer_that_is_not_listed_is_refused() {
     for header in [&b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 80\r\n"[..], V2] {
         let mut client = Peer::connect(gate.address);
         client.send(&[header, &request(RFC, "/")].concat());
-        let (head, body) = client.answer();
+        let (head, body) = client.response();
         assert_eq!(head.status(), 400);
         assert!(body.starts_with("proxy-header-unexpected: "), "{body}");
         drop(client);
@@ -365,7 +365,7 @@ fn a_proxy_header_that_never_ends_is_over_at_the_deadline() {
     });
     let mut client = Peer::connect(gate.address);
     client.send(b"PROXY TCP4 ");
-    assert_eq!(client.answer().0.status(), 408);
+    assert_eq!(client.response().0.status(), 408);
 }
 
 #[test]
@@ -479,10 +479,10 @@ fn each_side_agrees_on_base64_by_itself() {
     let asked = served.head.header("Sec-WebSocket-Protocol");
     assert_eq!(asked, Some("base64"));
     let key3 = served.exactly(8);
-    let answer = served.answer_of_76();
-    let answer = answer.replace("\r\n\r\n", "\r\nSec-WebSocket-Protocol: base64\r\n\r\n");
+    let response = served.response_of_76();
+    let response = response.replace("\r\n\r\n", "\r\nSec-WebSocket-Protocol: base64\r\n\r\n");
     let digest = served.digest(&key3);
-    served.send(&[answer.as_bytes(), &digest].concat());
+    served.send(&[response.as_bytes(), &digest].concat());
     let head = client.head();
     assert_eq!(head.status(), 101);
     assert_eq!(head.header("Sec-WebSocket-Protocol"), Some("binary"));

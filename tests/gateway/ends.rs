@@ -106,7 +106,7 @@ fn a_gateway_that_stops_refuses_with_503_those_whose_backend_is_being_asked() {
             .collect();
         gate.stop();
         for (mut client, mut served) in waiting {
-            let (head, body) = client.answer();
+            let (head, body) = client.response();
             assert_eq!(head.status(), 503, "after {used_before}: {body}");
             served.is_cut_off();
             drop(client);

@@ -89,10 +89,10 @@ fn who_says_goodbye_by_half_a_tcp_still_hears_what_the_backend_says() {
         old.finish();
         assert_eq!(served.hear_text(), "question");
         served.hear_close(1001);
-        let answer = "x".repeat(300_000);
-        served.say_text(&answer);
+        let response = "x".repeat(300_000);
+        served.say_text(&response);
         served.send(&clear(CLOSE, &[0x03, 0xe9]));
-        assert!(old.hear() == answer, "{speaks:?}");
+        assert!(old.hear() == response, "{speaks:?}");
         old.is_cut_off();
     }
 }

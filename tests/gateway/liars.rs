@@ -17,7 +17,7 @@ fn lie(gate: &Gate, backend: &Backend, what: &str, lie: impl FnOnce(&mut Served)
     client.send(&[origin, frame(TEXT, b"secret")].concat());
     let mut served = backend.accept();
     lie(&mut served);
-    let (head, body) = client.answer();
+    let (head, body) = client.response();
     assert_eq!(head.status(), 502, "{what}: {body}");
     assert!(body.starts_with("backend-handshake: "), "{what}: {body}");
     served.finish();
@@ -105,7 +105,7 @@ fn a_backend_that_lies_in_its_handshake_gets_nothing_of_the_client() {
     for (code, change) in &lies {
         let mut said = String::new();
         let what = lie(&gate, &backend, code, |served| {
-            said = change(served.answer_of_rfc());
+            said = change(served.response_of_rfc());
             served.send(said.as_bytes());
         });
         assert_eq!(what, "backend-handshake", "{said}");
@@ -146,9 +146,9 @@ fn a_lie_is_named_to_the_client() {
         let mut client = Peer::connect(gate.address);
         client.send(&request(RFC, "/"));
         let mut served = backend.accept();
-        let answer = served.answer_of_rfc().replacen(from, to, 1);
-        served.send(answer.as_bytes());
-        let (_, body) = client.answer();
+        let response = served.response_of_rfc().replacen(from, to, 1);
+        served.send(response.as_bytes());
+        let (_, body) = client.response();
         assert!(body.contains(sentence), "{body}");
     }
 }
@@ -194,10 +194,10 @@ fn a_backend_of_hixie_76_that_lies_gets_nothing_of_the_client() {
     for (n, change) in lies.iter().enumerate() {
         lie(&gate, &backend, &format!("lie {n}"), |served| {
             let key3 = served.exactly(8);
-            let answer = change(&served.answer_of_76());
+            let response = change(&served.response_of_76());
             // It would be right otherwise.
             let digest = served.digest(&key3);
-            served.send(&[answer.as_bytes(), &digest].concat());
+            served.send(&[response.as_bytes(), &digest].concat());
         });
     }
     for n in 0..16 {
@@ -209,8 +209,8 @@ fn a_backend_of_hixie_76_that_lies_gets_nothing_of_the_client() {
                 let key3 = served.exactly(8);
                 let mut digest = served.digest(&key3);
                 digest[n] ^= 1;
-                let answer = served.answer_of_76();
-                served.send(&[answer.as_bytes(), &digest].concat());
+                let response = served.response_of_76();
+                served.send(&[response.as_bytes(), &digest].concat());
             },
         );
     }
@@ -236,20 +236,20 @@ fn a_subprotocol_of_a_backend_of_hixie_76_is_what_was_asked_for_or_none() {
         let mut served = backend.accept();
         assert_eq!(served.head.header("Sec-WebSocket-Protocol"), asked);
         let key3 = served.exactly(8);
-        let mut answer = served.answer_of_76();
+        let mut response = served.response_of_76();
         if let Some(name) = answered {
             let line = format!("Sec-WebSocket-Protocol: {name}\r\n");
-            answer.insert_str(answer.len() - 2, &line);
+            response.insert_str(response.len() - 2, &line);
         }
         let digest = served.digest(&key3);
-        served.send(&[answer.as_bytes(), &digest].concat());
+        served.send(&[response.as_bytes(), &digest].concat());
         match told {
             Ok(told) => {
                 let head = client.head();
                 assert_eq!(head.status(), 101);
                 assert_eq!(head.header("Sec-WebSocket-Protocol"), told);
             }
-            Err(status) => assert_eq!(client.answer().0.status(), status),
+            Err(status) => assert_eq!(client.response().0.status(), status),
         }
     }
 }
@@ -264,9 +264,9 @@ fn a_backend_of_hixie_76_that_tells_the_truth_is_bridged_after_its_digest() {
     client.send(&[request(RFC, "/"), frame(TEXT, b"early")].concat());
     let mut served = backend.accept();
     let key3 = served.exactly(8);
-    let answer = served.answer_of_76();
+    let response = served.response_of_76();
     let digest = served.digest(&key3);
-    served.send(&[answer.as_bytes(), &digest[..15]].concat());
+    served.send(&[response.as_bytes(), &digest[..15]].concat());
     assert!(!client.hears_within(milliseconds(50)), "half a proof");
     assert!(!served.hears_within(milliseconds(10)));
     served.send(&digest[15..]);

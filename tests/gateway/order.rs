@@ -45,7 +45,7 @@ fn no_backend_is_dialled_for_a_head_that_is_not_good_or_not_whole() {
     ] {
         let mut client = Peer::connect(gate.address);
         client.send(head.as_bytes());
-        let (head, body) = client.answer();
+        let (head, body) = client.response();
         assert_eq!(head.status(), status, "{body}");
     }
     let mut client = Peer::connect(gate.address);
@@ -94,8 +94,8 @@ fn what_a_backend_says_in_one_write_with_its_101_waits_for_the_eight_octets() {
     let mut client = Peer::connect(gate.address);
     client.send(head);
     let mut served = backend.accept();
-    let answer = served.answer_of_rfc();
-    served.send(&[answer.as_bytes(), &clear(TEXT, b"early")].concat());
+    let response = served.response_of_rfc();
+    served.send(&[response.as_bytes(), &clear(TEXT, b"early")].concat());
     assert_eq!(client.head().status(), 101);
     client.send(body);
     assert_eq!(client.exactly(16), DIGEST);
@@ -163,7 +163,7 @@ fn a_refusal_of_the_backend_is_told_with_its_status_where_it_is_about_the_reques
             client.send(&request(speaks, "/"));
             let mut served = backend.accept();
             served.send(format!("HTTP/1.1 {status} Whatever\r\nX-Secret: s\r\n\r\nno").as_bytes());
-            let (head, body) = client.answer();
+            let (head, body) = client.response();
             assert_eq!(head.status(), told, "{status}: {body}");
             assert!(body.starts_with("backend-refused: "), "{body}");
             assert!(body.contains(&format!("status {status}")), "{body}");
@@ -188,7 +188,7 @@ fn a_backend_that_nobody_can_reach_is_502() {
     for speaks in ALL {
         let mut client = Peer::connect(gate.address);
         client.send(&request(speaks, "/"));
-        let (head, body) = client.answer();
+        let (head, body) = client.response();
         assert_eq!(head.status(), 502);
         assert!(body.starts_with("backend-unreachable: "), "{body}");
         drop(client);
@@ -218,7 +218,7 @@ fn a_backend_that_does_not_answer_in_time_is_504() {
                 let _ = served.stream().write(b"x");
             }
         }
-        let (head, body) = client.answer();
+        let (head, body) = client.response();
         assert_eq!(head.status(), 504);
         assert!(body.starts_with("backend-timeout: "), "{body}");
         served.is_cut_off();
@@ -246,7 +246,7 @@ fn a_backend_that_never_takes_the_connection_is_504() {
     });
     let mut client = Peer::connect(gate.address);
     client.send(&request(HIXIE_76, "/"));
-    let (head, body) = client.answer();
+    let (head, body) = client.response();
     assert_eq!(head.status(), 504, "{body}");
 }
 
@@ -266,7 +266,7 @@ fn a_backend_that_ends_inside_its_handshake_is_502() {
             } else {
                 drop(served);
             }
-            let (head, body) = client.answer();
+            let (head, body) = client.response();
             assert_eq!(head.status(), 502);
             assert!(body.starts_with("backend-handshake: "), "{body}");
         }

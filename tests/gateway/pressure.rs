@@ -323,7 +323,7 @@ fn many_that_come_and_go_leave_no_descriptor_behind() {
             1 => client.reset(),
             2 => {
                 served.send(b"HTTP/1.1 404 No\r\n\r\n");
-                assert_eq!(client.answer().0.status(), 404);
+                assert_eq!(client.response().0.status(), 404);
             }
             _ => {
                 served.agree_to(&[]);
@@ -391,7 +391,7 @@ fn a_backend_that_lingers_keeps_the_place_of_its_client() {
     }
     let mut third = Peer::connect(gate.address);
     third.send(&request(RFC, "/"));
-    assert_eq!(third.answer().0.status(), 503);
+    assert_eq!(third.response().0.status(), 503);
     drop(lingering);
 }
 

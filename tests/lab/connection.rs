@@ -164,14 +164,14 @@ fn behind_a_proxy_the_proxys_header_is_no_part_of_it() {
         peer.send(&[line, octets].concat());
         peer
     };
-    let (_, body) = proxied(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").answer();
+    let (_, body) = proxied(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").response();
     let token = body.split("var token = '").nth(1).unwrap();
     let path = format!("/lab/{}", token.split('\'').next().unwrap());
     let asked = super::request(HIXIE_76, &path);
     let mut peer = proxied(&asked);
     peer.agree(HIXIE_76);
     let question = format!("GET {path}/connection HTTP/1.1\r\nHost: h\r\n\r\n");
-    let (_, body) = proxied(question.as_bytes()).answer();
+    let (_, body) = proxied(question.as_bytes()).response();
     let told: Value = serde_json::from_str(&body).unwrap();
     is_good(&told, "hixie-76");
     assert_eq!(octets(&told, "client"), hex(&asked));
@@ -259,7 +259,7 @@ fn a_version_that_is_off_is_named_to_the_page_and_its_handshake_kept() {
     let page = Page::load(&program);
     let mut client = Peer::connect(program.address);
     client.send(&page.request(HIXIE_76));
-    let (head, body) = client.answer();
+    let (head, body) = client.response();
     assert_eq!(head.status(), 426);
     assert!(body.starts_with("version-off: "), "{body}");
     drop(client);

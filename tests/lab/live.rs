@@ -26,7 +26,7 @@ fn each_fate(program: &Program) -> Vec<(String, &'static str)> {
     let refused = |octets: &[u8], status: u16| {
         let mut peer = Peer::connect(program.address);
         peer.send(octets);
-        assert_eq!(peer.answer().0.status(), status);
+        assert_eq!(peer.response().0.status(), status);
         client(&peer)
     };
 
@@ -164,7 +164,7 @@ fn behind_a_proxy_the_client_is_the_one_the_proxy_names() {
     let mut refused = Peer::connect(program.address);
     refused.send(b"PROXY TCP6 2001:db8::1 2001:db8::2 4712 80\r\n");
     refused.send(&request(Speaks::Number(99), "/"));
-    assert_eq!(refused.answer().0.status(), 426);
+    assert_eq!(refused.response().0.status(), 426);
     // No header: nobody else can be named.
     let mut plain = Peer::connect(program.address);
     plain.send(&request(RFC, "/x"));

@@ -121,7 +121,7 @@ fn is_secret(text: &str) -> bool {
 fn ask(address: SocketAddr, method: &str, path: &str, agent: &str) -> (Head, String) {
     let mut peer = Peer::connect(address);
     peer.send(plain(method, path, agent).as_bytes());
-    peer.answer()
+    peer.response()
 }
 
 fn plain(method: &str, path: &str, agent: &str) -> String {

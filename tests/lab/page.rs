@@ -170,7 +170,7 @@ fn a_browser_without_a_name_gets_the_page_too() {
     let program = Program::serve(&[]);
     let mut peer = Peer::connect(program.address);
     peer.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
-    let (head, body) = peer.answer();
+    let (head, body) = peer.response();
     assert_eq!(head.status(), 200);
     let html = parsed(&body);
     assert_eq!(words(&html, "#agent"), "");
@@ -250,7 +250,7 @@ fn a_hostile_name_is_text_and_nothing_else() {
             ]
             .concat(),
         );
-        let (head, body) = peer.answer();
+        let (head, body) = peer.response();
         let alive: Vec<char> = body.chars().filter(|c| is_alive(*c)).collect();
         assert!(alive.is_empty(), "{alive:?}");
         if head.status() == 400 {
@@ -284,7 +284,7 @@ fn a_hostile_host_is_not_in_the_page() {
     for host in ["<b>", "\"'><script>", "{token}"] {
         let mut peer = Peer::connect(program.address);
         peer.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes());
-        let (head, body) = peer.answer();
+        let (head, body) = peer.response();
         assert!(head.status() == 400 || !body.contains(host), "{host}");
     }
 }

@@ -66,7 +66,7 @@ fn each_handshake_is_explained_once() {
 
     let mut refused = Peer::connect(program.address);
     refused.send(&request(Speaks::Number(99), "/"));
-    assert_eq!(refused.answer().0.status(), 426);
+    assert_eq!(refused.response().0.status(), 426);
     let named = vec![
         "HTTP/1.1 426",
         "Verdict: broken, version-unknown",
@@ -76,7 +76,7 @@ fn each_handshake_is_explained_once() {
 
     let mut off = Peer::connect(program.address);
     off.send(&request(Speaks::Hixie75, "/"));
-    assert_eq!(off.answer().0.status(), 426);
+    assert_eq!(off.response().0.status(), 426);
     wanted.push((
         client(&off),
         "hixie-75\n",

@@ -97,7 +97,7 @@ impl Served {
     }
 
     /// The right answer.
-    pub(crate) fn answer_of_rfc(&self) -> String {
+    pub(crate) fn response_of_rfc(&self) -> String {
         format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Accept: {}\r\n\r\n",
@@ -107,15 +107,15 @@ impl Served {
 
     /// The right answer, with more headers.
     pub(crate) fn agree_to(&mut self, headers: &[(&str, &str)]) {
-        let mut answer = self.answer_of_rfc();
+        let mut response = self.response_of_rfc();
         for (name, value) in headers {
-            answer.insert_str(answer.len() - 2, &format!("{name}: {value}\r\n"));
+            response.insert_str(response.len() - 2, &format!("{name}: {value}\r\n"));
         }
-        self.peer.send(answer.as_bytes());
+        self.peer.send(response.as_bytes());
     }
 
     /// The head of hixie-76 that is right; the eight octets are not read.
-    pub(crate) fn answer_of_76(&self) -> String {
+    pub(crate) fn response_of_76(&self) -> String {
         let header = |name| self.head.header(name).unwrap();
         let path = self.head.lines[0].split(' ').nth(1).unwrap();
         format!(

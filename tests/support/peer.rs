@@ -218,7 +218,7 @@ impl Peer {
 
     /// An answer that is not an upgrade: its head and its whole body, after
     /// which the connection ends.
-    pub(crate) fn answer(&mut self) -> (Head, String) {
+    pub(crate) fn response(&mut self) -> (Head, String) {
         let head = self.head();
         let body = self.rest();
         let length: usize = head.header("Content-Length").unwrap().parse().unwrap();

@@ -76,14 +76,14 @@ pub(super) fn play(
     let ear = Conn::client_of(&request, false, Arc::new(Config::default().with_all()))
         .ok()
         .map(|conn| Ear::new(conn, Vec::new()));
-    let answer = all_of(&moves, Side::Server);
+    let response = all_of(&moves, Side::Server);
     let mut talk = Talk {
         vector,
         args,
         held,
         line,
-        kept: KEPT_OCTETS.max(answer.len() + 1),
-        flood: FLOOD_OCTETS.max(answer.len().saturating_mul(2)),
+        kept: KEPT_OCTETS.max(response.len() + 1),
+        flood: FLOOD_OCTETS.max(response.len().saturating_mul(2)),
         ear,
         request,
         seen: Vec::new(),
@@ -92,7 +92,7 @@ pub(super) fn play(
     };
     let mut failures = talk.converse(&moves, &marks).err().into_iter().collect();
     if args.exact && !talk.line.is_mute() {
-        talk.compare(&answer, &mut failures);
+        talk.compare(&response, &mut failures);
     }
     Outcome::Played(failures)
 }

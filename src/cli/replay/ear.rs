@@ -117,7 +117,7 @@ impl Ear {
                 self.refusal = Some(Refusal::NotFound);
             }
             Event::Refused(refusal, _) => self.refusal = Some(refusal),
-            Event::Answer(response) => {
+            Event::Response(response) => {
                 self.mark.head = true;
                 self.status = Some(response.status());
             }

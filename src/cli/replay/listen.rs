@@ -137,8 +137,8 @@ impl Talk<'_> {
         let digest = digest.get(..opening - head.len()).unwrap_or_default();
         let said = std::mem::take(&mut self.ear.said);
         let ours = head_len(&said).unwrap_or(said.len());
-        let answer = answer(head, &model, said.get(..ours).unwrap_or_default());
-        self.line.say(&answer);
+        let response = response(head, &model, said.get(..ours).unwrap_or_default());
+        self.line.say(&response);
         if !digest.is_empty() {
             self.prove(digest, &model, said.get(ours..).unwrap_or_default())?;
         }
@@ -337,17 +337,17 @@ fn opening(recorded: &[u8], model: &[u8]) -> usize {
 
 /// The recorded head for the client's own request: what was right for the
 /// recorded request becomes right for this one, the rest stays.
-fn answer(recorded: &[u8], model: &[u8], ours: &[u8]) -> Vec<u8> {
+fn response(recorded: &[u8], model: &[u8], ours: &[u8]) -> Vec<u8> {
     let line_of = |head: &[u8], name: &str| -> Option<Vec<u8>> {
         let lines = head.split_inclusive(|octet| *octet == b'\n');
         let mut own = lines.filter(|line| is_header(line, name));
         own.next().map(<[u8]>::to_vec)
     };
-    let mut answer = Vec::with_capacity(recorded.len());
+    let mut response = Vec::with_capacity(recorded.len());
     for line in recorded.split_inclusive(|octet| *octet == b'\n') {
         let bound = BOUND.iter().find(|name| is_header(line, name));
         let Some(name) = bound else {
-            answer.extend_from_slice(line);
+            response.extend_from_slice(line);
             continue;
         };
         let value = |line: &[u8]| -> Vec<u8> {
@@ -359,15 +359,15 @@ fn answer(recorded: &[u8], model: &[u8], ours: &[u8]) -> Vec<u8> {
             // A nonce is drawn; what our core drew is what it knows.
             || *name == "Sec-WebSocket-Nonce";
         if !was_right {
-            answer.extend_from_slice(line);
+            response.extend_from_slice(line);
         } else if let Some(right) = line_of(ours, name) {
             let colon = line.iter().position(|octet| *octet == b':').unwrap_or(0);
-            answer.extend_from_slice(line.get(..colon).unwrap_or_default());
+            response.extend_from_slice(line.get(..colon).unwrap_or_default());
             let colon = right.iter().position(|octet| *octet == b':').unwrap_or(0);
-            answer.extend_from_slice(right.get(colon..).unwrap_or_default());
+            response.extend_from_slice(right.get(colon..).unwrap_or_default());
         }
     }
-    answer
+    response
 }
 
 fn is_header(line: &[u8], name: &str) -> bool {

@@ -84,12 +84,12 @@ impl<'a> Case<'a> {
         self.parts.iter().find(|part| part.kind == kind)
     }
 
-    fn asked(&self, name: &str) -> Option<&'a [u8]> {
+    fn request_header(&self, name: &str) -> Option<&'a [u8]> {
         self.part(PartKind::Request)?.header(name)
     }
 
-    fn answered(&self, name: &str) -> Option<&'a [u8]> {
-        self.part(PartKind::Answer)?.header(name)
+    fn response_header(&self, name: &str) -> Option<&'a [u8]> {
+        self.part(PartKind::Response)?.header(name)
     }
 
     fn says_anything(&self, side: Side) -> bool {
@@ -138,7 +138,7 @@ pub(super) fn verdict(case: &Case<'_>) -> Verdict {
         What::Violation(Violation::Refused { .. }) => Outcome::Refused,
         // The bit has a meaning that both sides agreed on, and we know none.
         What::Violation(Violation::ReservedBits)
-            if case.answered("Sec-WebSocket-Extensions").is_some() =>
+            if case.response_header("Sec-WebSocket-Extensions").is_some() =>
         {
             Outcome::Incomplete
         }
@@ -228,7 +228,7 @@ fn cut_off(part: &Part) -> String {
     let whose = side_name(part.from);
     let what = match part.kind {
         PartKind::Request => "head of the request",
-        PartKind::Answer => "head of the answer",
+        PartKind::Response => "head of the answer",
         PartKind::Key3 => "third key",
         PartKind::Digest => "digest",
         _ => "last frame",
@@ -319,7 +319,7 @@ fn rule(case: &Case<'_>, fault: Fault) -> String {
             | Violation::LocationMismatch
             | Violation::SubprotocolMismatch
             | Violation::ExtensionUnexpected
-            | Violation::NonceMissing => About::Answer,
+            | Violation::NonceMissing => About::Response,
             Violation::ResponseLines => return "hixie-75 section 4.1".to_owned(),
             _ => return String::new(),
         },

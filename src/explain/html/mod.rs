@@ -202,7 +202,7 @@ fn section(html: &mut Html, c: u64, m: u64, part: &Part) {
 /// Whether two fields stand in one row: those of a line, those of an octet.
 fn same_row(part: &Part, one: &Item, next: &Item) -> bool {
     match part.kind {
-        PartKind::Request | PartKind::Answer => !matches!(one.field, "line-end" | "head-end"),
+        PartKind::Request | PartKind::Response => !matches!(one.field, "line-end" | "head-end"),
         _ => one.at == next.at,
     }
 }
@@ -238,7 +238,7 @@ fn row(html: &mut Html, place: (u64, u64, u64), part: &Part, row: &RowOf<'_>, to
         bit_cells(html, part, row);
     }
     html.mark("</a>\n<div class=\"words\">");
-    let head = matches!(part.kind, PartKind::Request | PartKind::Answer);
+    let head = matches!(part.kind, PartKind::Request | PartKind::Response);
     if head && first.field != "head-end" {
         line(html, row);
     }
@@ -361,7 +361,7 @@ fn line(html: &mut Html, row: &RowOf<'_>) {
 }
 
 fn words(html: &mut Html, k: usize, part: &Part, item: &Item, told: &mut String) {
-    let head = matches!(part.kind, PartKind::Request | PartKind::Answer);
+    let head = matches!(part.kind, PartKind::Request | PartKind::Response);
     let silent = matches!(
         item.field,
         "space" | "separator" | "line-end" | "header-name" | "ignored-name"

@@ -149,7 +149,7 @@ impl Lab {
     }
 
     /// The answer to plain HTTP, where it is for the lab.
-    pub(super) fn answer(&self, request: &Request<'_>) -> Option<Reply> {
+    pub(super) fn reply(&self, request: &Request<'_>) -> Option<Reply> {
         if !matches!(request.method(), "GET" | "HEAD") {
             return None;
         }
@@ -160,8 +160,8 @@ impl Lab {
         let (token, what) = path.strip_prefix(PREFIX)?.split_once('/')?;
         let entry = self.entry(token)?;
         match what {
-            "connection" => Some(answer_json(200, &self.connection(&entry))),
-            "connections" => Some(answer_json(200, &self.connections())),
+            "connection" => Some(json_reply(200, &self.connection(&entry))),
+            "connections" => Some(json_reply(200, &self.connections())),
             "vector" => Some(self.vector(&entry)),
             _ => None,
         }
@@ -248,7 +248,7 @@ impl Lab {
             (seen.tape.clone(), seen.gone)
         };
         let Some(tape) = tape else {
-            return answer_json(404, &json!({ "error": "this page has no connection yet" }));
+            return json_reply(404, &json!({ "error": "this page has no connection yet" }));
         };
         let conversation = tape.conversation();
         let unfinished = !gone || conversation.is_cut;
@@ -290,7 +290,7 @@ fn speaks(agent: &str, on: Versions) -> Option<String> {
     Some(said)
 }
 
-fn answer_json(status: u16, value: &Value) -> Reply {
+fn json_reply(status: u16, value: &Value) -> Reply {
     Reply::Page {
         status,
         content_type: "application/json",

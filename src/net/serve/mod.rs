@@ -63,7 +63,7 @@ impl Serve {
     }
 
     fn page(&self, request: &Request<'_>) -> Reply {
-        if let Some(reply) = self.lab.as_ref().and_then(|lab| lab.answer(request)) {
+        if let Some(reply) = self.lab.as_ref().and_then(|lab| lab.reply(request)) {
             return reply;
         }
         let headers = vec![

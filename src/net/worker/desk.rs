@@ -369,7 +369,7 @@ impl Desk {
                     Refusal::HandshakeTimeout
                 };
                 link.conn.refuse(refusal, &mut out);
-                (Fate::Keep, refusal.code(), Some(refusal.answered_status()))
+                (Fate::Keep, refusal.code(), Some(refusal.response_status()))
             }
             Stage::Open if link.backlog.is_empty() => {
                 link.conn.close(GOING_AWAY, "idle", &mut out);
@@ -473,8 +473,8 @@ impl<A: App> Turn<'_, A> {
         };
         let handle = &mut self.handle;
         match event {
-            Event::Answer(answer) => {
-                crossing.across.subprotocol = answer.subprotocol().map(str::to_owned);
+            Event::Response(response) => {
+                crossing.across.subprotocol = response.subprotocol().map(str::to_owned);
             }
             Event::Open if handle.conn.side() == Side::Client => {
                 log::debug!(target: "heirloom::handshake", "the backend agrees: {}", version_name(handle.conn));
@@ -482,7 +482,7 @@ impl<A: App> Turn<'_, A> {
                 let partner = &mut *crossing.partner;
                 let reply = app.agreed(chosen.as_deref(), &mut partner.guest);
                 partner.hungry = true;
-                answer(
+                write_reply(
                     &mut partner.conn,
                     &mut crossing.out,
                     &mut partner.record,
@@ -532,7 +532,7 @@ impl<A: App> Turn<'_, A> {
 
     fn refused(&mut self, refusal: Refusal) {
         log::debug!(target: "heirloom::handshake", "refused: {}", refusal.code());
-        let status = refusal.answered_status();
+        let status = refusal.response_status();
         self.ended(Party::Server, refusal.code(), Some(status));
     }
 
@@ -598,7 +598,7 @@ impl<A: App> Turn<'_, A> {
             }
             Event::Request(_)
             | Event::Plain(_)
-            | Event::Answer(_)
+            | Event::Response(_)
             | Event::Piece(_)
             | Event::Ping(_)
             | Event::Pong(_) => {}
@@ -636,14 +636,14 @@ impl<A: App> Turn<'_, A> {
             }
             reply => {
                 let Handle { conn, out, .. } = &mut self.handle;
-                answer(conn, out, self.record, reply);
+                write_reply(conn, out, self.record, reply);
             }
         }
     }
 }
 
 /// Answers a request.
-fn answer(conn: &mut Conn, out: &mut Output<'_>, record: &mut Record, reply: Reply) {
+fn write_reply(conn: &mut Conn, out: &mut Output<'_>, record: &mut Record, reply: Reply) {
     let mut ended = |what, status| {
         record.end(Ended {
             by: Party::Server,
@@ -660,7 +660,7 @@ fn answer(conn: &mut Conn, out: &mut Output<'_>, record: &mut Record, reply: Rep
         }
         Reply::Refuse(refusal) => {
             log::debug!(target: "heirloom::handshake", "refused: {}", refusal.code());
-            ended(refusal.code(), refusal.answered_status());
+            ended(refusal.code(), refusal.response_status());
             conn.refuse(refusal, out);
             Ok(())
         }

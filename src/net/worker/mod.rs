@@ -672,7 +672,7 @@ fn ended_here(what: &'static str) -> Ended {
 /// Refuses for a reason of our own.
 fn refuse<G>(link: &mut Link<G>, refusal: Refusal, out: &mut Output<'_>) {
     link.record.end(Ended {
-        code: Some(refusal.answered_status()),
+        code: Some(refusal.response_status()),
         ..ended_here(refusal.code())
     });
     link.conn.refuse(refusal, out);

@@ -89,7 +89,7 @@ fn refuse<G>(link: &mut Link<G>, refusal: Refusal, out: &mut Output<'_>) {
     link.record.end(Ended {
         by: Party::Backend,
         what: refusal.code(),
-        code: Some(refusal.answered_status()),
+        code: Some(refusal.response_status()),
     });
     link.conn.refuse(refusal, out);
 }

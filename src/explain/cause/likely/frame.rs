@@ -26,10 +26,10 @@ pub(super) fn masked_server(case: &Case<'_>) -> Option<String> {
 pub(super) fn compressed(case: &Case<'_>) -> Option<String> {
     is(case, "reserved-bits")?;
     let rsv1 = frame(case)?.value(Field::Reserved)? & 4 != 0;
-    if !rsv1 || case.answered("Sec-WebSocket-Extensions").is_some() {
+    if !rsv1 || case.response_header("Sec-WebSocket-Extensions").is_some() {
         return None;
     }
-    let offered = case.asked("Sec-WebSocket-Extensions");
+    let offered = case.request_header("Sec-WebSocket-Extensions");
     rsv1.then(|| match offered {
         Some(offered) => format!(
             "RSV1 marks a compressed message. The request offers {}, but no compression was agreed \
@@ -43,7 +43,7 @@ pub(super) fn compressed(case: &Case<'_>) -> Option<String> {
 /// An extension that was agreed and that this program does not speak.
 pub(super) fn extension_agreed(case: &Case<'_>) -> Option<String> {
     is(case, "reserved-bits")?;
-    let agreed = case.answered("Sec-WebSocket-Extensions")?;
+    let agreed = case.response_header("Sec-WebSocket-Extensions")?;
     Some(format!(
         "Both sides agreed on {}, which gives this bit its meaning. Nothing need be wrong: this \
          program speaks no extension, and reads no further.",

@@ -1,15 +1,10 @@
 //! Likely causes: what a conversation looks like, what it means, what helps.
 
-mod answer;
 mod frame;
 mod proof;
 mod request;
+mod response;
 
-use self::answer::{
-    extension_unasked, lines_of_75, location_else, location_missing, location_port,
-    location_scheme, no_http, origin_echo, refused_by_hop, refused_by_server, subprotocol_left_out,
-    subprotocol_listed, subprotocol_of_list, upgrade_gone,
-};
 use self::frame::{
     compressed, extension_agreed, gone, hixie_frames, inner_code, masked_server, not_utf8,
     rfc_frames, unmasked,
@@ -19,6 +14,11 @@ use self::request::{
     bare_lf, frames_alone, headers_stripped, http_1_0, http_2, key_added, key_alone, key_malformed,
     no_spaces, origin_missing, repeated, spaces_squeezed, third_key_held, tls, version_forgotten,
     version_listed, version_unknown,
+};
+use self::response::{
+    extension_unasked, lines_of_75, location_else, location_missing, location_port,
+    location_scheme, no_http, origin_echo, refused_by_hop, refused_by_server, subprotocol_left_out,
+    subprotocol_listed, subprotocol_of_list, upgrade_gone,
 };
 use super::{
     Case, Fault, Layout, Part, PartKind, Side, Version, handshake, is_masked, shown, side_name,
@@ -249,7 +249,9 @@ fn hop(case: &Case<'_>) -> String {
         "X-Forwarded-Proto",
         "X-Real-IP",
     ];
-    let found = TRACES.into_iter().find(|name| case.asked(name).is_some());
+    let found = TRACES
+        .into_iter()
+        .find(|name| case.request_header(name).is_some());
     match found {
         Some(name) => format!(" One was on the way: it left {name}."),
         None => String::new(),

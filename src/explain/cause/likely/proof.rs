@@ -113,22 +113,22 @@ pub(super) fn spaces_lost(case: &Case<'_>) -> Option<String> {
 
 pub(super) fn accept_wrong(case: &Case<'_>) -> Option<String> {
     is(case, "accept-mismatch")?;
-    let Some(came) = case.answered("Sec-WebSocket-Accept") else {
+    let Some(came) = case.response_header("Sec-WebSocket-Accept") else {
         return Some(
             "The answer has no Sec-WebSocket-Accept: it comes from a server that does not know \
              WebSocket, or is made for an older version."
                 .to_owned(),
         );
     };
-    let key = String::from_utf8_lossy(case.asked("Sec-WebSocket-Key")?).into_owned();
+    let key = String::from_utf8_lossy(case.request_header("Sec-WebSocket-Key")?).into_owned();
     let is = |proof: String| proof.as_bytes() == came;
-    let input = case.derived(PartKind::Answer, Field::AcceptInput);
+    let input = case.derived(PartKind::Response, Field::AcceptInput);
     let guid = input.and_then(|input| input.strip_prefix(key.as_bytes()));
     let guid = guid.unwrap_or_default();
     let sha1 = |parts: &[&[u8]]| STANDARD.encode(Sha1::digest(parts.concat()));
     let decoded = STANDARD.decode(&key).unwrap_or_default();
     let right = case
-        .derived(PartKind::Answer, Field::Proof)
+        .derived(PartKind::Response, Field::Proof)
         .unwrap_or_default();
     Some(
         if came == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {

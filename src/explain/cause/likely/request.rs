@@ -88,7 +88,7 @@ pub(super) fn key_added(case: &Case<'_>) -> Option<String> {
     let others_lower = headers
         .iter()
         .all(|h| h.name.to_ascii_lowercase() == h.name);
-    let hixie = case.asked("Upgrade") == Some(b"WebSocket");
+    let hixie = case.request_header("Upgrade") == Some(b"WebSocket");
     (hixie && key.name == b"sec-websocket-key" && !others_lower).then(|| {
         "This is a request of hixie-75 to which HAProxy (3.2 or later, in HTTP mode) added a \
          sec-websocket-key of its own: its letters are small, unlike those of the others, and no \
@@ -153,7 +153,7 @@ pub(super) fn version_listed(case: &Case<'_>) -> Option<String> {
 
 pub(super) fn version_unknown(case: &Case<'_>) -> Option<String> {
     is(case, "version-unknown")?;
-    let number = shown(case.asked("Sec-WebSocket-Version")?, 20);
+    let number = shown(case.request_header("Sec-WebSocket-Version")?, 20);
     Some(match number.as_str() {
         "9" | "10" | "11" | "12" => {
             format!("Number {number} was never on the wire: drafts 09 to 12 all say 8.")
@@ -169,7 +169,7 @@ pub(super) fn key_malformed(case: &Case<'_>) -> Option<String> {
     if !matches!(case.code(), "key-malformed" | "key-missing") {
         return None;
     }
-    Some(match case.asked("Sec-WebSocket-Key") {
+    Some(match case.request_header("Sec-WebSocket-Key") {
         None => "The client sends a version and no key.".to_owned(),
         Some(key) if key.contains(&b' ') => {
             "The key holds spaces: a `+` of base64 was read as a space on the way.".to_owned()

@@ -5,14 +5,17 @@ use crate::trace::Field;
 
 pub(super) fn lines_of_75(case: &Case<'_>) -> Option<String> {
     is(case, "response-lines")?;
-    let answer = case.part(PartKind::Answer)?;
-    let headers = answer.headers();
+    let response = case.part(PartKind::Response)?;
+    let headers = response.headers();
     let first = headers
         .first()
         .map(|h| shown(h.name, 60))
         .unwrap_or_default();
-    let reason = answer.spans.iter().find(|s| s.span.field == Field::Reason);
-    let reason = reason.map(|s| answer.raw_of(&s.span)).unwrap_or_default();
+    let reason = response
+        .spans
+        .iter()
+        .find(|s| s.span.field == Field::Reason);
+    let reason = reason.map(|s| response.raw_of(&s.span)).unwrap_or_default();
     let began = "Browsers of hixie-75 compare the first three lines octet by octet";
     Some(if reason != b"Web Socket Protocol Handshake" {
         format!(
@@ -33,12 +36,12 @@ pub(super) fn lines_of_75(case: &Case<'_>) -> Option<String> {
 /// The location that came and the one that was dialled, in parts.
 fn locations(case: &Case<'_>) -> Option<(String, String)> {
     is(case, "location-mismatch")?;
-    let name = match case.part(PartKind::Answer)?.header("WebSocket-Location") {
+    let name = match case.part(PartKind::Response)?.header("WebSocket-Location") {
         Some(_) => "WebSocket-Location",
         None => "Sec-WebSocket-Location",
     };
-    let came = String::from_utf8_lossy(case.answered(name)?).into_owned();
-    let host = String::from_utf8_lossy(case.asked("Host")?).into_owned();
+    let came = String::from_utf8_lossy(case.response_header(name)?).into_owned();
+    let host = String::from_utf8_lossy(case.request_header("Host")?).into_owned();
     let request = case.part(PartKind::Request)?;
     let target = request
         .spans
@@ -97,10 +100,10 @@ pub(super) fn location_missing(case: &Case<'_>) -> Option<String> {
         Layout::Hixie75 => ("WebSocket-Location", "Sec-WebSocket-Location"),
         _ => ("Sec-WebSocket-Location", "WebSocket-Location"),
     };
-    if case.answered(own).is_some() {
+    if case.response_header(own).is_some() {
         return None;
     }
-    Some(match case.answered(other) {
+    Some(match case.response_header(other) {
         Some(_) => {
             format!("The answer has {other}, which is the header of another version, and no {own}.")
         }
@@ -121,10 +124,10 @@ pub(super) fn location_else(case: &Case<'_>) -> Option<String> {
 
 pub(super) fn origin_echo(case: &Case<'_>) -> Option<String> {
     is(case, "origin-mismatch")?;
-    let asked = case.asked("Origin")?;
+    let asked = case.request_header("Origin")?;
     let came = case
-        .answered("Sec-WebSocket-Origin")
-        .or(case.answered("WebSocket-Origin"));
+        .response_header("Sec-WebSocket-Origin")
+        .or(case.response_header("WebSocket-Origin"));
     Some(match came {
         None => {
             "The answer does not say the origin back: it is made for another version.".to_owned()
@@ -145,7 +148,10 @@ pub(super) fn origin_echo(case: &Case<'_>) -> Option<String> {
 fn subprotocols<'a>(case: &Case<'a>) -> Option<(&'a [u8], Option<&'a [u8]>)> {
     is(case, "subprotocol-mismatch")?;
     let name = case.version?.subprotocol_header();
-    Some((case.asked(name).unwrap_or_default(), case.answered(name)))
+    Some((
+        case.request_header(name).unwrap_or_default(),
+        case.response_header(name),
+    ))
 }
 
 pub(super) fn subprotocol_left_out(case: &Case<'_>) -> Option<String> {
@@ -197,7 +203,7 @@ pub(super) fn upgrade_gone(case: &Case<'_>) -> Option<String> {
         "connection-mismatch" => "Connection",
         _ => return None,
     };
-    Some(match case.answered(name) {
+    Some(match case.response_header(name) {
         None => format!("The answer is 101 but has no {name}: a hop took it out."),
         Some(came) => format!(
             "The answer says {name}: {}, which is not what clients of this version take.",
@@ -208,7 +214,7 @@ pub(super) fn upgrade_gone(case: &Case<'_>) -> Option<String> {
 
 pub(super) fn extension_unasked(case: &Case<'_>) -> Option<String> {
     is(case, "extension-unexpected")?;
-    let named = shown(case.answered("Sec-WebSocket-Extensions")?, 80);
+    let named = shown(case.response_header("Sec-WebSocket-Extensions")?, 80);
     Some(format!(
         "The server agrees to {named}, which the request does not offer."
     ))
