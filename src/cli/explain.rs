@@ -58,11 +58,11 @@ pub(super) struct Args {
     secure: bool,
     /// A page of docs/history that is about no single version.
     #[arg(long, hide = true, value_name = "PAGE")]
-    page: Option<Page>,
+    page: Option<HistoryPage>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Page {
+enum HistoryPage {
     Index,
     Masking,
     Timeline,
@@ -157,9 +157,9 @@ const EXAMPLES_OF_VERSIONS: [(&str, &str, &str); 9] = [
 
 fn tell_history(args: &Args) -> Exit {
     let page = match (args.page, args.version) {
-        (Some(Page::Index), _) => Ok(history::index()),
-        (Some(Page::Masking), _) => history::masking().map_err(|error| error.to_string()),
-        (Some(Page::Timeline), _) => Ok(history::timeline()),
+        (Some(HistoryPage::Index), _) => Ok(history::index()),
+        (Some(HistoryPage::Masking), _) => history::masking().map_err(|error| error.to_string()),
+        (Some(HistoryPage::Timeline), _) => Ok(history::timeline()),
         (None, Some(version)) => history_of(version, args),
         (None, None) => Err("FILE is missing".to_owned()),
     };

@@ -3,7 +3,7 @@
 use super::{Conn, Event, State};
 use crate::bytes::{Input, Output};
 use crate::error::{Refusal, Unsendable, Violation};
-use crate::handshake::{self, Head, Page, PendingResponse, Request};
+use crate::handshake::{self, Head, HttpResponse, PendingResponse, Request};
 use crate::trace::{Field, SpanWriter, Trace};
 
 /// How a PROXY header of version 2 begins.
@@ -246,13 +246,17 @@ impl Conn {
     ///
     /// [`Unsendable::NotOpen`] where no request waits for an answer,
     /// [`Unsendable::HeaderValue`] where a header would add a line.
-    pub fn respond(&mut self, page: &Page<'_>, out: &mut Output<'_>) -> Result<(), Unsendable> {
+    pub fn respond(
+        &mut self,
+        response: &HttpResponse<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<(), Unsendable> {
         let with_body = match self.state {
             State::Plain(with_body) => with_body,
             State::Asked(_) => true,
             _ => return Err(Unsendable::NotOpen),
         };
-        page.write(with_body, out.octets)?;
+        response.write(with_body, out.octets)?;
         self.state = State::Closed;
         Ok(())
     }

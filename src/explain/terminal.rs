@@ -41,17 +41,17 @@ pub fn plain(explanation: &Explanation) -> String {
 /// The explanation as text, in the colours of `paint`.
 #[must_use]
 pub fn painted(explanation: &Explanation, paint: Paint<'_>) -> String {
-    let mut page = Page {
+    let mut writer = TextWriter {
         text: String::new(),
         paint,
         section: String::new(),
     };
-    page.opening(explanation);
+    writer.opening(explanation);
     for part in &explanation.parts {
-        page.part(part);
+        writer.part(part);
     }
-    page.verdict(explanation);
-    page.text
+    writer.verdict(explanation);
+    writer.text
 }
 
 /// A line per part and the verdict: the explanation in short.
@@ -103,14 +103,14 @@ fn arrow(from: Side) -> &'static str {
     }
 }
 
-struct Page<'p> {
+struct TextWriter<'p> {
     text: String,
     paint: Paint<'p>,
     /// The section that was named last.
     section: String,
 }
 
-impl Page<'_> {
+impl TextWriter<'_> {
     fn ink(&self, ink: Ink, text: &str) -> String {
         (self.paint)(ink, text)
     }

@@ -28,7 +28,7 @@ pub use hybi05::accept;
 pub use origin::Origins;
 pub use request::Request;
 use write::HeadWriter;
-pub use write::Page;
+pub use write::HttpResponse;
 pub(crate) use write::write_refusal;
 
 /// What a request asks for.

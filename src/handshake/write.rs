@@ -53,7 +53,7 @@ fn is_token(name: &str) -> bool {
 
 /// A plain HTTP answer, after which the connection closes.
 #[derive(Clone, Copy, Debug)]
-pub struct Page<'a> {
+pub struct HttpResponse<'a> {
     /// The HTTP status.
     pub status: u16,
     /// The media type of the body.
@@ -64,7 +64,7 @@ pub struct Page<'a> {
     pub body: &'a [u8],
 }
 
-impl Page<'_> {
+impl HttpResponse<'_> {
     /// Writes head and body; for HEAD the body is only measured.
     pub(crate) fn write(&self, with_body: bool, out: &mut Vec<u8>) -> Result<(), Unsendable> {
         let first = format!("HTTP/1.1 {} {}", self.status, reason(self.status));
@@ -113,14 +113,14 @@ pub(crate) fn write_refusal(refusal: Refusal, on: Versions, with_body: bool, out
     if about_version && !numbers.is_empty() {
         headers.push(("Sec-WebSocket-Version", &numbers));
     }
-    let page = Page {
+    let response = HttpResponse {
         status: refusal.response_status(),
         content_type: "text/plain; charset=utf-8",
         headers: &headers,
         body: body.as_bytes(),
     };
     // All of it is ours, so it is clean.
-    let written = page.write(with_body, out);
+    let written = response.write(with_body, out);
     debug_assert!(written.is_ok());
 }
 

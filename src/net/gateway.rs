@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::{
     App, Client, Dial, Forwarded, HEALTH, LinkId, Networks, Parting, ProxyVersion, Reply,
-    SystemRandom, Url, page, proxy_header,
+    SystemRandom, Url, http_reply, proxy_header,
 };
 use crate::bytes::Output;
 use crate::conn::{Coding, Config, Conn};
@@ -224,7 +224,7 @@ impl<L: FnMut(&Visit<'_>)> App for Gateway<L> {
         let path: String = request.path().chars().take(PATH).collect();
         guest.path = Some(path.into());
         if request.version().is_none() {
-            return page(request, "text/plain; charset=utf-8", Vec::new(), || {
+            return http_reply(request, "text/plain; charset=utf-8", Vec::new(), || {
                 "this is a WebSocket gateway: dial it with ws://\n".to_owned()
             });
         }

@@ -99,8 +99,8 @@ pub enum Reply {
     Accept(Option<String>),
     /// Refuse.
     Refuse(Refusal),
-    /// Answer with a page.
-    Page {
+    /// Answer with plain HTTP.
+    Http {
         /// The HTTP status.
         status: u16,
         /// The media type.
@@ -118,7 +118,7 @@ pub enum Reply {
 const HEALTH: &str = "/healthz";
 
 /// The answer to plain HTTP: `front` at `/`, and `/healthz`.
-fn page(
+fn http_reply(
     request: &Request<'_>,
     content_type: &'static str,
     headers: Vec<(&'static str, String)>,
@@ -130,7 +130,7 @@ fn page(
         ("GET" | "HEAD", _) => return Reply::Refuse(Refusal::NotFound),
         _ => return Reply::Refuse(Refusal::MethodNotGet),
     };
-    Reply::Page {
+    Reply::Http {
         status: 200,
         content_type,
         headers,

@@ -194,7 +194,7 @@ impl Lab {
             ("Cache-Control", "no-store".to_owned()),
             ("Referrer-Policy", "no-referrer".to_owned()),
         ];
-        Reply::Page {
+        Reply::Http {
             status: 200,
             content_type: "text/html; charset=utf-8",
             headers,
@@ -253,7 +253,7 @@ impl Lab {
         let conversation = tape.conversation();
         let unfinished = !gone || conversation.is_cut;
         let vector = self.teller.vector(&conversation, unfinished);
-        Reply::Page {
+        Reply::Http {
             status: 200,
             content_type: "application/json",
             headers: vec![
@@ -291,7 +291,7 @@ fn speaks(agent: &str, on: Versions) -> Option<String> {
 }
 
 fn json_reply(status: u16, value: &Value) -> Reply {
-    Reply::Page {
+    Reply::Http {
         status,
         content_type: "application/json",
         headers: vec![("Cache-Control", "no-store".to_owned())],

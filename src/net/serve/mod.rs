@@ -4,7 +4,7 @@ mod lab;
 
 use std::sync::Arc;
 
-use super::{App, Client, Handle, Incoming, LinkId, Parting, Reply, Tape, page};
+use super::{App, Client, Handle, Incoming, LinkId, Parting, Reply, Tape, http_reply};
 use crate::error::{Refusal, Violation};
 use crate::frame::Kind;
 use crate::handshake::Request;
@@ -70,7 +70,7 @@ impl Serve {
             ("Content-Security-Policy", "default-src 'none'".to_owned()),
             ("Cache-Control", "no-store".to_owned()),
         ];
-        page(request, "text/html; charset=utf-8", headers, || {
+        http_reply(request, "text/html; charset=utf-8", headers, || {
             self.front(request)
         })
     }

@@ -8,7 +8,7 @@ use crate::bytes::{Input, Output};
 use crate::conn::{Around, Config, Conn, Event};
 use crate::error::{Refusal, Unsendable, Violation};
 use crate::frame::{GOING_AWAY, Piece};
-use crate::handshake::{Page, Request};
+use crate::handshake::{HttpResponse, Request};
 use crate::message::{Gather, Whole};
 use crate::net::{App, Dial, Ended, Handle, Incoming, LinkId, Party, Reply, read_proxy_header};
 use crate::version::{Side, Version};
@@ -664,7 +664,7 @@ fn write_reply(conn: &mut Conn, out: &mut Output<'_>, record: &mut Record, reply
             conn.refuse(refusal, out);
             Ok(())
         }
-        Reply::Page {
+        Reply::Http {
             status,
             content_type,
             headers,
@@ -672,13 +672,13 @@ fn write_reply(conn: &mut Conn, out: &mut Output<'_>, record: &mut Record, reply
         } => {
             ended("page", status);
             let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (*n, &**v)).collect();
-            let page = Page {
+            let response = HttpResponse {
                 status,
                 content_type,
                 headers: &headers,
                 body: &body,
             };
-            conn.respond(&page, out)
+            conn.respond(&response, out)
         }
         // One backend is enough.
         Reply::Bridge(_) => Err(Unsendable::NotOpen),
