@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             Some(version) => println!("{version}: {}", version.document),
             None => println!("plain HTTP"),
         },
-        Some(Event::Plain(_)) => println!("plain HTTP"),
+        Some(Event::Http(_)) => println!("plain HTTP"),
         Some(Event::Refused(refusal, _)) => {
             println!("{} {}: {refusal}", refusal.status(), refusal.code());
         }

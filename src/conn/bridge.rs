@@ -121,7 +121,7 @@ impl Way {
             }
             Event::Close(reason) => self.close(&reason, from.conn.version(), to),
             Event::Request(_)
-            | Event::Plain(_)
+            | Event::Http(_)
             | Event::Refused(_, _)
             | Event::Response(_)
             | Event::Open => {}

@@ -96,7 +96,7 @@ pub enum Event<'b> {
     /// [`Conn::refuse`].
     Request(Box<Request<'b>>),
     /// Server: plain HTTP. Answer by [`Conn::respond`] or [`Conn::refuse`].
-    Plain(Box<Request<'b>>),
+    Http(Box<Request<'b>>),
     /// Server: these octets, a head or what should have been one, were refused,
     /// and the refusal is in the output.
     Refused(Refusal, &'b [u8]),
@@ -135,7 +135,7 @@ enum State {
     /// Server: the request was shown; accept or refuse is due.
     Asked(Box<PendingResponse>),
     /// Server: a plain request was shown; whether a body is wanted.
-    Plain(bool),
+    Http(bool),
     /// Server, hixie-76: the head was sent; eight octets are coming.
     Body(Box<PendingResponse>),
     /// Client: the answer is coming.
@@ -312,7 +312,7 @@ impl Conn {
         match self.state {
             State::Head(_)
             | State::Asked(_)
-            | State::Plain(_)
+            | State::Http(_)
             | State::Body(_)
             | State::Waiting(_)
             | State::Failed(_)

@@ -48,7 +48,7 @@ impl Conn {
                 Ok(Some(Event::Open))
             }
             State::Failed(violation) => Err(*violation),
-            State::Asked(_) | State::Plain(_) => Ok(None),
+            State::Asked(_) | State::Http(_) => Ok(None),
             State::Open | State::Parting(_) | State::Closing | State::Closed => {
                 // Octets after a closing frame are not parsed.
                 let after = input.rest().len();
@@ -90,7 +90,7 @@ impl Conn {
         let event = self.judge_request(head, out, &mut SpanWriter::new(&mut derived, at));
         let mut spans = SpanWriter::new(trace, at);
         match (&event, again) {
-            (Event::Request(request) | Event::Plain(request), _) => {
+            (Event::Request(request) | Event::Http(request), _) => {
                 // Whoever accepts looks at them.
                 let _ = request.subprotocols().count();
                 request.head().name(&mut spans, true);
@@ -139,13 +139,13 @@ impl Conn {
         let request = match Request::read(head, self.config.versions) {
             Ok(request) => request,
             Err(refusal) => {
-                self.state = State::Plain(wants_body);
+                self.state = State::Http(wants_body);
                 return self.refused(refusal, raw, out);
             }
         };
         let Some(version) = request.version() else {
-            self.state = State::Plain(wants_body);
-            return Event::Plain(Box::new(request));
+            self.state = State::Http(wants_body);
+            return Event::Http(Box::new(request));
         };
         if !self.config.origins.allow(request.origin()) {
             return self.refused(Refusal::OriginNotAllowed, raw, out);
@@ -230,7 +230,7 @@ impl Conn {
     pub fn refuse(&mut self, refusal: Refusal, out: &mut Output<'_>) {
         let with_body = match self.state {
             State::Head(_) | State::Asked(_) => true,
-            State::Plain(with_body) => with_body,
+            State::Http(with_body) => with_body,
             _ => {
                 self.state = State::Closed;
                 return;
@@ -252,7 +252,7 @@ impl Conn {
         out: &mut Output<'_>,
     ) -> Result<(), Unsendable> {
         let with_body = match self.state {
-            State::Plain(with_body) => with_body,
+            State::Http(with_body) => with_body,
             State::Asked(_) => true,
             _ => return Err(Unsendable::NotOpen),
         };

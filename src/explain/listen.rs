@@ -393,7 +393,7 @@ impl Explainer {
         let head = Head::request(head, self.config.limits.headers).ok()?;
         match handshake::detect(&head, self.config.versions).ok()? {
             Detected::Upgrade(version) => Some(version),
-            Detected::Plain => None,
+            Detected::Http => None,
         }
     }
 
@@ -468,7 +468,7 @@ impl Explainer {
                     let _ = conn.accept(None, out);
                 }
             }
-            Event::Plain(_) => {
+            Event::Http(_) => {
                 self.request = Request::None;
                 conn.refuse(Refusal::NotFound, out);
             }

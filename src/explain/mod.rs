@@ -363,7 +363,7 @@ pub enum Outcome {
     /// Nothing is wrong so far as it goes, but it ends early.
     Incomplete,
     /// Plain HTTP: nobody asks for WebSocket.
-    Plain,
+    Http,
     /// The server says no.
     Refused,
     /// A rule is broken.
@@ -377,7 +377,7 @@ impl Outcome {
         match self {
             Outcome::Good => "good",
             Outcome::Incomplete => "incomplete",
-            Outcome::Plain => "plain",
+            Outcome::Http => "plain",
             Outcome::Refused => "refused",
             Outcome::Broken => "broken",
         }

@@ -413,7 +413,7 @@ impl TextWriter<'_> {
         let ink = match verdict.outcome {
             Outcome::Good => Ink::Good,
             Outcome::Broken | Outcome::Refused => Ink::Bad,
-            Outcome::Incomplete | Outcome::Plain => Ink::Strong,
+            Outcome::Incomplete | Outcome::Http => Ink::Strong,
         };
         self.line("");
         let mut title = format!("Verdict: {}", verdict.outcome.name());

@@ -35,7 +35,7 @@ pub(crate) use write::write_refusal;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detected {
     /// Plain HTTP.
-    Plain,
+    Http,
     /// An upgrade to this version.
     Upgrade(&'static Version),
 }
@@ -59,7 +59,7 @@ pub fn detect(head: &Head<'_>, on: Versions) -> Result<Detected, Refusal> {
         if http == "HTTP/1.1" {
             check_host(head)?;
         }
-        return Ok(Detected::Plain);
+        return Ok(Detected::Http);
     }
     if http != "HTTP/1.1" {
         return Err(Refusal::HttpVersion);

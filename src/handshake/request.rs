@@ -16,7 +16,7 @@ impl<'b> Request<'b> {
     /// Checks all that needs no policy.
     pub(crate) fn read(head: Head<'b>, on: Versions) -> Result<Request<'b>, Refusal> {
         let version = match detect(&head, on)? {
-            Detected::Plain => None,
+            Detected::Http => None,
             Detected::Upgrade(version) => Some(version),
         };
         let mut request = Request {

@@ -200,7 +200,7 @@ impl Ear {
                 // Without a subprotocol there is nothing to refuse.
                 let _ = self.conn.accept(None, out);
             }
-            Event::Plain(_) => {
+            Event::Http(_) => {
                 self.conn.refuse(Refusal::NotFound, out);
                 self.refused(Refusal::NotFound);
             }

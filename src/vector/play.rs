@@ -438,7 +438,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
                         }
                     }
                 }
-                Event::Plain(_) => {
+                Event::Http(_) => {
                     self.conn.refuse(Refusal::NotFound, &mut out);
                     self.reject_refusal(Refusal::NotFound, input.position());
                 }

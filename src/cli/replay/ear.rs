@@ -112,7 +112,7 @@ impl Ear {
                     }
                 }
             }
-            Event::Plain(_) => {
+            Event::Http(_) => {
                 self.conn.refuse(Refusal::NotFound, out);
                 self.refusal = Some(Refusal::NotFound);
             }

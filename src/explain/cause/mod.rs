@@ -187,7 +187,7 @@ fn unbroken(case: &Case<'_>) -> (Outcome, String) {
     }
     if client && !case.asks {
         return (
-            Outcome::Plain,
+            Outcome::Http,
             "this is plain HTTP: the request does not ask for WebSocket".to_owned(),
         );
     }

@@ -73,7 +73,7 @@ fn badge(html: &mut Html, verdict: &Verdict) {
     html.mark(match verdict.outcome {
         Outcome::Good => "<span class=\"badge good\">✓ ",
         Outcome::Broken | Outcome::Refused => "<span class=\"badge bad\">✗ ",
-        Outcome::Incomplete | Outcome::Plain => "<span class=\"badge\">… ",
+        Outcome::Incomplete | Outcome::Http => "<span class=\"badge\">… ",
     });
     html.text(verdict.outcome.name());
     if let Some(code) = verdict.code {
@@ -436,7 +436,7 @@ fn verdict(html: &mut Html, c: u64, explanation: &Explanation) {
     html.mark(match verdict.outcome {
         Outcome::Good => "<section class=\"verdict good\" id=\"c",
         Outcome::Broken | Outcome::Refused => "<section class=\"verdict bad\" id=\"c",
-        Outcome::Incomplete | Outcome::Plain => "<section class=\"verdict\" id=\"c",
+        Outcome::Incomplete | Outcome::Http => "<section class=\"verdict\" id=\"c",
     });
     html.number(c).mark("-verdict\">\n<h2>Verdict ");
     badge(html, verdict);

@@ -428,7 +428,7 @@ impl<A: App> Turn<'_, A> {
                         }
                         self.event(app, Event::Refused(refusal, octets));
                     }
-                    (Event::Request(request) | Event::Plain(request), None) => {
+                    (Event::Request(request) | Event::Http(request), None) => {
                         self.request(app, &request, input.rest());
                     }
                     (event, None) => self.event(app, event),
@@ -597,7 +597,7 @@ impl<A: App> Turn<'_, A> {
                 self.ended(Party::Client, "closed", reason.code);
             }
             Event::Request(_)
-            | Event::Plain(_)
+            | Event::Http(_)
             | Event::Response(_)
             | Event::Piece(_)
             | Event::Ping(_)
