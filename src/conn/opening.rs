@@ -220,9 +220,9 @@ impl Conn {
     /// Client: before the answer, names another scheme and authority that a
     /// hixie server may give for its location: a server that is told by a
     /// header what somebody else dialled says that.
-    pub fn also_at(&mut self, base: String) {
+    pub fn allow_location(&mut self, base: String) {
         if let State::Waiting(waiting) = &mut self.state {
-            waiting.0.also_at(base);
+            waiting.0.allow_location(base);
         }
     }
 

@@ -429,7 +429,7 @@ impl Explainer {
         let config = Arc::clone(&self.config);
         let mut conn = Conn::client_of(&self.request_octets, self.secure, config).ok()?;
         if let Some(url) = &self.config.public_url {
-            conn.also_at(url.clone());
+            conn.allow_location(url.clone());
         }
         Some(conn)
     }

@@ -396,7 +396,7 @@ impl ExpectedResponse {
     }
 
     /// Another scheme and authority that the location may name.
-    pub(crate) fn also_at(&mut self, base: String) {
+    pub(crate) fn allow_location(&mut self, base: String) {
         self.bases.push(base);
     }
 

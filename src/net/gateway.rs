@@ -146,7 +146,7 @@ impl<L: FnMut(&Visit<'_>)> Gateway<L> {
         let hosts = [Some(&*route.to.host), forwarded.host.as_deref()];
         for host in hosts.into_iter().flatten() {
             for scheme in ["ws", "wss"] {
-                conn.also_at(format!("{scheme}://{host}"));
+                conn.allow_location(format!("{scheme}://{host}"));
             }
         }
         Ok(Dial {
