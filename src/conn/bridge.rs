@@ -59,7 +59,7 @@ pub struct End<'a, 'o> {
 ///
 /// Nothing is gathered: a piece goes on as a piece, and at most three octets
 /// wait for those that make them whole. Both connections must have been told to
-/// [`leave_control`](Conn::leave_control), so that pings and goodbyes go from
+/// [`set_manual_control`](Conn::leave_control), so that pings and goodbyes go from
 /// one end to the other.
 #[derive(Debug, Default)]
 pub struct Way {

@@ -187,7 +187,7 @@ pub struct Conn {
     /// Whether the peer said goodbye.
     goodbye: bool,
     /// Whether pings and goodbyes of the peer are left to the caller to answer.
-    leaves_control: bool,
+    manual_control: bool,
     utf8: Utf8,
     /// The kind of the message that is being sent in pieces, while one is.
     sending: Option<Kind>,
@@ -273,7 +273,7 @@ impl Conn {
             last: true,
             first: true,
             goodbye: false,
-            leaves_control: false,
+            manual_control: false,
             utf8: Utf8::default(),
             sending: None,
             sent_utf8: Utf8::default(),
@@ -284,8 +284,8 @@ impl Conn {
     /// [`Conn::pong`] and [`Conn::close`]: whoever carries them on to another
     /// connection answers when that one has. After the peer's goodbye one may
     /// still talk to it.
-    pub fn leave_control(&mut self) {
-        self.leaves_control = true;
+    pub fn set_manual_control(&mut self) {
+        self.manual_control = true;
     }
 
     /// The version spoken, once it is known.
@@ -413,7 +413,7 @@ impl Conn {
                 let hixie = self.version.is_some_and(|v| v.layout == Layout::Hixie75);
                 if hixie && between_frames {
                     self.goodbye = true;
-                    if self.leaves_control && matches!(self.state, State::Open) {
+                    if self.manual_control && matches!(self.state, State::Open) {
                         self.state = State::Parting(Box::default());
                         return Ok(());
                     }

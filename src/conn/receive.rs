@@ -197,7 +197,7 @@ impl Conn {
         spans.octets(payload.len(), Field::ControlPayload, 0);
         Ok(Read::Event(match opcode {
             Opcode::Ping => {
-                if open && !self.leaves_control {
+                if open && !self.manual_control {
                     self.write(Opcode::Pong, true, payload, out);
                 }
                 Event::Ping(payload)
@@ -226,7 +226,7 @@ impl Conn {
         let reason = close::read(version, body)?;
         self.goodbye = true;
         let open = matches!(self.state, State::Open);
-        if open && self.leaves_control {
+        if open && self.manual_control {
             self.state = State::Parting(body.into());
             return Ok(Event::Close(reason));
         }
@@ -271,7 +271,7 @@ impl Conn {
             hixie75::Start::Close => {
                 self.goodbye = true;
                 let open = matches!(self.state, State::Open);
-                if open && self.leaves_control {
+                if open && self.manual_control {
                     self.state = State::Parting(Box::default());
                     return Ok(Read::Event(Event::Close(Reason::default())));
                 }

@@ -41,8 +41,8 @@ impl Bridge {
     ) -> Bridge {
         let (client, mut front) = open(client, seed ^ 0x10);
         let (mut behind, backend) = open(backend, seed ^ 0x20);
-        front.conn.leave_control();
-        behind.conn.leave_control();
+        front.conn.set_manual_control();
+        behind.conn.set_manual_control();
         Bridge {
             client,
             front,

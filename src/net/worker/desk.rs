@@ -631,7 +631,7 @@ impl<A: App> Turn<'_, A> {
                 if let Some(base) = &dial.public_url {
                     self.handle.conn.set_public_url(base);
                 }
-                self.handle.conn.leave_control();
+                self.handle.conn.set_manual_control();
                 *self.dial = Some(dial);
             }
             reply => {

@@ -165,7 +165,7 @@ impl<A: App> Worker<A> {
             }
         };
         let mut conn = dial.conn;
-        conn.leave_control();
+        conn.set_manual_control();
         let mut link = Box::new(Link::new(stream, conn, self.now_ms));
         link.place = Place::Partner;
         link.readable = false;
