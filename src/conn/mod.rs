@@ -327,7 +327,7 @@ impl Conn {
     /// Whether messages may be sent: the handshake is done on our side, and
     /// goodbye is not said.
     #[must_use]
-    pub fn may_talk(&self) -> bool {
+    pub fn can_send(&self) -> bool {
         matches!(self.state, State::Agreed | State::Open | State::Parting(_))
     }
 

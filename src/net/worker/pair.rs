@@ -63,7 +63,7 @@ impl<G> Crossing<'_, G> {
 
 /// Whether a connection is still in its handshake and cannot be talked to.
 fn is_early(conn: &Conn) -> bool {
-    conn.phase() == Phase::Handshake && !conn.may_talk()
+    conn.phase() == Phase::Handshake && !conn.can_send()
 }
 
 /// The backend, to which our end is of the client's side, broke the handshake:
