@@ -333,7 +333,7 @@ impl Conn {
 
     /// Whether both sides have said goodbye, so that nothing more will come.
     #[must_use]
-    pub fn is_over(&self) -> bool {
+    pub fn is_close_complete(&self) -> bool {
         self.goodbye && matches!(self.state, State::Closed)
     }
 

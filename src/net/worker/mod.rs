@@ -712,7 +712,7 @@ fn advance<G>(link: &mut Link<G>, now_ms: u64) -> Fate {
     if link.stage == Stage::Closing && has_said_all(&link.conn) && link.backlog.is_empty() {
         // All is said and the peer has nothing more to say, or has gone: there
         // is nothing left that could cause a reset.
-        if !link.readable && (link.read_closed || link.conn.is_over()) {
+        if !link.readable && (link.read_closed || link.conn.is_close_complete()) {
             return Fate::Drop;
         }
         if link.stream.shutdown(Shutdown::Write).is_err() {
