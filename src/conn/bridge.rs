@@ -48,7 +48,7 @@ pub struct Tally {
 
 /// One end of a bridge, with the output that goes to its peer.
 #[derive(Debug)]
-pub struct End<'a, 'o> {
+pub struct BridgeEnd<'a, 'o> {
     /// The connection.
     pub conn: &'a mut Conn,
     /// What its peer is told.
@@ -98,8 +98,8 @@ impl Way {
     pub fn carry(
         &mut self,
         event: Event<'_>,
-        from: &mut End<'_, '_>,
-        to: &mut End<'_, '_>,
+        from: &mut BridgeEnd<'_, '_>,
+        to: &mut BridgeEnd<'_, '_>,
     ) -> Result<(), Violation> {
         match event {
             Event::Piece(piece) => {
@@ -130,7 +130,7 @@ impl Way {
     }
 
     /// The peer of `from` ended its side of TCP, in order: a hixie goodbye.
-    pub fn end(&mut self, from: &Conn, to: &mut End<'_, '_>) {
+    pub fn end(&mut self, from: &Conn, to: &mut BridgeEnd<'_, '_>) {
         if self.goodbye.is_some() {
             return;
         }
@@ -152,7 +152,7 @@ impl Way {
     /// The connection at the other end of this way is gone without a goodbye,
     /// or broke the protocol: `from`, where this way begins, is told as much as
     /// its version can say. Whoever said goodbye gets it back.
-    pub fn lost(&self, what: &str, from: &mut End<'_, '_>) {
+    pub fn lost(&self, what: &str, from: &mut BridgeEnd<'_, '_>) {
         let (code, what) = match (self.goodbye, from.conn.side()) {
             (Some(code), _) => (code, ""),
             // The backend is gone, for a client.
@@ -162,7 +162,7 @@ impl Way {
         from.conn.close(code, what, from.out);
     }
 
-    fn close(&mut self, reason: &Reason<'_>, from: Option<&Version>, to: &mut End<'_, '_>) {
+    fn close(&mut self, reason: &Reason<'_>, from: Option<&Version>, to: &mut BridgeEnd<'_, '_>) {
         let has_codes = from.is_some_and(Version::has_close_codes);
         let code = match reason.code {
             // "Too large" before RFC 6455, which keeps 1004 from the wire.
@@ -180,7 +180,7 @@ impl Way {
         &mut self,
         piece: Piece<'_>,
         from: Option<&Version>,
-        to: &mut End<'_, '_>,
+        to: &mut BridgeEnd<'_, '_>,
     ) -> Result<(), Violation> {
         if piece.last {
             self.tally.messages += 1;
@@ -220,7 +220,14 @@ impl Way {
 
     /// Sends what a piece became. One that became nothing waits for the next.
     #[inline]
-    fn send(&mut self, kind: Kind, octets: &[u8], whole: bool, last: bool, to: &mut End<'_, '_>) {
+    fn send(
+        &mut self,
+        kind: Kind,
+        octets: &[u8],
+        whole: bool,
+        last: bool,
+        to: &mut BridgeEnd<'_, '_>,
+    ) {
         if octets.is_empty() && !last {
             return;
         }

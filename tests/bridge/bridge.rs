@@ -1,7 +1,7 @@
 //! The bridge: client, our end for it, our end for the backend, backend.
 
 use heirloom::bytes::{Input, Output};
-use heirloom::conn::{Coding, Conn, End, Phase, Way};
+use heirloom::conn::{BridgeEnd, Coding, Conn, Phase, Way};
 use heirloom::error::{Unsendable, Violation};
 use heirloom::frame::Kind;
 use heirloom::version::Layout;
@@ -227,11 +227,11 @@ impl Bridge {
             match here.conn.next(&mut input, &mut out) {
                 Ok(None) => break,
                 Ok(Some(event)) => {
-                    let mut from = End {
+                    let mut from = BridgeEnd {
                         conn: &mut here.conn,
                         out: &mut out,
                     };
-                    let mut to = End {
+                    let mut to = BridgeEnd {
                         conn: &mut there.conn,
                         out: &mut out_across,
                     };
@@ -263,7 +263,7 @@ impl Bridge {
             let random = &mut there.random;
             let mut random = |octets: &mut [u8]| octets.fill_with(|| random.next() as u8);
             let mut out = Output::new(&mut said, &mut random);
-            let mut to = End {
+            let mut to = BridgeEnd {
                 conn: &mut there.conn,
                 out: &mut out,
             };
@@ -289,7 +289,7 @@ impl Bridge {
             Side::Client => (&mut self.behind, &self.back),
             Side::Server => (&mut self.front, &self.forth),
         };
-        let ((), said) = there.talk(|conn, out| way.lost(what, &mut End { conn, out }));
+        let ((), said) = there.talk(|conn, out| way.lost(what, &mut BridgeEnd { conn, out }));
         self.outer(gone.peer()).gets(&said);
         self.spread_ends();
     }

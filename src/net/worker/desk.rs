@@ -168,7 +168,7 @@ impl Desk {
             }
         } else if let (Some(across), Some(partner)) = (&mut link.across, partner) {
             let mut out = self.out_across();
-            let mut to = crate::conn::End {
+            let mut to = crate::conn::BridgeEnd {
                 conn: &mut partner.conn,
                 out: &mut out,
             };

@@ -9,7 +9,7 @@ use mio::{Interest, Token};
 
 use super::{Desk, Link, Place, Worker};
 use crate::bytes::Output;
-use crate::conn::{Conn, End, Event, Limits, Phase, Tally, Way};
+use crate::conn::{BridgeEnd, Conn, Event, Limits, Phase, Tally, Way};
 use crate::error::{Refusal, Violation};
 use crate::net::{App, Dial, Ended, Party};
 use crate::version::Side;
@@ -52,8 +52,8 @@ impl<G> Crossing<'_, G> {
         conn: &mut Conn,
         out: &mut Output<'_>,
     ) -> Result<(), Violation> {
-        let mut from = End { conn, out };
-        let mut to = End {
+        let mut from = BridgeEnd { conn, out };
+        let mut to = BridgeEnd {
             conn: &mut self.partner.conn,
             out: &mut self.out,
         };
@@ -112,7 +112,7 @@ fn lose<G>(link: &mut Link<G>, ended: Option<Ended>, out: &mut Output<'_>) {
     if let Some(ended) = ended {
         link.record.end(ended);
     }
-    let mut end = End {
+    let mut end = BridgeEnd {
         conn: &mut link.conn,
         out,
     };
