@@ -62,7 +62,7 @@ pub struct BridgeEnd<'a, 'o> {
 /// [`set_manual_control`](Conn::leave_control), so that pings and goodbyes go from
 /// one end to the other.
 #[derive(Debug, Default)]
-pub struct Way {
+pub struct Direction {
     coding: Coding,
     /// What was carried so far.
     pub tally: Tally,
@@ -78,13 +78,13 @@ pub struct Way {
     goodbye: Option<u16>,
 }
 
-impl Way {
+impl Direction {
     /// A way with this coding.
     #[must_use]
-    pub fn new(coding: Coding) -> Way {
-        Way {
+    pub fn new(coding: Coding) -> Direction {
+        Direction {
             coding,
-            ..Way::default()
+            ..Direction::default()
         }
     }
 
@@ -94,7 +94,7 @@ impl Way {
     /// # Errors
     ///
     /// What the other end cannot be told. The peer has its goodbye then; tell
-    /// the other end by [`Way::lost`] of the way back.
+    /// the other end by [`Direction::peer_lost`] of the way back.
     pub fn carry(
         &mut self,
         event: Event<'_>,
@@ -152,7 +152,7 @@ impl Way {
     /// The connection at the other end of this way is gone without a goodbye,
     /// or broke the protocol: `from`, where this way begins, is told as much as
     /// its version can say. Whoever said goodbye gets it back.
-    pub fn lost(&self, what: &str, from: &mut BridgeEnd<'_, '_>) {
+    pub fn peer_lost(&self, what: &str, from: &mut BridgeEnd<'_, '_>) {
         let (code, what) = match (self.goodbye, from.conn.side()) {
             (Some(code), _) => (code, ""),
             // The backend is gone, for a client.

@@ -28,7 +28,7 @@ use crate::handshake::{
 use crate::trace::Trace;
 use crate::version::{Layout, Side, Version, Versions};
 
-pub use self::bridge::{BridgeEnd, Coding, Tally, Way};
+pub use self::bridge::{BridgeEnd, Coding, Direction, Tally};
 pub use self::send::Around;
 
 /// What may be held and waited for. Every number is finite; more than it is

@@ -1,7 +1,7 @@
 //! The bridge: client, our end for it, our end for the backend, backend.
 
 use heirloom::bytes::{Input, Output};
-use heirloom::conn::{BridgeEnd, Coding, Conn, Phase, Way};
+use heirloom::conn::{BridgeEnd, Coding, Conn, Direction, Phase};
 use heirloom::error::{Unsendable, Violation};
 use heirloom::frame::Kind;
 use heirloom::version::Layout;
@@ -17,8 +17,8 @@ pub(crate) struct Bridge {
     pub(crate) front: Node,
     pub(crate) behind: Node,
     pub(crate) backend: Node,
-    pub(crate) forth: Way,
-    pub(crate) back: Way,
+    pub(crate) forth: Direction,
+    pub(crate) back: Direction,
     chunks: Seeded,
     /// What `carry` and the connections of the bridge found.
     pub(crate) violations: Vec<(Side, Violation)>,
@@ -48,8 +48,8 @@ impl Bridge {
             front,
             behind,
             backend,
-            forth: Way::new(coding),
-            back: Way::new(coding.back()),
+            forth: Direction::new(coding),
+            back: Direction::new(coding.back()),
             chunks: Seeded(seed),
             violations: Vec::new(),
         }
@@ -210,7 +210,7 @@ impl Bridge {
             back,
             ..
         } = self;
-        let (here, there, way) = match side {
+        let (here, there, direction) = match side {
             Side::Client => (front, behind, forth),
             Side::Server => (behind, front, back),
         };
@@ -235,7 +235,7 @@ impl Bridge {
                         conn: &mut there.conn,
                         out: &mut out_across,
                     };
-                    if let Err(violation) = way.carry(event, &mut from, &mut to) {
+                    if let Err(violation) = direction.carry(event, &mut from, &mut to) {
                         self.violations.push((side, violation));
                     }
                 }
@@ -252,7 +252,7 @@ impl Bridge {
 
     /// TCP has ended at our end of this side.
     fn end_of_input(&mut self, side: Side) {
-        let (here, there, way) = match side {
+        let (here, there, direction) = match side {
             Side::Client => (&mut self.front, &mut self.behind, &mut self.forth),
             Side::Server => (&mut self.behind, &mut self.front, &mut self.back),
         };
@@ -267,7 +267,7 @@ impl Bridge {
                 conn: &mut there.conn,
                 out: &mut out,
             };
-            way.end(&here.conn, &mut to);
+            direction.end(&here.conn, &mut to);
         }
         self.outer(side.peer()).gets(&said);
         self.balance(side, "connection-cut");
@@ -285,11 +285,12 @@ impl Bridge {
 
     /// Our end of this side is gone.
     pub(crate) fn lose(&mut self, gone: Side, what: &str) {
-        let (there, way) = match gone {
+        let (there, direction) = match gone {
             Side::Client => (&mut self.behind, &self.back),
             Side::Server => (&mut self.front, &self.forth),
         };
-        let ((), said) = there.talk(|conn, out| way.lost(what, &mut BridgeEnd { conn, out }));
+        let ((), said) =
+            there.talk(|conn, out| direction.peer_lost(what, &mut BridgeEnd { conn, out }));
         self.outer(gone.peer()).gets(&said);
         self.spread_ends();
     }

@@ -99,9 +99,9 @@ fn each_close_code_is_told_to_each_version_as_far_as_it_can_say_it() {
                     assert_eq!(node.conn.phase(), Phase::Closed, "{at}");
                     assert_ne!(node.end, Some(Err(Violation::Cut)), "{at}");
                 }
-                for way in [&bridge.forth, &bridge.back] {
+                for direction in [&bridge.forth, &bridge.back] {
                     // Each hears the other's, or, of hixie-75, its end.
-                    assert!(way.goodbye().is_some(), "{code} {speaker} {hearer}");
+                    assert!(direction.goodbye().is_some(), "{code} {speaker} {hearer}");
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Messages: whole, in pieces, mended, and octets that are none.
 
 use heirloom::Side;
-use heirloom::conn::{Coding, Way};
+use heirloom::conn::{Coding, Direction};
 use heirloom::error::Violation;
 use heirloom::frame::{Kind, Message};
 use heirloom::version::Layout;
@@ -267,7 +267,7 @@ fn a_tally_counts_messages_that_came_to_their_end_and_octets_as_they_came() {
             conn.send_piece(Kind::Text, b"ha", true, false, out)
         });
         bridge.settle();
-        let tally = |way: &Way| (way.tally.messages, way.tally.octets);
+        let tally = |direction: &Direction| (direction.tally.messages, direction.tally.octets);
         assert_eq!(tally(&bridge.forth), (3, 8), "{client} to {backend}");
         assert_eq!(tally(&bridge.back), (0, 2), "{client} to {backend}");
     }

@@ -172,7 +172,7 @@ impl Desk {
                 conn: &mut partner.conn,
                 out: &mut out,
             };
-            across.way.end(&link.conn, &mut to);
+            across.direction.end(&link.conn, &mut to);
         }
         link.record.end(ended);
     }

@@ -619,7 +619,7 @@ impl<A: App> Worker<A> {
             }
         }
         let (from_client, to_client) = match &link.across {
-            Some(across) => (across.way.tally, self.leave(across, ended)),
+            Some(across) => (across.direction.tally, self.leave(across, ended)),
             None => Default::default(),
         };
         if link.conn.side() == Side::Server {

@@ -9,7 +9,7 @@ use mio::{Interest, Token};
 
 use super::{Desk, Link, Place, Worker};
 use crate::bytes::Output;
-use crate::conn::{BridgeEnd, Conn, Event, Limits, Phase, Tally, Way};
+use crate::conn::{BridgeEnd, Conn, Direction, Event, Limits, Phase, Tally};
 use crate::error::{Refusal, Violation};
 use crate::net::{App, Dial, Ended, Party};
 use crate::version::Side;
@@ -20,7 +20,7 @@ pub(super) struct Across {
     /// The other link; `None` once it is gone.
     pub(super) partner: Option<usize>,
     /// What this link's peer says goes this way.
-    pub(super) way: Way,
+    pub(super) direction: Direction,
     /// What a partner that is gone had carried.
     pub(super) carried: Tally,
     /// The backend's link: the subprotocol that it chose.
@@ -57,7 +57,7 @@ impl<G> Crossing<'_, G> {
             conn: &mut self.partner.conn,
             out: &mut self.out,
         };
-        self.across.way.carry(event, &mut from, &mut to)
+        self.across.direction.carry(event, &mut from, &mut to)
     }
 }
 
@@ -116,7 +116,7 @@ fn lose<G>(link: &mut Link<G>, ended: Option<Ended>, out: &mut Output<'_>) {
         conn: &mut link.conn,
         out,
     };
-    across.way.lost(what, &mut end);
+    across.direction.peer_lost(what, &mut end);
 }
 
 impl Desk {
@@ -174,7 +174,7 @@ impl<A: App> Worker<A> {
         link.backlog.push_small(&dial.said);
         link.across = Some(Box::new(Across {
             partner: Some(client),
-            way: Way::new(dial.coding.back()),
+            direction: Direction::new(dial.coding.back()),
             carried: Tally::default(),
             subprotocol: None,
             untried,
@@ -185,7 +185,7 @@ impl<A: App> Worker<A> {
         if let Some(Some(link)) = self.slots.get(client) {
             link.across = Some(Box::new(Across {
                 partner: Some(token),
-                way: Way::new(dial.coding),
+                direction: Direction::new(dial.coding),
                 carried: Tally::default(),
                 subprotocol: None,
                 untried: Vec::new(),
@@ -285,10 +285,10 @@ impl<A: App> Worker<A> {
             return across.carried;
         };
         let carried = match self.slots.get(other) {
-            Some(Some(partner)) => partner.across.as_ref().map(|across| across.way.tally),
+            Some(Some(partner)) => partner.across.as_ref().map(|across| across.direction.tally),
             _ => None,
         };
-        self.bereave(other, across.way.tally, ended);
+        self.bereave(other, across.direction.tally, ended);
         carried.unwrap_or_default()
     }
 
