@@ -480,11 +480,11 @@ fn a_line_of_a_hundred_columns_stays_one() {
         File::read(text.as_bytes()).unwrap().to_canonical()
     };
     // Two of indent, a colon and a space, and the comma behind it.
-    let around = r#"  "notes": {"a": ""},"#.len();
-    let fits = file(100 - around);
+    let framing = r#"  "notes": {"a": ""},"#.len();
+    let fits = file(100 - framing);
     assert_eq!(fits.lines().map(str::len).max(), Some(100));
     assert_eq!(fits.lines().count(), 5);
-    assert_eq!(file(101 - around).lines().count(), 7);
+    assert_eq!(file(101 - framing).lines().count(), 7);
 }
 
 #[test]

@@ -29,7 +29,7 @@ use crate::trace::Trace;
 use crate::version::{Layout, Side, Version, Versions};
 
 pub use self::bridge::{BridgeEnd, Coding, Direction, Tally};
-pub use self::send::Around;
+pub use self::send::Framing;
 
 /// What may be held and waited for. Every number is finite; more than it is
 /// refused, never cut.

@@ -34,27 +34,27 @@ impl Conn {
     /// # Errors
     ///
     /// As [`Conn::send`].
-    pub fn send_around(
+    pub fn framing_of(
         &self,
         kind: Kind,
         length: usize,
-    ) -> Result<Option<(Around, Option<u8>)>, Unsendable> {
+    ) -> Result<Option<(Framing, Option<u8>)>, Unsendable> {
         if self.sending.is_some() {
             return Err(Unsendable::MessageUnfinished);
         }
         let version = self.may_send(kind)?;
         if version.layout == Layout::Hixie75 {
-            let around = Around {
+            let framing = Framing {
                 octets: [0; frame::MAX_HEAD],
                 len: 1,
             };
-            return Ok(Some((around, Some(hixie75::TERMINATOR))));
+            return Ok(Some((framing, Some(hixie75::TERMINATOR))));
         }
         if self.side == Side::Client && version.client_masks() {
             return Ok(None);
         }
         let (octets, len) = frame::head(version, Opcode::Data(kind), true, length);
-        Ok(Some((Around { octets, len }, None)))
+        Ok(Some((Framing { octets, len }, None)))
     }
 
     /// Sends a piece of a message, in a frame of its own where the version has
@@ -209,12 +209,12 @@ impl Conn {
 
 /// The octets in front of a payload.
 #[derive(Clone, Copy, Debug)]
-pub struct Around {
+pub struct Framing {
     octets: [u8; frame::MAX_HEAD],
     len: usize,
 }
 
-impl Around {
+impl Framing {
     /// At most this many octets stand in front of a payload.
     pub const MAX: usize = frame::MAX_HEAD;
 

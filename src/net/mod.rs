@@ -285,7 +285,7 @@ impl<A: App> Handle<'_, A> {
                 if length < worker::TURN || self.is_taped {
                     return self.conn.send(gather.finish(checked), &mut self.out);
                 }
-                let Some((front, behind)) = self.conn.send_around(kind, length)? else {
+                let Some((front, behind)) = self.conn.framing_of(kind, length)? else {
                     return self.conn.send(gather.finish(checked), &mut self.out);
                 };
                 let gather = std::mem::take(gather);

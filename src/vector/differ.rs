@@ -24,7 +24,7 @@ pub(super) fn first_difference(want: &[u8], got: &[u8]) -> usize {
 pub(super) fn both(want: &[u8], got: &[u8]) -> String {
     let at = first_difference(want, got);
     let start = at.saturating_sub(24);
-    let around = |octets: &[u8]| {
+    let context = |octets: &[u8]| {
         let end = octets.len().min(at + 32);
         let context = octets.get(start..end).unwrap_or_default();
         let before = if start > 0 { "…" } else { "" };
@@ -39,8 +39,8 @@ pub(super) fn both(want: &[u8], got: &[u8]) -> String {
     let width = same.len() + usize::from(start > 0) + 1;
     format!(
         "core   {}\nvector {}\n       {:width$}^",
-        around(got),
-        around(want),
+        context(got),
+        context(want),
         ""
     )
 }

@@ -551,7 +551,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
                 break;
             };
             let length = message.payload().len();
-            let Ok(Some((front, behind))) = self.conn.send_around(message.kind(), length) else {
+            let Ok(Some((front, behind))) = self.conn.framing_of(message.kind(), length) else {
                 break;
             };
             let at = self.compared + self.said.len() + out.octets.len();

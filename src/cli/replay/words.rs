@@ -10,7 +10,7 @@ use super::ear::Ear;
 use super::head_len;
 
 /// Octets shown on each side of the one that differs.
-const AROUND: usize = 24;
+const CONTEXT: usize = 24;
 
 /// What our own server answers to this request, digest and all; nothing where
 /// it would refuse.
@@ -138,9 +138,9 @@ fn values<'h>(name: &str, head: &'h [u8]) -> Vec<(usize, &'h [u8])> {
 /// The first octet that differs, in its context.
 pub(super) fn difference(seen: &[u8], want: &[u8], start: usize) -> String {
     let at = want.iter().zip(seen).take_while(|(w, s)| w == s).count();
-    let around = |octets: &[u8]| {
-        let from = at.saturating_sub(AROUND);
-        let to = octets.len().min(at + AROUND);
+    let context = |octets: &[u8]| {
+        let from = at.saturating_sub(CONTEXT);
+        let to = octets.len().min(at + CONTEXT);
         shown(octets.get(from..to).unwrap_or_default())
     };
     let one = |octets: &[u8]| match octets.get(at) {
@@ -152,14 +152,14 @@ pub(super) fn difference(seen: &[u8], want: &[u8], start: usize) -> String {
         start + at,
         one(seen),
         one(want),
-        around(seen),
-        around(want)
+        context(seen),
+        context(want)
     )
 }
 
 fn before(seen: &[u8], at: u64) -> &[u8] {
     let end = usize::try_from(at).unwrap_or(usize::MAX).min(seen.len());
-    seen.get(end.saturating_sub(AROUND)..end)
+    seen.get(end.saturating_sub(CONTEXT)..end)
         .unwrap_or_default()
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Crossing, Filled, Link, Pool, Record, Reserve, Room, Stage, TURN};
 use crate::bytes::{Input, Output};
-use crate::conn::{Around, Config, Conn, Event};
+use crate::conn::{Config, Conn, Event, Framing};
 use crate::error::{Refusal, Unsendable, Violation};
 use crate::frame::{GOING_AWAY, Piece};
 use crate::handshake::{HttpResponse, Request};
@@ -565,7 +565,7 @@ impl<A: App> Turn<'_, A> {
         let (pool, now_ms) = (&mut *self.pool, self.now_ms);
         let gather = self.gather.get_or_insert_with(|| {
             let buffer = pool.take(now_ms);
-            Box::new(Gather::into_buffer(buffer, Around::MAX))
+            Box::new(Gather::into_buffer(buffer, Framing::MAX))
         });
         gather.add(&piece);
         if piece.last {

@@ -414,7 +414,7 @@ impl Backlog {
     /// into its first octets, which are spare, right before the payload.
     pub(in crate::net) fn push_large(&mut self, buffer: Vec<u8>, front: &[u8], behind: Option<u8>) {
         let mut buffer = buffer;
-        let spare = crate::conn::Around::MAX;
+        let spare = crate::conn::Framing::MAX;
         let start = spare - front.len().min(spare);
         if let Some(room) = buffer.get_mut(start..spare) {
             room.copy_from_slice(front);

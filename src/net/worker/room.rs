@@ -172,8 +172,7 @@ impl<A: App> Worker<A> {
             let Some(Some(link)) = self.slots.get(token) else {
                 continue;
             };
-            let (Some(version), Ok(_)) =
-                (link.conn.version(), link.conn.send_around(Kind::Text, 0))
+            let (Some(version), Ok(_)) = (link.conn.version(), link.conn.framing_of(Kind::Text, 0))
             else {
                 continue;
             };
