@@ -31,17 +31,17 @@ fn replaced(octets: &[u8]) -> Cow<'_, [u8]> {
 /// A message that arrived whole in one piece: nothing is copied, unless text
 /// had to be replaced.
 #[derive(Debug)]
-pub struct Whole<'b> {
+pub struct WholeMessage<'b> {
     kind: Kind,
     payload: Cow<'b, [u8]>,
 }
 
-impl<'b> Whole<'b> {
+impl<'b> WholeMessage<'b> {
     /// The message of a piece that is first and last; `None` of another.
     /// `checked` says that the text was checked as it came.
     #[must_use]
     #[inline]
-    pub fn of(piece: Piece<'b>, checked: bool) -> Option<Whole<'b>> {
+    pub fn of(piece: Piece<'b>, checked: bool) -> Option<WholeMessage<'b>> {
         if !(piece.first && piece.last) {
             return None;
         }
@@ -51,7 +51,7 @@ impl<'b> Whole<'b> {
         } else {
             replaced(octets)
         };
-        Some(Whole {
+        Some(WholeMessage {
             kind: piece.kind,
             payload,
         })

@@ -29,7 +29,7 @@ use crate::conn::{Coding, Config, Conn, Tally};
 use crate::error::{Refusal, Unsendable, Violation};
 use crate::frame::Message;
 use crate::handshake::Request;
-use crate::message::{Gather, Whole};
+use crate::message::{Gather, WholeMessage};
 use crate::version::{Side, Version};
 
 use census::LISTED;
@@ -223,7 +223,7 @@ pub struct LinkId(usize);
 #[derive(Debug)]
 pub enum Incoming<'a> {
     /// It came whole, and lies in the loop's buffer.
-    Whole(Whole<'a>),
+    Whole(WholeMessage<'a>),
     /// It came in pieces, and lies in a buffer of its own.
     Gathered(&'a mut Gather, bool),
 }

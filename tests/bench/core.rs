@@ -11,7 +11,7 @@ use heirloom::bytes::{Input, Output};
 use heirloom::conn::{Config, Conn, Event};
 use heirloom::frame::Message;
 use heirloom::handshake::ClientRequest;
-use heirloom::message::Whole;
+use heirloom::message::WholeMessage;
 use heirloom::vector::{Cut, File, Script};
 use heirloom::version::InvalidUtf8;
 use heirloom::{Side, VERSIONS, Version, Versions};
@@ -112,7 +112,7 @@ fn echo(bencher: Bencher<'_, '_>, name: &str, size: usize) {
             let mut input = Input::new(&mut octets);
             while let Some(event) = server.next(&mut input, &mut output).unwrap() {
                 if let Event::Piece(piece) = event {
-                    let whole = Whole::of(piece, checked).unwrap();
+                    let whole = WholeMessage::of(piece, checked).unwrap();
                     server.send(whole.message(), &mut output).unwrap();
                 }
             }

@@ -9,7 +9,7 @@ use crate::conn::{Config, Conn, Event, Framing};
 use crate::error::{Refusal, Unsendable, Violation};
 use crate::frame::{GOING_AWAY, Piece};
 use crate::handshake::{HttpResponse, Request};
-use crate::message::{Gather, Whole};
+use crate::message::{Gather, WholeMessage};
 use crate::net::{App, Dial, Ended, Handle, Incoming, LinkId, Party, Reply, read_proxy_header};
 use crate::version::{Side, Version};
 
@@ -557,7 +557,7 @@ impl<A: App> Turn<'_, A> {
     fn piece(&mut self, app: &mut A, piece: Piece<'_>) {
         if piece.first && piece.last {
             let checked = is_checked(self.handle.conn);
-            if let Some(whole) = Whole::of(piece, checked) {
+            if let Some(whole) = WholeMessage::of(piece, checked) {
                 app.message(Incoming::Whole(whole), &mut self.handle);
             }
             return;
