@@ -927,9 +927,9 @@ fn a_goodbye_with_a_code_is_a_good_end_and_shown() {
     let reason = format!("{EVIL}maintenance");
     let body = [&[0x0f, 0xa0], reason.as_bytes()].concat();
     for ends in [true, false] {
-        let goodbye = frame(0x88, &body);
+        let close = frame(0x88, &body);
         let host = Host::after_opening(move |visit| {
-            visit.say(&goodbye);
+            visit.say(&close);
             if ends {
                 visit.end();
             } else {

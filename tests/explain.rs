@@ -416,9 +416,9 @@ fn hostile() -> Vec<(&'static str, Turns)> {
     .concat();
     let mut close = vec![3, 232];
     close.extend_from_slice(&evil.as_bytes()[..100]);
-    let mut goodbye = response("OK", "").into_bytes();
-    goodbye.extend([0x88, 102]);
-    goodbye.extend(close);
+    let mut closing = response("OK", "").into_bytes();
+    closing.extend([0x88, 102]);
+    closing.extend(close);
     vec![
         ("target", client(ask(&format!("/{visible}"), ""))),
         ("header", client(ask("/", &header(evil)))),
@@ -434,7 +434,7 @@ fn hostile() -> Vec<(&'static str, Turns)> {
         ("answer", both(ask("/", ""), evil.as_bytes().to_vec())),
         ("text", both(ask("/", ""), text)),
         ("binary", both(ask("/", ""), binary)),
-        ("close", both(ask("/", ""), goodbye)),
+        ("close", both(ask("/", ""), closing)),
         (
             "hixie",
             both(

@@ -62,7 +62,7 @@ struct Member {
     /// The number of the next message of each sender.
     next: Vec<usize>,
     heard: usize,
-    goodbye: bool,
+    close: bool,
     wrong: Option<String>,
 }
 
@@ -86,7 +86,7 @@ impl Member {
             opened: false,
             next: vec![0; CLIENTS],
             heard: 0,
-            goodbye: false,
+            close: false,
             wrong: None,
         };
         while !member.opened {
@@ -109,7 +109,7 @@ impl Member {
                     heard.push(message.as_text().unwrap().to_owned());
                 }
             }
-            Ok(Event::Close(_)) => self.goodbye = true,
+            Ok(Event::Close(_)) => self.close = true,
             Ok(_) => {}
             Err(violation) => self.wrong = Some(violation.to_string()),
         };
@@ -180,7 +180,7 @@ impl Member {
         }
         assert_eq!(self.heard, heard, "something comes twice");
         let silent = self.version.closing == Closing::Hixie75;
-        assert_ne!(self.goodbye, silent, "{}", self.version);
+        assert_ne!(self.close, silent, "{}", self.version);
         assert_eq!(self.client.conn.phase(), Phase::Closed);
     }
 }

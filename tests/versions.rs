@@ -194,17 +194,17 @@ impl End {
         let mut input = Input::new(&mut octets);
         let mut random = |octets: &mut [u8]| octets.fill(0);
         let mut out = Output::new(&mut self.said, &mut random);
-        let mut goodbye = None;
+        let mut close = None;
         while let Some(event) = self.conn.next(&mut input, &mut out)? {
             match event {
                 Event::Request(_) => self.conn.accept(None, &mut out).unwrap(),
                 Event::Close(reason) => {
-                    goodbye = Some((reason.code, reason.text.into_owned()));
+                    close = Some((reason.code, reason.text.into_owned()));
                 }
                 _ => {}
             }
         }
-        Ok(goodbye)
+        Ok(close)
     }
 
     fn close(&mut self, code: u16, reason: &str) {

@@ -119,7 +119,7 @@ struct Talk<'a> {
     answered: bool,
     opened: bool,
     /// The code and reason of the peer's goodbye.
-    goodbye: Option<(Option<u16>, String)>,
+    close: Option<(Option<u16>, String)>,
     /// Nobody reads what we print.
     deaf: bool,
     /// A line could not be sent, for what it is or because the server had gone.
@@ -139,7 +139,7 @@ impl<'a> Talk<'a> {
             violation: None,
             answered: false,
             opened: false,
-            goodbye: None,
+            close: None,
             deaf: false,
             unsent: None,
             notes: Style::of(&io::stderr()),
@@ -216,7 +216,7 @@ impl<'a> Talk<'a> {
             if deadline.is_none() && stopped.load(Ordering::Acquire) {
                 lines = None;
                 deadline = Some(Instant::now() + close);
-                self.say_goodbye(client);
+                self.send_close(client);
             }
             if client.conn.phase() == Phase::Closed {
                 if client.said().is_empty() {
@@ -232,7 +232,7 @@ impl<'a> Talk<'a> {
             if self.deaf && deadline.is_none() {
                 lines = None;
                 deadline = Some(Instant::now() + close);
-                self.say_goodbye(client);
+                self.send_close(client);
             }
             if let Some(waiting) = &lines {
                 if client.said().len() < config.limits.output_bytes {
@@ -244,14 +244,14 @@ impl<'a> Talk<'a> {
                             // What was sent before is still answered.
                             lines = None;
                             deadline = Some(Instant::now() + close);
-                            self.say_goodbye(client);
+                            self.send_close(client);
                         }
                         Err(TryRecvError::Empty) => {}
                         // All is sent; the pong is still to come where one was asked for.
                         Err(TryRecvError::Disconnected) if self.pinged.is_none() => {
                             lines = None;
                             deadline = Some(Instant::now() + close);
-                            self.say_goodbye(client);
+                            self.send_close(client);
                         }
                         Err(TryRecvError::Disconnected) => {
                             deadline.get_or_insert(Instant::now() + close);
@@ -278,7 +278,7 @@ impl<'a> Talk<'a> {
                 }
                 Step::Ended(ended) => return self.ended(ended),
                 // What was said stands, though the rest is lost.
-                Step::Broken(_) if self.goodbye.is_some() || self.violation.is_some() => {
+                Step::Broken(_) if self.close.is_some() || self.violation.is_some() => {
                     return self.ended(Ok(()));
                 }
                 Step::Broken(error) => {
@@ -291,7 +291,7 @@ impl<'a> Talk<'a> {
 
     /// hixie-75 has no goodbye: our side of TCP ends, and the server may still
     /// finish what it says.
-    fn say_goodbye(&mut self, client: &mut Client) {
+    fn send_close(&mut self, client: &mut Client) {
         if self.args.version.closing == Closing::Hixie75 {
             if let Err(error) = client.shutdown() {
                 log::debug!("cannot end our side: {error}");
@@ -307,7 +307,7 @@ impl<'a> Talk<'a> {
             complain(&format!("{}: {violation}", violation.code()));
             return Exit::Failed;
         }
-        let (code, reason) = self.goodbye.take().unwrap_or_default();
+        let (code, reason) = self.close.take().unwrap_or_default();
         let reason = Escaped::<200>(&reason).to_string();
         let said = code.map(|c| format!(" {c}")).unwrap_or_default();
         let word = format!("closed{said} {reason}");
@@ -401,7 +401,7 @@ impl<'a> Talk<'a> {
                 }
             }
             Ok(Event::Close(reason)) => {
-                self.goodbye = Some((reason.code, reason.text.into_owned()));
+                self.close = Some((reason.code, reason.text.into_owned()));
             }
             Ok(_) => {}
             Err(violation) => self.violation = Some(violation),

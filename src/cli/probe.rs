@@ -204,7 +204,7 @@ fn attempt(
         gather: Gather::default(),
         heard: None,
         own: false,
-        goodbye: false,
+        closed: false,
     };
     let (severity, verdict, reason) = match dialled {
         Ok(mut client) => probe.converse(&mut client, deadline),
@@ -241,7 +241,7 @@ struct Probe {
     heard: Option<&'static str>,
     /// The server said something of its own.
     own: bool,
-    goodbye: bool,
+    closed: bool,
 }
 
 /// What we say, in the hope of hearing it again.
@@ -261,7 +261,7 @@ impl Probe {
         // An echo, or a pong where the version has pings. Whoever does neither
         // is given a moment only: not every server echoes.
         let asked = client.say(|conn, out| {
-            if self.goodbye {
+            if self.closed {
                 return Ok(());
             }
             let sent = conn.send(Message::text(QUESTION), out);
@@ -275,7 +275,7 @@ impl Probe {
             return (Severity::Wrong, "ends", error.to_string());
         }
         let moment = deadline.min(Instant::now() + Duration::from_secs(1));
-        while self.heard.is_none() && !self.goodbye {
+        while self.heard.is_none() && !self.closed {
             match self.wait(client, moment) {
                 Some((_, "hangs", _)) => break,
                 Some((Severity::Silent, verdict, reason)) => {
@@ -302,7 +302,7 @@ impl Probe {
                 Some(_) => break,
             }
         }
-        let how = match (self.heard, self.own, self.goodbye) {
+        let how = match (self.heard, self.own, self.closed) {
             (Some(how), ..) => how,
             (None, true, _) => "it answers with a message of its own",
             (None, false, true) => "and says goodbye at once",
@@ -377,7 +377,7 @@ impl Probe {
             Ok(Event::Pong(_)) => {
                 self.heard.get_or_insert("it answers a ping");
             }
-            Ok(Event::Close(_)) => self.goodbye = true,
+            Ok(Event::Close(_)) => self.closed = true,
             Ok(_) => {}
             Err(violation) => self.violation = Some(violation),
         }

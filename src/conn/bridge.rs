@@ -75,7 +75,7 @@ pub struct Direction {
     /// A part of the message at hand went on.
     begun: bool,
     /// The code of the peer's goodbye, for ours.
-    goodbye: Option<u16>,
+    close_code: Option<u16>,
 }
 
 impl Direction {
@@ -131,7 +131,7 @@ impl Direction {
 
     /// The peer of `from` ended its side of TCP, in order: a hixie goodbye.
     pub fn end(&mut self, from: &Conn, to: &mut BridgeEnd<'_, '_>) {
-        if self.goodbye.is_some() {
+        if self.close_code.is_some() {
             return;
         }
         // A server ends TCP to say goodbye; a page that is left ends it too.
@@ -139,21 +139,21 @@ impl Direction {
             Side::Client => NORMAL,
             Side::Server => GOING_AWAY,
         };
-        self.goodbye = Some(code);
+        self.close_code = Some(code);
         to.conn.close(code, "", to.out);
     }
 
     /// The code of the goodbye that came this way, once it has.
     #[must_use]
-    pub fn goodbye(&self) -> Option<u16> {
-        self.goodbye
+    pub fn close_code(&self) -> Option<u16> {
+        self.close_code
     }
 
     /// The connection at the other end of this way is gone without a goodbye,
     /// or broke the protocol: `from`, where this way begins, is told as much as
     /// its version can say. Whoever said goodbye gets it back.
     pub fn peer_lost(&self, what: &str, from: &mut BridgeEnd<'_, '_>) {
-        let (code, what) = match (self.goodbye, from.conn.side()) {
+        let (code, what) = match (self.close_code, from.conn.side()) {
             (Some(code), _) => (code, ""),
             // The backend is gone, for a client.
             (None, Side::Server) => (BAD_GATEWAY, what),
@@ -171,7 +171,7 @@ impl Direction {
             None if has_codes => NO_STATUS,
             None => NORMAL,
         };
-        self.goodbye = Some(code);
+        self.close_code = Some(code);
         let text = if has_codes { &*reason.text } else { "" };
         to.conn.close(code, text, to.out);
     }

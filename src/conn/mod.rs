@@ -185,7 +185,7 @@ pub struct Conn {
     /// Whether nothing of the message was delivered yet.
     first: bool,
     /// Whether the peer said goodbye.
-    goodbye: bool,
+    close_received: bool,
     /// Whether pings and goodbyes of the peer are left to the caller to answer.
     manual_control: bool,
     utf8: Utf8,
@@ -272,7 +272,7 @@ impl Conn {
             coming: None,
             last: true,
             first: true,
-            goodbye: false,
+            close_received: false,
             manual_control: false,
             utf8: Utf8::default(),
             sending: None,
@@ -334,7 +334,7 @@ impl Conn {
     /// Whether both sides have said goodbye, so that nothing more will come.
     #[must_use]
     pub fn is_close_complete(&self) -> bool {
-        self.goodbye && matches!(self.state, State::Closed)
+        self.close_received && matches!(self.state, State::Closed)
     }
 
     /// The octets of payload that are still to come of the frame at hand, where
@@ -412,7 +412,7 @@ impl Conn {
                 let between_frames = self.expect == Expect::Header && left == 0;
                 let hixie = self.version.is_some_and(|v| v.layout == Layout::Hixie75);
                 if hixie && between_frames {
-                    self.goodbye = true;
+                    self.close_received = true;
                     if self.manual_control && matches!(self.state, State::Open) {
                         self.state = State::Parting(Box::default());
                         return Ok(());

@@ -224,7 +224,7 @@ impl Conn {
         };
         spans.octets(body.len() - code, Field::CloseReason, 0);
         let reason = close::read(version, body)?;
-        self.goodbye = true;
+        self.close_received = true;
         let open = matches!(self.state, State::Open);
         if open && self.manual_control {
             self.state = State::Parting(body.into());
@@ -269,14 +269,14 @@ impl Conn {
                 }
             }
             hixie75::Start::Close => {
-                self.goodbye = true;
+                self.close_received = true;
                 let open = matches!(self.state, State::Open);
                 if open && self.manual_control {
                     self.state = State::Parting(Box::default());
                     return Ok(Read::Event(Event::Close(Reason::default())));
                 }
                 if open {
-                    self.say_hixie_close(out);
+                    self.send_hixie_close(out);
                 }
                 self.state = State::Closed;
                 return Ok(Read::Event(Event::Close(Reason::default())));

@@ -154,7 +154,7 @@ impl Conn {
         let before = std::mem::replace(&mut self.state, state);
         match (version.closing, before) {
             (Closing::Hixie75, _) => self.state = State::Closed,
-            (Closing::Hixie76, _) => self.say_hixie_close(out),
+            (Closing::Hixie76, _) => self.send_hixie_close(out),
             (_, State::Parting(said)) if !version.has_close_codes() => {
                 let body = close::reply(version, self.side, &said);
                 self.write(Opcode::Close, true, &body, out);
@@ -172,7 +172,7 @@ impl Conn {
     }
 
     /// FF 00, but never inside a text: there only the end of TCP is honest.
-    pub(super) fn say_hixie_close(&mut self, out: &mut Output<'_>) {
+    pub(super) fn send_hixie_close(&mut self, out: &mut Output<'_>) {
         if self.sending.is_none() {
             out.octets.extend_from_slice(&hixie75::CLOSE);
         } else {

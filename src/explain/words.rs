@@ -192,7 +192,7 @@ fn frame_title(part: &Part) -> String {
     let many = if octets == 1 { "octet" } else { "octets" };
     if let Some(kind) = part.value(Field::FrameType) {
         return match kind {
-            0xff if is_goodbye(part) => "goodbye".to_owned(),
+            0xff if is_close(part) => "goodbye".to_owned(),
             0 => format!("text frame, {octets} {many}"),
             _ => format!("frame of type {kind:02X}, {octets} {many}"),
         };
@@ -215,7 +215,7 @@ fn frame_title(part: &Part) -> String {
 }
 
 /// Whether it is FF 00 in a version where that says goodbye.
-fn is_goodbye(part: &Part) -> bool {
+fn is_close(part: &Part) -> bool {
     let length = part
         .spans
         .iter()
@@ -513,7 +513,7 @@ fn frame_type(part: &Part, kind: u64) -> String {
                 _ => ", and is thrown away",
             }
         ),
-        0xff if is_goodbye(part) => "with length 0: goodbye".to_owned(),
+        0xff if is_close(part) => "with length 0: goodbye".to_owned(),
         _ => format!(
             "the top bit says that a length follows; type {kind:02X} is not defined, so as many \
              octets are thrown away"

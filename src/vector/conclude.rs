@@ -57,7 +57,7 @@ impl Vector {
         drop((asked, answered));
 
         let mut expect = Expect::default();
-        let mut goodbyes = Vec::new();
+        let mut closes = Vec::new();
         for (from, octets, end) in &steps {
             let ear = match from {
                 From::Client => &mut server,
@@ -67,7 +67,7 @@ impl Vector {
                 },
             };
             match end {
-                None => ear.hear(*from, octets, &mut expect.messages, &mut goodbyes),
+                None => ear.hear(*from, octets, &mut expect.messages, &mut closes),
                 Some(End::Fin | End::Rst) => ear.hear_end(),
             }
         }
@@ -81,8 +81,8 @@ impl Vector {
         if let [one, two] = *server.numbers {
             (expect.key_number_1, expect.key_number_2) = (Some(one), Some(two));
         }
-        let both = server.goodbye && client.is_some_and(|c| c.goodbye);
-        expect.close = Some(match goodbyes.into_iter().next() {
+        let both = server.closed && client.is_some_and(|c| c.closed);
+        expect.close = Some(match closes.into_iter().next() {
             None => Close::Word(CloseWord::None),
             Some(_) if both && detected.is_some_and(|v| !v.has_close_codes()) => {
                 Close::Word(CloseWord::Clean)
@@ -128,7 +128,7 @@ struct Ear {
     numbers: Vec<u32>,
     detected: Option<&'static Version>,
     subprotocol: Option<String>,
-    goodbye: bool,
+    closed: bool,
     conclusion: Conclusion,
 }
 
@@ -143,7 +143,7 @@ impl Ear {
             numbers: Vec::new(),
             detected: None,
             subprotocol: None,
-            goodbye: false,
+            closed: false,
             conclusion: Conclusion {
                 result: Verdict::Accept,
                 code: None,
@@ -158,7 +158,7 @@ impl Ear {
         from: From,
         octets: &[u8],
         heard: &mut Vec<Heard>,
-        goodbyes: &mut Vec<CloseSaid>,
+        closes: &mut Vec<CloseSaid>,
     ) {
         let mut pending = std::mem::take(&mut self.pending);
         pending.extend_from_slice(octets);
@@ -176,7 +176,7 @@ impl Ear {
             let mut numbers = Numbers(&mut self.numbers);
             match self.conn.next_watched(&mut input, &mut out, &mut numbers) {
                 Ok(None) => break,
-                Ok(Some(event)) => self.take(event, from, &mut out, heard, goodbyes),
+                Ok(Some(event)) => self.take(event, from, &mut out, heard, closes),
                 Err(violation) => self.broken(violation),
             }
         }
@@ -192,7 +192,7 @@ impl Ear {
         from: From,
         out: &mut Output<'_>,
         heard: &mut Vec<Heard>,
-        goodbyes: &mut Vec<CloseSaid>,
+        closes: &mut Vec<CloseSaid>,
     ) {
         match event {
             Event::Request(request) => {
@@ -226,9 +226,9 @@ impl Ear {
             Event::Ping(payload) => keep(heard, from, HeardKind::Ping, payload),
             Event::Pong(payload) => keep(heard, from, HeardKind::Pong, payload),
             Event::Close(reason) => {
-                self.goodbye = true;
+                self.closed = true;
                 let text = reason.text.into_owned();
-                goodbyes.push(CloseSaid {
+                closes.push(CloseSaid {
                     from,
                     code: reason.code,
                     reason: Some(text).filter(|text| !text.is_empty()),

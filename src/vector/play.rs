@@ -652,7 +652,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
         if want == *closed {
             return Ok(());
         }
-        let (want, got) = (goodbye(&want), goodbye(closed));
+        let (want, got) = (close_text(&want), close_text(closed));
         Err(format!("goodbye is {got}, and {want} was expected"))
     }
 }
@@ -697,7 +697,7 @@ fn spoken(value: &impl fmt::Debug) -> String {
 }
 
 /// How goodbye was said, for a person.
-fn goodbye(closed: &Option<(Option<u16>, String)>) -> String {
+fn close_text(closed: &Option<(Option<u16>, String)>) -> String {
     match closed {
         None => "none".to_owned(),
         Some((None, reason)) => format!("one without a code {reason:?}"),

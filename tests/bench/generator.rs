@@ -43,7 +43,7 @@ pub(crate) struct Script {
     echo: Vec<u8>,
     /// `echo` is payload, and comes in whatever frames.
     any_frames: bool,
-    goodbye: Turn,
+    close: Turn,
 }
 
 const HIXIE_REQUEST: &[u8] = b"GET /demo HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nHost: example.com\r\n\
@@ -87,7 +87,7 @@ impl Script {
     /// `bare`: the server gives back every octet as it came, a request too.
     pub(crate) fn new(wire: Wire, size: usize, bare: bool, with_upgrade: bool) -> Result<Self> {
         let letters = (b'a'..=b'z').cycle().take(size);
-        let (request, response, frame, echo, goodbye, farewell) = match wire {
+        let (request, response, frame, echo, close, close_reply) = match wire {
             Wire::Rfc6455 => {
                 // All values, no short period: nothing for a mask or a cache to profit from.
                 let payload: Vec<u8> = (0..size)
@@ -133,9 +133,9 @@ impl Script {
                 echo: frame.clone(),
                 frame,
                 any_frames: false,
-                goodbye: Turn {
-                    hear: Expected::Exactly(goodbye.clone()),
-                    say: goodbye,
+                close: Turn {
+                    hear: Expected::Exactly(close.clone()),
+                    say: close,
                 },
             }
         } else {
@@ -147,9 +147,9 @@ impl Script {
                 frame,
                 echo,
                 any_frames: false,
-                goodbye: Turn {
-                    say: goodbye,
-                    hear: Expected::Exactly(farewell),
+                close: Turn {
+                    say: close,
+                    hear: Expected::Exactly(close_reply),
                 },
             }
         })
@@ -176,7 +176,7 @@ impl Script {
     /// Octets that a whole connection says.
     pub(crate) fn life(&self) -> usize {
         let request = self.upgrade.as_ref().map_or(0, |turn| turn.say.len());
-        request + self.frame.len() + self.goodbye.say.len()
+        request + self.frame.len() + self.close.say.len()
     }
 }
 
@@ -551,7 +551,7 @@ impl Rounds {
             say: script.frame,
             hear: Expected::Exactly(script.echo),
         });
-        turns.push(script.goodbye);
+        turns.push(script.close);
         Ok(Rounds {
             poll: Poll::new()?,
             events: Events::with_capacity(1024),

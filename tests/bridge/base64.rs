@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::bridge::{Bridge, cut, named};
 use crate::memory::{Heard, version};
-use crate::wire::{frames, goodbye};
+use crate::wire::{close, frames};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
@@ -200,9 +200,9 @@ fn what_is_no_base64_ends_both_and_never_becomes_a_whole_message() {
                 assert_eq!(bridge.backend.violation, None);
                 let told = frames(client, Side::Server, &bridge.client.came).unwrap();
                 let want = if client.has_close_codes() {
-                    goodbye(b"\x03\xefbase64-malformed")
+                    close(b"\x03\xefbase64-malformed")
                 } else {
-                    goodbye(&[])
+                    close(&[])
                 };
                 assert_eq!(told, [want], "{client} {pieces:?}");
             }

@@ -12,8 +12,8 @@ mod memory;
 
 mod base64;
 mod bridge;
+mod closing;
 mod control;
-mod goodbyes;
 mod half;
 mod messages;
 mod node;

@@ -30,7 +30,7 @@ pub(crate) fn frames(version: &Version, from: Side, octets: &[u8]) -> Option<Vec
         while let Some(kind) = rest.first() {
             if *kind == 0xff {
                 assert_eq!(rest[..2], [0xff, 0], "{octets:02x?}");
-                frames.push(goodbye(&[]));
+                frames.push(close(&[]));
                 rest.drain(..2);
                 continue;
             }
@@ -112,7 +112,7 @@ fn frame_of(version: &Version, first: u8, payload: Vec<u8>) -> Frame {
     }
 }
 
-pub(crate) fn goodbye(body: &[u8]) -> Frame {
+pub(crate) fn close(body: &[u8]) -> Frame {
     Frame {
         last: true,
         op: Op::Close,

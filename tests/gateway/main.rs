@@ -12,9 +12,9 @@
 mod support;
 
 mod asked;
+mod closing;
 mod ends;
 mod gate;
-mod goodbyes;
 mod liars;
 mod messages;
 mod order;

@@ -437,9 +437,9 @@ impl Talk<'_> {
 
     fn conclude_failure(&mut self) -> Result<(), String> {
         self.wait(self.args.deadline(), |talk| {
-            talk.mark().goodbye || talk.ended.is_some()
+            talk.mark().closed || talk.ended.is_some()
         });
-        if self.mark().goodbye || self.ended.is_some() {
+        if self.mark().closed || self.ended.is_some() {
             return Ok(());
         }
         self.fault()?;

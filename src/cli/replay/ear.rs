@@ -18,7 +18,7 @@ pub(super) struct Mark {
     /// Messages, pings and pongs that came.
     pub(super) heard: usize,
     /// Goodbye was said.
-    pub(super) goodbye: bool,
+    pub(super) closed: bool,
 }
 
 impl Mark {
@@ -27,7 +27,7 @@ impl Mark {
         self.head >= other.head
             && self.open >= other.open
             && self.heard >= other.heard
-            && self.goodbye >= other.goodbye
+            && self.closed >= other.closed
     }
 }
 
@@ -137,7 +137,7 @@ impl Ear {
             }
             Event::Ping(payload) => self.note(HeardKind::Ping, payload),
             Event::Pong(payload) => self.note(HeardKind::Pong, payload),
-            Event::Close(_) => self.mark.goodbye = true,
+            Event::Close(_) => self.mark.closed = true,
             _ => {}
         }
     }

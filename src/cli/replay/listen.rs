@@ -218,14 +218,14 @@ impl Talk<'_> {
     fn conclude_rejection(&mut self) -> Result<(), String> {
         let began = self.ear.mark.heard;
         self.wait(self.args.deadline(), |talk| {
-            talk.ended.is_some() || talk.ear.mark.goodbye
+            talk.ended.is_some() || talk.ear.mark.closed
         });
         let client = self.vector.expect.client.as_ref();
         let code = client.and_then(|c| c.code.as_deref()).unwrap_or_default();
         if self.ear.mark.heard > began {
             return Err(format!("the client goes on, and {code} was expected"));
         }
-        if self.ended.is_none() && !self.ear.mark.goodbye {
+        if self.ended.is_none() && !self.ear.mark.closed {
             return Err(format!(
                 "the client neither says goodbye nor ends in time (--timeout-ms), and {code} was \
                  expected"
@@ -254,7 +254,7 @@ impl Talk<'_> {
                 }
                 Came::Fin => {
                     self.ended = Some("ends TCP");
-                    if !self.rejects && !self.ear.mark.goodbye {
+                    if !self.rejects && !self.ear.mark.closed {
                         self.ear.hear_end();
                     }
                 }

@@ -494,7 +494,7 @@ impl<A: App> Turn<'_, A> {
                 self.opened(app);
             }
             event => {
-                let goodbye = match &event {
+                let close = match &event {
                     Event::Close(reason) => Some(reason.code),
                     _ => None,
                 };
@@ -511,7 +511,7 @@ impl<A: App> Turn<'_, A> {
                     }
                     let by = Party::facing(handle.conn.side());
                     self.ended(by, violation.code(), Some(violation.close_code()));
-                } else if let Some(code) = goodbye {
+                } else if let Some(code) = close {
                     let by = Party::facing(handle.conn.side());
                     self.ended(by, "closed", code);
                 }

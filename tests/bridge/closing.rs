@@ -101,7 +101,10 @@ fn each_close_code_is_told_to_each_version_as_far_as_it_can_say_it() {
                 }
                 for direction in [&bridge.forth, &bridge.back] {
                     // Each hears the other's, or, of hixie-75, its end.
-                    assert!(direction.goodbye().is_some(), "{code} {speaker} {hearer}");
+                    assert!(
+                        direction.close_code().is_some(),
+                        "{code} {speaker} {hearer}"
+                    );
                 }
             }
         }
