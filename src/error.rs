@@ -315,7 +315,7 @@ coded! {
     HandshakeCut = "handshake-cut", 1006;
     /// TCP ended inside a message, or without goodbye where there is one.
     #[error("the connection ended without a closing handshake")]
-    Cut = "connection-cut", 1006;
+    ConnectionCut = "connection-cut", 1006;
 }
 
 /// What this version, or this state, cannot say.

@@ -419,7 +419,7 @@ impl Conn {
                     }
                     Ok(())
                 } else {
-                    Err(Violation::Cut)
+                    Err(Violation::ConnectionCut)
                 }
             }
             State::Closed => Ok(()),

@@ -97,7 +97,7 @@ fn each_close_code_is_told_to_each_version_as_far_as_it_can_say_it() {
                     let at = format!("{code} from {speaker} to {hearer}");
                     assert_eq!(node.violation, None, "{at}");
                     assert_eq!(node.conn.phase(), Phase::Closed, "{at}");
-                    assert_ne!(node.end, Some(Err(Violation::Cut)), "{at}");
+                    assert_ne!(node.end, Some(Err(Violation::ConnectionCut)), "{at}");
                 }
                 for direction in [&bridge.forth, &bridge.back] {
                     // Each hears the other's, or, of hixie-75, its end.

@@ -40,7 +40,7 @@ fn half_a_message_is_never_made_whole_however_its_speaker_stops() {
                     Stop::EndOfTcp => bridge.ours(from).is_cut_off(),
                     Stop::Reset => {
                         let ended = bridge.ours(from).conn.end_of_input(1);
-                        assert_eq!(ended, Err(Violation::Cut));
+                        assert_eq!(ended, Err(Violation::ConnectionCut));
                         bridge.lose(from, "reset");
                     }
                     Stop::Violation => {
@@ -74,7 +74,7 @@ fn half_a_message_is_never_made_whole_however_its_speaker_stops() {
                 }
                 if version.layout == Layout::Hixie75 {
                     assert!(!hearer.came.contains(&0xff), "{at}");
-                    assert_eq!(hearer.end, Some(Err(Violation::Cut)), "{at}");
+                    assert_eq!(hearer.end, Some(Err(Violation::ConnectionCut)), "{at}");
                 }
             }
         }

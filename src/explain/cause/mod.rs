@@ -310,7 +310,7 @@ fn rule(case: &Case<'_>, fault: Fault) -> String {
             Violation::Utf8Invalid => return "RFC 6455 section 8.1".to_owned(),
             Violation::CloseBodyShort | Violation::CloseReasonUtf8 => About::Closing(fault.from),
             Violation::CloseCodeInvalid { .. } => About::CloseCodes,
-            Violation::Cut => return "RFC 6455 section 7.1.1".to_owned(),
+            Violation::ConnectionCut => return "RFC 6455 section 7.1.1".to_owned(),
             Violation::ResponseMalformed => About::Http,
             Violation::DigestMismatch | Violation::AcceptMismatch => About::Proof,
             Violation::UpgradeMismatch
