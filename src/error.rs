@@ -279,7 +279,7 @@ coded! {
     ResponseTooLong = "response-too-long", 1006;
     /// The answer is not 101.
     #[error("the server refused with HTTP status {status}")]
-    Refused { status: u16 } = "refused", 1006;
+    ResponseStatus { status: u16 } = "refused", 1006;
     /// hixie-75 section 4.1: the first three lines are compared octet by octet.
     #[error("the first three lines of the answer are not those of hixie-75, octet for octet")]
     ResponseLines = "response-lines", 1006;

@@ -187,7 +187,7 @@ impl<'a> Talk<'a> {
             return Ok(());
         };
         let said = match violation {
-            Violation::Refused { .. } => {
+            Violation::ResponseStatus { .. } => {
                 let soon = Instant::now() + Duration::from_millis(500);
                 body(client, soon.min(deadline))
             }

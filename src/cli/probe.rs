@@ -386,7 +386,7 @@ impl Probe {
     /// What is wrong, if anything is.
     fn wrong(&self, client: &mut Client, deadline: Instant) -> Option<Conclusion> {
         let violation = self.violation?;
-        let Violation::Refused { status } = violation else {
+        let Violation::ResponseStatus { status } = violation else {
             return Some((Severity::Wrong, violation.code(), violation.to_string()));
         };
         let lists = self

@@ -584,7 +584,7 @@ impl Explainer {
         self.tell(Side::Server, namer, at, &head, &head);
         if status != 101 {
             let end = at + head.len() as u64;
-            self.fault_at(Side::Server, Violation::Refused { status }, end);
+            self.fault_at(Side::Server, Violation::ResponseStatus { status }, end);
         } else if self.server.phase() == Phase::Closed {
             match self.version {
                 Some(version) => {

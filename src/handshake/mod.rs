@@ -420,7 +420,7 @@ impl ExpectedResponse {
                 }
             }
         } else {
-            Err(Violation::Refused { status })
+            Err(Violation::ResponseStatus { status })
         };
         let verdict = verdict.and_then(|subprotocol| {
             response.subprotocol = subprotocol;

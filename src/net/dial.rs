@@ -331,7 +331,7 @@ impl Client {
                 }
                 Err(violation) => {
                     heard(Err(violation));
-                    self.refused = matches!(violation, Violation::Refused { .. });
+                    self.refused = matches!(violation, Violation::ResponseStatus { .. });
                     break;
                 }
             }

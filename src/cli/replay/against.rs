@@ -265,7 +265,7 @@ impl Talk<'_> {
             let fault = self.ear.as_ref().and_then(|ear| ear.violation);
             return match fault {
                 // Half a request is refused, and rightly so.
-                Some((Violation::Refused { .. }, _)) => Ok(()),
+                Some((Violation::ResponseStatus { .. }, _)) => Ok(()),
                 _ => self.fault(),
             };
         }
@@ -323,14 +323,14 @@ impl Talk<'_> {
         let Some(fault) = self.ear.as_ref().and_then(|ear| ear.violation) else {
             return Ok(());
         };
-        if let (Violation::Refused { .. }, Held::Refuses) = (fault.0, self.held) {
+        if let (Violation::ResponseStatus { .. }, Held::Refuses) = (fault.0, self.held) {
             return Ok(());
         }
         let version = self.ear.as_ref().and_then(|ear| ear.conn.version());
         let spoken = self.vector.expect.subprotocol.iter().cloned().collect();
         let model = words::model(&self.request, spoken);
         let mut what = words::violation(fault, version, &self.seen, &model);
-        if let Violation::Refused { .. } = fault.0 {
+        if let Violation::ResponseStatus { .. } = fault.0 {
             // The reason may stand in the body.
             self.wait(Instant::now() + Duration::from_millis(200), |_| false);
             let end = head_len(&self.seen).unwrap_or(self.seen.len());

@@ -135,7 +135,7 @@ pub(super) fn verdict(case: &Case<'_>) -> Verdict {
         };
     };
     let outcome = match fault.what {
-        What::Violation(Violation::Refused { .. }) => Outcome::Refused,
+        What::Violation(Violation::ResponseStatus { .. }) => Outcome::Refused,
         // The bit has a meaning that both sides agreed on, and we know none.
         What::Violation(Violation::ReservedBits)
             if case.response_header("Sec-WebSocket-Extensions").is_some() =>

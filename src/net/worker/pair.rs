@@ -78,7 +78,7 @@ pub(super) fn refuse_for<G>(
         return;
     }
     let refusal = match violation {
-        Violation::Refused { status } => Refusal::BackendRefused { status },
+        Violation::ResponseStatus { status } => Refusal::BackendRefused { status },
         violation => Refusal::BackendHandshake { violation },
     };
     refuse(partner, refusal, out);
