@@ -43,7 +43,7 @@ type Turns = Vec<(Side, Option<Vec<u8>>)>;
 fn turns(vector: &Vector) -> Turns {
     let turn = |step: &heirloom::vector::Step| {
         let octets = step.end.is_none().then(|| step.octets().unwrap());
-        (step.from.side(), octets)
+        (step.from, octets)
     };
     vector.steps.iter().map(turn).collect()
 }

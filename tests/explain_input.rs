@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use heirloom::Side;
-use heirloom::explain::dump::{self, Dump, Said, Who};
+use heirloom::explain::dump::{self, Dump, Said, Speaker};
 use serde_json::Value;
 
 const REQUEST: &[u8] = b"GET /demo HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
@@ -229,7 +229,7 @@ fn dumps_that_real_tools_made_are_read() {
         "81:05:48:65:6c:6c:6f",
     ] {
         let said = vec![Said {
-            who: Who::Unknown,
+            speaker: Speaker::Unknown,
             octets: hello.clone(),
         }];
         assert_eq!(dump::read(text), Some(Dump::Said(said)), "{text}");
@@ -264,8 +264,8 @@ fn what_is_no_dump_is_none() {
 
 #[test]
 fn sides_are_told_by_what_they_say() {
-    let said = |who, octets: &[u8]| Said {
-        who,
+    let said = |speaker, octets: &[u8]| Said {
+        speaker,
         octets: octets.to_vec(),
     };
     let sides = |said: Vec<Said>| -> Vec<Side> {
@@ -276,16 +276,25 @@ fn sides_are_told_by_what_they_say() {
     };
     let (client, server) = (Side::Client, Side::Server);
     assert_eq!(
-        sides(vec![said(Who::First, REQUEST), said(Who::Second, ANSWER)]),
+        sides(vec![
+            said(Speaker::First, REQUEST),
+            said(Speaker::Second, ANSWER)
+        ]),
         [client, server]
     );
     assert_eq!(
-        sides(vec![said(Who::First, ANSWER), said(Who::Second, b"x")]),
+        sides(vec![
+            said(Speaker::First, ANSWER),
+            said(Speaker::Second, b"x")
+        ]),
         [server, client]
     );
-    assert_eq!(sides(vec![said(Who::Unknown, ANSWER)]), [server]);
-    assert_eq!(sides(vec![said(Who::Unknown, &in_one())]), [client, server]);
-    let asked = dump::sides(vec![said(Who::Unknown, REQUEST)], Some(server));
+    assert_eq!(sides(vec![said(Speaker::Unknown, ANSWER)]), [server]);
+    assert_eq!(
+        sides(vec![said(Speaker::Unknown, &in_one())]),
+        [client, server]
+    );
+    let asked = dump::sides(vec![said(Speaker::Unknown, REQUEST)], Some(server));
     assert_eq!(asked[0].0, server);
 }
 

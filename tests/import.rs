@@ -17,7 +17,7 @@ use heirloom::Side;
 use heirloom::vector::import::{
     Imported, MAX_OCTETS, MAX_STEPS, MAX_TEXT_OCTETS, Options, Unimportable, import,
 };
-use heirloom::vector::{Cut, End, Expect, File, From, Step, Vector, Verdict, cuts, play};
+use heirloom::vector::{Cut, End, Expect, File, Step, Vector, Verdict, cuts, play};
 use proptest::prelude::*;
 
 use support::program::run;
@@ -128,7 +128,7 @@ fn segments(steps: &[Step], port: u16, begins: [u32; 2]) -> Vec<Segment> {
     send(&mut all, 1, SYN | ACK, b"", 1);
     send(&mut all, 0, ACK, b"", 1);
     for step in steps {
-        let who = usize::from(step.from == From::Server);
+        let who = usize::from(step.from == Side::Server);
         let wait = step.after_ms.unwrap_or(0) * 1000;
         let flags = match step.end {
             None => ACK | PSH,
@@ -348,24 +348,24 @@ const DRAFT_76: &str = "hixie-76/draft-server-side";
 /// A long one with pauses, an answer and a goodbye.
 fn example() -> Vector {
     let mut vector = vector(DRAFT_76);
-    vector.steps.push(Step::of(From::Client, b"\x00hello\xff"));
+    vector.steps.push(Step::of(Side::Client, b"\x00hello\xff"));
     vector
         .steps
-        .push(Step::of(From::Server, b"\x00hello\xff").after(1500));
-    vector.steps.push(Step::of(From::Client, b"\xff\x00"));
-    vector.steps.push(Step::of(From::Server, b"\xff\x00"));
-    vector.steps.push(Step::end(From::Server, End::Fin));
-    vector.steps.push(Step::end(From::Client, End::Fin));
+        .push(Step::of(Side::Server, b"\x00hello\xff").after(1500));
+    vector.steps.push(Step::of(Side::Client, b"\xff\x00"));
+    vector.steps.push(Step::of(Side::Server, b"\xff\x00"));
+    vector.steps.push(Step::end(Side::Server, End::Fin));
+    vector.steps.push(Step::end(Side::Client, End::Fin));
     vector
 }
 
-fn said(vector: &Vector, who: From) -> Vec<u8> {
+fn said(vector: &Vector, who: Side) -> Vec<u8> {
     let own = vector.steps.iter().filter(|step| step.from == who);
     own.flat_map(|step| step.octets().unwrap()).collect()
 }
 
 fn both(vector: &Vector) -> [Vec<u8>; 2] {
-    [From::Client, From::Server].map(|who| said(vector, who))
+    [Side::Client, Side::Server].map(|who| said(vector, who))
 }
 
 fn of(file: &[u8]) -> Result<Imported, Unimportable> {
@@ -428,7 +428,7 @@ fn slice(segments: &[Segment], octets: usize) -> Vec<Segment> {
 fn every_vector_comes_back_from_a_capture() {
     let (mut imported, mut held) = (0, 0);
     for vector in vectors() {
-        if said(&vector, From::Client).len() + said(&vector, From::Server).len() > 100_000 {
+        if said(&vector, Side::Client).len() + said(&vector, Side::Server).len() > 100_000 {
             continue;
         }
         let file = capture(&segments(&vector.steps, 4000, [1, 2]), PLAIN);
@@ -444,13 +444,13 @@ fn every_vector_comes_back_from_a_capture() {
             let conclusion = vector.expect.of(side);
             conclusion.is_some_and(|c| c.result == Verdict::Accept)
         };
-        let answered = vector.steps.iter().any(|step| step.from == From::Server);
+        let answered = vector.steps.iter().any(|step| step.from == Side::Server);
         if accepts(Side::Server) && accepts(Side::Client) && answered && !vector.secure {
             held += 1;
             let (want, got) = (&vector.expect, &back.expect);
             assert_eq!(got.server, want.server, "{}", vector.id);
             assert_eq!(got.client, want.client, "{}", vector.id);
-            for who in [From::Client, From::Server] {
+            for who in [Side::Client, Side::Server] {
                 let heard = |expect: &Expect| {
                     let own = expect.messages.iter().filter(|m| m.from == who);
                     own.map(|m| (m.kind, m.octets().unwrap()))
@@ -645,10 +645,10 @@ fn a_packet_of_which_the_begin_was_kept_ends_the_vector() {
 fn connections_are_kept_apart_and_others_left_out() {
     let want = example();
     let http = [
-        Step::of(From::Client, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
-        Step::of(From::Server, b"HTTP/1.1 200 OK\r\n\r\n"),
+        Step::of(Side::Client, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        Step::of(Side::Server, b"HTTP/1.1 200 OK\r\n\r\n"),
     ];
-    let tls = [Step::of(From::Client, b"\x16\x03\x01\x00\x05hello")];
+    let tls = [Step::of(Side::Client, b"\x16\x03\x01\x00\x05hello")];
     let mut sent = segments(&want.steps, 4000, [5, 6]);
     let second = segments(&want.steps, 4001, [50, 60]);
     // Interleaved with the first; then the first port again.
@@ -687,7 +687,7 @@ fn a_reset_is_a_reset() {
     let mut want = example();
     let n = want.steps.len();
     want.steps.truncate(n - 2);
-    want.steps.push(Step::end(From::Client, End::Rst));
+    want.steps.push(Step::end(Side::Client, End::Rst));
     let vector = one(&capture(&segments(&want.steps, 4000, [5, 6]), PLAIN));
     assert_eq!(vector.steps.last().unwrap().end, Some(End::Rst));
     assert!(!vector.unfinished);
@@ -888,9 +888,9 @@ fn a_har_keeps_heads_and_messages() {
     let vector = &imported.file.vectors[0];
     assert_eq!(vector.id, "rfc6455/a-capture-1");
     assert!(vector.secure && vector.unfinished);
-    let request = said(vector, From::Client);
+    let request = said(vector, Side::Client);
     assert!(request.starts_with(b"GET /chat?a=1 HTTP/1.1\r\nHost: example.com\r\n"));
-    assert!(said(vector, From::Server).ends_with(b"xOo=\r\n\r\n"));
+    assert!(said(vector, Side::Server).ends_with(b"xOo=\r\n\r\n"));
     let note = vector.steps[0].note.as_ref().unwrap();
     assert!(note.contains("HAR keeps no octets"), "{note}");
     assert_eq!(vector.expect.messages.len(), 2);
@@ -996,7 +996,7 @@ fn what_needs_too_much_room_is_cut_or_refused() {
     assert!(vector.unfinished, "{:?}", imported.remarks);
 
     // Two connections that have not room together: the first is kept.
-    let long = Step::of(From::Server, &vec![b'x'; MAX_OCTETS / 2]);
+    let long = Step::of(Side::Server, &vec![b'x'; MAX_OCTETS / 2]);
     want.steps.push(long);
     let mut sent = segments(&want.steps, 4000, [5, 6]);
     sent.extend(segments(&want.steps, 4001, [5, 6]));

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use heirloom::vector::{Cut, End, File, From, Step, Vector, cuts, play};
+use heirloom::vector::{Cut, End, File, Step, Vector, cuts, play};
 use heirloom::{Side, Version};
 
 use support::PATIENCE;
@@ -112,12 +112,12 @@ fn connect(to: SocketAddr, version: &str, lines: &str) -> String {
     String::from_utf8(heard).unwrap()
 }
 
-fn said(vector: &Vector, from: From) -> Vec<u8> {
+fn said(vector: &Vector, from: Side) -> Vec<u8> {
     let own = vector.steps.iter().filter(|s| s.from == from);
     own.flat_map(|s| s.octets().unwrap()).collect()
 }
 
-fn ends(vector: &Vector) -> Vec<(From, End)> {
+fn ends(vector: &Vector) -> Vec<(Side, End)> {
     let ends = vector.steps.iter().map(|s| s.end.map(|end| (s.from, end)));
     ends.flatten().collect()
 }
@@ -151,7 +151,7 @@ fn every_version_is_recorded_plays_and_is_replayed() {
         assert_eq!(vector.source.kind, "capture");
         assert_eq!(vector.source.timing.as_deref(), Some("recorded"));
         assert_eq!(vector.expect.messages.len(), 4, "{vector:#?}");
-        assert!(said(vector, From::Client).starts_with(b"GET /echo HTTP/1.1\r\n"));
+        assert!(said(vector, Side::Client).starts_with(b"GET /echo HTTP/1.1\r\n"));
         assert_eq!(ends(vector).len(), 2, "{vector:#?}");
         plays(vector);
     }
@@ -371,9 +371,9 @@ fn half_closes_and_resets_are_carried() {
     client.read_to_end(&mut response).unwrap();
     assert_eq!(response, b"answer");
     let fin = folder.vectors(1).remove(0);
-    assert_eq!(said(&fin, From::Client), b"ask");
-    assert_eq!(said(&fin, From::Server), b"answer");
-    let both = [(From::Client, End::Fin), (From::Server, End::Fin)];
+    assert_eq!(said(&fin, Side::Client), b"ask");
+    assert_eq!(said(&fin, Side::Server), b"answer");
+    let both = [(Side::Client, End::Fin), (Side::Server, End::Fin)];
     assert_eq!(ends(&fin), both);
     assert_eq!(fin.version, "none");
 
@@ -385,7 +385,7 @@ fn half_closes_and_resets_are_carried() {
     let error = server.read(&mut buffer).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     let vectors = folder.vectors(2);
-    assert_eq!(ends(&vectors[1]), [(From::Client, End::Rst)]);
+    assert_eq!(ends(&vectors[1]), [(Side::Client, End::Rst)]);
 
     // The server does, after some words that arrive first.
     let (mut client, mut server) = by_hand(&record, &listener);
@@ -397,8 +397,8 @@ fn half_closes_and_resets_are_carried() {
     let error = client.read(&mut buffer).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     let vectors = folder.vectors(3);
-    assert_eq!(ends(&vectors[2]), [(From::Server, End::Rst)]);
-    assert_eq!(said(&vectors[2], From::Server), b"no");
+    assert_eq!(ends(&vectors[2]), [(Side::Server, End::Rst)]);
+    assert_eq!(said(&vectors[2], Side::Server), b"no");
 }
 
 #[test]
@@ -481,7 +481,7 @@ fn memory_does_not_grow_with_a_connection() {
     assert!(talk.contains("100000"), "{talk}");
     let vectors = folder.vectors(1);
     assert!(vectors[0].unfinished);
-    assert!(said(&vectors[0], From::Server).len() <= 100_000);
+    assert!(said(&vectors[0], Side::Server).len() <= 100_000);
 }
 
 #[test]

@@ -5,9 +5,10 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as ClapArgs, ValueEnum};
 use heirloom::bytes::Escaped;
-use heirloom::explain::dump::{self, Dump, Said, Who};
+use heirloom::explain::dump::{self, Dump, Said, Speaker};
 use heirloom::explain::terminal::{self, Ink};
 use heirloom::explain::{Explainer, Explanation, Outcome, history, html, json};
 use heirloom::vector::import::{self, MAX_FILE_OCTETS, Options, Unimportable};
@@ -42,8 +43,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "FORMAT", default_value = "auto")]
     format: Format,
     /// Whose octets they are, where they do not tell.
-    #[arg(long, value_name = "SIDE")]
-    from: Option<From>,
+    #[arg(long, value_name = "SIDE", value_parser = side())]
+    from: Option<Side>,
     /// The version of octets that are frames without a handshake.
     #[arg(long, value_name = "NAME", value_parser = super::version)]
     version: Option<&'static Version>,
@@ -88,12 +89,6 @@ enum Format {
     Vector,
     /// pcap, pcapng, HAR or k3po.
     Capture,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum From {
-    Client,
-    Server,
 }
 
 macro_rules! example {
@@ -207,15 +202,21 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(octets)
 }
 
+/// Reads a side by its name.
+fn side() -> impl TypedValueParser<Value = Side> {
+    let names = [Side::Client, Side::Server].map(Side::name);
+    PossibleValuesParser::new(names).map(|name| match &*name {
+        "client" => Side::Client,
+        _ => Side::Server,
+    })
+}
+
 /// What the file holds, by its content or as asked.
 fn conversations(octets: Vec<u8>, args: &Args, name: &str) -> Result<Vec<Conversation>, String> {
     if octets.is_empty() {
         return Err("it is empty; give it the octets of a handshake or a capture".to_owned());
     }
-    let from = args.from.map(|from| match from {
-        From::Client => Side::Client,
-        From::Server => Side::Server,
-    });
+    let from = args.from;
     let found = match args.format {
         Format::Raw => return Ok(vec![one(unknown(octets), from, args.secure)]),
         Format::Vector => vectors(&octets, args)?,
@@ -274,7 +275,7 @@ fn guessed(
 
 fn unknown(octets: Vec<u8>) -> Vec<Said> {
     vec![Said {
-        who: Who::Unknown,
+        speaker: Speaker::Unknown,
         octets,
     }]
 }
@@ -362,7 +363,7 @@ fn chosen(file: File, args: &Args) -> Result<Vec<Conversation>, String> {
 fn spoken(vector: &Vector) -> Result<Conversation, String> {
     let mut turns = Vec::new();
     for step in &vector.steps {
-        let side = step.from.side();
+        let side = step.from;
         turns.push(match step.end {
             Some(_) => Turn::Ended(side),
             None => Turn::Said(side, step.octets()?),

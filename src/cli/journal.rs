@@ -20,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 use heirloom::Side;
 use heirloom::bytes::Escaped;
 use heirloom::net::relay::{Cut, Ending, Tap};
-use heirloom::vector::{self, End, Expect, From, Source, Step, Vector};
+use heirloom::vector::{self, End, Expect, Source, Step, Vector};
 use jiff::Timestamp;
 
 use super::{complain, say};
@@ -226,7 +226,7 @@ struct Scribe {
 
 /// What is to be written to the journal.
 struct Line {
-    from: From,
+    from: Side,
     said: Said,
     after_ms: u64,
 }
@@ -306,8 +306,8 @@ impl Reel {
         let after = now.saturating_duration_since(self.last);
         let line = Line {
             from: match from {
-                Side::Client => From::Client,
-                Side::Server => From::Server,
+                Side::Client => Side::Client,
+                Side::Server => Side::Server,
             },
             said,
             after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
@@ -400,8 +400,8 @@ pub(super) fn recording(
     let source = Source {
         kind: "capture".to_owned(),
         reference: by.to_owned(),
-        client: header(&steps, From::Client, "User-Agent"),
-        server: header(&steps, From::Server, "Server"),
+        client: header(&steps, Side::Client, "User-Agent"),
+        server: header(&steps, Side::Server, "Server"),
         date: Some(date.to_owned()).filter(|date| !date.is_empty()),
         timing: Some("recorded".to_owned()),
         licence: None,
@@ -427,7 +427,7 @@ pub(super) fn recording(
 /// The head of the request, without what differs from one connection to the
 /// next: the keys.
 fn asked(steps: &[Step]) -> Option<Vec<u8>> {
-    let head = head(steps, From::Client)?;
+    let head = head(steps, Side::Client)?;
     let mut kept = Vec::with_capacity(head.len());
     for line in head.split(|octet| *octet == b'\n') {
         const KEY: &[u8] = b"sec-websocket-key";
@@ -444,7 +444,7 @@ fn asked(steps: &[Step]) -> Option<Vec<u8>> {
 }
 
 /// The first head of one side, without its empty line.
-fn head(steps: &[Step], from: From) -> Option<Vec<u8>> {
+fn head(steps: &[Step], from: Side) -> Option<Vec<u8>> {
     let mut octets = Vec::new();
     for step in steps.iter().filter(|step| step.from == from) {
         octets.extend(step.octets().ok()?);
@@ -461,7 +461,7 @@ fn head(steps: &[Step], from: From) -> Option<Vec<u8>> {
 }
 
 /// What a peer says of itself, fit for a file that people read.
-fn header(steps: &[Step], from: From, name: &str) -> Option<String> {
+fn header(steps: &[Step], from: Side, name: &str) -> Option<String> {
     let head = String::from_utf8_lossy(&head(steps, from)?).into_owned();
     head.split("\r\n").find_map(|line| {
         let (n, value) = line.split_once(':')?;
@@ -538,12 +538,12 @@ mod tests {
     fn keys_are_no_part_of_what_was_asked() {
         let ask = |key: &str| {
             let head = format!("GET / HTTP/1.1\r\nSec-WebSocket-Key1: {key}\r\nHost: h\r\n\r\n");
-            asked(&[Step::of(From::Client, head.as_bytes())])
+            asked(&[Step::of(Side::Client, head.as_bytes())])
         };
         assert_eq!(ask("a b"), ask("c d"));
         assert!(ask("a").is_some());
         assert_eq!(
-            asked(&[Step::of(From::Client, b"GET / HTTP/1.1\r\n")]),
+            asked(&[Step::of(Side::Client, b"GET / HTTP/1.1\r\n")]),
             None
         );
     }

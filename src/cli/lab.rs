@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use heirloom::explain::{self, Explainer, Explanation, Outcome};
 use heirloom::net::serve::Teller;
 use heirloom::net::{Client, Conversation};
-use heirloom::vector::{From, Step};
+use heirloom::vector::Step;
 use heirloom::{Config, Side};
 use serde_json::{Value, json};
 
@@ -33,8 +33,8 @@ impl Teller for Words {
     fn vector(&self, conversation: &Conversation, unfinished: bool) -> String {
         let steps = conversation.steps.iter().map(|(side, octets)| {
             let from = match side {
-                Side::Client => From::Client,
-                Side::Server => From::Server,
+                Side::Client => Side::Client,
+                Side::Server => Side::Server,
             };
             Step::of(from, octets)
         });

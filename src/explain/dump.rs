@@ -23,24 +23,22 @@ pub enum Dump {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
     /// Who.
-    pub who: Who,
+    pub speaker: Speaker,
     /// What.
     pub octets: Vec<u8>,
 }
 
 /// Who said something in a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Who {
+pub enum Speaker {
     /// The dump does not say.
     Unknown,
     /// Who spoke first, and the other one.
     First,
-    /// See [`Who::First`].
+    /// See [`Speaker::First`].
     Second,
-    /// The client.
-    Client,
-    /// The server.
-    Server,
+    /// This side.
+    Known(Side),
 }
 
 /// Reads a text that is a dump of octets; nothing where it is none.
@@ -59,22 +57,21 @@ pub fn read(text: &str) -> Option<Dump> {
 /// octets they are where nothing else does.
 #[must_use]
 pub fn sides(said: Vec<Said>, from: Option<Side>) -> Vec<(Side, Vec<u8>)> {
-    let begin = |who: Who| {
-        let first = said.iter().find(|s| s.who == who);
+    let begin = |speaker: Speaker| {
+        let first = said.iter().find(|s| s.speaker == speaker);
         first.map_or(&[][..], |s| s.octets.as_slice())
     };
-    let swapped = begin(Who::First).starts_with(b"HTTP/")
-        || looks_like_http(begin(Who::Second)) && !begin(Who::Second).starts_with(b"HTTP/");
+    let swapped = begin(Speaker::First).starts_with(b"HTTP/")
+        || looks_like_http(begin(Speaker::Second)) && !begin(Speaker::Second).starts_with(b"HTTP/");
     let mut turns = Vec::new();
-    for Said { who, octets } in said {
-        let side = match who {
-            Who::Client => Side::Client,
-            Who::Server => Side::Server,
-            Who::First if swapped => Side::Server,
-            Who::First => Side::Client,
-            Who::Second if swapped => Side::Client,
-            Who::Second => Side::Server,
-            Who::Unknown => {
+    for Said { speaker, octets } in said {
+        let side = match speaker {
+            Speaker::Known(side) => side,
+            Speaker::First if swapped => Side::Server,
+            Speaker::First => Side::Client,
+            Speaker::Second if swapped => Side::Client,
+            Speaker::Second => Side::Server,
+            Speaker::Unknown => {
                 turns.extend(apart(octets, from));
                 continue;
             }
@@ -177,7 +174,7 @@ fn end_body(lines: &mut Vec<&str>, out: &mut Vec<u8>) {
 
 fn unknown(octets: Vec<u8>) -> Said {
     Said {
-        who: Who::Unknown,
+        speaker: Speaker::Unknown,
         octets,
     }
 }
@@ -216,9 +213,9 @@ fn arrays(text: &str) -> Option<Dump> {
     let mut rest = text;
     while let Some(at) = rest.find("peer") {
         rest = rest.get(at + 4..)?;
-        let who = match rest.as_bytes().first()? {
-            b'0' => Who::First,
-            b'1' => Who::Second,
+        let speaker = match rest.as_bytes().first()? {
+            b'0' => Speaker::First,
+            b'1' => Speaker::Second,
             _ => continue,
         };
         let inside = rest.split_once('{')?.1;
@@ -229,7 +226,7 @@ fn arrays(text: &str) -> Option<Dump> {
                 octets.extend(pairs(digits)?);
             }
         }
-        said.push(Said { who, octets });
+        said.push(Said { speaker, octets });
         rest = after;
     }
     (!said.is_empty()).then_some(Dump::Said(said))
@@ -246,7 +243,7 @@ struct Line {
 #[derive(Default)]
 struct Block {
     indent: usize,
-    who: Option<Who>,
+    speaker: Option<Speaker>,
     octets: Vec<u8>,
 }
 
@@ -289,7 +286,7 @@ pub fn gap(text: &str) -> Option<(usize, usize)> {
 fn lines(text: &str) -> Option<Dump> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut next: BTreeMap<usize, usize> = BTreeMap::new();
-    let (mut who, mut apart, mut repeats, mut packets) = (None, true, false, false);
+    let (mut speaker, mut apart, mut repeats, mut packets) = (None, true, false, false);
     let mut width = 0;
     let mut total = 0_usize;
     // What TLS says is told beside what is said inside it.
@@ -301,10 +298,10 @@ fn lines(text: &str) -> Option<Dump> {
             if text == "*" {
                 repeats = true;
             } else if !text.is_empty() {
-                if speaker(text).is_some() {
+                if speaker_of(text).is_some() {
                     tls = text.contains(" SSL data");
                 }
-                who = speaker(text).or(who);
+                speaker = speaker_of(text).or(speaker);
                 packets |=
                     (text.contains(" IP ") || text.contains(" IP6 ")) && text.contains(" > ");
                 apart = true;
@@ -340,7 +337,7 @@ fn lines(text: &str) -> Option<Dump> {
         if new {
             blocks.push(Block {
                 indent: line.indent,
-                who,
+                speaker,
                 octets: Vec::new(),
             });
         }
@@ -368,11 +365,11 @@ fn lines(text: &str) -> Option<Dump> {
     let outer = blocks.iter().map(|block| block.indent).min().unwrap_or(0);
     let one = blocks.iter().all(|block| block.indent == outer);
     let said = blocks.into_iter().map(|block| Said {
-        who: match block.who {
-            Some(who) => who,
-            None if one => Who::Unknown,
-            None if block.indent == outer => Who::First,
-            None => Who::Second,
+        speaker: match block.speaker {
+            Some(speaker) => speaker,
+            None if one => Speaker::Unknown,
+            None if block.indent == outer => Speaker::First,
+            None => Speaker::Second,
         },
         octets: block.octets,
     });
@@ -380,11 +377,11 @@ fn lines(text: &str) -> Option<Dump> {
 }
 
 /// Who speaks next, by a line of `curl --trace`.
-fn speaker(line: &str) -> Option<Who> {
+fn speaker_of(line: &str) -> Option<Speaker> {
     if line.contains("=> Send") {
-        Some(Who::Client)
+        Some(Speaker::Known(Side::Client))
     } else if line.contains("<= Recv") {
-        Some(Who::Server)
+        Some(Speaker::Known(Side::Server))
     } else {
         None
     }

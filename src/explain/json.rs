@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Explanation, Part, hex, is_masked, side_name};
+use super::{Explanation, Part, hex, is_masked};
 
 /// The explanation as one JSON object.
 ///
@@ -98,7 +98,7 @@ impl Object<'_> {
                 code: verdict.code,
                 sentence: &verdict.sentence,
                 section: verdict.section.as_deref(),
-                side: verdict.place.map(|place| side_name(place.from)),
+                side: verdict.place.map(|place| place.from.name()),
                 offset: verdict.place.map(|place| place.at),
                 part: verdict.place.and_then(|place| place.part),
                 cause: verdict.cause.as_deref(),
@@ -127,7 +127,7 @@ impl PartObject {
             steps: d.steps.into_iter().map(StepObject::of).collect(),
         });
         PartObject {
-            side: side_name(part.from),
+            side: part.from.name(),
             kind: part.kind.name(),
             title: part.title(),
             offset: part.at,

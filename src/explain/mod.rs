@@ -384,15 +384,6 @@ impl Outcome {
     }
 }
 
-/// `client` or `server`.
-#[must_use]
-pub fn side_name(side: Side) -> &'static str {
-    match side {
-        Side::Client => "client",
-        Side::Server => "server",
-    }
-}
-
 /// What a peer sent, fit for a terminal or a page: text where it is text, else
 /// octet by octet. What is longer than `max` characters is cut, and the octets
 /// beyond are counted.

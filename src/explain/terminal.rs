@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{
     Derivation, Explanation, Item, Mark, Outcome, Part, PartKind, Role, bit_pattern, capitalised,
-    hex, is_masked, is_payload, side_name,
+    hex, is_masked, is_payload,
 };
 use crate::trace::Field;
 use crate::version::Side;
@@ -73,7 +73,7 @@ pub fn brief(explanation: &Explanation) -> String {
         .code
         .map_or(String::new(), |code| format!(" {code}"));
     let place = verdict.place.map_or(String::new(), |place| {
-        format!(" at octet {} of the {}", place.at, side_name(place.from))
+        format!(" at octet {} of the {}", place.at, place.from.name())
     });
     let _ = writeln!(text, "= {}{code}{place}", verdict.outcome.name());
     if let Some(cause) = &verdict.cause {
@@ -150,10 +150,10 @@ impl TextWriter<'_> {
         let title = part.title();
         let title = self.ink(Ink::Title, &format!("{} {title}", arrow(part.from)));
         let place = match part.octets {
-            1 => format!("{}, octet {}", side_name(part.from), part.at),
+            1 => format!("{}, octet {}", part.from.name(), part.at),
             n => {
                 let end = part.at + n.saturating_sub(1);
-                format!("{}, octets {} to {end}", side_name(part.from), part.at)
+                format!("{}, octets {} to {end}", part.from.name(), part.at)
             }
         };
         let place = self.ink(Ink::Dim, &place);
@@ -428,7 +428,7 @@ impl TextWriter<'_> {
         }
         self.words(2, Ink::Plain, &sentence);
         if let Some(place) = verdict.place {
-            let whose = side_name(place.from);
+            let whose = place.from.name();
             let part = place.part.and_then(|n| explanation.parts.get(n));
             let part = part.map_or(String::new(), |part| format!(", in: {}", part.title()));
             self.words(

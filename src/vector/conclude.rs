@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Close, CloseSaid, CloseWord, Conclusion, Cut, End, Expect, From, Heard, HeardKind, Vector,
-    Verdict, nonce, watch,
+    Close, CloseSaid, CloseWord, Conclusion, Cut, End, Expect, Heard, HeardKind, Vector, Verdict,
+    nonce, watch,
 };
 use crate::bytes::{Input, Output};
 use crate::conn::{Config, Conn, Event, Phase};
@@ -41,7 +41,7 @@ impl Vector {
             own.flat_map(|(_, octets, _)| octets.iter().copied())
                 .collect()
         };
-        let (asked, answered) = (of(From::Client), of(From::Server));
+        let (asked, answered) = (of(Side::Client), of(Side::Server));
         let config = || {
             Arc::new(Config {
                 versions: Versions::ALL,
@@ -51,7 +51,7 @@ impl Vector {
         let mut server = Ear::new(Conn::server(config()), nonce(&answered));
         let mut client = Conn::client_of(&asked, self.secure, config())
             .ok()
-            .filter(|_| steps.iter().any(|(from, _, _)| *from == From::Server))
+            .filter(|_| steps.iter().any(|(from, _, _)| *from == Side::Server))
             .map(|conn| Ear::new(conn, Vec::new()));
         let slowly = asked.len() + answered.len() <= SLOWLY_OCTETS;
         drop((asked, answered));
@@ -60,8 +60,8 @@ impl Vector {
         let mut closes = Vec::new();
         for (from, octets, end) in &steps {
             let ear = match from {
-                From::Client => &mut server,
-                From::Server => match &mut client {
+                Side::Client => &mut server,
+                Side::Server => match &mut client {
                     Some(client) => client,
                     None => continue,
                 },
@@ -155,7 +155,7 @@ impl Ear {
 
     fn hear(
         &mut self,
-        from: From,
+        from: Side,
         octets: &[u8],
         heard: &mut Vec<Heard>,
         closes: &mut Vec<CloseSaid>,
@@ -189,7 +189,7 @@ impl Ear {
     fn take(
         &mut self,
         event: Event<'_>,
-        from: From,
+        from: Side,
         out: &mut Output<'_>,
         heard: &mut Vec<Heard>,
         closes: &mut Vec<CloseSaid>,
@@ -276,7 +276,7 @@ impl Ear {
 }
 
 /// Lists what was heard, up to the limit.
-fn keep(heard: &mut Vec<Heard>, from: From, kind: HeardKind, octets: &[u8]) {
+fn keep(heard: &mut Vec<Heard>, from: Side, kind: HeardKind, octets: &[u8]) {
     if heard.len() < MAX_HEARD {
         heard.push(Heard::of(from, kind, octets));
     }

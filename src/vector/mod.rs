@@ -103,7 +103,7 @@ pub struct Source {
 #[serde(deny_unknown_fields)]
 pub struct Step {
     /// Who wrote.
-    pub from: From,
+    pub from: Side,
     /// Octets as Latin-1, one line of a head each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Vec<String>>,
@@ -126,27 +126,6 @@ pub struct Step {
     /// A word to the reader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-}
-
-/// Who wrote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum From {
-    /// The client.
-    Client,
-    /// The server.
-    Server,
-}
-
-impl From {
-    /// The side.
-    #[must_use]
-    pub fn side(self) -> Side {
-        match self {
-            From::Client => Side::Client,
-            From::Server => Side::Server,
-        }
-    }
 }
 
 /// The same octets again and again.
@@ -245,7 +224,7 @@ pub enum Verdict {
 #[serde(deny_unknown_fields)]
 pub struct Heard {
     /// Who sent it.
-    pub from: From,
+    pub from: Side,
     /// What it is.
     pub kind: HeardKind,
     /// A text.
@@ -302,7 +281,7 @@ pub enum CloseWord {
 #[serde(deny_unknown_fields)]
 pub struct CloseSaid {
     /// Who began.
-    pub from: From,
+    pub from: Side,
     /// The status code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<u16>,

@@ -129,10 +129,7 @@ pub fn cuts(vector: &Vector, side: Side) -> Vec<Cut> {
 fn failure(vector: &Vector, side: Side, cut: Cut, what: String) -> Failure {
     Failure {
         id: vector.id.clone(),
-        side: match side {
-            Side::Client => "client",
-            Side::Server => "server",
-        },
+        side: side.name(),
         cut,
         what,
     }
@@ -168,7 +165,7 @@ impl<'v> Script<'v> {
         };
         let (request, response) = (of(Side::Client), of(Side::Server));
         let heard = vector.expect.messages.iter();
-        let messages = heard.map(|m| Ok((m.from.side(), m.kind, m.octets()?)));
+        let messages = heard.map(|m| Ok((m.from, m.kind, m.octets()?)));
         Ok(Script {
             vector,
             nonce: nonce(&response),
@@ -262,7 +259,7 @@ struct Turn {
 fn turns(vector: &Vector) -> Result<Vec<Turn>, String> {
     let mut turns: Vec<Turn> = Vec::new();
     for step in &vector.steps {
-        let (from, octets) = (step.from.side(), step.octets()?);
+        let (from, octets) = (step.from, step.octets()?);
         match turns.last_mut() {
             Some(last) if last.from == from && !last.ends && step.end.is_none() => {
                 last.octets.extend(octets);
@@ -642,9 +639,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
             Some(Close::Word(CloseWord::Clean)) if closed.is_none() => {
                 return Err("no goodbye is heard, and one was expected".to_owned());
             }
-            Some(Close::Said(CloseSaid { from, code, reason }))
-                if from.side() == self.side.peer() =>
-            {
+            Some(Close::Said(CloseSaid { from, code, reason })) if *from == self.side.peer() => {
                 Some((*code, reason.clone().unwrap_or_default()))
             }
             _ => return Ok(()),

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use serde::{Serialize, Serializer};
 use serde_json::ser::{CharEscape, Formatter};
 
-use super::{End, File, Fill, From, Heard, HeardKind, Step, Vector};
+use super::{End, File, Fill, Heard, HeardKind, Step, Vector};
+use crate::version::Side;
 
 /// What is longer stands on several lines.
 const MAX_COLUMNS: usize = 100;
@@ -60,7 +61,7 @@ impl Step {
     /// they are one thing again and again, `text` where they are printable or
     /// begin with a head, else `hex`.
     #[must_use]
-    pub fn of(from: From, octets: &[u8]) -> Step {
+    pub fn of(from: Side, octets: &[u8]) -> Step {
         let mut step = Step {
             from,
             text: None,
@@ -83,7 +84,7 @@ impl Step {
 
     /// The end of a direction.
     #[must_use]
-    pub fn end(from: From, end: End) -> Step {
+    pub fn end(from: Side, end: End) -> Step {
         Step {
             hex: None,
             end: Some(end),
@@ -104,7 +105,7 @@ impl Step {
 impl Heard {
     /// A message, ping or pong with these octets.
     #[must_use]
-    pub fn of(from: From, kind: HeardKind, octets: &[u8]) -> Heard {
+    pub fn of(from: Side, kind: HeardKind, octets: &[u8]) -> Heard {
         let fill = Fill::of(octets);
         let text = std::str::from_utf8(octets)
             .ok()
@@ -363,7 +364,7 @@ mod tests {
     use super::*;
 
     fn of(octets: &[u8]) -> Step {
-        let step = Step::of(From::Client, octets);
+        let step = Step::of(Side::Client, octets);
         assert_eq!(step.octets().unwrap(), octets);
         step
     }
@@ -381,7 +382,7 @@ mod tests {
         assert_eq!((fill.hex.as_str(), fill.times), ("00 61 62 63", 100));
         assert_eq!(of(&[7; 300]).fill.unwrap().times, 300);
         assert!(of(&[7; 255]).fill.is_none());
-        let end = Step::end(From::Server, End::Rst).after(3);
+        let end = Step::end(Side::Server, End::Rst).after(3);
         assert_eq!((end.hex, end.after_ms), (None, Some(3)));
     }
 

@@ -455,7 +455,7 @@ impl Talk<'_> {
     /// The messages that need to come.
     fn expected(&self) -> Result<Vec<(HeardKind, Vec<u8>)>, String> {
         let all = self.vector.expect.messages.iter();
-        all.filter(|heard| heard.from.side() == Side::Server)
+        all.filter(|heard| heard.from == Side::Server)
             .map(|heard| Ok((heard.kind, heard.octets()?)))
             .collect()
     }

@@ -236,7 +236,7 @@ fn moves(vector: &Vector, pace: Pace) -> Result<Vec<Move>, String> {
     let mut moves = Vec::with_capacity(vector.steps.len());
     for step in &vector.steps {
         moves.push(Move {
-            from: step.from.side(),
+            from: step.from,
             octets: step.octets()?,
             end: step.end,
             after: match pace {

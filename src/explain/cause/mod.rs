@@ -2,9 +2,7 @@
 
 mod likely;
 
-use super::{
-    About, MAX_PARTS, Outcome, Part, PartKind, Place, Verdict, is_masked, section, shown, side_name,
-};
+use super::{About, MAX_PARTS, Outcome, Part, PartKind, Place, Verdict, is_masked, section, shown};
 use crate::error::{Refusal, Violation};
 use crate::handshake;
 use crate::trace::Field;
@@ -225,7 +223,7 @@ fn unbroken(case: &Case<'_>) -> (Outcome, String) {
 }
 
 fn cut_off(part: &Part) -> String {
-    let whose = side_name(part.from);
+    let whose = part.from.name();
     let what = match part.kind {
         PartKind::Request => "head of the request",
         PartKind::Response => "head of the answer",

@@ -6,7 +6,7 @@ mod write;
 use self::write::Html;
 use super::{
     Explanation, Item, Mark, Outcome, Part, PartKind, Role, Seen, Verdict, bit_pattern,
-    capitalised, is_masked, is_payload, side_name,
+    capitalised, is_masked, is_payload,
 };
 use crate::version::Side;
 
@@ -451,7 +451,7 @@ fn verdict(html: &mut Html, c: u64, explanation: &Explanation) {
         html.mark("<p>Read up to octet ")
             .number(place.at)
             .mark(" of the ");
-        html.text(side_name(place.from));
+        html.text(place.from.name());
         let part = place
             .part
             .and_then(|n| Some((n, explanation.parts.get(n)?)));

@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 use super::{Draft, Drafts, Unimportable, asks};
 use crate::bytes::Escaped;
-use crate::vector::{From, Heard, HeardKind, Step};
+use crate::vector::{Heard, HeardKind, Step};
+use crate::version::Side;
 
 /// Entries that are looked at.
 const MAX_ENTRIES: usize = 65_536;
@@ -151,7 +152,7 @@ impl Entry {
         head.extend(lines(&request.headers)?);
         head.push("\r\n".to_owned());
         let note = "rebuilt: HAR keeps no octets; order and case as given";
-        let mut step = step(From::Client, &head, note)?;
+        let mut step = step(Side::Client, &head, note)?;
         let numbered = |h: &Header| h.name.eq_ignore_ascii_case("Sec-WebSocket-Key1");
         let mut unfinished = None;
         if request.headers.iter().any(numbered) {
@@ -168,7 +169,7 @@ impl Entry {
                 let mut head = vec![format!("HTTP/1.1 {} {reason}\r\n", response.status)];
                 head.extend(lines(&response.headers)?);
                 head.push("\r\n".to_owned());
-                steps.push(self::step(From::Server, &head, note)?);
+                steps.push(self::step(Side::Server, &head, note)?);
             }
             _ => unfinished = Some("HAR kept no answer"),
         }
@@ -201,8 +202,8 @@ impl Entry {
         let mut unread = 0_usize;
         for message in self.messages.iter().flatten() {
             let from = match message.kind.as_str() {
-                "send" => From::Client,
-                "receive" => From::Server,
+                "send" => Side::Client,
+                "receive" => Side::Server,
                 _ => {
                     unread += 1;
                     continue;
@@ -258,7 +259,7 @@ fn lines(headers: &[Header]) -> Result<Vec<String>, String> {
 }
 
 /// A head as a step; what is above U+00FF goes over the wire as UTF-8.
-fn step(from: From, head: &[String], note: &str) -> Result<Step, String> {
+fn step(from: Side, head: &[String], note: &str) -> Result<Step, String> {
     let text = head.concat();
     let latin1: Result<Vec<u8>, _> = text.chars().map(|c| u8::try_from(u32::from(c))).collect();
     let mut step = Step::of(from, &latin1.unwrap_or_else(|_| text.into_bytes()));

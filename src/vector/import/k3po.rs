@@ -9,7 +9,8 @@ use std::str::Chars;
 
 use super::{Draft, Drafts, MAX_OCTETS, MAX_STEPS, Unimportable, foreign};
 use crate::bytes::Escaped;
-use crate::vector::{End, From, Step};
+use crate::vector::{End, Step};
+use crate::version::Side;
 
 /// Properties of one script.
 const MAX_PROPERTIES: usize = 4096;
@@ -219,19 +220,19 @@ impl<'t> Lexer<'t> {
 struct Conversation {
     line: usize,
     /// Whose script it is: who writes.
-    own: From,
+    own: Side,
     /// Steps that are finished, and the octets of the one that grows.
     steps: Vec<Step>,
-    growing: Option<(From, Vec<u8>)>,
+    growing: Option<(Side, Vec<u8>)>,
     asked: Vec<u8>,
     octets: usize,
     ended: [bool; 2],
 }
 
 impl Conversation {
-    fn say(&mut self, from: From, octets: Vec<u8>) {
+    fn say(&mut self, from: Side, octets: Vec<u8>) {
         self.octets += octets.len();
-        if from == From::Client {
+        if from == Side::Client {
             self.asked.extend_from_slice(&octets);
         }
         match &mut self.growing {
@@ -250,20 +251,13 @@ impl Conversation {
         }
     }
 
-    fn end(&mut self, from: From, end: End) {
+    fn end(&mut self, from: Side, end: End) {
         let [client, server] = &mut self.ended;
-        let ended = if from == From::Client { client } else { server };
+        let ended = if from == Side::Client { client } else { server };
         if !std::mem::replace(ended, true) {
             self.pause();
             self.steps.push(Step::end(from, end));
         }
-    }
-}
-
-fn peer(of: From) -> From {
-    match of {
-        From::Client => From::Server,
-        From::Server => From::Client,
     }
 }
 
@@ -340,7 +334,7 @@ impl Script<'_> {
                         return Err(error(line, "accepted comes before accept"));
                     }
                     self.stream_name()?;
-                    self.begin(From::Server, drafts);
+                    self.begin(Side::Server, drafts);
                 }
                 "connected" | "opened" | "bound" | "unbound" | "disconnected" => {}
                 "write" => self.says(true)?,
@@ -424,7 +418,7 @@ impl Script<'_> {
             return Err(error(line, what));
         }
         if word == "connect" {
-            self.begin(From::Client, drafts);
+            self.begin(Side::Client, drafts);
         } else {
             self.finish(drafts);
             self.accepts = true;
@@ -454,7 +448,7 @@ impl Script<'_> {
         Ok(())
     }
 
-    fn begin(&mut self, own: From, drafts: &mut Drafts<'_>) {
+    fn begin(&mut self, own: Side, drafts: &mut Drafts<'_>) {
         self.finish(drafts);
         self.conversation = Some(Conversation {
             line: self.line,
@@ -546,7 +540,7 @@ impl Script<'_> {
             return Err(error(line, format!("{what}; split the script")));
         }
         let own_side = conversation.own;
-        conversation.say(if own { own_side } else { peer(own_side) }, octets);
+        conversation.say(if own { own_side } else { own_side.peer() }, octets);
         Ok(())
     }
 
@@ -555,7 +549,7 @@ impl Script<'_> {
             return Err(error(self.line, "an end comes before connect or accepted"));
         };
         let side = conversation.own;
-        let from = if own { side } else { peer(side) };
+        let from = if own { side } else { side.peer() };
         // `closed` behind `close` only waits.
         if own || conversation.ended == [false; 2] {
             conversation.end(from, end);

@@ -246,12 +246,12 @@ impl<'o> Drafts<'o> {
             last.note = Some(format!("{}cut off here: {why}", note.unwrap_or_default()));
             self.remark(format!("unfinished: {place}: {why}"));
         }
-        let says = |from: super::From, name: &str| {
+        let says = |from: crate::version::Side, name: &str| {
             let step = steps.iter().find(|step| step.from == from)?;
             named(&step.octets().ok()?, name)
         };
-        source.client = says(super::From::Client, "User-Agent");
-        source.server = says(super::From::Server, "Server");
+        source.client = says(crate::version::Side::Client, "User-Agent");
+        source.server = says(crate::version::Side::Server, "Server");
         let mut vector = Vector {
             id: String::new(),
             title: None,

@@ -9,7 +9,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 
 use super::{Draft, Drafts, MAX_CONNECTIONS, MAX_OCTETS, MAX_STEPS, Segment, date, foreign};
-use crate::vector::{End, From, Step};
+use crate::vector::{End, Step};
+use crate::version::Side;
 
 /// The connections of a capture.
 #[derive(Default)]
@@ -205,11 +206,11 @@ impl<'a> Connection<'a> {
             drafts.remark(format!("left out: {place}: {why}"));
             return;
         }
-        let who = |side: usize| {
-            if side == client {
-                From::Client
+        let side_of = |index: usize| {
+            if index == client {
+                Side::Client
             } else {
-                From::Server
+                Side::Server
             }
         };
         let begin_ns = flow.events.first().map_or(0, |event| event.time_ns);
@@ -220,9 +221,9 @@ impl<'a> Connection<'a> {
                 What::Said { start, end } => {
                     let side = flow.sides.get(event.from);
                     let octets = side.and_then(|side| side.octets.get(start..end));
-                    Step::of(who(event.from), octets.unwrap_or_default())
+                    Step::of(side_of(event.from), octets.unwrap_or_default())
                 }
-                What::Ends(end) => Step::end(who(event.from), end),
+                What::Ends(end) => Step::end(side_of(event.from), end),
             };
             let at_ms = event.time_ns.saturating_sub(begin_ns) / 1_000_000;
             step.after_ms = at_ms.checked_sub(before_ms).filter(|ms| *ms > 0);
@@ -230,12 +231,12 @@ impl<'a> Connection<'a> {
             steps.push(step);
         }
         for (number, from) in &flow.differing {
-            let who = side_name(who(*from));
+            let who = side_of(*from).name();
             drafts.remark(format!(
                 "{place}: packet {number} repeats octets of the {who} and says others; the first are kept"
             ));
         }
-        let unfinished = flow.why_unfinished(&who);
+        let unfinished = flow.why_unfinished(&side_of);
         let mut source = drafts.source("capture", &place);
         source.date = date(begin_ns);
         source.timing = Some("recorded".to_owned());
@@ -251,17 +252,10 @@ impl<'a> Connection<'a> {
     }
 }
 
-fn side_name(from: From) -> &'static str {
-    match from {
-        From::Client => "client",
-        From::Server => "server",
-    }
-}
-
 /// A connection in its order.
 #[derive(Default)]
 struct Flow {
-    sides: [Side; 2],
+    sides: [HalfStream; 2],
     events: Vec<Event>,
     lost: Option<Lost>,
     /// Retransmissions that say something else: the packet, and who.
@@ -270,7 +264,7 @@ struct Flow {
 
 /// What one peer said.
 #[derive(Default)]
-struct Side {
+struct HalfStream {
     octets: Vec<u8>,
     end: Option<End>,
 }
@@ -447,8 +441,8 @@ impl Flow {
         true
     }
 
-    fn why_unfinished(&self, who: &dyn Fn(usize) -> From) -> Option<String> {
-        let name = |from: usize| side_name(who(from));
+    fn why_unfinished(&self, side_of: &dyn Fn(usize) -> Side) -> Option<String> {
+        let name = |from: usize| side_of(from).name();
         match &self.lost {
             Some(Lost::Octets(gap)) => Some(format!(
                 "the {}'s octets {} to {} are not in the capture, packet {} comes after them",

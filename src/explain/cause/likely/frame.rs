@@ -1,6 +1,6 @@
 //! What is wrong with frames.
 
-use super::{Case, Fault, Layout, Part, PartKind, Version, is, is_masked, shown, side_name};
+use super::{Case, Fault, Layout, Part, PartKind, Version, is, is_masked, shown};
 use crate::trace::Field;
 
 /// The frame in which it broke.
@@ -115,7 +115,7 @@ pub(super) fn gone(case: &Case<'_>) -> Option<String> {
     let Fault { from, .. } = case.fault?;
     is(case, "connection-cut")?;
     let version: &Version = case.version?;
-    let who = side_name(from);
+    let who = from.name();
     Some(format!(
         "The {who} was killed, its network went away, or it ends TCP where {} says goodbye first.",
         version.name

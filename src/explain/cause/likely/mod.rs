@@ -20,9 +20,7 @@ use self::response::{
     location_scheme, no_http, origin_echo, refused_by_hop, refused_by_server, subprotocol_left_out,
     subprotocol_listed, subprotocol_of_list, upgrade_gone,
 };
-use super::{
-    Case, Fault, Layout, Part, PartKind, Side, Version, handshake, is_masked, shown, side_name,
-};
+use super::{Case, Fault, Layout, Part, PartKind, Side, Version, handshake, is_masked, shown};
 use crate::trace::Field;
 
 /// The first cause that fits, and its cure.
