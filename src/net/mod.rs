@@ -154,9 +154,9 @@ pub struct Dial {
     pub public_url: Option<String>,
 }
 
-/// Who did something.
+/// Who ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Party {
+pub enum ClosedBy {
     /// The client.
     Client,
     /// The backend of a bridge.
@@ -165,22 +165,22 @@ pub enum Party {
     Server,
 }
 
-impl Party {
+impl ClosedBy {
     /// Who is at the other end of a connection whose this end is ours.
-    fn facing(side: Side) -> Party {
+    fn facing(side: Side) -> ClosedBy {
         match side {
-            Side::Server => Party::Client,
-            Side::Client => Party::Backend,
+            Side::Server => ClosedBy::Client,
+            Side::Client => ClosedBy::Backend,
         }
     }
 }
 
-impl fmt::Display for Party {
+impl fmt::Display for ClosedBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Party::Client => "client",
-            Party::Backend => "backend",
-            Party::Server => "server",
+            ClosedBy::Client => "client",
+            ClosedBy::Backend => "backend",
+            ClosedBy::Server => "server",
         })
     }
 }
@@ -189,7 +189,7 @@ impl fmt::Display for Party {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
     /// Whose doing it was.
-    pub by: Party,
+    pub by: ClosedBy,
     /// The stable code of a refusal or violation; `closed` for a goodbye,
     /// `reset`, `page`, or what ran out: `idle-timeout`, `write-timeout`,
     /// `close-timeout`.

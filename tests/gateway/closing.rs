@@ -1,7 +1,7 @@
 //! Goodbyes, and ends that are lost without one.
 
 use heirloom::conn::Tally;
-use heirloom::net::Party;
+use heirloom::net::ClosedBy;
 
 use crate::gate::{ALL, HIXIE_75, HIXIE_76, bridge, gate, milliseconds};
 use crate::support::backend::{Backend, clear};
@@ -23,7 +23,7 @@ fn goodbyes_are_carried_with_code_and_reason_and_answered_end_to_end() {
     client.close_frame(4000);
     client.ends();
     let seen = gate.seen();
-    assert_eq!((seen.by, seen.what), (Party::Client, "closed"));
+    assert_eq!((seen.by, seen.what), (ClosedBy::Client, "closed"));
     assert_eq!(seen.code, Some(4000));
     assert_eq!(
         seen.to_client,
@@ -40,7 +40,7 @@ fn goodbyes_are_carried_with_code_and_reason_and_answered_end_to_end() {
     served.hear_close(1009);
     client.ends();
     let seen = gate.seen();
-    assert_eq!((seen.by, seen.code), (Party::Backend, Some(1009)));
+    assert_eq!((seen.by, seen.code), (ClosedBy::Backend, Some(1009)));
 
     let (mut client, mut served) = bridge(&gate, &backend, RFC);
     served.send(&clear(CLOSE, &[]));
@@ -134,7 +134,7 @@ fn a_backend_that_is_gone_is_told_each_in_its_version_s_own_way() {
             client.ends();
             drop(client);
             let seen = gate.seen();
-            assert_eq!(seen.by, Party::Backend, "{speaks:?}");
+            assert_eq!(seen.by, ClosedBy::Backend, "{speaks:?}");
             assert!(seen.opened);
         }
     }
@@ -149,7 +149,7 @@ fn a_client_that_is_gone_is_1001_for_the_backend() {
         client.reset();
         served.hear_close(1001);
         let seen = gate.seen();
-        assert_eq!((seen.by, seen.what), (Party::Client, "reset"));
+        assert_eq!((seen.by, seen.what), (ClosedBy::Client, "reset"));
     }
 }
 
@@ -189,6 +189,6 @@ fn a_protocol_error_of_the_backend_is_told_to_it_and_1014_to_the_client() {
         client.ends();
         drop(client);
         let seen = gate.seen();
-        assert_eq!((seen.by, seen.what), (Party::Backend, what));
+        assert_eq!((seen.by, seen.what), (ClosedBy::Backend, what));
     }
 }

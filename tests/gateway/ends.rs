@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use heirloom::conn::Tally;
-use heirloom::net::Party;
+use heirloom::net::ClosedBy;
 
 use crate::gate::{ALL, HIXIE_75, HIXIE_76, bridge, gate, gate_with, milliseconds};
 use crate::support::backend::{Backend, Served, clear};
@@ -111,7 +111,7 @@ fn a_gateway_that_stops_refuses_with_503_those_whose_backend_is_being_asked() {
             served.is_cut_off();
             drop(client);
             let seen = gate.seen();
-            assert_eq!((seen.by, seen.what), (Party::Server, "going-away"));
+            assert_eq!((seen.by, seen.what), (ClosedBy::Server, "going-away"));
         }
         gate.wait();
     }
@@ -191,6 +191,6 @@ fn a_client_that_breaks_off_while_it_is_not_heard_is_gone_at_once() {
     }
     client.reset();
     let seen = gate.seen();
-    assert_eq!((seen.by, seen.what), (Party::Client, "reset"));
+    assert_eq!((seen.by, seen.what), (ClosedBy::Client, "reset"));
     drop(served);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use heirloom::conn::Tally;
 use heirloom::net::gateway::{Binary, Gateway, Route};
-use heirloom::net::{Networks, Party, Server};
+use heirloom::net::{ClosedBy, Networks, Server};
 use heirloom::{Config, Version, Versions};
 
 use crate::support::PATIENCE;
@@ -39,7 +39,7 @@ pub(crate) struct Seen {
     pub(crate) version: Option<&'static str>,
     pub(crate) answered: bool,
     pub(crate) opened: bool,
-    pub(crate) by: Party,
+    pub(crate) by: ClosedBy,
     pub(crate) what: &'static str,
     pub(crate) code: Option<u16>,
     pub(crate) from_client: Tally,

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use heirloom::Version;
 use heirloom::conn::Tally;
-use heirloom::net::Party;
+use heirloom::net::ClosedBy;
 
 use crate::gate::{Gate, gate, gate_with, milliseconds, request_with};
 use crate::support::backend::{Backend, Served};
@@ -27,7 +27,7 @@ fn lie(gate: &Gate, backend: &Backend, what: &str, lie: impl FnOnce(&mut Served)
     assert_eq!(got, b"", "{what}");
     drop(client);
     let seen = gate.seen();
-    assert_eq!(seen.by, Party::Backend, "{what}");
+    assert_eq!(seen.by, ClosedBy::Backend, "{what}");
     assert_eq!(seen.from_client, Tally::default(), "{what}");
     seen.what.to_owned()
 }

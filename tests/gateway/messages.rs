@@ -1,6 +1,6 @@
 //! Messages and pings, and binary ones for who has none.
 
-use heirloom::net::Party;
+use heirloom::net::ClosedBy;
 use heirloom::net::gateway::Binary;
 
 use crate::gate::{HIXIE_76, bridge, gate, gate_with, hear_whole, request_with};
@@ -78,7 +78,7 @@ fn binary_for_a_hixie_client_ends_with_1003_unless_base64_is_on() {
     assert_eq!(old.rest(), [0xff, 0]);
     drop(old);
     let seen = gate.seen();
-    assert_eq!((seen.by, seen.what), (Party::Backend, "binary-unwanted"));
+    assert_eq!((seen.by, seen.what), (ClosedBy::Backend, "binary-unwanted"));
     assert_eq!(seen.code, Some(1003));
 }
 
@@ -99,7 +99,7 @@ fn base64_is_what_a_side_without_binary_talks_where_it_is_on() {
     assert_eq!(old.rest(), [0xff, 0]);
     drop(old);
     let seen = gate.seen();
-    assert_eq!((seen.by, seen.what), (Party::Client, "base64-malformed"));
+    assert_eq!((seen.by, seen.what), (ClosedBy::Client, "base64-malformed"));
 }
 
 #[test]

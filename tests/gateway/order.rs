@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Instant;
 
-use heirloom::net::Party;
+use heirloom::net::ClosedBy;
 
 use crate::gate::{ALL, HIXIE_76, bridge, gate, gate_with, hear_whole, milliseconds};
 use crate::support::PATIENCE;
@@ -172,7 +172,7 @@ fn a_refusal_of_the_backend_is_told_with_its_status_where_it_is_about_the_reques
             drop(client);
             let seen = gate.seen();
             assert_eq!((seen.answered, seen.opened), (false, false));
-            assert_eq!((seen.by, seen.what), (Party::Backend, "backend-refused"));
+            assert_eq!((seen.by, seen.what), (ClosedBy::Backend, "backend-refused"));
             assert_eq!(seen.code, Some(told));
         }
     }
@@ -195,7 +195,7 @@ fn a_backend_that_nobody_can_reach_is_502() {
         let seen = gate.seen();
         assert_eq!(
             (seen.by, seen.what),
-            (Party::Backend, "backend-unreachable")
+            (ClosedBy::Backend, "backend-unreachable")
         );
         assert_eq!(seen.code, Some(502));
     }
@@ -288,7 +288,7 @@ fn a_client_that_goes_while_its_backend_is_asked_ends_that_connection() {
         }
         served.is_cut_off();
         let seen = gate.seen();
-        assert_eq!(seen.by, Party::Client);
+        assert_eq!(seen.by, ClosedBy::Client);
         assert_eq!((seen.answered, seen.opened), (false, false));
     }
 }

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use heirloom::net::Party;
+use heirloom::net::ClosedBy;
 
 use crate::gate::{
     ALL, HIXIE_75, HIXIE_76, bridge, gate, gate_with, hear_whole, hear_whole_at_client,
@@ -175,7 +175,7 @@ fn a_reader_that_never_takes_anything_is_ended_and_so_is_its_partner() {
     served.stream().set_nonblocking(false).unwrap();
     assert!(begin.elapsed() >= milliseconds(500));
     let seen = gate.seen();
-    assert_eq!((seen.by, seen.what), (Party::Client, "write-timeout"));
+    assert_eq!((seen.by, seen.what), (ClosedBy::Client, "write-timeout"));
     client.is_cut_off();
     served.is_cut_off();
 }

@@ -10,7 +10,7 @@ use crate::error::{Refusal, Unsendable, Violation};
 use crate::frame::{GOING_AWAY, Piece};
 use crate::handshake::{HttpResponse, Request};
 use crate::message::{Gather, WholeMessage};
-use crate::net::{App, Dial, Ended, Handle, Incoming, LinkId, Party, Reply, read_proxy_header};
+use crate::net::{App, ClosedBy, Dial, Ended, Handle, Incoming, LinkId, Reply, read_proxy_header};
 use crate::version::{Side, Version};
 
 /// Octets in front of the read buffer, where what was left uneaten is put: a
@@ -363,7 +363,7 @@ impl Desk {
             }
             Stage::Handshake => {
                 let refusal = if link.across.is_some() && !link.record.answered {
-                    by = Party::Backend;
+                    by = ClosedBy::Backend;
                     Refusal::BackendTimeout
                 } else {
                     Refusal::HandshakeTimeout
@@ -505,14 +505,14 @@ impl<A: App> Turn<'_, A> {
                             target: "heirloom::net",
                             "a {} sent a binary message, and {} has none: both are told goodbye \
                              (--binary)",
-                            Party::facing(handle.conn.side()),
+                            ClosedBy::facing(handle.conn.side()),
                             version_name(&crossing.partner.conn)
                         );
                     }
-                    let by = Party::facing(handle.conn.side());
+                    let by = ClosedBy::facing(handle.conn.side());
                     self.ended(by, violation.code(), Some(violation.close_code()));
                 } else if let Some(code) = close {
-                    let by = Party::facing(handle.conn.side());
+                    let by = ClosedBy::facing(handle.conn.side());
                     self.ended(by, "closed", code);
                 }
             }
@@ -527,16 +527,16 @@ impl<A: App> Turn<'_, A> {
             super::refuse_for(side, violation, crossing.partner, &mut crossing.out);
         }
         let code = Some(violation.close_code()).filter(|code| *code != 1006);
-        self.ended(Party::facing(side), violation.code(), code);
+        self.ended(ClosedBy::facing(side), violation.code(), code);
     }
 
     fn refused(&mut self, refusal: Refusal) {
         log::debug!(target: "heirloom::handshake", "refused: {}", refusal.code());
         let status = refusal.response_status();
-        self.ended(Party::Server, refusal.code(), Some(status));
+        self.ended(ClosedBy::Server, refusal.code(), Some(status));
     }
 
-    fn ended(&mut self, by: Party, what: &'static str, code: Option<u16>) {
+    fn ended(&mut self, by: ClosedBy, what: &'static str, code: Option<u16>) {
         let ended = Ended { by, what, code };
         self.record.end(ended);
         if let Some(crossing) = &mut self.crossing {
@@ -594,7 +594,7 @@ impl<A: App> Turn<'_, A> {
             }
             Event::Close(reason) => {
                 log::debug!(target: "heirloom::net", "closed by the peer: {:?}", reason.code);
-                self.ended(Party::Client, "closed", reason.code);
+                self.ended(ClosedBy::Client, "closed", reason.code);
             }
             Event::Request(_)
             | Event::Http(_)
@@ -646,7 +646,7 @@ impl<A: App> Turn<'_, A> {
 fn write_reply(conn: &mut Conn, out: &mut Output<'_>, record: &mut Record, reply: Reply) {
     let mut ended = |what, status| {
         record.end(Ended {
-            by: Party::Server,
+            by: ClosedBy::Server,
             what,
             code: Some(status),
         });

@@ -8,7 +8,7 @@ use mio::net::TcpStream;
 
 use crate::conn::{Conn, Limits};
 use crate::message::Gather;
-use crate::net::{Ended, Party, Tape};
+use crate::net::{ClosedBy, Ended, Tape};
 use crate::version::{Side, Version};
 
 use super::Across;
@@ -222,8 +222,8 @@ impl<G> Link<G> {
     }
 
     /// Whose doing it is when this link's peer does something.
-    pub(super) fn peer(&self) -> Party {
-        Party::facing(self.conn.side())
+    pub(super) fn peer(&self) -> ClosedBy {
+        ClosedBy::facing(self.conn.side())
     }
 
     /// The deadline of its stage, if there is one.

@@ -32,8 +32,8 @@ use self::slots::Slots;
 use self::wheel::Wheel;
 
 use super::{
-    App, BindError, Census, Client, Counted, Ended, LISTED, LinkId, Listed, Networks, Parting,
-    Party, Shared, Stopper,
+    App, BindError, Census, Client, ClosedBy, Counted, Ended, LISTED, LinkId, Listed, Networks,
+    Parting, Shared, Stopper,
 };
 use crate::bytes::Output;
 use crate::conn::{Config, Conn, Phase};
@@ -663,7 +663,7 @@ impl<A: App> Worker<A> {
 /// An end that was our doing.
 fn ended_here(what: &'static str) -> Ended {
     Ended {
-        by: Party::Server,
+        by: ClosedBy::Server,
         what,
         code: None,
     }

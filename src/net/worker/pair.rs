@@ -11,7 +11,7 @@ use super::{Desk, Link, Place, Worker};
 use crate::bytes::Output;
 use crate::conn::{BridgeEnd, Conn, Direction, Event, Limits, Phase, Tally};
 use crate::error::{Refusal, Violation};
-use crate::net::{App, Dial, Ended, Party};
+use crate::net::{App, ClosedBy, Dial, Ended};
 use crate::version::Side;
 
 /// What a link of a bridge knows of the other one.
@@ -87,7 +87,7 @@ pub(super) fn refuse_for<G>(
 /// Refuses for what the backend did.
 fn refuse<G>(link: &mut Link<G>, refusal: Refusal, out: &mut Output<'_>) {
     link.record.end(Ended {
-        by: Party::Backend,
+        by: ClosedBy::Backend,
         what: refusal.code(),
         code: Some(refusal.response_status()),
     });
@@ -247,7 +247,7 @@ impl<A: App> Worker<A> {
                     next
                 };
                 link.record.end(Ended {
-                    by: Party::Backend,
+                    by: ClosedBy::Backend,
                     what: Refusal::BackendUnreachable.code(),
                     code: None,
                 });
