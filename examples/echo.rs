@@ -13,7 +13,7 @@ struct Echo;
 
 impl App for Echo {
     // Nothing is kept of a connection.
-    type Guest = ();
+    type Data = ();
 
     fn request(&mut self, request: &Request<'_>, (): &mut ()) -> Reply {
         match request.version() {

@@ -77,7 +77,7 @@ pub struct Gateway<L> {
 
 /// What is kept of a connection.
 #[derive(Debug, Default)]
-pub struct Guest {
+pub struct ConnectionData {
     arrived: Option<Arrived>,
     path: Option<Box<str>>,
     /// The subprotocol that the client gets, whatever the backend is asked for:
@@ -100,10 +100,10 @@ impl<L: FnMut(&Visit<'_>)> Gateway<L> {
         Gateway { route, log }
     }
 
-    fn dial(&self, request: &Request<'_>, guest: &mut Guest) -> Result<Dial, Refusal> {
+    fn dial(&self, request: &Request<'_>, data: &mut ConnectionData) -> Result<Dial, Refusal> {
         let route = &*self.route;
         let version = request.version().ok_or(Refusal::UpgradeMissing)?;
-        let client = &mut guest.arrived.as_mut().ok_or(Refusal::GoingAway)?.client;
+        let client = &mut data.arrived.as_mut().ok_or(Refusal::GoingAway)?.client;
         let forwarded = Forwarded::of(request, client, &route.trusted);
         let public_url = forwarded.public_url();
         let preface = route.send_proxy.map(|version| {
@@ -119,7 +119,7 @@ impl<L: FnMut(&Visit<'_>)> Gateway<L> {
         let mut headers = passed_headers(request)?;
         headers.extend(forwarded.headers);
         let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (*n, &**v)).collect();
-        let (subprotocols, coding) = self.agree_on(request, version, guest)?;
+        let (subprotocols, coding) = self.agree_on(request, version, data)?;
         let target = self.target(request);
         let client_request = ClientRequest {
             host: &route.to.host,
@@ -163,7 +163,7 @@ impl<L: FnMut(&Visit<'_>)> Gateway<L> {
         &self,
         request: &'r Request<'_>,
         version: &Version,
-        guest: &mut Guest,
+        data: &mut ConnectionData,
     ) -> Result<(Vec<&'r str>, Coding), Refusal> {
         let behind = self.route.version;
         let mut asked: Vec<&str> = request.subprotocols().collect();
@@ -177,15 +177,14 @@ impl<L: FnMut(&Visit<'_>)> Gateway<L> {
                 _ => Coding::Plain,
             };
             if asks_base64 && in_front {
-                guest.told = Some(BASE64);
+                data.told = Some(BASE64);
                 asked = vec![if behind.has_binary() { BINARY } else { BASE64 }];
             } else if asks_base64 && coding == Coding::Encode {
-                guest.told = Some(BINARY);
+                data.told = Some(BINARY);
                 asked = vec![BASE64];
             }
         }
-        guest.insists =
-            version.has_opaque_subprotocol() && !asked.is_empty() && guest.told.is_none();
+        data.insists = version.has_opaque_subprotocol() && !asked.is_empty() && data.told.is_none();
         if behind.has_opaque_subprotocol() {
             // It must say back the whole of what it was asked.
             asked.truncate(1);
@@ -209,10 +208,10 @@ impl<L: FnMut(&Visit<'_>)> Gateway<L> {
 }
 
 impl<L: FnMut(&Visit<'_>)> App for Gateway<L> {
-    type Guest = Guest;
+    type Data = ConnectionData;
 
-    fn arrived(&mut self, client: &Client, guest: &mut Guest) {
-        let arrived = guest.arrived.get_or_insert_with(|| Arrived {
+    fn arrived(&mut self, client: &Client, data: &mut ConnectionData) {
+        let arrived = data.arrived.get_or_insert_with(|| Arrived {
             client: *client,
             begin: SystemTime::now(),
             instant: Instant::now(),
@@ -220,40 +219,40 @@ impl<L: FnMut(&Visit<'_>)> App for Gateway<L> {
         arrived.client = *client;
     }
 
-    fn request(&mut self, request: &Request<'_>, guest: &mut Guest) -> Reply {
+    fn request(&mut self, request: &Request<'_>, data: &mut ConnectionData) -> Reply {
         let path: String = request.path().chars().take(PATH).collect();
-        guest.path = Some(path.into());
+        data.path = Some(path.into());
         if request.version().is_none() {
             return http_reply(request, "text/plain; charset=utf-8", Vec::new(), || {
                 "this is a WebSocket gateway: dial it with ws://\n".to_owned()
             });
         }
-        match self.dial(request, guest) {
+        match self.dial(request, data) {
             Ok(dial) => Reply::Bridge(Box::new(dial)),
             Err(refusal) => Reply::Refuse(refusal),
         }
     }
 
-    fn agreed(&mut self, subprotocol: Option<&str>, guest: &mut Guest) -> Reply {
+    fn agreed(&mut self, subprotocol: Option<&str>, data: &mut ConnectionData) -> Reply {
         match subprotocol {
-            _ if guest.told.is_some() => Reply::Accept(guest.told.map(str::to_owned)),
-            None if guest.insists => Reply::Refuse(Refusal::SubprotocolUnknown),
+            _ if data.told.is_some() => Reply::Accept(data.told.map(str::to_owned)),
+            None if data.insists => Reply::Refuse(Refusal::SubprotocolUnknown),
             chosen => Reply::Accept(chosen.map(str::to_owned)),
         }
     }
 
-    fn gone(&mut self, _: LinkId, parting: &Parting, guest: &mut Guest) {
-        let Some(arrived) = &guest.arrived else {
+    fn gone(&mut self, _: LinkId, parting: &Parting, data: &mut ConnectionData) {
+        let Some(arrived) = &data.arrived else {
             return;
         };
         let is_page = !parting.answered && parting.ended.what == "page";
-        if is_page && guest.path.as_deref() == Some(HEALTH) {
+        if is_page && data.path.as_deref() == Some(HEALTH) {
             // A balancer asks every second.
             return;
         }
         (self.log)(&Visit {
             client: arrived.client.address,
-            path: guest.path.as_deref(),
+            path: data.path.as_deref(),
             begin: arrived.begin,
             duration: arrived.instant.elapsed(),
             parting,

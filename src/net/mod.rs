@@ -43,35 +43,35 @@ pub use url::{BadUrl, Unresolved, Url};
 /// What connections are for. Each worker has an app of its own.
 pub trait App: Sized {
     /// What the app keeps of a connection.
-    type Guest: Default;
+    type Data: Default;
 
     /// Somebody has connected. Said again where a PROXY header names another
     /// client.
-    fn arrived(&mut self, client: &Client, guest: &mut Self::Guest) {
-        let _ = (client, guest);
+    fn arrived(&mut self, client: &Client, data: &mut Self::Data) {
+        let _ = (client, data);
     }
 
     /// A client asks for an upgrade, or for a page.
-    fn request(&mut self, request: &Request<'_>, guest: &mut Self::Guest) -> Reply;
+    fn request(&mut self, request: &Request<'_>, data: &mut Self::Data) -> Reply;
 
     /// A client's first octets, a head or what should have been one, were
     /// refused before [`App::request`] was asked.
-    fn refused(&mut self, refusal: &Refusal, octets: &[u8], guest: &mut Self::Guest) {
-        let _ = (refusal, octets, guest);
+    fn refused(&mut self, refusal: &Refusal, octets: &[u8], data: &mut Self::Data) {
+        let _ = (refusal, octets, data);
     }
 
     /// Whether this connection is kept on a tape. Asked when somebody has
     /// connected, and again when a request was answered or refused: a tape that
     /// is begun then has the request's head too.
-    fn tape(&mut self, guest: &mut Self::Guest) -> Option<Tape> {
-        let _ = guest;
+    fn tape(&mut self, data: &mut Self::Data) -> Option<Tape> {
+        let _ = data;
         None
     }
 
     /// The backend of a bridge agreed, to this subprotocol: what its client is
     /// told.
-    fn agreed(&mut self, subprotocol: Option<&str>, guest: &mut Self::Guest) -> Reply {
-        let _ = guest;
+    fn agreed(&mut self, subprotocol: Option<&str>, data: &mut Self::Data) -> Reply {
+        let _ = data;
         Reply::Accept(subprotocol.map(str::to_owned))
     }
 
@@ -87,8 +87,8 @@ pub trait App: Sized {
     }
 
     /// The connection is gone.
-    fn gone(&mut self, id: LinkId, parting: &Parting, guest: &mut Self::Guest) {
-        let _ = (id, parting, guest);
+    fn gone(&mut self, id: LinkId, parting: &Parting, data: &mut Self::Data) {
+        let _ = (id, parting, data);
     }
 }
 
@@ -243,7 +243,7 @@ pub struct Handle<'a, A: App> {
     /// Its name.
     pub id: LinkId,
     /// What the app keeps of it.
-    pub guest: &'a mut A::Guest,
+    pub data: &'a mut A::Data,
     conn: &'a mut Conn,
     out: Output<'a>,
     backlog: &'a mut worker::Backlog,

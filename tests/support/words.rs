@@ -30,18 +30,18 @@ impl Words {
 
 impl App for Words {
     /// Where it fails.
-    type Guest = String;
+    type Data = String;
 
-    fn request(&mut self, request: &Request<'_>, guest: &mut String) -> Reply {
-        request.path().clone_into(guest);
-        if guest == "/fail-at-request" {
+    fn request(&mut self, request: &Request<'_>, data: &mut String) -> Reply {
+        request.path().clone_into(data);
+        if data == "/fail-at-request" {
             fail();
         }
         Reply::Accept(None)
     }
 
     fn open(&mut self, link: &mut Handle<'_, Words>) {
-        if link.guest == "/fail-at-open" {
+        if link.data == "/fail-at-open" {
             fail();
         }
         link.enter_room();
@@ -62,8 +62,8 @@ impl App for Words {
         }
     }
 
-    fn gone(&mut self, _: LinkId, _: &Parting, guest: &mut String) {
-        if guest == "/fail-at-gone" {
+    fn gone(&mut self, _: LinkId, _: &Parting, data: &mut String) {
+        if data == "/fail-at-gone" {
             fail();
         }
     }

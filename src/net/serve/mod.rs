@@ -28,7 +28,7 @@ pub struct Serve {
 
 /// What is kept of a connection.
 #[derive(Debug, Default)]
-pub struct Guest {
+pub struct ConnectionData {
     in_room: bool,
     known: Option<Box<Known>>,
 }
@@ -115,33 +115,33 @@ impl Serve {
 const HANDSHAKES: &str = "heirloom::handshakes";
 
 impl App for Serve {
-    type Guest = Guest;
+    type Data = ConnectionData;
 
-    fn arrived(&mut self, client: &Client, guest: &mut Guest) {
+    fn arrived(&mut self, client: &Client, data: &mut ConnectionData) {
         if self.tells_all() || log::log_enabled!(target: HANDSHAKES, log::Level::Info) {
-            guest.known.get_or_insert_default().client = Some(*client);
+            data.known.get_or_insert_default().client = Some(*client);
         }
     }
 
-    fn tape(&mut self, guest: &mut Guest) -> Option<Tape> {
+    fn tape(&mut self, data: &mut ConnectionData) -> Option<Tape> {
         if self.tells_all() {
             let tape = Tape::new(HANDSHAKE);
-            guest.known.get_or_insert_default().tape = Some(tape.clone());
+            data.known.get_or_insert_default().tape = Some(tape.clone());
             return Some(tape);
         }
-        guest.known.as_mut()?.tape.take()
+        data.known.as_mut()?.tape.take()
     }
 
-    fn request(&mut self, request: &Request<'_>, guest: &mut Guest) -> Reply {
-        if let Some(known) = &mut guest.known {
+    fn request(&mut self, request: &Request<'_>, data: &mut ConnectionData) -> Reply {
+        if let Some(known) = &mut data.known {
             request.path().clone_into(&mut known.path);
         }
         if request.version().is_none() {
             return self.page(request);
         }
-        guest.in_room = request.path() == ROOM;
+        data.in_room = request.path() == ROOM;
         if let Some(entry) = self.lab.as_ref().and_then(|lab| lab.entry_of(request)) {
-            let known = guest.known.get_or_insert_default();
+            let known = data.known.get_or_insert_default();
             // The rest of it is the page's secret.
             "/lab".clone_into(&mut known.path);
             let (number, tape) = entry.connect(known.tape.take());
@@ -150,7 +150,7 @@ impl App for Serve {
         }
         match request.choose_subprotocol(&self.subprotocols) {
             Ok(chosen) => {
-                if let Some((entry, number)) = guest.known.as_ref().and_then(|k| k.entry.as_ref()) {
+                if let Some((entry, number)) = data.known.as_ref().and_then(|k| k.entry.as_ref()) {
                     let chosen = chosen.map(str::to_owned);
                     entry.note(*number, |seen| seen.subprotocol = chosen);
                 }
@@ -160,11 +160,11 @@ impl App for Serve {
         }
     }
 
-    fn refused(&mut self, refusal: &Refusal, octets: &[u8], guest: &mut Guest) {
+    fn refused(&mut self, refusal: &Refusal, octets: &[u8], data: &mut ConnectionData) {
         let Some(entry) = self.lab.as_ref().and_then(|lab| lab.entry_in(octets)) else {
             return;
         };
-        let known = guest.known.get_or_insert_default();
+        let known = data.known.get_or_insert_default();
         let (number, tape) = entry.connect(known.tape.take());
         entry.note(number, |seen| {
             seen.refused = Some(refusal.code());
@@ -177,11 +177,11 @@ impl App for Serve {
     }
 
     fn open(&mut self, link: &mut Handle<'_, Serve>) {
-        if link.guest.in_room {
+        if link.data.in_room {
             link.enter_room();
         }
         let version = link.version();
-        let Some(known) = &link.guest.known else {
+        let Some(known) = &link.data.known else {
             return;
         };
         if let Some((entry, number)) = &known.entry {
@@ -193,14 +193,14 @@ impl App for Serve {
         let version = version.map_or("no version", |v| v.name);
         let path = crate::bytes::Escaped::<200>(&known.path);
         self.tell(known, &format!("{version} open {path}"));
-        if let Some(known) = &mut link.guest.known {
+        if let Some(known) = &mut link.data.known {
             // Told once.
             known.client = None;
         }
     }
 
     fn message(&mut self, mut incoming: Incoming<'_>, link: &mut Handle<'_, Serve>) {
-        if !link.guest.in_room {
+        if !link.data.in_room {
             if let Err(error) = link.send_back(incoming) {
                 log::debug!("cannot echo: {error}");
             }
@@ -215,8 +215,8 @@ impl App for Serve {
         link.tell_room(text);
     }
 
-    fn gone(&mut self, _: LinkId, parting: &Parting, guest: &mut Guest) {
-        let Some(known) = &guest.known else {
+    fn gone(&mut self, _: LinkId, parting: &Parting, data: &mut ConnectionData) {
+        let Some(known) = &data.known else {
             return;
         };
         if let Some((entry, number)) = &known.entry {

@@ -103,8 +103,8 @@ impl Desk {
         &mut self,
         app: &mut A,
         id: LinkId,
-        link: &mut Link<A::Guest>,
-        mut partner: Option<&mut Link<A::Guest>>,
+        link: &mut Link<A::Data>,
+        mut partner: Option<&mut Link<A::Data>>,
     ) -> Fate {
         if !link.wants_read(&self.config.limits) {
             return Fate::Keep;
@@ -182,8 +182,8 @@ impl Desk {
         &mut self,
         app: &mut A,
         id: LinkId,
-        link: &mut Link<A::Guest>,
-        partner: Option<&mut Link<A::Guest>>,
+        link: &mut Link<A::Data>,
+        partner: Option<&mut Link<A::Data>>,
     ) {
         let mut octets = std::mem::take(&mut link.tail);
         let (mut turn, _, tail) = self.turn(id, link, partner);
@@ -216,12 +216,12 @@ impl Desk {
         &mut self,
         app: &mut A,
         id: LinkId,
-        link: &mut Link<A::Guest>,
-        partner: Option<&mut Link<A::Guest>>,
+        link: &mut Link<A::Data>,
+        partner: Option<&mut Link<A::Data>>,
     ) -> Filled {
         let room = self.buffer.get_mut(FRONT..).unwrap_or_default();
         let filled =
-            Link::<A::Guest>::read(&mut link.stream, &mut link.readable, link.read_closed, room);
+            Link::<A::Data>::read(&mut link.stream, &mut link.readable, link.read_closed, room);
         let Filled::Octets(n) = filled else {
             return filled;
         };
@@ -259,7 +259,7 @@ impl Desk {
         &mut self,
         app: &mut A,
         id: LinkId,
-        link: &mut Link<A::Guest>,
+        link: &mut Link<A::Data>,
         want: usize,
     ) -> Filled {
         let Some(mut gather) = link.gather.take() else {
@@ -267,7 +267,7 @@ impl Desk {
         };
         let room = gather.room(want);
         let filled =
-            Link::<A::Guest>::read(&mut link.stream, &mut link.readable, link.read_closed, room);
+            Link::<A::Data>::read(&mut link.stream, &mut link.readable, link.read_closed, room);
         let Filled::Octets(n) = filled else {
             link.gather = Some(gather);
             return filled;
@@ -308,8 +308,8 @@ impl Desk {
     fn turn<'t, A: App>(
         &'t mut self,
         id: LinkId,
-        link: &'t mut Link<A::Guest>,
-        partner: Option<&'t mut Link<A::Guest>>,
+        link: &'t mut Link<A::Data>,
+        partner: Option<&'t mut Link<A::Data>>,
     ) -> (Turn<'t, A>, &'t mut Vec<u8>, &'t mut Vec<u8>) {
         let peer = link.preface.then(|| link.stream.peer_addr().ok()).flatten();
         let bereft = link.across.is_some() && partner.is_none();
@@ -323,7 +323,7 @@ impl Desk {
         };
         let handle = Handle {
             id,
-            guest: &mut link.guest,
+            data: &mut link.data,
             conn: &mut link.conn,
             out: Output::new(&mut self.said, &mut self.random),
             backlog: &mut link.backlog,
@@ -390,7 +390,7 @@ struct Turn<'t, A: App> {
     gather: &'t mut Option<Box<Gather>>,
     record: &'t mut Record,
     dial: &'t mut Option<Box<Dial>>,
-    crossing: Option<Crossing<'t, A::Guest>>,
+    crossing: Option<Crossing<'t, A::Data>>,
     /// A link of a bridge whose partner is gone.
     bereft: bool,
     preface: &'t mut bool,
@@ -422,7 +422,7 @@ impl<A: App> Turn<'_, A> {
                     (Event::Piece(_), None) if self.bereft => {}
                     (Event::Piece(piece), None) => self.piece(app, piece),
                     (Event::Refused(refusal, octets), None) => {
-                        app.refused(&refusal, octets, self.handle.guest);
+                        app.refused(&refusal, octets, self.handle.data);
                         if self.record.tape().is_none() {
                             self.begin_tape(app, &[octets]);
                         }
@@ -452,7 +452,7 @@ impl<A: App> Turn<'_, A> {
             Ok(Some((client, octets))) => {
                 input.take(octets);
                 *self.preface = false;
-                app.arrived(&client, self.handle.guest);
+                app.arrived(&client, self.handle.data);
                 self.begin_tape(app, &[input.rest()]);
                 true
             }
@@ -480,7 +480,7 @@ impl<A: App> Turn<'_, A> {
                 log::debug!(target: "heirloom::handshake", "the backend agrees: {}", version_name(handle.conn));
                 let chosen = crossing.across.subprotocol.take();
                 let partner = &mut *crossing.partner;
-                let reply = app.agreed(chosen.as_deref(), &mut partner.guest);
+                let reply = app.agreed(chosen.as_deref(), &mut partner.data);
                 partner.hungry = true;
                 write_reply(
                     &mut partner.conn,
@@ -607,7 +607,7 @@ impl<A: App> Turn<'_, A> {
 
     /// A client asks for something; `behind` has come after the request.
     fn request(&mut self, app: &mut A, request: &Request<'_>, behind: &[u8]) {
-        let reply = app.request(request, self.handle.guest);
+        let reply = app.request(request, self.handle.data);
         if self.record.tape().is_none() {
             self.begin_tape(app, &[request.head().raw(), behind]);
         }
@@ -616,7 +616,7 @@ impl<A: App> Turn<'_, A> {
 
     /// Begins a tape, if the app wants one, with what has come already.
     fn begin_tape(&mut self, app: &mut A, come: &[&[u8]]) {
-        if let Some(tape) = app.tape(self.handle.guest) {
+        if let Some(tape) = app.tape(self.handle.data) {
             self.handle.is_taped = true;
             for octets in come {
                 tape.note(Side::Client, octets);

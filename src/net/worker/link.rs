@@ -31,7 +31,7 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Link<G> {
     pub(super) conn: Conn,
-    pub(super) guest: G,
+    pub(super) data: G,
     /// Octets that were received and not eaten.
     pub(super) tail: Vec<u8>,
     pub(super) backlog: Backlog,
@@ -172,7 +172,7 @@ impl<G: Default> Link<G> {
     pub(super) fn new(stream: TcpStream, conn: Conn, now_ms: u64) -> Link<G> {
         Link {
             conn,
-            guest: G::default(),
+            data: G::default(),
             tail: Vec::new(),
             backlog: Backlog::default(),
             gather: None,

@@ -152,7 +152,7 @@ pub(super) struct Worker<A: App> {
     waiting: bool,
     /// When an accept that failed is tried again.
     retry_ms: Option<u64>,
-    slots: Slots<A::Guest>,
+    slots: Slots<A::Data>,
     ready: VecDeque<usize>,
     wheel: Wheel,
     mail: Mail<Batch>,
@@ -339,10 +339,10 @@ impl<A: App> Worker<A> {
         let mut link = Box::new(Link::new(stream, conn, self.now_ms));
         let mut client = Client::from(peer);
         client.destination = local;
-        self.app.arrived(&client, &mut link.guest);
+        self.app.arrived(&client, &mut link.data);
         link.preface = self.proxies.contains(peer.ip());
         if !link.preface {
-            if let Some(tape) = self.app.tape(&mut link.guest) {
+            if let Some(tape) = self.app.tape(&mut link.data) {
                 link.record.begin_tape(tape);
             }
         }
@@ -395,7 +395,7 @@ impl<A: App> Worker<A> {
     fn with_link<R>(
         &mut self,
         token: usize,
-        work: impl FnOnce(&mut Link<A::Guest>, Option<&mut Link<A::Guest>>, &mut Desk, &mut A) -> R,
+        work: impl FnOnce(&mut Link<A::Data>, Option<&mut Link<A::Data>>, &mut Desk, &mut A) -> R,
     ) -> Option<R> {
         let mut link = self.slots.get(token)?.take()?;
         let across = link.across.as_ref().and_then(|across| across.partner);
@@ -455,7 +455,7 @@ impl<A: App> Worker<A> {
 
     /// After work on a link: writes, moves on to the next stage and arms the
     /// deadline.
-    fn settle(&mut self, token: usize, link: &mut Link<A::Guest>) -> Fate {
+    fn settle(&mut self, token: usize, link: &mut Link<A::Data>) -> Fate {
         if link.in_room && !link.is_member {
             link.is_member = true;
             self.desk.room.members.push(LinkId(token));
@@ -512,7 +512,7 @@ impl<A: App> Worker<A> {
     }
 
     /// Queues a link that has more to do.
-    fn queue(&mut self, token: usize, link: &mut Link<A::Guest>) {
+    fn queue(&mut self, token: usize, link: &mut Link<A::Data>) {
         if !link.queued && link.wants_read(&self.desk.config.limits) {
             link.queued = true;
             self.ready.push_back(token);
@@ -631,8 +631,8 @@ impl<A: App> Worker<A> {
                 from_client,
                 to_client,
             };
-            let (app, guest) = (&mut self.app, &mut link.guest);
-            let gone = AssertUnwindSafe(|| app.gone(LinkId(token), &parting, guest));
+            let (app, data) = (&mut self.app, &mut link.data);
+            let gone = AssertUnwindSafe(|| app.gone(LinkId(token), &parting, data));
             if catch_unwind(gone).is_err() {
                 log::error!("the app panicked when a connection was gone");
             }
