@@ -20,7 +20,7 @@ use heirloom::frame::{Kind, Message};
 use heirloom::handshake::ClientRequest;
 use heirloom::message::Gather;
 use heirloom::net::Url;
-use heirloom::net::dial::{Body, Client, Step};
+use heirloom::net::dial::{Body, Connection, Step};
 use heirloom::version::{Closing, InvalidUtf8};
 use heirloom::{VERSIONS, Version, Versions};
 
@@ -56,7 +56,7 @@ fn text(sender: usize, n: usize) -> String {
 struct Member {
     me: usize,
     version: &'static Version,
-    client: Client,
+    client: Connection,
     gather: Gather,
     opened: bool,
     /// The number of the next message of each sender.
@@ -77,7 +77,7 @@ impl Member {
             headers: &[],
         };
         let config: Arc<Config> = Arc::default();
-        let client = Client::dial(url, version, &ask, Body::WithHead, config, deadline);
+        let client = Connection::dial(url, version, &ask, Body::WithHead, config, deadline);
         let mut member = Member {
             me,
             version,

@@ -16,7 +16,7 @@ use heirloom::frame::{Kind, Message, NORMAL};
 use heirloom::handshake::{Head, Response};
 use heirloom::message::Gather;
 use heirloom::net::Url;
-use heirloom::net::dial::{Body, Client, DialError, Step};
+use heirloom::net::dial::{Body, Connection, DialError, Step};
 use heirloom::trace::{Field, Span};
 use heirloom::version::{Closing, Version};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args, verbose: bool) -> Exit {
     let deadline = Instant::now() + Duration::from_millis(config.limits.handshake_ms);
     let dialled = args.request.with(&args.url, |request| {
         let config = Arc::clone(&config);
-        Client::dial(
+        Connection::dial(
             &args.url,
             args.version,
             request,
@@ -147,7 +147,7 @@ impl<'a> Talk<'a> {
     }
 
     /// Finishes the handshake.
-    fn open(&mut self, client: &mut Client, deadline: Instant) -> Result<(), Exit> {
+    fn open(&mut self, client: &mut Connection, deadline: Instant) -> Result<(), Exit> {
         while client.conn.phase() == Phase::Handshake {
             match self.step(client, Some(deadline)) {
                 Step::Progress | Step::Woken => {}
@@ -197,7 +197,7 @@ impl<'a> Talk<'a> {
         Err(Exit::Refused)
     }
 
-    fn converse(&mut self, client: &mut Client, config: &Config) -> Exit {
+    fn converse(&mut self, client: &mut Connection, config: &Config) -> Exit {
         if self.args.ping {
             self.pinged = Some(Instant::now());
             if let Err(error) = client.say(|conn, out| conn.ping(PING, out)) {
@@ -291,7 +291,7 @@ impl<'a> Talk<'a> {
 
     /// hixie-75 has no goodbye: our side of TCP ends, and the server may still
     /// finish what it says.
-    fn send_close(&mut self, client: &mut Client) {
+    fn send_close(&mut self, client: &mut Connection) {
         if self.args.version.closing == Closing::Hixie75 {
             if let Err(error) = client.shutdown() {
                 log::debug!("cannot end our side: {error}");
@@ -326,7 +326,7 @@ impl<'a> Talk<'a> {
     }
 
     /// Sends a line; whether more may be sent.
-    fn send(&mut self, client: &mut Client, line: Line) -> bool {
+    fn send(&mut self, client: &mut Connection, line: Line) -> bool {
         let line = match line {
             Line::Whole(line) => line,
             Line::TooLong => {
@@ -362,7 +362,7 @@ impl<'a> Talk<'a> {
         }
     }
 
-    fn step(&mut self, client: &mut Client, deadline: Option<Instant>) -> Step {
+    fn step(&mut self, client: &mut Connection, deadline: Option<Instant>) -> Step {
         let mut spans: Vec<Span> = Vec::new();
         let verbose = self.verbose;
         let mut heard = |event: Result<Event<'_>, Violation>| self.hear(event);
@@ -502,8 +502,8 @@ fn raw(head: &Head<'_>) -> String {
 }
 
 /// The first line of a refusal's body, if it comes soon.
-fn body(client: &mut Client, deadline: Instant) -> String {
-    let line = |client: &Client| {
+fn body(client: &mut Connection, deadline: Instant) -> String {
+    let line = |client: &Connection| {
         let text = String::from_utf8_lossy(client.unread()).into_owned();
         text.lines().next().unwrap_or_default().to_owned()
     };
@@ -527,7 +527,7 @@ enum Line {
 }
 
 /// Reads standard input on a thread of its own, since it may block.
-fn read_lines(client: &Client, limit: u64) -> Receiver<Line> {
+fn read_lines(client: &Connection, limit: u64) -> Receiver<Line> {
     let (send, receive) = sync_channel(LINES);
     let waker = client.waker();
     let reader = thread::Builder::new().name("stdin".to_owned());
@@ -564,7 +564,7 @@ fn read_lines(client: &Client, limit: u64) -> Receiver<Line> {
 }
 
 /// The first TERM or INT says goodbye, the second ends the program at once.
-fn stop_on_signals(client: &Client) -> Arc<AtomicBool> {
+fn stop_on_signals(client: &Connection) -> Arc<AtomicBool> {
     let stopped = Arc::new(AtomicBool::new(false));
     let (flag, waker) = (Arc::clone(&stopped), client.waker());
     let waiting = Signals::new([SIGTERM, SIGINT]).and_then(|mut signals| {

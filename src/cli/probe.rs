@@ -12,7 +12,7 @@ use heirloom::error::Violation;
 use heirloom::frame::{Message, NORMAL};
 use heirloom::message::Gather;
 use heirloom::net::Url;
-use heirloom::net::dial::{Body, Client, DialError, Step};
+use heirloom::net::dial::{Body, Connection, DialError, Step};
 use heirloom::version::{VERSIONS, Version, Versions};
 use quick_junit::TestSuite;
 use serde::Serialize;
@@ -192,7 +192,7 @@ fn attempt(
     let deadline = began + Duration::from_millis(args.timeout_ms);
     let config: Arc<Config> = Arc::default();
     let dialled = args.request.with(&args.url, |request| {
-        Client::dial(&args.url, version, request, body, config, deadline)
+        Connection::dial(&args.url, version, request, body, config, deadline)
     });
     let mut probe = Probe {
         version,
@@ -248,7 +248,7 @@ struct Probe {
 const QUESTION: &str = "heirloom probe: grüße";
 
 impl Probe {
-    fn converse(&mut self, client: &mut Client, deadline: Instant) -> Conclusion {
+    fn converse(&mut self, client: &mut Connection, deadline: Instant) -> Conclusion {
         // The handshake.
         while client.conn.phase() == Phase::Handshake {
             if let Some(conclusion) = self.wait(client, deadline) {
@@ -323,7 +323,7 @@ impl Probe {
     }
 
     /// One step; a conclusion where there is nothing more to wait for.
-    fn wait(&mut self, client: &mut Client, deadline: Instant) -> Option<Conclusion> {
+    fn wait(&mut self, client: &mut Connection, deadline: Instant) -> Option<Conclusion> {
         let step = client.step(Some(deadline), &mut (), &mut |event| self.hear(event));
         let silent = |verdict, reason: &str| Some((Severity::Silent, verdict, reason.to_owned()));
         if client.received() > FLOOD {
@@ -384,7 +384,7 @@ impl Probe {
     }
 
     /// What is wrong, if anything is.
-    fn wrong(&self, client: &mut Client, deadline: Instant) -> Option<Conclusion> {
+    fn wrong(&self, client: &mut Connection, deadline: Instant) -> Option<Conclusion> {
         let violation = self.violation?;
         let Violation::ResponseStatus { status } = violation else {
             return Some((Severity::Wrong, violation.code(), violation.to_string()));

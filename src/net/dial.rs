@@ -70,7 +70,7 @@ pub enum Step {
 }
 
 /// A client's connection.
-pub struct Client {
+pub struct Connection {
     /// The protocol.
     pub conn: Conn,
     poll: Poll,
@@ -105,15 +105,15 @@ pub struct Client {
 /// Octets of a refusal's body that are kept.
 const BODY: usize = 64 * 1024;
 
-impl fmt::Debug for Client {
+impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
+        f.debug_struct("Connection")
             .field("conn", &self.conn)
             .finish_non_exhaustive()
     }
 }
 
-impl Client {
+impl Connection {
     /// Connects TCP and writes the request.
     ///
     /// # Errors
@@ -126,7 +126,7 @@ impl Client {
         body: Body,
         config: Arc<Config>,
         deadline: Instant,
-    ) -> Result<Client, DialError> {
+    ) -> Result<Connection, DialError> {
         let mut said = Vec::new();
         let mut random = SystemRandom;
         let mut out = Output::new(&mut said, &mut random);
@@ -144,7 +144,7 @@ impl Client {
         poll.registry()
             .register(&mut stream, SOCKET, Interest::READABLE | Interest::WRITABLE)
             .map_err(DialError::Poll)?;
-        Ok(Client {
+        Ok(Connection {
             conn,
             poll,
             events: Events::with_capacity(8),
@@ -171,7 +171,7 @@ impl Client {
         })
     }
 
-    /// Ends [`Client::step`] from another thread with [`Step::Woken`].
+    /// Ends [`Connection::step`] from another thread with [`Step::Woken`].
     #[must_use]
     pub fn waker(&self) -> Arc<Waker> {
         Arc::clone(&self.waker)
