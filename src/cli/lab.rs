@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use heirloom::explain::{self, Explainer, Explanation, Outcome};
 use heirloom::net::serve::Teller;
-use heirloom::net::{Client, Conversation};
+use heirloom::net::{ClientAddress, Conversation};
 use heirloom::vector::Step;
 use heirloom::{Config, Side};
 use serde_json::{Value, json};
@@ -50,7 +50,7 @@ impl Teller for Words {
         self.all.is_some()
     }
 
-    fn handshake(&self, client: &Client, conversation: &Conversation) {
+    fn handshake(&self, client: &ClientAddress, conversation: &Conversation) {
         if let Some(lines) = &self.all {
             let style = Style::of(&std::io::stdout());
             let told = shown(&explained(conversation, &self.config), style);

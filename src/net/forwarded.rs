@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::{Client, Networks};
+use super::{ClientAddress, Networks};
 use crate::handshake::{Header, Request, is_authority};
 
 /// A longer chain of a trusted peer is not handed on.
@@ -49,7 +49,7 @@ impl Forwarded {
     /// `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded`: one that it lets
     /// through is taken for its own.
     #[must_use]
-    pub fn of(request: &Request<'_>, client: &Client, trusted: &Networks) -> Forwarded {
+    pub fn of(request: &Request<'_>, client: &ClientAddress, trusted: &Networks) -> Forwarded {
         let peer = client.address.ip().to_canonical();
         let said = if trusted.contains(peer) {
             Said::read(request, trusted)
@@ -358,11 +358,11 @@ mod tests {
     }
 
     fn asked_in_octets(peer: &str, lines: &[&[u8]]) -> Forwarded {
-        let client = Client::from(std::net::SocketAddr::new(peer.parse().unwrap(), 1000));
+        let client = ClientAddress::from(std::net::SocketAddr::new(peer.parse().unwrap(), 1000));
         asked_by(&client, lines)
     }
 
-    fn asked_by(client: &Client, lines: &[&[u8]]) -> Forwarded {
+    fn asked_by(client: &ClientAddress, lines: &[&[u8]]) -> Forwarded {
         let mut head = b"GET /chat HTTP/1.1\r\nHost: inner:8080\r\n".to_vec();
         for line in lines {
             head.extend_from_slice(line);
@@ -579,9 +579,9 @@ mod tests {
 
     #[test]
     fn tls_in_front_is_told_unless_a_trusted_peer_knows_better() {
-        let client = |address: &str| Client {
+        let client = |address: &str| ClientAddress {
             secure: true,
-            ..Client::from(address.parse::<std::net::SocketAddr>().unwrap())
+            ..ClientAddress::from(address.parse::<std::net::SocketAddr>().unwrap())
         };
         let plain = &b"X-Forwarded-Proto: http"[..];
         assert!(asked_by(&client("192.0.2.1:1"), &[plain]).secure);
@@ -593,7 +593,7 @@ mod tests {
     fn without_a_host_none_is_told() {
         let head = Head::request(b"GET / HTTP/1.0\r\n\r\n", 128).unwrap();
         let request = Request::read(head, Versions::ALL).unwrap();
-        let client = Client::from("192.0.2.1:1".parse::<std::net::SocketAddr>().unwrap());
+        let client = ClientAddress::from("192.0.2.1:1".parse::<std::net::SocketAddr>().unwrap());
         let told = Forwarded::of(&request, &client, &Networks::default());
         assert_eq!(told.host, None);
         let headers = [

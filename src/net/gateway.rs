@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{
-    App, Client, Dial, Forwarded, HEALTH, LinkId, Networks, Parting, ProxyVersion, Reply,
+    App, ClientAddress, Dial, Forwarded, HEALTH, LinkId, Networks, Parting, ProxyVersion, Reply,
     SystemRandom, Url, http_reply, proxy_header,
 };
 use crate::bytes::Output;
@@ -89,7 +89,7 @@ pub struct ConnectionData {
 
 #[derive(Debug)]
 struct Arrived {
-    client: Client,
+    client: ClientAddress,
     begin: SystemTime,
     instant: Instant,
 }
@@ -210,7 +210,7 @@ impl<L: FnMut(&Visit<'_>)> Gateway<L> {
 impl<L: FnMut(&Visit<'_>)> App for Gateway<L> {
     type Data = ConnectionData;
 
-    fn arrived(&mut self, client: &Client, data: &mut ConnectionData) {
+    fn arrived(&mut self, client: &ClientAddress, data: &mut ConnectionData) {
         let arrived = data.arrived.get_or_insert_with(|| Arrived {
             client: *client,
             begin: SystemTime::now(),

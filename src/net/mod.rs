@@ -35,7 +35,7 @@ use crate::version::{Side, Version};
 use census::LISTED;
 pub use census::{Census, Counted, Listed};
 pub use forwarded::Forwarded;
-pub use proxy::{Client, Networks, NetworksError, ProxyVersion, UnknownProxyVersion};
+pub use proxy::{ClientAddress, Networks, NetworksError, ProxyVersion, UnknownProxyVersion};
 use proxy::{read as read_proxy_header, write as proxy_header};
 pub use tape::{Conversation, Tape};
 pub use url::{BadUrl, Unresolved, Url};
@@ -47,7 +47,7 @@ pub trait App: Sized {
 
     /// Somebody has connected. Said again where a PROXY header names another
     /// client.
-    fn arrived(&mut self, client: &Client, data: &mut Self::Data) {
+    fn arrived(&mut self, client: &ClientAddress, data: &mut Self::Data) {
         let _ = (client, data);
     }
 

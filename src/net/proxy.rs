@@ -127,7 +127,7 @@ fn network(item: &str) -> Result<IpNet, NetworksError> {
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Client {
+pub struct ClientAddress {
     /// The address of TCP, or what a PROXY header says in its place.
     pub address: SocketAddr,
     /// The address it dialled, where a PROXY header says so.
@@ -136,10 +136,10 @@ pub struct Client {
     pub secure: bool,
 }
 
-impl From<SocketAddr> for Client {
+impl From<SocketAddr> for ClientAddress {
     /// The other end of TCP itself.
-    fn from(address: SocketAddr) -> Client {
-        Client {
+    fn from(address: SocketAddr) -> ClientAddress {
+        ClientAddress {
             address,
             destination: None,
             secure: false,
@@ -175,7 +175,10 @@ impl FromStr for ProxyVersion {
 
 /// Reads the header that a connection begins with, of either version; gives
 /// who it names and how many octets it has. `None` asks for more octets.
-pub(super) fn read(octets: &[u8], peer: SocketAddr) -> Result<Option<(Client, usize)>, Refusal> {
+pub(super) fn read(
+    octets: &[u8],
+    peer: SocketAddr,
+) -> Result<Option<(ClientAddress, usize)>, Refusal> {
     let start = octets.get(..v2::PROTOCOL_PREFIX.len()).unwrap_or(octets);
     if v2::PROTOCOL_PREFIX.starts_with(start) {
         read_v2(octets, peer)
@@ -184,7 +187,7 @@ pub(super) fn read(octets: &[u8], peer: SocketAddr) -> Result<Option<(Client, us
     }
 }
 
-fn read_v1(octets: &[u8], peer: SocketAddr) -> Result<Option<(Client, usize)>, Refusal> {
+fn read_v1(octets: &[u8], peer: SocketAddr) -> Result<Option<(ClientAddress, usize)>, Refusal> {
     let longest = octets.get(..MAX_V1_OCTETS).unwrap_or(octets);
     let line = memchr(b'\n', longest)
         .and_then(|i| longest.get(..=i))
@@ -210,7 +213,7 @@ fn read_v1(octets: &[u8], peer: SocketAddr) -> Result<Option<(Client, usize)>, R
             (a.source_address, a.source_port),
             (a.destination_address, a.destination_port),
         ),
-        v1::Addresses::Unknown => Client::from(peer),
+        v1::Addresses::Unknown => ClientAddress::from(peer),
     };
     Ok(Some((client, length)))
 }
@@ -236,7 +239,7 @@ fn can_be_v1(line: &[u8]) -> bool {
             })
 }
 
-fn read_v2(octets: &[u8], peer: SocketAddr) -> Result<Option<(Client, usize)>, Refusal> {
+fn read_v2(octets: &[u8], peer: SocketAddr) -> Result<Option<(ClientAddress, usize)>, Refusal> {
     let after = octets.get(v2::PROTOCOL_PREFIX.len()..).unwrap_or_default();
     let is_local = match after {
         [V2_LOCAL, ..] => true,
@@ -278,7 +281,7 @@ fn read_v2(octets: &[u8], peer: SocketAddr) -> Result<Option<(Client, usize)>, R
             (a.destination_address, a.destination_port),
         ),
         // Nothing that could be at the other end of TCP.
-        _ => Client::from(peer),
+        _ => ClientAddress::from(peer),
     };
     for tlv in header.tlvs() {
         let tlv = tlv.map_err(|_| Refusal::ProxyHeader)?;
@@ -290,8 +293,8 @@ fn read_v2(octets: &[u8], peer: SocketAddr) -> Result<Option<(Client, usize)>, R
     Ok(Some((client, whole)))
 }
 
-fn named<A: Into<IpAddr>>(source: (A, u16), destination: (A, u16)) -> Client {
-    Client {
+fn named<A: Into<IpAddr>>(source: (A, u16), destination: (A, u16)) -> ClientAddress {
+    ClientAddress {
         address: source.into(),
         destination: Some(destination.into()),
         secure: false,
@@ -300,7 +303,7 @@ fn named<A: Into<IpAddr>>(source: (A, u16), destination: (A, u16)) -> Client {
 
 /// The header that tells a backend who its client is. Where the client named
 /// no address that it dialled, `local` stands there, which it reached.
-pub(super) fn write(version: ProxyVersion, client: &Client, local: SocketAddr) -> Vec<u8> {
+pub(super) fn write(version: ProxyVersion, client: &ClientAddress, local: SocketAddr) -> Vec<u8> {
     let pair = of_one_family(client.address, client.destination.unwrap_or(local));
     match version {
         ProxyVersion::V1 => v1::Addresses::from(pair).to_string().into_bytes(),
@@ -351,8 +354,8 @@ mod tests {
         PEER.parse().unwrap()
     }
 
-    fn client(address: &str, destination: &str, secure: bool) -> Client {
-        Client {
+    fn client(address: &str, destination: &str, secure: bool) -> ClientAddress {
+        ClientAddress {
             address: address.parse().unwrap(),
             destination: Some(destination.parse().unwrap()),
             secure,
@@ -369,7 +372,7 @@ mod tests {
     const BODY_V4: [u8; 12] = [198, 51, 100, 1, 203, 0, 113, 2, 0x03, 0xe8, 0x01, 0xbb];
 
     /// Headers that are right, and whom they name.
-    fn right() -> Vec<(Vec<u8>, Client)> {
+    fn right() -> Vec<(Vec<u8>, ClientAddress)> {
         let v4 = client("198.51.100.1:1000", "203.0.113.2:443", false);
         let v6 = client("[2001:db8::1]:1000", "[2001:db8::2]:443", false);
         let body_v6: Vec<u8> = [
@@ -385,7 +388,7 @@ mod tests {
         ]
         .concat();
         let tls = |bits| [&BODY_V4[..], &[0x04, 0, 1, 9, 0x20, 0, 5, bits, 0, 0, 0, 1]].concat();
-        let direct = Client::from(peer());
+        let direct = ClientAddress::from(peer());
         let line = |text: &str| text.as_bytes().to_vec();
         vec![
             (line("PROXY TCP4 198.51.100.1 203.0.113.2 1000 443\r\n"), v4),
@@ -401,7 +404,7 @@ mod tests {
             (v2_header(V2_PROXY, 0x11, &tls(0)), v4),
             (
                 v2_header(V2_PROXY, 0x11, &tls(CLIENT_SSL)),
-                Client { secure: true, ..v4 },
+                ClientAddress { secure: true, ..v4 },
             ),
             (v2_header(V2_LOCAL, 0x00, &[]), direct),
             // The rest of a LOCAL is not looked at.
@@ -536,7 +539,7 @@ mod tests {
             for secure in [false, true] {
                 let asked = client(address, destination, secure);
                 let v1 = write(ProxyVersion::V1, &asked, local);
-                let said = Client {
+                let said = ClientAddress {
                     secure: false,
                     ..asked
                 };
@@ -549,12 +552,12 @@ mod tests {
 
     #[test]
     fn two_families_become_one_and_our_own_address_fills_in() {
-        let line = |client: &Client, local: &str| {
+        let line = |client: &ClientAddress, local: &str| {
             let octets = write(ProxyVersion::V1, client, local.parse().unwrap());
             String::from_utf8(octets).unwrap()
         };
-        let v4 = Client::from("192.0.2.1:5".parse::<SocketAddr>().unwrap());
-        let mapped = Client::from("[::ffff:192.0.2.1]:5".parse::<SocketAddr>().unwrap());
+        let v4 = ClientAddress::from("192.0.2.1:5".parse::<SocketAddr>().unwrap());
+        let mapped = ClientAddress::from("[::ffff:192.0.2.1]:5".parse::<SocketAddr>().unwrap());
         for client in [v4, mapped] {
             for local in ["192.0.2.2:80", "[::ffff:192.0.2.2]:80"] {
                 let line = line(&client, local);

@@ -16,7 +16,7 @@ use crate::agent;
 use crate::bytes::Random;
 use crate::handshake::{Header, Request};
 
-use crate::net::{Census, Client, Conversation, Reply, SystemRandom, Tape};
+use crate::net::{Census, ClientAddress, Conversation, Reply, SystemRandom, Tape};
 use crate::version::{Version, Versions};
 
 /// Pages that are remembered.
@@ -44,7 +44,7 @@ pub trait Teller: Send + Sync {
     }
 
     /// A handshake has come to its end, this way or that.
-    fn handshake(&self, client: &Client, conversation: &Conversation) {
+    fn handshake(&self, client: &ClientAddress, conversation: &Conversation) {
         let _ = (client, conversation);
     }
 }

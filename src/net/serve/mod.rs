@@ -4,7 +4,7 @@ mod lab;
 
 use std::sync::Arc;
 
-use super::{App, Client, Handle, Incoming, LinkId, Parting, Reply, Tape, http_reply};
+use super::{App, ClientAddress, Handle, Incoming, LinkId, Parting, Reply, Tape, http_reply};
 use crate::error::{Refusal, Violation};
 use crate::frame::Kind;
 use crate::handshake::Request;
@@ -37,7 +37,7 @@ pub struct ConnectionData {
 #[derive(Debug, Default)]
 struct Known {
     /// Where handshakes are logged or told.
-    client: Option<Client>,
+    client: Option<ClientAddress>,
     path: String,
     tape: Option<Tape>,
     /// The lab page that opened it, and which of its connections it is.
@@ -117,7 +117,7 @@ const HANDSHAKES: &str = "heirloom::handshakes";
 impl App for Serve {
     type Data = ConnectionData;
 
-    fn arrived(&mut self, client: &Client, data: &mut ConnectionData) {
+    fn arrived(&mut self, client: &ClientAddress, data: &mut ConnectionData) {
         if self.tells_all() || log::log_enabled!(target: HANDSHAKES, log::Level::Info) {
             data.known.get_or_insert_default().client = Some(*client);
         }

@@ -32,8 +32,8 @@ use self::slots::Slots;
 use self::wheel::Wheel;
 
 use super::{
-    App, BindError, Census, Client, ClosedBy, Counted, Ended, LISTED, LinkId, Listed, Networks,
-    Parting, Shared, Stopper,
+    App, BindError, Census, ClientAddress, ClosedBy, Counted, Ended, LISTED, LinkId, Listed,
+    Networks, Parting, Shared, Stopper,
 };
 use crate::bytes::Output;
 use crate::conn::{Config, Conn, Phase};
@@ -337,7 +337,7 @@ impl<A: App> Worker<A> {
         log::debug!(target: "heirloom::net", "{peer} connected");
         let conn = Conn::server(Arc::clone(&self.desk.config));
         let mut link = Box::new(Link::new(stream, conn, self.now_ms));
-        let mut client = Client::from(peer);
+        let mut client = ClientAddress::from(peer);
         client.destination = local;
         self.app.arrived(&client, &mut link.data);
         link.preface = self.proxies.contains(peer.ip());
