@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{
-    App, ClientAddress, Dial, Forwarded, HEALTH, LinkId, Networks, Parting, ProxyVersion, Reply,
-    SystemRandom, Url, http_reply, proxy_header,
+    App, BackendDial, ClientAddress, Forwarded, HEALTH, LinkId, Networks, Parting, ProxyVersion,
+    Reply, SystemRandom, Url, http_reply, proxy_header,
 };
 use crate::bytes::Output;
 use crate::conn::{Coding, Config, Conn};
@@ -100,7 +100,11 @@ impl<L: FnMut(&Visit<'_>)> Gateway<L> {
         Gateway { route, log }
     }
 
-    fn dial(&self, request: &Request<'_>, data: &mut ConnectionData) -> Result<Dial, Refusal> {
+    fn dial(
+        &self,
+        request: &Request<'_>,
+        data: &mut ConnectionData,
+    ) -> Result<BackendDial, Refusal> {
         let route = &*self.route;
         let version = request.version().ok_or(Refusal::UpgradeMissing)?;
         let client = &mut data.arrived.as_mut().ok_or(Refusal::GoingAway)?.client;
@@ -129,9 +133,9 @@ impl<L: FnMut(&Visit<'_>)> Gateway<L> {
             subprotocols: &subprotocols,
             headers: &headers,
         };
-        let mut said = preface.unwrap_or_default();
+        let mut output = preface.unwrap_or_default();
         let mut random = SystemRandom;
-        let mut out = Output::new(&mut said, &mut random);
+        let mut out = Output::new(&mut output, &mut random);
         let config = Arc::clone(&route.config);
         let mut conn =
             Conn::client(route.version, &client_request, config, &mut out).map_err(|error| {
@@ -149,10 +153,10 @@ impl<L: FnMut(&Visit<'_>)> Gateway<L> {
                 conn.allow_location(format!("{scheme}://{host}"));
             }
         }
-        Ok(Dial {
+        Ok(BackendDial {
             addresses: Arc::clone(&route.addresses),
             conn,
-            said,
+            output,
             coding,
             public_url,
         })

@@ -111,7 +111,7 @@ pub enum Reply {
         body: Vec<u8>,
     },
     /// Dial a backend, and upgrade when it agrees.
-    Bridge(Box<Dial>),
+    Bridge(Box<BackendDial>),
 }
 
 /// Where balancers ask whether we are there.
@@ -140,14 +140,14 @@ fn http_reply(
 
 /// A backend to dial for a client.
 #[derive(Debug)]
-pub struct Dial {
+pub struct BackendDial {
     /// Where it is; tried in this order.
     pub addresses: Arc<[SocketAddr]>,
     /// Our end, as its client.
     pub conn: Conn,
     /// What it is told first: the request, behind a PROXY header where it wants
     /// one.
-    pub said: Vec<u8>,
+    pub output: Vec<u8>,
     /// What becomes of the client's octets.
     pub coding: Coding,
     /// What the client dialled, where it is known better than by its Host.

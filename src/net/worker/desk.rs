@@ -10,7 +10,9 @@ use crate::error::{Refusal, Unsendable, Violation};
 use crate::frame::{GOING_AWAY, Piece};
 use crate::handshake::{HttpResponse, Request};
 use crate::message::{Gather, WholeMessage};
-use crate::net::{App, ClosedBy, Dial, Ended, Handle, Incoming, LinkId, Reply, read_proxy_header};
+use crate::net::{
+    App, BackendDial, ClosedBy, Ended, Handle, Incoming, LinkId, Reply, read_proxy_header,
+};
 use crate::version::{Side, Version};
 
 /// Octets in front of the read buffer, where what was left uneaten is put: a
@@ -33,7 +35,7 @@ pub(super) struct Desk {
     random: Reserve,
     random_across: Reserve,
     /// A backend that the link of this turn asked for.
-    pub(super) dial: Option<Box<Dial>>,
+    pub(super) dial: Option<Box<BackendDial>>,
     pub(super) room: Room,
     pub(super) pool: Pool,
     pub(super) warned: Warned,
@@ -389,7 +391,7 @@ struct Turn<'t, A: App> {
     handle: Handle<'t, A>,
     gather: &'t mut Option<Box<Gather>>,
     record: &'t mut Record,
-    dial: &'t mut Option<Box<Dial>>,
+    dial: &'t mut Option<Box<BackendDial>>,
     crossing: Option<Crossing<'t, A::Data>>,
     /// A link of a bridge whose partner is gone.
     bereft: bool,

@@ -11,7 +11,7 @@ use super::{Desk, Link, Place, Worker};
 use crate::bytes::Output;
 use crate::conn::{BridgeEnd, Conn, Direction, Event, Limits, Phase, Tally};
 use crate::error::{Refusal, Violation};
-use crate::net::{App, ClosedBy, Dial, Ended};
+use crate::net::{App, BackendDial, ClosedBy, Ended};
 use crate::version::Side;
 
 /// What a link of a bridge knows of the other one.
@@ -153,7 +153,7 @@ pub(super) fn hold<G>(link: &mut Link<G>, partner: &mut Link<G>, limits: &Limits
 
 impl<A: App> Worker<A> {
     /// Dials a backend for a client that waits.
-    pub(super) fn dial(&mut self, client: usize, dial: Dial) {
+    pub(super) fn dial(&mut self, client: usize, dial: BackendDial) {
         let mut untried = dial.addresses.to_vec();
         untried.reverse();
         let stream = match next_stream(&mut untried) {
@@ -171,7 +171,7 @@ impl<A: App> Worker<A> {
         link.readable = false;
         link.writable = false;
         link.watches_writes = true;
-        link.backlog.push_small(&dial.said);
+        link.backlog.push_small(&dial.output);
         link.across = Some(Box::new(Across {
             partner: Some(client),
             direction: Direction::new(dial.coding.back()),
