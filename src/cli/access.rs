@@ -77,7 +77,7 @@ impl AccessLog {
     }
 
     fn line<'a>(&'a self, visit: &Visit<'a>) -> Line<'a> {
-        let parting = visit.parting;
+        let summary = visit.summary;
         let time = Timestamp::try_from(visit.begin).unwrap_or(Timestamp::UNIX_EPOCH);
         Line {
             time: format!("{time:.3}"),
@@ -87,22 +87,22 @@ impl AccessLog {
             } else {
                 visit.client.to_string()
             },
-            version: parting.version.map(|v| v.name),
+            version: summary.version.map(|v| v.name),
             path: visit.path,
             backend: &self.backend,
-            state: match (parting.answered, parting.opened) {
+            state: match (summary.answered, summary.opened) {
                 (_, true) => "open",
                 (true, false) => "answered",
-                (false, false) if parting.ended.what == "page" => "page",
-                (false, false) if parting.ended.code.is_some() => "refused",
+                (false, false) if summary.ended.what == "page" => "page",
+                (false, false) if summary.ended.code.is_some() => "refused",
                 (false, false) => "none",
             },
-            received: parting.from_client.into(),
-            sent: parting.to_client.into(),
+            received: summary.from_client.into(),
+            sent: summary.to_client.into(),
             ms: visit.duration.as_millis(),
-            by: parting.ended.by.to_string(),
-            ended: parting.ended.what,
-            code: parting.ended.code,
+            by: summary.ended.by.to_string(),
+            ended: summary.ended.what,
+            code: summary.ended.code,
         }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{
-    App, BackendDial, ClientAddress, Forwarded, HEALTH, LinkId, Networks, Parting, ProxyVersion,
-    Reply, SystemRandom, Url, http_reply, proxy_header,
+    App, BackendDial, ClientAddress, Forwarded, HEALTH, LinkId, Networks, ProxyVersion, Reply,
+    Summary, SystemRandom, Url, http_reply, proxy_header,
 };
 use crate::bytes::Output;
 use crate::conn::{Coding, Config, Conn};
@@ -65,7 +65,7 @@ pub struct Visit<'a> {
     /// How long it was.
     pub duration: Duration,
     /// How it went and ended.
-    pub parting: &'a Parting,
+    pub summary: &'a Summary,
 }
 
 /// A gateway's part in the connections of one worker.
@@ -245,11 +245,11 @@ impl<L: FnMut(&Visit<'_>)> App for Gateway<L> {
         }
     }
 
-    fn gone(&mut self, _: LinkId, parting: &Parting, data: &mut ConnectionData) {
+    fn gone(&mut self, _: LinkId, summary: &Summary, data: &mut ConnectionData) {
         let Some(arrived) = &data.arrived else {
             return;
         };
-        let is_page = !parting.answered && parting.ended.what == "page";
+        let is_page = !summary.answered && summary.ended.what == "page";
         if is_page && data.path.as_deref() == Some(HEALTH) {
             // A balancer asks every second.
             return;
@@ -259,7 +259,7 @@ impl<L: FnMut(&Visit<'_>)> App for Gateway<L> {
             path: data.path.as_deref(),
             begin: arrived.begin,
             duration: arrived.instant.elapsed(),
-            parting,
+            summary,
         });
     }
 }

@@ -87,8 +87,8 @@ pub trait App: Sized {
     }
 
     /// The connection is gone.
-    fn gone(&mut self, id: LinkId, parting: &Parting, data: &mut Self::Data) {
-        let _ = (id, parting, data);
+    fn gone(&mut self, id: LinkId, summary: &Summary, data: &mut Self::Data) {
+        let _ = (id, summary, data);
     }
 }
 
@@ -200,7 +200,7 @@ pub struct Ended {
 
 /// What is known of a connection that is gone.
 #[derive(Clone, Copy, Debug)]
-pub struct Parting {
+pub struct Summary {
     /// The version that was spoken, or asked for.
     pub version: Option<&'static Version>,
     /// Whether a 101 was sent.

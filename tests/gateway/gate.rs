@@ -109,18 +109,18 @@ pub(crate) fn gate_with(to: &str, set: impl FnOnce(&mut Set)) -> Gate {
     let running = Running::server(server, move || {
         let tell = tell.lock().unwrap().clone();
         Gateway::new(Arc::clone(&route), move |visit| {
-            let parting = visit.parting;
+            let summary = visit.summary;
             let _ = tell.send(Seen {
                 client: visit.client,
                 path: visit.path.map(str::to_owned),
-                version: parting.version.map(|v| v.name),
-                answered: parting.answered,
-                opened: parting.opened,
-                by: parting.ended.by,
-                what: parting.ended.what,
-                code: parting.ended.code,
-                from_client: parting.from_client,
-                to_client: parting.to_client,
+                version: summary.version.map(|v| v.name),
+                answered: summary.answered,
+                opened: summary.opened,
+                by: summary.ended.by,
+                what: summary.ended.what,
+                code: summary.ended.code,
+                from_client: summary.from_client,
+                to_client: summary.to_client,
             });
         })
     });

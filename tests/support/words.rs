@@ -4,7 +4,7 @@ use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, Sender};
 
 use heirloom::handshake::Request;
-use heirloom::net::{App, Handle, Incoming, LinkId, Parting, Reply};
+use heirloom::net::{App, Handle, Incoming, LinkId, Reply, Summary};
 
 /// Echoes, and fails where it is told to.
 pub(crate) struct Words {
@@ -62,7 +62,7 @@ impl App for Words {
         }
     }
 
-    fn gone(&mut self, _: LinkId, _: &Parting, data: &mut String) {
+    fn gone(&mut self, _: LinkId, _: &Summary, data: &mut String) {
         if data == "/fail-at-gone" {
             fail();
         }

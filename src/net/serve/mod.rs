@@ -4,7 +4,7 @@ mod lab;
 
 use std::sync::Arc;
 
-use super::{App, ClientAddress, Handle, Incoming, LinkId, Parting, Reply, Tape, http_reply};
+use super::{App, ClientAddress, Handle, Incoming, LinkId, Reply, Summary, Tape, http_reply};
 use crate::error::{Refusal, Violation};
 use crate::frame::Kind;
 use crate::handshake::Request;
@@ -215,7 +215,7 @@ impl App for Serve {
         link.tell_room(text);
     }
 
-    fn gone(&mut self, _: LinkId, parting: &Parting, data: &mut ConnectionData) {
+    fn gone(&mut self, _: LinkId, summary: &Summary, data: &mut ConnectionData) {
         let Some(known) = &data.known else {
             return;
         };
@@ -225,12 +225,12 @@ impl App for Serve {
                 seen.gone = true;
             });
         }
-        let version = parting.version.map_or("no version", |v| v.name);
-        let what = parting.ended.what;
+        let version = summary.version.map_or("no version", |v| v.name);
+        let what = summary.ended.what;
         if what == "page" {
             return;
         }
-        let verdict = match parting.ended.code {
+        let verdict = match summary.ended.code {
             Some(status) => format!("{version} refused {status} {what}"),
             None => format!("{version} not finished: {what}"),
         };

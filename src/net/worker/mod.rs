@@ -33,7 +33,7 @@ use self::wheel::Wheel;
 
 use super::{
     App, BindError, Census, ClientAddress, ClosedBy, Counted, Ended, LISTED, LinkId, Listed,
-    Networks, Parting, Shared, Stopper,
+    Networks, Shared, Stopper, Summary,
 };
 use crate::bytes::Output;
 use crate::conn::{Config, Conn, Phase};
@@ -623,7 +623,7 @@ impl<A: App> Worker<A> {
             None => Default::default(),
         };
         if link.conn.side() == Side::Server {
-            let parting = Parting {
+            let summary = Summary {
                 version: link.conn.version().or(link.record.asked()),
                 answered: link.record.answered,
                 opened: link.record.opened,
@@ -632,7 +632,7 @@ impl<A: App> Worker<A> {
                 to_client,
             };
             let (app, data) = (&mut self.app, &mut link.data);
-            let gone = AssertUnwindSafe(|| app.gone(LinkId(token), &parting, data));
+            let gone = AssertUnwindSafe(|| app.gone(LinkId(token), &summary, data));
             if catch_unwind(gone).is_err() {
                 log::error!("the app panicked when a connection was gone");
             }
