@@ -149,7 +149,7 @@ enum State {
     Open,
     /// The peer said goodbye, with this body, and it is left to the caller when
     /// ours is said; until then we may talk.
-    Parting(Box<[u8]>),
+    PeerClosed(Box<[u8]>),
     Closing,
     Closed,
 }
@@ -318,7 +318,7 @@ impl Conn {
             | State::Failed(_)
             | State::Digest(_)
             | State::Agreed => Phase::Handshake,
-            State::Open | State::Parting(_) => Phase::Open,
+            State::Open | State::PeerClosed(_) => Phase::Open,
             State::Closing => Phase::Closing,
             State::Closed => Phase::Closed,
         }
@@ -328,7 +328,10 @@ impl Conn {
     /// goodbye is not said.
     #[must_use]
     pub fn can_send(&self) -> bool {
-        matches!(self.state, State::Agreed | State::Open | State::Parting(_))
+        matches!(
+            self.state,
+            State::Agreed | State::Open | State::PeerClosed(_)
+        )
     }
 
     /// Whether both sides have said goodbye, so that nothing more will come.
@@ -407,14 +410,14 @@ impl Conn {
     /// frames ended normally: browsers were seen to.
     pub fn end_of_input(&mut self, left: usize) -> Result<(), Violation> {
         let ended = match self.state {
-            State::Parting(_) => return Ok(()),
+            State::PeerClosed(_) => return Ok(()),
             State::Open | State::Closing => {
                 let between_frames = self.expect == Expect::Header && left == 0;
                 let hixie = self.version.is_some_and(|v| v.layout == Layout::Hixie75);
                 if hixie && between_frames {
                     self.close_received = true;
                     if self.manual_control && matches!(self.state, State::Open) {
-                        self.state = State::Parting(Box::default());
+                        self.state = State::PeerClosed(Box::default());
                         return Ok(());
                     }
                     Ok(())

@@ -49,7 +49,7 @@ impl Conn {
             }
             State::Failed(violation) => Err(*violation),
             State::Asked(_) | State::Http(_) => Ok(None),
-            State::Open | State::Parting(_) | State::Closing | State::Closed => {
+            State::Open | State::PeerClosed(_) | State::Closing | State::Closed => {
                 // Octets after a closing frame are not parsed.
                 let after = input.rest().len();
                 let mut spans = SpanWriter::new(trace, input.position());

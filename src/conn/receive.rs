@@ -67,7 +67,7 @@ impl Conn {
             if event.is_some() {
                 return Ok(event);
             }
-            if matches!(self.state, State::Closed | State::Parting(_)) {
+            if matches!(self.state, State::Closed | State::PeerClosed(_)) {
                 return self.next_of_handshake(input, out, trace);
             }
         }
@@ -227,7 +227,7 @@ impl Conn {
         self.close_received = true;
         let open = matches!(self.state, State::Open);
         if open && self.manual_control {
-            self.state = State::Parting(body.into());
+            self.state = State::PeerClosed(body.into());
             return Ok(Event::Close(reason));
         }
         if open {
@@ -272,7 +272,7 @@ impl Conn {
                 self.close_received = true;
                 let open = matches!(self.state, State::Open);
                 if open && self.manual_control {
-                    self.state = State::Parting(Box::default());
+                    self.state = State::PeerClosed(Box::default());
                     return Ok(Read::Event(Event::Close(Reason::default())));
                 }
                 if open {

@@ -143,7 +143,7 @@ impl Conn {
     pub fn close(&mut self, code: u16, reason: &str, out: &mut Output<'_>) {
         let (state, version) = match (&self.state, self.version) {
             (State::Open | State::Agreed, Some(version)) => (State::Closing, version),
-            (State::Parting(_), Some(version)) => (State::Closed, version),
+            (State::PeerClosed(_), Some(version)) => (State::Closed, version),
             _ => {
                 if self.phase() == Phase::Handshake {
                     self.state = State::Closed;
@@ -155,7 +155,7 @@ impl Conn {
         match (version.closing, before) {
             (Closing::Hixie75, _) => self.state = State::Closed,
             (Closing::Hixie76, _) => self.send_hixie_close(out),
-            (_, State::Parting(said)) if !version.has_close_codes() => {
+            (_, State::PeerClosed(said)) if !version.has_close_codes() => {
                 let body = close::reply(version, self.side, &said);
                 self.write(Opcode::Close, true, &body, out);
             }
@@ -183,7 +183,7 @@ impl Conn {
     #[inline]
     fn may_send(&self, kind: Kind) -> Result<&'static Version, Unsendable> {
         match (&self.state, self.version) {
-            (State::Open | State::Agreed | State::Parting(_), Some(version)) => {
+            (State::Open | State::Agreed | State::PeerClosed(_), Some(version)) => {
                 if kind == Kind::Binary && !version.has_binary() {
                     Err(Unsendable::NoBinary(version))
                 } else {
