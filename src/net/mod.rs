@@ -187,7 +187,7 @@ impl fmt::Display for ClosedBy {
 
 /// How a connection came to its end: what was seen first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended {
+pub struct EndReason {
     /// Whose doing it was.
     pub by: ClosedBy,
     /// The stable code of a refusal or violation; `closed` for a goodbye,
@@ -208,7 +208,7 @@ pub struct Summary {
     /// Whether the handshake came to its end.
     pub opened: bool,
     /// How it ended.
-    pub ended: Ended,
+    pub ended: EndReason,
     /// What a bridge carried from the client.
     pub from_client: Tally,
     /// What a bridge carried to the client.

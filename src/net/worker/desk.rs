@@ -11,7 +11,7 @@ use crate::frame::{GOING_AWAY, Piece};
 use crate::handshake::{HttpResponse, Request};
 use crate::message::{Gather, WholeMessage};
 use crate::net::{
-    App, BackendDial, ClosedBy, Ended, Handle, Incoming, LinkId, Reply, read_proxy_header,
+    App, BackendDial, ClosedBy, EndReason, Handle, Incoming, LinkId, Reply, read_proxy_header,
 };
 use crate::version::{Side, Version};
 
@@ -139,7 +139,7 @@ impl Desk {
             }
             Filled::Nothing => Fate::Keep,
             Filled::Broken => {
-                link.record.end(Ended {
+                link.record.end(EndReason {
                     by: link.peer(),
                     what: "reset",
                     code: None,
@@ -156,7 +156,7 @@ impl Desk {
 
     /// The peer has ended its side of TCP.
     fn end_of_input<G>(&mut self, link: &mut Link<G>, partner: Option<&mut Link<G>>) {
-        let mut ended = Ended {
+        let mut ended = EndReason {
             by: link.peer(),
             what: "closed",
             code: None,
@@ -381,7 +381,7 @@ impl Desk {
             Stage::Open => (Fate::Drop, "write-timeout", None),
             Stage::Closing | Stage::Draining => (Fate::Drop, "close-timeout", None),
         };
-        link.record.end(Ended { by, what, code });
+        link.record.end(EndReason { by, what, code });
         fate
     }
 }
@@ -539,7 +539,7 @@ impl<A: App> Turn<'_, A> {
     }
 
     fn ended(&mut self, by: ClosedBy, what: &'static str, code: Option<u16>) {
-        let ended = Ended { by, what, code };
+        let ended = EndReason { by, what, code };
         self.record.end(ended);
         if let Some(crossing) = &mut self.crossing {
             crossing.partner.record.end(ended);
@@ -647,7 +647,7 @@ impl<A: App> Turn<'_, A> {
 /// Answers a request.
 fn write_reply(conn: &mut Conn, out: &mut Output<'_>, record: &mut Record, reply: Reply) {
     let mut ended = |what, status| {
-        record.end(Ended {
+        record.end(EndReason {
             by: ClosedBy::Server,
             what,
             code: Some(status),

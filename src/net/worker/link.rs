@@ -8,7 +8,7 @@ use mio::net::TcpStream;
 
 use crate::conn::{Conn, Limits};
 use crate::message::Gather;
-use crate::net::{ClosedBy, Ended, Tape};
+use crate::net::{ClosedBy, EndReason, Tape};
 use crate::version::{Side, Version};
 
 use super::Across;
@@ -99,7 +99,7 @@ pub(super) struct Record {
 #[derive(Debug, Default)]
 struct More {
     /// How it ended: what was seen first.
-    ended: Option<Ended>,
+    ended: Option<EndReason>,
     /// The version that was asked for, where it is off.
     asked: Option<&'static Version>,
     /// Where it is kept what goes over its wire.
@@ -110,7 +110,7 @@ struct More {
 
 impl Record {
     /// Notes an end, unless another was seen before.
-    pub(super) fn end(&mut self, ended: Ended) {
+    pub(super) fn end(&mut self, ended: EndReason) {
         self.more.get_or_insert_default().ended.get_or_insert(ended);
     }
 
@@ -124,7 +124,7 @@ impl Record {
     }
 
     /// How it ended, once that is known.
-    pub(super) fn ended(&self) -> Option<Ended> {
+    pub(super) fn ended(&self) -> Option<EndReason> {
         self.more.as_ref()?.ended
     }
 

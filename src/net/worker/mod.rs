@@ -32,7 +32,7 @@ use self::slots::Slots;
 use self::wheel::Wheel;
 
 use super::{
-    App, BindError, Census, ClientAddress, ClosedBy, Counted, Ended, LISTED, LinkId, Listed,
+    App, BindError, Census, ClientAddress, ClosedBy, Counted, EndReason, LISTED, LinkId, Listed,
     Networks, Shared, Stopper, Summary,
 };
 use crate::bytes::Output;
@@ -590,7 +590,7 @@ impl<A: App> Worker<A> {
                     Phase::Handshake if link.conn.side() == Side::Client => {}
                     Phase::Handshake => refuse(link, Refusal::GoingAway, &mut out),
                     _ => {
-                        link.record.end(Ended {
+                        link.record.end(EndReason {
                             code: Some(GOING_AWAY),
                             ..ended_here("going-away")
                         });
@@ -606,7 +606,7 @@ impl<A: App> Worker<A> {
         let Some(Some(mut link)) = self.slots.get(token).map(Option::take) else {
             return;
         };
-        let ended = link.record.ended().unwrap_or(Ended {
+        let ended = link.record.ended().unwrap_or(EndReason {
             by: link.peer(),
             what: "reset",
             code: None,
@@ -661,8 +661,8 @@ impl<A: App> Worker<A> {
 }
 
 /// An end that was our doing.
-fn ended_here(what: &'static str) -> Ended {
-    Ended {
+fn ended_here(what: &'static str) -> EndReason {
+    EndReason {
         by: ClosedBy::Server,
         what,
         code: None,
@@ -671,7 +671,7 @@ fn ended_here(what: &'static str) -> Ended {
 
 /// Refuses for a reason of our own.
 fn refuse<G>(link: &mut Link<G>, refusal: Refusal, out: &mut Output<'_>) {
-    link.record.end(Ended {
+    link.record.end(EndReason {
         code: Some(refusal.response_status()),
         ..ended_here(refusal.code())
     });

@@ -11,7 +11,7 @@ use super::{Desk, Link, Place, Worker};
 use crate::bytes::Output;
 use crate::conn::{BridgeEnd, Conn, Direction, Event, Limits, Phase, Tally};
 use crate::error::{Refusal, Violation};
-use crate::net::{App, BackendDial, ClosedBy, Ended};
+use crate::net::{App, BackendDial, ClosedBy, EndReason};
 use crate::version::Side;
 
 /// What a link of a bridge knows of the other one.
@@ -86,7 +86,7 @@ pub(super) fn refuse_for<G>(
 
 /// Refuses for what the backend did.
 fn refuse<G>(link: &mut Link<G>, refusal: Refusal, out: &mut Output<'_>) {
-    link.record.end(Ended {
+    link.record.end(EndReason {
         by: ClosedBy::Backend,
         what: refusal.code(),
         code: Some(refusal.response_status()),
@@ -95,7 +95,7 @@ fn refuse<G>(link: &mut Link<G>, refusal: Refusal, out: &mut Output<'_>) {
 }
 
 /// Tells a link that its partner is gone, unless it knows.
-fn lose<G>(link: &mut Link<G>, ended: Option<Ended>, out: &mut Output<'_>) {
+fn lose<G>(link: &mut Link<G>, ended: Option<EndReason>, out: &mut Output<'_>) {
     let Some(across) = &link.across else {
         return;
     };
@@ -246,7 +246,7 @@ impl<A: App> Worker<A> {
                 } else {
                     next
                 };
-                link.record.end(Ended {
+                link.record.end(EndReason {
                     by: ClosedBy::Backend,
                     what: Refusal::BackendUnreachable.code(),
                     code: None,
@@ -280,7 +280,7 @@ impl<A: App> Worker<A> {
 
     /// A link is gone, and ended so: its partner is told. Gives what the
     /// partner had carried.
-    pub(super) fn leave(&mut self, across: &Across, ended: Ended) -> Tally {
+    pub(super) fn leave(&mut self, across: &Across, ended: EndReason) -> Tally {
         let Some(other) = across.partner else {
             return across.carried;
         };
@@ -293,7 +293,7 @@ impl<A: App> Worker<A> {
     }
 
     /// A link's partner is gone, which had carried so much, and ended so.
-    fn bereave(&mut self, token: usize, carried: Tally, ended: Ended) {
+    fn bereave(&mut self, token: usize, carried: Tally, ended: EndReason) {
         let Some(Some(link)) = self.slots.get(token) else {
             return;
         };
