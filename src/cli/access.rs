@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use heirloom::bytes::Escaped;
 use heirloom::net::Url;
-use heirloom::net::gateway::Visit;
+use heirloom::net::gateway::AccessRecord;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -62,8 +62,8 @@ impl AccessLog {
     }
 
     /// Notes a connection that has ended.
-    pub(super) fn note(&self, visit: &Visit<'_>) {
-        let line = self.line(visit);
+    pub(super) fn note(&self, record: &AccessRecord<'_>) {
+        let line = self.line(record);
         self.lines.say(if self.json {
             json(&line).unwrap_or_default()
         } else {
@@ -76,19 +76,19 @@ impl AccessLog {
         self.lines.close();
     }
 
-    fn line<'a>(&'a self, visit: &Visit<'a>) -> Line<'a> {
-        let summary = visit.summary;
-        let time = Timestamp::try_from(visit.begin).unwrap_or(Timestamp::UNIX_EPOCH);
+    fn line<'a>(&'a self, record: &AccessRecord<'a>) -> Line<'a> {
+        let summary = record.summary;
+        let time = Timestamp::try_from(record.start).unwrap_or(Timestamp::UNIX_EPOCH);
         Line {
             time: format!("{time:.3}"),
             // Who is known by a header has no port that we know.
-            client: if visit.client.port() == 0 {
-                visit.client.ip().to_string()
+            client: if record.client.port() == 0 {
+                record.client.ip().to_string()
             } else {
-                visit.client.to_string()
+                record.client.to_string()
             },
             version: summary.version.map(|v| v.name),
-            path: visit.path,
+            path: record.path,
             backend: &self.backend,
             state: match (summary.answered, summary.opened) {
                 (_, true) => "open",
@@ -99,7 +99,7 @@ impl AccessLog {
             },
             received: summary.from_client.into(),
             sent: summary.to_client.into(),
-            ms: visit.duration.as_millis(),
+            ms: record.duration.as_millis(),
             by: summary.ended.by.to_string(),
             ended: summary.ended.what,
             code: summary.ended.code,

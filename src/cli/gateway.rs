@@ -98,7 +98,7 @@ pub(super) fn run(args: Args) -> Exit {
     });
     server.run(|| {
         let log = log.clone();
-        Gateway::new(Arc::clone(&route), move |visit| log.note(visit))
+        Gateway::new(Arc::clone(&route), move |record| log.note(record))
     });
     log.close();
     Exit::Good

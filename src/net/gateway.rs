@@ -54,14 +54,14 @@ pub struct Route {
 
 /// One connection of a client, from its begin to its end.
 #[derive(Debug)]
-pub struct Visit<'a> {
+pub struct AccessRecord<'a> {
     /// Who it was: the address of TCP, or what trusted proxies say.
     pub client: SocketAddr,
     /// The path that was asked for, without its query, which may hold secrets;
     /// `None` where no request was understood.
     pub path: Option<&'a str>,
     /// When it began.
-    pub begin: SystemTime,
+    pub start: SystemTime,
     /// How long it was.
     pub duration: Duration,
     /// How it went and ended.
@@ -90,11 +90,11 @@ pub struct ConnectionData {
 #[derive(Debug)]
 struct Arrived {
     client: ClientAddress,
-    begin: SystemTime,
+    start: SystemTime,
     instant: Instant,
 }
 
-impl<L: FnMut(&Visit<'_>)> Gateway<L> {
+impl<L: FnMut(&AccessRecord<'_>)> Gateway<L> {
     /// Leads along this route, and tells `log` of each visit that has ended.
     pub fn new(route: Arc<Route>, log: L) -> Gateway<L> {
         Gateway { route, log }
@@ -211,13 +211,13 @@ impl<L: FnMut(&Visit<'_>)> Gateway<L> {
     }
 }
 
-impl<L: FnMut(&Visit<'_>)> App for Gateway<L> {
+impl<L: FnMut(&AccessRecord<'_>)> App for Gateway<L> {
     type Data = ConnectionData;
 
     fn arrived(&mut self, client: &ClientAddress, data: &mut ConnectionData) {
         let arrived = data.arrived.get_or_insert_with(|| Arrived {
             client: *client,
-            begin: SystemTime::now(),
+            start: SystemTime::now(),
             instant: Instant::now(),
         });
         arrived.client = *client;
@@ -254,10 +254,10 @@ impl<L: FnMut(&Visit<'_>)> App for Gateway<L> {
             // A balancer asks every second.
             return;
         }
-        (self.log)(&Visit {
+        (self.log)(&AccessRecord {
             client: arrived.client.address,
             path: data.path.as_deref(),
-            begin: arrived.begin,
+            start: arrived.start,
             duration: arrived.instant.elapsed(),
             summary,
         });

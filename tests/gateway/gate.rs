@@ -108,11 +108,11 @@ pub(crate) fn gate_with(to: &str, set: impl FnOnce(&mut Set)) -> Gate {
     let tell = std::sync::Mutex::new(tell);
     let running = Running::server(server, move || {
         let tell = tell.lock().unwrap().clone();
-        Gateway::new(Arc::clone(&route), move |visit| {
-            let summary = visit.summary;
+        Gateway::new(Arc::clone(&route), move |record| {
+            let summary = record.summary;
             let _ = tell.send(Seen {
-                client: visit.client,
-                path: visit.path.map(str::to_owned),
+                client: record.client,
+                path: record.path.map(str::to_owned),
                 version: summary.version.map(|v| v.name),
                 answered: summary.answered,
                 opened: summary.opened,
