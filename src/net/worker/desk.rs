@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Crossing, Filled, Link, Pool, Record, Reserve, Room, Stage, TURN};
+use super::{Crossing, Filled, Link, LinkRecord, Pool, Reserve, Room, Stage, TURN};
 use crate::bytes::{Input, Output};
 use crate::conn::{Config, Conn, Event, Framing};
 use crate::error::{Refusal, Unsendable, Violation};
@@ -390,7 +390,7 @@ impl Desk {
 struct Turn<'t, A: App> {
     handle: Handle<'t, A>,
     gather: &'t mut Option<Box<Gather>>,
-    record: &'t mut Record,
+    record: &'t mut LinkRecord,
     dial: &'t mut Option<Box<BackendDial>>,
     crossing: Option<Crossing<'t, A::Data>>,
     /// A link of a bridge whose partner is gone.
@@ -645,7 +645,7 @@ impl<A: App> Turn<'_, A> {
 }
 
 /// Answers a request.
-fn write_reply(conn: &mut Conn, out: &mut Output<'_>, record: &mut Record, reply: Reply) {
+fn write_reply(conn: &mut Conn, out: &mut Output<'_>, record: &mut LinkRecord, reply: Reply) {
     let mut ended = |what, status| {
         record.end(EndReason {
             by: ClosedBy::Server,

@@ -63,7 +63,7 @@ pub(super) struct Link<G> {
     /// A PROXY header comes first.
     pub(super) preface: bool,
     pub(super) place: Place,
-    pub(super) record: Record,
+    pub(super) record: LinkRecord,
     /// The other link of its bridge.
     pub(super) across: Option<Box<Across>>,
     /// When it was accepted, in seconds of the worker's life.
@@ -87,17 +87,17 @@ pub(super) enum Place {
 
 /// What is told of a link when it is gone.
 #[derive(Debug, Default)]
-pub(super) struct Record {
+pub(super) struct LinkRecord {
     /// A 101 was sent.
     pub(super) answered: bool,
     /// The handshake came to its end.
     pub(super) opened: bool,
     /// Boxed, since an idle link has none of it.
-    more: Option<Box<More>>,
+    details: Option<Box<LinkDetails>>,
 }
 
 #[derive(Debug, Default)]
-struct More {
+struct LinkDetails {
     /// How it ended: what was seen first.
     ended: Option<EndReason>,
     /// The version that was asked for, where it is off.
@@ -108,38 +108,41 @@ struct More {
     taped: usize,
 }
 
-impl Record {
+impl LinkRecord {
     /// Notes an end, unless another was seen before.
     pub(super) fn end(&mut self, ended: EndReason) {
-        self.more.get_or_insert_default().ended.get_or_insert(ended);
+        self.details
+            .get_or_insert_default()
+            .ended
+            .get_or_insert(ended);
     }
 
     /// Notes a version that is off.
     pub(super) fn ask(&mut self, version: &'static Version) {
-        self.more.get_or_insert_default().asked = Some(version);
+        self.details.get_or_insert_default().asked = Some(version);
     }
 
     pub(super) fn asked(&self) -> Option<&'static Version> {
-        self.more.as_ref()?.asked
+        self.details.as_ref()?.asked
     }
 
     /// How it ended, once that is known.
     pub(super) fn ended(&self) -> Option<EndReason> {
-        self.more.as_ref()?.ended
+        self.details.as_ref()?.ended
     }
 
     /// Keeps what goes over the wire.
     pub(super) fn begin_tape(&mut self, tape: Tape) {
-        self.more.get_or_insert_default().tape = Some(tape);
+        self.details.get_or_insert_default().tape = Some(tape);
     }
 
     /// Keeps what was said in this turn so far.
     pub(super) fn note_said(&mut self, said: &[u8]) {
-        if let Some(More {
+        if let Some(LinkDetails {
             tape: Some(tape),
             taped,
             ..
-        }) = self.more.as_deref_mut()
+        }) = self.details.as_deref_mut()
         {
             tape.note(Side::Server, said.get(*taped..).unwrap_or_default());
             *taped = said.len();
@@ -149,13 +152,13 @@ impl Record {
     /// What was said in this turn is written.
     fn turn_over(&mut self, said: &[u8]) {
         self.note_said(said);
-        if let Some(more) = &mut self.more {
-            more.taped = 0;
+        if let Some(details) = &mut self.details {
+            details.taped = 0;
         }
     }
 
     pub(super) fn tape(&self) -> Option<&Tape> {
-        self.more.as_ref()?.tape.as_ref()
+        self.details.as_ref()?.tape.as_ref()
     }
 }
 
@@ -191,7 +194,7 @@ impl<G: Default> Link<G> {
             held: false,
             preface: false,
             place: Place::Connection,
-            record: Record::default(),
+            record: LinkRecord::default(),
             across: None,
             began_s: u32::try_from(now_ms / 1000).unwrap_or(u32::MAX),
             in_room: false,

@@ -23,7 +23,7 @@ use mio::net::{TcpListener, TcpStream, UnixStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use self::desk::{Desk, Fate};
-use self::link::{Filled, Link, Place, Progress, Record, Stage};
+use self::link::{Filled, Link, LinkRecord, Place, Progress, Stage};
 use self::listener::Accepted;
 use self::pair::{Across, Crossing, refuse_for};
 use self::pool::Pool;
