@@ -78,7 +78,7 @@ pub struct Gateway<L> {
 /// What is kept of a connection.
 #[derive(Debug, Default)]
 pub struct ConnectionData {
-    arrived: Option<Arrived>,
+    connected: Option<ConnectedClient>,
     path: Option<Box<str>>,
     /// The subprotocol that the client gets, whatever the backend is asked for:
     /// how octets travel is agreed with each by itself.
@@ -88,7 +88,7 @@ pub struct ConnectionData {
 }
 
 #[derive(Debug)]
-struct Arrived {
+struct ConnectedClient {
     client: ClientAddress,
     start: SystemTime,
     instant: Instant,
@@ -107,7 +107,7 @@ impl<L: FnMut(&AccessRecord<'_>)> Gateway<L> {
     ) -> Result<BackendDial, Refusal> {
         let route = &*self.route;
         let version = request.version().ok_or(Refusal::UpgradeMissing)?;
-        let client = &mut data.arrived.as_mut().ok_or(Refusal::GoingAway)?.client;
+        let client = &mut data.connected.as_mut().ok_or(Refusal::GoingAway)?.client;
         let forwarded = Forwarded::of(request, client, &route.trusted);
         let public_url = forwarded.public_url();
         let preface = route.send_proxy.map(|version| {
@@ -214,13 +214,13 @@ impl<L: FnMut(&AccessRecord<'_>)> Gateway<L> {
 impl<L: FnMut(&AccessRecord<'_>)> App for Gateway<L> {
     type Data = ConnectionData;
 
-    fn arrived(&mut self, client: &ClientAddress, data: &mut ConnectionData) {
-        let arrived = data.arrived.get_or_insert_with(|| Arrived {
+    fn connected(&mut self, client: &ClientAddress, data: &mut ConnectionData) {
+        let connected = data.connected.get_or_insert_with(|| ConnectedClient {
             client: *client,
             start: SystemTime::now(),
             instant: Instant::now(),
         });
-        arrived.client = *client;
+        connected.client = *client;
     }
 
     fn request(&mut self, request: &Request<'_>, data: &mut ConnectionData) -> Reply {
@@ -237,7 +237,7 @@ impl<L: FnMut(&AccessRecord<'_>)> App for Gateway<L> {
         }
     }
 
-    fn agreed(&mut self, subprotocol: Option<&str>, data: &mut ConnectionData) -> Reply {
+    fn backend_accepted(&mut self, subprotocol: Option<&str>, data: &mut ConnectionData) -> Reply {
         match subprotocol {
             _ if data.told.is_some() => Reply::Accept(data.told.map(str::to_owned)),
             None if data.insists => Reply::Refuse(Refusal::SubprotocolUnknown),
@@ -245,8 +245,8 @@ impl<L: FnMut(&AccessRecord<'_>)> App for Gateway<L> {
         }
     }
 
-    fn gone(&mut self, _: LinkId, summary: &Summary, data: &mut ConnectionData) {
-        let Some(arrived) = &data.arrived else {
+    fn closed(&mut self, _: LinkId, summary: &Summary, data: &mut ConnectionData) {
+        let Some(connected) = &data.connected else {
             return;
         };
         let is_page = !summary.answered && summary.ended.what == "page";
@@ -255,10 +255,10 @@ impl<L: FnMut(&AccessRecord<'_>)> App for Gateway<L> {
             return;
         }
         (self.log)(&AccessRecord {
-            client: arrived.client.address,
+            client: connected.client.address,
             path: data.path.as_deref(),
-            start: arrived.start,
-            duration: arrived.instant.elapsed(),
+            start: connected.start,
+            duration: connected.instant.elapsed(),
             summary,
         });
     }

@@ -47,7 +47,7 @@ pub trait App: Sized {
 
     /// Somebody has connected. Said again where a PROXY header names another
     /// client.
-    fn arrived(&mut self, client: &ClientAddress, data: &mut Self::Data) {
+    fn connected(&mut self, client: &ClientAddress, data: &mut Self::Data) {
         let _ = (client, data);
     }
 
@@ -70,7 +70,7 @@ pub trait App: Sized {
 
     /// The backend of a bridge agreed, to this subprotocol: what its client is
     /// told.
-    fn agreed(&mut self, subprotocol: Option<&str>, data: &mut Self::Data) -> Reply {
+    fn backend_accepted(&mut self, subprotocol: Option<&str>, data: &mut Self::Data) -> Reply {
         let _ = data;
         Reply::Accept(subprotocol.map(str::to_owned))
     }
@@ -87,7 +87,7 @@ pub trait App: Sized {
     }
 
     /// The connection is gone.
-    fn gone(&mut self, id: LinkId, summary: &Summary, data: &mut Self::Data) {
+    fn closed(&mut self, id: LinkId, summary: &Summary, data: &mut Self::Data) {
         let _ = (id, summary, data);
     }
 }

@@ -62,7 +62,7 @@ impl App for Words {
         }
     }
 
-    fn gone(&mut self, _: LinkId, _: &Summary, data: &mut String) {
+    fn closed(&mut self, _: LinkId, _: &Summary, data: &mut String) {
         if data == "/fail-at-gone" {
             fail();
         }

@@ -81,7 +81,7 @@ pub(super) struct Seen {
     pub(super) subprotocol: Option<String>,
     pub(super) open: bool,
     /// It has come to its end.
-    pub(super) gone: bool,
+    pub(super) closed: bool,
     /// The code of the refusal, where it was refused.
     pub(super) refused: Option<&'static str>,
 }
@@ -243,15 +243,15 @@ impl Lab {
     }
 
     fn vector(&self, entry: &Entry) -> Reply {
-        let (tape, gone) = {
+        let (tape, closed) = {
             let seen = entry.seen();
-            (seen.tape.clone(), seen.gone)
+            (seen.tape.clone(), seen.closed)
         };
         let Some(tape) = tape else {
             return json_reply(404, &json!({ "error": "this page has no connection yet" }));
         };
         let conversation = tape.conversation();
-        let unfinished = !gone || conversation.is_cut;
+        let unfinished = !closed || conversation.is_cut;
         let vector = self.teller.vector(&conversation, unfinished);
         Reply::Http {
             status: 200,

@@ -117,7 +117,7 @@ const HANDSHAKES: &str = "heirloom::handshakes";
 impl App for Serve {
     type Data = ConnectionData;
 
-    fn arrived(&mut self, client: &ClientAddress, data: &mut ConnectionData) {
+    fn connected(&mut self, client: &ClientAddress, data: &mut ConnectionData) {
         if self.tells_all() || log::log_enabled!(target: HANDSHAKES, log::Level::Info) {
             data.known.get_or_insert_default().client = Some(*client);
         }
@@ -215,14 +215,14 @@ impl App for Serve {
         link.tell_room(text);
     }
 
-    fn gone(&mut self, _: LinkId, summary: &Summary, data: &mut ConnectionData) {
+    fn closed(&mut self, _: LinkId, summary: &Summary, data: &mut ConnectionData) {
         let Some(known) = &data.known else {
             return;
         };
         if let Some((entry, number)) = &known.entry {
             entry.note(*number, |seen| {
                 seen.open = false;
-                seen.gone = true;
+                seen.closed = true;
             });
         }
         let version = summary.version.map_or("no version", |v| v.name);

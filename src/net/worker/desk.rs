@@ -454,7 +454,7 @@ impl<A: App> Turn<'_, A> {
             Ok(Some((client, octets))) => {
                 input.take(octets);
                 *self.preface = false;
-                app.arrived(&client, self.handle.data);
+                app.connected(&client, self.handle.data);
                 self.begin_tape(app, &[input.rest()]);
                 true
             }
@@ -482,7 +482,7 @@ impl<A: App> Turn<'_, A> {
                 log::debug!(target: "heirloom::handshake", "the backend agrees: {}", version_name(handle.conn));
                 let chosen = crossing.across.subprotocol.take();
                 let partner = &mut *crossing.partner;
-                let reply = app.agreed(chosen.as_deref(), &mut partner.data);
+                let reply = app.backend_accepted(chosen.as_deref(), &mut partner.data);
                 partner.hungry = true;
                 write_reply(
                     &mut partner.conn,

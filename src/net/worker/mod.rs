@@ -339,7 +339,7 @@ impl<A: App> Worker<A> {
         let mut link = Box::new(Link::new(stream, conn, self.now_ms));
         let mut client = ClientAddress::from(peer);
         client.destination = local;
-        self.app.arrived(&client, &mut link.data);
+        self.app.connected(&client, &mut link.data);
         link.preface = self.proxies.contains(peer.ip());
         if !link.preface {
             if let Some(tape) = self.app.tape(&mut link.data) {
@@ -632,8 +632,8 @@ impl<A: App> Worker<A> {
                 to_client,
             };
             let (app, data) = (&mut self.app, &mut link.data);
-            let gone = AssertUnwindSafe(|| app.gone(LinkId(token), &summary, data));
-            if catch_unwind(gone).is_err() {
+            let closed = AssertUnwindSafe(|| app.closed(LinkId(token), &summary, data));
+            if catch_unwind(closed).is_err() {
                 log::error!("the app panicked when a connection was gone");
             }
         }
