@@ -1,6 +1,5 @@
 //! A worker: one thread, one loop, its own listeners and links.
 
-mod desk;
 mod link;
 mod listener;
 mod mail;
@@ -8,6 +7,7 @@ mod pair;
 mod pool;
 mod reserve;
 mod room;
+mod scratch;
 mod slots;
 mod wheel;
 
@@ -22,12 +22,12 @@ use std::time::{Duration, Instant};
 use mio::net::{TcpListener, TcpStream, UnixStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use self::desk::{Desk, Fate};
 use self::link::{Filled, Link, LinkRecord, Place, Progress, Stage};
 use self::listener::Accepted;
 use self::pair::{Across, Crossing, refuse_for};
 use self::pool::Pool;
 use self::reserve::Reserve;
+use self::scratch::{Fate, Scratch};
 use self::slots::Slots;
 use self::wheel::Wheel;
 
@@ -157,7 +157,7 @@ pub(super) struct Worker<A: App> {
     wheel: Wheel,
     mail: Mail<Batch>,
     paused: Vec<usize>,
-    desk: Desk,
+    scratch: Scratch,
     /// Whose connections begin with a PROXY header.
     proxies: Networks,
     census: Census,
@@ -186,7 +186,7 @@ impl<A: App> Worker<A> {
             wheel: Wheel::new(),
             mail,
             paused: Vec::new(),
-            desk: Desk::new(policy.config),
+            scratch: Scratch::new(policy.config),
             proxies: policy.proxies,
             census: policy.census,
             index: policy.index,
@@ -211,7 +211,7 @@ impl<A: App> Worker<A> {
                 _ => {}
             }
             self.now_ms = u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX);
-            self.desk.now_ms = self.now_ms;
+            self.scratch.now_ms = self.now_ms;
             for event in &events {
                 match event.token() {
                     WAKER => self.read_mail(),
@@ -257,7 +257,7 @@ impl<A: App> Worker<A> {
             for token in due.drain(..) {
                 self.come_up(token);
             }
-            self.desk.pool.trim(self.now_ms);
+            self.scratch.pool.trim(self.now_ms);
             if self.shared.draining.load(Ordering::Acquire) && !self.draining {
                 self.drain();
             }
@@ -271,7 +271,7 @@ impl<A: App> Worker<A> {
         let retry = self
             .retry_ms
             .map(|at| at.saturating_sub(self.now_ms).max(1));
-        let pool = self.desk.pool.wait_ms();
+        let pool = self.scratch.pool.wait_ms();
         let count = self
             .counted_ms
             .filter(|_| self.census.is_wanted(self.index))
@@ -320,7 +320,7 @@ impl<A: App> Worker<A> {
     }
 
     fn log_exhausted(&mut self, error: &io::Error) {
-        if self.desk.warned.again(self.now_ms) {
+        if self.scratch.warned.again(self.now_ms) {
             log::warn!(
                 "cannot accept: {error}; {} connections are open, others wait until one ends",
                 self.slots.live
@@ -329,13 +329,13 @@ impl<A: App> Worker<A> {
     }
 
     fn welcome(&mut self, stream: TcpStream, peer: SocketAddr, local: Option<SocketAddr>) {
-        let limit = self.desk.config.limits.connections;
+        let limit = self.scratch.config.limits.connections;
         let surplus = !take_place(&self.shared.connections, limit);
         if surplus && !take_place(&self.shared.surplus, TOLD) {
             return;
         }
         log::debug!(target: "heirloom::net", "{peer} connected");
-        let conn = Conn::server(Arc::clone(&self.desk.config));
+        let conn = Conn::server(Arc::clone(&self.scratch.config));
         let mut link = Box::new(Link::new(stream, conn, self.now_ms));
         let mut client = ClientAddress::from(peer);
         client.destination = local;
@@ -351,8 +351,8 @@ impl<A: App> Worker<A> {
         }
         let token = self.slots.put(link);
         if surplus {
-            self.with_link(token, |link, _, desk, _| {
-                let mut out = desk.out();
+            self.with_link(token, |link, _, scratch, _| {
+                let mut out = scratch.out();
                 refuse(link, Refusal::TooManyConnections, &mut out);
             });
         }
@@ -378,13 +378,13 @@ impl<A: App> Worker<A> {
 
     /// Lets a link read, write and go on, as far as one turn lets it.
     fn turn(&mut self, token: usize) {
-        let fate = self.with_link(token, |link, partner, desk, app| {
-            desk.serve(app, LinkId(token), link, partner)
+        let fate = self.with_link(token, |link, partner, scratch, app| {
+            scratch.serve(app, LinkId(token), link, partner)
         });
         if fate == Some(Fate::Drop) {
             self.forget(token);
         }
-        if let Some(dial) = self.desk.dial.take() {
+        if let Some(dial) = self.scratch.dial.take() {
             self.dial(token, *dial);
         }
     }
@@ -395,18 +395,18 @@ impl<A: App> Worker<A> {
     fn with_link<R>(
         &mut self,
         token: usize,
-        work: impl FnOnce(&mut Link<A::Data>, Option<&mut Link<A::Data>>, &mut Desk, &mut A) -> R,
+        work: impl FnOnce(&mut Link<A::Data>, Option<&mut Link<A::Data>>, &mut Scratch, &mut A) -> R,
     ) -> Option<R> {
         let mut link = self.slots.get(token)?.take()?;
         let across = link.across.as_ref().and_then(|across| across.partner);
         let mut partner = across.and_then(|token| Some((token, self.slots.get(token)?.take()?)));
-        let (desk, app) = (&mut self.desk, &mut self.app);
+        let (scratch, app) = (&mut self.scratch, &mut self.app);
         // What other links said in the room stays.
-        let mark = desk.room.mark();
+        let mark = scratch.room.mark();
         let mut deaf = false;
         let worked = catch_unwind(AssertUnwindSafe(|| {
             let other = partner.as_mut().map(|(_, partner)| &mut **partner);
-            work(&mut link, other, desk, app)
+            work(&mut link, other, scratch, app)
         }));
         let result = match worked {
             Ok(result) => Some(result),
@@ -414,11 +414,11 @@ impl<A: App> Worker<A> {
                 log::error!("a connection ended by a panic");
                 // A partner that does not hear all it was to hear must not
                 // hear a goodbye either, which could complete half a text.
-                deaf = !self.desk.said_across.is_empty();
-                self.desk.tidy(mark);
+                deaf = !self.scratch.said_across.is_empty();
+                self.scratch.tidy(mark);
                 link.tail = Vec::new();
                 link.gather = None;
-                let mut out = self.desk.out();
+                let mut out = self.scratch.out();
                 link.conn.abort(Violation::Internal, &mut out);
                 link.record.end(ended_here(Violation::Internal.code()));
                 None
@@ -426,18 +426,18 @@ impl<A: App> Worker<A> {
         };
         let mut dropped = [None, None];
         if let Some((other, partner)) = &mut partner {
-            self.desk.balance(&mut link, partner);
-            std::mem::swap(&mut self.desk.said, &mut self.desk.said_across);
+            self.scratch.balance(&mut link, partner);
+            std::mem::swap(&mut self.scratch.said, &mut self.scratch.said_across);
             if self.settle(*other, partner) == Fate::Drop || deaf {
                 dropped[1] = Some(*other);
             }
-            std::mem::swap(&mut self.desk.said, &mut self.desk.said_across);
+            std::mem::swap(&mut self.scratch.said, &mut self.scratch.said_across);
         }
         if self.settle(token, &mut link) == Fate::Drop {
             dropped[0] = Some(token);
         }
         if let Some((other, mut partner)) = partner {
-            pair::hold(&mut link, &mut partner, &self.desk.config.limits);
+            pair::hold(&mut link, &mut partner, &self.scratch.config.limits);
             self.queue(other, &mut partner);
             if let Some(slot) = self.slots.get(other) {
                 *slot = Some(partner);
@@ -458,11 +458,11 @@ impl<A: App> Worker<A> {
     fn settle(&mut self, token: usize, link: &mut Link<A::Data>) -> Fate {
         if link.in_room && !link.is_member {
             link.is_member = true;
-            self.desk.room.members.push(LinkId(token));
+            self.scratch.room.members.push(LinkId(token));
         }
-        let limits = &self.desk.config.limits;
+        let limits = &self.scratch.config.limits;
         let had_backlog = !link.backlog.is_empty();
-        match link.flush(&mut self.desk.said) {
+        match link.flush(&mut self.scratch.said) {
             Ok(Progress::Some) => {
                 if had_backlog && link.stage != Stage::Handshake {
                     link.since_ms = self.now_ms;
@@ -474,11 +474,11 @@ impl<A: App> Worker<A> {
                 return Fate::Drop;
             }
         }
-        if self.desk.said.capacity() > 4 * TURN {
-            self.desk.said = Vec::new();
+        if self.scratch.said.capacity() > 4 * TURN {
+            self.scratch.said = Vec::new();
         }
         while let Some(buffer) = link.backlog.spent() {
-            self.desk.pool.put(buffer);
+            self.scratch.pool.put(buffer);
         }
         if advance(link, self.now_ms) == Fate::Drop {
             return Fate::Drop;
@@ -513,7 +513,7 @@ impl<A: App> Worker<A> {
 
     /// Queues a link that has more to do.
     fn queue(&mut self, token: usize, link: &mut Link<A::Data>) {
-        if !link.queued && link.wants_read(&self.desk.config.limits) {
+        if !link.queued && link.wants_read(&self.scratch.config.limits) {
             link.queued = true;
             self.ready.push_back(token);
         }
@@ -522,7 +522,7 @@ impl<A: App> Worker<A> {
     /// The wheel says that a deadline may have come.
     fn come_up(&mut self, token: usize) {
         let now_ms = self.now_ms;
-        let limits = self.desk.config.limits.clone();
+        let limits = self.scratch.config.limits.clone();
         let Some(Some(link)) = self.slots.get(token) else {
             return;
         };
@@ -538,7 +538,7 @@ impl<A: App> Worker<A> {
             link.armed_ms = self.wheel.arm(token, due, 0);
             return;
         }
-        let fate = self.with_link(token, |link, _, desk, _| desk.expire(link));
+        let fate = self.with_link(token, |link, _, scratch, _| scratch.expire(link));
         if fate == Some(Fate::Drop) {
             self.forget(token);
         }
@@ -582,8 +582,8 @@ impl<A: App> Worker<A> {
             }
         }
         for token in self.slots.tokens() {
-            self.with_link(token, |link, _, desk, _| {
-                let mut out = desk.out();
+            self.with_link(token, |link, _, scratch, _| {
+                let mut out = scratch.out();
                 match link.conn.phase() {
                     // The refusal of its client ends it, in whatever order
                     // the two stand.
@@ -638,7 +638,7 @@ impl<A: App> Worker<A> {
             }
         }
         if link.is_member {
-            self.desk
+            self.scratch
                 .room
                 .members
                 .retain(|member| *member != LinkId(token));

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 
-use super::{Desk, Link, Place, Worker};
+use super::{Link, Place, Scratch, Worker};
 use crate::bytes::Output;
 use crate::conn::{BridgeEnd, Conn, Direction, Event, Limits, Phase, Tally};
 use crate::error::{Refusal, Violation};
@@ -119,7 +119,7 @@ fn lose<G>(link: &mut Link<G>, ended: Option<EndReason>, out: &mut Output<'_>) {
     across.direction.peer_lost(what, &mut end);
 }
 
-impl Desk {
+impl Scratch {
     /// After work on a pair: where one link is at its end and the other does
     /// not know, it is told.
     pub(super) fn balance<G>(&mut self, link: &mut Link<G>, partner: &mut Link<G>) {
@@ -180,7 +180,7 @@ impl<A: App> Worker<A> {
             untried,
             stands: false,
         }));
-        let due = link.due_ms(&self.desk.config.limits);
+        let due = link.due_ms(&self.scratch.config.limits);
         let token = self.slots.put(link);
         if let Some(Some(link)) = self.slots.get(client) {
             link.across = Some(Box::new(Across {
@@ -266,14 +266,14 @@ impl<A: App> Worker<A> {
 
     /// Each client hears of it; the log is told once a second.
     fn warn_of_backend(&mut self, error: &io::Error) {
-        if self.desk.warned.again(self.now_ms) {
+        if self.scratch.warned.again(self.now_ms) {
             log::warn!(target: "heirloom::net", "the backend cannot be reached: {error}");
         }
     }
 
     fn cannot_reach(&mut self, client: usize) {
-        self.with_link(client, |link, _, desk, _| {
-            let mut out = desk.out();
+        self.with_link(client, |link, _, scratch, _| {
+            let mut out = scratch.out();
             refuse(link, Refusal::BackendUnreachable, &mut out);
         });
     }
@@ -308,8 +308,8 @@ impl<A: App> Worker<A> {
         if never_stood {
             return self.forget(token);
         }
-        self.with_link(token, |link, _, desk, _| {
-            let mut out = desk.out();
+        self.with_link(token, |link, _, scratch, _| {
+            let mut out = scratch.out();
             if link.conn.phase() != Phase::Closed {
                 lose(link, Some(ended), &mut out);
             }

@@ -143,7 +143,7 @@ impl Batch {
 impl<A: App> Worker<A> {
     /// Hands on what was said in the room in this turn of the loop.
     pub(super) fn deliver(&mut self) {
-        let Some(batch) = self.desk.room.take() else {
+        let Some(batch) = self.scratch.room.take() else {
             return;
         };
         self.mail.post(&batch);
@@ -166,8 +166,8 @@ impl<A: App> Worker<A> {
     /// dropped, and nobody waits for him.
     fn tell(&mut self, heard: impl Fn(&'static Version, LinkId) -> Arc<[u8]>) {
         let now_ms = self.now_ms;
-        let limit = self.desk.config.limits.output_bytes;
-        for listener in self.desk.room.members.clone() {
+        let limit = self.scratch.config.limits.output_bytes;
+        for listener in self.scratch.room.members.clone() {
             let LinkId(token) = listener;
             let Some(Some(link)) = self.slots.get(token) else {
                 continue;

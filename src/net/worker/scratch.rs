@@ -25,7 +25,7 @@ const DIRECT: usize = TURN;
 const DRAIN: u32 = 1024 * 1024;
 
 /// What every turn uses, and no link owns.
-pub(super) struct Desk {
+pub(super) struct Scratch {
     pub(super) config: Arc<Config>,
     /// `FRONT` octets, then the room of one read.
     buffer: Vec<u8>,
@@ -64,9 +64,9 @@ pub(super) enum Fate {
     Drop,
 }
 
-impl Desk {
-    pub(super) fn new(config: Config) -> Desk {
-        Desk {
+impl Scratch {
+    pub(super) fn new(config: Config) -> Scratch {
+        Scratch {
             config: Arc::new(config),
             buffer: vec![0; FRONT + TURN],
             said: Vec::new(),
@@ -188,8 +188,8 @@ impl Desk {
         partner: Option<&mut Link<A::Data>>,
     ) {
         let mut octets = std::mem::take(&mut link.tail);
-        let (mut turn, _, tail) = self.turn(id, link, partner);
-        let left = turn.eat(app, &mut octets);
+        let (mut dispatch, _, tail) = self.dispatch(id, link, partner);
+        let left = dispatch.eat(app, &mut octets);
         octets.drain(..octets.len() - left);
         *tail = octets;
     }
@@ -230,7 +230,7 @@ impl Desk {
         if let Some(tape) = link.record.tape() {
             tape.note(Side::Client, room.get(..n).unwrap_or_default());
         }
-        let (mut turn, buffer, tail) = self.turn(id, link, partner);
+        let (mut dispatch, buffer, tail) = self.dispatch(id, link, partner);
         if tail.len() <= FRONT {
             // Put what was left in front of what came: nothing large moves.
             let start = FRONT - tail.len();
@@ -238,7 +238,7 @@ impl Desk {
             for (to, from) in octets.iter_mut().zip(tail.iter()) {
                 *to = *from;
             }
-            let left = turn.eat(app, octets);
+            let left = dispatch.eat(app, octets);
             tail.clear();
             let eaten = octets.len() - left;
             tail.extend_from_slice(octets.get(eaten..).unwrap_or_default());
@@ -247,7 +247,7 @@ impl Desk {
             // last look ended.
             let came = buffer.get(FRONT..FRONT + n).unwrap_or_default();
             tail.extend_from_slice(came);
-            let left = turn.eat(app, tail);
+            let left = dispatch.eat(app, tail);
             tail.drain(..tail.len() - left);
         }
         if tail.is_empty() && tail.capacity() > 0 {
@@ -277,9 +277,9 @@ impl Desk {
         if let Some(tape) = link.record.tape() {
             tape.note(Side::Client, room.get(..n).unwrap_or_default());
         }
-        let (mut turn, _, tail) = self.turn(id, link, None);
+        let (mut dispatch, _, tail) = self.dispatch(id, link, None);
         let mut input = Input::new(room.get_mut(..n).unwrap_or_default());
-        let handle = &mut turn.handle;
+        let handle = &mut dispatch.handle;
         let piece = match handle.conn.next(&mut input, &mut handle.out) {
             Ok(Some(Event::Piece(piece))) => Some((piece.kind, piece.octets.len(), piece.last)),
             Ok(_) => None,
@@ -292,13 +292,13 @@ impl Desk {
         let mut rest = input.rest().to_vec();
         if let Some((kind, n, last)) = piece {
             gather.grow(kind, n);
-            *turn.gather = Some(gather);
+            *dispatch.gather = Some(gather);
             if last {
-                turn.finish(app);
+                dispatch.finish(app);
             }
         }
         if !rest.is_empty() {
-            let left = turn.eat(app, &mut rest);
+            let left = dispatch.eat(app, &mut rest);
             rest.drain(..rest.len() - left);
             *tail = rest;
         }
@@ -307,12 +307,12 @@ impl Desk {
 
     /// What one turn of a link works with, the shared buffer, and what was left
     /// uneaten last time.
-    fn turn<'t, A: App>(
+    fn dispatch<'t, A: App>(
         &'t mut self,
         id: LinkId,
         link: &'t mut Link<A::Data>,
         partner: Option<&'t mut Link<A::Data>>,
-    ) -> (Turn<'t, A>, &'t mut Vec<u8>, &'t mut Vec<u8>) {
+    ) -> (Dispatch<'t, A>, &'t mut Vec<u8>, &'t mut Vec<u8>) {
         let peer = link.preface.then(|| link.stream.peer_addr().ok()).flatten();
         let bereft = link.across.is_some() && partner.is_none();
         let crossing = match (&mut link.across, partner) {
@@ -333,7 +333,7 @@ impl Desk {
             in_room: &mut link.in_room,
             is_taped: link.record.tape().is_some(),
         };
-        let turn = Turn {
+        let dispatch = Dispatch {
             handle,
             gather: &mut link.gather,
             record: &mut link.record,
@@ -346,7 +346,7 @@ impl Desk {
             warned: &mut self.warned,
             now_ms: self.now_ms,
         };
-        (turn, &mut self.buffer, &mut link.tail)
+        (dispatch, &mut self.buffer, &mut link.tail)
     }
 
     /// A deadline has come.
@@ -387,7 +387,7 @@ impl Desk {
 }
 
 /// One turn of a link, while the connection eats.
-struct Turn<'t, A: App> {
+struct Dispatch<'t, A: App> {
     handle: Handle<'t, A>,
     gather: &'t mut Option<Box<Gather>>,
     record: &'t mut LinkRecord,
@@ -403,7 +403,7 @@ struct Turn<'t, A: App> {
     now_ms: u64,
 }
 
-impl<A: App> Turn<'_, A> {
+impl<A: App> Dispatch<'_, A> {
     /// Lets the connection eat, event by event; gives how many octets are left.
     fn eat(&mut self, app: &mut A, octets: &mut [u8]) -> usize {
         let mut input = Input::new(octets);
