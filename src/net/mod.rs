@@ -370,7 +370,7 @@ struct Shared {
 pub struct Server {
     config: Config,
     proxies: Networks,
-    workers: Vec<worker::Seat>,
+    workers: Vec<worker::BoundWorker>,
     addresses: Vec<SocketAddr>,
     census: Census,
     shared: Arc<Shared>,
@@ -391,15 +391,15 @@ impl Server {
         for address in addresses {
             worker::check_free(*address)?;
         }
-        let mut seats = Vec::new();
+        let mut bound_workers = Vec::new();
         for _ in 0..workers.max(1) {
-            seats.push(worker::Seat::bind(&mut bound)?);
+            bound_workers.push(worker::BoundWorker::bind(&mut bound)?);
         }
         Ok(Server {
             config,
             proxies: Networks::default(),
-            census: Census::new(seats.iter().map(worker::Seat::waker)),
-            workers: seats,
+            census: Census::new(bound_workers.iter().map(worker::BoundWorker::waker)),
+            workers: bound_workers,
             addresses: bound,
             shared: Arc::default(),
         })
@@ -430,7 +430,11 @@ impl Server {
     pub fn stopper(&self) -> Stopper {
         Stopper {
             shared: Arc::clone(&self.shared),
-            wakers: self.workers.iter().map(worker::Seat::waker).collect(),
+            wakers: self
+                .workers
+                .iter()
+                .map(worker::BoundWorker::waker)
+                .collect(),
         }
     }
 
@@ -460,7 +464,7 @@ impl Server {
         let app = &app;
         let alone = self.workers.len() == 1;
         thread::scope(|scope| {
-            for (i, (seat, mail)) in self.workers.into_iter().zip(peers).enumerate() {
+            for (i, (bound_worker, mail)) in self.workers.into_iter().zip(peers).enumerate() {
                 let name = format!("worker-{i}");
                 let run = move || {
                     let policy = worker::Policy {
@@ -470,7 +474,7 @@ impl Server {
                         index: i,
                         shared: Arc::clone(shared),
                     };
-                    worker::Worker::new(seat, mail, app(), policy).run()
+                    worker::Worker::new(bound_worker, mail, app(), policy).run()
                 };
                 if alone {
                     return run();

@@ -63,7 +63,7 @@ const BELL: Token = Token(u32::MAX as usize);
 
 /// What a worker needs before it runs: listeners and a way to wake it.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct BoundWorker {
     poll: Poll,
     waker: Arc<Waker>,
     /// With the address each is bound to.
@@ -71,9 +71,9 @@ pub(super) struct Seat {
     bell: Option<(UnixStream, Stopper)>,
 }
 
-impl Seat {
+impl BoundWorker {
     /// Binds these addresses and writes the real ports back.
-    pub(super) fn bind(addresses: &mut [SocketAddr]) -> Result<Seat, BindError> {
+    pub(super) fn bind(addresses: &mut [SocketAddr]) -> Result<BoundWorker, BindError> {
         let failed = |address| move |error| BindError { address, error };
         let some = addresses.first().copied();
         let nowhere = some.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
@@ -88,7 +88,7 @@ impl Seat {
                 .map_err(failed(*address))?;
             listeners.push((listener, *address));
         }
-        Ok(Seat {
+        Ok(BoundWorker {
             poll,
             waker: Arc::new(waker),
             listeners,
@@ -123,8 +123,8 @@ pub(super) fn check_free(address: SocketAddr) -> Result<(), BindError> {
 }
 
 /// A mailbox for each worker.
-pub(super) fn mailboxes(seats: &[Seat]) -> Vec<Mail<Batch>> {
-    let wakers: Vec<_> = seats.iter().map(Seat::waker).collect();
+pub(super) fn mailboxes(bound_workers: &[BoundWorker]) -> Vec<Mail<Batch>> {
+    let wakers: Vec<_> = bound_workers.iter().map(BoundWorker::waker).collect();
     mail::mailboxes(&wakers)
 }
 
@@ -172,13 +172,18 @@ pub(super) struct Worker<A: App> {
 }
 
 impl<A: App> Worker<A> {
-    pub(super) fn new(seat: Seat, mail: Mail<Batch>, app: A, policy: Policy) -> Worker<A> {
+    pub(super) fn new(
+        bound_worker: BoundWorker,
+        mail: Mail<Batch>,
+        app: A,
+        policy: Policy,
+    ) -> Worker<A> {
         Worker {
             app,
-            poll: seat.poll,
-            _waker: seat.waker,
-            bell: seat.bell,
-            listeners: seat.listeners,
+            poll: bound_worker.poll,
+            _waker: bound_worker.waker,
+            bell: bound_worker.bell,
+            listeners: bound_worker.listeners,
             waiting: true,
             retry_ms: None,
             slots: Slots::default(),
