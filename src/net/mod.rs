@@ -467,14 +467,14 @@ impl Server {
             for (i, (bound_worker, mail)) in self.workers.into_iter().zip(peers).enumerate() {
                 let name = format!("worker-{i}");
                 let run = move || {
-                    let policy = worker::Policy {
+                    let setup = worker::WorkerSetup {
                         config: config.clone(),
                         proxies: proxies.clone(),
                         census: census.clone(),
                         index: i,
                         shared: Arc::clone(shared),
                     };
-                    worker::Worker::new(bound_worker, mail, app(), policy).run()
+                    worker::Worker::new(bound_worker, mail, app(), setup).run()
                 };
                 if alone {
                     return run();

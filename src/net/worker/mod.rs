@@ -129,7 +129,7 @@ pub(super) fn mailboxes(bound_workers: &[BoundWorker]) -> Vec<Mail<Batch>> {
 }
 
 /// What all workers of a server are told.
-pub(super) struct Policy {
+pub(super) struct WorkerSetup {
     pub(super) config: Config,
     /// Whose connections begin with a PROXY header.
     pub(super) proxies: Networks,
@@ -176,7 +176,7 @@ impl<A: App> Worker<A> {
         bound_worker: BoundWorker,
         mail: Mail<Batch>,
         app: A,
-        policy: Policy,
+        setup: WorkerSetup,
     ) -> Worker<A> {
         Worker {
             app,
@@ -191,14 +191,14 @@ impl<A: App> Worker<A> {
             wheel: Wheel::new(),
             mail,
             paused: Vec::new(),
-            scratch: Scratch::new(policy.config),
-            proxies: policy.proxies,
-            census: policy.census,
-            index: policy.index,
+            scratch: Scratch::new(setup.config),
+            proxies: setup.proxies,
+            census: setup.census,
+            index: setup.index,
             counted_ms: None,
             begin: Instant::now(),
             now_ms: 0,
-            shared: policy.shared,
+            shared: setup.shared,
             draining: false,
         }
     }
