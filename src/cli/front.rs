@@ -76,7 +76,7 @@ impl FrontArgs {
             complain(&error);
             Exit::Unreachable
         })?;
-        if let Err(error) = server.bell().and_then(stop_on_signals) {
+        if let Err(error) = server.shutdown_pipe().and_then(stop_on_signals) {
             complain(&format!("cannot wait for signals: {error}"));
             return Err(Exit::Unreachable);
         }
@@ -89,14 +89,14 @@ impl FrontArgs {
     }
 }
 
-/// The first TERM or INT rings the bell, the second ends the program at once.
-pub(super) fn stop_on_signals(rope: UnixStream) -> std::io::Result<()> {
+/// The first TERM or INT writes to the shutdown pipe, the second ends the program at once.
+pub(super) fn stop_on_signals(writer: UnixStream) -> std::io::Result<()> {
     let draining = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         // In this order: what the first one sets, the second one sees.
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&draining))?;
         flag::register(signal, Arc::clone(&draining))?;
-        pipe::register(signal, rope.try_clone()?)?;
+        pipe::register(signal, writer.try_clone()?)?;
     }
     Ok(())
 }

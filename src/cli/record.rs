@@ -113,7 +113,7 @@ pub(super) fn run(args: &Args) -> Exit {
             return Exit::Unreachable;
         }
     };
-    if let Err(error) = relay.bell().and_then(stop_on_signals) {
+    if let Err(error) = relay.shutdown_pipe().and_then(stop_on_signals) {
         complain(&format!("cannot wait for signals: {error}"));
         return Exit::Unreachable;
     }

@@ -438,16 +438,16 @@ impl Server {
         }
     }
 
-    /// A bell in the first worker's own loop: an octet written to it stops the
+    /// A pipe into the first worker's own loop: an octet written to it stops the
     /// server, so that a signal handler can do it without a thread.
     ///
     /// # Errors
     ///
     /// Where the system gives no sockets.
-    pub fn bell(&mut self) -> io::Result<std::os::unix::net::UnixStream> {
+    pub fn shutdown_pipe(&mut self) -> io::Result<std::os::unix::net::UnixStream> {
         let stopper = self.stopper();
         let first = self.workers.first_mut().ok_or(io::ErrorKind::NotFound)?;
-        first.hang_bell(stopper)
+        first.add_shutdown_pipe(stopper)
     }
 
     /// Runs until it was stopped and every connection has ended; `app` makes

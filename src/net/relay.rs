@@ -25,7 +25,7 @@ const ROUNDS: usize = 16;
 const RETRY: Duration = Duration::from_millis(100);
 
 const WAKER: Token = Token(0);
-const BELL: Token = Token(1);
+const SHUTDOWN: Token = Token(1);
 /// The first listener; in a connection's own loop, the client.
 const FIRST: usize = 2;
 
@@ -87,7 +87,7 @@ pub struct Relay {
     poll: Poll,
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
-    bell: Option<mio::net::UnixStream>,
+    shutdown: Option<mio::net::UnixStream>,
     shared: Arc<Shared>,
 }
 
@@ -134,7 +134,7 @@ impl Relay {
             poll,
             listeners,
             addresses: bound,
-            bell: None,
+            shutdown: None,
             shared: Arc::new(Shared {
                 to,
                 limits,
@@ -151,25 +151,25 @@ impl Relay {
         &self.addresses
     }
 
-    /// A bell in the relay's own loop: an octet written to it stops the relay,
+    /// A pipe into the relay's own loop: an octet written to it stops the relay,
     /// so that a signal handler can do it without a thread.
     ///
     /// # Errors
     ///
     /// Where the system gives no sockets.
-    pub fn bell(&mut self) -> io::Result<UnixStream> {
-        let (rope, bell) = UnixStream::pair()?;
-        rope.set_nonblocking(true)?;
-        bell.set_nonblocking(true)?;
-        let mut bell = mio::net::UnixStream::from_std(bell);
+    pub fn shutdown_pipe(&mut self) -> io::Result<UnixStream> {
+        let (writer, reader) = UnixStream::pair()?;
+        writer.set_nonblocking(true)?;
+        reader.set_nonblocking(true)?;
+        let mut reader = mio::net::UnixStream::from_std(reader);
         self.poll
             .registry()
-            .register(&mut bell, BELL, Interest::READABLE)?;
-        self.bell = Some(bell);
-        Ok(rope)
+            .register(&mut reader, SHUTDOWN, Interest::READABLE)?;
+        self.shutdown = Some(reader);
+        Ok(writer)
     }
 
-    /// Runs until the bell; then listens no more and gives the open
+    /// Runs until the shutdown pipe is written to; then listens no more and gives the open
     /// connections `close_ms` to end. `tap` makes the tap of each connection.
     pub fn run<T: Tap>(mut self, tap: impl Fn() -> T) {
         let mut events = Events::with_capacity(64);
@@ -185,7 +185,7 @@ impl Relay {
                     break;
                 }
             }
-            if events.iter().any(|event| event.token() == BELL) {
+            if events.iter().any(|event| event.token() == SHUTDOWN) {
                 break;
             }
             carried.retain(|c| !c.thread.is_finished());

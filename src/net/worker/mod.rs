@@ -59,7 +59,7 @@ const COUNT_MS: u64 = 1_000;
 
 const WAKER: Token = Token(0);
 /// No link's token: its generation would be 0.
-const BELL: Token = Token(u32::MAX as usize);
+const SHUTDOWN: Token = Token(u32::MAX as usize);
 
 /// What a worker needs before it runs: listeners and a way to wake it.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ pub(super) struct BoundWorker {
     waker: Arc<Waker>,
     /// With the address each is bound to.
     listeners: Vec<(TcpListener, SocketAddr)>,
-    bell: Option<(UnixStream, Stopper)>,
+    shutdown: Option<(UnixStream, Stopper)>,
 }
 
 impl BoundWorker {
@@ -92,24 +92,24 @@ impl BoundWorker {
             poll,
             waker: Arc::new(waker),
             listeners,
-            bell: None,
+            shutdown: None,
         })
     }
 
-    /// Gives the other end of a bell that stops the server.
-    pub(super) fn hang_bell(
+    /// Gives the end of a pipe that stops the server.
+    pub(super) fn add_shutdown_pipe(
         &mut self,
         stopper: Stopper,
     ) -> io::Result<std::os::unix::net::UnixStream> {
-        let (rope, bell) = std::os::unix::net::UnixStream::pair()?;
-        rope.set_nonblocking(true)?;
-        bell.set_nonblocking(true)?;
-        let mut bell = UnixStream::from_std(bell);
+        let (writer, reader) = std::os::unix::net::UnixStream::pair()?;
+        writer.set_nonblocking(true)?;
+        reader.set_nonblocking(true)?;
+        let mut reader = UnixStream::from_std(reader);
         self.poll
             .registry()
-            .register(&mut bell, BELL, Interest::READABLE)?;
-        self.bell = Some((bell, stopper));
-        Ok(rope)
+            .register(&mut reader, SHUTDOWN, Interest::READABLE)?;
+        self.shutdown = Some((reader, stopper));
+        Ok(writer)
     }
 
     pub(super) fn waker(&self) -> Arc<Waker> {
@@ -145,7 +145,7 @@ pub(super) struct Worker<A: App> {
     poll: Poll,
     /// Kept, though others wake: a waker that nobody holds wakes nobody.
     _waker: Arc<Waker>,
-    bell: Option<(UnixStream, Stopper)>,
+    shutdown: Option<(UnixStream, Stopper)>,
     /// With the address each is bound to.
     listeners: Vec<(TcpListener, SocketAddr)>,
     /// Listeners that may have somebody waiting.
@@ -182,7 +182,7 @@ impl<A: App> Worker<A> {
             app,
             poll: bound_worker.poll,
             _waker: bound_worker.waker,
-            bell: bound_worker.bell,
+            shutdown: bound_worker.shutdown,
             listeners: bound_worker.listeners,
             waiting: true,
             retry_ms: None,
@@ -221,8 +221,8 @@ impl<A: App> Worker<A> {
                 match event.token() {
                     WAKER => self.read_mail(),
                     // What was written to it does not matter, nor how much.
-                    BELL => {
-                        if let Some((_, stopper)) = &self.bell {
+                    SHUTDOWN => {
+                        if let Some((_, stopper)) = &self.shutdown {
                             stopper.stop();
                         }
                     }
