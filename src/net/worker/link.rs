@@ -11,7 +11,7 @@ use crate::message::Gather;
 use crate::net::{ClosedBy, EndReason, Tape};
 use crate::version::{Side, Version};
 
-use super::Across;
+use super::BridgeLink;
 
 /// How far a link has come. Each stage has one deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub(super) struct Link<G> {
     pub(super) place: Place,
     pub(super) record: LinkRecord,
     /// The other link of its bridge.
-    pub(super) across: Option<Box<Across>>,
+    pub(super) bridge: Option<Box<BridgeLink>>,
     /// When it was accepted, in seconds of the worker's life.
     pub(super) began_s: u32,
     /// It asked to be in the room.
@@ -195,7 +195,7 @@ impl<G: Default> Link<G> {
             preface: false,
             place: Place::Connection,
             record: LinkRecord::default(),
-            across: None,
+            bridge: None,
             began_s: u32::try_from(now_ms / 1000).unwrap_or(u32::MAX),
             in_room: false,
             is_member: false,
@@ -209,7 +209,7 @@ impl<G> Link<G> {
         let has_room = self.backlog.len() <= self.high_water(limits);
         // Who waits for a backend may go on talking, but not for ever.
         // What has come already is eaten in any case.
-        let patient = self.across.is_none() || self.hungry || self.tail.len() < super::TURN;
+        let patient = self.bridge.is_none() || self.hungry || self.tail.len() < super::TURN;
         (self.readable || self.hungry) && !self.paused && !self.held && has_room && patient
     }
 
@@ -217,7 +217,7 @@ impl<G> Link<G> {
     /// it. Both ways of a bridge, with what one turn of each adds, hold no more
     /// than one link that answers itself.
     pub(super) fn high_water(&self, limits: &Limits) -> usize {
-        if self.across.is_some() {
+        if self.bridge.is_some() {
             limits.output_bytes / 4
         } else {
             limits.output_bytes

@@ -24,7 +24,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use self::link::{Filled, Link, LinkRecord, Place, Progress, Stage};
 use self::listener::Accepted;
-use self::pair::{Across, Crossing, refuse_for};
+use self::pair::{BridgeLink, BridgeTurn, refuse_for};
 use self::pool::Pool;
 use self::reserve::Reserve;
 use self::scratch::{Fate, Scratch};
@@ -403,8 +403,8 @@ impl<A: App> Worker<A> {
         work: impl FnOnce(&mut Link<A::Data>, Option<&mut Link<A::Data>>, &mut Scratch, &mut A) -> R,
     ) -> Option<R> {
         let mut link = self.slots.get(token)?.take()?;
-        let across = link.across.as_ref().and_then(|across| across.partner);
-        let mut partner = across.and_then(|token| Some((token, self.slots.get(token)?.take()?)));
+        let bridge = link.bridge.as_ref().and_then(|bridge| bridge.partner);
+        let mut partner = bridge.and_then(|token| Some((token, self.slots.get(token)?.take()?)));
         let (scratch, app) = (&mut self.scratch, &mut self.app);
         // What other links said in the room stays.
         let mark = scratch.room.mark();
@@ -419,7 +419,7 @@ impl<A: App> Worker<A> {
                 log::error!("a connection ended by a panic");
                 // A partner that does not hear all it was to hear must not
                 // hear a goodbye either, which could complete half a text.
-                deaf = !self.scratch.said_across.is_empty();
+                deaf = !self.scratch.peer_out.is_empty();
                 self.scratch.tidy(mark);
                 link.tail = Vec::new();
                 link.gather = None;
@@ -432,11 +432,11 @@ impl<A: App> Worker<A> {
         let mut dropped = [None, None];
         if let Some((other, partner)) = &mut partner {
             self.scratch.balance(&mut link, partner);
-            std::mem::swap(&mut self.scratch.said, &mut self.scratch.said_across);
+            std::mem::swap(&mut self.scratch.said, &mut self.scratch.peer_out);
             if self.settle(*other, partner) == Fate::Drop || deaf {
                 dropped[1] = Some(*other);
             }
-            std::mem::swap(&mut self.scratch.said, &mut self.scratch.said_across);
+            std::mem::swap(&mut self.scratch.said, &mut self.scratch.peer_out);
         }
         if self.settle(token, &mut link) == Fate::Drop {
             dropped[0] = Some(token);
@@ -617,14 +617,14 @@ impl<A: App> Worker<A> {
             code: None,
         });
         // A client's place is free when both links of its bridge are gone.
-        let partner = link.across.as_ref().and_then(|across| across.partner);
+        let partner = link.bridge.as_ref().and_then(|bridge| bridge.partner);
         if let Some(Some(partner)) = partner.and_then(|token| self.slots.get(token)) {
             if partner.place == Place::Partner {
                 std::mem::swap(&mut partner.place, &mut link.place);
             }
         }
-        let (from_client, to_client) = match &link.across {
-            Some(across) => (across.direction.tally, self.leave(across, ended)),
+        let (from_client, to_client) = match &link.bridge {
+            Some(bridge) => (bridge.direction.tally, self.leave(bridge, ended)),
             None => Default::default(),
         };
         if link.conn.side() == Side::Server {

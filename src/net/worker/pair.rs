@@ -16,7 +16,7 @@ use crate::version::Side;
 
 /// What a link of a bridge knows of the other one.
 #[derive(Debug)]
-pub(super) struct Across {
+pub(super) struct BridgeLink {
     /// The other link; `None` once it is gone.
     pub(super) partner: Option<usize>,
     /// What this link's peer says goes this way.
@@ -32,13 +32,13 @@ pub(super) struct Across {
 }
 
 /// A link's partner, while the link eats.
-pub(super) struct Crossing<'t, G> {
-    pub(super) across: &'t mut Across,
+pub(super) struct BridgeTurn<'t, G> {
+    pub(super) bridge: &'t mut BridgeLink,
     pub(super) partner: &'t mut Link<G>,
     pub(super) out: Output<'t>,
 }
 
-impl<G> Crossing<'_, G> {
+impl<G> BridgeTurn<'_, G> {
     /// Whether this link, which may talk, waits for a partner that cannot yet
     /// be told what it says.
     pub(super) fn waits(&self, conn: &Conn) -> bool {
@@ -57,7 +57,7 @@ impl<G> Crossing<'_, G> {
             conn: &mut self.partner.conn,
             out: &mut self.out,
         };
-        self.across.direction.carry(event, &mut from, &mut to)
+        self.bridge.direction.carry(event, &mut from, &mut to)
     }
 }
 
@@ -96,7 +96,7 @@ fn refuse<G>(link: &mut Link<G>, refusal: Refusal, out: &mut Output<'_>) {
 
 /// Tells a link that its partner is gone, unless it knows.
 fn lose<G>(link: &mut Link<G>, ended: Option<EndReason>, out: &mut Output<'_>) {
-    let Some(across) = &link.across else {
+    let Some(bridge) = &link.bridge else {
         return;
     };
     let what = ended.map_or("connection-cut", |ended| ended.what);
@@ -116,7 +116,7 @@ fn lose<G>(link: &mut Link<G>, ended: Option<EndReason>, out: &mut Output<'_>) {
         conn: &mut link.conn,
         out,
     };
-    across.direction.peer_lost(what, &mut end);
+    bridge.direction.peer_lost(what, &mut end);
 }
 
 impl Scratch {
@@ -126,7 +126,7 @@ impl Scratch {
         let is_over = |link: &Link<G>| link.conn.phase() == Phase::Closed;
         match (is_over(link), is_over(partner)) {
             (true, false) => {
-                let mut out = self.out_across();
+                let mut out = self.peer_output();
                 lose(partner, link.record.ended(), &mut out);
             }
             (false, true) => {
@@ -172,7 +172,7 @@ impl<A: App> Worker<A> {
         link.writable = false;
         link.watches_writes = true;
         link.backlog.push_small(&dial.output);
-        link.across = Some(Box::new(Across {
+        link.bridge = Some(Box::new(BridgeLink {
             partner: Some(client),
             direction: Direction::new(dial.coding.back()),
             carried: Tally::default(),
@@ -183,7 +183,7 @@ impl<A: App> Worker<A> {
         let due = link.due_ms(&self.scratch.config.limits);
         let token = self.slots.put(link);
         if let Some(Some(link)) = self.slots.get(client) {
-            link.across = Some(Box::new(Across {
+            link.bridge = Some(Box::new(BridgeLink {
                 partner: Some(token),
                 direction: Direction::new(dial.coding),
                 carried: Tally::default(),
@@ -219,7 +219,7 @@ impl<A: App> Worker<A> {
         let Some(Some(link)) = self.slots.get(token) else {
             return false;
         };
-        let Some(across) = link.across.as_mut().filter(|across| !across.stands) else {
+        let Some(bridge) = link.bridge.as_mut().filter(|bridge| !bridge.stands) else {
             return true;
         };
         let failed = match link.stream.take_error() {
@@ -231,14 +231,14 @@ impl<A: App> Worker<A> {
             Ok(Some(error)) | Err(error) => Some(error),
         };
         let Some(error) = failed else {
-            across.stands = true;
+            bridge.stands = true;
             if let Err(error) = link.stream.set_nodelay(true) {
                 log::debug!(target: "heirloom::net", "TCP_NODELAY: {error}");
             }
             return true;
         };
         log::debug!(target: "heirloom::net", "a backend does not answer: {error}");
-        let stream = match next_stream(&mut across.untried) {
+        let stream = match next_stream(&mut bridge.untried) {
             Ok(stream) => stream,
             Err(next) => {
                 let error = if next.kind() == ErrorKind::NotFound {
@@ -280,15 +280,15 @@ impl<A: App> Worker<A> {
 
     /// A link is gone, and ended so: its partner is told. Gives what the
     /// partner had carried.
-    pub(super) fn leave(&mut self, across: &Across, ended: EndReason) -> Tally {
-        let Some(other) = across.partner else {
-            return across.carried;
+    pub(super) fn leave(&mut self, bridge: &BridgeLink, ended: EndReason) -> Tally {
+        let Some(other) = bridge.partner else {
+            return bridge.carried;
         };
         let carried = match self.slots.get(other) {
-            Some(Some(partner)) => partner.across.as_ref().map(|across| across.direction.tally),
+            Some(Some(partner)) => partner.bridge.as_ref().map(|bridge| bridge.direction.tally),
             _ => None,
         };
-        self.bereave(other, across.direction.tally, ended);
+        self.bereave(other, bridge.direction.tally, ended);
         carried.unwrap_or_default()
     }
 
@@ -298,10 +298,10 @@ impl<A: App> Worker<A> {
             return;
         };
         let mut never_stood = false;
-        if let Some(across) = &mut link.across {
-            across.partner = None;
-            across.carried = carried;
-            never_stood = !across.stands;
+        if let Some(bridge) = &mut link.bridge {
+            bridge.partner = None;
+            bridge.carried = carried;
+            never_stood = !bridge.stands;
         }
         link.held = false;
         // Nobody is there to write to, and what waits must not keep it.

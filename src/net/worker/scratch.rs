@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Crossing, Filled, Link, LinkRecord, Pool, Reserve, Room, Stage, TURN};
+use super::{BridgeTurn, Filled, Link, LinkRecord, Pool, Reserve, Room, Stage, TURN};
 use crate::bytes::{Input, Output};
 use crate::conn::{Config, Conn, Event, Framing};
 use crate::error::{Refusal, Unsendable, Violation};
@@ -31,9 +31,9 @@ pub(super) struct Scratch {
     buffer: Vec<u8>,
     pub(super) said: Vec<u8>,
     /// What the other link of a bridge is told.
-    pub(super) said_across: Vec<u8>,
+    pub(super) peer_out: Vec<u8>,
     random: Reserve,
-    random_across: Reserve,
+    peer_random: Reserve,
     /// A backend that the link of this turn asked for.
     pub(super) dial: Option<Box<BackendDial>>,
     pub(super) room: Room,
@@ -70,9 +70,9 @@ impl Scratch {
             config: Arc::new(config),
             buffer: vec![0; FRONT + TURN],
             said: Vec::new(),
-            said_across: Vec::new(),
+            peer_out: Vec::new(),
             random: Reserve::default(),
-            random_across: Reserve::default(),
+            peer_random: Reserve::default(),
             dial: None,
             room: Room::default(),
             pool: Pool::default(),
@@ -87,15 +87,15 @@ impl Scratch {
     }
 
     /// Where the other link of its bridge is.
-    pub(super) fn out_across(&mut self) -> Output<'_> {
-        Output::new(&mut self.said_across, &mut self.random_across)
+    pub(super) fn peer_output(&mut self) -> Output<'_> {
+        Output::new(&mut self.peer_out, &mut self.peer_random)
     }
 
     /// After a panic: throws away what was half done. What others said in the
     /// room before `mark` stays.
     pub(super) fn tidy(&mut self, mark: usize) {
         self.said.clear();
-        self.said_across.clear();
+        self.peer_out.clear();
         self.dial = None;
         self.room.unsay(mark);
     }
@@ -165,16 +165,16 @@ impl Scratch {
             log::debug!(target: "heirloom::net", "{violation}");
             ended.what = violation.code();
             if let Some(partner) = partner {
-                let mut out = self.out_across();
+                let mut out = self.peer_output();
                 super::refuse_for(link.conn.side(), violation, partner, &mut out);
             }
-        } else if let (Some(across), Some(partner)) = (&mut link.across, partner) {
-            let mut out = self.out_across();
+        } else if let (Some(bridge), Some(partner)) = (&mut link.bridge, partner) {
+            let mut out = self.peer_output();
             let mut to = crate::conn::BridgeEnd {
                 conn: &mut partner.conn,
                 out: &mut out,
             };
-            across.direction.end(&link.conn, &mut to);
+            bridge.direction.end(&link.conn, &mut to);
         }
         link.record.end(ended);
     }
@@ -314,12 +314,12 @@ impl Scratch {
         partner: Option<&'t mut Link<A::Data>>,
     ) -> (Dispatch<'t, A>, &'t mut Vec<u8>, &'t mut Vec<u8>) {
         let peer = link.preface.then(|| link.stream.peer_addr().ok()).flatten();
-        let bereft = link.across.is_some() && partner.is_none();
-        let crossing = match (&mut link.across, partner) {
-            (Some(across), Some(partner)) => Some(Crossing {
-                across,
+        let bereft = link.bridge.is_some() && partner.is_none();
+        let bridge_turn = match (&mut link.bridge, partner) {
+            (Some(bridge), Some(partner)) => Some(BridgeTurn {
+                bridge,
                 partner,
-                out: Output::new(&mut self.said_across, &mut self.random_across),
+                out: Output::new(&mut self.peer_out, &mut self.peer_random),
             }),
             _ => None,
         };
@@ -338,7 +338,7 @@ impl Scratch {
             gather: &mut link.gather,
             record: &mut link.record,
             dial: &mut self.dial,
-            crossing,
+            bridge_turn,
             bereft,
             preface: &mut link.preface,
             peer,
@@ -364,7 +364,7 @@ impl Scratch {
                 (Fate::Drop, Refusal::BackendTimeout.code(), None)
             }
             Stage::Handshake => {
-                let refusal = if link.across.is_some() && !link.record.answered {
+                let refusal = if link.bridge.is_some() && !link.record.answered {
                     by = ClosedBy::Backend;
                     Refusal::BackendTimeout
                 } else {
@@ -392,7 +392,7 @@ struct Dispatch<'t, A: App> {
     gather: &'t mut Option<Box<Gather>>,
     record: &'t mut LinkRecord,
     dial: &'t mut Option<Box<BackendDial>>,
-    crossing: Option<Crossing<'t, A::Data>>,
+    bridge_turn: Option<BridgeTurn<'t, A::Data>>,
     /// A link of a bridge whose partner is gone.
     bereft: bool,
     preface: &'t mut bool,
@@ -411,15 +411,15 @@ impl<A: App> Dispatch<'_, A> {
             return input.rest().len();
         }
         loop {
-            if let Some(crossing) = &self.crossing {
-                if crossing.waits(self.handle.conn) {
+            if let Some(bridge_turn) = &self.bridge_turn {
+                if bridge_turn.waits(self.handle.conn) {
                     break;
                 }
             }
             let handle = &mut self.handle;
             match handle.conn.next(&mut input, &mut handle.out) {
                 Ok(None) => break,
-                Ok(Some(event)) => match (event, &mut self.crossing) {
+                Ok(Some(event)) => match (event, &mut self.bridge_turn) {
                     // Who would have heard it is gone.
                     (Event::Piece(_), None) if self.bereft => {}
                     (Event::Piece(piece), None) => self.piece(app, piece),
@@ -434,7 +434,7 @@ impl<A: App> Dispatch<'_, A> {
                         self.request(app, &request, input.rest());
                     }
                     (event, None) => self.event(app, event),
-                    (event, Some(_)) => self.cross(app, event),
+                    (event, Some(_)) => self.dispatch_bridge(app, event),
                 },
                 Err(violation) => self.violated(violation),
             }
@@ -469,30 +469,30 @@ impl<A: App> Dispatch<'_, A> {
     }
 
     /// What happened on a link of a bridge.
-    fn cross(&mut self, app: &mut A, event: Event<'_>) {
-        let Some(crossing) = &mut self.crossing else {
+    fn dispatch_bridge(&mut self, app: &mut A, event: Event<'_>) {
+        let Some(bridge_turn) = &mut self.bridge_turn else {
             return;
         };
         let handle = &mut self.handle;
         match event {
             Event::Response(response) => {
-                crossing.across.subprotocol = response.subprotocol().map(str::to_owned);
+                bridge_turn.bridge.subprotocol = response.subprotocol().map(str::to_owned);
             }
             Event::Open if handle.conn.side() == Side::Client => {
                 log::debug!(target: "heirloom::handshake", "the backend agrees: {}", version_name(handle.conn));
-                let chosen = crossing.across.subprotocol.take();
-                let partner = &mut *crossing.partner;
+                let chosen = bridge_turn.bridge.subprotocol.take();
+                let partner = &mut *bridge_turn.partner;
                 let reply = app.backend_accepted(chosen.as_deref(), &mut partner.data);
                 partner.hungry = true;
                 write_reply(
                     &mut partner.conn,
-                    &mut crossing.out,
+                    &mut bridge_turn.out,
                     &mut partner.record,
                     reply,
                 );
             }
             Event::Open => {
-                crossing.partner.hungry = true;
+                bridge_turn.partner.hungry = true;
                 self.opened(app);
             }
             event => {
@@ -500,7 +500,7 @@ impl<A: App> Dispatch<'_, A> {
                     Event::Close(reason) => Some(reason.code),
                     _ => None,
                 };
-                if let Err(violation) = crossing.carry(event, handle.conn, &mut handle.out) {
+                if let Err(violation) = bridge_turn.carry(event, handle.conn, &mut handle.out) {
                     log_violation(handle.conn, violation);
                     if violation == Violation::BinaryUnwanted && self.warned.again(self.now_ms) {
                         log::warn!(
@@ -508,7 +508,7 @@ impl<A: App> Dispatch<'_, A> {
                             "a {} sent a binary message, and {} has none: both are told goodbye \
                              (--binary)",
                             ClosedBy::facing(handle.conn.side()),
-                            version_name(&crossing.partner.conn)
+                            version_name(&bridge_turn.partner.conn)
                         );
                     }
                     let by = ClosedBy::facing(handle.conn.side());
@@ -525,8 +525,8 @@ impl<A: App> Dispatch<'_, A> {
     fn violated(&mut self, violation: Violation) {
         let side = self.handle.conn.side();
         log_violation(self.handle.conn, violation);
-        if let Some(crossing) = &mut self.crossing {
-            super::refuse_for(side, violation, crossing.partner, &mut crossing.out);
+        if let Some(bridge_turn) = &mut self.bridge_turn {
+            super::refuse_for(side, violation, bridge_turn.partner, &mut bridge_turn.out);
         }
         let code = Some(violation.close_code()).filter(|code| *code != 1006);
         self.ended(ClosedBy::facing(side), violation.code(), code);
@@ -541,8 +541,8 @@ impl<A: App> Dispatch<'_, A> {
     fn ended(&mut self, by: ClosedBy, what: &'static str, code: Option<u16>) {
         let ended = EndReason { by, what, code };
         self.record.end(ended);
-        if let Some(crossing) = &mut self.crossing {
-            crossing.partner.record.end(ended);
+        if let Some(bridge_turn) = &mut self.bridge_turn {
+            bridge_turn.partner.record.end(ended);
         }
     }
 
