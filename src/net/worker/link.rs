@@ -57,7 +57,7 @@ pub(super) struct Link<G> {
     /// Read again only when other workers have taken the mail.
     pub(super) paused: bool,
     /// What is eaten next has come already: nothing is read for it.
-    pub(super) hungry: bool,
+    pub(super) has_unparsed: bool,
     /// Its partner does not take what it says, or cannot yet.
     pub(super) held: bool,
     /// A PROXY header comes first.
@@ -190,7 +190,7 @@ impl<G: Default> Link<G> {
             watches_writes: false,
             queued: false,
             paused: false,
-            hungry: false,
+            has_unparsed: false,
             held: false,
             preface: false,
             place: Place::Connection,
@@ -209,8 +209,8 @@ impl<G> Link<G> {
         let has_room = self.backlog.len() <= self.high_water(limits);
         // Who waits for a backend may go on talking, but not for ever.
         // What has come already is eaten in any case.
-        let patient = self.bridge.is_none() || self.hungry || self.tail.len() < super::TURN;
-        (self.readable || self.hungry) && !self.paused && !self.held && has_room && patient
+        let patient = self.bridge.is_none() || self.has_unparsed || self.tail.len() < super::TURN;
+        (self.readable || self.has_unparsed) && !self.paused && !self.held && has_room && patient
     }
 
     /// Octets of backlog above which nothing more is read that would add to

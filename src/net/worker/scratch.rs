@@ -114,7 +114,7 @@ impl Scratch {
         if link.stage == Stage::Draining {
             return self.drain_link(link);
         }
-        if std::mem::take(&mut link.hungry) {
+        if std::mem::take(&mut link.has_unparsed) {
             self.eat_tail(app, id, link, partner);
             return Fate::Keep;
         }
@@ -483,7 +483,7 @@ impl<A: App> Dispatch<'_, A> {
                 let chosen = bridge_turn.bridge.subprotocol.take();
                 let partner = &mut *bridge_turn.partner;
                 let reply = app.backend_accepted(chosen.as_deref(), &mut partner.data);
-                partner.hungry = true;
+                partner.has_unparsed = true;
                 write_reply(
                     &mut partner.conn,
                     &mut bridge_turn.out,
@@ -492,7 +492,7 @@ impl<A: App> Dispatch<'_, A> {
                 );
             }
             Event::Open => {
-                bridge_turn.partner.hungry = true;
+                bridge_turn.partner.has_unparsed = true;
                 self.opened(app);
             }
             event => {
