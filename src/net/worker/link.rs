@@ -33,7 +33,7 @@ pub(super) struct Link<G> {
     pub(super) conn: Conn,
     pub(super) data: G,
     /// Octets that were received and not eaten.
-    pub(super) tail: Vec<u8>,
+    pub(super) unparsed: Vec<u8>,
     pub(super) backlog: Backlog,
     pub(super) gather: Option<Box<Gather>>,
     /// From when the deadline of this stage counts, in milliseconds.
@@ -176,7 +176,7 @@ impl<G: Default> Link<G> {
         Link {
             conn,
             data: G::default(),
-            tail: Vec::new(),
+            unparsed: Vec::new(),
             backlog: Backlog::default(),
             gather: None,
             since_ms: now_ms,
@@ -209,7 +209,8 @@ impl<G> Link<G> {
         let has_room = self.backlog.len() <= self.high_water(limits);
         // Who waits for a backend may go on talking, but not for ever.
         // What has come already is eaten in any case.
-        let patient = self.bridge.is_none() || self.has_unparsed || self.tail.len() < super::TURN;
+        let patient =
+            self.bridge.is_none() || self.has_unparsed || self.unparsed.len() < super::TURN;
         (self.readable || self.has_unparsed) && !self.paused && !self.held && has_room && patient
     }
 

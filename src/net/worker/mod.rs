@@ -421,7 +421,7 @@ impl<A: App> Worker<A> {
                 // hear a goodbye either, which could complete half a text.
                 deaf = !self.scratch.peer_out.is_empty();
                 self.scratch.tidy(mark);
-                link.tail = Vec::new();
+                link.unparsed = Vec::new();
                 link.gather = None;
                 let mut out = self.scratch.out();
                 link.conn.abort(Violation::Internal, &mut out);

@@ -115,7 +115,7 @@ impl Scratch {
             return self.drain_link(link);
         }
         if std::mem::take(&mut link.has_unparsed) {
-            self.eat_tail(app, id, link, partner);
+            self.parse_unparsed(app, id, link, partner);
             return Fate::Keep;
         }
         let to_come = usize::try_from(link.conn.payload_to_come()).unwrap_or(usize::MAX);
@@ -125,7 +125,7 @@ impl Scratch {
         } else {
             to_come
         };
-        let filled = if to_come >= DIRECT && link.gather.is_some() && link.tail.is_empty() {
+        let filled = if to_come >= DIRECT && link.gather.is_some() && link.unparsed.is_empty() {
             self.fill_direct(app, id, link, to_come.min(TURN))
         } else {
             self.fill(app, id, link, partner.as_deref_mut())
@@ -161,7 +161,7 @@ impl Scratch {
             what: "closed",
             code: None,
         };
-        if let Err(violation) = link.conn.end_of_input(link.tail.len()) {
+        if let Err(violation) = link.conn.end_of_input(link.unparsed.len()) {
             log::debug!(target: "heirloom::net", "{violation}");
             ended.what = violation.code();
             if let Some(partner) = partner {
@@ -180,18 +180,18 @@ impl Scratch {
     }
 
     /// Lets the connection eat what has come already.
-    fn eat_tail<A: App>(
+    fn parse_unparsed<A: App>(
         &mut self,
         app: &mut A,
         id: LinkId,
         link: &mut Link<A::Data>,
         partner: Option<&mut Link<A::Data>>,
     ) {
-        let mut octets = std::mem::take(&mut link.tail);
-        let (mut dispatch, _, tail) = self.dispatch(id, link, partner);
+        let mut octets = std::mem::take(&mut link.unparsed);
+        let (mut dispatch, _, unparsed) = self.dispatch(id, link, partner);
         let left = dispatch.eat(app, &mut octets);
         octets.drain(..octets.len() - left);
-        *tail = octets;
+        *unparsed = octets;
     }
 
     /// Throws away what a peer still sends after our last words.
@@ -230,28 +230,28 @@ impl Scratch {
         if let Some(tape) = link.record.tape() {
             tape.note(Side::Client, room.get(..n).unwrap_or_default());
         }
-        let (mut dispatch, buffer, tail) = self.dispatch(id, link, partner);
-        if tail.len() <= FRONT {
+        let (mut dispatch, buffer, unparsed) = self.dispatch(id, link, partner);
+        if unparsed.len() <= FRONT {
             // Put what was left in front of what came: nothing large moves.
-            let start = FRONT - tail.len();
+            let start = FRONT - unparsed.len();
             let octets = buffer.get_mut(start..FRONT + n).unwrap_or_default();
-            for (to, from) in octets.iter_mut().zip(tail.iter()) {
+            for (to, from) in octets.iter_mut().zip(unparsed.iter()) {
                 *to = *from;
             }
             let left = dispatch.eat(app, octets);
-            tail.clear();
+            unparsed.clear();
             let eaten = octets.len() - left;
-            tail.extend_from_slice(octets.get(eaten..).unwrap_or_default());
+            unparsed.extend_from_slice(octets.get(eaten..).unwrap_or_default());
         } else {
             // A head in small portions: append, and look on from where the
             // last look ended.
             let came = buffer.get(FRONT..FRONT + n).unwrap_or_default();
-            tail.extend_from_slice(came);
-            let left = dispatch.eat(app, tail);
-            tail.drain(..tail.len() - left);
+            unparsed.extend_from_slice(came);
+            let left = dispatch.eat(app, unparsed);
+            unparsed.drain(..unparsed.len() - left);
         }
-        if tail.is_empty() && tail.capacity() > 0 {
-            *tail = Vec::new();
+        if unparsed.is_empty() && unparsed.capacity() > 0 {
+            *unparsed = Vec::new();
         }
         filled
     }
@@ -277,7 +277,7 @@ impl Scratch {
         if let Some(tape) = link.record.tape() {
             tape.note(Side::Client, room.get(..n).unwrap_or_default());
         }
-        let (mut dispatch, _, tail) = self.dispatch(id, link, None);
+        let (mut dispatch, _, unparsed) = self.dispatch(id, link, None);
         let mut input = Input::new(room.get_mut(..n).unwrap_or_default());
         let handle = &mut dispatch.handle;
         let piece = match handle.conn.next(&mut input, &mut handle.out) {
@@ -300,7 +300,7 @@ impl Scratch {
         if !rest.is_empty() {
             let left = dispatch.eat(app, &mut rest);
             rest.drain(..rest.len() - left);
-            *tail = rest;
+            *unparsed = rest;
         }
         filled
     }
@@ -346,7 +346,7 @@ impl Scratch {
             warned: &mut self.warned,
             now_ms: self.now_ms,
         };
-        (dispatch, &mut self.buffer, &mut link.tail)
+        (dispatch, &mut self.buffer, &mut link.unparsed)
     }
 
     /// A deadline has come.
