@@ -59,7 +59,7 @@ pub(super) struct Link<G> {
     /// What is eaten next has come already: nothing is read for it.
     pub(super) has_unparsed: bool,
     /// Its partner does not take what it says, or cannot yet.
-    pub(super) held: bool,
+    pub(super) read_paused_by_bridge: bool,
     /// A PROXY header comes first.
     pub(super) preface: bool,
     pub(super) place: Place,
@@ -191,7 +191,7 @@ impl<G: Default> Link<G> {
             queued: false,
             paused: false,
             has_unparsed: false,
-            held: false,
+            read_paused_by_bridge: false,
             preface: false,
             place: Place::Connection,
             record: LinkRecord::default(),
@@ -211,7 +211,11 @@ impl<G> Link<G> {
         // What has come already is eaten in any case.
         let patient =
             self.bridge.is_none() || self.has_unparsed || self.unparsed.len() < super::TURN;
-        (self.readable || self.has_unparsed) && !self.paused && !self.held && has_room && patient
+        (self.readable || self.has_unparsed)
+            && !self.paused
+            && !self.read_paused_by_bridge
+            && has_room
+            && patient
     }
 
     /// Octets of backlog above which nothing more is read that would add to

@@ -233,7 +233,7 @@ impl<A: App> Worker<A> {
                             link.read_closed |= event.is_read_closed();
                             link.writable |= event.is_writable();
                             let is_client = link.conn.side() == Side::Server;
-                            if event.is_error() && link.held && is_client {
+                            if event.is_error() && link.read_paused_by_bridge && is_client {
                                 // It is gone, and nobody reads it who would
                                 // see that. What a backend said before it broke
                                 // off is still for its client.
@@ -442,7 +442,7 @@ impl<A: App> Worker<A> {
             dropped[0] = Some(token);
         }
         if let Some((other, mut partner)) = partner {
-            pair::hold(&mut link, &mut partner, &self.scratch.config.limits);
+            pair::pause_reads(&mut link, &mut partner, &self.scratch.config.limits);
             self.queue(other, &mut partner);
             if let Some(slot) = self.slots.get(other) {
                 *slot = Some(partner);

@@ -139,7 +139,7 @@ impl Scratch {
 }
 
 /// Holds each link of a pair while the other does not take what it says.
-pub(super) fn hold<G>(link: &mut Link<G>, partner: &mut Link<G>, limits: &Limits) {
+pub(super) fn pause_reads<G>(link: &mut Link<G>, partner: &mut Link<G>, limits: &Limits) {
     let full = |link: &Link<G>| link.backlog.len() > link.high_water(limits);
     let waits = |link: &Link<G>, partner: &Link<G>| {
         link.conn.side() == Side::Client
@@ -147,8 +147,8 @@ pub(super) fn hold<G>(link: &mut Link<G>, partner: &mut Link<G>, limits: &Limits
             && is_early(&partner.conn)
     };
     let over = |link: &Link<G>| link.conn.phase() == Phase::Closed;
-    link.held = !over(link) && (full(partner) || waits(link, partner));
-    partner.held = !over(partner) && (full(link) || waits(partner, link));
+    link.read_paused_by_bridge = !over(link) && (full(partner) || waits(link, partner));
+    partner.read_paused_by_bridge = !over(partner) && (full(link) || waits(partner, link));
 }
 
 impl<A: App> Worker<A> {
@@ -303,7 +303,7 @@ impl<A: App> Worker<A> {
             bridge.carried = carried;
             never_stood = !bridge.stands;
         }
-        link.held = false;
+        link.read_paused_by_bridge = false;
         // Nobody is there to write to, and what waits must not keep it.
         if never_stood {
             return self.forget(token);

@@ -351,7 +351,7 @@ impl Scratch {
 
     /// A deadline has come.
     pub(super) fn expire<G>(&mut self, link: &mut Link<G>) -> Fate {
-        if link.stage == Stage::Open && link.held && link.backlog.is_empty() {
+        if link.stage == Stage::Open && link.read_paused_by_bridge && link.backlog.is_empty() {
             // It is not heard, which is not its silence; whoever does not take
             // what it says has a deadline of its own.
             link.since_ms = self.now_ms;
