@@ -25,7 +25,7 @@ struct Other<P> {
     to: SyncSender<P>,
     waker: Arc<Waker>,
     waited_for: Arc<AtomicBool>,
-    held: VecDeque<P>,
+    unsent: VecDeque<P>,
 }
 
 /// A mailbox for each of these workers.
@@ -59,7 +59,7 @@ pub(super) fn mailboxes<P>(wakers: &[Arc<Waker>]) -> Vec<Mail<P>> {
                     to: to.clone(),
                     waker: Arc::clone(waker),
                     waited_for: Arc::clone(waited_for),
-                    held: VecDeque::new(),
+                    unsent: VecDeque::new(),
                 })
                 .collect(),
             waited_for: flag,
@@ -71,27 +71,27 @@ impl<P: Clone> Mail<P> {
     /// Posts to all others. What does not fit is held.
     pub(super) fn post(&mut self, post: &P) {
         for other in &mut self.others {
-            other.held.push_back(post.clone());
+            other.unsent.push_back(post.clone());
         }
-        self.send_held();
+        self.send_unsent();
     }
 
     /// Sends what was held; whether all of it went.
-    pub(super) fn send_held(&mut self) -> bool {
+    pub(super) fn send_unsent(&mut self) -> bool {
         let mut all = true;
         for other in &mut self.others {
-            let had = !other.held.is_empty();
-            while let Some(post) = other.held.pop_front() {
+            let had = !other.unsent.is_empty();
+            while let Some(post) = other.unsent.pop_front() {
                 match other.to.try_send(post) {
                     Ok(()) => {}
                     Err(TrySendError::Full(post)) => {
-                        other.held.push_front(post);
+                        other.unsent.push_front(post);
                         other.waited_for.store(true, Ordering::Release);
                         all = false;
                         break;
                     }
                     // That worker has ended, and its links with it.
-                    Err(TrySendError::Disconnected(_)) => other.held.clear(),
+                    Err(TrySendError::Disconnected(_)) => other.unsent.clear(),
                 }
             }
             if had {
@@ -102,8 +102,8 @@ impl<P: Clone> Mail<P> {
     }
 
     /// Whether something is held.
-    pub(super) fn is_holding(&self) -> bool {
-        self.others.iter().any(|o| !o.held.is_empty())
+    pub(super) fn has_unsent(&self) -> bool {
+        self.others.iter().any(|o| !o.unsent.is_empty())
     }
 
     /// The next post of another worker.

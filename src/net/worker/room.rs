@@ -147,7 +147,7 @@ impl<A: App> Worker<A> {
             return;
         };
         self.mail.post(&batch);
-        if self.mail.is_holding() {
+        if self.mail.has_unsent() {
             // Who speaks faster than the other workers take is not read until
             // they did.
             for LinkId(token) in batch.speakers() {
@@ -206,7 +206,7 @@ impl<A: App> Worker<A> {
             self.tell(|version, _| batch.heard(version));
         }
         self.mail.has_room();
-        if self.mail.send_held() {
+        if self.mail.send_unsent() {
             for token in std::mem::take(&mut self.paused) {
                 if let Some(Some(link)) = self.slots.get(token) {
                     link.paused = false;
