@@ -55,7 +55,7 @@ pub(super) struct Link<G> {
     /// Waits in the ready list.
     pub(super) queued: bool,
     /// Read again only when other workers have taken the mail.
-    pub(super) paused: bool,
+    pub(super) read_paused_by_mailbox: bool,
     /// What is eaten next has come already: nothing is read for it.
     pub(super) has_unparsed: bool,
     /// Its partner does not take what it says, or cannot yet.
@@ -189,7 +189,7 @@ impl<G: Default> Link<G> {
             writable: true,
             watches_writes: false,
             queued: false,
-            paused: false,
+            read_paused_by_mailbox: false,
             has_unparsed: false,
             read_paused_by_bridge: false,
             preface: false,
@@ -212,7 +212,7 @@ impl<G> Link<G> {
         let patient =
             self.bridge.is_none() || self.has_unparsed || self.unparsed.len() < super::TURN;
         (self.readable || self.has_unparsed)
-            && !self.paused
+            && !self.read_paused_by_mailbox
             && !self.read_paused_by_bridge
             && has_room
             && patient

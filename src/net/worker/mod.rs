@@ -156,7 +156,7 @@ pub(super) struct Worker<A: App> {
     ready: VecDeque<usize>,
     wheel: Wheel,
     mail: Mail<Batch>,
-    paused: Vec<usize>,
+    paused_by_mailbox: Vec<usize>,
     scratch: Scratch,
     /// Whose connections begin with a PROXY header.
     proxies: Networks,
@@ -190,7 +190,7 @@ impl<A: App> Worker<A> {
             ready: VecDeque::new(),
             wheel: Wheel::new(),
             mail,
-            paused: Vec::new(),
+            paused_by_mailbox: Vec::new(),
             scratch: Scratch::new(setup.config),
             proxies: setup.proxies,
             census: setup.census,

@@ -152,9 +152,9 @@ impl<A: App> Worker<A> {
             // they did.
             for LinkId(token) in batch.speakers() {
                 if let Some(Some(link)) = self.slots.get(token) {
-                    if !link.paused {
-                        link.paused = true;
-                        self.paused.push(token);
+                    if !link.read_paused_by_mailbox {
+                        link.read_paused_by_mailbox = true;
+                        self.paused_by_mailbox.push(token);
                     }
                 }
             }
@@ -207,9 +207,9 @@ impl<A: App> Worker<A> {
         }
         self.mail.has_room();
         if self.mail.send_unsent() {
-            for token in std::mem::take(&mut self.paused) {
+            for token in std::mem::take(&mut self.paused_by_mailbox) {
                 if let Some(Some(link)) = self.slots.get(token) {
-                    link.paused = false;
+                    link.read_paused_by_mailbox = false;
                     if !link.queued {
                         link.queued = true;
                         self.ready.push_back(token);
