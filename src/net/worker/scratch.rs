@@ -314,7 +314,7 @@ impl Scratch {
         partner: Option<&'t mut Link<A::Data>>,
     ) -> (Dispatch<'t, A>, &'t mut Vec<u8>, &'t mut Vec<u8>) {
         let peer = link.preface.then(|| link.stream.peer_addr().ok()).flatten();
-        let bereft = link.bridge.is_some() && partner.is_none();
+        let partner_gone = link.bridge.is_some() && partner.is_none();
         let bridge_turn = match (&mut link.bridge, partner) {
             (Some(bridge), Some(partner)) => Some(BridgeTurn {
                 bridge,
@@ -339,7 +339,7 @@ impl Scratch {
             record: &mut link.record,
             dial: &mut self.dial,
             bridge_turn,
-            bereft,
+            partner_gone,
             preface: &mut link.preface,
             peer,
             pool: &mut self.pool,
@@ -394,7 +394,7 @@ struct Dispatch<'t, A: App> {
     dial: &'t mut Option<Box<BackendDial>>,
     bridge_turn: Option<BridgeTurn<'t, A::Data>>,
     /// A link of a bridge whose partner is gone.
-    bereft: bool,
+    partner_gone: bool,
     preface: &'t mut bool,
     /// The address of TCP, while a PROXY header is awaited.
     peer: Option<SocketAddr>,
@@ -421,7 +421,7 @@ impl<A: App> Dispatch<'_, A> {
                 Ok(None) => break,
                 Ok(Some(event)) => match (event, &mut self.bridge_turn) {
                     // Who would have heard it is gone.
-                    (Event::Piece(_), None) if self.bereft => {}
+                    (Event::Piece(_), None) if self.partner_gone => {}
                     (Event::Piece(piece), None) => self.piece(app, piece),
                     (Event::Refused(refusal, octets), None) => {
                         app.refused(&refusal, octets, self.handle.data);
