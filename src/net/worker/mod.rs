@@ -408,7 +408,7 @@ impl<A: App> Worker<A> {
         let (scratch, app) = (&mut self.scratch, &mut self.app);
         // What other links said in the room stays.
         let mark = scratch.room.mark();
-        let mut deaf = false;
+        let mut partner_missed_output = false;
         let worked = catch_unwind(AssertUnwindSafe(|| {
             let other = partner.as_mut().map(|(_, partner)| &mut **partner);
             work(&mut link, other, scratch, app)
@@ -419,7 +419,7 @@ impl<A: App> Worker<A> {
                 log::error!("a connection ended by a panic");
                 // A partner that does not hear all it was to hear must not
                 // hear a goodbye either, which could complete half a text.
-                deaf = !self.scratch.peer_out.is_empty();
+                partner_missed_output = !self.scratch.peer_out.is_empty();
                 self.scratch.tidy(mark);
                 link.unparsed = Vec::new();
                 link.gather = None;
@@ -433,7 +433,7 @@ impl<A: App> Worker<A> {
         if let Some((other, partner)) = &mut partner {
             self.scratch.balance(&mut link, partner);
             std::mem::swap(&mut self.scratch.said, &mut self.scratch.peer_out);
-            if self.settle(*other, partner) == Fate::Drop || deaf {
+            if self.settle(*other, partner) == Fate::Drop || partner_missed_output {
                 dropped[1] = Some(*other);
             }
             std::mem::swap(&mut self.scratch.said, &mut self.scratch.peer_out);
