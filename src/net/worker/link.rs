@@ -209,13 +209,13 @@ impl<G> Link<G> {
         let has_room = self.backlog.len() <= self.high_water(limits);
         // Who waits for a backend may go on talking, but not for ever.
         // What has come already is eaten in any case.
-        let patient =
+        let unparsed_fits =
             self.bridge.is_none() || self.has_unparsed || self.unparsed.len() < super::TURN;
         (self.readable || self.has_unparsed)
             && !self.read_paused_by_mailbox
             && !self.read_paused_by_bridge
             && has_room
-            && patient
+            && unparsed_fits
     }
 
     /// Octets of backlog above which nothing more is read that would add to
