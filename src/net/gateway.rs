@@ -110,7 +110,7 @@ impl<L: FnMut(&AccessRecord<'_>)> Gateway<L> {
         let client = &mut data.connected.as_mut().ok_or(Refusal::GoingAway)?.client;
         let forwarded = Forwarded::of(request, client, &route.trusted);
         let public_url = forwarded.public_url();
-        let preface = route.send_proxy.map(|version| {
+        let proxy_header_first = route.send_proxy.map(|version| {
             // Where it connected to is known wherever a PROXY header can be.
             let destination = client.destination.unwrap_or(client.address);
             proxy_header(version, client, destination)
@@ -133,7 +133,7 @@ impl<L: FnMut(&AccessRecord<'_>)> Gateway<L> {
             subprotocols: &subprotocols,
             headers: &headers,
         };
-        let mut output = preface.unwrap_or_default();
+        let mut output = proxy_header_first.unwrap_or_default();
         let mut random = SystemRandom;
         let mut out = Output::new(&mut output, &mut random);
         let config = Arc::clone(&route.config);

@@ -61,7 +61,7 @@ pub(super) struct Link<G> {
     /// Its partner does not take what it says, or cannot yet.
     pub(super) read_paused_by_bridge: bool,
     /// A PROXY header comes first.
-    pub(super) preface: bool,
+    pub(super) expects_proxy_header: bool,
     pub(super) place: Place,
     pub(super) record: LinkRecord,
     /// The other link of its bridge.
@@ -192,7 +192,7 @@ impl<G: Default> Link<G> {
             read_paused_by_mailbox: false,
             has_unparsed: false,
             read_paused_by_bridge: false,
-            preface: false,
+            expects_proxy_header: false,
             place: Place::Connection,
             record: LinkRecord::default(),
             bridge: None,

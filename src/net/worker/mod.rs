@@ -345,8 +345,8 @@ impl<A: App> Worker<A> {
         let mut client = ClientAddress::from(peer);
         client.destination = local;
         self.app.connected(&client, &mut link.data);
-        link.preface = self.proxies.contains(peer.ip());
-        if !link.preface {
+        link.expects_proxy_header = self.proxies.contains(peer.ip());
+        if !link.expects_proxy_header {
             if let Some(tape) = self.app.tape(&mut link.data) {
                 link.record.begin_tape(tape);
             }

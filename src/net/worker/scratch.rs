@@ -313,7 +313,10 @@ impl Scratch {
         link: &'t mut Link<A::Data>,
         partner: Option<&'t mut Link<A::Data>>,
     ) -> (Dispatch<'t, A>, &'t mut Vec<u8>, &'t mut Vec<u8>) {
-        let peer = link.preface.then(|| link.stream.peer_addr().ok()).flatten();
+        let peer = link
+            .expects_proxy_header
+            .then(|| link.stream.peer_addr().ok())
+            .flatten();
         let partner_gone = link.bridge.is_some() && partner.is_none();
         let bridge_turn = match (&mut link.bridge, partner) {
             (Some(bridge), Some(partner)) => Some(BridgeTurn {
@@ -340,7 +343,7 @@ impl Scratch {
             dial: &mut self.dial,
             bridge_turn,
             partner_gone,
-            preface: &mut link.preface,
+            expects_proxy_header: &mut link.expects_proxy_header,
             peer,
             pool: &mut self.pool,
             warned: &mut self.warned,
@@ -395,7 +398,7 @@ struct Dispatch<'t, A: App> {
     bridge_turn: Option<BridgeTurn<'t, A::Data>>,
     /// A link of a bridge whose partner is gone.
     partner_gone: bool,
-    preface: &'t mut bool,
+    expects_proxy_header: &'t mut bool,
     /// The address of TCP, while a PROXY header is awaited.
     peer: Option<SocketAddr>,
     pool: &'t mut Pool,
@@ -407,7 +410,7 @@ impl<A: App> Dispatch<'_, A> {
     /// Lets the connection eat, event by event; gives how many octets are left.
     fn eat(&mut self, app: &mut A, octets: &mut [u8]) -> usize {
         let mut input = Input::new(octets);
-        if *self.preface && !self.read_preface(app, &mut input) {
+        if *self.expects_proxy_header && !self.read_proxy_header_first(app, &mut input) {
             return input.rest().len();
         }
         loop {
@@ -443,7 +446,7 @@ impl<A: App> Dispatch<'_, A> {
     }
 
     /// Reads the PROXY header in front of everything; whether it is there.
-    fn read_preface(&mut self, app: &mut A, input: &mut Input<'_>) -> bool {
+    fn read_proxy_header_first(&mut self, app: &mut A, input: &mut Input<'_>) -> bool {
         let Some(peer) = self.peer else {
             // Gone already.
             input.take_all();
@@ -453,13 +456,13 @@ impl<A: App> Dispatch<'_, A> {
             Ok(None) => false,
             Ok(Some((client, octets))) => {
                 input.take(octets);
-                *self.preface = false;
+                *self.expects_proxy_header = false;
                 app.connected(&client, self.handle.data);
                 self.begin_tape(app, &[input.rest()]);
                 true
             }
             Err(refusal) => {
-                *self.preface = false;
+                *self.expects_proxy_header = false;
                 input.take_all();
                 self.refused(refusal);
                 self.handle.conn.refuse(refusal, &mut self.handle.out);
