@@ -27,7 +27,7 @@ use self::listener::Accepted;
 use self::pair::{BridgeLink, BridgeTurn, refuse_for};
 use self::pool::Pool;
 use self::reserve::Reserve;
-use self::scratch::{Fate, Scratch};
+use self::scratch::{AfterTurn, Scratch};
 use self::slots::Slots;
 use self::wheel::Wheel;
 
@@ -383,10 +383,10 @@ impl<A: App> Worker<A> {
 
     /// Lets a link read, write and go on, as far as one turn lets it.
     fn turn(&mut self, token: usize) {
-        let fate = self.with_link(token, |link, partner, scratch, app| {
+        let after = self.with_link(token, |link, partner, scratch, app| {
             scratch.serve(app, LinkId(token), link, partner)
         });
-        if fate == Some(Fate::Drop) {
+        if after == Some(AfterTurn::Drop) {
             self.forget(token);
         }
         if let Some(dial) = self.scratch.dial.take() {
@@ -433,12 +433,12 @@ impl<A: App> Worker<A> {
         if let Some((other, partner)) = &mut partner {
             self.scratch.balance(&mut link, partner);
             std::mem::swap(&mut self.scratch.said, &mut self.scratch.peer_out);
-            if self.settle(*other, partner) == Fate::Drop || partner_missed_output {
+            if self.settle(*other, partner) == AfterTurn::Drop || partner_missed_output {
                 dropped[1] = Some(*other);
             }
             std::mem::swap(&mut self.scratch.said, &mut self.scratch.peer_out);
         }
-        if self.settle(token, &mut link) == Fate::Drop {
+        if self.settle(token, &mut link) == AfterTurn::Drop {
             dropped[0] = Some(token);
         }
         if let Some((other, mut partner)) = partner {
@@ -460,7 +460,7 @@ impl<A: App> Worker<A> {
 
     /// After work on a link: writes, moves on to the next stage and arms the
     /// deadline.
-    fn settle(&mut self, token: usize, link: &mut Link<A::Data>) -> Fate {
+    fn settle(&mut self, token: usize, link: &mut Link<A::Data>) -> AfterTurn {
         if link.in_room && !link.is_member {
             link.is_member = true;
             self.scratch.room.members.push(LinkId(token));
@@ -476,7 +476,7 @@ impl<A: App> Worker<A> {
             Ok(Progress::None) => {}
             Err(error) => {
                 log::debug!(target: "heirloom::net", "a write failed: {error}");
-                return Fate::Drop;
+                return AfterTurn::Drop;
             }
         }
         if self.scratch.said.capacity() > 4 * TURN {
@@ -485,8 +485,8 @@ impl<A: App> Worker<A> {
         while let Some(buffer) = link.backlog.spent() {
             self.scratch.pool.put(buffer);
         }
-        if advance(link, self.now_ms) == Fate::Drop {
-            return Fate::Drop;
+        if advance(link, self.now_ms) == AfterTurn::Drop {
+            return AfterTurn::Drop;
         }
         if !link.backlog.is_empty() {
             if !had_backlog && link.stage == Stage::Open {
@@ -504,7 +504,7 @@ impl<A: App> Worker<A> {
                     Err(error) if error.kind() == ErrorKind::NotFound => {}
                     Err(error) => {
                         log::warn!("cannot watch a connection: {error}");
-                        return Fate::Drop;
+                        return AfterTurn::Drop;
                     }
                     Ok(()) => {}
                 }
@@ -513,7 +513,7 @@ impl<A: App> Worker<A> {
         if let Some(due) = link.due_ms(limits) {
             link.armed_ms = self.wheel.arm(token, due, link.armed_ms);
         }
-        Fate::Keep
+        AfterTurn::Keep
     }
 
     /// Queues a link that has more to do.
@@ -543,8 +543,8 @@ impl<A: App> Worker<A> {
             link.armed_ms = self.wheel.arm(token, due, 0);
             return;
         }
-        let fate = self.with_link(token, |link, _, scratch, _| scratch.expire(link));
-        if fate == Some(Fate::Drop) {
+        let after = self.with_link(token, |link, _, scratch, _| scratch.expire(link));
+        if after == Some(AfterTurn::Drop) {
             self.forget(token);
         }
     }
@@ -702,7 +702,7 @@ fn take_place(taken: &AtomicUsize, places: usize) -> bool {
 }
 
 /// Moves a link on to the stage that its connection has come to.
-fn advance<G>(link: &mut Link<G>, now_ms: u64) -> Fate {
+fn advance<G>(link: &mut Link<G>, now_ms: u64) -> AfterTurn {
     let enter = |link: &mut Link<G>, stage| {
         link.stage = stage;
         link.since_ms = now_ms;
@@ -718,14 +718,14 @@ fn advance<G>(link: &mut Link<G>, now_ms: u64) -> Fate {
         // All is said and the peer has nothing more to say, or has gone: there
         // is nothing left that could cause a reset.
         if !link.readable && (link.read_closed || link.conn.is_close_complete()) {
-            return Fate::Drop;
+            return AfterTurn::Drop;
         }
         if link.stream.shutdown(Shutdown::Write).is_err() {
-            return Fate::Drop;
+            return AfterTurn::Drop;
         }
         enter(link, Stage::Draining);
     }
-    Fate::Keep
+    AfterTurn::Keep
 }
 
 /// Whether nothing more will be sent. After a server's FF 00 that is so at

@@ -59,7 +59,7 @@ impl Warned {
 
 /// Whether a link lives on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum AfterTurn {
     Keep,
     Drop,
 }
@@ -107,16 +107,16 @@ impl Scratch {
         id: LinkId,
         link: &mut Link<A::Data>,
         mut partner: Option<&mut Link<A::Data>>,
-    ) -> Fate {
+    ) -> AfterTurn {
         if !link.wants_read(&self.config.limits) {
-            return Fate::Keep;
+            return AfterTurn::Keep;
         }
         if link.stage == Stage::Draining {
             return self.drain_link(link);
         }
         if std::mem::take(&mut link.has_unparsed) {
             self.parse_unparsed(app, id, link, partner);
-            return Fate::Keep;
+            return AfterTurn::Keep;
         }
         let to_come = usize::try_from(link.conn.payload_to_come()).unwrap_or(usize::MAX);
         let long = link.gather.as_ref().is_some_and(|g| g.len() >= DIRECT);
@@ -135,21 +135,21 @@ impl Scratch {
                 if link.stage == Stage::Open && link.backlog.is_empty() {
                     link.since_ms = self.now_ms;
                 }
-                Fate::Keep
+                AfterTurn::Keep
             }
-            Filled::Nothing => Fate::Keep,
+            Filled::Nothing => AfterTurn::Keep,
             Filled::Broken => {
                 link.record.end(EndReason {
                     by: link.peer(),
                     what: "reset",
                     code: None,
                 });
-                Fate::Drop
+                AfterTurn::Drop
             }
             Filled::End => {
                 link.read_closed = true;
                 self.end_of_input(link, partner);
-                Fate::Keep
+                AfterTurn::Keep
             }
         }
     }
@@ -195,7 +195,7 @@ impl Scratch {
     }
 
     /// Throws away what a peer still sends after our last words.
-    fn drain_link<G>(&mut self, link: &mut Link<G>) -> Fate {
+    fn drain_link<G>(&mut self, link: &mut Link<G>) -> AfterTurn {
         let room = self.buffer.as_mut_slice();
         match Link::<G>::read(&mut link.stream, &mut link.readable, link.read_closed, room) {
             Filled::Octets(n) => {
@@ -203,13 +203,13 @@ impl Scratch {
                     .drained
                     .saturating_add(u32::try_from(n).unwrap_or(u32::MAX));
                 if link.drained > DRAIN {
-                    Fate::Drop
+                    AfterTurn::Drop
                 } else {
-                    Fate::Keep
+                    AfterTurn::Keep
                 }
             }
-            Filled::Nothing => Fate::Keep,
-            Filled::End | Filled::Broken => Fate::Drop,
+            Filled::Nothing => AfterTurn::Keep,
+            Filled::End | Filled::Broken => AfterTurn::Drop,
         }
     }
 
@@ -353,18 +353,18 @@ impl Scratch {
     }
 
     /// A deadline has come.
-    pub(super) fn expire<G>(&mut self, link: &mut Link<G>) -> Fate {
+    pub(super) fn expire<G>(&mut self, link: &mut Link<G>) -> AfterTurn {
         if link.stage == Stage::Open && link.read_paused_by_bridge && link.backlog.is_empty() {
             // It is not heard, which is not its silence; whoever does not take
             // what it says has a deadline of its own.
             link.since_ms = self.now_ms;
-            return Fate::Keep;
+            return AfterTurn::Keep;
         }
         let mut out = self.out();
         let mut by = link.peer();
-        let (fate, what, code) = match link.stage {
+        let (after, what, code) = match link.stage {
             Stage::Handshake if link.conn.side() == Side::Client => {
-                (Fate::Drop, Refusal::BackendTimeout.code(), None)
+                (AfterTurn::Drop, Refusal::BackendTimeout.code(), None)
             }
             Stage::Handshake => {
                 let refusal = if link.bridge.is_some() && !link.record.answered {
@@ -374,18 +374,22 @@ impl Scratch {
                     Refusal::HandshakeTimeout
                 };
                 link.conn.refuse(refusal, &mut out);
-                (Fate::Keep, refusal.code(), Some(refusal.response_status()))
+                (
+                    AfterTurn::Keep,
+                    refusal.code(),
+                    Some(refusal.response_status()),
+                )
             }
             Stage::Open if link.backlog.is_empty() => {
                 link.conn.close(GOING_AWAY, "idle", &mut out);
-                (Fate::Keep, "idle-timeout", Some(GOING_AWAY))
+                (AfterTurn::Keep, "idle-timeout", Some(GOING_AWAY))
             }
             // Nothing can be said to one who does not read.
-            Stage::Open => (Fate::Drop, "write-timeout", None),
-            Stage::Closing | Stage::Draining => (Fate::Drop, "close-timeout", None),
+            Stage::Open => (AfterTurn::Drop, "write-timeout", None),
+            Stage::Closing | Stage::Draining => (AfterTurn::Drop, "close-timeout", None),
         };
         link.record.end(EndReason { by, what, code });
-        fate
+        after
     }
 }
 
