@@ -164,7 +164,7 @@ impl LinkRecord {
 
 /// What came of one read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Filled {
+pub(super) enum ReadResult {
     Octets(usize),
     Nothing,
     End,
@@ -255,26 +255,26 @@ impl<G> Link<G> {
         readable: &mut bool,
         read_closed: bool,
         room: &mut [u8],
-    ) -> Filled {
+    ) -> ReadResult {
         loop {
             return match stream.read(room) {
                 Ok(0) => {
                     *readable = false;
-                    Filled::End
+                    ReadResult::End
                 }
                 Ok(n) => {
                     if cfg!(target_os = "linux") && n < room.len() && !read_closed {
                         *readable = false;
                     }
-                    Filled::Octets(n)
+                    ReadResult::Octets(n)
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => {
                         *readable = false;
-                        Filled::Nothing
+                        ReadResult::Nothing
                     }
                     ErrorKind::Interrupted => continue,
-                    _ => Filled::Broken,
+                    _ => ReadResult::Broken,
                 },
             };
         }

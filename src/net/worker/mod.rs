@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use mio::net::{TcpListener, TcpStream, UnixStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use self::link::{Filled, Link, LinkRecord, Place, Progress, Stage};
+use self::link::{Link, LinkRecord, Place, Progress, ReadResult, Stage};
 use self::listener::Accepted;
 use self::pair::{BridgeLink, BridgeTurn, refuse_for};
 use self::pool::Pool;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{BridgeTurn, Filled, Link, LinkRecord, Pool, Reserve, Room, Stage, TURN};
+use super::{BridgeTurn, Link, LinkRecord, Pool, ReadResult, Reserve, Room, Stage, TURN};
 use crate::bytes::{Input, Output};
 use crate::conn::{Config, Conn, Event, Framing};
 use crate::error::{Refusal, Unsendable, Violation};
@@ -125,20 +125,20 @@ impl Scratch {
         } else {
             to_come
         };
-        let filled = if to_come >= DIRECT && link.gather.is_some() && link.unparsed.is_empty() {
+        let read = if to_come >= DIRECT && link.gather.is_some() && link.unparsed.is_empty() {
             self.fill_direct(app, id, link, to_come.min(TURN))
         } else {
             self.fill(app, id, link, partner.as_deref_mut())
         };
-        match filled {
-            Filled::Octets(_) => {
+        match read {
+            ReadResult::Octets(_) => {
                 if link.stage == Stage::Open && link.backlog.is_empty() {
                     link.since_ms = self.now_ms;
                 }
                 AfterTurn::Keep
             }
-            Filled::Nothing => AfterTurn::Keep,
-            Filled::Broken => {
+            ReadResult::Nothing => AfterTurn::Keep,
+            ReadResult::Broken => {
                 link.record.end(EndReason {
                     by: link.peer(),
                     what: "reset",
@@ -146,7 +146,7 @@ impl Scratch {
                 });
                 AfterTurn::Drop
             }
-            Filled::End => {
+            ReadResult::End => {
                 link.read_closed = true;
                 self.end_of_input(link, partner);
                 AfterTurn::Keep
@@ -198,7 +198,7 @@ impl Scratch {
     fn drain_link<G>(&mut self, link: &mut Link<G>) -> AfterTurn {
         let room = self.buffer.as_mut_slice();
         match Link::<G>::read(&mut link.stream, &mut link.readable, link.read_closed, room) {
-            Filled::Octets(n) => {
+            ReadResult::Octets(n) => {
                 link.drained = link
                     .drained
                     .saturating_add(u32::try_from(n).unwrap_or(u32::MAX));
@@ -208,8 +208,8 @@ impl Scratch {
                     AfterTurn::Keep
                 }
             }
-            Filled::Nothing => AfterTurn::Keep,
-            Filled::End | Filled::Broken => AfterTurn::Drop,
+            ReadResult::Nothing => AfterTurn::Keep,
+            ReadResult::End | ReadResult::Broken => AfterTurn::Drop,
         }
     }
 
@@ -220,12 +220,12 @@ impl Scratch {
         id: LinkId,
         link: &mut Link<A::Data>,
         partner: Option<&mut Link<A::Data>>,
-    ) -> Filled {
+    ) -> ReadResult {
         let room = self.buffer.get_mut(FRONT..).unwrap_or_default();
-        let filled =
+        let read =
             Link::<A::Data>::read(&mut link.stream, &mut link.readable, link.read_closed, room);
-        let Filled::Octets(n) = filled else {
-            return filled;
+        let ReadResult::Octets(n) = read else {
+            return read;
         };
         if let Some(tape) = link.record.tape() {
             tape.note(Side::Client, room.get(..n).unwrap_or_default());
@@ -253,7 +253,7 @@ impl Scratch {
         if unparsed.is_empty() && unparsed.capacity() > 0 {
             *unparsed = Vec::new();
         }
-        filled
+        read
     }
 
     /// Reads payload straight to where the message is gathered.
@@ -263,16 +263,16 @@ impl Scratch {
         id: LinkId,
         link: &mut Link<A::Data>,
         want: usize,
-    ) -> Filled {
+    ) -> ReadResult {
         let Some(mut gather) = link.gather.take() else {
-            return Filled::Nothing;
+            return ReadResult::Nothing;
         };
         let room = gather.room(want);
-        let filled =
+        let read =
             Link::<A::Data>::read(&mut link.stream, &mut link.readable, link.read_closed, room);
-        let Filled::Octets(n) = filled else {
+        let ReadResult::Octets(n) = read else {
             link.gather = Some(gather);
-            return filled;
+            return read;
         };
         if let Some(tape) = link.record.tape() {
             tape.note(Side::Client, room.get(..n).unwrap_or_default());
@@ -302,7 +302,7 @@ impl Scratch {
             rest.drain(..rest.len() - left);
             *unparsed = rest;
         }
-        filled
+        read
     }
 
     /// What one turn of a link works with, the shared buffer, and what was left
