@@ -62,7 +62,7 @@ pub(super) struct Link<G> {
     pub(super) read_paused_by_bridge: bool,
     /// A PROXY header comes first.
     pub(super) expects_proxy_header: bool,
-    pub(super) place: Place,
+    pub(super) counted_as: CountedAs,
     pub(super) record: LinkRecord,
     /// The other link of its bridge.
     pub(super) bridge: Option<Box<BridgeLink>>,
@@ -76,13 +76,13 @@ pub(super) struct Link<G> {
 
 /// Which of the bounded places a link takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum CountedAs {
     /// One of the connections there may be.
     Connection,
     /// One too many, which is told so.
     Surplus,
     /// None: that of the client it was dialled for.
-    Partner,
+    Bridge,
 }
 
 /// What is told of a link when it is gone.
@@ -193,7 +193,7 @@ impl<G: Default> Link<G> {
             has_unparsed: false,
             read_paused_by_bridge: false,
             expects_proxy_header: false,
-            place: Place::Connection,
+            counted_as: CountedAs::Connection,
             record: LinkRecord::default(),
             bridge: None,
             began_s: u32::try_from(now_ms / 1000).unwrap_or(u32::MAX),

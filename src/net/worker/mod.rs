@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use mio::net::{TcpListener, TcpStream, UnixStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use self::link::{Link, LinkRecord, Place, Progress, ReadResult, Stage};
+use self::link::{CountedAs, Link, LinkRecord, Progress, ReadResult, Stage};
 use self::listener::Accepted;
 use self::pair::{BridgeLink, BridgeTurn, refuse_for};
 use self::pool::Pool;
@@ -335,8 +335,8 @@ impl<A: App> Worker<A> {
 
     fn welcome(&mut self, stream: TcpStream, peer: SocketAddr, local: Option<SocketAddr>) {
         let limit = self.scratch.config.limits.connections;
-        let surplus = !take_place(&self.shared.connections, limit);
-        if surplus && !take_place(&self.shared.surplus, TOLD) {
+        let surplus = !take_one(&self.shared.connections, limit);
+        if surplus && !take_one(&self.shared.surplus, TOLD) {
             return;
         }
         log::debug!(target: "heirloom::net", "{peer} connected");
@@ -352,7 +352,7 @@ impl<A: App> Worker<A> {
             }
         }
         if surplus {
-            link.place = Place::Surplus;
+            link.counted_as = CountedAs::Surplus;
         }
         let token = self.slots.put(link);
         if surplus {
@@ -619,8 +619,8 @@ impl<A: App> Worker<A> {
         // A client's place is free when both links of its bridge are gone.
         let partner = link.bridge.as_ref().and_then(|bridge| bridge.partner);
         if let Some(Some(partner)) = partner.and_then(|token| self.slots.get(token)) {
-            if partner.place == Place::Partner {
-                std::mem::swap(&mut partner.place, &mut link.place);
+            if partner.counted_as == CountedAs::Bridge {
+                std::mem::swap(&mut partner.counted_as, &mut link.counted_as);
             }
         }
         let (from_client, to_client) = match &link.bridge {
@@ -648,13 +648,13 @@ impl<A: App> Worker<A> {
                 .members
                 .retain(|member| *member != LinkId(token));
         }
-        let places = match link.place {
-            Place::Connection => Some(&self.shared.connections),
-            Place::Surplus => Some(&self.shared.surplus),
-            Place::Partner => None,
+        let counter = match link.counted_as {
+            CountedAs::Connection => Some(&self.shared.connections),
+            CountedAs::Surplus => Some(&self.shared.surplus),
+            CountedAs::Bridge => None,
         };
-        if let Some(places) = places {
-            places.fetch_sub(1, Ordering::Relaxed);
+        if let Some(counter) = counter {
+            counter.fetch_sub(1, Ordering::Relaxed);
         }
         drop(link);
         self.slots.drop(token);
@@ -693,12 +693,12 @@ fn local_address(listener: SocketAddr, stream: &TcpStream) -> Option<SocketAddr>
 }
 
 /// Takes one of so many places, if one is free.
-fn take_place(taken: &AtomicUsize, places: usize) -> bool {
-    let before = taken.fetch_add(1, Ordering::Relaxed);
-    if before >= places {
-        taken.fetch_sub(1, Ordering::Relaxed);
+fn take_one(counter: &AtomicUsize, limit: usize) -> bool {
+    let before = counter.fetch_add(1, Ordering::Relaxed);
+    if before >= limit {
+        counter.fetch_sub(1, Ordering::Relaxed);
     }
-    before < places
+    before < limit
 }
 
 /// Moves a link on to the stage that its connection has come to.

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 
-use super::{Link, Place, Scratch, Worker};
+use super::{CountedAs, Link, Scratch, Worker};
 use crate::bytes::Output;
 use crate::conn::{BridgeEnd, Conn, Direction, Event, Limits, Phase, Tally};
 use crate::error::{Refusal, Violation};
@@ -167,7 +167,7 @@ impl<A: App> Worker<A> {
         let mut conn = dial.conn;
         conn.set_manual_control();
         let mut link = Box::new(Link::new(stream, conn, self.now_ms));
-        link.place = Place::Partner;
+        link.counted_as = CountedAs::Bridge;
         link.readable = false;
         link.writable = false;
         link.watches_writes = true;
