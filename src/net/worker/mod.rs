@@ -304,7 +304,7 @@ impl<A: App> Worker<A> {
                 match listener::accept(listener) {
                     Accepted::Stream(stream, peer) => {
                         let local = local_address(*address, &stream);
-                        self.welcome(stream, peer, local);
+                        self.accept_connection(stream, peer, local);
                     }
                     Accepted::Again => {}
                     Accepted::Empty => break,
@@ -333,7 +333,12 @@ impl<A: App> Worker<A> {
         }
     }
 
-    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr, local: Option<SocketAddr>) {
+    fn accept_connection(
+        &mut self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        local: Option<SocketAddr>,
+    ) {
         let limit = self.scratch.config.limits.connections;
         let surplus = !take_one(&self.shared.connections, limit);
         if surplus && !take_one(&self.shared.surplus, TOLD) {
