@@ -260,7 +260,7 @@ impl<A: App> Worker<A> {
             self.count();
             self.wheel.advance(self.now_ms, &mut due);
             for token in due.drain(..) {
-                self.come_up(token);
+                self.deadline_reached(token);
             }
             self.scratch.pool.trim(self.now_ms);
             if self.shared.draining.load(Ordering::Acquire) && !self.draining {
@@ -530,7 +530,7 @@ impl<A: App> Worker<A> {
     }
 
     /// The wheel says that a deadline may have come.
-    fn come_up(&mut self, token: usize) {
+    fn deadline_reached(&mut self, token: usize) {
         let now_ms = self.now_ms;
         let limits = self.scratch.config.limits.clone();
         let Some(Some(link)) = self.slots.get(token) else {
