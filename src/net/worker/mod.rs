@@ -237,7 +237,7 @@ impl<A: App> Worker<A> {
                                 // It is gone, and nobody reads it who would
                                 // see that. What a backend said before it broke
                                 // off is still for its client.
-                                self.forget(token);
+                                self.remove_link(token);
                                 continue;
                             }
                         }
@@ -382,7 +382,7 @@ impl<A: App> Worker<A> {
             .register(&mut link.stream, Token(token), interest);
         if let Err(error) = registered {
             log::warn!("cannot watch a connection: {error}");
-            self.forget(token);
+            self.remove_link(token);
         }
     }
 
@@ -392,7 +392,7 @@ impl<A: App> Worker<A> {
             scratch.serve(app, LinkId(token), link, partner)
         });
         if after == Some(AfterTurn::Drop) {
-            self.forget(token);
+            self.remove_link(token);
         }
         if let Some(dial) = self.scratch.dial.take() {
             self.dial(token, *dial);
@@ -458,7 +458,7 @@ impl<A: App> Worker<A> {
             *slot = Some(link);
         }
         for token in dropped.into_iter().flatten() {
-            self.forget(token);
+            self.remove_link(token);
         }
         result.filter(|_| dropped[0].is_none())
     }
@@ -550,7 +550,7 @@ impl<A: App> Worker<A> {
         }
         let after = self.with_link(token, |link, _, scratch, _| scratch.expire(link));
         if after == Some(AfterTurn::Drop) {
-            self.forget(token);
+            self.remove_link(token);
         }
     }
 
@@ -612,7 +612,7 @@ impl<A: App> Worker<A> {
     }
 
     /// A link is gone.
-    fn forget(&mut self, token: usize) {
+    fn remove_link(&mut self, token: usize) {
         let Some(Some(mut link)) = self.slots.get(token).map(Option::take) else {
             return;
         };

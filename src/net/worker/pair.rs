@@ -209,7 +209,7 @@ impl<A: App> Worker<A> {
             .register(&mut link.stream, Token(token), both);
         if let Err(error) = watched {
             log::warn!("cannot watch a connection: {error}");
-            self.forget(token);
+            self.remove_link(token);
         }
     }
 
@@ -252,7 +252,7 @@ impl<A: App> Worker<A> {
                     code: None,
                 });
                 self.warn_of_backend(&error);
-                self.forget(token);
+                self.remove_link(token);
                 return false;
             }
         };
@@ -306,7 +306,7 @@ impl<A: App> Worker<A> {
         link.read_paused_by_bridge = false;
         // Nobody is there to write to, and what waits must not keep it.
         if never_stood {
-            return self.forget(token);
+            return self.remove_link(token);
         }
         self.with_link(token, |link, _, scratch, _| {
             let mut out = scratch.out();

@@ -182,7 +182,7 @@ impl<A: App> Worker<A> {
             let stalls = now_ms.saturating_sub(link.since_ms) >= PATIENCE_MS;
             if waits > limit && (stalls || waits > limit.saturating_mul(PATIENCE)) {
                 log::warn!(target: "heirloom::net", "a connection that does not read its messages is dropped");
-                self.forget(token);
+                self.remove_link(token);
                 continue;
             }
             let octets = heard(version, listener);
@@ -194,7 +194,7 @@ impl<A: App> Worker<A> {
             }
             if let Err(error) = link.hear(octets) {
                 log::debug!(target: "heirloom::net", "a write failed: {error}");
-                self.forget(token);
+                self.remove_link(token);
                 continue;
             }
             self.with_link(token, |_, _, _, _| ());
