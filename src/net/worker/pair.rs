@@ -288,12 +288,12 @@ impl<A: App> Worker<A> {
             Some(Some(partner)) => partner.bridge.as_ref().map(|bridge| bridge.direction.tally),
             _ => None,
         };
-        self.bereave(other, bridge.direction.tally, ended);
+        self.partner_removed(other, bridge.direction.tally, ended);
         carried.unwrap_or_default()
     }
 
     /// A link's partner is gone, which had carried so much, and ended so.
-    fn bereave(&mut self, token: usize, carried: Tally, ended: EndReason) {
+    fn partner_removed(&mut self, token: usize, carried: Tally, ended: EndReason) {
         let Some(Some(link)) = self.slots.get(token) else {
             return;
         };
