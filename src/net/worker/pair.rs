@@ -95,7 +95,7 @@ fn refuse<G>(link: &mut Link<G>, refusal: Refusal, out: &mut Output<'_>) {
 }
 
 /// Tells a link that its partner is gone, unless it knows.
-fn lose<G>(link: &mut Link<G>, ended: Option<EndReason>, out: &mut Output<'_>) {
+fn partner_lost<G>(link: &mut Link<G>, ended: Option<EndReason>, out: &mut Output<'_>) {
     let Some(bridge) = &link.bridge else {
         return;
     };
@@ -127,11 +127,11 @@ impl Scratch {
         match (is_over(link), is_over(partner)) {
             (true, false) => {
                 let mut out = self.peer_output();
-                lose(partner, link.record.ended(), &mut out);
+                partner_lost(partner, link.record.ended(), &mut out);
             }
             (false, true) => {
                 let mut out = self.out();
-                lose(link, partner.record.ended(), &mut out);
+                partner_lost(link, partner.record.ended(), &mut out);
             }
             _ => {}
         }
@@ -311,7 +311,7 @@ impl<A: App> Worker<A> {
         self.with_link(token, |link, _, scratch, _| {
             let mut out = scratch.out();
             if link.conn.phase() != Phase::Closed {
-                lose(link, Some(ended), &mut out);
+                partner_lost(link, Some(ended), &mut out);
             }
         });
     }
