@@ -629,7 +629,7 @@ impl<A: App> Worker<A> {
             }
         }
         let (from_client, to_client) = match &link.bridge {
-            Some(bridge) => (bridge.direction.tally, self.leave(bridge, ended)),
+            Some(bridge) => (bridge.direction.tally, self.leave_bridge(bridge, ended)),
             None => Default::default(),
         };
         if link.conn.side() == Side::Server {

@@ -280,7 +280,7 @@ impl<A: App> Worker<A> {
 
     /// A link is gone, and ended so: its partner is told. Gives what the
     /// partner had carried.
-    pub(super) fn leave(&mut self, bridge: &BridgeLink, ended: EndReason) -> Tally {
+    pub(super) fn leave_bridge(&mut self, bridge: &BridgeLink, ended: EndReason) -> Tally {
         let Some(other) = bridge.partner else {
             return bridge.carried;
         };
