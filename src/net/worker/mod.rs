@@ -436,7 +436,7 @@ impl<A: App> Worker<A> {
         };
         let mut dropped = [None, None];
         if let Some((other, partner)) = &mut partner {
-            self.scratch.balance(&mut link, partner);
+            self.scratch.propagate_close(&mut link, partner);
             std::mem::swap(&mut self.scratch.said, &mut self.scratch.peer_out);
             if self.settle(*other, partner) == AfterTurn::Drop || partner_missed_output {
                 dropped[1] = Some(*other);

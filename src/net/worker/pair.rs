@@ -122,7 +122,7 @@ fn partner_lost<G>(link: &mut Link<G>, ended: Option<EndReason>, out: &mut Outpu
 impl Scratch {
     /// After work on a pair: where one link is at its end and the other does
     /// not know, it is told.
-    pub(super) fn balance<G>(&mut self, link: &mut Link<G>, partner: &mut Link<G>) {
+    pub(super) fn propagate_close<G>(&mut self, link: &mut Link<G>, partner: &mut Link<G>) {
         let is_over = |link: &Link<G>| link.conn.phase() == Phase::Closed;
         match (is_over(link), is_over(partner)) {
             (true, false) => {
