@@ -425,7 +425,7 @@ impl<A: App> Worker<A> {
                 // A partner that does not hear all it was to hear must not
                 // hear a goodbye either, which could complete half a text.
                 partner_missed_output = !self.scratch.peer_out.is_empty();
-                self.scratch.tidy(mark);
+                self.scratch.discard_output(mark);
                 link.unparsed = Vec::new();
                 link.gather = None;
                 let mut out = self.scratch.out();

@@ -93,7 +93,7 @@ impl Scratch {
 
     /// After a panic: throws away what was half done. What others said in the
     /// room before `mark` stays.
-    pub(super) fn tidy(&mut self, mark: usize) {
+    pub(super) fn discard_output(&mut self, mark: usize) {
         self.said.clear();
         self.peer_out.clear();
         self.dial = None;
