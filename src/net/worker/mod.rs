@@ -389,7 +389,7 @@ impl<A: App> Worker<A> {
     /// Lets a link read, write and go on, as far as one turn lets it.
     fn turn(&mut self, token: usize) {
         let after = self.with_link(token, |link, partner, scratch, app| {
-            scratch.serve(app, LinkId(token), link, partner)
+            scratch.take_turn(app, LinkId(token), link, partner)
         });
         if after == Some(AfterTurn::Drop) {
             self.remove_link(token);

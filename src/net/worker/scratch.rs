@@ -101,7 +101,7 @@ impl Scratch {
     }
 
     /// One turn of a link: at most one read, and all that comes of it.
-    pub(super) fn serve<A: App>(
+    pub(super) fn take_turn<A: App>(
         &mut self,
         app: &mut A,
         id: LinkId,
