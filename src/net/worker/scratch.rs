@@ -126,9 +126,9 @@ impl Scratch {
             to_come
         };
         let read = if to_come >= DIRECT && link.gather.is_some() && link.unparsed.is_empty() {
-            self.fill_direct(app, id, link, to_come.min(TURN))
+            self.read_into_message(app, id, link, to_come.min(TURN))
         } else {
-            self.fill(app, id, link, partner.as_deref_mut())
+            self.read_and_dispatch(app, id, link, partner.as_deref_mut())
         };
         match read {
             ReadResult::Octets(_) => {
@@ -214,7 +214,7 @@ impl Scratch {
     }
 
     /// Reads into the shared buffer and lets the connection eat.
-    fn fill<A: App>(
+    fn read_and_dispatch<A: App>(
         &mut self,
         app: &mut A,
         id: LinkId,
@@ -257,7 +257,7 @@ impl Scratch {
     }
 
     /// Reads payload straight to where the message is gathered.
-    fn fill_direct<A: App>(
+    fn read_into_message<A: App>(
         &mut self,
         app: &mut A,
         id: LinkId,
