@@ -241,7 +241,7 @@ impl<A: App> Worker<A> {
                                 continue;
                             }
                         }
-                        if self.stands(token) {
+                        if self.is_connected(token) {
                             self.turn(token);
                         }
                     }

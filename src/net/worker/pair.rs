@@ -28,7 +28,7 @@ pub(super) struct BridgeLink {
     /// The backend's link: where to try yet, the next one last.
     untried: Vec<SocketAddr>,
     /// Whether TCP stands.
-    stands: bool,
+    is_connected: bool,
 }
 
 /// A link's partner, while the link eats.
@@ -178,7 +178,7 @@ impl<A: App> Worker<A> {
             carried: Tally::default(),
             subprotocol: None,
             untried,
-            stands: false,
+            is_connected: false,
         }));
         let due = link.due_ms(&self.scratch.config.limits);
         let token = self.slots.put(link);
@@ -189,7 +189,7 @@ impl<A: App> Worker<A> {
                 carried: Tally::default(),
                 subprotocol: None,
                 untried: Vec::new(),
-                stands: true,
+                is_connected: true,
             }));
         }
         if let (Some(due), Some(Some(link))) = (due, self.slots.get(token)) {
@@ -215,11 +215,11 @@ impl<A: App> Worker<A> {
 
     /// Whether TCP of this link stands. Where the backend cannot be reached at
     /// one address, the next is tried, and then its client is told.
-    pub(super) fn stands(&mut self, token: usize) -> bool {
+    pub(super) fn is_connected(&mut self, token: usize) -> bool {
         let Some(Some(link)) = self.slots.get(token) else {
             return false;
         };
-        let Some(bridge) = link.bridge.as_mut().filter(|bridge| !bridge.stands) else {
+        let Some(bridge) = link.bridge.as_mut().filter(|bridge| !bridge.is_connected) else {
             return true;
         };
         let failed = match link.stream.take_error() {
@@ -231,7 +231,7 @@ impl<A: App> Worker<A> {
             Ok(Some(error)) | Err(error) => Some(error),
         };
         let Some(error) = failed else {
-            bridge.stands = true;
+            bridge.is_connected = true;
             if let Err(error) = link.stream.set_nodelay(true) {
                 log::debug!(target: "heirloom::net", "TCP_NODELAY: {error}");
             }
@@ -297,15 +297,15 @@ impl<A: App> Worker<A> {
         let Some(Some(link)) = self.slots.get(token) else {
             return;
         };
-        let mut never_stood = false;
+        let mut never_connected = false;
         if let Some(bridge) = &mut link.bridge {
             bridge.partner = None;
             bridge.carried = carried;
-            never_stood = !bridge.stands;
+            never_connected = !bridge.is_connected;
         }
         link.read_paused_by_bridge = false;
         // Nobody is there to write to, and what waits must not keep it.
-        if never_stood {
+        if never_connected {
             return self.remove_link(token);
         }
         self.with_link(token, |link, _, scratch, _| {
