@@ -325,7 +325,7 @@ impl<A: App> Worker<A> {
     }
 
     fn log_exhausted(&mut self, error: &io::Error) {
-        if self.scratch.warned.again(self.now_ms) {
+        if self.scratch.warnings.again(self.now_ms) {
             log::warn!(
                 "cannot accept: {error}; {} connections are open, others wait until one ends",
                 self.slots.live

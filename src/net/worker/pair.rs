@@ -266,7 +266,7 @@ impl<A: App> Worker<A> {
 
     /// Each client hears of it; the log is told once a second.
     fn warn_of_backend(&mut self, error: &io::Error) {
-        if self.scratch.warned.again(self.now_ms) {
+        if self.scratch.warnings.again(self.now_ms) {
             log::warn!(target: "heirloom::net", "the backend cannot be reached: {error}");
         }
     }

@@ -38,15 +38,15 @@ pub(super) struct Scratch {
     pub(super) dial: Option<Box<BackendDial>>,
     pub(super) room: Room,
     pub(super) pool: Pool,
-    pub(super) warned: Warned,
+    pub(super) warnings: WarningLimiter,
     pub(super) now_ms: u64,
 }
 
 /// When a warning was logged last that any peer can cause.
 #[derive(Debug, Default)]
-pub(super) struct Warned(Option<u64>);
+pub(super) struct WarningLimiter(Option<u64>);
 
-impl Warned {
+impl WarningLimiter {
     /// Whether it is time for another: one a second.
     pub(super) fn again(&mut self, now_ms: u64) -> bool {
         let again = self.0.is_none_or(|at| now_ms >= at + 1000);
@@ -76,7 +76,7 @@ impl Scratch {
             dial: None,
             room: Room::default(),
             pool: Pool::default(),
-            warned: Warned::default(),
+            warnings: WarningLimiter::default(),
             now_ms: 0,
         }
     }
@@ -346,7 +346,7 @@ impl Scratch {
             expects_proxy_header: &mut link.expects_proxy_header,
             peer,
             pool: &mut self.pool,
-            warned: &mut self.warned,
+            warnings: &mut self.warnings,
             now_ms: self.now_ms,
         };
         (dispatch, &mut self.buffer, &mut link.unparsed)
@@ -406,7 +406,7 @@ struct Dispatch<'t, A: App> {
     /// The address of TCP, while a PROXY header is awaited.
     peer: Option<SocketAddr>,
     pool: &'t mut Pool,
-    warned: &'t mut Warned,
+    warnings: &'t mut WarningLimiter,
     now_ms: u64,
 }
 
@@ -509,7 +509,7 @@ impl<A: App> Dispatch<'_, A> {
                 };
                 if let Err(violation) = bridge_turn.carry(event, handle.conn, &mut handle.out) {
                     log_violation(handle.conn, violation);
-                    if violation == Violation::BinaryUnwanted && self.warned.again(self.now_ms) {
+                    if violation == Violation::BinaryUnwanted && self.warnings.again(self.now_ms) {
                         log::warn!(
                             target: "heirloom::net",
                             "a {} sent a binary message, and {} has none: both are told goodbye \
