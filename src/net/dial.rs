@@ -291,9 +291,9 @@ impl Connection {
                 Some(Step::Ended(self.conn.end_of_input(self.unread.len())))
             }
             Ok(n) => {
-                let came = self.buffer.get(..n).unwrap_or_default();
-                self.unread.extend_from_slice(came);
-                self.eat(trace, heard);
+                let received = self.buffer.get(..n).unwrap_or_default();
+                self.unread.extend_from_slice(received);
+                self.parse(trace, heard);
                 Some(Step::Progress)
             }
             Err(error) => match error.kind() {
@@ -307,7 +307,7 @@ impl Connection {
         }
     }
 
-    fn eat<T: Trace>(
+    fn parse<T: Trace>(
         &mut self,
         trace: &mut T,
         heard: &mut dyn FnMut(Result<Event<'_>, Violation>),

@@ -189,7 +189,7 @@ impl Scratch {
     ) {
         let mut octets = std::mem::take(&mut link.unparsed);
         let (mut dispatch, _, unparsed) = self.dispatch(id, link, partner);
-        let left = dispatch.eat(app, &mut octets);
+        let left = dispatch.parse(app, &mut octets);
         octets.drain(..octets.len() - left);
         *unparsed = octets;
     }
@@ -238,16 +238,16 @@ impl Scratch {
             for (to, from) in octets.iter_mut().zip(unparsed.iter()) {
                 *to = *from;
             }
-            let left = dispatch.eat(app, octets);
+            let left = dispatch.parse(app, octets);
             unparsed.clear();
-            let eaten = octets.len() - left;
-            unparsed.extend_from_slice(octets.get(eaten..).unwrap_or_default());
+            let consumed = octets.len() - left;
+            unparsed.extend_from_slice(octets.get(consumed..).unwrap_or_default());
         } else {
             // A head in small portions: append, and look on from where the
             // last look ended.
-            let came = buffer.get(FRONT..FRONT + n).unwrap_or_default();
-            unparsed.extend_from_slice(came);
-            let left = dispatch.eat(app, unparsed);
+            let received = buffer.get(FRONT..FRONT + n).unwrap_or_default();
+            unparsed.extend_from_slice(received);
+            let left = dispatch.parse(app, unparsed);
             unparsed.drain(..unparsed.len() - left);
         }
         if unparsed.is_empty() && unparsed.capacity() > 0 {
@@ -298,7 +298,7 @@ impl Scratch {
             }
         }
         if !rest.is_empty() {
-            let left = dispatch.eat(app, &mut rest);
+            let left = dispatch.parse(app, &mut rest);
             rest.drain(..rest.len() - left);
             *unparsed = rest;
         }
@@ -412,7 +412,7 @@ struct Dispatch<'t, A: App> {
 
 impl<A: App> Dispatch<'_, A> {
     /// Lets the connection eat, event by event; gives how many octets are left.
-    fn eat(&mut self, app: &mut A, octets: &mut [u8]) -> usize {
+    fn parse(&mut self, app: &mut A, octets: &mut [u8]) -> usize {
         let mut input = Input::new(octets);
         if *self.expects_proxy_header && !self.read_proxy_header_first(app, &mut input) {
             return input.rest().len();
