@@ -137,21 +137,21 @@ impl LinkRecord {
     }
 
     /// Keeps what was said in this turn so far.
-    pub(super) fn note_said(&mut self, said: &[u8]) {
+    pub(super) fn note_output(&mut self, out: &[u8]) {
         if let Some(LinkDetails {
             tape: Some(tape),
             taped,
             ..
         }) = self.details.as_deref_mut()
         {
-            tape.note(Side::Server, said.get(*taped..).unwrap_or_default());
-            *taped = said.len();
+            tape.note(Side::Server, out.get(*taped..).unwrap_or_default());
+            *taped = out.len();
         }
     }
 
     /// What was said in this turn is written.
-    fn turn_over(&mut self, said: &[u8]) {
-        self.note_said(said);
+    fn turn_over(&mut self, out: &[u8]) {
+        self.note_output(out);
         if let Some(details) = &mut self.details {
             details.taped = 0;
         }
@@ -280,13 +280,13 @@ impl<G> Link<G> {
         }
     }
 
-    /// Writes what was just said, behind what waits. `said` is empty after.
-    pub(super) fn flush(&mut self, said: &mut Vec<u8>) -> io::Result<Progress> {
-        self.record.turn_over(said);
-        let first = self.flush_said(said);
+    /// Writes what was just said, behind what waits. `out` is empty after.
+    pub(super) fn flush(&mut self, out: &mut Vec<u8>) -> io::Result<Progress> {
+        self.record.turn_over(out);
+        let first = self.flush_out(out);
         // Also where the write failed: what one should have heard must never
         // be there when the next one is written to.
-        said.clear();
+        out.clear();
         let mut progress = first?;
         while self.writable {
             let Some(waiting) = self.backlog.front() else {
@@ -316,14 +316,14 @@ impl<G> Link<G> {
         Ok(())
     }
 
-    fn flush_said(&mut self, said: &[u8]) -> io::Result<Progress> {
-        if !self.backlog.is_empty() || !self.writable || said.is_empty() {
-            self.backlog.push_small(said);
+    fn flush_out(&mut self, out: &[u8]) -> io::Result<Progress> {
+        if !self.backlog.is_empty() || !self.writable || out.is_empty() {
+            self.backlog.push_small(out);
             return Ok(Progress::None);
         }
-        let n = write(&mut self.stream, said, &mut self.writable)?;
-        if n < said.len() {
-            self.backlog.push_small(said.get(n..).unwrap_or_default());
+        let n = write(&mut self.stream, out, &mut self.writable)?;
+        if n < out.len() {
+            self.backlog.push_small(out.get(n..).unwrap_or_default());
         }
         Ok(if n > 0 {
             Progress::Some

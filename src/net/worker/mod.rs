@@ -362,7 +362,7 @@ impl<A: App> Worker<A> {
         let token = self.slots.put(link);
         if surplus {
             self.with_link(token, |link, _, scratch, _| {
-                let mut out = scratch.out();
+                let mut out = scratch.output();
                 refuse(link, Refusal::TooManyConnections, &mut out);
             });
         }
@@ -428,7 +428,7 @@ impl<A: App> Worker<A> {
                 self.scratch.discard_output(mark);
                 link.unparsed = Vec::new();
                 link.gather = None;
-                let mut out = self.scratch.out();
+                let mut out = self.scratch.output();
                 link.conn.abort(Violation::Internal, &mut out);
                 link.record.end(ended_here(Violation::Internal.code()));
                 None
@@ -437,11 +437,11 @@ impl<A: App> Worker<A> {
         let mut dropped = [None, None];
         if let Some((other, partner)) = &mut partner {
             self.scratch.propagate_close(&mut link, partner);
-            std::mem::swap(&mut self.scratch.said, &mut self.scratch.peer_out);
+            std::mem::swap(&mut self.scratch.out, &mut self.scratch.peer_out);
             if self.settle(*other, partner) == AfterTurn::Drop || partner_missed_output {
                 dropped[1] = Some(*other);
             }
-            std::mem::swap(&mut self.scratch.said, &mut self.scratch.peer_out);
+            std::mem::swap(&mut self.scratch.out, &mut self.scratch.peer_out);
         }
         if self.settle(token, &mut link) == AfterTurn::Drop {
             dropped[0] = Some(token);
@@ -472,7 +472,7 @@ impl<A: App> Worker<A> {
         }
         let limits = &self.scratch.config.limits;
         let had_backlog = !link.backlog.is_empty();
-        match link.flush(&mut self.scratch.said) {
+        match link.flush(&mut self.scratch.out) {
             Ok(Progress::Some) => {
                 if had_backlog && link.stage != Stage::Handshake {
                     link.since_ms = self.now_ms;
@@ -484,8 +484,8 @@ impl<A: App> Worker<A> {
                 return AfterTurn::Drop;
             }
         }
-        if self.scratch.said.capacity() > 4 * TURN {
-            self.scratch.said = Vec::new();
+        if self.scratch.out.capacity() > 4 * TURN {
+            self.scratch.out = Vec::new();
         }
         while let Some(buffer) = link.backlog.spent() {
             self.scratch.pool.put(buffer);
@@ -593,7 +593,7 @@ impl<A: App> Worker<A> {
         }
         for token in self.slots.tokens() {
             self.with_link(token, |link, _, scratch, _| {
-                let mut out = scratch.out();
+                let mut out = scratch.output();
                 match link.conn.phase() {
                     // The refusal of its client ends it, in whatever order
                     // the two stand.

@@ -130,7 +130,7 @@ impl Scratch {
                 partner_lost(partner, link.record.ended(), &mut out);
             }
             (false, true) => {
-                let mut out = self.out();
+                let mut out = self.output();
                 partner_lost(link, partner.record.ended(), &mut out);
             }
             _ => {}
@@ -273,7 +273,7 @@ impl<A: App> Worker<A> {
 
     fn cannot_reach(&mut self, client: usize) {
         self.with_link(client, |link, _, scratch, _| {
-            let mut out = scratch.out();
+            let mut out = scratch.output();
             refuse(link, Refusal::BackendUnreachable, &mut out);
         });
     }
@@ -309,7 +309,7 @@ impl<A: App> Worker<A> {
             return self.remove_link(token);
         }
         self.with_link(token, |link, _, scratch, _| {
-            let mut out = scratch.out();
+            let mut out = scratch.output();
             if link.conn.phase() != Phase::Closed {
                 partner_lost(link, Some(ended), &mut out);
             }

@@ -29,7 +29,7 @@ pub(super) struct Scratch {
     pub(super) config: Arc<Config>,
     /// `FRONT` octets, then the room of one read.
     buffer: Vec<u8>,
-    pub(super) said: Vec<u8>,
+    pub(super) out: Vec<u8>,
     /// What the other link of a bridge is told.
     pub(super) peer_out: Vec<u8>,
     random: Reserve,
@@ -69,7 +69,7 @@ impl Scratch {
         Scratch {
             config: Arc::new(config),
             buffer: vec![0; FRONT + TURN],
-            said: Vec::new(),
+            out: Vec::new(),
             peer_out: Vec::new(),
             random: Reserve::default(),
             peer_random: Reserve::default(),
@@ -82,8 +82,8 @@ impl Scratch {
     }
 
     /// Where the link at hand is told something.
-    pub(super) fn out(&mut self) -> Output<'_> {
-        Output::new(&mut self.said, &mut self.random)
+    pub(super) fn output(&mut self) -> Output<'_> {
+        Output::new(&mut self.out, &mut self.random)
     }
 
     /// Where the other link of its bridge is.
@@ -94,7 +94,7 @@ impl Scratch {
     /// After a panic: throws away what was half done. What others said in the
     /// room before `mark` stays.
     pub(super) fn discard_output(&mut self, mark: usize) {
-        self.said.clear();
+        self.out.clear();
         self.peer_out.clear();
         self.dial = None;
         self.room.unsay(mark);
@@ -330,7 +330,7 @@ impl Scratch {
             id,
             data: &mut link.data,
             conn: &mut link.conn,
-            out: Output::new(&mut self.said, &mut self.random),
+            out: Output::new(&mut self.out, &mut self.random),
             backlog: &mut link.backlog,
             room: &mut self.room,
             in_room: &mut link.in_room,
@@ -360,7 +360,7 @@ impl Scratch {
             link.since_ms = self.now_ms;
             return AfterTurn::Keep;
         }
-        let mut out = self.out();
+        let mut out = self.output();
         let mut by = link.peer();
         let (after, what, code) = match link.stage {
             Stage::Handshake if link.conn.side() == Side::Client => {
@@ -558,7 +558,7 @@ impl<A: App> Dispatch<'_, A> {
         log::debug!(target: "heirloom::handshake", "open: {}", version_name(handle.conn));
         self.record.opened = true;
         // The app may look at the tape now, and this answer is not yet written.
-        self.record.note_said(handle.out.octets);
+        self.record.note_output(handle.out.octets);
         app.open(handle);
     }
 
@@ -624,10 +624,10 @@ impl<A: App> Dispatch<'_, A> {
     }
 
     /// Begins a tape, if the app wants one, with what has come already.
-    fn begin_tape(&mut self, app: &mut A, come: &[&[u8]]) {
+    fn begin_tape(&mut self, app: &mut A, received: &[&[u8]]) {
         if let Some(tape) = app.tape(self.handle.data) {
             self.handle.is_taped = true;
-            for octets in come {
+            for octets in received {
                 tape.note(Side::Client, octets);
             }
             self.record.begin_tape(tape);
