@@ -44,12 +44,12 @@ fn text_from_server(version: &Version, text: &str, out: &mut Vec<u8>) {
 pub(in crate::net) struct Room {
     pub(super) members: Vec<LinkId>,
     said: [Vec<u8>; WAYS],
-    turns: Vec<Turn>,
+    contributions: Vec<Contribution>,
 }
 
 /// What one link said without another in between.
 #[derive(Clone, Copy, Debug)]
-struct Turn {
+struct Contribution {
     from: LinkId,
     /// Where it ends, framed in each way.
     ends: [usize; WAYS],
@@ -69,21 +69,24 @@ impl Room {
             }
         }
         let ends = self.said.each_ref().map(Vec::len);
-        match self.turns.last_mut() {
-            Some(turn) if turn.from == from => turn.ends = ends,
-            _ => self.turns.push(Turn { from, ends }),
+        match self.contributions.last_mut() {
+            Some(contribution) if contribution.from == from => contribution.ends = ends,
+            _ => self.contributions.push(Contribution { from, ends }),
         }
     }
 
     /// How much has been said, for [`Room::unsay`].
     pub(super) fn mark(&self) -> usize {
-        self.turns.len()
+        self.contributions.len()
     }
 
     /// Takes back what was said since the mark.
     pub(super) fn unsay(&mut self, mark: usize) {
-        self.turns.truncate(mark);
-        let ends = self.turns.last().map_or([0; WAYS], |turn| turn.ends);
+        self.contributions.truncate(mark);
+        let ends = self
+            .contributions
+            .last()
+            .map_or([0; WAYS], |contribution| contribution.ends);
         for (said, end) in self.said.iter_mut().zip(ends) {
             said.truncate(end);
         }
@@ -91,12 +94,12 @@ impl Room {
 
     /// All that was said in this turn of the loop, if anything was.
     pub(super) fn take(&mut self) -> Option<Batch> {
-        if self.turns.is_empty() {
+        if self.contributions.is_empty() {
             return None;
         }
         Some(Batch {
             said: std::mem::take(&mut self.said).map(Arc::from),
-            turns: Arc::from(std::mem::take(&mut self.turns)),
+            contributions: Arc::from(std::mem::take(&mut self.contributions)),
         })
     }
 }
@@ -105,13 +108,15 @@ impl Room {
 #[derive(Clone, Debug)]
 pub(in crate::net) struct Batch {
     said: [Arc<[u8]>; WAYS],
-    turns: Arc<[Turn]>,
+    contributions: Arc<[Contribution]>,
 }
 
 impl Batch {
     /// Who has said something.
     pub(super) fn speakers(&self) -> impl Iterator<Item = LinkId> {
-        self.turns.iter().map(|turn| turn.from)
+        self.contributions
+            .iter()
+            .map(|contribution| contribution.from)
     }
 
     /// What all but the speakers hear.
@@ -128,9 +133,9 @@ impl Batch {
         let way = way(version.layout);
         let mut heard = Vec::new();
         let mut start = 0;
-        for turn in self.turns.iter() {
-            let end = turn.ends.get(way).copied().unwrap_or(start);
-            if turn.from != listener {
+        for contribution in self.contributions.iter() {
+            let end = contribution.ends.get(way).copied().unwrap_or(start);
+            if contribution.from != listener {
                 let said = self.said.get(way).and_then(|said| said.get(start..end));
                 heard.extend_from_slice(said.unwrap_or_default());
             }
