@@ -316,7 +316,7 @@ impl<A: App> Handle<'_, A> {
     /// Says a text to all others in the room, in all workers. Who does not take
     /// what he hears is dropped, and nobody waits for him.
     pub fn tell_room(&mut self, text: &str) {
-        self.room.say(self.id, text);
+        self.room.publish(self.id, text);
     }
 }
 

@@ -302,7 +302,7 @@ impl<G> Link<G> {
     }
 
     /// Writes what many hear, or lets it wait, without a copy.
-    pub(super) fn hear(&mut self, octets: Arc<[u8]>) -> io::Result<()> {
+    pub(super) fn send_shared(&mut self, octets: Arc<[u8]>) -> io::Result<()> {
         if let Some(tape) = self.record.tape() {
             tape.note(Side::Server, &octets);
         }

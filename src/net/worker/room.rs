@@ -43,7 +43,7 @@ fn text_from_server(version: &Version, text: &str, out: &mut Vec<u8>) {
 #[derive(Debug, Default)]
 pub(in crate::net) struct Room {
     pub(super) members: Vec<LinkId>,
-    said: [Vec<u8>; WAYS],
+    frames: [Vec<u8>; WAYS],
     contributions: Vec<Contribution>,
 }
 
@@ -57,38 +57,39 @@ struct Contribution {
 
 impl Room {
     /// One says something to all others.
-    pub(in crate::net) fn say(&mut self, from: LinkId, text: &str) {
+    pub(in crate::net) fn publish(&mut self, from: LinkId, text: &str) {
         let mut framed = [false; WAYS];
         for version in &VERSIONS {
             let way = way(version.layout);
-            let (Some(said), Some(framed)) = (self.said.get_mut(way), framed.get_mut(way)) else {
+            let (Some(frames), Some(framed)) = (self.frames.get_mut(way), framed.get_mut(way))
+            else {
                 continue;
             };
             if !std::mem::replace(framed, true) {
-                text_from_server(version, text, said);
+                text_from_server(version, text, frames);
             }
         }
-        let ends = self.said.each_ref().map(Vec::len);
+        let ends = self.frames.each_ref().map(Vec::len);
         match self.contributions.last_mut() {
             Some(contribution) if contribution.from == from => contribution.ends = ends,
             _ => self.contributions.push(Contribution { from, ends }),
         }
     }
 
-    /// How much has been said, for [`Room::unsay`].
+    /// How much has been said, for [`Room::take_back`].
     pub(super) fn mark(&self) -> usize {
         self.contributions.len()
     }
 
     /// Takes back what was said since the mark.
-    pub(super) fn unsay(&mut self, mark: usize) {
+    pub(super) fn take_back(&mut self, mark: usize) {
         self.contributions.truncate(mark);
         let ends = self
             .contributions
             .last()
             .map_or([0; WAYS], |contribution| contribution.ends);
-        for (said, end) in self.said.iter_mut().zip(ends) {
-            said.truncate(end);
+        for (frames, end) in self.frames.iter_mut().zip(ends) {
+            frames.truncate(end);
         }
     }
 
@@ -98,7 +99,7 @@ impl Room {
             return None;
         }
         Some(Batch {
-            said: std::mem::take(&mut self.said).map(Arc::from),
+            frames: std::mem::take(&mut self.frames).map(Arc::from),
             contributions: Arc::from(std::mem::take(&mut self.contributions)),
         })
     }
@@ -107,7 +108,7 @@ impl Room {
 /// What was said in one turn of the loop, for all who hear it.
 #[derive(Clone, Debug)]
 pub(in crate::net) struct Batch {
-    said: [Arc<[u8]>; WAYS],
+    frames: [Arc<[u8]>; WAYS],
     contributions: Arc<[Contribution]>,
 }
 
@@ -120,28 +121,31 @@ impl Batch {
     }
 
     /// What all but the speakers hear.
-    pub(super) fn heard(&self, version: &Version) -> Arc<[u8]> {
-        let said = self.said.get(way(version.layout));
-        said.map(Arc::clone).unwrap_or_default()
+    pub(super) fn frames(&self, version: &Version) -> Arc<[u8]> {
+        let frames = self.frames.get(way(version.layout));
+        frames.map(Arc::clone).unwrap_or_default()
     }
 
     /// What one hears who has said some of it himself.
-    pub(super) fn heard_by(&self, version: &Version, listener: LinkId) -> Arc<[u8]> {
+    pub(super) fn frames_without(&self, version: &Version, listener: LinkId) -> Arc<[u8]> {
         if !self.speakers().any(|from| from == listener) {
-            return self.heard(version);
+            return self.frames(version);
         }
         let way = way(version.layout);
-        let mut heard = Vec::new();
+        let mut frames = Vec::new();
         let mut start = 0;
         for contribution in self.contributions.iter() {
             let end = contribution.ends.get(way).copied().unwrap_or(start);
             if contribution.from != listener {
-                let said = self.said.get(way).and_then(|said| said.get(start..end));
-                heard.extend_from_slice(said.unwrap_or_default());
+                let part = self
+                    .frames
+                    .get(way)
+                    .and_then(|frames| frames.get(start..end));
+                frames.extend_from_slice(part.unwrap_or_default());
             }
             start = end;
         }
-        heard.into()
+        frames.into()
     }
 }
 
@@ -164,12 +168,12 @@ impl<A: App> Worker<A> {
                 }
             }
         }
-        self.tell(|version, listener| batch.heard_by(version, listener));
+        self.send_to_members(|version, listener| batch.frames_without(version, listener));
     }
 
     /// Lets all in the room hear something. Who does not take what he hears is
     /// dropped, and nobody waits for him.
-    fn tell(&mut self, heard: impl Fn(&'static Version, LinkId) -> Arc<[u8]>) {
+    fn send_to_members(&mut self, frames: impl Fn(&'static Version, LinkId) -> Arc<[u8]>) {
         let now_ms = self.now_ms;
         let limit = self.scratch.config.limits.output_bytes;
         for listener in self.scratch.room.members.clone() {
@@ -190,14 +194,14 @@ impl<A: App> Worker<A> {
                 self.remove_link(token);
                 continue;
             }
-            let octets = heard(version, listener);
+            let octets = frames(version, listener);
             if octets.is_empty() {
                 continue;
             }
             if waits == 0 {
                 link.since_ms = now_ms;
             }
-            if let Err(error) = link.hear(octets) {
+            if let Err(error) = link.send_shared(octets) {
                 log::debug!(target: "heirloom::net", "a write failed: {error}");
                 self.remove_link(token);
                 continue;
@@ -208,7 +212,7 @@ impl<A: App> Worker<A> {
 
     pub(super) fn read_mail(&mut self) {
         while let Some(batch) = self.mail.receive() {
-            self.tell(|version, _| batch.heard(version));
+            self.send_to_members(|version, _| batch.frames(version));
         }
         self.mail.has_room();
         if self.mail.send_unsent() {
@@ -229,34 +233,34 @@ impl<A: App> Worker<A> {
 mod tests {
     use super::*;
 
-    fn heard(batch: &Batch, name: &str, listener: usize) -> Vec<u8> {
+    fn frames(batch: &Batch, name: &str, listener: usize) -> Vec<u8> {
         let version = Version::named(name).expect("a version");
-        batch.heard_by(version, LinkId(listener)).to_vec()
+        batch.frames_without(version, LinkId(listener)).to_vec()
     }
 
     #[test]
     fn each_hears_the_others_in_his_own_version() {
         let mut room = Room::default();
-        room.say(LinkId(1), "a");
-        room.say(LinkId(1), "b");
-        room.say(LinkId(2), "c");
+        room.publish(LinkId(1), "a");
+        room.publish(LinkId(1), "b");
+        room.publish(LinkId(2), "c");
         let batch = room.take().expect("something was said");
-        assert_eq!(heard(&batch, "hixie-76", 3), b"\0a\xff\0b\xff\0c\xff");
-        assert_eq!(heard(&batch, "hixie-75", 1), b"\0c\xff");
-        assert_eq!(heard(&batch, "rfc6455", 2), b"\x81\x01a\x81\x01b");
-        assert_eq!(heard(&batch, "hybi-03", 1), b"\x04\x01c");
-        assert_eq!(heard(&batch, "hybi-06", 1), b"\x84\x01c");
+        assert_eq!(frames(&batch, "hixie-76", 3), b"\0a\xff\0b\xff\0c\xff");
+        assert_eq!(frames(&batch, "hixie-75", 1), b"\0c\xff");
+        assert_eq!(frames(&batch, "rfc6455", 2), b"\x81\x01a\x81\x01b");
+        assert_eq!(frames(&batch, "hybi-03", 1), b"\x04\x01c");
+        assert_eq!(frames(&batch, "hybi-06", 1), b"\x84\x01c");
         assert!(room.take().is_none());
     }
 
     #[test]
     fn what_is_taken_back_is_not_heard() {
         let mut room = Room::default();
-        room.say(LinkId(1), "a");
+        room.publish(LinkId(1), "a");
         let mark = room.mark();
-        room.say(LinkId(2), "b");
-        room.unsay(mark);
+        room.publish(LinkId(2), "b");
+        room.take_back(mark);
         let batch = room.take().expect("something was said");
-        assert_eq!(heard(&batch, "rfc6455", 3), b"\x81\x01a");
+        assert_eq!(frames(&batch, "rfc6455", 3), b"\x81\x01a");
     }
 }

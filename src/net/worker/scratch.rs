@@ -97,7 +97,7 @@ impl Scratch {
         self.out.clear();
         self.peer_out.clear();
         self.dial = None;
-        self.room.unsay(mark);
+        self.room.take_back(mark);
     }
 
     /// One turn of a link: at most one read, and all that comes of it.
