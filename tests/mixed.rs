@@ -142,11 +142,11 @@ impl Member {
     fn talk(&mut self, deadline: Instant) {
         let mut said = 0;
         let all = (CLIENTS - 1) * MESSAGES;
-        while said < MESSAGES || self.heard < all || !self.client.said().is_empty() {
-            if said < MESSAGES && self.client.said().len() < 16 * 1024 {
+        while said < MESSAGES || self.heard < all || !self.client.output().is_empty() {
+            if said < MESSAGES && self.client.output().len() < 16 * 1024 {
                 let text = text(self.me, said);
                 self.client
-                    .say(|conn, out| conn.send(Message::text(&text), out))
+                    .with_conn(|conn, out| conn.send(Message::text(&text), out))
                     .unwrap();
                 said += 1;
             }
@@ -169,7 +169,7 @@ impl Member {
         if self.version.closing == Closing::Hixie75 {
             self.client.shutdown().unwrap();
         } else {
-            self.client.say(|conn, out| conn.close(1000, "", out));
+            self.client.with_conn(|conn, out| conn.close(1000, "", out));
         }
         loop {
             match self.step(deadline) {

@@ -98,7 +98,7 @@ pub(super) fn run(args: &Args, verbose: bool) -> Exit {
     };
     let mut talk = Talk::new(args, verbose);
     if verbose {
-        let request = String::from_utf8_lossy(client.said()).into_owned();
+        let request = String::from_utf8_lossy(client.output()).into_owned();
         talk.head('>', &request);
     }
     if let Err(exit) = talk.open(&mut client, deadline) {
@@ -200,7 +200,7 @@ impl<'a> Talk<'a> {
     fn converse(&mut self, client: &mut Connection, config: &Config) -> Exit {
         if self.args.ping {
             self.pinged = Some(Instant::now());
-            if let Err(error) = client.say(|conn, out| conn.ping(PING, out)) {
+            if let Err(error) = client.with_conn(|conn, out| conn.ping(PING, out)) {
                 complain(&error);
                 return Exit::Usage;
             }
@@ -219,7 +219,7 @@ impl<'a> Talk<'a> {
                 self.send_close(client);
             }
             if client.conn.phase() == Phase::Closed {
-                if client.said().is_empty() {
+                if client.output().is_empty() {
                     let more = lines.and_then(|lines| lines.try_recv().ok());
                     self.unsent = self.unsent.or(more.map(|_| Exit::Failed));
                     return self.ended(Ok(()));
@@ -235,7 +235,7 @@ impl<'a> Talk<'a> {
                 self.send_close(client);
             }
             if let Some(waiting) = &lines {
-                if client.said().len() < config.limits.output_bytes {
+                if client.output().len() < config.limits.output_bytes {
                     match waiting.try_recv() {
                         Ok(line) => {
                             if self.send(client, line) {
@@ -297,7 +297,7 @@ impl<'a> Talk<'a> {
                 log::debug!("cannot end our side: {error}");
             }
         } else {
-            client.say(|conn, out| conn.close(NORMAL, "", out));
+            client.with_conn(|conn, out| conn.close(NORMAL, "", out));
             self.note_frame(&format!("> close {NORMAL}"));
         }
     }
@@ -345,7 +345,7 @@ impl<'a> Talk<'a> {
             }
         };
         // A server that said goodbye first hears no more.
-        if let Err(error) = client.say(|conn, out| conn.send(message, out)) {
+        if let Err(error) = client.with_conn(|conn, out| conn.send(message, out)) {
             log::debug!("a line is not sent: {error}");
             self.unsent = Some(Exit::Failed);
             return false;

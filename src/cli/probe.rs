@@ -260,7 +260,7 @@ impl Probe {
         }
         // An echo, or a pong where the version has pings. Whoever does neither
         // is given a moment only: not every server echoes.
-        let asked = client.say(|conn, out| {
+        let asked = client.with_conn(|conn, out| {
             if self.closed {
                 return Ok(());
             }
@@ -289,7 +289,7 @@ impl Probe {
                 return conclusion;
             }
         }
-        client.say(|conn, out| conn.close(NORMAL, "", out));
+        client.with_conn(|conn, out| conn.close(NORMAL, "", out));
         let soon = deadline.min(Instant::now() + Duration::from_secs(1));
         while client.conn.phase() == Phase::Closing {
             let waited = self.wait(client, soon);

@@ -80,7 +80,7 @@ pub struct Connection {
     buffer: Vec<u8>,
     unread: Vec<u8>,
     position: u64,
-    said: Vec<u8>,
+    out: Vec<u8>,
     /// The eight octets, while they are held back.
     body: Vec<u8>,
     body_due: Option<Instant>,
@@ -127,13 +127,13 @@ impl Connection {
         config: Arc<Config>,
         deadline: Instant,
     ) -> Result<Connection, DialError> {
-        let mut said = Vec::new();
+        let mut request_octets = Vec::new();
         let mut random = SystemRandom;
-        let mut out = Output::new(&mut said, &mut random);
+        let mut out = Output::new(&mut request_octets, &mut random);
         let limit = config.limits.output_bytes;
         let conn = Conn::client(version, request, config, &mut out)?;
-        let held = if version.has_body() && body != Body::WithHead {
-            said.split_off(said.len().saturating_sub(8))
+        let held_back = if version.has_body() && body != Body::WithHead {
+            request_octets.split_off(request_octets.len().saturating_sub(8))
         } else {
             Vec::new()
         };
@@ -153,8 +153,8 @@ impl Connection {
             buffer: vec![0; READ],
             unread: Vec::new(),
             position: 0,
-            said,
-            body: held,
+            out: request_octets,
+            body: held_back,
             body_due: match body {
                 Body::After(wait) => Some(Instant::now() + wait),
                 _ => None,
@@ -178,8 +178,8 @@ impl Connection {
     }
 
     /// What is said and not yet written; what is put here is sent.
-    pub fn said(&mut self) -> &mut Vec<u8> {
-        &mut self.said
+    pub fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.out
     }
 
     /// What was received and not eaten: the body of a refusal, for one.
@@ -202,12 +202,9 @@ impl Connection {
     }
 
     /// Talks through the connection.
-    pub fn say<R>(&mut self, what: impl FnOnce(&mut Conn, &mut Output<'_>) -> R) -> R {
+    pub fn with_conn<R>(&mut self, what: impl FnOnce(&mut Conn, &mut Output<'_>) -> R) -> R {
         let mut random = SystemRandom;
-        what(
-            &mut self.conn,
-            &mut Output::new(&mut self.said, &mut random),
-        )
+        what(&mut self.conn, &mut Output::new(&mut self.out, &mut random))
     }
 
     /// Ends our side of TCP when all is written; the peer may still talk.
@@ -220,15 +217,15 @@ impl Connection {
         self.flush().map(|_| ())
     }
 
-    /// Waits until something happens, writes or reads once, and tells `heard`
+    /// Waits until something happens, writes or reads once, and tells `on_event`
     /// each event. A peer that never stops talking does not put the deadline
     /// off.
-    /// What the peer did wrong is told to `heard` too, and goodbye is said.
+    /// What the peer did wrong is told to `on_event` too, and goodbye is said.
     pub fn step<T: Trace>(
         &mut self,
         deadline: Option<Instant>,
         trace: &mut T,
-        heard: &mut dyn FnMut(Result<Event<'_>, Violation>),
+        on_event: &mut dyn FnMut(Result<Event<'_>, Violation>),
     ) -> Step {
         loop {
             self.release_body();
@@ -248,7 +245,7 @@ impl Connection {
             }
             // Who does not listen is not heard, or our answers would pile up.
             if self.readable && self.answers <= self.limit {
-                if let Some(step) = self.read(trace, heard) {
+                if let Some(step) = self.read(trace, on_event) {
                     return step;
                 }
             }
@@ -283,7 +280,7 @@ impl Connection {
     fn read<T: Trace>(
         &mut self,
         trace: &mut T,
-        heard: &mut dyn FnMut(Result<Event<'_>, Violation>),
+        on_event: &mut dyn FnMut(Result<Event<'_>, Violation>),
     ) -> Option<Step> {
         match self.stream.read(&mut self.buffer) {
             Ok(0) => {
@@ -293,7 +290,7 @@ impl Connection {
             Ok(n) => {
                 let received = self.buffer.get(..n).unwrap_or_default();
                 self.unread.extend_from_slice(received);
-                self.parse(trace, heard);
+                self.parse(trace, on_event);
                 Some(Step::Progress)
             }
             Err(error) => match error.kind() {
@@ -310,15 +307,15 @@ impl Connection {
     fn parse<T: Trace>(
         &mut self,
         trace: &mut T,
-        heard: &mut dyn FnMut(Result<Event<'_>, Violation>),
+        on_event: &mut dyn FnMut(Result<Event<'_>, Violation>),
     ) {
         if self.refused {
             self.unread.truncate(BODY);
             return;
         }
-        let before = self.said.len();
+        let before = self.out.len();
         let mut random = SystemRandom;
-        let mut out = Output::new(&mut self.said, &mut random);
+        let mut out = Output::new(&mut self.out, &mut random);
         let mut input = Input::starting_at(&mut self.unread, self.position);
         loop {
             match self.conn.next_watched(&mut input, &mut out, trace) {
@@ -327,17 +324,17 @@ impl Connection {
                     if matches!(event, Event::Response(_)) && self.body_after_response {
                         self.body_due = Some(Instant::now());
                     }
-                    heard(Ok(event));
+                    on_event(Ok(event));
                 }
                 Err(violation) => {
-                    heard(Err(violation));
+                    on_event(Err(violation));
                     self.refused = matches!(violation, Violation::ResponseStatus { .. });
                     break;
                 }
             }
         }
         self.position = input.position();
-        self.answers += self.said.len() - before;
+        self.answers += self.out.len() - before;
         let left = input.rest().len();
         self.unread.drain(..self.unread.len() - left);
     }
@@ -345,24 +342,24 @@ impl Connection {
     fn release_body(&mut self) {
         if self.body_due.is_some_and(|due| due <= Instant::now()) {
             self.body_due = None;
-            self.said.append(&mut self.body);
+            self.out.append(&mut self.body);
         }
     }
 
     /// Writes what can be written; whether anything was.
     fn flush(&mut self) -> io::Result<bool> {
         let mut wrote = false;
-        while self.writable && !self.said.is_empty() {
-            match self.stream.write(&self.said) {
+        while self.writable && !self.out.is_empty() {
+            match self.stream.write(&self.out) {
                 Ok(n) => {
-                    self.said.drain(..n);
+                    self.out.drain(..n);
                     wrote = true;
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => self.writable = false,
                     ErrorKind::Interrupted => {}
                     _ => {
-                        self.said.clear();
+                        self.out.clear();
                         self.stalled = None;
                         self.answers = 0;
                         return Err(error);
@@ -370,7 +367,7 @@ impl Connection {
                 },
             }
         }
-        if self.said.is_empty() {
+        if self.out.is_empty() {
             self.stalled = None;
             self.answers = 0;
             if std::mem::take(&mut self.ends) {
