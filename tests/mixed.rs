@@ -20,7 +20,7 @@ use heirloom::frame::{Kind, Message};
 use heirloom::handshake::ClientRequest;
 use heirloom::message::Gather;
 use heirloom::net::Url;
-use heirloom::net::dial::{Body, Connection, Step};
+use heirloom::net::dial::{Body, Connection, Progress};
 use heirloom::version::{Closing, InvalidUtf8};
 use heirloom::{VERSIONS, Version, Versions};
 
@@ -91,12 +91,12 @@ impl Member {
         };
         while !member.opened {
             let step = member.step(deadline);
-            assert!(matches!(step, Step::Progress), "{version}: {step:?}");
+            assert!(matches!(step, Progress::Transferred), "{version}: {step:?}");
         }
         member
     }
 
-    fn step(&mut self, deadline: Instant) -> Step {
+    fn step(&mut self, deadline: Instant) -> Progress {
         let mut heard = Vec::new();
         let mut listen = |event: Result<Event<'_>, Violation>| match event {
             Ok(Event::Open) => self.opened = true,
@@ -153,8 +153,8 @@ impl Member {
             // Who has more to say does not wait long for others.
             let soon = Instant::now() + Duration::from_millis(2);
             match self.step(deadline.min(soon)) {
-                Step::Progress | Step::Woken => {}
-                Step::TimedOut if Instant::now() < deadline => {}
+                Progress::Transferred | Progress::Woken => {}
+                Progress::TimedOut if Instant::now() < deadline => {}
                 step => panic!(
                     "{} {}: {step:?} after {} of {all}",
                     self.version, self.me, self.heard
@@ -173,8 +173,8 @@ impl Member {
         }
         loop {
             match self.step(deadline) {
-                Step::Progress => {}
-                Step::Ended(Ok(())) => break,
+                Progress::Transferred => {}
+                Progress::Ended(Ok(())) => break,
                 step => panic!("{} {}: {step:?}", self.version, self.me),
             }
         }

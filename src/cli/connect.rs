@@ -16,7 +16,7 @@ use heirloom::frame::{Kind, Message, NORMAL};
 use heirloom::handshake::{Head, Response};
 use heirloom::message::Gather;
 use heirloom::net::Url;
-use heirloom::net::dial::{Body, Connection, DialError, Step};
+use heirloom::net::dial::{Body, Connection, DialError, Progress};
 use heirloom::trace::{Field, Span};
 use heirloom::version::{Closing, Version};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -150,33 +150,33 @@ impl<'a> Talk<'a> {
     fn open(&mut self, client: &mut Connection, deadline: Instant) -> Result<(), Exit> {
         while client.conn.phase() == Phase::Handshake {
             match self.step(client, Some(deadline)) {
-                Step::Progress | Step::Woken => {}
-                Step::TimedOut if self.answered => {
+                Progress::Transferred | Progress::Woken => {}
+                Progress::TimedOut if self.answered => {
                     complain(
                         &"the 101 came and the sixteen octets that prove it did not come in time \
                           (--handshake-timeout-ms)",
                     );
                     return Err(Exit::TimedOut);
                 }
-                Step::TimedOut => {
+                Progress::TimedOut => {
                     complain(&"the server did not answer in time (--handshake-timeout-ms)");
                     return Err(Exit::TimedOut);
                 }
-                Step::Ended(_) if self.answered => {
+                Progress::Ended(_) if self.answered => {
                     complain(
                         &"the server ended the connection between its 101 and the end of the \
                           handshake",
                     );
                     return Err(Exit::Refused);
                 }
-                Step::Ended(_) => {
+                Progress::Ended(_) => {
                     complain(&format!(
                         "the server ended the connection without an answer; it may not speak {}",
                         self.args.version
                     ));
                     return Err(Exit::Refused);
                 }
-                Step::Broken(error) => {
+                Progress::Broken(error) => {
                     complain(&format!("the connection broke: {error}"));
                     return Err(Exit::Refused);
                 }
@@ -262,11 +262,11 @@ impl<'a> Talk<'a> {
             let stalls = client.stalled().map(|since| since + write);
             let due = [deadline, stalls].into_iter().flatten().min();
             match self.step(client, due) {
-                Step::Progress | Step::Woken => {}
-                Step::TimedOut if client.conn.phase() == Phase::Closed => {
+                Progress::Transferred | Progress::Woken => {}
+                Progress::TimedOut if client.conn.phase() == Phase::Closed => {
                     return self.ended(Ok(()));
                 }
-                Step::TimedOut => {
+                Progress::TimedOut => {
                     complain(if deadline.is_none_or(|deadline| Some(deadline) != due) {
                         &"the server takes nothing of what we say (--write-timeout-ms)"
                     } else if lines.is_some() {
@@ -276,12 +276,12 @@ impl<'a> Talk<'a> {
                     });
                     return Exit::TimedOut;
                 }
-                Step::Ended(ended) => return self.ended(ended),
+                Progress::Ended(ended) => return self.ended(ended),
                 // What was said stands, though the rest is lost.
-                Step::Broken(_) if self.close.is_some() || self.violation.is_some() => {
+                Progress::Broken(_) if self.close.is_some() || self.violation.is_some() => {
                     return self.ended(Ok(()));
                 }
-                Step::Broken(error) => {
+                Progress::Broken(error) => {
                     complain(&format!("the connection broke: {error}"));
                     return Exit::Failed;
                 }
@@ -362,7 +362,7 @@ impl<'a> Talk<'a> {
         }
     }
 
-    fn step(&mut self, client: &mut Connection, deadline: Option<Instant>) -> Step {
+    fn step(&mut self, client: &mut Connection, deadline: Option<Instant>) -> Progress {
         let mut spans: Vec<Span> = Vec::new();
         let verbose = self.verbose;
         let mut heard = |event: Result<Event<'_>, Violation>| self.hear(event);
@@ -509,8 +509,8 @@ fn body(client: &mut Connection, deadline: Instant) -> String {
     };
     while client.unread().is_empty() {
         match client.step(Some(deadline), &mut (), &mut |_| {}) {
-            Step::Progress | Step::Woken => {}
-            Step::TimedOut | Step::Ended(_) | Step::Broken(_) => break,
+            Progress::Transferred | Progress::Woken => {}
+            Progress::TimedOut | Progress::Ended(_) | Progress::Broken(_) => break,
         }
     }
     match line(client).as_str() {

@@ -12,7 +12,7 @@ use heirloom::error::Violation;
 use heirloom::frame::{Message, NORMAL};
 use heirloom::message::Gather;
 use heirloom::net::Url;
-use heirloom::net::dial::{Body, Connection, DialError, Step};
+use heirloom::net::dial::{Body, Connection, DialError, Progress};
 use heirloom::version::{VERSIONS, Version, Versions};
 use quick_junit::TestSuite;
 use serde::Serialize;
@@ -331,19 +331,21 @@ impl Probe {
             return Some((Severity::Wrong, "floods", reason));
         }
         match step {
-            Step::Progress | Step::Woken => None,
-            Step::TimedOut if self.answered() => silent(
+            Progress::Transferred | Progress::Woken => None,
+            Progress::TimedOut if self.answered() => silent(
                 "hangs",
                 "the 101 came and the sixteen octets did not: a proxy holds back the eight octets \
                  of the request, or the server waits for more",
             ),
-            Step::TimedOut => silent("hangs", "no answer came in time (--timeout-ms)"),
-            Step::Ended(_) if self.answered() => silent(
+            Progress::TimedOut => silent("hangs", "no answer came in time (--timeout-ms)"),
+            Progress::Ended(_) if self.answered() => silent(
                 "ends",
                 "the server ended the connection between its 101 and the end of the handshake",
             ),
-            Step::Ended(_) => silent("ends", "the server ended the connection without an answer"),
-            Step::Broken(error) => silent("resets", &format!("the connection broke: {error}")),
+            Progress::Ended(_) => {
+                silent("ends", "the server ended the connection without an answer")
+            }
+            Progress::Broken(error) => silent("resets", &format!("the connection broke: {error}")),
         }
     }
 
@@ -397,7 +399,7 @@ impl Probe {
         let soon = deadline.min(Instant::now() + Duration::from_millis(300));
         while client.unread().is_empty() {
             match client.step(Some(soon), &mut (), &mut |_| {}) {
-                Step::Progress | Step::Woken => {}
+                Progress::Transferred | Progress::Woken => {}
                 _ => break,
             }
         }

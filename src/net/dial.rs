@@ -56,9 +56,9 @@ pub enum DialError {
 
 /// What came of waiting.
 #[derive(Debug)]
-pub enum Step {
+pub enum Progress {
     /// Something was read or written.
-    Progress,
+    Transferred,
     /// Somebody used the waker.
     Woken,
     /// The deadline has come.
@@ -171,7 +171,7 @@ impl Connection {
         })
     }
 
-    /// Ends [`Connection::step`] from another thread with [`Step::Woken`].
+    /// Ends [`Connection::step`] from another thread with [`Progress::Woken`].
     #[must_use]
     pub fn waker(&self) -> Arc<Waker> {
         Arc::clone(&self.waker)
@@ -226,11 +226,11 @@ impl Connection {
         deadline: Option<Instant>,
         trace: &mut T,
         on_event: &mut dyn FnMut(Result<Event<'_>, Violation>),
-    ) -> Step {
+    ) -> Progress {
         loop {
             self.release_body();
             match self.flush() {
-                Ok(true) => return Step::Progress,
+                Ok(true) => return Progress::Transferred,
                 Ok(false) => {}
                 // What the peer said before it broke off, its reason above all,
                 // may be there to be read.
@@ -241,7 +241,7 @@ impl Connection {
                 }
             }
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                return Step::TimedOut;
+                return Progress::TimedOut;
             }
             // Who does not listen is not heard, or our answers would pile up.
             if self.readable && self.answers <= self.limit {
@@ -251,7 +251,7 @@ impl Connection {
             }
             if !self.readable {
                 if let Some(error) = self.broken.take() {
-                    return Step::Broken(error);
+                    return Progress::Broken(error);
                 }
             }
             let due = [deadline, self.body_due].into_iter().flatten().min();
@@ -259,7 +259,7 @@ impl Connection {
             match self.poll.poll(&mut self.events, wait) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Step::Broken(error),
+                Err(error) => return Progress::Broken(error),
             }
             let mut woken = false;
             for event in &self.events {
@@ -272,7 +272,7 @@ impl Connection {
                 }
             }
             if woken {
-                return Step::Woken;
+                return Progress::Woken;
             }
         }
     }
@@ -281,17 +281,17 @@ impl Connection {
         &mut self,
         trace: &mut T,
         on_event: &mut dyn FnMut(Result<Event<'_>, Violation>),
-    ) -> Option<Step> {
+    ) -> Option<Progress> {
         match self.stream.read(&mut self.buffer) {
             Ok(0) => {
                 self.readable = false;
-                Some(Step::Ended(self.conn.end_of_input(self.unread.len())))
+                Some(Progress::Ended(self.conn.end_of_input(self.unread.len())))
             }
             Ok(n) => {
                 let received = self.buffer.get(..n).unwrap_or_default();
                 self.unread.extend_from_slice(received);
                 self.parse(trace, on_event);
-                Some(Step::Progress)
+                Some(Progress::Transferred)
             }
             Err(error) => match error.kind() {
                 ErrorKind::WouldBlock => {
@@ -299,7 +299,7 @@ impl Connection {
                     None
                 }
                 ErrorKind::Interrupted => None,
-                _ => Some(Step::Broken(error)),
+                _ => Some(Progress::Broken(error)),
             },
         }
     }
