@@ -20,7 +20,7 @@ use heirloom::frame::{Kind, Message};
 use heirloom::handshake::ClientRequest;
 use heirloom::message::Gather;
 use heirloom::net::Url;
-use heirloom::net::dial::{Body, Connection, Progress};
+use heirloom::net::dial::{Connection, KeyBody, Progress};
 use heirloom::version::{Closing, InvalidUtf8};
 use heirloom::{VERSIONS, Version, Versions};
 
@@ -77,7 +77,7 @@ impl Member {
             headers: &[],
         };
         let config: Arc<Config> = Arc::default();
-        let client = Connection::dial(url, version, &ask, Body::WithHead, config, deadline);
+        let client = Connection::dial(url, version, &ask, KeyBody::WithHead, config, deadline);
         let mut member = Member {
             me,
             version,

@@ -16,7 +16,7 @@ use heirloom::frame::{Kind, Message, NORMAL};
 use heirloom::handshake::{Head, Response};
 use heirloom::message::Gather;
 use heirloom::net::Url;
-use heirloom::net::dial::{Body, Connection, DialError, Progress};
+use heirloom::net::dial::{Connection, DialError, KeyBody, Progress};
 use heirloom::trace::{Field, Span};
 use heirloom::version::{Closing, Version};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -80,7 +80,7 @@ pub(super) fn run(args: &Args, verbose: bool) -> Exit {
             &args.url,
             args.version,
             request,
-            Body::WithHead,
+            KeyBody::WithHead,
             config,
             deadline,
         )

@@ -12,7 +12,7 @@ use heirloom::error::Violation;
 use heirloom::frame::{Message, NORMAL};
 use heirloom::message::Gather;
 use heirloom::net::Url;
-use heirloom::net::dial::{Body, Connection, DialError, Progress};
+use heirloom::net::dial::{Connection, DialError, KeyBody, Progress};
 use heirloom::version::{VERSIONS, Version, Versions};
 use quick_junit::TestSuite;
 use serde::Serialize;
@@ -89,10 +89,10 @@ struct Finding {
 
 /// The eight octets of hixie-76 in the three ways that clients and proxies
 /// deliver them.
-const TIMINGS: [(&str, Body); 3] = [
-    ("with the head", Body::WithHead),
-    ("150 ms later", Body::After(Duration::from_millis(150))),
-    ("after the 101", Body::AfterResponse),
+const TIMINGS: [(&str, KeyBody); 3] = [
+    ("with the head", KeyBody::WithHead),
+    ("150 ms later", KeyBody::After(Duration::from_millis(150))),
+    ("after the 101", KeyBody::AfterResponse),
 ];
 
 /// Octets after which a server that was sent one message has said too much.
@@ -109,7 +109,7 @@ pub(super) fn run(args: &Args) -> Exit {
         let timings = if version.name == "hixie-76" {
             TIMINGS.map(|(name, body)| (Some(name), body)).to_vec()
         } else {
-            vec![(None, Body::WithHead)]
+            vec![(None, KeyBody::WithHead)]
         };
         for (name, body) in timings {
             let finding = attempt(args, version, name, body);
@@ -186,7 +186,7 @@ fn attempt(
     args: &Args,
     version: &'static Version,
     timing: Option<&'static str>,
-    body: Body,
+    body: KeyBody,
 ) -> Finding {
     let began = Instant::now();
     let deadline = began + Duration::from_millis(args.timeout_ms);

@@ -24,7 +24,7 @@ const READ: usize = 64 * 1024;
 
 /// When the eight octets of hixie-76 are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Body {
+pub enum KeyBody {
     /// In one write with the head, as browsers do.
     WithHead,
     /// In a write of their own, so much later.
@@ -123,7 +123,7 @@ impl Connection {
         url: &Url,
         version: &'static Version,
         request: &ClientRequest<'_>,
-        body: Body,
+        body: KeyBody,
         config: Arc<Config>,
         deadline: Instant,
     ) -> Result<Connection, DialError> {
@@ -132,7 +132,7 @@ impl Connection {
         let mut out = Output::new(&mut request_octets, &mut random);
         let limit = config.limits.output_bytes;
         let conn = Conn::client(version, request, config, &mut out)?;
-        let held_back = if version.has_body() && body != Body::WithHead {
+        let held_back = if version.has_body() && body != KeyBody::WithHead {
             request_octets.split_off(request_octets.len().saturating_sub(8))
         } else {
             Vec::new()
@@ -156,10 +156,10 @@ impl Connection {
             out: request_octets,
             body: held_back,
             body_due: match body {
-                Body::After(wait) => Some(Instant::now() + wait),
+                KeyBody::After(wait) => Some(Instant::now() + wait),
                 _ => None,
             },
-            body_after_response: body == Body::AfterResponse,
+            body_after_response: body == KeyBody::AfterResponse,
             readable: true,
             writable: true,
             limit,
