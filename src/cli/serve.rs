@@ -47,7 +47,7 @@ pub(super) fn run(args: Args) -> Exit {
         config: args.front.config(),
     };
     let versions = args.front.versions;
-    let lab = Lab::new(versions, server.census(), Arc::new(words));
+    let lab = Lab::new(versions, server.stats(), Arc::new(words));
     let subprotocols: Arc<[String]> = args.subprotocol.into();
     server.run(|| Serve::new(versions, Arc::clone(&subprotocols)).with_lab(lab.clone()));
     drop(lab);

@@ -3,7 +3,6 @@
 //! A [`Server`] runs workers, each a thread with a loop, listeners and
 //! connections of its own. What a connection is for, an [`App`] says.
 
-mod census;
 pub mod dial;
 mod forwarded;
 pub mod gateway;
@@ -11,6 +10,7 @@ mod proxy;
 pub mod relay;
 pub mod replay;
 pub mod serve;
+mod stats;
 mod tape;
 mod url;
 mod worker;
@@ -32,11 +32,11 @@ use crate::handshake::Request;
 use crate::message::{Gather, WholeMessage};
 use crate::version::{Side, Version};
 
-use census::LISTED;
-pub use census::{Census, Counted, Listed};
 pub use forwarded::Forwarded;
 pub use proxy::{ClientAddress, Networks, NetworksError, ProxyVersion, UnknownProxyVersion};
 use proxy::{read as read_proxy_header, write as proxy_header};
+use stats::LISTED;
+pub use stats::{ConnectionInfo, ConnectionStats, StatsSnapshot};
 pub use tape::{Conversation, Tape};
 pub use url::{BadUrl, Unresolved, Url};
 
@@ -372,7 +372,7 @@ pub struct Server {
     proxies: Networks,
     workers: Vec<worker::BoundWorker>,
     addresses: Vec<SocketAddr>,
-    census: Census,
+    stats: ConnectionStats,
     shared: Arc<Shared>,
 }
 
@@ -398,7 +398,7 @@ impl Server {
         Ok(Server {
             config,
             proxies: Networks::default(),
-            census: Census::new(bound_workers.iter().map(worker::BoundWorker::waker)),
+            stats: ConnectionStats::new(bound_workers.iter().map(worker::BoundWorker::waker)),
             workers: bound_workers,
             addresses: bound,
             shared: Arc::default(),
@@ -421,8 +421,8 @@ impl Server {
 
     /// Which connections are open.
     #[must_use]
-    pub fn census(&self) -> Census {
-        self.census.clone()
+    pub fn stats(&self) -> ConnectionStats {
+        self.stats.clone()
     }
 
     /// A way to stop it from another thread.
@@ -460,7 +460,7 @@ impl Server {
     pub fn run<A: App>(self, app: impl Fn() -> A + Sync) {
         let peers = worker::mailboxes(&self.workers);
         let (config, proxies, shared) = (&self.config, &self.proxies, &self.shared);
-        let census = &self.census;
+        let stats = &self.stats;
         let app = &app;
         let alone = self.workers.len() == 1;
         thread::scope(|scope| {
@@ -470,7 +470,7 @@ impl Server {
                     let setup = worker::WorkerSetup {
                         config: config.clone(),
                         proxies: proxies.clone(),
-                        census: census.clone(),
+                        stats: stats.clone(),
                         index: i,
                         shared: Arc::clone(shared),
                     };

@@ -11,11 +11,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod census;
 mod connection;
 mod live;
 mod page;
 mod script;
+mod stats;
 mod token;
 mod told;
 mod vector;

@@ -16,7 +16,7 @@ use crate::agent;
 use crate::bytes::Random;
 use crate::handshake::{Header, Request};
 
-use crate::net::{Census, ClientAddress, Conversation, Reply, SystemRandom, Tape};
+use crate::net::{ClientAddress, ConnectionStats, Conversation, Reply, SystemRandom, Tape};
 use crate::version::{Version, Versions};
 
 /// Pages that are remembered.
@@ -55,7 +55,7 @@ pub trait Teller: Send + Sync {
 pub struct Lab {
     pages: Arc<Mutex<VecDeque<Arc<Entry>>>>,
     teller: Arc<dyn Teller>,
-    census: Census,
+    stats: ConnectionStats,
     versions: Versions,
 }
 
@@ -120,11 +120,11 @@ impl Entry {
 impl Lab {
     /// A lab that asks this teller for words.
     #[must_use]
-    pub fn new(versions: Versions, census: Census, teller: Arc<dyn Teller>) -> Lab {
+    pub fn new(versions: Versions, stats: ConnectionStats, teller: Arc<dyn Teller>) -> Lab {
         Lab {
             pages: Arc::default(),
             teller,
-            census,
+            stats,
             versions,
         }
     }
@@ -232,14 +232,14 @@ impl Lab {
     }
 
     fn connections(&self) -> Value {
-        let counted = self.census.look();
-        let mut listed = counted.listed;
+        let snapshot = self.stats.snapshot();
+        let mut listed = snapshot.listed;
         listed.sort_by_key(|one| one.age_s);
         let listed: Vec<Value> = listed
             .iter()
             .map(|one| json!({ "version": one.version.name, "age": one.age_s }))
             .collect();
-        json!({ "open": counted.open, "listed": listed })
+        json!({ "open": snapshot.open, "listed": listed })
     }
 
     fn vector(&self, entry: &Entry) -> Reply {

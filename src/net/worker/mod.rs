@@ -32,8 +32,8 @@ use self::slots::Slots;
 use self::wheel::Wheel;
 
 use super::{
-    App, BindError, Census, ClientAddress, ClosedBy, Counted, EndReason, LISTED, LinkId, Listed,
-    Networks, Shared, Stopper, Summary,
+    App, BindError, ClientAddress, ClosedBy, ConnectionInfo, ConnectionStats, EndReason, LISTED,
+    LinkId, Networks, Shared, StatsSnapshot, Stopper, Summary,
 };
 use crate::bytes::Output;
 use crate::conn::{Config, Conn, Phase};
@@ -54,7 +54,7 @@ const RETRY_MS: u64 = 100;
 /// Connections above the limit that are told so at the same time.
 const TOLD: usize = 64;
 
-/// The census is taken at most so often, in milliseconds.
+/// Connections are counted at most so often, in milliseconds.
 const COUNT_MS: u64 = 1_000;
 
 const WAKER: Token = Token(0);
@@ -133,7 +133,7 @@ pub(super) struct WorkerSetup {
     pub(super) config: Config,
     /// Whose connections begin with a PROXY header.
     pub(super) proxies: Networks,
-    pub(super) census: Census,
+    pub(super) stats: ConnectionStats,
     /// Which worker this is.
     pub(super) index: usize,
     pub(super) shared: Arc<Shared>,
@@ -160,7 +160,7 @@ pub(super) struct Worker<A: App> {
     scratch: Scratch,
     /// Whose connections begin with a PROXY header.
     proxies: Networks,
-    census: Census,
+    stats: ConnectionStats,
     /// Which worker this is.
     index: usize,
     /// When this worker counted last.
@@ -193,7 +193,7 @@ impl<A: App> Worker<A> {
             paused_by_mailbox: Vec::new(),
             scratch: Scratch::new(setup.config),
             proxies: setup.proxies,
-            census: setup.census,
+            stats: setup.stats,
             index: setup.index,
             counted_ms: None,
             begin: Instant::now(),
@@ -279,7 +279,7 @@ impl<A: App> Worker<A> {
         let pool = self.scratch.pool.wait_ms();
         let count = self
             .counted_ms
-            .filter(|_| self.census.is_wanted(self.index))
+            .filter(|_| self.stats.is_wanted(self.index))
             .map(|at| (at + COUNT_MS).saturating_sub(self.now_ms).max(1));
         let next = [retry, pool, count, self.wheel.wait_ms(self.now_ms)];
         next.into_iter().flatten().min().map(Duration::from_millis)
@@ -557,24 +557,24 @@ impl<A: App> Worker<A> {
     /// Counts the connections, if somebody wants to know and did not just now.
     fn count(&mut self) {
         let early = |at: u64| self.now_ms < at + COUNT_MS;
-        if !self.census.is_wanted(self.index) || self.counted_ms.is_some_and(early) {
+        if !self.stats.is_wanted(self.index) || self.counted_ms.is_some_and(early) {
             return;
         }
         self.counted_ms = Some(self.now_ms);
-        let mut counted = Counted::default();
+        let mut snapshot = StatsSnapshot::default();
         for link in self.slots.links() {
             let (Some(version), Stage::Open, Side::Server) =
                 (link.conn.version(), link.stage, link.conn.side())
             else {
                 continue;
             };
-            counted.open += 1;
-            if counted.listed.len() < LISTED {
+            snapshot.open += 1;
+            if snapshot.listed.len() < LISTED {
                 let age_s = (self.now_ms / 1000).saturating_sub(u64::from(link.began_s));
-                counted.listed.push(Listed { version, age_s });
+                snapshot.listed.push(ConnectionInfo { version, age_s });
             }
         }
-        self.census.write(self.index, counted);
+        self.stats.write(self.index, snapshot);
     }
 
     /// Stops listening and says goodbye to all.

@@ -1,4 +1,4 @@
-//! The census: which connections are open now, over all workers.
+//! Statistics: which connections are open now, over all workers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,63 +8,63 @@ use mio::Waker;
 use crate::version::Version;
 
 /// Connections of one worker that are listed one by one, as
-/// [`Counted::listed`] says; more are counted.
+/// [`StatsSnapshot::listed`] says; more are counted.
 pub(super) const LISTED: usize = 256;
 
 /// Which connections are open. Nobody waits: each worker writes its own part
 /// when it was asked, at most once a second, and what is read is what was
 /// written last.
 #[derive(Clone, Debug)]
-pub struct Census {
+pub struct ConnectionStats {
     parts: Arc<[Part]>,
 }
 
 #[derive(Debug)]
 struct Part {
     wanted: AtomicBool,
-    counted: Mutex<Counted>,
+    snapshot: Mutex<StatsSnapshot>,
     waker: Arc<Waker>,
 }
 
 /// What was counted.
 #[derive(Clone, Debug, Default)]
-pub struct Counted {
+pub struct StatsSnapshot {
     /// Connections whose handshake is finished and that are not closing.
     pub open: usize,
     /// Some of them, at most 256 of each worker.
-    pub listed: Vec<Listed>,
+    pub listed: Vec<ConnectionInfo>,
 }
 
 /// One connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Listed {
+pub struct ConnectionInfo {
     /// What it speaks.
     pub version: &'static Version,
     /// Seconds since it was accepted.
     pub age_s: u64,
 }
 
-impl Census {
-    pub(super) fn new(wakers: impl IntoIterator<Item = Arc<Waker>>) -> Census {
+impl ConnectionStats {
+    pub(super) fn new(wakers: impl IntoIterator<Item = Arc<Waker>>) -> ConnectionStats {
         let parts = wakers.into_iter().map(|waker| Part {
             wanted: AtomicBool::new(false),
-            counted: Mutex::default(),
+            snapshot: Mutex::default(),
             waker,
         });
-        Census {
+        ConnectionStats {
             parts: parts.collect(),
         }
     }
 
     /// What was counted last; asks every worker to count anew.
     #[must_use]
-    pub fn look(&self) -> Counted {
-        let mut all = Counted::default();
+    pub fn snapshot(&self) -> StatsSnapshot {
+        let mut all = StatsSnapshot::default();
         for part in self.parts.iter() {
-            let counted = part.counted.lock().unwrap_or_else(PoisonError::into_inner);
-            all.open += counted.open;
-            all.listed.extend_from_slice(&counted.listed);
-            drop(counted);
+            let snapshot = part.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+            all.open += snapshot.open;
+            all.listed.extend_from_slice(&snapshot.listed);
+            drop(snapshot);
             part.wanted.store(true, Ordering::Release);
             if let Err(error) = part.waker.wake() {
                 log::debug!("cannot wake a worker: {error}");
@@ -80,10 +80,10 @@ impl Census {
     }
 
     /// What this worker counted.
-    pub(super) fn write(&self, worker: usize, counted: Counted) {
+    pub(super) fn write(&self, worker: usize, snapshot: StatsSnapshot) {
         if let Some(part) = self.parts.get(worker) {
             part.wanted.store(false, Ordering::Release);
-            *part.counted.lock().unwrap_or_else(PoisonError::into_inner) = counted;
+            *part.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
         }
     }
 }
