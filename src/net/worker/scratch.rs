@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{BridgeTurn, Link, LinkRecord, Pool, ReadResult, Reserve, Room, Stage, TURN};
+use super::{BridgeTurn, Link, LinkRecord, Pool, RandomPool, ReadResult, Room, Stage, TURN};
 use crate::bytes::{Input, Output};
 use crate::conn::{Config, Conn, Event, Framing};
 use crate::error::{Refusal, Unsendable, Violation};
@@ -32,8 +32,8 @@ pub(super) struct Scratch {
     pub(super) out: Vec<u8>,
     /// What the other link of a bridge is told.
     pub(super) peer_out: Vec<u8>,
-    random: Reserve,
-    peer_random: Reserve,
+    random: RandomPool,
+    peer_random: RandomPool,
     /// A backend that the link of this turn asked for.
     pub(super) dial: Option<Box<BackendDial>>,
     pub(super) room: Room,
@@ -71,8 +71,8 @@ impl Scratch {
             buffer: vec![0; FRONT + TURN],
             out: Vec::new(),
             peer_out: Vec::new(),
-            random: Reserve::default(),
-            peer_random: Reserve::default(),
+            random: RandomPool::default(),
+            peer_random: RandomPool::default(),
             dial: None,
             room: Room::default(),
             pool: Pool::default(),

@@ -14,13 +14,13 @@ const DRAWN: usize = 4 * 1024;
 /// process that was forked with them would say the same ones again; this one
 /// forks nowhere, and each worker has its own.
 #[derive(Default)]
-pub(super) struct Reserve {
+pub(super) struct RandomPool {
     /// Those that are left; they are used from the end. No memory, before the
     /// first are wanted: most servers mask nothing.
     octets: Vec<u8>,
 }
 
-impl Random for Reserve {
+impl Random for RandomPool {
     /// # Panics
     ///
     /// As [`SystemRandom`].
@@ -38,7 +38,7 @@ impl Random for Reserve {
     }
 }
 
-impl Reserve {
+impl RandomPool {
     #[cold]
     fn refill(&mut self) {
         // Taken out, so that a panic leaves none that are not random.
@@ -57,12 +57,12 @@ mod tests {
 
     #[test]
     fn no_octets_are_given_twice() {
-        let mut reserve = Reserve::default();
+        let mut random_pool = RandomPool::default();
         let mut seen = HashSet::new();
         for _ in 0..DRAWN {
             // Not a divisor of what is drawn at once.
             let mut octets = [0; 20];
-            reserve.fill(&mut octets);
+            random_pool.fill(&mut octets);
             assert!(seen.insert(octets));
         }
     }
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn more_than_is_drawn_at_once_is_random_too() {
         let mut octets = vec![0; 3 * DRAWN];
-        Reserve::default().fill(&mut octets);
+        RandomPool::default().fill(&mut octets);
         for part in octets.chunks(DRAWN / 4) {
             assert!(part.iter().any(|octet| *octet != 0));
         }
