@@ -183,7 +183,7 @@ impl Store {
         let name = journal.file_stem().unwrap_or_default().to_string_lossy();
         let by = "recorded by heirloom record";
         let date = name.get(..10).unwrap_or_default();
-        let file = recording(&name, by, date, steps, unfinished).map_err(io::Error::other)?;
+        let file = recording_file(&name, by, date, steps, unfinished).map_err(io::Error::other)?;
         let (half, whole) = (
             journal.with_extension("tmp"),
             journal.with_extension("json"),
@@ -305,10 +305,7 @@ impl Reel {
         let now = Instant::now();
         let after = now.saturating_duration_since(self.last);
         let line = Line {
-            from: match from {
-                Side::Client => Side::Client,
-                Side::Server => Side::Server,
-            },
+            from: from,
             said,
             after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
         };
@@ -390,7 +387,7 @@ fn read_journal(path: &Path) -> io::Result<Vec<Step>> {
 
 /// A file of one vector: what was recorded, by whom and when, and what the core
 /// concludes from it.
-pub(super) fn recording(
+pub(super) fn recording_file(
     name: &str,
     by: &str,
     date: &str,

@@ -3,15 +3,15 @@
 
 use std::time::SystemTime;
 
+use heirloom::Config;
 use heirloom::explain::{self, Explainer, Explanation, Outcome};
 use heirloom::net::serve::Teller;
-use heirloom::net::{ClientAddress, Conversation};
+use heirloom::net::{ClientAddress, Recording};
 use heirloom::vector::Step;
-use heirloom::{Config, Side};
 use serde_json::{Value, json};
 
 use super::explain::shown;
-use super::journal::{date, recording};
+use super::journal::{date, recording_file};
 use super::lines::Lines;
 use super::style::Style;
 
@@ -24,23 +24,20 @@ pub(super) struct Words {
 }
 
 impl Teller for Words {
-    fn explain(&self, conversation: &Conversation) -> Value {
-        explain::json::json(&explained(conversation, &self.config))
+    fn explain(&self, recording: &Recording) -> Value {
+        explain::json::json(&explained(recording, &self.config))
             .and_then(|text| serde_json::from_str(&text))
             .unwrap_or_default()
     }
 
-    fn vector(&self, conversation: &Conversation, unfinished: bool) -> String {
-        let steps = conversation.steps.iter().map(|(side, octets)| {
-            let from = match side {
-                Side::Client => Side::Client,
-                Side::Server => Side::Server,
-            };
-            Step::of(from, octets)
-        });
+    fn vector(&self, recording: &Recording, unfinished: bool) -> String {
+        let steps = recording
+            .steps
+            .iter()
+            .map(|(side, octets)| Step::of(*side, octets));
         let day = date(SystemTime::now());
         let by = "recorded by the lab page of heirloom";
-        match recording("lab", by, &day, steps.collect(), unfinished) {
+        match recording_file("lab", by, &day, steps.collect(), unfinished) {
             Ok(file) => file.to_canonical(),
             Err(error) => json!({ "error": error }).to_string(),
         }
@@ -50,26 +47,26 @@ impl Teller for Words {
         self.all.is_some()
     }
 
-    fn handshake(&self, client: &ClientAddress, conversation: &Conversation) {
+    fn handshake(&self, client: &ClientAddress, recording: &Recording) {
         if let Some(lines) = &self.all {
             let style = Style::of(&std::io::stdout());
-            let told = shown(&explained(conversation, &self.config), style);
+            let told = shown(&explained(recording, &self.config), style);
             lines.say(format!("== {}\n{told}", client.address));
         }
     }
 }
 
 /// Parts that are told: those of the handshake, and a few messages behind it.
-/// The verdict is about all, which a tape bounds.
+/// The verdict is about all, which a recorder bounds.
 const PARTS: usize = 16;
 
-fn explained(conversation: &Conversation, config: &Config) -> Explanation {
+fn explained(recording: &Recording, config: &Config) -> Explanation {
     let mut explainer = Explainer::of_server(config);
-    for (side, octets) in &conversation.steps {
+    for (side, octets) in &recording.steps {
         explainer.feed(*side, octets);
     }
     let mut explanation = explainer.finish();
-    if conversation.is_cut && explanation.verdict.outcome == Outcome::Incomplete {
+    if recording.is_cut && explanation.verdict.outcome == Outcome::Incomplete {
         explanation.verdict.sentence =
             "nothing is wrong in what was kept; more was said than is kept".to_owned();
     }

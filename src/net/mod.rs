@@ -7,11 +7,11 @@ pub mod dial;
 mod forwarded;
 pub mod gateway;
 mod proxy;
+mod recorder;
 pub mod relay;
 pub mod replay;
 pub mod serve;
 mod stats;
-mod tape;
 mod url;
 mod worker;
 
@@ -35,9 +35,9 @@ use crate::version::{Side, Version};
 pub use forwarded::Forwarded;
 pub use proxy::{ClientAddress, Networks, NetworksError, ProxyVersion, UnknownProxyVersion};
 use proxy::{read as read_proxy_header, write as proxy_header};
+pub use recorder::{Recorder, Recording};
 use stats::LISTED;
 pub use stats::{ConnectionInfo, ConnectionStats, StatsSnapshot};
-pub use tape::{Conversation, Tape};
 pub use url::{BadUrl, Unresolved, Url};
 
 /// What connections are for. Each worker has an app of its own.
@@ -60,10 +60,10 @@ pub trait App: Sized {
         let _ = (refusal, octets, data);
     }
 
-    /// Whether this connection is kept on a tape. Asked when somebody has
-    /// connected, and again when a request was answered or refused: a tape that
+    /// Whether this connection is recorded. Asked when somebody has
+    /// connected, and again when a request was answered or refused: a recording that
     /// is begun then has the request's head too.
-    fn tape(&mut self, data: &mut Self::Data) -> Option<Tape> {
+    fn recorder(&mut self, data: &mut Self::Data) -> Option<Recorder> {
         let _ = data;
         None
     }
@@ -249,7 +249,7 @@ pub struct Handle<'a, A: App> {
     backlog: &'a mut worker::Backlog,
     room: &'a mut worker::Room,
     in_room: &'a mut bool,
-    is_taped: bool,
+    is_recorded: bool,
 }
 
 impl<A: App> Handle<'_, A> {
@@ -281,8 +281,8 @@ impl<A: App> Handle<'_, A> {
                 let message = gather.finish(checked);
                 let (kind, length) = (message.kind(), message.payload().len());
                 // A shorter one leaves with its neighbours in one write; and
-                // what is taped goes by one way only.
-                if length < worker::TURN || self.is_taped {
+                // what is recorded goes by one way only.
+                if length < worker::TURN || self.is_recorded {
                     return self.conn.send(gather.finish(checked), &mut self.out);
                 }
                 let Some((front, behind)) = self.conn.framing_of(kind, length)? else {

@@ -16,13 +16,13 @@ use crate::agent;
 use crate::bytes::Random;
 use crate::handshake::{Header, Request};
 
-use crate::net::{ClientAddress, ConnectionStats, Conversation, Reply, SystemRandom, Tape};
+use crate::net::{ClientAddress, ConnectionStats, Recorder, Recording, Reply, SystemRandom};
 use crate::version::{Version, Versions};
 
 /// Pages that are remembered.
 const PAGES: usize = 128;
 /// Octets of one connection that are kept.
-const TAPE: usize = 64 * 1024;
+const RECORDED: usize = 64 * 1024;
 /// Octets of a User-Agent that are kept.
 const AGENT: usize = 512;
 /// Where a page's own connection and questions go.
@@ -33,10 +33,10 @@ const HTML: &str = include_str!("lab.html");
 /// Knows the words for a conversation; this floor does not.
 pub trait Teller: Send + Sync {
     /// The conversation, explained.
-    fn explain(&self, conversation: &Conversation) -> Value;
+    fn explain(&self, recording: &Recording) -> Value;
 
     /// The conversation as a vector file; whether more was said, or may be.
-    fn vector(&self, conversation: &Conversation, unfinished: bool) -> String;
+    fn vector(&self, recording: &Recording, unfinished: bool) -> String;
 
     /// Whether every handshake is to be told, by [`Teller::handshake`].
     fn wants_all(&self) -> bool {
@@ -44,8 +44,8 @@ pub trait Teller: Send + Sync {
     }
 
     /// A handshake has come to its end, this way or that.
-    fn handshake(&self, client: &ClientAddress, conversation: &Conversation) {
-        let _ = (client, conversation);
+    fn handshake(&self, client: &ClientAddress, recording: &Recording) {
+        let _ = (client, recording);
     }
 }
 
@@ -76,7 +76,7 @@ pub(super) struct Entry {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     number: u64,
-    tape: Option<Tape>,
+    recorder: Option<Recorder>,
     pub(super) version: Option<&'static Version>,
     pub(super) subprotocol: Option<String>,
     pub(super) open: bool,
@@ -88,20 +88,20 @@ pub(super) struct Seen {
 
 impl Entry {
     /// Another connection of the page, which counts from now on. Gives its
-    /// number, and the tape it is kept on: the one it has, or a new one.
-    pub(super) fn connect(&self, tape: Option<Tape>) -> (u64, Tape) {
-        let tape = tape.unwrap_or_else(|| Tape::new(TAPE));
+    /// number, and its recorder: the one it has, or a new one.
+    pub(super) fn connect(&self, recorder: Option<Recorder>) -> (u64, Recorder) {
+        let recorder = recorder.unwrap_or_else(|| Recorder::new(RECORDED));
         let mut seen = self.seen();
         let number = seen.number + 1;
-        if let Some(before) = seen.tape.take() {
+        if let Some(before) = seen.recorder.take() {
             before.retire();
         }
         *seen = Seen {
             number,
-            tape: Some(tape.clone()),
+            recorder: Some(recorder.clone()),
             ..Seen::default()
         };
-        (number, tape)
+        (number, recorder)
     }
 
     /// The connection of this number changed, if it still counts.
@@ -216,7 +216,7 @@ impl Lab {
 
     fn connection(&self, entry: &Entry) -> Value {
         let seen = entry.seen().clone();
-        let conversation = seen.tape.map(|tape| tape.conversation());
+        let recording = seen.recorder.map(|recorder| recorder.recording());
         json!({
             "open": seen.open,
             "refused": seen.refused,
@@ -226,8 +226,8 @@ impl Lab {
             "subprotocol": seen.subprotocol,
             "agent": entry.agent,
             "speaks": speaks(&entry.agent, self.versions),
-            "cut": conversation.as_ref().is_some_and(|c| c.is_cut),
-            "explanation": conversation.map(|c| self.teller.explain(&c)),
+            "cut": recording.as_ref().is_some_and(|c| c.is_cut),
+            "explanation": recording.map(|c| self.teller.explain(&c)),
         })
     }
 
@@ -243,16 +243,16 @@ impl Lab {
     }
 
     fn vector(&self, entry: &Entry) -> Reply {
-        let (tape, closed) = {
+        let (recorder, closed) = {
             let seen = entry.seen();
-            (seen.tape.clone(), seen.closed)
+            (seen.recorder.clone(), seen.closed)
         };
-        let Some(tape) = tape else {
+        let Some(recorder) = recorder else {
             return json_reply(404, &json!({ "error": "this page has no connection yet" }));
         };
-        let conversation = tape.conversation();
-        let unfinished = !closed || conversation.is_cut;
-        let vector = self.teller.vector(&conversation, unfinished);
+        let recording = recorder.recording();
+        let unfinished = !closed || recording.is_cut;
+        let vector = self.teller.vector(&recording, unfinished);
         Reply::Http {
             status: 200,
             content_type: "application/json",

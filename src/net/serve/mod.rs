@@ -4,7 +4,7 @@ mod lab;
 
 use std::sync::Arc;
 
-use super::{App, ClientAddress, Handle, Incoming, LinkId, Reply, Summary, Tape, http_reply};
+use super::{App, ClientAddress, Handle, Incoming, LinkId, Recorder, Reply, Summary, http_reply};
 use crate::error::{Refusal, Violation};
 use crate::frame::Kind;
 use crate::handshake::Request;
@@ -39,7 +39,7 @@ struct Known {
     /// Where handshakes are logged or told.
     client: Option<ClientAddress>,
     path: String,
-    tape: Option<Tape>,
+    recorder: Option<Recorder>,
     /// The lab page that opened it, and which of its connections it is.
     entry: Option<(Arc<Entry>, u64)>,
 }
@@ -99,8 +99,8 @@ impl Serve {
             return;
         };
         log::info!(target: HANDSHAKES, "{} {verdict}", client.address);
-        if let (Some(lab), Some(tape)) = (&self.lab, &known.tape) {
-            lab.teller().handshake(client, &tape.conversation());
+        if let (Some(lab), Some(recorder)) = (&self.lab, &known.recorder) {
+            lab.teller().handshake(client, &recorder.recording());
         }
     }
 
@@ -123,13 +123,13 @@ impl App for Serve {
         }
     }
 
-    fn tape(&mut self, data: &mut ConnectionData) -> Option<Tape> {
+    fn recorder(&mut self, data: &mut ConnectionData) -> Option<Recorder> {
         if self.tells_all() {
-            let tape = Tape::new(HANDSHAKE);
-            data.known.get_or_insert_default().tape = Some(tape.clone());
-            return Some(tape);
+            let recorder = Recorder::new(HANDSHAKE);
+            data.known.get_or_insert_default().recorder = Some(recorder.clone());
+            return Some(recorder);
         }
-        data.known.as_mut()?.tape.take()
+        data.known.as_mut()?.recorder.take()
     }
 
     fn request(&mut self, request: &Request<'_>, data: &mut ConnectionData) -> Reply {
@@ -144,8 +144,8 @@ impl App for Serve {
             let known = data.known.get_or_insert_default();
             // The rest of it is the page's secret.
             "/lab".clone_into(&mut known.path);
-            let (number, tape) = entry.connect(known.tape.take());
-            known.tape = Some(tape);
+            let (number, recorder) = entry.connect(known.recorder.take());
+            known.recorder = Some(recorder);
             known.entry = Some((entry, number));
         }
         match request.choose_subprotocol(&self.subprotocols) {
@@ -165,14 +165,14 @@ impl App for Serve {
             return;
         };
         let known = data.known.get_or_insert_default();
-        let (number, tape) = entry.connect(known.tape.take());
+        let (number, recorder) = entry.connect(known.recorder.take());
         entry.note(number, |seen| {
             seen.refused = Some(refusal.code());
             if let Refusal::VersionOff { version, .. } = refusal {
                 seen.version = Some(version);
             }
         });
-        known.tape = Some(tape);
+        known.recorder = Some(recorder);
         known.entry = Some((entry, number));
     }
 

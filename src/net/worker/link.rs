@@ -8,7 +8,7 @@ use mio::net::TcpStream;
 
 use crate::conn::{Conn, Limits};
 use crate::message::Gather;
-use crate::net::{ClosedBy, EndReason, Tape};
+use crate::net::{ClosedBy, EndReason, Recorder};
 use crate::version::{Side, Version};
 
 use super::BridgeLink;
@@ -103,9 +103,9 @@ struct LinkDetails {
     /// The version that was asked for, where it is off.
     asked: Option<&'static Version>,
     /// Where it is kept what goes over its wire.
-    tape: Option<Tape>,
+    recorder: Option<Recorder>,
     /// Octets of what is being said in this turn that are on it already.
-    taped: usize,
+    recorded: usize,
 }
 
 impl LinkRecord {
@@ -132,20 +132,20 @@ impl LinkRecord {
     }
 
     /// Keeps what goes over the wire.
-    pub(super) fn begin_tape(&mut self, tape: Tape) {
-        self.details.get_or_insert_default().tape = Some(tape);
+    pub(super) fn start_recording(&mut self, recorder: Recorder) {
+        self.details.get_or_insert_default().recorder = Some(recorder);
     }
 
     /// Keeps what was said in this turn so far.
     pub(super) fn note_output(&mut self, out: &[u8]) {
         if let Some(LinkDetails {
-            tape: Some(tape),
-            taped,
+            recorder: Some(recorder),
+            recorded,
             ..
         }) = self.details.as_deref_mut()
         {
-            tape.note(Side::Server, out.get(*taped..).unwrap_or_default());
-            *taped = out.len();
+            recorder.note(Side::Server, out.get(*recorded..).unwrap_or_default());
+            *recorded = out.len();
         }
     }
 
@@ -153,12 +153,12 @@ impl LinkRecord {
     fn turn_over(&mut self, out: &[u8]) {
         self.note_output(out);
         if let Some(details) = &mut self.details {
-            details.taped = 0;
+            details.recorded = 0;
         }
     }
 
-    pub(super) fn tape(&self) -> Option<&Tape> {
-        self.details.as_ref()?.tape.as_ref()
+    pub(super) fn recorder(&self) -> Option<&Recorder> {
+        self.details.as_ref()?.recorder.as_ref()
     }
 }
 
@@ -303,8 +303,8 @@ impl<G> Link<G> {
 
     /// Writes what many hear, or lets it wait, without a copy.
     pub(super) fn send_shared(&mut self, octets: Arc<[u8]>) -> io::Result<()> {
-        if let Some(tape) = self.record.tape() {
-            tape.note(Side::Server, &octets);
+        if let Some(recorder) = self.record.recorder() {
+            recorder.note(Side::Server, &octets);
         }
         let mut written = 0;
         if self.backlog.is_empty() && self.writable {

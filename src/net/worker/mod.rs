@@ -352,8 +352,8 @@ impl<A: App> Worker<A> {
         self.app.connected(&client, &mut link.data);
         link.expects_proxy_header = self.proxies.contains(peer.ip());
         if !link.expects_proxy_header {
-            if let Some(tape) = self.app.tape(&mut link.data) {
-                link.record.begin_tape(tape);
+            if let Some(recorder) = self.app.recorder(&mut link.data) {
+                link.record.start_recording(recorder);
             }
         }
         if surplus {

@@ -227,8 +227,8 @@ impl Scratch {
         let ReadResult::Octets(n) = read else {
             return read;
         };
-        if let Some(tape) = link.record.tape() {
-            tape.note(Side::Client, room.get(..n).unwrap_or_default());
+        if let Some(recorder) = link.record.recorder() {
+            recorder.note(Side::Client, room.get(..n).unwrap_or_default());
         }
         let (mut dispatch, buffer, unparsed) = self.dispatch(id, link, partner);
         if unparsed.len() <= FRONT {
@@ -274,8 +274,8 @@ impl Scratch {
             link.gather = Some(gather);
             return read;
         };
-        if let Some(tape) = link.record.tape() {
-            tape.note(Side::Client, room.get(..n).unwrap_or_default());
+        if let Some(recorder) = link.record.recorder() {
+            recorder.note(Side::Client, room.get(..n).unwrap_or_default());
         }
         let (mut dispatch, _, unparsed) = self.dispatch(id, link, None);
         let mut input = Input::new(room.get_mut(..n).unwrap_or_default());
@@ -334,7 +334,7 @@ impl Scratch {
             backlog: &mut link.backlog,
             room: &mut self.room,
             in_room: &mut link.in_room,
-            is_taped: link.record.tape().is_some(),
+            is_recorded: link.record.recorder().is_some(),
         };
         let dispatch = Dispatch {
             handle,
@@ -432,8 +432,8 @@ impl<A: App> Dispatch<'_, A> {
                     (Event::Piece(piece), None) => self.piece(app, piece),
                     (Event::Refused(refusal, octets), None) => {
                         app.refused(&refusal, octets, self.handle.data);
-                        if self.record.tape().is_none() {
-                            self.begin_tape(app, &[octets]);
+                        if self.record.recorder().is_none() {
+                            self.start_recording(app, &[octets]);
                         }
                         self.event(app, Event::Refused(refusal, octets));
                     }
@@ -462,7 +462,7 @@ impl<A: App> Dispatch<'_, A> {
                 input.take(octets);
                 *self.expects_proxy_header = false;
                 app.connected(&client, self.handle.data);
-                self.begin_tape(app, &[input.rest()]);
+                self.start_recording(app, &[input.rest()]);
                 true
             }
             Err(refusal) => {
@@ -557,7 +557,7 @@ impl<A: App> Dispatch<'_, A> {
         let handle = &mut self.handle;
         log::debug!(target: "heirloom::handshake", "open: {}", version_name(handle.conn));
         self.record.opened = true;
-        // The app may look at the tape now, and this answer is not yet written.
+        // The app may look at the recording now, and this answer is not yet written.
         self.record.note_output(handle.out.octets);
         app.open(handle);
     }
@@ -617,20 +617,20 @@ impl<A: App> Dispatch<'_, A> {
     /// A client asks for something; `behind` has come after the request.
     fn request(&mut self, app: &mut A, request: &Request<'_>, behind: &[u8]) {
         let reply = app.request(request, self.handle.data);
-        if self.record.tape().is_none() {
-            self.begin_tape(app, &[request.head().raw(), behind]);
+        if self.record.recorder().is_none() {
+            self.start_recording(app, &[request.head().raw(), behind]);
         }
         self.reply(reply);
     }
 
-    /// Begins a tape, if the app wants one, with what has come already.
-    fn begin_tape(&mut self, app: &mut A, received: &[&[u8]]) {
-        if let Some(tape) = app.tape(self.handle.data) {
-            self.handle.is_taped = true;
+    /// Starts recording, if the app wants one, with what has come already.
+    fn start_recording(&mut self, app: &mut A, received: &[&[u8]]) {
+        if let Some(recorder) = app.recorder(self.handle.data) {
+            self.handle.is_recorded = true;
             for octets in received {
-                tape.note(Side::Client, octets);
+                recorder.note(Side::Client, octets);
             }
-            self.record.begin_tape(tape);
+            self.record.start_recording(recorder);
         }
     }
 

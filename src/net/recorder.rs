@@ -7,7 +7,7 @@ use crate::version::Side;
 /// What was said on one connection, from its begin, in the order in which it
 /// was read and written here.
 #[derive(Clone, Debug, Default)]
-pub struct Conversation {
+pub struct Recording {
     /// What each read or write held, and whose it was.
     pub steps: Vec<(Side, Vec<u8>)>,
     /// Whether more was said than was kept.
@@ -18,19 +18,19 @@ pub struct Conversation {
 /// Steps of a conversation that are kept.
 const STEPS: usize = 512;
 
-/// Keeps the conversation of one connection, up to a bound. Copies of a tape
-/// are the same tape. Only connections that have one pay for its lock.
+/// Keeps the conversation of one connection, up to a bound. Copies of a
+/// recorder record the same. Only connections that have one pay for its lock.
 #[derive(Clone, Debug)]
-pub struct Tape {
-    kept: Arc<Mutex<Conversation>>,
+pub struct Recorder {
+    kept: Arc<Mutex<Recording>>,
     limit: usize,
 }
 
-impl Tape {
-    /// A tape for so many octets.
+impl Recorder {
+    /// A recorder for so many octets.
     #[must_use]
-    pub fn new(octets: usize) -> Tape {
-        Tape {
+    pub fn new(octets: usize) -> Recorder {
+        Recorder {
             kept: Arc::default(),
             limit: octets,
         }
@@ -38,16 +38,16 @@ impl Tape {
 
     /// What was said so far.
     #[must_use]
-    pub fn conversation(&self) -> Conversation {
+    pub fn recording(&self) -> Recording {
         self.kept().clone()
     }
 
-    /// Keeps nothing more and gives the memory back: another tape took its
+    /// Keeps nothing more and gives the memory back: another recorder took its
     /// place.
     pub(super) fn retire(&self) {
-        *self.kept() = Conversation {
+        *self.kept() = Recording {
             is_cut: true,
-            ..Conversation::default()
+            ..Recording::default()
         };
     }
 
@@ -72,7 +72,7 @@ impl Tape {
         kept.octets += octets.len();
     }
 
-    fn kept(&self) -> MutexGuard<'_, Conversation> {
+    fn kept(&self) -> MutexGuard<'_, Recording> {
         // Half a step cannot be there: it is pushed whole.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -84,12 +84,12 @@ mod tests {
 
     #[test]
     fn a_tape_keeps_a_begin_and_says_that_more_was_said() {
-        let tape = Tape::new(5);
-        tape.note(Side::Client, b"abc");
-        assert!(!tape.conversation().is_cut);
-        tape.note(Side::Server, b"defg");
-        tape.note(Side::Client, b"h");
-        let kept = tape.conversation();
+        let recorder = Recorder::new(5);
+        recorder.note(Side::Client, b"abc");
+        assert!(!recorder.recording().is_cut);
+        recorder.note(Side::Server, b"defg");
+        recorder.note(Side::Client, b"h");
+        let kept = recorder.recording();
         let steps = [
             (Side::Client, b"abc".to_vec()),
             (Side::Server, b"de".to_vec()),
