@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use heirloom::Config;
 use heirloom::explain::{self, Explainer, Explanation, Outcome};
-use heirloom::net::serve::Teller;
+use heirloom::net::serve::Explain;
 use heirloom::net::{ClientAddress, Recording};
 use heirloom::vector::Step;
 use serde_json::{Value, json};
@@ -16,14 +16,14 @@ use super::lines::Lines;
 use super::style::Style;
 
 /// Knows the words for the lab.
-pub(super) struct Words {
+pub(super) struct Explanations {
     /// Where every handshake is told, if it is.
     pub(super) all: Option<Lines>,
     /// The server whose conversations they are.
     pub(super) config: Config,
 }
 
-impl Teller for Words {
+impl Explain for Explanations {
     fn explain(&self, recording: &Recording) -> Value {
         explain::json::json(&explained(recording, &self.config))
             .and_then(|text| serde_json::from_str(&text))

@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 use heirloom::net::serve::{Lab, Serve};
 
 use super::front::FrontArgs;
-use super::lab::Words;
+use super::lab::Explanations;
 use super::lines::Lines;
 use super::{Exit, complain, header_text};
 
@@ -42,12 +42,12 @@ pub(super) fn run(args: Args) -> Exit {
             return Exit::Unreachable;
         }
     };
-    let words = Words {
+    let explanations = Explanations {
         all: lines.clone(),
         config: args.front.config(),
     };
     let versions = args.front.versions;
-    let lab = Lab::new(versions, server.stats(), Arc::new(words));
+    let lab = Lab::new(versions, server.stats(), Arc::new(explanations));
     let subprotocols: Arc<[String]> = args.subprotocol.into();
     server.run(|| Serve::new(versions, Arc::clone(&subprotocols)).with_lab(lab.clone()));
     drop(lab);

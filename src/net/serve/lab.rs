@@ -31,14 +31,14 @@ const PREFIX: &str = "/lab/";
 const HTML: &str = include_str!("lab.html");
 
 /// Knows the words for a conversation; this floor does not.
-pub trait Teller: Send + Sync {
+pub trait Explain: Send + Sync {
     /// The conversation, explained.
     fn explain(&self, recording: &Recording) -> Value;
 
     /// The conversation as a vector file; whether more was said, or may be.
     fn vector(&self, recording: &Recording, unfinished: bool) -> String;
 
-    /// Whether every handshake is to be told, by [`Teller::handshake`].
+    /// Whether every handshake is to be told, by [`Explain::handshake`].
     fn wants_all(&self) -> bool {
         false
     }
@@ -54,7 +54,7 @@ pub trait Teller: Send + Sync {
 #[derive(Clone)]
 pub struct Lab {
     pages: Arc<Mutex<VecDeque<Arc<Entry>>>>,
-    teller: Arc<dyn Teller>,
+    explanations: Arc<dyn Explain>,
     stats: ConnectionStats,
     versions: Versions,
 }
@@ -118,19 +118,19 @@ impl Entry {
 }
 
 impl Lab {
-    /// A lab that asks this teller for words.
+    /// A lab that asks these for its explanations.
     #[must_use]
-    pub fn new(versions: Versions, stats: ConnectionStats, teller: Arc<dyn Teller>) -> Lab {
+    pub fn new(versions: Versions, stats: ConnectionStats, explanations: Arc<dyn Explain>) -> Lab {
         Lab {
             pages: Arc::default(),
-            teller,
+            explanations,
             stats,
             versions,
         }
     }
 
-    pub(super) fn teller(&self) -> &dyn Teller {
-        &*self.teller
+    pub(super) fn explanations(&self) -> &dyn Explain {
+        &*self.explanations
     }
 
     /// The page whose connection this request is.
@@ -227,7 +227,7 @@ impl Lab {
             "agent": entry.agent,
             "speaks": speaks(&entry.agent, self.versions),
             "cut": recording.as_ref().is_some_and(|c| c.is_cut),
-            "explanation": recording.map(|c| self.teller.explain(&c)),
+            "explanation": recording.map(|c| self.explanations.explain(&c)),
         })
     }
 
@@ -252,7 +252,7 @@ impl Lab {
         };
         let recording = recorder.recording();
         let unfinished = !closed || recording.is_cut;
-        let vector = self.teller.vector(&recording, unfinished);
+        let vector = self.explanations.vector(&recording, unfinished);
         Reply::Http {
             status: 200,
             content_type: "application/json",

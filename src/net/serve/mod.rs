@@ -11,7 +11,7 @@ use crate::handshake::Request;
 use crate::version::Versions;
 
 use self::lab::Entry;
-pub use self::lab::{Lab, Teller};
+pub use self::lab::{Explain, Lab};
 
 /// The path of the room.
 const ROOM: &str = "/chat";
@@ -100,14 +100,14 @@ impl Serve {
         };
         log::info!(target: HANDSHAKES, "{} {verdict}", client.address);
         if let (Some(lab), Some(recorder)) = (&self.lab, &known.recorder) {
-            lab.teller().handshake(client, &recorder.recording());
+            lab.explanations().handshake(client, &recorder.recording());
         }
     }
 
     fn tells_all(&self) -> bool {
         self.lab
             .as_ref()
-            .is_some_and(|lab| lab.teller().wants_all())
+            .is_some_and(|lab| lab.explanations().wants_all())
     }
 }
 
