@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use heirloom::Side;
 use heirloom::bytes::Escaped;
-use heirloom::net::relay::{Cut, Ending, Tap};
+use heirloom::net::relay::{Cut, Ending, TrafficRecorder};
 use heirloom::vector::{self, End, Expect, Source, Step, Vector};
 use jiff::Timestamp;
 
@@ -86,13 +86,13 @@ impl Store {
     }
 
     /// A tap for one more connection.
-    pub(super) fn tap(self: &Arc<Store>) -> Reel {
-        Reel {
+    pub(super) fn recorder(self: &Arc<Store>) -> ConnectionRecorder {
+        ConnectionRecorder {
             store: Arc::clone(self),
             last: Instant::now(),
             octets: 0,
             waiting: Arc::default(),
-            scribe: None,
+            writer: None,
             stopped: false,
         }
     }
@@ -141,9 +141,12 @@ impl Store {
                 .and_then(|json| vector::File::read(&json).map_err(|error| error.to_string()));
             match read {
                 Ok(file) => {
-                    let asked = file.vectors.iter().filter_map(|v| asked(&v.steps));
+                    let requests = file
+                        .vectors
+                        .iter()
+                        .filter_map(|v| request_without_keys(&v.steps));
                     let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-                    known.extend(asked);
+                    known.extend(requests);
                 }
                 Err(error) => log::warn!("{} is left aside: {error}", path.display()),
             }
@@ -175,8 +178,10 @@ impl Store {
     fn finish(&self, journal: &Path, unfinished: bool) -> io::Result<()> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let steps = read_journal(journal)?;
-        let request = asked(&steps);
-        let seen = request.as_ref().is_some_and(|asked| known.contains(asked));
+        let request = request_without_keys(&steps);
+        let seen = request
+            .as_ref()
+            .is_some_and(|request| known.contains(request));
         if steps.is_empty() || (self.mode == Mode::Once && seen) {
             return fs::remove_file(journal);
         }
@@ -206,46 +211,46 @@ impl Store {
 
 /// Records one connection.
 #[derive(Debug)]
-pub(super) struct Reel {
+pub(super) struct ConnectionRecorder {
     store: Arc<Store>,
     /// When the step before was.
     last: Instant,
     octets: u64,
     /// Octets that the disk has not taken yet.
     waiting: Arc<AtomicUsize>,
-    scribe: Option<Scribe>,
+    writer: Option<JournalWriter>,
     /// There is more than was recorded.
     stopped: bool,
 }
 
 #[derive(Debug)]
-struct Scribe {
-    lines: Sender<Line>,
+struct JournalWriter {
+    entries: Sender<JournalEntry>,
     thread: JoinHandle<Option<PathBuf>>,
 }
 
 /// What is to be written to the journal.
-struct Line {
+struct JournalEntry {
     from: Side,
-    said: Said,
+    content: EntryContent,
     after_ms: u64,
 }
 
-enum Said {
+enum EntryContent {
     Octets(Vec<u8>),
     End(End),
 }
 
-impl Line {
+impl JournalEntry {
     fn weight(&self) -> usize {
-        match &self.said {
-            Said::Octets(octets) => octets.len() + STEP_OCTETS,
-            Said::End(_) => STEP_OCTETS,
+        match &self.content {
+            EntryContent::Octets(octets) => octets.len() + STEP_OCTETS,
+            EntryContent::End(_) => STEP_OCTETS,
         }
     }
 }
 
-impl Tap for Reel {
+impl TrafficRecorder for ConnectionRecorder {
     fn octets(&mut self, from: Side, octets: &[u8]) {
         self.octets = self.octets.saturating_add(octets.len() as u64);
         if self.octets > self.store.max_octets && !self.stopped {
@@ -258,27 +263,27 @@ impl Tap for Reel {
         if waits + octets.len() + STEP_OCTETS > MAX_WAITING_OCTETS {
             self.stop(&"the disk is too slow: 1 MiB waits for it");
         }
-        if !self.deaf() {
-            self.write(from, Said::Octets(octets.to_vec()));
+        if !self.is_stopped() {
+            self.write(from, EntryContent::Octets(octets.to_vec()));
         }
     }
 
     fn end(&mut self, from: Side, how: Ending) {
-        if !self.deaf() {
+        if !self.is_stopped() {
             let end = match how {
                 Ending::Fin => End::Fin,
                 Ending::Rst => End::Rst,
             };
-            self.write(from, Said::End(end));
+            self.write(from, EntryContent::End(end));
         }
     }
 
     fn done(self, cut: Option<Cut>) {
-        let Some(scribe) = self.scribe else {
+        let Some(writer) = self.writer else {
             return;
         };
-        drop(scribe.lines);
-        let Ok(Some(journal)) = scribe.thread.join() else {
+        drop(writer.entries);
+        let Ok(Some(journal)) = writer.thread.join() else {
             return;
         };
         let unfinished = self.stopped || cut.is_some();
@@ -288,69 +293,72 @@ impl Tap for Reel {
     }
 }
 
-impl Reel {
-    fn deaf(&self) -> bool {
+impl ConnectionRecorder {
+    fn is_stopped(&self) -> bool {
         self.stopped || self.store.has_failed()
     }
 
     /// The recording of this connection ends here; the traffic goes on.
     fn stop(&mut self, why: &dyn std::fmt::Display) {
-        if !self.deaf() {
+        if !self.is_stopped() {
             log::warn!("the recording of a connection ends before the connection does: {why}");
         }
         self.stopped = true;
     }
 
-    fn write(&mut self, from: Side, said: Said) {
+    fn write(&mut self, from: Side, content: EntryContent) {
         let now = Instant::now();
         let after = now.saturating_duration_since(self.last);
-        let line = Line {
+        let entry = JournalEntry {
             from: from,
-            said,
+            content,
             after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
         };
         // What was rounded away counts for the next step.
-        self.last += Duration::from_millis(line.after_ms);
-        if self.scribe.is_none() {
-            match self.hire() {
-                Ok(scribe) => self.scribe = Some(scribe),
+        self.last += Duration::from_millis(entry.after_ms);
+        if self.writer.is_none() {
+            match self.start_writer() {
+                Ok(writer) => self.writer = Some(writer),
                 Err(error) => return self.store.fail(&error),
             }
         }
-        self.waiting.fetch_add(line.weight(), Ordering::AcqRel);
-        if let Some(scribe) = &self.scribe {
+        self.waiting.fetch_add(entry.weight(), Ordering::AcqRel);
+        if let Some(writer) = &self.writer {
             // It ends when the disk has failed, which was said.
-            let _ = scribe.lines.send(line);
+            let _ = writer.entries.send(entry);
         }
     }
 
-    fn hire(&self) -> io::Result<Scribe> {
-        let (lines, to_write) = channel();
+    fn start_writer(&self) -> io::Result<JournalWriter> {
+        let (entries, to_write) = channel();
         let (store, waiting) = (Arc::clone(&self.store), Arc::clone(&self.waiting));
-        let thread =
-            thread::Builder::new()
-                .name("scribe".to_owned())
-                .spawn(move || match take_down(&store, &waiting, &to_write) {
-                    Ok(journal) => Some(journal),
-                    Err(error) => {
-                        store.fail(&error);
-                        None
-                    }
-                })?;
-        Ok(Scribe { lines, thread })
+        let thread = thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || match write_entries(&store, &waiting, &to_write) {
+                Ok(journal) => Some(journal),
+                Err(error) => {
+                    store.fail(&error);
+                    None
+                }
+            })?;
+        Ok(JournalWriter { entries, thread })
     }
 }
 
 /// Writes what comes to a journal, one line and one write each.
-fn take_down(store: &Store, waiting: &AtomicUsize, lines: &Receiver<Line>) -> io::Result<PathBuf> {
+fn write_entries(
+    store: &Store,
+    waiting: &AtomicUsize,
+    entries: &Receiver<JournalEntry>,
+) -> io::Result<PathBuf> {
     let (path, mut journal) = store.open()?;
-    for line in lines {
-        let weight = line.weight();
-        let step = match line.said {
-            Said::Octets(octets) => Step::of(line.from, &octets),
-            Said::End(end) => Step::end(line.from, end),
+    for entry in entries {
+        let weight = entry.weight();
+        let step = match entry.content {
+            EntryContent::Octets(octets) => Step::of(entry.from, &octets),
+            EntryContent::End(end) => Step::end(entry.from, end),
         };
-        let step = match line.after_ms {
+        let step = match entry.after_ms {
             0 => step,
             ms => step.after(ms),
         };
@@ -423,7 +431,7 @@ pub(super) fn recording_file(
 
 /// The head of the request, without what differs from one connection to the
 /// next: the keys.
-fn asked(steps: &[Step]) -> Option<Vec<u8>> {
+fn request_without_keys(steps: &[Step]) -> Option<Vec<u8>> {
     let head = head(steps, Side::Client)?;
     let mut kept = Vec::with_capacity(head.len());
     for line in head.split(|octet| *octet == b'\n') {
@@ -515,32 +523,32 @@ mod tests {
     fn what_the_disk_does_not_take_is_bounded() {
         let folder = std::env::temp_dir();
         let store = Arc::new(Store::new(&folder, Mode::All, u64::MAX));
-        let mut reel = store.tap();
-        // A scribe that writes nothing.
-        let (lines, to_write) = channel();
+        let mut recorder = store.recorder();
+        // A writer that writes nothing.
+        let (entries, to_write) = channel();
         let thread = thread::spawn(|| None);
-        reel.scribe = Some(Scribe { lines, thread });
+        recorder.writer = Some(JournalWriter { entries, thread });
         let chunk = vec![0; 64 * 1024];
         for _ in 0..100 {
-            reel.octets(Side::Client, &chunk);
+            recorder.octets(Side::Client, &chunk);
         }
-        assert!(reel.stopped);
-        let waits: usize = to_write.try_iter().map(|line| line.weight()).sum();
+        assert!(recorder.stopped);
+        let waits: usize = to_write.try_iter().map(|entry| entry.weight()).sum();
         assert!(waits <= MAX_WAITING_OCTETS, "{waits}");
         assert!(waits > MAX_WAITING_OCTETS / 2, "{waits}");
-        reel.done(None);
+        recorder.done(None);
     }
 
     #[test]
     fn keys_are_no_part_of_what_was_asked() {
         let ask = |key: &str| {
             let head = format!("GET / HTTP/1.1\r\nSec-WebSocket-Key1: {key}\r\nHost: h\r\n\r\n");
-            asked(&[Step::of(Side::Client, head.as_bytes())])
+            request_without_keys(&[Step::of(Side::Client, head.as_bytes())])
         };
         assert_eq!(ask("a b"), ask("c d"));
         assert!(ask("a").is_some());
         assert_eq!(
-            asked(&[Step::of(Side::Client, b"GET / HTTP/1.1\r\n")]),
+            request_without_keys(&[Step::of(Side::Client, b"GET / HTTP/1.1\r\n")]),
             None
         );
     }

@@ -121,7 +121,7 @@ pub(super) fn run(args: &Args) -> Exit {
     for address in relay.addresses() {
         say(&format!("listening on ws://{address}/"));
     }
-    relay.run(|| store.tap());
+    relay.run(|| store.recorder());
     Exit::Good
 }
 

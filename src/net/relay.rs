@@ -1,5 +1,5 @@
 //! In the middle: carries octets between clients and one server as they come,
-//! changes nothing, and tells a [`Tap`] what it carries.
+//! changes nothing, and tells a [`TrafficRecorder`] what it carries.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -30,7 +30,7 @@ const SHUTDOWN: Token = Token(1);
 const FIRST: usize = 2;
 
 /// Is told what is carried on one connection, in the order in which it came.
-pub trait Tap: Send + 'static {
+pub trait TrafficRecorder: Send + 'static {
     /// This side wrote; it was one read here.
     fn octets(&mut self, from: Side, octets: &[u8]);
 
@@ -170,8 +170,8 @@ impl Relay {
     }
 
     /// Runs until the shutdown pipe is written to; then listens no more and gives the open
-    /// connections `close_ms` to end. `tap` makes the tap of each connection.
-    pub fn run<T: Tap>(mut self, tap: impl Fn() -> T) {
+    /// connections `close_ms` to end. `recorder` makes the recorder of each connection.
+    pub fn run<T: TrafficRecorder>(mut self, recorder: impl Fn() -> T) {
         let mut events = Events::with_capacity(64);
         let mut carried: Vec<Carried> = Vec::new();
         let mut retry = false;
@@ -189,7 +189,7 @@ impl Relay {
                 break;
             }
             carried.retain(|c| !c.thread.is_finished());
-            retry = self.accept(&tap, &mut carried);
+            retry = self.accept(&recorder, &mut carried);
         }
         drop(self.listeners);
         let close = Duration::from_millis(self.shared.limits.close_ms);
@@ -208,7 +208,11 @@ impl Relay {
     }
 
     /// Takes all that wait; says whether to try again without being told.
-    fn accept<T: Tap>(&self, tap: &impl Fn() -> T, carried: &mut Vec<Carried>) -> bool {
+    fn accept<T: TrafficRecorder>(
+        &self,
+        recorder: &impl Fn() -> T,
+        carried: &mut Vec<Carried>,
+    ) -> bool {
         for listener in &self.listeners {
             loop {
                 if self.shared.open.load(Ordering::Acquire) >= self.shared.limits.connections {
@@ -217,7 +221,7 @@ impl Relay {
                     return false;
                 }
                 match listener.accept() {
-                    Ok((client, peer)) => match self.start(client, peer, tap()) {
+                    Ok((client, peer)) => match self.start(client, peer, recorder()) {
                         Ok(one) => carried.push(one),
                         Err(error) => {
                             log::warn!("cannot carry a connection of {peer}: {error}");
@@ -238,7 +242,12 @@ impl Relay {
         false
     }
 
-    fn start<T: Tap>(&self, client: TcpStream, peer: SocketAddr, tap: T) -> io::Result<Carried> {
+    fn start<T: TrafficRecorder>(
+        &self,
+        client: TcpStream,
+        peer: SocketAddr,
+        recorder: T,
+    ) -> io::Result<Carried> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let guard = Open::of(&self.shared);
@@ -247,11 +256,11 @@ impl Relay {
             .spawn(move || {
                 let shared = &guard.0;
                 match reach(shared) {
-                    Ok(server) => Carrier::new(shared, poll, client, server, tap).run(),
+                    Ok(server) => Carrier::new(shared, poll, client, server, recorder).run(),
                     Err(error) => {
                         log::warn!("{peer}: cannot reach {}: {error}", shared.to);
                         abort(client);
-                        tap.done(Some(Cut::Unreachable));
+                        recorder.done(Some(Cut::Unreachable));
                     }
                 }
             })?;
@@ -336,25 +345,25 @@ struct Carrier<'s, T> {
     poll: Poll,
     client: End,
     server: End,
-    tap: T,
+    recorder: T,
     /// When something last went on.
     moved: Instant,
 }
 
-impl<'s, T: Tap> Carrier<'s, T> {
+impl<'s, T: TrafficRecorder> Carrier<'s, T> {
     fn new(
         shared: &'s Shared,
         poll: Poll,
         client: TcpStream,
         server: TcpStream,
-        tap: T,
+        recorder: T,
     ) -> Carrier<'s, T> {
         Carrier {
             shared,
             poll,
             client: End::new(Side::Client, client),
             server: End::new(Side::Server, server),
-            tap,
+            recorder,
             moved: Instant::now(),
         }
     }
@@ -374,7 +383,7 @@ impl<'s, T: Tap> Carrier<'s, T> {
         } else {
             drop((self.client.stream, self.server.stream));
         }
-        self.tap.done(cut);
+        self.recorder.done(cut);
     }
 
     fn failed(&self, error: &io::Error) -> Cut {
@@ -488,7 +497,7 @@ impl<'s, T: Tap> Carrier<'s, T> {
             }
             if this.broken && this.ended == Some(Ending::Fin) {
                 this.ended = Some(Ending::Rst);
-                self.tap.end(this.side, Ending::Rst);
+                self.recorder.end(this.side, Ending::Rst);
             }
             match this.ended {
                 Some(Ending::Rst) => return Pumped::Reset,
@@ -511,7 +520,7 @@ impl<'s, T: Tap> Carrier<'s, T> {
                     this.left = 0..n;
                     self.moved = Instant::now();
                     let came = this.chunk.get(..n).unwrap_or_default();
-                    self.tap.octets(this.side, came);
+                    self.recorder.octets(this.side, came);
                     continue;
                 }
                 Err(error) => match error.kind() {
@@ -525,7 +534,7 @@ impl<'s, T: Tap> Carrier<'s, T> {
             };
             this.ended = Some(ended);
             self.moved = Instant::now();
-            self.tap.end(this.side, ended);
+            self.recorder.end(this.side, ended);
         }
         Pumped::More
     }
