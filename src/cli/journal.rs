@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use heirloom::Side;
 use heirloom::bytes::Escaped;
-use heirloom::net::relay::{Cut, Ending, TrafficRecorder};
+use heirloom::net::relay::{CutShort, Ending, TrafficRecorder};
 use heirloom::vector::{self, End, Expect, Source, Step, Vector};
 use jiff::Timestamp;
 
@@ -278,7 +278,7 @@ impl TrafficRecorder for ConnectionRecorder {
         }
     }
 
-    fn done(self, cut: Option<Cut>) {
+    fn done(self, cut: Option<CutShort>) {
         let Some(writer) = self.writer else {
             return;
         };

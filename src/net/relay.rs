@@ -38,7 +38,7 @@ pub trait TrafficRecorder: Send + 'static {
     fn end(&mut self, from: Side, how: Ending);
 
     /// The sockets are closed. `cut` says why, where neither side ended it.
-    fn done(self, cut: Option<Cut>);
+    fn done(self, cut: Option<CutShort>);
 }
 
 /// How one side ended.
@@ -52,7 +52,7 @@ pub enum Ending {
 
 /// Why a connection was cut off in the middle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Cut {
+pub enum CutShort {
     /// The relay was stopped, and the connection did not end in time.
     #[error("it was still open when the recorder was told to stop")]
     Stopped,
@@ -260,7 +260,7 @@ impl Relay {
                     Err(error) => {
                         log::warn!("{peer}: cannot reach {}: {error}", shared.to);
                         abort(client);
-                        recorder.done(Some(Cut::Unreachable));
+                        recorder.done(Some(CutShort::Unreachable));
                     }
                 }
             })?;
@@ -300,7 +300,7 @@ fn abort(stream: TcpStream) {
 }
 
 /// One end of a connection, and what it said that the other has not yet.
-struct End {
+struct CarriedEnd {
     side: Side,
     stream: TcpStream,
     readable: bool,
@@ -314,9 +314,9 @@ struct End {
     carried: bool,
 }
 
-impl End {
-    fn new(side: Side, stream: TcpStream) -> End {
-        End {
+impl CarriedEnd {
+    fn new(side: Side, stream: TcpStream) -> CarriedEnd {
+        CarriedEnd {
             side,
             stream,
             readable: true,
@@ -343,8 +343,8 @@ enum Pumped {
 struct Carrier<'s, T> {
     shared: &'s Shared,
     poll: Poll,
-    client: End,
-    server: End,
+    client: CarriedEnd,
+    server: CarriedEnd,
     recorder: T,
     /// When something last went on.
     moved: Instant,
@@ -361,8 +361,8 @@ impl<'s, T: TrafficRecorder> Carrier<'s, T> {
         Carrier {
             shared,
             poll,
-            client: End::new(Side::Client, client),
-            server: End::new(Side::Server, server),
+            client: CarriedEnd::new(Side::Client, client),
+            server: CarriedEnd::new(Side::Server, server),
             recorder,
             moved: Instant::now(),
         }
@@ -376,7 +376,7 @@ impl<'s, T: TrafficRecorder> Carrier<'s, T> {
         if let Some(cut) = cut {
             log::info!("a connection was cut off: {cut}");
         }
-        let reset = |end: &End| end.ended == Some(Ending::Rst);
+        let reset = |end: &CarriedEnd| end.ended == Some(Ending::Rst);
         if cut.is_some() || reset(&self.client) || reset(&self.server) {
             abort(self.client.stream);
             abort(self.server.stream);
@@ -386,9 +386,9 @@ impl<'s, T: TrafficRecorder> Carrier<'s, T> {
         self.recorder.done(cut);
     }
 
-    fn failed(&self, error: &io::Error) -> Cut {
+    fn failed(&self, error: &io::Error) -> CutShort {
         log::error!("cannot wait for {}: {error}", self.shared.to);
-        Cut::System
+        CutShort::System
     }
 
     fn register(&mut self) -> io::Result<()> {
@@ -403,7 +403,7 @@ impl<'s, T: TrafficRecorder> Carrier<'s, T> {
     }
 
     /// Carries until both sides have ended; why it was cut, where it was.
-    fn carry(&mut self) -> Option<Cut> {
+    fn carry(&mut self) -> Option<CutShort> {
         let mut events = Events::with_capacity(8);
         loop {
             let mut more = false;
@@ -450,13 +450,13 @@ impl<'s, T: TrafficRecorder> Carrier<'s, T> {
     }
 
     /// The next deadline, and what it means.
-    fn due(&self) -> Option<(Instant, Cut)> {
+    fn due(&self) -> Option<(Instant, CutShort)> {
         let limits = &self.shared.limits;
         let after = |ms| self.moved + Duration::from_millis(ms);
         let waiting = !self.client.left.is_empty() || !self.server.left.is_empty();
-        let stopped = self.shared.cut_at.get().map(|at| (*at, Cut::Stopped));
-        let stalled = waiting.then(|| (after(limits.write_ms), Cut::WriteTimeout));
-        let idle = (limits.idle_ms > 0).then(|| (after(limits.idle_ms), Cut::IdleTimeout));
+        let stopped = self.shared.cut_at.get().map(|at| (*at, CutShort::Stopped));
+        let stalled = waiting.then(|| (after(limits.write_ms), CutShort::WriteTimeout));
+        let idle = (limits.idle_ms > 0).then(|| (after(limits.idle_ms), CutShort::IdleTimeout));
         let all = [stopped, stalled, idle].into_iter().flatten();
         all.min_by_key(|(at, _)| *at)
     }
