@@ -30,7 +30,7 @@ pub struct Faults {
 
 /// What came.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Came<'l> {
+pub enum ReplayEvent<'l> {
     /// Octets.
     Octets(&'l [u8]),
     /// The peer says no more.
@@ -51,7 +51,7 @@ enum Item {
 }
 
 /// One connection, which says what it is given.
-pub struct Line {
+pub struct ReplayConnection {
     /// None after a reset.
     stream: Option<TcpStream>,
     poll: Poll,
@@ -68,23 +68,27 @@ pub struct Line {
     ended: bool,
 }
 
-impl std::fmt::Debug for Line {
+impl std::fmt::Debug for ReplayConnection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Line")
+        f.debug_struct("ReplayConnection")
             .field("faults", &self.faults)
             .finish_non_exhaustive()
     }
 }
 
-impl Line {
+impl ReplayConnection {
     /// Connects.
     ///
     /// # Errors
     ///
     /// Why there is no connection.
-    pub fn connect(address: SocketAddr, patience: Duration, faults: Faults) -> io::Result<Line> {
+    pub fn connect(
+        address: SocketAddr,
+        patience: Duration,
+        faults: Faults,
+    ) -> io::Result<ReplayConnection> {
         let patience = patience.max(Duration::from_millis(1));
-        Line::over(
+        ReplayConnection::over(
             std::net::TcpStream::connect_timeout(&address, patience)?,
             faults,
         )
@@ -95,14 +99,14 @@ impl Line {
     /// # Errors
     ///
     /// What the system says.
-    pub fn over(stream: std::net::TcpStream, faults: Faults) -> io::Result<Line> {
+    pub fn over(stream: std::net::TcpStream, faults: Faults) -> io::Result<ReplayConnection> {
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         let mut stream = TcpStream::from_std(stream);
         let poll = Poll::new()?;
         let both = Interest::READABLE | Interest::WRITABLE;
         poll.registry().register(&mut stream, SOCKET, both)?;
-        Ok(Line {
+        Ok(ReplayConnection {
             stream: Some(stream),
             poll,
             events: Events::with_capacity(8),
@@ -170,30 +174,30 @@ impl Line {
 
     /// Waits until something comes, or all is written where something was to
     /// be.
-    pub fn step(&mut self, deadline: Instant) -> Came<'_> {
+    pub fn step(&mut self, deadline: Instant) -> ReplayEvent<'_> {
         let mut wrote = false;
         loop {
             let waits = self.flush(&mut wrote);
             if self.stream.is_none() {
                 self.ended = true;
-                return Came::Rst;
+                return ReplayEvent::Rst;
             }
             if self.readable && !self.ended {
                 match self.read() {
-                    Ok(Some(0)) => return Came::Fin,
+                    Ok(Some(0)) => return ReplayEvent::Fin,
                     Ok(Some(n)) => {
-                        return Came::Octets(self.buffer.get(..n).unwrap_or_default());
+                        return ReplayEvent::Octets(self.buffer.get(..n).unwrap_or_default());
                     }
                     Ok(None) => {}
-                    Err(()) => return Came::Rst,
+                    Err(()) => return ReplayEvent::Rst,
                 }
             }
             if wrote && self.queue.is_empty() {
-                return Came::Written;
+                return ReplayEvent::Written;
             }
             let now = Instant::now();
             if deadline <= now {
-                return Came::TimedOut;
+                return ReplayEvent::TimedOut;
             }
             let due = waits.map_or(deadline, |due| due.min(deadline));
             match self
@@ -202,7 +206,7 @@ impl Line {
             {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Came::TimedOut,
+                Err(_) => return ReplayEvent::TimedOut,
             }
             for event in &self.events {
                 self.readable |= event.is_readable() || event.is_error();

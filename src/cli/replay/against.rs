@@ -8,7 +8,7 @@ use heirloom::Side;
 use heirloom::conn::{Config, Conn};
 use heirloom::error::Violation;
 use heirloom::net::SystemRandom;
-use heirloom::net::replay::{Came, Line};
+use heirloom::net::replay::{ReplayConnection, ReplayEvent};
 use heirloom::vector::{Conclusion, HeardKind, Vector, Verdict};
 
 use super::ear::{Ear, Mark};
@@ -65,12 +65,12 @@ pub(super) fn play(
             return Outcome::Played(vec![what]);
         }
     };
-    let line = match Line::connect(
+    let connection = match ReplayConnection::connect(
         address,
         Duration::from_millis(args.timeout_ms),
         args.faults(),
     ) {
-        Ok(line) => line,
+        Ok(connection) => connection,
         Err(error) => return Outcome::Unreachable(format!("cannot connect: {error}")),
     };
     let ear = Conn::client_of(&request, false, Arc::new(Config::default().with_all()))
@@ -81,7 +81,7 @@ pub(super) fn play(
         vector,
         args,
         held,
-        line,
+        connection,
         kept: KEPT_OCTETS.max(response.len() + 1),
         flood: FLOOD_OCTETS.max(response.len().saturating_mul(2)),
         ear,
@@ -91,7 +91,7 @@ pub(super) fn play(
         ended: None,
     };
     let mut failures = talk.converse(&moves, &marks).err().into_iter().collect();
-    if args.exact && !talk.line.is_mute() {
+    if args.exact && !talk.connection.is_mute() {
         talk.compare(&response, &mut failures);
     }
     Outcome::Played(failures)
@@ -210,7 +210,7 @@ struct Talk<'a> {
     vector: &'a Vector,
     args: &'a Args,
     held: Held,
-    line: Line,
+    connection: ReplayConnection,
     /// Octets of the answer that are kept.
     kept: usize,
     /// Octets of the answer that are too many.
@@ -243,7 +243,7 @@ impl Talk<'_> {
                 continue;
             }
             // What the client says next, it said after it had heard this.
-            if answered && self.ended.is_none() && !self.line.is_mute() {
+            if answered && self.ended.is_none() && !self.connection.is_mute() {
                 let waited = self.wait(self.args.deadline(), |talk| talk.reaches(before));
                 self.fault()?;
                 if self.held == Held::Accepts && !matches!(waited, Waited::Reached) {
@@ -253,13 +253,13 @@ impl Talk<'_> {
             if !step.after.is_zero() {
                 self.wait(Instant::now() + step.after, |_| false);
             }
-            self.line.say(&step.octets);
+            self.connection.say(&step.octets);
             if let Some(end) = step.end {
-                self.line.end(end == heirloom::vector::End::Rst);
+                self.connection.end(end == heirloom::vector::End::Rst);
             }
-            self.wait(self.args.deadline(), |talk| talk.line.is_written());
+            self.wait(self.args.deadline(), |talk| talk.connection.is_written());
         }
-        if self.line.is_mute() {
+        if self.connection.is_mute() {
             // Cut off on purpose: only what came until then is judged.
             self.wait(self.args.deadline(), |talk| talk.ended.is_some());
             let fault = self.ear.as_ref().and_then(|ear| ear.violation);
@@ -285,8 +285,8 @@ impl Talk<'_> {
             if self.ended.is_some() {
                 return Waited::Ended;
             }
-            match self.line.step(deadline) {
-                Came::Octets(octets) => {
+            match self.connection.step(deadline) {
+                ReplayEvent::Octets(octets) => {
                     self.octets += octets.len();
                     let room = self.kept.saturating_sub(self.seen.len());
                     let kept = octets.get(..room).unwrap_or(octets);
@@ -299,10 +299,10 @@ impl Talk<'_> {
                         self.ended = Some("says far more than was recorded");
                     }
                 }
-                Came::Fin => self.ended = Some("ends TCP"),
-                Came::Rst => self.ended = Some("resets TCP"),
-                Came::Written => {}
-                Came::TimedOut => return Waited::TimedOut,
+                ReplayEvent::Fin => self.ended = Some("ends TCP"),
+                ReplayEvent::Rst => self.ended = Some("resets TCP"),
+                ReplayEvent::Written => {}
+                ReplayEvent::TimedOut => return Waited::TimedOut,
             }
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use heirloom::Side;
 use heirloom::conn::{Config, Conn};
 use heirloom::net::SystemRandom;
-use heirloom::net::replay::{Came, Line};
+use heirloom::net::replay::{ReplayConnection, ReplayEvent};
 use heirloom::vector::{Vector, Verdict};
 
 use super::ear::{Ear, Mark};
@@ -59,8 +59,8 @@ pub(super) fn play(
         Ok(stream) => stream,
         Err(what) => return Outcome::Played(vec![what]),
     };
-    let line = match Line::over(stream, args.faults()) {
-        Ok(line) => line,
+    let connection = match ReplayConnection::over(stream, args.faults()) {
+        Ok(connection) => connection,
         Err(error) => return Outcome::Played(vec![format!("cannot talk: {error}")]),
     };
     let spoken: Vec<String> = vector.expect.subprotocol.iter().cloned().collect();
@@ -68,7 +68,7 @@ pub(super) fn play(
     let mut talk = Talk {
         vector,
         args,
-        line,
+        connection,
         ear: Ear::new(Conn::server(config), spoken),
         octets: 0,
         seen: Vec::new(),
@@ -99,7 +99,7 @@ fn accept(listener: &TcpListener, deadline: Instant) -> Result<TcpStream, String
 struct Talk<'a> {
     vector: &'a Vector,
     args: &'a Args,
-    line: Line,
+    connection: ReplayConnection,
     ear: Ear,
     octets: usize,
     seen: Vec<u8>,
@@ -138,7 +138,7 @@ impl Talk<'_> {
         let said = std::mem::take(&mut self.ear.said);
         let ours = head_len(&said).unwrap_or(said.len());
         let response = response(head, &model, said.get(..ours).unwrap_or_default());
-        self.line.say(&response);
+        self.connection.say(&response);
         if !digest.is_empty() {
             self.prove(digest, &model, said.get(ours..).unwrap_or_default())?;
         }
@@ -154,7 +154,7 @@ impl Talk<'_> {
         ours.append(&mut self.ear.said);
         let right = model.ends_with(recorded) && ours.len() >= recorded.len();
         let digest = if right { &ours } else { recorded };
-        self.line
+        self.connection
             .say(digest.get(..recorded.len()).unwrap_or(digest));
         Ok(())
     }
@@ -175,7 +175,7 @@ impl Talk<'_> {
             if octets.is_empty() && step.end.is_none() {
                 continue;
             }
-            if !self.rejects && !self.line.is_mute() {
+            if !self.rejects && !self.connection.is_mute() {
                 self.wait(self.args.deadline(), |talk| talk.ear.mark.reaches(before));
                 self.fault()?;
                 if !self.ear.mark.reaches(before) {
@@ -185,14 +185,14 @@ impl Talk<'_> {
             if !step.after.is_zero() {
                 self.wait(Instant::now() + step.after, |_| false);
             }
-            self.line.say(octets);
+            self.connection.say(octets);
             if let Some(end) = step.end {
-                self.line.end(end == heirloom::vector::End::Rst);
+                self.connection.end(end == heirloom::vector::End::Rst);
             }
-            self.wait(self.args.deadline(), |talk| talk.line.is_written());
+            self.wait(self.args.deadline(), |talk| talk.connection.is_written());
         }
-        self.wait(self.args.deadline(), |talk| talk.line.is_written());
-        if self.line.is_mute() {
+        self.wait(self.args.deadline(), |talk| talk.connection.is_written());
+        if self.connection.is_mute() {
             return Ok(());
         }
         if self.rejects {
@@ -236,8 +236,8 @@ impl Talk<'_> {
 
     fn wait(&mut self, deadline: Instant, enough: impl Fn(&Talk<'_>) -> bool) {
         while !enough(self) && self.ended.is_none() {
-            match self.line.step(deadline) {
-                Came::Octets(octets) => {
+            match self.connection.step(deadline) {
+                ReplayEvent::Octets(octets) => {
                     self.octets += octets.len();
                     let room = KEPT_OCTETS.saturating_sub(self.seen.len());
                     let kept = octets.get(..room).unwrap_or(octets);
@@ -252,15 +252,15 @@ impl Talk<'_> {
                         self.ended = Some("says far too much");
                     }
                 }
-                Came::Fin => {
+                ReplayEvent::Fin => {
                     self.ended = Some("ends TCP");
                     if !self.rejects && !self.ear.mark.closed {
                         self.ear.hear_end();
                     }
                 }
-                Came::Rst => self.ended = Some("resets TCP"),
-                Came::Written => {}
-                Came::TimedOut => return,
+                ReplayEvent::Rst => self.ended = Some("resets TCP"),
+                ReplayEvent::Written => {}
+                ReplayEvent::TimedOut => return,
             }
         }
     }
