@@ -61,7 +61,7 @@ pub struct ReplayConnection {
     /// Octets that were put into the queue.
     octets: u64,
     /// The limit was reached: nothing more is said.
-    mute: bool,
+    limit_reached: bool,
     buffer: Box<[u8]>,
     readable: bool,
     writable: bool,
@@ -113,7 +113,7 @@ impl ReplayConnection {
             faults,
             queue: VecDeque::new(),
             octets: 0,
-            mute: false,
+            limit_reached: false,
             buffer: vec![0; READ].into_boxed_slice(),
             readable: true,
             writable: true,
@@ -122,8 +122,8 @@ impl ReplayConnection {
     }
 
     /// Says these octets, as one write where no fault says otherwise.
-    pub fn say(&mut self, octets: &[u8]) {
-        if self.mute || octets.is_empty() {
+    pub fn send(&mut self, octets: &[u8]) {
+        if self.limit_reached || octets.is_empty() {
             return;
         }
         let left = match self.faults.limit_bytes {
@@ -131,21 +131,21 @@ impl ReplayConnection {
             None => Ok(usize::MAX),
         };
         let left = left.unwrap_or(usize::MAX);
-        let said = octets.get(..left).unwrap_or(octets);
-        self.octets += said.len() as u64;
+        let sent = octets.get(..left).unwrap_or(octets);
+        self.octets += sent.len() as u64;
         let size = self.faults.slice_bytes.unwrap_or(usize::MAX).max(1);
-        for slice in said.chunks(size) {
+        for slice in sent.chunks(size) {
             self.put(Item::Octets(slice.to_vec()));
         }
-        if said.len() < octets.len() {
+        if sent.len() < octets.len() {
             self.end(false);
-            self.mute = true;
+            self.limit_reached = true;
         }
     }
 
     /// Says that nothing more comes, or breaks the connection.
     pub fn end(&mut self, reset: bool) {
-        if self.mute {
+        if self.limit_reached {
             return;
         }
         self.put(if reset || self.faults.reset {
@@ -157,8 +157,8 @@ impl ReplayConnection {
 
     /// Whether the limit was reached, so that nothing more is said.
     #[must_use]
-    pub fn is_mute(&self) -> bool {
-        self.mute
+    pub fn is_limit_reached(&self) -> bool {
+        self.limit_reached
     }
 
     /// Whether all that was to be said is written.
@@ -268,7 +268,7 @@ impl ReplayConnection {
                                 // The peer takes nothing more; what it said
                                 // before is still to be read.
                                 self.queue.clear();
-                                self.mute = true;
+                                self.limit_reached = true;
                                 self.readable = true;
                                 *wrote = true;
                                 return None;

@@ -91,7 +91,7 @@ pub(super) fn play(
         ended: None,
     };
     let mut failures = talk.converse(&moves, &marks).err().into_iter().collect();
-    if args.exact && !talk.connection.is_mute() {
+    if args.exact && !talk.connection.is_limit_reached() {
         talk.compare(&response, &mut failures);
     }
     Outcome::Played(failures)
@@ -243,7 +243,7 @@ impl Talk<'_> {
                 continue;
             }
             // What the client says next, it said after it had heard this.
-            if answered && self.ended.is_none() && !self.connection.is_mute() {
+            if answered && self.ended.is_none() && !self.connection.is_limit_reached() {
                 let waited = self.wait(self.args.deadline(), |talk| talk.reaches(before));
                 self.fault()?;
                 if self.held == Held::Accepts && !matches!(waited, Waited::Reached) {
@@ -253,13 +253,13 @@ impl Talk<'_> {
             if !step.after.is_zero() {
                 self.wait(Instant::now() + step.after, |_| false);
             }
-            self.connection.say(&step.octets);
+            self.connection.send(&step.octets);
             if let Some(end) = step.end {
                 self.connection.end(end == heirloom::vector::End::Rst);
             }
             self.wait(self.args.deadline(), |talk| talk.connection.is_written());
         }
-        if self.connection.is_mute() {
+        if self.connection.is_limit_reached() {
             // Cut off on purpose: only what came until then is judged.
             self.wait(self.args.deadline(), |talk| talk.ended.is_some());
             let fault = self.ear.as_ref().and_then(|ear| ear.violation);
@@ -293,7 +293,7 @@ impl Talk<'_> {
                     self.seen.extend_from_slice(kept);
                     if let Some(ear) = &mut self.ear {
                         ear.hear(octets, &mut SystemRandom);
-                        ear.said.clear();
+                        ear.output.clear();
                     }
                     if self.octets > self.flood {
                         self.ended = Some("says far more than was recorded");

@@ -41,7 +41,7 @@ pub(super) struct Ear {
     /// The status of an answer.
     pub(super) status: Option<u16>,
     /// What the core says to it; whoever plays a recording says something else.
-    pub(super) said: Vec<u8>,
+    pub(super) output: Vec<u8>,
     /// The subprotocols a server speaks.
     spoken: Vec<String>,
     pending: Vec<u8>,
@@ -58,7 +58,7 @@ impl Ear {
             violation: None,
             refusal: None,
             status: None,
-            said: Vec::new(),
+            output: Vec::new(),
             spoken,
             pending: Vec::new(),
             position: 0,
@@ -70,8 +70,8 @@ impl Ear {
         let mut pending = std::mem::take(&mut self.pending);
         pending.extend_from_slice(octets);
         let mut input = Input::starting_at(&mut pending, self.position);
-        let mut said = std::mem::take(&mut self.said);
-        let mut out = Output::new(&mut said, random);
+        let mut output = std::mem::take(&mut self.output);
+        let mut out = Output::new(&mut output, random);
         loop {
             match self.conn.next(&mut input, &mut out) {
                 Ok(None) => break,
@@ -84,7 +84,7 @@ impl Ear {
         self.position = input.position();
         let left = input.rest().len();
         pending.drain(..pending.len() - left);
-        (self.pending, self.said) = (pending, said);
+        (self.pending, self.output) = (pending, output);
     }
 
     /// TCP has ended on the other side.

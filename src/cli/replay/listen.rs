@@ -135,27 +135,27 @@ impl Talk<'_> {
         let opening = opening(&recorded, &model);
         let (head, digest) = recorded.split_at(head_len(&recorded).unwrap_or(0).min(opening));
         let digest = digest.get(..opening - head.len()).unwrap_or_default();
-        let said = std::mem::take(&mut self.ear.said);
-        let ours = head_len(&said).unwrap_or(said.len());
-        let response = response(head, &model, said.get(..ours).unwrap_or_default());
-        self.connection.say(&response);
+        let output = std::mem::take(&mut self.ear.output);
+        let ours = head_len(&output).unwrap_or(output.len());
+        let response = response(head, &model, output.get(..ours).unwrap_or_default());
+        self.connection.send(&response);
         if !digest.is_empty() {
-            self.prove(digest, &model, said.get(ours..).unwrap_or_default())?;
+            self.prove(digest, &model, output.get(ours..).unwrap_or_default())?;
         }
         self.follow(moves, &marks, opening)
     }
 
     /// hixie-76: sixteen octets for the client's own eight, where the recorded
     /// ones were right for the recorded eight.
-    fn prove(&mut self, recorded: &[u8], model: &[u8], said: &[u8]) -> Result<(), String> {
+    fn prove(&mut self, recorded: &[u8], model: &[u8], output: &[u8]) -> Result<(), String> {
         self.wait(self.args.deadline(), |talk| talk.ear.mark.open);
         self.fault()?;
-        let mut ours = said.to_vec();
-        ours.append(&mut self.ear.said);
+        let mut ours = output.to_vec();
+        ours.append(&mut self.ear.output);
         let right = model.ends_with(recorded) && ours.len() >= recorded.len();
         let digest = if right { &ours } else { recorded };
         self.connection
-            .say(digest.get(..recorded.len()).unwrap_or(digest));
+            .send(digest.get(..recorded.len()).unwrap_or(digest));
         Ok(())
     }
 
@@ -175,7 +175,7 @@ impl Talk<'_> {
             if octets.is_empty() && step.end.is_none() {
                 continue;
             }
-            if !self.rejects && !self.connection.is_mute() {
+            if !self.rejects && !self.connection.is_limit_reached() {
                 self.wait(self.args.deadline(), |talk| talk.ear.mark.reaches(before));
                 self.fault()?;
                 if !self.ear.mark.reaches(before) {
@@ -185,14 +185,14 @@ impl Talk<'_> {
             if !step.after.is_zero() {
                 self.wait(Instant::now() + step.after, |_| false);
             }
-            self.connection.say(octets);
+            self.connection.send(octets);
             if let Some(end) = step.end {
                 self.connection.end(end == heirloom::vector::End::Rst);
             }
             self.wait(self.args.deadline(), |talk| talk.connection.is_written());
         }
         self.wait(self.args.deadline(), |talk| talk.connection.is_written());
-        if self.connection.is_mute() {
+        if self.connection.is_limit_reached() {
             return Ok(());
         }
         if self.rejects {
@@ -246,7 +246,7 @@ impl Talk<'_> {
                     self.ear.hear(octets, &mut SystemRandom);
                     if open {
                         // The recording says what is said to it.
-                        self.ear.said.clear();
+                        self.ear.output.clear();
                     }
                     if self.octets > FLOOD_OCTETS {
                         self.ended = Some("says far too much");

@@ -21,7 +21,7 @@ pub(super) fn model(request: &[u8], spoken: Vec<String>) -> Vec<u8> {
     if ear.refusal.is_some() {
         return Vec::new();
     }
-    ear.said
+    ear.output
 }
 
 /// A configuration for playing.
