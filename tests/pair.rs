@@ -22,14 +22,14 @@ use heirloom::version::{InvalidUtf8, Layout};
 use heirloom::{Side, VERSIONS, Version, Versions};
 use proptest::prelude::*;
 
-use memory::{Heard, Seeded, version};
+use memory::{Received, Seeded, version};
 
 /// One end, what is on its way to it, and what it has heard.
 struct End {
     conn: Conn,
     wire: Vec<u8>,
     gather: Gather,
-    heard: Vec<Heard>,
+    heard: Vec<Received>,
     violation: Option<Violation>,
     random: Seeded,
 }
@@ -82,15 +82,15 @@ impl End {
                             self.conn.version().unwrap().invalid_utf8 == InvalidUtf8::Fail;
                         let message = self.gather.finish(checked);
                         let (kind, octets) = (message.kind(), message.payload().to_vec());
-                        self.heard.push(Heard::Message(kind, octets));
+                        self.heard.push(Received::Message(kind, octets));
                         self.gather = Gather::default();
                     }
                 }
-                Ok(Some(Event::Ping(octets))) => self.heard.push(Heard::Ping(octets.to_vec())),
-                Ok(Some(Event::Pong(octets))) => self.heard.push(Heard::Pong(octets.to_vec())),
+                Ok(Some(Event::Ping(octets))) => self.heard.push(Received::Ping(octets.to_vec())),
+                Ok(Some(Event::Pong(octets))) => self.heard.push(Received::Pong(octets.to_vec())),
                 Ok(Some(Event::Close(reason))) => {
                     self.heard
-                        .push(Heard::Close(reason.code, reason.text.into_owned()));
+                        .push(Received::Close(reason.code, reason.text.into_owned()));
                 }
                 Ok(Some(_)) => {}
                 Err(violation) => {
@@ -227,7 +227,7 @@ proptest! {
                 };
                 conn.send(message, out)
             }).unwrap();
-            want[usize::from(from_client)].push(Heard::Message(kind, words.into_bytes()));
+            want[usize::from(from_client)].push(Received::Message(kind, words.into_bytes()));
             if seed % 3 == 0 {
                 pair.settle();
             }
@@ -256,9 +256,9 @@ proptest! {
             conn.send_piece(Kind::Text, tail, false, true, out)
         }).unwrap();
         pair.settle();
-        let mut want = vec![Heard::Message(Kind::Text, words.clone().into_bytes())];
+        let mut want = vec![Received::Message(Kind::Text, words.clone().into_bytes())];
         if version.has_ping() {
-            want.insert(0, Heard::Ping(b"between".to_vec()));
+            want.insert(0, Received::Ping(b"between".to_vec()));
         }
         prop_assert_eq!(&pair.end(from.peer()).heard, &want);
     }
@@ -289,7 +289,7 @@ proptest! {
             prop_assert_eq!(other.conn.end_of_input(0), Ok(()));
         } else {
             let code = version.has_close_codes().then_some(1000);
-            let heard = matches!(&other.heard[..], [Heard::Close(c, _)] if *c == code);
+            let heard = matches!(&other.heard[..], [Received::Close(c, _)] if *c == code);
             prop_assert!(heard, "{:?}", other.heard);
             prop_assert_eq!(pair.client.conn.phase(), Phase::Closed);
             prop_assert_eq!(pair.server.conn.phase(), Phase::Closed);
@@ -326,7 +326,7 @@ proptest! {
         }
         pair.settle();
         for heard in pair.client.heard.iter().chain(&pair.server.heard) {
-            if let Heard::Message(Kind::Text, octets) = heard {
+            if let Received::Message(Kind::Text, octets) = heard {
                 prop_assert!(std::str::from_utf8(octets).is_ok());
             }
         }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Close, CloseSaid, CloseWord, Conclusion, Cut, End, Expect, Heard, HeardKind, Vector, Verdict,
-    nonce, watch,
+    Close, CloseSent, CloseWord, Conclusion, Cut, End, Expect, MessageKind, ReceivedMessage,
+    Vector, Verdict, nonce, watch,
 };
 use crate::bytes::{Input, Output};
 use crate::conn::{Config, Conn, Event, Phase};
@@ -157,8 +157,8 @@ impl Ear {
         &mut self,
         from: Side,
         octets: &[u8],
-        heard: &mut Vec<Heard>,
-        closes: &mut Vec<CloseSaid>,
+        heard: &mut Vec<ReceivedMessage>,
+        closes: &mut Vec<CloseSent>,
     ) {
         let mut pending = std::mem::take(&mut self.pending);
         pending.extend_from_slice(octets);
@@ -191,8 +191,8 @@ impl Ear {
         event: Event<'_>,
         from: Side,
         out: &mut Output<'_>,
-        heard: &mut Vec<Heard>,
-        closes: &mut Vec<CloseSaid>,
+        heard: &mut Vec<ReceivedMessage>,
+        closes: &mut Vec<CloseSent>,
     ) {
         match event {
             Event::Request(request) => {
@@ -216,19 +216,19 @@ impl Ear {
                     let checked = self.conn.version().is_some_and(Version::checks_text);
                     let message = self.gather.finish(checked);
                     let kind = match message.kind() {
-                        Kind::Text => HeardKind::Text,
-                        Kind::Binary => HeardKind::Binary,
+                        Kind::Text => MessageKind::Text,
+                        Kind::Binary => MessageKind::Binary,
                     };
                     keep(heard, from, kind, message.payload());
                     self.gather = Gather::default();
                 }
             }
-            Event::Ping(payload) => keep(heard, from, HeardKind::Ping, payload),
-            Event::Pong(payload) => keep(heard, from, HeardKind::Pong, payload),
+            Event::Ping(payload) => keep(heard, from, MessageKind::Ping, payload),
+            Event::Pong(payload) => keep(heard, from, MessageKind::Pong, payload),
             Event::Close(reason) => {
                 self.closed = true;
                 let text = reason.text.into_owned();
-                closes.push(CloseSaid {
+                closes.push(CloseSent {
                     from,
                     code: reason.code,
                     reason: Some(text).filter(|text| !text.is_empty()),
@@ -276,9 +276,9 @@ impl Ear {
 }
 
 /// Lists what was heard, up to the limit.
-fn keep(heard: &mut Vec<Heard>, from: Side, kind: HeardKind, octets: &[u8]) {
+fn keep(heard: &mut Vec<ReceivedMessage>, from: Side, kind: MessageKind, octets: &[u8]) {
     if heard.len() < MAX_HEARD {
-        heard.push(Heard::of(from, kind, octets));
+        heard.push(ReceivedMessage::of(from, kind, octets));
     }
 }
 

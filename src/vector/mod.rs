@@ -173,7 +173,7 @@ pub struct Expect {
     pub subprotocol: Option<String>,
     /// What each side hears of the other, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub messages: Vec<Heard>,
+    pub messages: Vec<ReceivedMessage>,
     /// How goodbye is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub close: Option<Close>,
@@ -221,12 +221,12 @@ pub enum Verdict {
 
 /// A message, ping or pong that is heard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Heard {
+#[serde(deny_unknown_fields, expecting = "struct Heard")]
+pub struct ReceivedMessage {
     /// Who sent it.
     pub from: Side,
     /// What it is.
-    pub kind: HeardKind,
+    pub kind: MessageKind,
     /// A text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
@@ -245,7 +245,7 @@ pub struct Heard {
 /// What is heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum HeardKind {
+pub enum MessageKind {
     /// A text message.
     Text,
     /// A binary message.
@@ -263,7 +263,7 @@ pub enum Close {
     /// `clean` in a version without codes, `none` where nothing is said.
     Word(CloseWord),
     /// Who began, and how.
-    Said(CloseSaid),
+    Said(CloseSent),
 }
 
 /// Goodbye in a word.
@@ -279,7 +279,7 @@ pub enum CloseWord {
 /// Who said goodbye first, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CloseSaid {
+pub struct CloseSent {
     /// Who began.
     pub from: Side,
     /// The status code.
@@ -417,7 +417,7 @@ impl Step {
     }
 }
 
-impl Heard {
+impl ReceivedMessage {
     /// Its octets.
     ///
     /// # Errors

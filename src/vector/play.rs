@@ -9,7 +9,7 @@ use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
 use super::{
-    Close, CloseSaid, CloseWord, HeardKind, Vector, Verdict, both, difference, first_difference,
+    Close, CloseSent, CloseWord, MessageKind, Vector, Verdict, both, difference, first_difference,
     shown,
 };
 use crate::bytes::{Input, Output};
@@ -64,7 +64,7 @@ pub struct Played {
     pub eaten: u64,
     /// The octets that it said.
     pub said: Vec<u8>,
-    heard: Vec<(HeardKind, Vec<u8>)>,
+    heard: Vec<(MessageKind, Vec<u8>)>,
     closed: Option<(Option<u16>, String)>,
     detected: Option<&'static str>,
     subprotocol: Option<String>,
@@ -145,7 +145,7 @@ pub struct Script<'v> {
     /// All that the server says.
     response: Vec<u8>,
     nonce: Vec<u8>,
-    messages: Vec<(Side, HeardKind, Vec<u8>)>,
+    messages: Vec<(Side, MessageKind, Vec<u8>)>,
 }
 
 /// No more octets are played for one side of a vector.
@@ -284,7 +284,7 @@ struct Player<'s, 't, T> {
     pending: Vec<u8>,
     gather: Gather,
     /// Messages, and which of them the server is to send next.
-    to_send: std::slice::Iter<'s, (Side, HeardKind, Vec<u8>)>,
+    to_send: std::slice::Iter<'s, (Side, MessageKind, Vec<u8>)>,
     /// Octets said and not yet compared.
     said: Vec<u8>,
     /// How many octets were compared.
@@ -451,8 +451,8 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
                         let checked = self.conn.version().is_some_and(Version::checks_text);
                         let message = self.gather.finish(checked);
                         let kind = match message.kind() {
-                            Kind::Text => HeardKind::Text,
-                            Kind::Binary => HeardKind::Binary,
+                            Kind::Text => MessageKind::Text,
+                            Kind::Binary => MessageKind::Binary,
                         };
                         self.played.heard.push((kind, message.payload().to_vec()));
                         self.gather = Gather::default();
@@ -460,10 +460,14 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
                     }
                 }
                 Event::Ping(payload) => {
-                    self.played.heard.push((HeardKind::Ping, payload.to_vec()));
+                    self.played
+                        .heard
+                        .push((MessageKind::Ping, payload.to_vec()));
                 }
                 Event::Pong(payload) => {
-                    self.played.heard.push((HeardKind::Pong, payload.to_vec()));
+                    self.played
+                        .heard
+                        .push((MessageKind::Pong, payload.to_vec()));
                 }
                 Event::Close(reason) => {
                     self.played.closed = Some((reason.code, reason.text.into_owned()));
@@ -530,8 +534,8 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
         loop {
             let (from, kind, octets) = self.to_send.as_slice().first()?;
             match (from, kind) {
-                (Side::Server, HeardKind::Binary) => return Some(Message::binary(octets)),
-                (Side::Server, HeardKind::Text) => {
+                (Side::Server, MessageKind::Binary) => return Some(Message::binary(octets)),
+                (Side::Server, MessageKind::Text) => {
                     let text = std::str::from_utf8(octets).unwrap_or_default();
                     return Some(Message::text(text));
                 }
@@ -606,7 +610,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
         if self.side == Side::Server && !numbers.is_empty() {
             equal("key numbers", &numbers, &self.played.numbers)?;
         }
-        let peers = |(from, ..): &&(Side, HeardKind, Vec<u8>)| *from != self.side;
+        let peers = |(from, ..): &&(Side, MessageKind, Vec<u8>)| *from != self.side;
         let wanted = || self.script.messages.iter().filter(peers);
         for (n, (want, got)) in wanted().zip(&self.played.heard).enumerate() {
             let ((_, kind, want), n) = (want, n + 1);
@@ -618,7 +622,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
         }
         let (want, got) = (wanted().count(), self.played.heard.len());
         if want != got {
-            let next = |(kind, octets): (HeardKind, &[u8])| format!("{kind:?} {}", shown(octets));
+            let next = |(kind, octets): (MessageKind, &[u8])| format!("{kind:?} {}", shown(octets));
             let missing = wanted()
                 .nth(got)
                 .map(|(_, kind, octets)| (*kind, &octets[..]));
@@ -639,7 +643,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
             Some(Close::Word(CloseWord::Clean)) if closed.is_none() => {
                 return Err("no goodbye is heard, and one was expected".to_owned());
             }
-            Some(Close::Said(CloseSaid { from, code, reason })) if *from == self.side.peer() => {
+            Some(Close::Said(CloseSent { from, code, reason })) if *from == self.side.peer() => {
                 Some((*code, reason.clone().unwrap_or_default()))
             }
             _ => return Ok(()),

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::{Serialize, Serializer};
 use serde_json::ser::{CharEscape, Formatter};
 
-use super::{End, File, Fill, Heard, HeardKind, Step, Vector};
+use super::{End, File, Fill, MessageKind, ReceivedMessage, Step, Vector};
 use crate::version::Side;
 
 /// What is longer stands on several lines.
@@ -102,15 +102,15 @@ impl Step {
     }
 }
 
-impl Heard {
+impl ReceivedMessage {
     /// A message, ping or pong with these octets.
     #[must_use]
-    pub fn of(from: Side, kind: HeardKind, octets: &[u8]) -> Heard {
+    pub fn of(from: Side, kind: MessageKind, octets: &[u8]) -> ReceivedMessage {
         let fill = Fill::of(octets);
         let text = std::str::from_utf8(octets)
             .ok()
-            .filter(|_| kind == HeardKind::Text && fill.is_none());
-        Heard {
+            .filter(|_| kind == MessageKind::Text && fill.is_none());
+        ReceivedMessage {
             from,
             kind,
             data: text.map(str::to_owned),

@@ -7,7 +7,7 @@ use heirloom::frame::{Kind, Message};
 use proptest::prelude::*;
 
 use crate::bridge::{Bridge, cut, named};
-use crate::memory::{Heard, version};
+use crate::memory::{Received, version};
 use crate::wire::{close, frames};
 
 proptest! {
@@ -49,9 +49,9 @@ proptest! {
         let to = bridge.outer(from.peer());
         let has_binary = to.version().has_binary();
         let want = if !says_base64 {
-            vec![Heard::Message(Kind::Text, base64)]
+            vec![Received::Message(Kind::Text, base64)]
         } else if has_binary {
-            vec![Heard::Message(Kind::Binary, octets)]
+            vec![Received::Message(Kind::Binary, octets)]
         } else {
             // Octets for one who has none are dropped, never damaged.
             vec![]
@@ -112,7 +112,7 @@ fn base64_becomes_octets_at_every_cut() {
                 let mut bridge = Bridge::open(client, named("rfc6455"), Coding::Decode);
                 bridge.send_octets_as_text(Side::Client, &pieces);
                 bridge.settle();
-                let want = [Heard::Message(Kind::Binary, octets[..n].to_vec())];
+                let want = [Received::Message(Kind::Binary, octets[..n].to_vec())];
                 assert_eq!(bridge.backend.heard, want, "{client} {pieces:?}");
             }
         }
@@ -132,7 +132,7 @@ fn hixie_base64_becomes_octets_however_its_text_comes_in() {
                 bridge.front.gets(piece);
                 bridge.settle();
             }
-            let want = [Heard::Message(Kind::Binary, octets[..n].to_vec())];
+            let want = [Received::Message(Kind::Binary, octets[..n].to_vec())];
             assert_eq!(bridge.backend.heard, want, "{pieces:?}");
         }
     }
@@ -224,9 +224,9 @@ fn base64_of_one_message_leaves_nothing_for_the_next() {
         });
     }
     bridge.settle();
-    let octets: Vec<Heard> = [&b"A"[..], b"AB", b"", b"ABC", b"A"]
+    let octets: Vec<Received> = [&b"A"[..], b"AB", b"", b"ABC", b"A"]
         .iter()
-        .map(|octets| Heard::Message(Kind::Binary, octets.to_vec()))
+        .map(|octets| Received::Message(Kind::Binary, octets.to_vec()))
         .collect();
     assert_eq!(bridge.backend.heard, octets);
     assert_eq!(

@@ -7,7 +7,7 @@ use heirloom::version::{Closing, Layout};
 use heirloom::{Side, VERSIONS, Version};
 
 use crate::bridge::{Bridge, both, named, pairs};
-use crate::memory::Heard;
+use crate::memory::Received;
 use crate::wire::{Op, frames};
 
 /// How a peer of this version is told this code, after our end of `by` said it:
@@ -43,7 +43,7 @@ fn last_words(bridge: &mut Bridge, side: Side) -> Option<Vec<u8>> {
     let Some(frames) = frames(version, side.peer(), &octets) else {
         // Masked by a secret: what its reader says must do.
         return match node.heard.last() {
-            Some(Heard::Close(code, text)) => {
+            Some(Received::Close(code, text)) => {
                 assert_eq!(*code, None);
                 Some(text.clone().into_bytes())
             }
@@ -196,7 +196,7 @@ fn what_was_said_before_a_goodbye_is_heard_before_it() {
             let n = bridge.ours(from).wire.len();
             bridge.step(from, true, n);
             bridge.settle();
-            let last = Heard::Message(Kind::Text, b"last".to_vec());
+            let last = Received::Message(Kind::Text, b"last".to_vec());
             assert_eq!(bridge.outer(from.peer()).messages(), [last]);
             // A hixie-75 that said goodbye hears no more here, and one of hixie
             // that was told goodbye, by the end of TCP, is not read any more.
@@ -204,7 +204,7 @@ fn what_was_said_before_a_goodbye_is_heard_before_it() {
             let hearer = bridge.outer(from.peer()).version();
             if speaker.closing != Closing::Hixie75 && hearer.layout != Layout::Hixie75 {
                 let heard = bridge.outer(from).messages();
-                let crossing = Heard::Message(Kind::Text, b"crossing".to_vec());
+                let crossing = Received::Message(Kind::Text, b"crossing".to_vec());
                 assert_eq!(heard, [crossing], "{client} to {backend}");
             }
         }
@@ -225,7 +225,7 @@ fn the_end_of_a_hixie_connection_is_a_goodbye_with_a_code() {
                 bridge.send(from, |conn, out| conn.send(Message::text("bye"), out));
                 bridge.ours(from).is_cut_off();
                 bridge.settle();
-                let bye = Heard::Message(Kind::Text, b"bye".to_vec());
+                let bye = Received::Message(Kind::Text, b"bye".to_vec());
                 assert_eq!(bridge.outer(from.peer()).messages(), [bye]);
                 let heard = last_words(&mut bridge, from.peer());
                 assert_eq!(heard, told(other, from, code, ""), "{hixie} to {other}");
@@ -325,7 +325,7 @@ fn a_reason_is_carried_where_both_can_say_it() {
                 let mut bridge = Bridge::open(client, backend, Coding::Plain);
                 bridge.close(from, 4001, &reason);
                 bridge.settle();
-                let heard = [Heard::Close(Some(4001), reason.clone())];
+                let heard = [Received::Close(Some(4001), reason.clone())];
                 assert_eq!(bridge.outer(from.peer()).heard, heard);
             }
         }

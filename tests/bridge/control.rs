@@ -4,7 +4,7 @@ use heirloom::conn::Coding;
 use heirloom::frame::{Kind, Message};
 
 use crate::bridge::{Bridge, both, pairs};
-use crate::memory::Heard;
+use crate::memory::Received;
 
 #[test]
 fn a_ping_reaches_the_other_end_or_is_answered_by_us() {
@@ -18,10 +18,10 @@ fn a_ping_reaches_the_other_end_or_is_answered_by_us() {
             bridge.send(from, |conn, out| conn.ping(b"there?", out));
             bridge.settle();
             let has_ping = bridge.outer(to).version().has_ping();
-            let want = [Heard::Ping(b"there?".to_vec())];
+            let want = [Received::Ping(b"there?".to_vec())];
             let heard = &bridge.outer(to).heard;
             assert_eq!(heard[..], want[..usize::from(has_ping)]);
-            let pong = [Heard::Pong(b"there?".to_vec())];
+            let pong = [Received::Pong(b"there?".to_vec())];
             assert_eq!(bridge.outer(from).heard, pong, "{client} to {backend}");
         }
     }
@@ -39,8 +39,8 @@ fn a_pong_that_nobody_asked_for_goes_on_where_there_are_pongs() {
             bridge.send(from, |conn, out| conn.send(Message::text("after"), out));
             bridge.settle();
             let other = bridge.outer(from.peer());
-            let after = Heard::Message(Kind::Text, b"after".to_vec());
-            let mut want = vec![Heard::Pong(b"alive".to_vec()), after];
+            let after = Received::Message(Kind::Text, b"after".to_vec());
+            let mut want = vec![Received::Pong(b"alive".to_vec()), after];
             if !other.version().has_ping() {
                 want.remove(0);
             }

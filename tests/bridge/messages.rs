@@ -8,7 +8,7 @@ use heirloom::version::Layout;
 use proptest::prelude::*;
 
 use crate::bridge::{Bridge, both, cut, pairs};
-use crate::memory::{Heard, version};
+use crate::memory::{Received, version};
 
 fn text() -> impl Strategy<Value = String> {
     let astral = prop_oneof![
@@ -86,8 +86,8 @@ proptest! {
                 Ok(())
             });
             let heard = if said.from_client { &mut to_backend } else { &mut to_client };
-            let whole = Heard::Message(kind, said.text.clone().into_bytes());
-            let ping = Heard::Ping(name.to_vec());
+            let whole = Received::Message(kind, said.text.clone().into_bytes());
+            let ping = Received::Ping(name.to_vec());
             // A ping stands before the message it interrupts.
             if pings && other.has_ping() && pieces.len() > 1 {
                 heard.extend([ping, whole]);
@@ -106,8 +106,8 @@ proptest! {
             (&bridge.client, to_client, pongs[1]),
             (&bridge.backend, to_backend, pongs[0]),
         ] {
-            let is_pong = |heard: &Heard| matches!(heard, Heard::Pong(_));
-            let (heard_pongs, heard): (Vec<Heard>, Vec<Heard>) =
+            let is_pong = |heard: &Received| matches!(heard, Received::Pong(_));
+            let (heard_pongs, heard): (Vec<Received>, Vec<Received>) =
                 node.heard.iter().cloned().partition(is_pong);
             prop_assert_eq!(heard, want);
             // Each ping has its pong, be it that of the other end or ours.
@@ -152,7 +152,7 @@ proptest! {
         bridge.settle();
         let mended = String::from_utf8_lossy(&octets).into_owned();
         let want = [mended.as_str(), "after"]
-            .map(|text| Heard::Message(Kind::Text, text.as_bytes().to_vec()));
+            .map(|text| Received::Message(Kind::Text, text.as_bytes().to_vec()));
         // As it is on the wire: who hears it mends nothing here.
         prop_assert_eq!(&bridge.outer(from.peer()).heard, &want);
         prop_assert_eq!(bridge.violations, vec![]);
@@ -175,7 +175,7 @@ proptest! {
         let other = bridge.outer(from.peer());
         prop_assert_eq!(other.violation, None, "we say nothing wrong");
         for heard in &other.heard {
-            if let Heard::Message(Kind::Text, octets) = heard {
+            if let Received::Message(Kind::Text, octets) = heard {
                 prop_assert!(std::str::from_utf8(octets).is_ok());
             }
         }
@@ -197,7 +197,7 @@ fn fragments_go_on_as_they_come_and_are_not_gathered() {
                 if i < 2 {
                     assert_eq!(other.part, Some(sofar), "{client} to {backend}");
                 } else {
-                    assert_eq!(other.heard, [Heard::Message(Kind::Text, sofar)]);
+                    assert_eq!(other.heard, [Received::Message(Kind::Text, sofar)]);
                 }
             }
         }
@@ -221,7 +221,7 @@ fn a_long_frame_goes_on_while_it_comes() {
             assert!(came > 59_900, "{client} to {backend}: {came}");
             bridge.ours(from).gets(end);
             bridge.settle();
-            let whole = Heard::Message(Kind::Text, text.into_bytes());
+            let whole = Received::Message(Kind::Text, text.into_bytes());
             assert!(bridge.outer(from.peer()).heard == [whole]);
         }
     }
@@ -243,10 +243,10 @@ fn binary_for_a_side_without_it_ends_with_1003_and_is_not_delivered() {
             bridge.send(from, |conn, out| conn.send(Message::binary(b"\xff\0"), out));
             bridge.settle();
             assert_eq!(bridge.violations, [(from, Violation::BinaryUnwanted)]);
-            let before = Heard::Message(Kind::Text, b"before".to_vec());
+            let before = Received::Message(Kind::Text, b"before".to_vec());
             assert_eq!(bridge.outer(from.peer()).messages(), [before]);
             if speaker.has_close_codes() {
-                let told = Heard::Close(Some(1003), "binary-unwanted".to_owned());
+                let told = Received::Close(Some(1003), "binary-unwanted".to_owned());
                 assert_eq!(bridge.outer(from).heard, [told], "{client} to {backend}");
             }
             assert_eq!(bridge.outer(from).violation, None);

@@ -9,7 +9,7 @@ use heirloom::handshake::ClientRequest;
 use heirloom::version::Closing;
 use heirloom::{Side, Version, Versions};
 
-use crate::memory::{Heard, Seeded};
+use crate::memory::{Received, Seeded};
 
 /// One connection, and what is on its way to it.
 pub(crate) struct Node {
@@ -27,7 +27,7 @@ pub(crate) struct Node {
     /// A message of which the end has not come.
     pub(crate) part: Option<Vec<u8>>,
     /// With their octets as they came: nothing is mended here.
-    pub(crate) heard: Vec<Heard>,
+    pub(crate) heard: Vec<Received>,
     pub(crate) violation: Option<Violation>,
     pub(crate) random: Seeded,
 }
@@ -116,15 +116,15 @@ impl Node {
                         let mut whole = part.take().unwrap_or_default();
                         whole.extend_from_slice(piece.octets);
                         if piece.last {
-                            heard.push(Heard::Message(piece.kind, whole));
+                            heard.push(Received::Message(piece.kind, whole));
                         } else {
                             part = Some(whole);
                         }
                     }
-                    Ok(Some(Event::Ping(octets))) => heard.push(Heard::Ping(octets.to_vec())),
-                    Ok(Some(Event::Pong(octets))) => heard.push(Heard::Pong(octets.to_vec())),
+                    Ok(Some(Event::Ping(octets))) => heard.push(Received::Ping(octets.to_vec())),
+                    Ok(Some(Event::Pong(octets))) => heard.push(Received::Pong(octets.to_vec())),
                     Ok(Some(Event::Close(reason))) => {
-                        heard.push(Heard::Close(reason.code, reason.text.into_owned()));
+                        heard.push(Received::Close(reason.code, reason.text.into_owned()));
                     }
                     Ok(Some(_)) => {}
                     Err(error) => {
@@ -140,8 +140,8 @@ impl Node {
         said
     }
 
-    pub(crate) fn messages(&self) -> Vec<Heard> {
-        let is_message = |heard: &&Heard| matches!(heard, Heard::Message(..));
+    pub(crate) fn messages(&self) -> Vec<Received> {
+        let is_message = |heard: &&Received| matches!(heard, Received::Message(..));
         self.heard.iter().filter(is_message).cloned().collect()
     }
 }

@@ -9,7 +9,7 @@ use heirloom::conn::{Config, Conn};
 use heirloom::error::Violation;
 use heirloom::net::SystemRandom;
 use heirloom::net::replay::{ReplayConnection, ReplayEvent};
-use heirloom::vector::{Conclusion, HeardKind, Vector, Verdict};
+use heirloom::vector::{Conclusion, MessageKind, Vector, Verdict};
 
 use super::ear::{Ear, Mark};
 use super::words::{self, WithAll, difference, shown};
@@ -138,7 +138,7 @@ fn speaks_unasked(moves: &[Move]) -> bool {
         }
         for (kind, octets) in client.heard.iter().skip(counted) {
             let kind = match kind {
-                HeardKind::Pong => HeardKind::Ping,
+                MessageKind::Pong => MessageKind::Ping,
                 other => *other,
             };
             if !server.heard.iter().any(|(k, o)| *k == kind && o == octets) {
@@ -453,7 +453,7 @@ impl Talk<'_> {
     }
 
     /// The messages that need to come.
-    fn expected(&self) -> Result<Vec<(HeardKind, Vec<u8>)>, String> {
+    fn expected(&self) -> Result<Vec<(MessageKind, Vec<u8>)>, String> {
         let all = self.vector.expect.messages.iter();
         all.filter(|heard| heard.from == Side::Server)
             .map(|heard| Ok((heard.kind, heard.octets()?)))
@@ -462,7 +462,10 @@ impl Talk<'_> {
 
     /// The first of these that has not come in this order; others may come
     /// between them.
-    fn lacks<'m>(&self, messages: &'m [(HeardKind, Vec<u8>)]) -> Option<&'m (HeardKind, Vec<u8>)> {
+    fn lacks<'m>(
+        &self,
+        messages: &'m [(MessageKind, Vec<u8>)],
+    ) -> Option<&'m (MessageKind, Vec<u8>)> {
         let mut heard = self.ear.iter().flat_map(|ear| &ear.heard);
         messages
             .iter()

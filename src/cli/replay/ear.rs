@@ -6,7 +6,7 @@ use heirloom::conn::{Conn, Event};
 use heirloom::error::{Refusal, Violation};
 use heirloom::frame::Kind;
 use heirloom::message::Gather;
-use heirloom::vector::HeardKind;
+use heirloom::vector::MessageKind;
 
 /// How far a conversation has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Mark {
 pub(super) struct Ear {
     pub(super) conn: Conn,
     pub(super) mark: Mark,
-    pub(super) heard: Vec<(HeardKind, Vec<u8>)>,
+    pub(super) heard: Vec<(MessageKind, Vec<u8>)>,
     /// The first fault, and the octet behind which it was found.
     pub(super) violation: Option<(Violation, u64)>,
     pub(super) refusal: Option<Refusal>,
@@ -129,20 +129,20 @@ impl Ear {
                     let mut gather = std::mem::take(&mut self.gather);
                     let message = gather.finish(checked);
                     let kind = match message.kind() {
-                        Kind::Text => HeardKind::Text,
-                        Kind::Binary => HeardKind::Binary,
+                        Kind::Text => MessageKind::Text,
+                        Kind::Binary => MessageKind::Binary,
                     };
                     self.note(kind, message.payload());
                 }
             }
-            Event::Ping(payload) => self.note(HeardKind::Ping, payload),
-            Event::Pong(payload) => self.note(HeardKind::Pong, payload),
+            Event::Ping(payload) => self.note(MessageKind::Ping, payload),
+            Event::Pong(payload) => self.note(MessageKind::Pong, payload),
             Event::Close(_) => self.mark.closed = true,
             _ => {}
         }
     }
 
-    fn note(&mut self, kind: HeardKind, payload: &[u8]) {
+    fn note(&mut self, kind: MessageKind, payload: &[u8]) {
         self.mark.heard += 1;
         self.heard.push((kind, payload.to_vec()));
     }

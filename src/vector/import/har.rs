@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{Draft, Drafts, Unimportable, asks};
 use crate::bytes::Escaped;
-use crate::vector::{Heard, HeardKind, Step};
+use crate::vector::{MessageKind, ReceivedMessage, Step};
 use crate::version::Side;
 
 /// Entries that are looked at.
@@ -197,7 +197,7 @@ impl Entry {
         })
     }
 
-    fn messages(&self, drafts: &mut Drafts<'_>, n: usize) -> Vec<Heard> {
+    fn messages(&self, drafts: &mut Drafts<'_>, n: usize) -> Vec<ReceivedMessage> {
         let mut messages = Vec::new();
         let mut unread = 0_usize;
         for message in self.messages.iter().flatten() {
@@ -211,14 +211,14 @@ impl Entry {
             };
             let binary = || STANDARD.decode(&message.data).ok();
             let (kind, octets) = match message.opcode {
-                1.0 => (HeardKind::Text, Some(message.data.clone().into_bytes())),
-                2.0 => (HeardKind::Binary, binary()),
-                9.0 => (HeardKind::Ping, binary()),
-                10.0 => (HeardKind::Pong, binary()),
-                _ => (HeardKind::Text, None),
+                1.0 => (MessageKind::Text, Some(message.data.clone().into_bytes())),
+                2.0 => (MessageKind::Binary, binary()),
+                9.0 => (MessageKind::Ping, binary()),
+                10.0 => (MessageKind::Pong, binary()),
+                _ => (MessageKind::Text, None),
             };
             match octets {
-                Some(octets) => messages.push(Heard::of(from, kind, &octets)),
+                Some(octets) => messages.push(ReceivedMessage::of(from, kind, &octets)),
                 None => unread += 1,
             }
         }

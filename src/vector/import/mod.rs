@@ -173,7 +173,7 @@ struct Draft {
     /// Why it is cut off, where it is.
     unfinished: Option<String>,
     /// What is known of the messages beside the steps.
-    messages: Vec<super::Heard>,
+    messages: Vec<super::ReceivedMessage>,
 }
 
 /// The vectors so far.
