@@ -17,7 +17,7 @@ use heirloom::Side;
 use heirloom::vector::import::{
     Imported, MAX_OCTETS, MAX_STEPS, MAX_TEXT_OCTETS, Options, Unimportable, import,
 };
-use heirloom::vector::{Cut, End, Expect, File, Step, Vector, Verdict, cuts, play};
+use heirloom::vector::{End, Expect, File, Split, Step, Vector, Verdict, play, splits};
 use proptest::prelude::*;
 
 use support::program::run;
@@ -509,7 +509,7 @@ fn what_is_imported_plays_at_every_cut_and_fits_the_schema() {
     let vector = &File::read(text.as_bytes()).unwrap().vectors[0];
     for side in [Side::Server, Side::Client] {
         assert!(vector.expect.of(side).is_some(), "{side:?}");
-        for cut in cuts(vector, side) {
+        for cut in splits(vector, side) {
             play(vector, side, cut).unwrap();
         }
     }
@@ -907,7 +907,7 @@ fn a_har_keeps_heads_and_messages() {
     // What it says is a vector that its own reader takes, and that plays.
     let file = File::read(imported.file.to_canonical().as_bytes()).unwrap();
     for side in [Side::Server, Side::Client] {
-        play(&file.vectors[0], side, Cut::Whole).unwrap();
+        play(&file.vectors[0], side, Split::Whole).unwrap();
     }
 
     // Without messages, the handshake holds both sides.
@@ -1143,7 +1143,7 @@ proptest! {
             let file = File::read(text.as_bytes()).unwrap();
             for vector in &file.vectors {
                 for side in [Side::Server, Side::Client] {
-                    play(vector, side, Cut::Whole).unwrap();
+                    play(vector, side, Split::Whole).unwrap();
                 }
             }
         }

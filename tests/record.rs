@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use heirloom::vector::{Cut, End, File, Step, Vector, cuts, play};
+use heirloom::vector::{End, File, Split, Step, Vector, play, splits};
 use heirloom::{Side, Version};
 
 use support::PATIENCE;
@@ -125,7 +125,7 @@ fn ends(vector: &Vector) -> Vec<(Side, End)> {
 fn plays(vector: &Vector) {
     for side in [Side::Server, Side::Client] {
         assert!(vector.expect.of(side).is_some(), "{side:?}: {vector:#?}");
-        for cut in cuts(vector, side) {
+        for cut in splits(vector, side) {
             play(vector, side, cut).unwrap();
         }
     }
@@ -445,7 +445,7 @@ fn a_large_message_is_recorded_whole() {
     let vectors = folder.vectors(1);
     for side in [Side::Server, Side::Client] {
         assert!(vectors[0].expect.of(side).is_some());
-        play(&vectors[0], side, Cut::Whole).unwrap();
+        play(&vectors[0], side, Split::Whole).unwrap();
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use heirloom::error::{REFUSALS, VIOLATIONS};
 use heirloom::trace::Span;
-use heirloom::vector::{Cut, File, Vector, cuts, play, watch};
+use heirloom::vector::{File, Split, Vector, play, splits, watch};
 use heirloom::{Side, VERSIONS};
 
 const SIDES: [Side; 2] = [Side::Server, Side::Client];
@@ -78,7 +78,7 @@ fn each(check: impl Fn(&Vector) -> Vec<String> + Sync) {
 fn both_sides_conclude_what_each_vector_says_at_every_cut() {
     each(|vector| {
         let failed = SIDES.iter().flat_map(|side| {
-            cuts(vector, *side)
+            splits(vector, *side)
                 .into_iter()
                 .filter_map(|cut| play(vector, *side, cut).err())
                 .map(|failure| failure.to_string())
@@ -93,7 +93,7 @@ fn every_octet_is_named_once() {
     each(|vector| {
         let mut failures = Vec::new();
         for side in SIDES {
-            for cut in [Cut::Whole, Cut::Everywhere] {
+            for cut in [Split::Whole, Split::Everywhere] {
                 let mut spans: Vec<Span> = Vec::new();
                 let Ok(played) = watch(vector, side, cut, &mut spans) else {
                     continue; // the other test says so
@@ -133,7 +133,7 @@ fn watching_changes_nothing() {
     each(|vector| {
         let mut failures = Vec::new();
         for side in SIDES {
-            for cut in [Cut::Whole, Cut::Everywhere] {
+            for cut in [Split::Whole, Split::Everywhere] {
                 let watched = watch(vector, side, cut, &mut Vec::<Span>::new());
                 let alone = play(vector, side, cut);
                 if watched != alone {
@@ -252,7 +252,7 @@ fn a_recorded_answer_may_stand_before_the_answer_to_a_goodbye_of_the_same_write(
         ]}
     }]}"#;
     let file = File::read(json).unwrap();
-    for cut in cuts(&file.vectors[0], Side::Server) {
+    for cut in splits(&file.vectors[0], Side::Server) {
         play(&file.vectors[0], Side::Server, cut).unwrap();
     }
 }

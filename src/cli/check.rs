@@ -186,9 +186,9 @@ fn hold(vector: &Vector, octets: &mut usize) -> Vec<String> {
 /// What is wrong on this side, and how many octets were played for it.
 fn hold_side(script: &Script<'_>, side: Side) -> (Option<String>, usize) {
     let (mut first, mut failed, mut octets) = (None, 0_usize, 0);
-    let cuts = script.cuts(side);
-    for cut in &cuts {
-        match script.play(side, *cut) {
+    let splits = script.splits(side);
+    for split in &splits {
+        match script.play(side, *split) {
             Ok(played) => octets += played.fed,
             Err(failure) => {
                 failed += 1;
@@ -198,11 +198,11 @@ fn hold_side(script: &Script<'_>, side: Side) -> (Option<String>, usize) {
     }
     let failure = first.map(|first| {
         let others = if failed > 1 {
-            format!(" (and so at {failed} of {} splits)", cuts.len())
+            format!(" (and so at {failed} of {} splits)", splits.len())
         } else {
             String::new()
         };
-        format!("{}, {}{others}: {}", first.side, first.cut, first.what)
+        format!("{}, {}{others}: {}", first.side, first.split, first.what)
     });
     (failure, octets)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Close, CloseSent, CloseWord, Conclusion, Cut, End, Expect, MessageKind, ReceivedMessage,
+    Close, CloseSent, CloseWord, Conclusion, End, Expect, MessageKind, ReceivedMessage, Split,
     Vector, Verdict, nonce, watch,
 };
 use crate::bytes::{Input, Output};
@@ -103,10 +103,10 @@ impl Vector {
     /// Lets go of a side that would not play this vector as it stands.
     pub(super) fn hold_only_who_agrees(&mut self, slowly: bool) {
         for side in [Side::Server, Side::Client] {
-            let cuts = [Cut::Whole, Cut::Everywhere];
-            let tried = cuts.into_iter().take(if slowly { 2 } else { 1 });
+            let splits = [Split::Whole, Split::Everywhere];
+            let tried = splits.into_iter().take(if slowly { 2 } else { 1 });
             if tried
-                .map(|cut| watch(self, side, cut, &mut ()))
+                .map(|split| watch(self, side, split, &mut ()))
                 .any(|played| played.is_err())
             {
                 match side {

@@ -22,7 +22,7 @@ use self::differ::{both, difference, first_difference, shown};
 #[cfg(feature = "import")]
 use self::play::header;
 use self::play::nonce;
-pub use self::play::{Cut, Failure, Played, Script, cuts, play, watch};
+pub use self::play::{Failure, Played, Script, Split, play, splits, watch};
 
 /// A file of vectors.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -22,7 +22,7 @@ use crate::version::{Side, Version, Versions};
 
 /// Where the octets that are fed are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
+pub enum Split {
     /// Nowhere but between turns of the conversation.
     Whole,
     /// Once more, before the octet of this number.
@@ -31,26 +31,26 @@ pub enum Cut {
     Everywhere,
 }
 
-impl fmt::Display for Cut {
+impl fmt::Display for Split {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Cut::Whole => f.write_str("whole"),
-            Cut::At(n) => write!(f, "cut at octet {n}"),
-            Cut::Everywhere => f.write_str("octet by octet"),
+            Split::Whole => f.write_str("whole"),
+            Split::At(n) => write!(f, "cut at octet {n}"),
+            Split::Everywhere => f.write_str("octet by octet"),
         }
     }
 }
 
 /// The core does not conclude what a vector says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{id}, {side} {cut}: {what}")]
+#[error("{id}, {side} {split}: {what}")]
 pub struct Failure {
     /// The vector.
     pub id: String,
     /// The side that was held to it: `server` or `client`.
     pub side: &'static str,
     /// How its octets were cut.
-    pub cut: Cut,
+    pub split: Split,
     /// What differs.
     pub what: String,
 }
@@ -98,8 +98,8 @@ impl fmt::Display for Rejected {
 ///
 /// The first thing that differs from what the vector expects. A side that the
 /// vector holds to nothing has nothing to differ from.
-pub fn play(vector: &Vector, side: Side, cut: Cut) -> Result<Played, Failure> {
-    watch(vector, side, cut, &mut ())
+pub fn play(vector: &Vector, side: Side, split: Split) -> Result<Played, Failure> {
+    watch(vector, side, split, &mut ())
 }
 
 /// The same, watched.
@@ -110,27 +110,27 @@ pub fn play(vector: &Vector, side: Side, cut: Cut) -> Result<Played, Failure> {
 pub fn watch<T: Trace>(
     vector: &Vector,
     side: Side,
-    cut: Cut,
+    split: Split,
     trace: &mut T,
 ) -> Result<Played, Failure> {
     if vector.expect.of(side).is_none() {
         return Ok(Played::default());
     }
-    let script = Script::new(vector).map_err(|what| failure(vector, side, cut, what))?;
-    script.watch(side, cut, trace)
+    let script = Script::new(vector).map_err(|what| failure(vector, side, split, what))?;
+    script.watch(side, split, trace)
 }
 
-/// The cuts that matter for this side of a vector, as [`Script::cuts`].
+/// The cuts that matter for this side of a vector, as [`Script::splits`].
 #[must_use]
-pub fn cuts(vector: &Vector, side: Side) -> Vec<Cut> {
-    Script::new(vector).map_or(vec![Cut::Whole], |script| script.cuts(side))
+pub fn splits(vector: &Vector, side: Side) -> Vec<Split> {
+    Script::new(vector).map_or(vec![Split::Whole], |script| script.splits(side))
 }
 
-fn failure(vector: &Vector, side: Side, cut: Cut, what: String) -> Failure {
+fn failure(vector: &Vector, side: Side, split: Split, what: String) -> Failure {
     Failure {
         id: vector.id.clone(),
         side: side.name(),
-        cut,
+        split,
         what,
     }
 }
@@ -181,16 +181,16 @@ impl<'v> Script<'v> {
     /// # Errors
     ///
     /// As [`play`](self::play()).
-    pub fn play(&self, side: Side, cut: Cut) -> Result<Played, Failure> {
-        self.watch(side, cut, &mut ())
+    pub fn play(&self, side: Side, split: Split) -> Result<Played, Failure> {
+        self.watch(side, split, &mut ())
     }
 
-    fn watch<T: Trace>(&self, side: Side, cut: Cut, trace: &mut T) -> Result<Played, Failure> {
+    fn watch<T: Trace>(&self, side: Side, split: Split, trace: &mut T) -> Result<Played, Failure> {
         if self.vector.expect.of(side).is_none() {
             return Ok(Played::default());
         }
-        let fail = |what| failure(self.vector, side, cut, what);
-        let mut player = Player::new(self, side, cut, trace).map_err(fail)?;
+        let fail = |what| failure(self.vector, side, split, what);
+        let mut player = Player::new(self, side, split, trace).map_err(fail)?;
         player.converse().map_err(fail)?;
         player.conclude().map_err(fail)?;
         Ok(player.played)
@@ -201,14 +201,14 @@ impl<'v> Script<'v> {
     /// their edges, and seeded samples elsewhere. Of a long recording, as many
     /// of them as a gibibyte of octets allows.
     #[must_use]
-    pub fn cuts(&self, side: Side) -> Vec<Cut> {
+    pub fn splits(&self, side: Side) -> Vec<Split> {
         let mut spans: Vec<Span> = Vec::new();
-        let Ok(played) = self.watch(side, Cut::Whole, &mut spans) else {
-            return vec![Cut::Whole];
+        let Ok(played) = self.watch(side, Split::Whole, &mut spans) else {
+            return vec![Split::Whole];
         };
-        let mut cuts = vec![Cut::Whole];
+        let mut splits = vec![Split::Whole];
         let at = if played.fed <= 4096 {
-            cuts.push(Cut::Everywhere);
+            splits.push(Split::Everywhere);
             (1..played.fed).collect()
         } else {
             places(&spans, played.fed)
@@ -217,8 +217,8 @@ impl<'v> Script<'v> {
             (MAX_PLAYED_OCTETS / (self.request.len() + self.response.len()).max(1)).max(1);
         // A step that is odd meets frames of one length at different places.
         let step = at.len().div_ceil(allowed).max(1) | 1;
-        cuts.extend(at.into_iter().step_by(step).map(Cut::At));
-        cuts
+        splits.extend(at.into_iter().step_by(step).map(Split::At));
+        splits
     }
 }
 
@@ -278,7 +278,7 @@ struct Player<'s, 't, T> {
     script: &'s Script<'s>,
     vector: &'s Vector,
     side: Side,
-    cut: Cut,
+    split: Split,
     trace: &'t mut T,
     conn: Conn,
     pending: Vec<u8>,
@@ -296,7 +296,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
     fn new(
         script: &'s Script<'s>,
         side: Side,
-        cut: Cut,
+        split: Split,
         trace: &'t mut T,
     ) -> Result<Player<'s, 't, T>, String> {
         let vector = script.vector;
@@ -317,7 +317,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
             script,
             vector,
             side,
-            cut,
+            split,
             trace,
             conn,
             pending: Vec::new(),
@@ -362,9 +362,9 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
     fn feed(&mut self, octets: &[u8]) -> Result<(), String> {
         let start = self.played.fed;
         self.played.fed += octets.len();
-        match self.cut {
-            Cut::Whole => self.give(octets),
-            Cut::At(n) => {
+        match self.split {
+            Split::Whole => self.give(octets),
+            Split::At(n) => {
                 let at = n.saturating_sub(start).min(octets.len());
                 let (head, tail) = octets.split_at(at);
                 if !head.is_empty() {
@@ -376,7 +376,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
                     self.give(tail)
                 }
             }
-            Cut::Everywhere => octets.chunks(1).try_for_each(|octet| self.give(octet)),
+            Split::Everywhere => octets.chunks(1).try_for_each(|octet| self.give(octet)),
         }
     }
 

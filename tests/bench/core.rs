@@ -12,7 +12,7 @@ use heirloom::conn::{Config, Conn, Event};
 use heirloom::frame::Message;
 use heirloom::handshake::ClientRequest;
 use heirloom::message::WholeMessage;
-use heirloom::vector::{Cut, File, Script};
+use heirloom::vector::{File, Script, Split};
 use heirloom::version::InvalidUtf8;
 use heirloom::{Side, VERSIONS, Version, Versions};
 
@@ -161,8 +161,13 @@ fn played(bencher: Bencher<'_, '_>, folder: &str) {
     let mut octets = 0;
     for script in &scripts {
         for side in [Side::Server, Side::Client] {
-            octets += script.play(side, Cut::Whole).unwrap().fed * script.cuts(side).len();
-            plays.extend(script.cuts(side).into_iter().map(|cut| (script, side, cut)));
+            octets += script.play(side, Split::Whole).unwrap().fed * script.splits(side).len();
+            plays.extend(
+                script
+                    .splits(side)
+                    .into_iter()
+                    .map(|cut| (script, side, cut)),
+            );
         }
     }
     bencher.counter(BytesCount::new(octets)).bench_local(|| {
