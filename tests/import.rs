@@ -17,7 +17,7 @@ use heirloom::Side;
 use heirloom::vector::import::{
     Imported, MAX_OCTETS, MAX_STEPS, MAX_TEXT_OCTETS, Options, Unimportable, import,
 };
-use heirloom::vector::{End, Expect, File, Split, Step, Vector, Verdict, play, splits};
+use heirloom::vector::{Expect, File, Split, Step, StreamEnd, Vector, Verdict, play, splits};
 use proptest::prelude::*;
 
 use support::program::run;
@@ -132,8 +132,8 @@ fn segments(steps: &[Step], port: u16, begins: [u32; 2]) -> Vec<Segment> {
         let wait = step.after_ms.unwrap_or(0) * 1000;
         let flags = match step.end {
             None => ACK | PSH,
-            Some(End::Fin) => ACK | FIN,
-            Some(End::Rst) => ACK | RST,
+            Some(StreamEnd::Fin) => ACK | FIN,
+            Some(StreamEnd::Rst) => ACK | RST,
         };
         let octets = step.octets().unwrap();
         let mut chunks = octets.chunks(60_000).peekable();
@@ -354,8 +354,8 @@ fn example() -> Vector {
         .push(Step::of(Side::Server, b"\x00hello\xff").after(1500));
     vector.steps.push(Step::of(Side::Client, b"\xff\x00"));
     vector.steps.push(Step::of(Side::Server, b"\xff\x00"));
-    vector.steps.push(Step::end(Side::Server, End::Fin));
-    vector.steps.push(Step::end(Side::Client, End::Fin));
+    vector.steps.push(Step::end(Side::Server, StreamEnd::Fin));
+    vector.steps.push(Step::end(Side::Client, StreamEnd::Fin));
     vector
 }
 
@@ -687,9 +687,9 @@ fn a_reset_is_a_reset() {
     let mut want = example();
     let n = want.steps.len();
     want.steps.truncate(n - 2);
-    want.steps.push(Step::end(Side::Client, End::Rst));
+    want.steps.push(Step::end(Side::Client, StreamEnd::Rst));
     let vector = one(&capture(&segments(&want.steps, 4000, [5, 6]), PLAIN));
-    assert_eq!(vector.steps.last().unwrap().end, Some(End::Rst));
+    assert_eq!(vector.steps.last().unwrap().end, Some(StreamEnd::Rst));
     assert!(!vector.unfinished);
 }
 

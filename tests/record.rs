@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use heirloom::vector::{End, File, Split, Step, Vector, play, splits};
+use heirloom::vector::{File, Split, Step, StreamEnd, Vector, play, splits};
 use heirloom::{Side, Version};
 
 use support::PATIENCE;
@@ -117,7 +117,7 @@ fn said(vector: &Vector, from: Side) -> Vec<u8> {
     own.flat_map(|s| s.octets().unwrap()).collect()
 }
 
-fn ends(vector: &Vector) -> Vec<(Side, End)> {
+fn ends(vector: &Vector) -> Vec<(Side, StreamEnd)> {
     let ends = vector.steps.iter().map(|s| s.end.map(|end| (s.from, end)));
     ends.flatten().collect()
 }
@@ -373,7 +373,10 @@ fn half_closes_and_resets_are_carried() {
     let fin = folder.vectors(1).remove(0);
     assert_eq!(said(&fin, Side::Client), b"ask");
     assert_eq!(said(&fin, Side::Server), b"answer");
-    let both = [(Side::Client, End::Fin), (Side::Server, End::Fin)];
+    let both = [
+        (Side::Client, StreamEnd::Fin),
+        (Side::Server, StreamEnd::Fin),
+    ];
     assert_eq!(ends(&fin), both);
     assert_eq!(fin.version, "none");
 
@@ -385,7 +388,7 @@ fn half_closes_and_resets_are_carried() {
     let error = server.read(&mut buffer).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     let vectors = folder.vectors(2);
-    assert_eq!(ends(&vectors[1]), [(Side::Client, End::Rst)]);
+    assert_eq!(ends(&vectors[1]), [(Side::Client, StreamEnd::Rst)]);
 
     // The server does, after some words that arrive first.
     let (mut client, mut server) = by_hand(&record, &listener);
@@ -397,7 +400,7 @@ fn half_closes_and_resets_are_carried() {
     let error = client.read(&mut buffer).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     let vectors = folder.vectors(3);
-    assert_eq!(ends(&vectors[2]), [(Side::Server, End::Rst)]);
+    assert_eq!(ends(&vectors[2]), [(Side::Server, StreamEnd::Rst)]);
     assert_eq!(said(&vectors[2], Side::Server), b"no");
 }
 

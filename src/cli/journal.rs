@@ -20,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 use heirloom::Side;
 use heirloom::bytes::Escaped;
 use heirloom::net::relay::{CutShort, Ending, TrafficRecorder};
-use heirloom::vector::{self, End, Expect, Source, Step, Vector};
+use heirloom::vector::{self, Expect, Source, Step, StreamEnd, Vector};
 use jiff::Timestamp;
 
 use super::{complain, say};
@@ -238,7 +238,7 @@ struct JournalEntry {
 
 enum EntryContent {
     Octets(Vec<u8>),
-    End(End),
+    End(StreamEnd),
 }
 
 impl JournalEntry {
@@ -271,8 +271,8 @@ impl TrafficRecorder for ConnectionRecorder {
     fn end(&mut self, from: Side, how: Ending) {
         if !self.is_stopped() {
             let end = match how {
-                Ending::Fin => End::Fin,
-                Ending::Rst => End::Rst,
+                Ending::Fin => StreamEnd::Fin,
+                Ending::Rst => StreamEnd::Rst,
             };
             self.write(from, EntryContent::End(end));
         }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Close, CloseSent, CloseWord, Conclusion, End, Expect, MessageKind, ReceivedMessage, Split,
-    Vector, Verdict, nonce, watch,
+    Close, CloseSent, CloseWord, Conclusion, Expect, MessageKind, ReceivedMessage, Split,
+    StreamEnd, Vector, Verdict, nonce, watch,
 };
 use crate::bytes::{Input, Output};
 use crate::conn::{Config, Conn, Event, Phase};
@@ -68,7 +68,7 @@ impl Vector {
             };
             match end {
                 None => ear.hear(*from, octets, &mut expect.messages, &mut closes),
-                Some(End::Fin | End::Rst) => ear.hear_end(),
+                Some(StreamEnd::Fin | StreamEnd::Rst) => ear.hear_end(),
             }
         }
         drop(steps);

@@ -119,7 +119,7 @@ pub struct Step {
     pub fill: Option<Fill>,
     /// The end of this direction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub end: Option<End>,
+    pub end: Option<StreamEnd>,
     /// The wait before it, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_ms: Option<u64>,
@@ -142,7 +142,7 @@ pub struct Fill {
 /// How a direction ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum End {
+pub enum StreamEnd {
     /// In order.
     Fin,
     /// By a reset.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::{Serialize, Serializer};
 use serde_json::ser::{CharEscape, Formatter};
 
-use super::{End, File, Fill, MessageKind, ReceivedMessage, Step, Vector};
+use super::{File, Fill, MessageKind, ReceivedMessage, Step, StreamEnd, Vector};
 use crate::version::Side;
 
 /// What is longer stands on several lines.
@@ -84,7 +84,7 @@ impl Step {
 
     /// The end of a direction.
     #[must_use]
-    pub fn end(from: Side, end: End) -> Step {
+    pub fn end(from: Side, end: StreamEnd) -> Step {
         Step {
             hex: None,
             end: Some(end),
@@ -382,7 +382,7 @@ mod tests {
         assert_eq!((fill.hex.as_str(), fill.times), ("00 61 62 63", 100));
         assert_eq!(of(&[7; 300]).fill.unwrap().times, 300);
         assert!(of(&[7; 255]).fill.is_none());
-        let end = Step::end(Side::Server, End::Rst).after(3);
+        let end = Step::end(Side::Server, StreamEnd::Rst).after(3);
         assert_eq!((end.hex, end.after_ms), (None, Some(3)));
     }
 

@@ -255,7 +255,7 @@ impl Talk<'_> {
             }
             self.connection.send(&step.octets);
             if let Some(end) = step.end {
-                self.connection.end(end == heirloom::vector::End::Rst);
+                self.connection.end(end == heirloom::vector::StreamEnd::Rst);
             }
             self.wait(self.args.deadline(), |talk| talk.connection.is_written());
         }

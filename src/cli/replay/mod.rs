@@ -14,7 +14,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use heirloom::Side;
 use heirloom::net::Url;
 use heirloom::net::replay::Faults;
-use heirloom::vector::{End, Vector};
+use heirloom::vector::{StreamEnd, Vector};
 
 use super::check::{found, read};
 use super::record::address;
@@ -103,7 +103,7 @@ enum Outcome {
 struct Move {
     from: Side,
     octets: Vec<u8>,
-    end: Option<End>,
+    end: Option<StreamEnd>,
     after: Duration,
 }
 

@@ -9,7 +9,7 @@ use std::str::Chars;
 
 use super::{Draft, Drafts, MAX_OCTETS, MAX_STEPS, Unimportable, foreign};
 use crate::bytes::Escaped;
-use crate::vector::{End, Step};
+use crate::vector::{Step, StreamEnd};
 use crate::version::Side;
 
 /// Properties of one script.
@@ -251,7 +251,7 @@ impl Conversation {
         }
     }
 
-    fn end(&mut self, from: Side, end: End) {
+    fn end(&mut self, from: Side, end: StreamEnd) {
         let [client, server] = &mut self.ended;
         let ended = if from == Side::Client { client } else { server };
         if !std::mem::replace(ended, true) {
@@ -339,10 +339,10 @@ impl Script<'_> {
                 "connected" | "opened" | "bound" | "unbound" | "disconnected" => {}
                 "write" => self.says(true)?,
                 "read" => self.says(false)?,
-                "close" => self.ends(End::Fin, true)?,
-                "closed" => self.ends(End::Fin, false)?,
-                "abort" | "disconnect" => self.ends(End::Rst, true)?,
-                "aborted" => self.ends(End::Rst, false)?,
+                "close" => self.ends(StreamEnd::Fin, true)?,
+                "closed" => self.ends(StreamEnd::Fin, false)?,
+                "abort" | "disconnect" => self.ends(StreamEnd::Rst, true)?,
+                "aborted" => self.ends(StreamEnd::Rst, false)?,
                 other => {
                     let other = Escaped::<40>(other);
                     return Err(error(
@@ -488,10 +488,10 @@ impl Script<'_> {
             return Ok(());
         }
         if self.word(&["close", "closed"])?.is_some() {
-            return self.ends(End::Fin, own);
+            return self.ends(StreamEnd::Fin, own);
         }
         if self.word(&["abort", "aborted"])?.is_some() {
-            return self.ends(End::Rst, own);
+            return self.ends(StreamEnd::Rst, own);
         }
         let mut octets = Vec::new();
         let mut values = 0;
@@ -544,7 +544,7 @@ impl Script<'_> {
         Ok(())
     }
 
-    fn ends(&mut self, end: End, own: bool) -> Result<(), Unimportable> {
+    fn ends(&mut self, end: StreamEnd, own: bool) -> Result<(), Unimportable> {
         let Some(conversation) = &mut self.conversation else {
             return Err(error(self.line, "an end comes before connect or accepted"));
         };

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 
 use super::{Draft, Drafts, MAX_CONNECTIONS, MAX_OCTETS, MAX_STEPS, Segment, date, foreign};
-use crate::vector::{End, Step};
+use crate::vector::{Step, StreamEnd};
 use crate::version::Side;
 
 /// The connections of a capture.
@@ -266,7 +266,7 @@ struct Flow {
 #[derive(Default)]
 struct HalfStream {
     octets: Vec<u8>,
-    end: Option<End>,
+    end: Option<StreamEnd>,
 }
 
 struct Event {
@@ -280,7 +280,7 @@ struct Event {
 #[derive(Clone, Copy)]
 enum What {
     Said { start: usize, end: usize },
-    Ends(End),
+    Ends(StreamEnd),
 }
 
 /// Octets of a peer that are not in the capture, up to behind the last of
@@ -426,12 +426,12 @@ impl Flow {
             return false;
         }
         let end = match (piece.rst, piece.fin) {
-            (true, _) => End::Rst,
-            (false, true) => End::Fin,
+            (true, _) => StreamEnd::Rst,
+            (false, true) => StreamEnd::Fin,
             (false, false) => return true,
         };
         side.end = Some(end);
-        line.next += i64::from(end == End::Fin);
+        line.next += i64::from(end == StreamEnd::Fin);
         self.events.push(Event {
             from: piece.from,
             time_ns: piece.time_ns,
@@ -459,7 +459,7 @@ impl Flow {
             )),
             None => {
                 let ends = self.sides.each_ref().map(|side| side.end);
-                let over = ends.contains(&Some(End::Rst)) || ends.iter().all(Option::is_some);
+                let over = ends.contains(&Some(StreamEnd::Rst)) || ends.iter().all(Option::is_some);
                 (!over).then(|| "the capture ends before the connection does".to_owned())
             }
         }
