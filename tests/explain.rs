@@ -338,7 +338,7 @@ fn the_verdict_is_that_of_the_vector() {
         let mut failures = Vec::new();
         let expected = SIDES.map(|side| vector.expect.of(side).cloned());
         let rejects =
-            |c: &heirloom::vector::Conclusion| c.result == heirloom::vector::Verdict::Reject;
+            |c: &heirloom::vector::Conclusion| c.result == heirloom::vector::ExpectedResult::Reject;
         let codes: Vec<&str> = expected
             .iter()
             .flatten()
@@ -361,7 +361,7 @@ fn the_verdict_is_that_of_the_vector() {
                 let either = expected
                     .iter()
                     .flatten()
-                    .any(|c| c.result == heirloom::vector::Verdict::Either);
+                    .any(|c| c.result == heirloom::vector::ExpectedResult::Either);
                 if !either {
                     failures.push(format!("{}: {code}, but both sides accept", vector.id));
                 }

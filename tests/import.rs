@@ -17,7 +17,9 @@ use heirloom::Side;
 use heirloom::vector::import::{
     Imported, MAX_OCTETS, MAX_STEPS, MAX_TEXT_OCTETS, Options, Unimportable, import,
 };
-use heirloom::vector::{Expect, File, Split, Step, StreamEnd, Vector, Verdict, play, splits};
+use heirloom::vector::{
+    Expect, ExpectedResult, File, Split, Step, StreamEnd, Vector, play, splits,
+};
 use proptest::prelude::*;
 
 use support::program::run;
@@ -442,7 +444,7 @@ fn every_vector_comes_back_from_a_capture() {
         // What the corpus holds both sides to, the import finds by itself.
         let accepts = |side| {
             let conclusion = vector.expect.of(side);
-            conclusion.is_some_and(|c| c.result == Verdict::Accept)
+            conclusion.is_some_and(|c| c.result == ExpectedResult::Accept)
         };
         let answered = vector.steps.iter().any(|step| step.from == Side::Server);
         if accepts(Side::Server) && accepts(Side::Client) && answered && !vector.secure {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Close, CloseSent, CloseWord, Conclusion, Expect, MessageKind, ReceivedMessage, Split,
-    StreamEnd, Vector, Verdict, nonce, watch,
+    Close, CloseSent, CloseWord, Conclusion, Expect, ExpectedResult, MessageKind, ReceivedMessage,
+    Split, StreamEnd, Vector, nonce, watch,
 };
 use crate::bytes::{Input, Output};
 use crate::conn::{Config, Conn, Event, Phase};
@@ -145,7 +145,7 @@ impl Ear {
             subprotocol: None,
             closed: false,
             conclusion: Conclusion {
-                result: Verdict::Accept,
+                result: ExpectedResult::Accept,
                 code: None,
                 status: None,
                 close: None,
@@ -240,7 +240,7 @@ impl Ear {
     /// What it came to; nothing where it still waits in the handshake.
     fn concluded(&self) -> Option<Conclusion> {
         let waits = self.conn.phase() == Phase::Handshake;
-        let accepts = self.conclusion.result == Verdict::Accept;
+        let accepts = self.conclusion.result == ExpectedResult::Accept;
         (!(waits && accepts)).then(|| self.conclusion.clone())
     }
 
@@ -264,9 +264,9 @@ impl Ear {
 
     /// Only the first fault counts.
     fn reject(&mut self, code: &str, status: Option<u16>, close: Option<u16>) {
-        if self.conclusion.result == Verdict::Accept {
+        if self.conclusion.result == ExpectedResult::Accept {
             self.conclusion = Conclusion {
-                result: Verdict::Reject,
+                result: ExpectedResult::Reject,
                 code: Some(code.to_owned()),
                 status,
                 close,

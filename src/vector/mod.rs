@@ -195,7 +195,7 @@ impl Expect {
 #[serde(deny_unknown_fields)]
 pub struct Conclusion {
     /// Accept, reject, or either.
-    pub result: Verdict,
+    pub result: ExpectedResult,
     /// The stable code of a refusal or violation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -210,7 +210,7 @@ pub struct Conclusion {
 /// Accept, reject, or either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub enum ExpectedResult {
     /// The conversation is right.
     Accept,
     /// It is wrong, and this side says so.

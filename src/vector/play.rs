@@ -9,8 +9,8 @@ use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
 use super::{
-    Close, CloseSent, CloseWord, MessageKind, Vector, Verdict, both, difference, first_difference,
-    shown,
+    Close, CloseSent, CloseWord, ExpectedResult, MessageKind, Vector, both, difference,
+    first_difference, shown,
 };
 use crate::bytes::{Input, Output};
 use crate::conn::{Config, Conn, Event, Phase};
@@ -579,13 +579,13 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
         };
         let rejected = &self.played.rejected;
         match (want.result, rejected) {
-            (Verdict::Either, _) => return Ok(()),
-            (Verdict::Accept, Some(r)) => return Err(format!("rejected with {r}")),
-            (Verdict::Reject, None) => {
+            (ExpectedResult::Either, _) => return Ok(()),
+            (ExpectedResult::Accept, Some(r)) => return Err(format!("rejected with {r}")),
+            (ExpectedResult::Reject, None) => {
                 let code = want.code.as_deref().unwrap_or("some code");
                 return Err(format!("accepted, and {code} was expected"));
             }
-            (Verdict::Reject, Some(r)) => {
+            (ExpectedResult::Reject, Some(r)) => {
                 let code = want.code.as_deref().unwrap_or(r.code);
                 if code != r.code {
                     return Err(format!("rejected with {r}\n{code} was expected"));
@@ -595,12 +595,12 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
                     equal("close code", &want.close, &r.close)?;
                 }
             }
-            (Verdict::Accept, None) => {}
+            (ExpectedResult::Accept, None) => {}
         }
         if let Some(name) = &expect.detected {
             equal("version", &Some(name.as_str()), &self.played.detected)?;
         }
-        if want.result == Verdict::Accept {
+        if want.result == ExpectedResult::Accept {
             equal("subprotocol", &expect.subprotocol, &self.played.subprotocol)?;
         }
         let numbers: Vec<u32> = [expect.key_number_1, expect.key_number_2]

@@ -9,7 +9,7 @@ use heirloom::conn::{Config, Conn};
 use heirloom::error::Violation;
 use heirloom::net::SystemRandom;
 use heirloom::net::replay::{ReplayConnection, ReplayEvent};
-use heirloom::vector::{Conclusion, MessageKind, Vector, Verdict};
+use heirloom::vector::{Conclusion, ExpectedResult, MessageKind, Vector};
 
 use super::ear::{Ear, Mark};
 use super::words::{self, WithAll, difference, shown};
@@ -99,13 +99,13 @@ pub(super) fn play(
 
 /// What the server is held to, or why to nothing.
 fn held(vector: &Vector) -> Result<Held, &'static str> {
-    let rejects = |c: &Conclusion| c.result == Verdict::Reject;
+    let rejects = |c: &Conclusion| c.result == ExpectedResult::Reject;
     match (&vector.expect.server, &vector.expect.client) {
         (Some(server), _) => match server.result {
-            Verdict::Accept => Ok(Held::Accepts),
-            Verdict::Either => Err("the documents leave open what a server does"),
-            Verdict::Reject if server.status.is_some() => Ok(Held::Refuses),
-            Verdict::Reject => Ok(Held::Fails),
+            ExpectedResult::Accept => Ok(Held::Accepts),
+            ExpectedResult::Either => Err("the documents leave open what a server does"),
+            ExpectedResult::Reject if server.status.is_some() => Ok(Held::Refuses),
+            ExpectedResult::Reject => Ok(Held::Fails),
         },
         (None, Some(client)) if vector.source.kind == "capture" => {
             if client.code.as_deref() == Some("refused") {

@@ -10,7 +10,7 @@ use heirloom::Side;
 use heirloom::conn::{Config, Conn};
 use heirloom::net::SystemRandom;
 use heirloom::net::replay::{ReplayConnection, ReplayEvent};
-use heirloom::vector::{Vector, Verdict};
+use heirloom::vector::{ExpectedResult, Vector};
 
 use super::ear::{Ear, Mark};
 use super::words::{self, WithAll, shown};
@@ -45,7 +45,7 @@ pub(super) fn play(
     let Some(client) = &vector.expect.client else {
         return Outcome::Skipped("it holds no client to anything".to_owned());
     };
-    if client.result == Verdict::Either {
+    if client.result == ExpectedResult::Either {
         return Outcome::Skipped("the documents leave open what a client does".to_owned());
     }
     if vector.secure {
@@ -73,7 +73,7 @@ pub(super) fn play(
         octets: 0,
         seen: Vec::new(),
         ended: None,
-        rejects: client.result == Verdict::Reject,
+        rejects: client.result == ExpectedResult::Reject,
     };
     Outcome::Played(talk.converse(moves).err().into_iter().collect())
 }
