@@ -1,7 +1,7 @@
 //! How the proofs and masks are computed, step by step, told from what the
 //! parse derived.
 
-use super::{About, Derivation, Mark, Part, PartKind, Run, Step, hex, section, shown};
+use super::{About, Derivation, Mark, Part, PartKind, ProofStep, Run, hex, section, shown};
 use crate::trace::Field;
 
 /// All computations of a part.
@@ -65,11 +65,11 @@ fn run(text: impl Into<String>, mark: Mark) -> Run {
     }
 }
 
-fn step(label: &'static str, runs: Vec<Run>) -> Step {
-    Step { label, runs }
+fn step(label: &'static str, runs: Vec<Run>) -> ProofStep {
+    ProofStep { label, runs }
 }
 
-fn result(label: &'static str, text: &str) -> Step {
+fn result(label: &'static str, text: &str) -> ProofStep {
     step(label, vec![run(text, Mark::Result)])
 }
 
@@ -110,7 +110,7 @@ fn key(part: &Part, n: usize, key: &[u8], derived: &[&(Field, Vec<u8>)]) -> Deri
     }
 }
 
-fn division(digits: &str, spaces: u32, number: Option<&[u8]>) -> Option<Step> {
+fn division(digits: &str, spaces: u32, number: Option<&[u8]>) -> Option<ProofStep> {
     let product: u128 = digits.parse().ok()?;
     let spaces = u128::from(spaces);
     let quotient = product.checked_div(spaces)?;
@@ -198,7 +198,7 @@ fn digest(part: &Part, input: &[u8], digest: &[u8]) -> Option<Derivation> {
 }
 
 /// What should have come beside what came.
-fn compared(want: &str, came: &str) -> Vec<Step> {
+fn compared(want: &str, came: &str) -> Vec<ProofStep> {
     let mark = if want == came {
         Mark::Result
     } else {

@@ -142,7 +142,7 @@ impl PartObject {
 }
 
 impl StepObject {
-    fn of(step: super::Step) -> StepObject {
+    fn of(step: super::ProofStep) -> StepObject {
         let runs = step.runs.into_iter().map(|run| RunObject {
             text: run.text,
             mark: run.mark.name(),

@@ -260,12 +260,12 @@ pub struct Derivation {
     /// The section that asks for it.
     pub section: String,
     /// How.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ProofStep>,
 }
 
 /// One step of a computation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct ProofStep {
     /// What is done.
     pub label: &'static str,
     /// What comes of it, in pieces that look different.
