@@ -48,18 +48,18 @@ impl Vector {
                 ..Config::default()
             })
         };
-        let mut server = Ear::new(Conn::server(config()), nonce(&answered));
+        let mut server = PassiveEndpoint::new(Conn::server(config()), nonce(&answered));
         let mut client = Conn::client_of(&asked, self.secure, config())
             .ok()
             .filter(|_| steps.iter().any(|(from, _, _)| *from == Side::Server))
-            .map(|conn| Ear::new(conn, Vec::new()));
+            .map(|conn| PassiveEndpoint::new(conn, Vec::new()));
         let slowly = asked.len() + answered.len() <= SLOWLY_OCTETS;
         drop((asked, answered));
 
         let mut expect = Expect::default();
         let mut closes = Vec::new();
         for (from, octets, end) in &steps {
-            let ear = match from {
+            let endpoint = match from {
                 Side::Client => &mut server,
                 Side::Server => match &mut client {
                     Some(client) => client,
@@ -67,8 +67,8 @@ impl Vector {
                 },
             };
             match end {
-                None => ear.hear(*from, octets, &mut expect.messages, &mut closes),
-                Some(StreamEnd::Fin | StreamEnd::Rst) => ear.hear_end(),
+                None => endpoint.receive(*from, octets, &mut expect.messages, &mut closes),
+                Some(StreamEnd::Fin | StreamEnd::Rst) => endpoint.receive_end(),
             }
         }
         drop(steps);
@@ -90,7 +90,7 @@ impl Vector {
             Some(said) => Close::Said(said),
         });
         if expect.messages.len() < MAX_HEARD {
-            expect.client = client.and_then(Ear::concluded);
+            expect.client = client.and_then(PassiveEndpoint::concluded);
             expect.server = server.concluded();
         } else {
             expect.messages = Vec::new();
@@ -119,7 +119,7 @@ impl Vector {
 }
 
 /// One side of the core, which only listens.
-struct Ear {
+struct PassiveEndpoint {
     conn: Conn,
     nonce: Vec<u8>,
     pending: Vec<u8>,
@@ -132,9 +132,9 @@ struct Ear {
     conclusion: Conclusion,
 }
 
-impl Ear {
-    fn new(conn: Conn, nonce: Vec<u8>) -> Ear {
-        Ear {
+impl PassiveEndpoint {
+    fn new(conn: Conn, nonce: Vec<u8>) -> PassiveEndpoint {
+        PassiveEndpoint {
             conn,
             nonce,
             pending: Vec::new(),
@@ -153,7 +153,7 @@ impl Ear {
         }
     }
 
-    fn hear(
+    fn receive(
         &mut self,
         from: Side,
         octets: &[u8],
@@ -244,7 +244,7 @@ impl Ear {
         (!(waits && accepts)).then(|| self.conclusion.clone())
     }
 
-    fn hear_end(&mut self) {
+    fn receive_end(&mut self) {
         if let Err(violation) = self.conn.end_of_input(self.pending.len()) {
             self.broken(violation);
         }

@@ -11,7 +11,7 @@ use heirloom::net::SystemRandom;
 use heirloom::net::replay::{ReplayConnection, ReplayEvent};
 use heirloom::vector::{Conclusion, ExpectedResult, MessageKind, Vector};
 
-use super::ear::{Ear, Mark};
+use super::passive::{Mark, PassiveEndpoint};
 use super::words::{self, WithAll, difference, shown};
 use super::{Args, Move, Outcome, all_of, head_len, is_bound_to_its_nonce};
 
@@ -73,9 +73,9 @@ pub(super) fn play(
         Ok(connection) => connection,
         Err(error) => return Outcome::Unreachable(format!("cannot connect: {error}")),
     };
-    let ear = Conn::client_of(&request, false, Arc::new(Config::default().with_all()))
+    let endpoint = Conn::client_of(&request, false, Arc::new(Config::default().with_all()))
         .ok()
-        .map(|conn| Ear::new(conn, Vec::new()));
+        .map(|conn| PassiveEndpoint::new(conn, Vec::new()));
     let response = all_of(&moves, Side::Server);
     let mut talk = Talk {
         vector,
@@ -84,7 +84,7 @@ pub(super) fn play(
         connection,
         kept: KEPT_OCTETS.max(response.len() + 1),
         flood: FLOOD_OCTETS.max(response.len().saturating_mul(2)),
-        ear,
+        endpoint,
         request,
         seen: Vec::new(),
         octets: 0,
@@ -127,14 +127,14 @@ fn speaks_unasked(moves: &[Move]) -> bool {
     let Ok(conn) = Conn::client_of(&asked, false, Arc::clone(&config)) else {
         return false;
     };
-    let mut client = Ear::new(conn, Vec::new());
-    let mut server = Ear::new(Conn::server(config), Vec::new());
+    let mut client = PassiveEndpoint::new(conn, Vec::new());
+    let mut server = PassiveEndpoint::new(Conn::server(config), Vec::new());
     let mut counted = 0;
     for step in moves {
         let mut random = |_: &mut [u8]| {};
         match step.from {
-            Side::Client => server.hear(&step.octets, &mut random),
-            Side::Server => client.hear(&step.octets, &mut random),
+            Side::Client => server.receive(&step.octets, &mut random),
+            Side::Server => client.receive(&step.octets, &mut random),
         }
         for (kind, octets) in client.heard.iter().skip(counted) {
             let kind = match kind {
@@ -154,13 +154,13 @@ fn speaks_unasked(moves: &[Move]) -> bool {
 fn marks(request: &[u8], moves: &[Move]) -> Result<Vec<Mark>, &'static str> {
     let config = Arc::new(Config::default().with_all());
     let conn = Conn::client_of(request, false, config).map_err(|refusal| refusal.code())?;
-    let mut ear = Ear::new(conn, Vec::new());
+    let mut endpoint = PassiveEndpoint::new(conn, Vec::new());
     let mut marks = Vec::with_capacity(moves.len());
     for step in moves {
         if step.from == Side::Server {
-            ear.hear(&step.octets, &mut |_: &mut [u8]| {});
+            endpoint.receive(&step.octets, &mut |_: &mut [u8]| {});
         }
-        marks.push(ear.mark);
+        marks.push(endpoint.mark);
     }
     Ok(marks)
 }
@@ -215,7 +215,7 @@ struct Talk<'a> {
     kept: usize,
     /// Octets of the answer that are too many.
     flood: usize,
-    ear: Option<Ear>,
+    endpoint: Option<PassiveEndpoint>,
     request: Vec<u8>,
     /// The first octets of the answer.
     seen: Vec<u8>,
@@ -262,7 +262,10 @@ impl Talk<'_> {
         if self.connection.is_limit_reached() {
             // Cut off on purpose: only what came until then is judged.
             self.wait(self.args.deadline(), |talk| talk.ended.is_some());
-            let fault = self.ear.as_ref().and_then(|ear| ear.violation);
+            let fault = self
+                .endpoint
+                .as_ref()
+                .and_then(|endpoint| endpoint.violation);
             return match fault {
                 // Half a request is refused, and rightly so.
                 Some((Violation::ResponseStatus { .. }, _)) => Ok(()),
@@ -291,9 +294,9 @@ impl Talk<'_> {
                     let room = self.kept.saturating_sub(self.seen.len());
                     let kept = octets.get(..room).unwrap_or(octets);
                     self.seen.extend_from_slice(kept);
-                    if let Some(ear) = &mut self.ear {
-                        ear.hear(octets, &mut SystemRandom);
-                        ear.output.clear();
+                    if let Some(endpoint) = &mut self.endpoint {
+                        endpoint.receive(octets, &mut SystemRandom);
+                        endpoint.output.clear();
                     }
                     if self.octets > self.flood {
                         self.ended = Some("says far more than was recorded");
@@ -308,25 +311,38 @@ impl Talk<'_> {
     }
 
     fn mark(&self) -> Mark {
-        self.ear.as_ref().map(|ear| ear.mark).unwrap_or_default()
+        self.endpoint
+            .as_ref()
+            .map(|endpoint| endpoint.mark)
+            .unwrap_or_default()
     }
 
     fn reaches(&self, mark: Mark) -> bool {
-        let faulty = self.ear.as_ref().is_some_and(|ear| ear.violation.is_some());
-        let refused = self.ear.is_none() && self.octets > 0;
-        faulty || refused || (self.ear.is_some() && self.mark().reaches(mark))
+        let faulty = self
+            .endpoint
+            .as_ref()
+            .is_some_and(|endpoint| endpoint.violation.is_some());
+        let refused = self.endpoint.is_none() && self.octets > 0;
+        faulty || refused || (self.endpoint.is_some() && self.mark().reaches(mark))
     }
 
     /// What the server says wrong, where it is held to take part or to fail
     /// only later.
     fn fault(&mut self) -> Result<(), String> {
-        let Some(fault) = self.ear.as_ref().and_then(|ear| ear.violation) else {
+        let Some(fault) = self
+            .endpoint
+            .as_ref()
+            .and_then(|endpoint| endpoint.violation)
+        else {
             return Ok(());
         };
         if let (Violation::ResponseStatus { .. }, Held::Refuses) = (fault.0, self.held) {
             return Ok(());
         }
-        let version = self.ear.as_ref().and_then(|ear| ear.conn.version());
+        let version = self
+            .endpoint
+            .as_ref()
+            .and_then(|endpoint| endpoint.conn.version());
         let spoken = self.vector.expect.subprotocol.iter().cloned().collect();
         let model = words::model(&self.request, spoken);
         let mut what = words::violation(fault, version, &self.seen, &model);
@@ -373,7 +389,7 @@ impl Talk<'_> {
         });
         self.fault()?;
         if let Some((kind, octets)) = self.lacks(&messages) {
-            let heard = self.ear.iter().flat_map(|ear| &ear.heard);
+            let heard = self.endpoint.iter().flat_map(|endpoint| &endpoint.heard);
             let heard: Vec<String> = heard
                 .take(8)
                 .map(|(k, o)| format!("{k:?} {}", shown(o)))
@@ -466,7 +482,7 @@ impl Talk<'_> {
         &self,
         messages: &'m [(MessageKind, Vec<u8>)],
     ) -> Option<&'m (MessageKind, Vec<u8>)> {
-        let mut heard = self.ear.iter().flat_map(|ear| &ear.heard);
+        let mut heard = self.endpoint.iter().flat_map(|endpoint| &endpoint.heard);
         messages
             .iter()
             .find(|want| !heard.any(|heard| heard == *want))

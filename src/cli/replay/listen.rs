@@ -12,7 +12,7 @@ use heirloom::net::SystemRandom;
 use heirloom::net::replay::{ReplayConnection, ReplayEvent};
 use heirloom::vector::{ExpectedResult, Vector};
 
-use super::ear::{Ear, Mark};
+use super::passive::{Mark, PassiveEndpoint};
 use super::words::{self, WithAll, shown};
 use super::{Args, Move, Outcome, all_of, head_len, is_bound_to_its_nonce};
 
@@ -69,7 +69,7 @@ pub(super) fn play(
         vector,
         args,
         connection,
-        ear: Ear::new(Conn::server(config), spoken),
+        endpoint: PassiveEndpoint::new(Conn::server(config), spoken),
         octets: 0,
         seen: Vec::new(),
         ended: None,
@@ -100,7 +100,7 @@ struct Talk<'a> {
     vector: &'a Vector,
     args: &'a Args,
     connection: ReplayConnection,
-    ear: Ear,
+    endpoint: PassiveEndpoint,
     octets: usize,
     seen: Vec<u8>,
     ended: Option<&'static str>,
@@ -116,16 +116,21 @@ impl Talk<'_> {
         let marks = marks(moves, spoken.clone());
         let model = words::model(&request, spoken);
         // The client asks, in its own words.
-        self.wait(self.args.deadline(), |talk| talk.ear.mark.head);
+        self.wait(self.args.deadline(), |talk| talk.endpoint.mark.head);
         self.fault()?;
-        if !self.ear.mark.head {
+        if !self.endpoint.mark.head {
             return Err(format!(
                 "no request came: {} octets, {}",
                 self.octets,
                 shown(&self.seen)
             ));
         }
-        let version = self.ear.conn.version().map(|v| v.name).unwrap_or_default();
+        let version = self
+            .endpoint
+            .conn
+            .version()
+            .map(|v| v.name)
+            .unwrap_or_default();
         if version != self.vector.version {
             return Err(format!(
                 "the client speaks {version}, and {} was expected",
@@ -135,7 +140,7 @@ impl Talk<'_> {
         let opening = opening(&recorded, &model);
         let (head, digest) = recorded.split_at(head_len(&recorded).unwrap_or(0).min(opening));
         let digest = digest.get(..opening - head.len()).unwrap_or_default();
-        let output = std::mem::take(&mut self.ear.output);
+        let output = std::mem::take(&mut self.endpoint.output);
         let ours = head_len(&output).unwrap_or(output.len());
         let response = response(head, &model, output.get(..ours).unwrap_or_default());
         self.connection.send(&response);
@@ -148,10 +153,10 @@ impl Talk<'_> {
     /// hixie-76: sixteen octets for the client's own eight, where the recorded
     /// ones were right for the recorded eight.
     fn prove(&mut self, recorded: &[u8], model: &[u8], output: &[u8]) -> Result<(), String> {
-        self.wait(self.args.deadline(), |talk| talk.ear.mark.open);
+        self.wait(self.args.deadline(), |talk| talk.endpoint.mark.open);
         self.fault()?;
         let mut ours = output.to_vec();
-        ours.append(&mut self.ear.output);
+        ours.append(&mut self.endpoint.output);
         let right = model.ends_with(recorded) && ours.len() >= recorded.len();
         let digest = if right { &ours } else { recorded };
         self.connection
@@ -176,9 +181,11 @@ impl Talk<'_> {
                 continue;
             }
             if !self.rejects && !self.connection.is_limit_reached() {
-                self.wait(self.args.deadline(), |talk| talk.ear.mark.reaches(before));
+                self.wait(self.args.deadline(), |talk| {
+                    talk.endpoint.mark.reaches(before)
+                });
                 self.fault()?;
-                if !self.ear.mark.reaches(before) {
+                if !self.endpoint.mark.reaches(before) {
                     return Err(self.missing(before));
                 }
             }
@@ -199,9 +206,11 @@ impl Talk<'_> {
             return self.conclude_rejection();
         }
         let last = marks.last().copied().unwrap_or_default();
-        self.wait(self.args.deadline(), |talk| talk.ear.mark.reaches(last));
+        self.wait(self.args.deadline(), |talk| {
+            talk.endpoint.mark.reaches(last)
+        });
         self.fault()?;
-        if !self.ear.mark.reaches(last) {
+        if !self.endpoint.mark.reaches(last) {
             return Err(self.missing(last));
         }
         let ends = |m: &Move| m.from == Side::Client && m.end.is_some();
@@ -216,16 +225,16 @@ impl Talk<'_> {
     }
 
     fn conclude_rejection(&mut self) -> Result<(), String> {
-        let began = self.ear.mark.heard;
+        let began = self.endpoint.mark.heard;
         self.wait(self.args.deadline(), |talk| {
-            talk.ended.is_some() || talk.ear.mark.closed
+            talk.ended.is_some() || talk.endpoint.mark.closed
         });
         let client = self.vector.expect.client.as_ref();
         let code = client.and_then(|c| c.code.as_deref()).unwrap_or_default();
-        if self.ear.mark.heard > began {
+        if self.endpoint.mark.heard > began {
             return Err(format!("the client goes on, and {code} was expected"));
         }
-        if self.ended.is_none() && !self.ear.mark.closed {
+        if self.ended.is_none() && !self.endpoint.mark.closed {
             return Err(format!(
                 "the client neither says goodbye nor ends in time (--timeout-ms), and {code} was \
                  expected"
@@ -242,11 +251,11 @@ impl Talk<'_> {
                     let room = KEPT_OCTETS.saturating_sub(self.seen.len());
                     let kept = octets.get(..room).unwrap_or(octets);
                     self.seen.extend_from_slice(kept);
-                    let open = self.ear.mark.open;
-                    self.ear.hear(octets, &mut SystemRandom);
+                    let open = self.endpoint.mark.open;
+                    self.endpoint.receive(octets, &mut SystemRandom);
                     if open {
                         // The recording says what is said to it.
-                        self.ear.output.clear();
+                        self.endpoint.output.clear();
                     }
                     if self.octets > FLOOD_OCTETS {
                         self.ended = Some("says far too much");
@@ -254,8 +263,8 @@ impl Talk<'_> {
                 }
                 ReplayEvent::Fin => {
                     self.ended = Some("ends TCP");
-                    if !self.rejects && !self.ear.mark.closed {
-                        self.ear.hear_end();
+                    if !self.rejects && !self.endpoint.mark.closed {
+                        self.endpoint.receive_end();
                     }
                 }
                 ReplayEvent::Rst => self.ended = Some("resets TCP"),
@@ -267,14 +276,14 @@ impl Talk<'_> {
 
     /// What the client says wrong.
     fn fault(&self) -> Result<(), String> {
-        if let Some(refusal) = self.ear.refusal {
+        if let Some(refusal) = self.endpoint.refusal {
             return Err(format!(
                 "{}: {refusal}; it asks {}",
                 refusal.code(),
                 shown(&self.seen)
             ));
         }
-        match self.ear.violation {
+        match self.endpoint.violation {
             // How the recorded server says goodbye is its own affair.
             Some(fault) if !self.rejects && !self.was_cut() => {
                 Err(words::violation(fault, None, &self.seen, &[]))
@@ -285,13 +294,16 @@ impl Talk<'_> {
 
     /// Whether the recorded client ended TCP without a goodbye as well.
     fn was_cut(&self) -> bool {
-        let code = self.ear.violation.map(|(violation, _)| violation.code());
+        let code = self
+            .endpoint
+            .violation
+            .map(|(violation, _)| violation.code());
         let server = self.vector.expect.server.as_ref();
         code.is_some() && server.and_then(|c| c.code.as_deref()) == code
     }
 
     fn missing(&self, want: Mark) -> String {
-        let mark = self.ear.mark;
+        let mark = self.endpoint.mark;
         let what = if want.open && !mark.open {
             "the handshake is not finished: the eight octets do not come".to_owned()
         } else if mark.heard < want.heard {
@@ -312,12 +324,12 @@ impl Talk<'_> {
 /// How far the recorded client had come after each move.
 fn marks(moves: &[Move], spoken: Vec<String>) -> Vec<Mark> {
     let config = Arc::new(Config::default().with_all());
-    let mut ear = Ear::new(Conn::server(config), spoken);
+    let mut endpoint = PassiveEndpoint::new(Conn::server(config), spoken);
     let each = moves.iter().map(|step| {
         if step.from == Side::Client {
-            ear.hear(&step.octets, &mut |_: &mut [u8]| {});
+            endpoint.receive(&step.octets, &mut |_: &mut [u8]| {});
         }
-        ear.mark
+        endpoint.mark
     });
     each.collect()
 }

@@ -2,8 +2,8 @@
 //! else's other side.
 
 mod against;
-mod ear;
 mod listen;
+mod passive;
 mod words;
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};

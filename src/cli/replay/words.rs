@@ -6,8 +6,8 @@ use heirloom::conn::{Config, Conn};
 use heirloom::error::Violation;
 use heirloom::version::{Challenge, Version, Versions};
 
-use super::ear::Ear;
 use super::head_len;
+use super::passive::PassiveEndpoint;
 
 /// Octets shown on each side of the one that differs.
 const CONTEXT: usize = 24;
@@ -16,12 +16,12 @@ const CONTEXT: usize = 24;
 /// it would refuse.
 pub(super) fn model(request: &[u8], spoken: Vec<String>) -> Vec<u8> {
     let config = Arc::new(Config::default().with_all());
-    let mut ear = Ear::new(Conn::server(config), spoken);
-    ear.hear(request, &mut |_: &mut [u8]| {});
-    if ear.refusal.is_some() {
+    let mut endpoint = PassiveEndpoint::new(Conn::server(config), spoken);
+    endpoint.receive(request, &mut |_: &mut [u8]| {});
+    if endpoint.refusal.is_some() {
         return Vec::new();
     }
-    ear.output
+    endpoint.output
 }
 
 /// A configuration for playing.

@@ -31,7 +31,7 @@ impl Mark {
     }
 }
 
-pub(super) struct Ear {
+pub(super) struct PassiveEndpoint {
     pub(super) conn: Conn,
     pub(super) mark: Mark,
     pub(super) heard: Vec<(MessageKind, Vec<u8>)>,
@@ -49,9 +49,9 @@ pub(super) struct Ear {
     gather: Gather,
 }
 
-impl Ear {
-    pub(super) fn new(conn: Conn, spoken: Vec<String>) -> Ear {
-        Ear {
+impl PassiveEndpoint {
+    pub(super) fn new(conn: Conn, spoken: Vec<String>) -> PassiveEndpoint {
+        PassiveEndpoint {
             conn,
             mark: Mark::default(),
             heard: Vec::new(),
@@ -66,7 +66,7 @@ impl Ear {
         }
     }
 
-    pub(super) fn hear(&mut self, octets: &[u8], random: &mut dyn Random) {
+    pub(super) fn receive(&mut self, octets: &[u8], random: &mut dyn Random) {
         let mut pending = std::mem::take(&mut self.pending);
         pending.extend_from_slice(octets);
         let mut input = Input::starting_at(&mut pending, self.position);
@@ -88,7 +88,7 @@ impl Ear {
     }
 
     /// TCP has ended on the other side.
-    pub(super) fn hear_end(&mut self) {
+    pub(super) fn receive_end(&mut self) {
         let left = self.pending.len();
         if let Err(violation) = self.conn.end_of_input(left) {
             let at = self.position + left as u64;
