@@ -8,7 +8,8 @@ use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
 use super::{
-    Case, Eaten, Explanation, Fault, Heard, MAX_PARTS, Namer, Note, Part, PartKind, Turns, verdict,
+    Case, Eaten, Explanation, Fault, MAX_PARTS, Namer, Note, Part, PartKind, ResponseSeen, Turns,
+    verdict,
 };
 use crate::bytes::{Input, Output};
 use crate::conn::{Config, Conn, Event, Phase};
@@ -34,7 +35,7 @@ pub struct Explainer {
     request: Request,
     /// The answer's head.
     response_octets: Vec<u8>,
-    response: Option<Heard>,
+    response: Option<ResponseSeen>,
     /// Octets of both sides so far.
     fed: u64,
     /// Whether there are as many parts as there may be.
@@ -226,7 +227,7 @@ impl Explainer {
     fn listen_to(&mut self, side: Side) -> bool {
         let held = mem::take(&mut self.stream(side).held);
         let mut rest = held.as_slice();
-        let mut heard = false;
+        let mut seen = false;
         while !rest.is_empty() && self.ready(side) {
             let stream = self.stream(side);
             // Octet by octet, so that a fault is where it is whatever the
@@ -237,7 +238,7 @@ impl Explainer {
             stream.buffer.extend_from_slice(portion);
             stream.raw.extend_from_slice(portion);
             self.eat(side);
-            heard = true;
+            seen = true;
             if self.parts.len() >= MAX_PARTS && !self.full {
                 self.stop();
             }
@@ -248,7 +249,7 @@ impl Explainer {
             held.drain(..eaten);
         }
         self.stream(side).held = held;
-        heard
+        seen
     }
 
     /// Parses nothing more: what comes then is named as not parsed.
@@ -296,7 +297,7 @@ impl Explainer {
         }
         if self.server.conn.is_none() {
             let config = Arc::clone(&self.config);
-            let request = Heard::default().request(None);
+            let request = ResponseSeen::default().request(None);
             self.server.conn = Conn::client_of(request.as_bytes(), false, config).ok();
             self.server.probing = true;
         }
@@ -332,14 +333,14 @@ impl Explainer {
                     }
                     match event {
                         Event::Response(response) if probing => {
-                            turned = Some(Heard::of(&response));
+                            turned = Some(ResponseSeen::of(&response));
                             break;
                         }
                         event => self.hear(side, event, &mut conn, &mut out, position),
                     }
                 }
                 Err(violation) if side == Side::Server && self.goes_on_after(violation) => {
-                    turned = Some(Heard::default());
+                    turned = Some(ResponseSeen::default());
                     self.fault_at(side, violation, position);
                     break;
                 }
@@ -364,10 +365,10 @@ impl Explainer {
         buffer.drain(..n.min(buffer.len()));
         self.stream(side).buffer = buffer;
         self.remember(side, &raw);
-        if let Some(heard) = turned {
+        if let Some(seen) = turned {
             if probing {
                 self.response_octets = raw;
-                self.found(heard, at);
+                self.found(seen, at);
             } else {
                 self.go_on();
             }
@@ -478,13 +479,13 @@ impl Explainer {
                     .get_or_insert(Fault::refusal(refusal, position.saturating_sub(1)));
             }
             Event::Response(response) => {
-                let heard = Heard::of(&response);
-                if heard.status == 101 {
-                    self.accept(heard.nonce.as_deref());
+                let seen = ResponseSeen::of(&response);
+                if seen.status == 101 {
+                    self.accept(seen.nonce.as_deref());
                 } else {
                     self.turn_away();
                 }
-                self.response = Some(heard);
+                self.response = Some(seen);
             }
             Event::Open => self.stream(side).open = true,
             Event::Piece(piece) => {
@@ -564,13 +565,13 @@ impl Explainer {
 
     /// An answer without its request: it is read again by a client that might
     /// have asked for it.
-    fn found(&mut self, heard: Heard, at: u64) {
+    fn found(&mut self, seen: ResponseSeen, at: u64) {
         self.server.probing = false;
         self.server.assumed = true;
-        let version = self.version.or(heard.version);
-        let request = heard.request(version);
-        let status = heard.status;
-        self.response = Some(heard);
+        let version = self.version.or(seen.version);
+        let request = seen.request(version);
+        let status = seen.status;
+        self.response = Some(seen);
         if self.version.is_none() {
             self.version = version.filter(|_| status == 101);
         }
@@ -600,7 +601,7 @@ impl Explainer {
     }
 
     fn replace_by_any(&mut self) -> Namer {
-        let request = Heard::default().request(None);
+        let request = ResponseSeen::default().request(None);
         let config = Arc::clone(&self.config);
         match Conn::client_of(request.as_bytes(), false, config) {
             Ok(conn) => self.replace(conn),

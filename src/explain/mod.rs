@@ -21,12 +21,12 @@
 mod cause;
 mod derive;
 pub mod dump;
-mod heard;
 pub mod history;
 pub mod html;
 pub mod json;
 mod listen;
 mod name;
+mod response_seen;
 pub mod terminal;
 mod turns;
 mod words;
@@ -37,9 +37,9 @@ use crate::version::{Side, Version};
 
 use self::cause::{Case, Fault, verdict};
 use self::derive::derivations;
-use self::heard::Heard;
 pub use self::listen::Explainer;
 use self::name::{Eaten, Namer, Note};
+use self::response_seen::ResponseSeen;
 use self::terminal::plain;
 use self::turns::Turns;
 use self::words::{About, about, hex, is_masked, section, title};

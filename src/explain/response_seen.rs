@@ -5,7 +5,7 @@ use crate::version::{Challenge, Version};
 
 /// What an answer's head says, for a request that might have led to it.
 #[derive(Debug, Default)]
-pub(super) struct Heard {
+pub(super) struct ResponseSeen {
     pub(super) status: u16,
     pub(super) version: Option<&'static Version>,
     pub(super) origin: Option<String>,
@@ -14,8 +14,8 @@ pub(super) struct Heard {
     pub(super) nonce: Option<String>,
 }
 
-impl Heard {
-    pub(super) fn of(response: &Response<'_>) -> Heard {
+impl ResponseSeen {
+    pub(super) fn of(response: &Response<'_>) -> ResponseSeen {
         let head = response.head();
         let text = |name: &str| head.get(name).and_then(Header::text).map(str::to_owned);
         let named = Version::named;
@@ -33,7 +33,7 @@ impl Heard {
         } else {
             None
         };
-        Heard {
+        ResponseSeen {
             status: response.status(),
             version,
             origin: text("Sec-WebSocket-Origin").or(text("WebSocket-Origin")),
