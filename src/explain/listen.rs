@@ -8,8 +8,8 @@ use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
 use super::{
-    Case, Eaten, Explanation, Fault, MAX_PARTS, Namer, Note, Part, PartKind, ResponseSeen, Turns,
-    verdict,
+    Case, Eaten, Explanation, Fault, MAX_PARTS, Namer, Note, Part, PartKind, ResponseSeen,
+    Timeline, verdict,
 };
 use crate::bytes::{Input, Output};
 use crate::conn::{Config, Conn, Event, Phase};
@@ -71,7 +71,7 @@ struct Stream {
     /// The same, as they came.
     raw: Vec<u8>,
     eaten: u64,
-    turns: Turns,
+    timeline: Timeline,
     current: Option<usize>,
     /// Whether the payload at hand can break no rule.
     harmless: bool,
@@ -139,7 +139,7 @@ impl Explainer {
         let fed = self.fed;
         self.fed += octets.len() as u64;
         let stream = self.stream(from);
-        stream.turns.came(fed, octets.len());
+        stream.timeline.add(fed, octets.len());
         stream.held.extend_from_slice(octets);
         self.listen();
     }
@@ -169,8 +169,8 @@ impl Explainer {
         // One side may have waited for the other: the parts go as they came.
         let mut parts = mem::take(&mut self.parts);
         parts.sort_by_key(|part| match part.from {
-            Side::Client => self.client.turns.when(part.at),
-            Side::Server => self.server.turns.when(part.at),
+            Side::Client => self.client.timeline.when(part.at),
+            Side::Server => self.server.timeline.when(part.at),
         });
         self.parts = parts;
         let verdict = verdict(&Case {
@@ -202,7 +202,7 @@ impl Explainer {
     /// the other says.
     fn listen(&mut self) {
         while self.listen_to(Side::Client) | self.listen_to(Side::Server) {}
-        let has_response = self.server.turns.octets > 0 || self.request == Request::Unneeded;
+        let has_response = self.server.timeline.octets > 0 || self.request == Request::Unneeded;
         for side in [Side::Client, Side::Server] {
             if side == Side::Server && self.server.ended && self.server.conn.is_none() {
                 // It says nothing, and an answer is due.
@@ -746,7 +746,7 @@ impl Stream {
             buffer: Vec::new(),
             raw: Vec::new(),
             eaten: 0,
-            turns: Turns::default(),
+            timeline: Timeline::default(),
             current: None,
             harmless: false,
             open: false,

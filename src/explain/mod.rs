@@ -28,7 +28,7 @@ mod listen;
 mod name;
 mod response_seen;
 pub mod terminal;
-mod turns;
+mod timeline;
 mod words;
 
 use crate::bytes::Escaped;
@@ -41,7 +41,7 @@ pub use self::listen::Explainer;
 use self::name::{Eaten, Namer, Note};
 use self::response_seen::ResponseSeen;
 use self::terminal::plain;
-use self::turns::Turns;
+use self::timeline::Timeline;
 use self::words::{About, about, hex, is_masked, section, title};
 pub use self::words::{Item, Role, field_name};
 

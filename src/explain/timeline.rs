@@ -2,28 +2,28 @@
 
 /// When the octets of a side came, counted over both sides.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
+pub(super) struct Timeline {
     /// Where in the stream a turn begins, and when.
-    begins: Vec<(u64, u64)>,
+    starts: Vec<(u64, u64)>,
     /// All of this side.
     pub(super) octets: u64,
 }
 
-impl Turns {
-    pub(super) fn came(&mut self, when: u64, octets: usize) {
+impl Timeline {
+    pub(super) fn add(&mut self, when: u64, octets: usize) {
         let goes_on = self
-            .begins
+            .starts
             .last()
             .is_some_and(|(at, then)| then + (self.octets - at) == when);
         if !goes_on {
-            self.begins.push((self.octets, when));
+            self.starts.push((self.octets, when));
         }
         self.octets += octets as u64;
     }
 
     pub(super) fn when(&self, octet: u64) -> u64 {
-        let turn = self.begins.partition_point(|(at, _)| *at <= octet);
-        let begin = turn.checked_sub(1).and_then(|turn| self.begins.get(turn));
+        let turn = self.starts.partition_point(|(at, _)| *at <= octet);
+        let begin = turn.checked_sub(1).and_then(|turn| self.starts.get(turn));
         begin.map_or(octet, |(at, when)| when + (octet - at))
     }
 }
