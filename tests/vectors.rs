@@ -98,7 +98,7 @@ fn every_octet_is_named_once() {
                 let Ok(played) = watch(vector, side, cut, &mut spans) else {
                     continue; // the other test says so
                 };
-                if let Err(what) = covers(&spans, played.eaten) {
+                if let Err(what) = covers(&spans, played.consumed) {
                     failures.push(format!("{} {side:?} {cut}: {what}", vector.id));
                 }
             }

@@ -8,7 +8,7 @@ use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
 use super::{
-    Case, Eaten, Explanation, Fault, MAX_PARTS, Namer, Note, Part, PartKind, ResponseSeen,
+    Case, Consumed, Explanation, Fault, MAX_PARTS, Namer, Note, Part, PartKind, ResponseSeen,
     Timeline, verdict,
 };
 use crate::bytes::{Input, Output};
@@ -70,7 +70,7 @@ struct Stream {
     buffer: Vec<u8>,
     /// The same, as they came.
     raw: Vec<u8>,
-    eaten: u64,
+    consumed: u64,
     timeline: Timeline,
     current: Option<usize>,
     /// Whether the payload at hand can break no rule.
@@ -237,16 +237,16 @@ impl Explainer {
             rest = after;
             stream.buffer.extend_from_slice(portion);
             stream.raw.extend_from_slice(portion);
-            self.eat(side);
+            self.parse(side);
             seen = true;
             if self.parts.len() >= MAX_PARTS && !self.full {
                 self.stop();
             }
         }
-        let eaten = held.len() - rest.len();
+        let consumed = held.len() - rest.len();
         let mut held = held;
-        if eaten > 0 {
-            held.drain(..eaten);
+        if consumed > 0 {
+            held.drain(..consumed);
         }
         self.stream(side).held = held;
         seen
@@ -305,14 +305,14 @@ impl Explainer {
     }
 
     /// Reads what there is of this side.
-    fn eat(&mut self, side: Side) {
+    fn parse(&mut self, side: Side) {
         let stream = self.stream(side);
         let Some(mut conn) = stream.conn.take() else {
             return;
         };
         let mut buffer = mem::take(&mut stream.buffer);
         let probing = stream.probing;
-        let at = stream.eaten;
+        let at = stream.consumed;
         let mut input = Input::starting_at(&mut buffer, at);
         let mut sink = Vec::new();
         let mut random = |octets: &mut [u8]| octets.fill(0);
@@ -347,8 +347,8 @@ impl Explainer {
                 Err(violation) => self.fault_at(side, violation, position),
             }
         }
-        let eaten = input.position();
-        let n = usize::try_from(eaten - at).unwrap_or(usize::MAX);
+        let consumed = input.position();
+        let n = usize::try_from(consumed - at).unwrap_or(usize::MAX);
         let keep_notes = !(probing && turned.is_some());
         if refused {
             // Refused, but perhaps the request of a version that is known.
@@ -356,7 +356,7 @@ impl Explainer {
             self.version = self.asked_for(&refused);
         }
         let stream = self.stream(side);
-        stream.eaten = eaten;
+        stream.consumed = consumed;
         let raw: Vec<u8> = stream.raw.drain(..n.min(stream.raw.len())).collect();
         stream.conn = Some(conn);
         if keep_notes {
@@ -384,8 +384,8 @@ impl Explainer {
             namer.notes.retain(Note::is_span);
         }
         let mut current = self.stream(side).current;
-        let eaten = Eaten { at, raw, plain };
-        namer.tell(side, self.version, eaten, &mut self.parts, &mut current);
+        let consumed = Consumed { at, raw, plain };
+        namer.tell(side, self.version, consumed, &mut self.parts, &mut current);
         self.stream(side).current = current;
     }
 
@@ -610,7 +610,7 @@ impl Explainer {
     }
 
     fn broken(&mut self, side: Side, violation: Violation) {
-        let at = self.stream(side).eaten;
+        let at = self.stream(side).consumed;
         self.fault_at(side, violation, at);
     }
 
@@ -643,7 +643,7 @@ impl Explainer {
     /// The octets ended inside a field: the parse is shown how it might go on,
     /// so that what is there gets its name. What comes of it is not believed.
     fn finish_field(&mut self, side: Side) {
-        let at = self.stream(side).eaten;
+        let at = self.stream(side).consumed;
         let version = self.version;
         let stream = self.stream(side);
         let Some(mut conn) = stream.conn.take() else {
@@ -680,19 +680,19 @@ impl Explainer {
             let plain = octets.get(..real).unwrap_or_default().to_vec();
             let mut current = self.stream(side).current;
             let version = version.or(conn.version());
-            let eaten = Eaten {
+            let consumed = Consumed {
                 at,
                 raw: &raw,
                 plain: &plain,
             };
-            namer.tell(side, version, eaten, &mut self.parts, &mut current);
+            namer.tell(side, version, consumed, &mut self.parts, &mut current);
             let stream = self.stream(side);
             stream.current = current;
             let named = current.and_then(|n| self.parts.get(n)).map(Part::end);
             let named = named.unwrap_or(at).max(at);
             let n = usize::try_from(named - at).unwrap_or(usize::MAX).min(real);
             let stream = self.stream(side);
-            stream.eaten = at + n as u64;
+            stream.consumed = at + n as u64;
             stream.raw.drain(..n);
             stream.buffer.drain(..n);
         }
@@ -707,8 +707,8 @@ impl Explainer {
         if rest.is_empty() {
             return;
         }
-        let at = stream.eaten;
-        stream.eaten += rest.len() as u64;
+        let at = stream.consumed;
+        stream.consumed += rest.len() as u64;
         let namer = Namer::unreadable(at, rest.len());
         self.tell(side, namer, at, &rest, &rest);
     }
@@ -745,7 +745,7 @@ impl Stream {
             held: Vec::new(),
             buffer: Vec::new(),
             raw: Vec::new(),
-            eaten: 0,
+            consumed: 0,
             timeline: Timeline::default(),
             current: None,
             harmless: false,

@@ -38,7 +38,7 @@ use crate::version::{Side, Version};
 use self::cause::{Case, Fault, verdict};
 use self::derive::derivations;
 pub use self::listen::Explainer;
-use self::name::{Eaten, Namer, Note};
+use self::name::{Consumed, Namer, Note};
 use self::response_seen::ResponseSeen;
 use self::terminal::plain;
 use self::timeline::Timeline;

@@ -36,7 +36,7 @@ impl Note {
 
 /// Octets that were eaten: as they came and without their mask.
 #[derive(Clone, Copy)]
-pub(super) struct Eaten<'a> {
+pub(super) struct Consumed<'a> {
     pub(super) at: u64,
     pub(super) raw: &'a [u8],
     pub(super) plain: &'a [u8],
@@ -55,16 +55,16 @@ impl Namer {
     }
 
     /// Puts what was said into parts. `current` is the part of this side that
-    /// is being read. What lies beyond `eaten` was made up and is cut off.
+    /// is being read. What lies beyond `consumed` was made up and is cut off.
     pub(super) fn tell(
         self,
         from: Side,
         version: Option<&'static Version>,
-        eaten: Eaten<'_>,
+        consumed: Consumed<'_>,
         parts: &mut Vec<Part>,
         current: &mut Option<usize>,
     ) {
-        let end = eaten.at + eaten.raw.len() as u64;
+        let end = consumed.at + consumed.raw.len() as u64;
         for note in self.notes {
             match note {
                 Note::Span(span) if span.at.start >= end => {}
@@ -81,7 +81,7 @@ impl Namer {
                         }
                     }
                     if let Some(part) = current.and_then(|n| parts.get_mut(n)) {
-                        part.add(span, cut, eaten);
+                        part.add(span, cut, consumed);
                     }
                 }
                 Note::Derived(field, octets) => {
@@ -145,18 +145,18 @@ impl Part {
         self.at + self.octets
     }
 
-    fn add(&mut self, span: Span, cut: bool, eaten: Eaten<'_>) {
+    fn add(&mut self, span: Span, cut: bool, consumed: Consumed<'_>) {
         let from = self.at + self.octets;
         if span.at.end > from {
             self.octets = span.at.end - self.at;
             let place = |at: u64| {
-                let at = at.saturating_sub(eaten.at);
+                let at = at.saturating_sub(consumed.at);
                 usize::try_from(at).unwrap_or(usize::MAX)
             };
             let range = place(from)..place(span.at.end);
             let room = KEPT_OCTETS.saturating_sub(self.raw.len());
-            let raw = eaten.raw.get(range.clone()).unwrap_or_default();
-            let plain = eaten.plain.get(range).unwrap_or_default();
+            let raw = consumed.raw.get(range.clone()).unwrap_or_default();
+            let plain = consumed.plain.get(range).unwrap_or_default();
             self.raw.extend(raw.iter().take(room));
             self.plain.extend(plain.iter().take(room));
         }

@@ -123,7 +123,7 @@ struct PassiveEndpoint {
     conn: Conn,
     nonce: Vec<u8>,
     pending: Vec<u8>,
-    eaten: u64,
+    consumed: u64,
     gather: Gather,
     numbers: Vec<u32>,
     detected: Option<&'static Version>,
@@ -138,7 +138,7 @@ impl PassiveEndpoint {
             conn,
             nonce,
             pending: Vec::new(),
-            eaten: 0,
+            consumed: 0,
             gather: Gather::default(),
             numbers: Vec::new(),
             detected: None,
@@ -162,7 +162,7 @@ impl PassiveEndpoint {
     ) {
         let mut pending = std::mem::take(&mut self.pending);
         pending.extend_from_slice(octets);
-        let mut input = Input::starting_at(&mut pending, self.eaten);
+        let mut input = Input::starting_at(&mut pending, self.consumed);
         let nonce = std::mem::take(&mut self.nonce);
         let mut random = |octets: &mut [u8]| {
             for (to, from) in octets.iter_mut().zip(nonce.iter().cycle()) {
@@ -180,7 +180,7 @@ impl PassiveEndpoint {
                 Err(violation) => self.broken(violation),
             }
         }
-        self.eaten = input.position();
+        self.consumed = input.position();
         let left = input.rest().len();
         pending.drain(..pending.len() - left);
         (self.pending, self.nonce) = (pending, nonce);

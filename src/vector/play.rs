@@ -61,7 +61,7 @@ pub struct Played {
     /// The octets that this side was fed.
     pub fed: usize,
     /// The octets of them that it ate.
-    pub eaten: u64,
+    pub consumed: u64,
     /// The octets that it said.
     pub said: Vec<u8>,
     heard: Vec<(MessageKind, Vec<u8>)>,
@@ -335,7 +335,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
                 (false, false) => self.feed(&turn.octets)?,
                 (false, true) => {
                     if let Err(violation) = self.conn.end_of_input(self.pending.len()) {
-                        self.reject_violation(violation, self.played.eaten);
+                        self.reject_violation(violation, self.played.consumed);
                     }
                 }
                 (true, false) => self.compare(&turn.octets)?,
@@ -383,10 +383,10 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
     fn give(&mut self, octets: &[u8]) -> Result<(), String> {
         self.pending.extend_from_slice(octets);
         let mut pending = std::mem::take(&mut self.pending);
-        let mut input = Input::starting_at(&mut pending, self.played.eaten);
+        let mut input = Input::starting_at(&mut pending, self.played.consumed);
         let mut said = Vec::new();
-        let given = self.eat(&mut input, &mut said);
-        self.played.eaten = input.position();
+        let given = self.parse(&mut input, &mut said);
+        self.played.consumed = input.position();
         let left = input.rest().len();
         pending.drain(..pending.len() - left);
         self.pending = pending;
@@ -395,7 +395,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
         given
     }
 
-    fn eat(&mut self, input: &mut Input<'_>, said: &mut Vec<u8>) -> Result<(), String> {
+    fn parse(&mut self, input: &mut Input<'_>, said: &mut Vec<u8>) -> Result<(), String> {
         let nonce = &self.script.nonce;
         let mut random = |octets: &mut [u8]| {
             for (to, from) in octets.iter_mut().zip(nonce.iter().cycle()) {
