@@ -56,7 +56,7 @@ impl Namer {
 
     /// Puts what was said into parts. `current` is the part of this side that
     /// is being read. What lies beyond `consumed` was made up and is cut off.
-    pub(super) fn tell(
+    pub(super) fn write_parts(
         self,
         from: Side,
         version: Option<&'static Version>,

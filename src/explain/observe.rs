@@ -1,4 +1,4 @@
-//! Two ends of the core, which listen to both sides of a conversation.
+//! Two ends of the core, which observe both sides of a conversation.
 
 use std::mem;
 use std::sync::Arc;
@@ -60,12 +60,12 @@ enum Request {
 /// What one side says.
 #[derive(Debug)]
 struct Stream {
-    /// Who listens; nobody yet.
+    /// The end that observes; none yet.
     conn: Option<Conn>,
-    /// Whether it listens to an answer whose request is not known.
+    /// Whether it observes an answer whose request is not known.
     probing: bool,
     /// Octets that were not given to anybody yet.
-    held: Vec<u8>,
+    pending: Vec<u8>,
     /// Octets that were given and not eaten, to be unmasked in place.
     buffer: Vec<u8>,
     /// The same, as they came.
@@ -78,7 +78,7 @@ struct Stream {
     open: bool,
     closed: bool,
     ended: bool,
-    /// Whether it listens as a client whose request was made up, so that what
+    /// Whether it observes as a client whose request was made up, so that what
     /// it computes means nothing.
     assumed: bool,
 }
@@ -140,14 +140,14 @@ impl Explainer {
         self.fed += octets.len() as u64;
         let stream = self.stream(from);
         stream.timeline.add(fed, octets.len());
-        stream.held.extend_from_slice(octets);
-        self.listen();
+        stream.pending.extend_from_slice(octets);
+        self.observe();
     }
 
     /// This side ended its direction.
     pub fn end(&mut self, from: Side) {
         self.stream(from).ended = true;
-        self.listen();
+        self.observe();
     }
 
     /// What was named so far. The last part of each side may still grow.
@@ -160,7 +160,7 @@ impl Explainer {
     #[must_use]
     pub fn finish(mut self) -> Explanation {
         self.finishing = true;
-        self.listen();
+        self.observe();
         for side in [Side::Client, Side::Server] {
             self.finish_field(side);
             self.name_the_rest(side);
@@ -200,8 +200,8 @@ impl Explainer {
 
     /// Lets both sides be heard, until nobody can go on: one may wait for what
     /// the other says.
-    fn listen(&mut self) {
-        while self.listen_to(Side::Client) | self.listen_to(Side::Server) {}
+    fn observe(&mut self) {
+        while self.observe_side(Side::Client) | self.observe_side(Side::Server) {}
         let has_response = self.server.timeline.octets > 0 || self.request == Request::Unneeded;
         for side in [Side::Client, Side::Server] {
             if side == Side::Server && self.server.ended && self.server.conn.is_none() {
@@ -212,7 +212,7 @@ impl Explainer {
             // A client that has no answer yet may end its side: only the
             // eight octets of hixie-76 would be missing.
             let early = side == Side::Client && !has_response && stream.phase() != Phase::Handshake;
-            if stream.ended && stream.held.is_empty() && !stream.closed && !early {
+            if stream.ended && stream.pending.is_empty() && !stream.closed && !early {
                 stream.closed = true;
                 let left = stream.buffer.len();
                 let ended = stream.conn.as_mut().map(|conn| conn.end_of_input(left));
@@ -223,10 +223,10 @@ impl Explainer {
         }
     }
 
-    /// Gives what is held to who listens; whether anything was.
-    fn listen_to(&mut self, side: Side) -> bool {
-        let held = mem::take(&mut self.stream(side).held);
-        let mut rest = held.as_slice();
+    /// Gives what waits to the end that observes; whether anything was.
+    fn observe_side(&mut self, side: Side) -> bool {
+        let pending = mem::take(&mut self.stream(side).pending);
+        let mut rest = pending.as_slice();
         let mut seen = false;
         while !rest.is_empty() && self.ready(side) {
             let stream = self.stream(side);
@@ -243,12 +243,12 @@ impl Explainer {
                 self.stop();
             }
         }
-        let consumed = held.len() - rest.len();
-        let mut held = held;
+        let consumed = pending.len() - rest.len();
+        let mut pending = pending;
         if consumed > 0 {
-            held.drain(..consumed);
+            pending.drain(..consumed);
         }
-        self.stream(side).held = held;
+        self.stream(side).pending = pending;
         seen
     }
 
@@ -336,7 +336,7 @@ impl Explainer {
                             turned = Some(ResponseSeen::of(&response));
                             break;
                         }
-                        event => self.hear(side, event, &mut conn, &mut out, position),
+                        event => self.on_event(side, event, &mut conn, &mut out, position),
                     }
                 }
                 Err(violation) if side == Side::Server && self.goes_on_after(violation) => {
@@ -353,14 +353,14 @@ impl Explainer {
         if refused {
             // Refused, but perhaps the request of a version that is known.
             let refused = self.stream(side).raw.get(..n).unwrap_or_default().to_vec();
-            self.version = self.asked_for(&refused);
+            self.version = self.requested_version(&refused);
         }
         let stream = self.stream(side);
         stream.consumed = consumed;
         let raw: Vec<u8> = stream.raw.drain(..n.min(stream.raw.len())).collect();
         stream.conn = Some(conn);
         if keep_notes {
-            self.tell(side, namer, at, &raw, buffer.get(..n).unwrap_or_default());
+            self.name_octets(side, namer, at, &raw, buffer.get(..n).unwrap_or_default());
         }
         buffer.drain(..n.min(buffer.len()));
         self.stream(side).buffer = buffer;
@@ -378,19 +378,19 @@ impl Explainer {
         }
     }
 
-    fn tell(&mut self, side: Side, mut namer: Namer, at: u64, raw: &[u8], plain: &[u8]) {
+    fn name_octets(&mut self, side: Side, mut namer: Namer, at: u64, raw: &[u8], plain: &[u8]) {
         let unproved = self.stream(side).assumed || self.request == Request::Right { body: true };
         if side == Side::Server && unproved {
             namer.notes.retain(Note::is_span);
         }
         let mut current = self.stream(side).current;
         let consumed = Consumed { at, raw, plain };
-        namer.tell(side, self.version, consumed, &mut self.parts, &mut current);
+        namer.write_parts(side, self.version, consumed, &mut self.parts, &mut current);
         self.stream(side).current = current;
     }
 
     /// The version that a refused head asks for.
-    fn asked_for(&self, head: &[u8]) -> Option<&'static Version> {
+    fn requested_version(&self, head: &[u8]) -> Option<&'static Version> {
         let head = Head::request(head, self.config.limits.headers).ok()?;
         match handshake::detect(&head, self.config.versions).ok()? {
             Detected::Upgrade(version) => Some(version),
@@ -415,7 +415,7 @@ impl Explainer {
         }
     }
 
-    /// The eight octets have come: whoever listens to the answer needs them.
+    /// The eight octets have come: the end that observes the answer needs them.
     fn renew(&mut self) {
         if self.server.conn.is_none() || self.server.probing || self.server.open {
             return;
@@ -451,7 +451,7 @@ impl Explainer {
         namer
     }
 
-    fn hear(
+    fn on_event(
         &mut self,
         side: Side,
         event: Event<'_>,
@@ -582,7 +582,7 @@ impl Explainer {
             Err(_) => self.replace_by_any(),
         };
         let head = self.response_octets.clone();
-        self.tell(Side::Server, namer, at, &head, &head);
+        self.name_octets(Side::Server, namer, at, &head, &head);
         if status != 101 {
             let end = at + head.len() as u64;
             self.fault_at(Side::Server, Violation::ResponseStatus { status }, end);
@@ -685,7 +685,7 @@ impl Explainer {
                 raw: &raw,
                 plain: &plain,
             };
-            namer.tell(side, version, consumed, &mut self.parts, &mut current);
+            namer.write_parts(side, version, consumed, &mut self.parts, &mut current);
             let stream = self.stream(side);
             stream.current = current;
             let named = current.and_then(|n| self.parts.get(n)).map(Part::end);
@@ -703,14 +703,14 @@ impl Explainer {
     fn name_the_rest(&mut self, side: Side) {
         let stream = self.stream(side);
         let mut rest = mem::take(&mut stream.raw);
-        rest.append(&mut stream.held);
+        rest.append(&mut stream.pending);
         if rest.is_empty() {
             return;
         }
         let at = stream.consumed;
         stream.consumed += rest.len() as u64;
         let namer = Namer::unreadable(at, rest.len());
-        self.tell(side, namer, at, &rest, &rest);
+        self.name_octets(side, namer, at, &rest, &rest);
     }
 
     /// How much the last part of a side lacks.
@@ -742,7 +742,7 @@ impl Stream {
         Stream {
             conn,
             probing: false,
-            held: Vec::new(),
+            pending: Vec::new(),
             buffer: Vec::new(),
             raw: Vec::new(),
             consumed: 0,
