@@ -6,7 +6,7 @@
 //! memory; [`File::to_canonical`] writes.
 
 mod conclude;
-mod differ;
+mod diff;
 #[cfg(feature = "import")]
 pub mod import;
 mod play;
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::version::{Side, Version};
 
-use self::differ::{both, difference, first_difference, shown};
+use self::diff::{both, difference, first_difference, shown};
 #[cfg(feature = "import")]
 use self::play::header;
 use self::play::nonce;
