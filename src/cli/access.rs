@@ -21,7 +21,7 @@ pub(super) struct AccessLog {
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct LogLine<'a> {
     time: String,
     client: String,
     version: Option<&'static str>,
@@ -76,10 +76,10 @@ impl AccessLog {
         self.lines.close();
     }
 
-    fn line<'a>(&'a self, record: &AccessRecord<'a>) -> Line<'a> {
+    fn line<'a>(&'a self, record: &AccessRecord<'a>) -> LogLine<'a> {
         let summary = record.summary;
         let time = Timestamp::try_from(record.start).unwrap_or(Timestamp::UNIX_EPOCH);
-        Line {
+        LogLine {
             time: format!("{time:.3}"),
             // Who is known by a header has no port that we know.
             client: if record.client.port() == 0 {
@@ -107,7 +107,7 @@ impl AccessLog {
     }
 }
 
-impl Line<'_> {
+impl LogLine<'_> {
     fn text(&self) -> String {
         let path = self.path.map_or("-".to_owned(), |path| {
             Escaped::<1000>(path).to_string().replace(' ', "\\u{20}")

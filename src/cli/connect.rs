@@ -326,10 +326,10 @@ impl<'a> Talk<'a> {
     }
 
     /// Sends a line; whether more may be sent.
-    fn send(&mut self, client: &mut Connection, line: Line) -> bool {
+    fn send(&mut self, client: &mut Connection, line: InputLine) -> bool {
         let line = match line {
-            Line::Whole(line) => line,
-            Line::TooLong => {
+            InputLine::Whole(line) => line,
+            InputLine::TooLong => {
                 complain(&"a line is longer than a message may be (--max-message-bytes)");
                 self.unsent = Some(Exit::Usage);
                 return false;
@@ -520,14 +520,14 @@ fn body(client: &mut Connection, deadline: Instant) -> String {
 }
 
 /// A line of standard input.
-enum Line {
+enum InputLine {
     Whole(Vec<u8>),
     /// More octets than a message may have.
     TooLong,
 }
 
 /// Reads standard input on a thread of its own, since it may block.
-fn read_lines(client: &Connection, limit: u64) -> Receiver<Line> {
+fn read_lines(client: &Connection, limit: u64) -> Receiver<InputLine> {
     let (send, receive) = sync_channel(LINES);
     let waker = client.waker();
     let reader = thread::Builder::new().name("stdin".to_owned());
@@ -545,9 +545,9 @@ fn read_lines(client: &Connection, limit: u64) -> Receiver<Line> {
             }
             let too_long = line.len() as u64 > limit;
             let line = if too_long {
-                Line::TooLong
+                InputLine::TooLong
             } else {
-                Line::Whole(std::mem::take(&mut line))
+                InputLine::Whole(std::mem::take(&mut line))
             };
             if send.send(line).is_err() || waker.wake().is_err() || too_long {
                 return;

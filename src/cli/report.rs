@@ -232,12 +232,12 @@ impl Case {
 
     fn as_json(&self) -> impl Serialize + '_ {
         #[derive(Serialize)]
-        struct Line<'a> {
+        struct ReportLine<'a> {
             result: &'static str,
             #[serde(flatten)]
             case: &'a Case,
         }
-        Line {
+        ReportLine {
             result: self.verdict(),
             case: self,
         }

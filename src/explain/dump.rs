@@ -233,7 +233,7 @@ fn arrays(text: &str) -> Option<Dump> {
 }
 
 /// A line of a dump.
-struct Line {
+struct DumpLine {
     indent: usize,
     offset: usize,
     octets: Vec<u8>,
@@ -291,7 +291,7 @@ fn lines(text: &str) -> Option<Dump> {
     let mut total = 0_usize;
     // What TLS says is told beside what is said inside it.
     let mut tls = false;
-    let all: Vec<Option<Line>> = text.lines().map(line).collect();
+    let all: Vec<Option<DumpLine>> = text.lines().map(line).collect();
     for (n, (text, line)) in text.lines().zip(&all).enumerate() {
         let Some(line) = line else {
             let text = text.trim();
@@ -388,7 +388,7 @@ fn speaker_of(line: &str) -> Option<Speaker> {
 }
 
 /// Offset and octets of one line, whatever stands in its column of text.
-fn line(text: &str) -> Option<Line> {
+fn line(text: &str) -> Option<DumpLine> {
     let text = text.trim_end();
     let inner = text.trim_start();
     let indent = text.len() - inner.len();
@@ -424,7 +424,7 @@ fn line(text: &str) -> Option<Line> {
         }
         rest = after;
     }
-    Some(Line {
+    Some(DumpLine {
         indent,
         offset,
         octets,

@@ -314,7 +314,7 @@ struct Place {
 /// One direction while it is put together. A segment goes from stage to stage
 /// once, so that no capture makes this slow.
 #[derive(Default)]
-struct Line {
+struct Reassembly {
     /// Those behind a gap, the nearest last.
     behind: Vec<Place>,
     /// Those without a gap that acknowledge what the other has not said yet.
@@ -371,7 +371,7 @@ impl Flow {
         connection: &Connection<'_>,
         piece: &Piece<'_>,
         offset: i64,
-        line: &mut Line,
+        line: &mut Reassembly,
     ) -> bool {
         let Some(side) = self.sides.get_mut(piece.from) else {
             return false;
@@ -466,7 +466,7 @@ impl Flow {
     }
 }
 
-impl Line {
+impl Reassembly {
     /// The place in the capture of what comes next, if anything can, when the
     /// other side has come so far.
     fn ready(&mut self, other: i64) -> Option<usize> {
@@ -543,7 +543,7 @@ fn base(connection: &Connection<'_>, from: usize) -> Option<u32> {
 }
 
 /// A direction's segments by their place in it.
-fn line(connection: &Connection<'_>, from: usize, bases: [Option<u32>; 2]) -> Line {
+fn line(connection: &Connection<'_>, from: usize, bases: [Option<u32>; 2]) -> Reassembly {
     let base = |of: usize| bases.get(of).copied().flatten();
     let mut places = Vec::new();
     let mut end = 0;
@@ -566,9 +566,9 @@ fn line(connection: &Connection<'_>, from: usize, bases: [Option<u32>; 2]) -> Li
         places.push(Place { offset, index, ack });
     }
     places.sort_by_key(|place| std::cmp::Reverse((place.offset, place.index)));
-    Line {
+    Reassembly {
         behind: places,
-        ..Line::default()
+        ..Reassembly::default()
     }
 }
 
