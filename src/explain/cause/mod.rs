@@ -13,11 +13,11 @@ use crate::version::{Layout, Side, Version};
 pub(super) struct Fault {
     from: Side,
     at: u64,
-    what: What,
+    what: FaultKind,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum What {
+enum FaultKind {
     Refusal(Refusal),
     Violation(Violation),
 }
@@ -27,7 +27,7 @@ impl Fault {
         Fault {
             from: Side::Client,
             at,
-            what: What::Refusal(refusal),
+            what: FaultKind::Refusal(refusal),
         }
     }
 
@@ -35,21 +35,21 @@ impl Fault {
         Fault {
             from,
             at,
-            what: What::Violation(violation),
+            what: FaultKind::Violation(violation),
         }
     }
 
     fn code(self) -> &'static str {
         match self.what {
-            What::Refusal(refusal) => refusal.code(),
-            What::Violation(violation) => violation.code(),
+            FaultKind::Refusal(refusal) => refusal.code(),
+            FaultKind::Violation(violation) => violation.code(),
         }
     }
 
     fn sentence(self) -> String {
         match self.what {
-            What::Refusal(refusal) => refusal.to_string(),
-            What::Violation(violation) => violation.to_string(),
+            FaultKind::Refusal(refusal) => refusal.to_string(),
+            FaultKind::Violation(violation) => violation.to_string(),
         }
     }
 }
@@ -133,9 +133,9 @@ pub(super) fn verdict(case: &Case<'_>) -> Verdict {
         };
     };
     let outcome = match fault.what {
-        What::Violation(Violation::ResponseStatus { .. }) => Outcome::Refused,
+        FaultKind::Violation(Violation::ResponseStatus { .. }) => Outcome::Refused,
         // The bit has a meaning that both sides agreed on, and we know none.
-        What::Violation(Violation::ReservedBits)
+        FaultKind::Violation(Violation::ReservedBits)
             if case.response_header("Sec-WebSocket-Extensions").is_some() =>
         {
             Outcome::Incomplete
@@ -251,7 +251,7 @@ fn cut_off(part: &Part) -> String {
 /// The section with the rule that was broken.
 fn rule(case: &Case<'_>, fault: Fault) -> String {
     let about = match fault.what {
-        What::Refusal(refusal) => match refusal {
+        FaultKind::Refusal(refusal) => match refusal {
             Refusal::BareLf => return "RFC 9112 section 2.2".to_owned(),
             Refusal::HeadFolded => return "RFC 9112 section 5.2".to_owned(),
             Refusal::HeadMalformed => About::Http,
@@ -293,7 +293,7 @@ fn rule(case: &Case<'_>, fault: Fault) -> String {
             }
             _ => return "RFC 6455 section 4.2.1".to_owned(),
         },
-        What::Violation(violation) => match violation {
+        FaultKind::Violation(violation) => match violation {
             Violation::ReservedBits
             | Violation::ReservedOpcode { .. }
             | Violation::LengthNotMinimal

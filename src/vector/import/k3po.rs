@@ -33,7 +33,9 @@ pub(super) fn is(text: &[u8]) -> bool {
         return false;
     };
     let first = Lexer::of(text).next_token().ok().flatten();
-    first.is_some_and(|t| matches!(&t.what, What::Word(word) if COMMANDS.contains(&word.as_str())))
+    first.is_some_and(
+        |t| matches!(&t.what, TokenKind::Word(word) if COMMANDS.contains(&word.as_str())),
+    )
 }
 
 pub(super) fn read(text: &[u8], drafts: &mut Drafts<'_>) -> Result<(), Unimportable> {
@@ -66,7 +68,7 @@ fn error(line: usize, what: impl Into<String>) -> Unimportable {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum What {
+enum TokenKind {
     Word(String),
     Text(String),
     Octets(Vec<u8>),
@@ -77,7 +79,7 @@ enum What {
 #[derive(Clone, Debug)]
 struct Token {
     line: usize,
-    what: What,
+    what: TokenKind,
 }
 
 struct Lexer<'t> {
@@ -126,19 +128,19 @@ impl<'t> Lexer<'t> {
                 while let Some(c) = self.chars.next_if(|c| !c.is_whitespace() && *c != '"') {
                     word.push(c);
                 }
-                What::Word(word)
+                TokenKind::Word(word)
             }
         };
         Ok(Some(Token { line, what }))
     }
 
-    fn text(&mut self, line: usize) -> Result<What, Unimportable> {
+    fn text(&mut self, line: usize) -> Result<TokenKind, Unimportable> {
         self.bump();
         let mut text = String::new();
         loop {
             match self.bump() {
                 None | Some('\n') => return Err(error(line, "a text does not end on its line")),
-                Some('"') => return Ok(What::Text(text)),
+                Some('"') => return Ok(TokenKind::Text(text)),
                 Some('\\') => text.push(self.escape(line)?),
                 Some(c) => text.push(c),
             }
@@ -169,7 +171,7 @@ impl<'t> Lexer<'t> {
         })
     }
 
-    fn octets(&mut self, line: usize) -> Result<What, Unimportable> {
+    fn octets(&mut self, line: usize) -> Result<TokenKind, Unimportable> {
         self.bump();
         let mut inside = String::new();
         loop {
@@ -197,10 +199,10 @@ impl<'t> Lexer<'t> {
             };
             octets.push(octet);
         }
-        Ok(What::Octets(octets))
+        Ok(TokenKind::Octets(octets))
     }
 
-    fn reference(&mut self, line: usize) -> Result<What, Unimportable> {
+    fn reference(&mut self, line: usize) -> Result<TokenKind, Unimportable> {
         self.bump();
         if self.chars.next_if_eq(&'{').is_none() {
             return Err(error(line, "a $ without a {"));
@@ -209,7 +211,7 @@ impl<'t> Lexer<'t> {
         loop {
             match self.bump() {
                 None | Some('\n') => return Err(error(line, "a ${ has no }")),
-                Some('}') => return Ok(What::Reference(name.trim().to_owned())),
+                Some('}') => return Ok(TokenKind::Reference(name.trim().to_owned())),
                 Some(c) => name.push(c),
             }
         }
@@ -264,7 +266,7 @@ impl Conversation {
 struct Script<'t> {
     lexer: Lexer<'t>,
     next: Option<Token>,
-    properties: BTreeMap<String, What>,
+    properties: BTreeMap<String, TokenKind>,
     conversation: Option<Conversation>,
     /// Whether an `accept` came before.
     accepts: bool,
@@ -288,11 +290,11 @@ impl Script<'_> {
 
     /// The next word, if it is one of these.
     fn word(&mut self, words: &[&str]) -> Result<Option<String>, Unimportable> {
-        let is = matches!(self.peek()?, Some(Token { what: What::Word(w), .. })
+        let is = matches!(self.peek()?, Some(Token { what: TokenKind::Word(w), .. })
             if words.contains(&w.as_str()));
         match self.token_if(is)? {
             Some(Token {
-                what: What::Word(word),
+                what: TokenKind::Word(word),
                 ..
             }) => Ok(Some(word)),
             _ => Ok(None),
@@ -307,7 +309,7 @@ impl Script<'_> {
     fn name(&mut self, of: &str) -> Result<String, Unimportable> {
         match self.token()? {
             Some(Token {
-                what: What::Word(name),
+                what: TokenKind::Word(name),
                 ..
             }) => Ok(name),
             _ => Err(error(self.line, format!("{of} wants a name"))),
@@ -317,7 +319,7 @@ impl Script<'_> {
     fn read(&mut self, drafts: &mut Drafts<'_>) -> Result<(), Unimportable> {
         while let Some(Token { line, what }) = self.token()? {
             self.line = line;
-            let What::Word(word) = what else {
+            let TokenKind::Word(word) = what else {
                 return Err(error(line, "a value where a command should be"));
             };
             match word.as_str() {
@@ -360,11 +362,11 @@ impl Script<'_> {
         let line = self.line;
         let value = match self.token()? {
             Some(Token {
-                what: What::Reference(name),
+                what: TokenKind::Reference(name),
                 ..
             }) => self.resolve(&name)?.clone(),
             Some(Token {
-                what: value @ (What::Text(_) | What::Octets(_)),
+                what: value @ (TokenKind::Text(_) | TokenKind::Octets(_)),
                 ..
             }) => value,
             _ => return Err(error(line, "a property wants a text, octets or ${another}")),
@@ -379,7 +381,7 @@ impl Script<'_> {
         Ok(())
     }
 
-    fn resolve(&self, name: &str) -> Result<&What, Unimportable> {
+    fn resolve(&self, name: &str) -> Result<&TokenKind, Unimportable> {
         self.properties.get(name).ok_or_else(|| {
             let name = Escaped::<40>(name);
             let what = format!(
@@ -393,9 +395,9 @@ impl Script<'_> {
     fn opens(&mut self, word: &str, drafts: &mut Drafts<'_>) -> Result<(), Unimportable> {
         let line = self.line;
         let uri = match self.token()?.map(|token| token.what) {
-            Some(What::Word(uri) | What::Text(uri)) => uri,
-            Some(What::Reference(name)) => match self.resolve(&name)? {
-                What::Text(uri) => uri.clone(),
+            Some(TokenKind::Word(uri) | TokenKind::Text(uri)) => uri,
+            Some(TokenKind::Reference(name)) => match self.resolve(&name)? {
+                TokenKind::Text(uri) => uri.clone(),
                 _ => return Err(error(line, "an address is a text")),
             },
             _ => return Err(error(line, format!("{word} wants an address"))),
@@ -442,7 +444,7 @@ impl Script<'_> {
             "disconnected",
         ];
         let line = self.line;
-        let is = matches!(self.peek()?, Some(Token { line: at, what: What::Word(word) })
+        let is = matches!(self.peek()?, Some(Token { line: at, what: TokenKind::Word(word) })
             if *at == line && !NOT.contains(&word.as_str()));
         self.token_if(is)?;
         Ok(())
@@ -497,8 +499,8 @@ impl Script<'_> {
         let mut values = 0;
         while let Some(Token { what, .. }) = self.peek()? {
             let value = match what {
-                What::Word(_) => break,
-                What::Reference(name) => {
+                TokenKind::Word(_) => break,
+                TokenKind::Reference(name) => {
                     let name = name.clone();
                     self.resolve(&name)?.clone()
                 }
@@ -506,9 +508,9 @@ impl Script<'_> {
             };
             self.token()?;
             match value {
-                What::Text(text) => octets.extend_from_slice(text.as_bytes()),
-                What::Octets(some) => octets.extend(some),
-                What::Word(_) | What::Reference(_) => {}
+                TokenKind::Text(text) => octets.extend_from_slice(text.as_bytes()),
+                TokenKind::Octets(some) => octets.extend(some),
+                TokenKind::Word(_) | TokenKind::Reference(_) => {}
             }
             values += 1;
             if octets.len() > MAX_OCTETS {
@@ -518,7 +520,7 @@ impl Script<'_> {
         if values == 0 {
             let what = match self.peek()? {
                 Some(Token {
-                    what: What::Word(next),
+                    what: TokenKind::Word(next),
                     ..
                 }) => format!(
                     "`{word} {}` is not read; write the octets out, as \"text\" or [0x00]",

@@ -218,12 +218,12 @@ impl<'a> Connection<'a> {
         let mut steps = Vec::with_capacity(flow.events.len());
         for event in &flow.events {
             let mut step = match event.what {
-                What::Said { start, end } => {
+                EventKind::Said { start, end } => {
                     let side = flow.sides.get(event.from);
                     let octets = side.and_then(|side| side.octets.get(start..end));
                     Step::of(side_of(event.from), octets.unwrap_or_default())
                 }
-                What::Ends(end) => Step::end(side_of(event.from), end),
+                EventKind::Ends(end) => Step::end(side_of(event.from), end),
             };
             let at_ms = event.time_ns.saturating_sub(begin_ns) / 1_000_000;
             step.after_ms = at_ms.checked_sub(before_ms).filter(|ms| *ms > 0);
@@ -272,13 +272,13 @@ struct HalfStream {
 struct Event {
     from: usize,
     time_ns: u64,
-    what: What,
+    what: EventKind,
     /// Whether what comes next may be of the same write.
     open: bool,
 }
 
 #[derive(Clone, Copy)]
-enum What {
+enum EventKind {
     Said { start: usize, end: usize },
     Ends(StreamEnd),
 }
@@ -405,7 +405,7 @@ impl Flow {
             // last of them is pushed.
             match self.events.last_mut() {
                 Some(last) if last.from == piece.from && last.open => {
-                    if let What::Said { end: last_end, .. } = &mut last.what {
+                    if let EventKind::Said { end: last_end, .. } = &mut last.what {
                         *last_end = end;
                     }
                     last.open = !piece.psh;
@@ -415,7 +415,7 @@ impl Flow {
                     self.events.push(Event {
                         from: piece.from,
                         time_ns: time_ns.max(piece.time_ns),
-                        what: What::Said { start, end },
+                        what: EventKind::Said { start, end },
                         open: !piece.psh,
                     });
                 }
@@ -435,7 +435,7 @@ impl Flow {
         self.events.push(Event {
             from: piece.from,
             time_ns: piece.time_ns,
-            what: What::Ends(end),
+            what: EventKind::Ends(end),
             open: false,
         });
         true
