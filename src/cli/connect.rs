@@ -96,19 +96,19 @@ pub(super) fn run(args: &Args, verbose: bool) -> Exit {
             };
         }
     };
-    let mut talk = Talk::new(args, verbose);
+    let mut session = Session::new(args, verbose);
     if verbose {
         let request = String::from_utf8_lossy(client.output()).into_owned();
-        talk.head('>', &request);
+        session.head('>', &request);
     }
-    if let Err(exit) = talk.open(&mut client, deadline) {
+    if let Err(exit) = session.open(&mut client, deadline) {
         return exit;
     }
-    talk.converse(&mut client, &config)
+    session.converse(&mut client, &config)
 }
 
 /// A conversation, as it is shown.
-struct Talk<'a> {
+struct Session<'a> {
     args: &'a Args,
     style: Style,
     verbose: bool,
@@ -128,9 +128,9 @@ struct Talk<'a> {
     notes: Style,
 }
 
-impl<'a> Talk<'a> {
-    fn new(args: &'a Args, verbose: bool) -> Talk<'a> {
-        Talk {
+impl<'a> Session<'a> {
+    fn new(args: &'a Args, verbose: bool) -> Session<'a> {
+        Session {
             args,
             style: Style::of(&io::stdout()),
             verbose,

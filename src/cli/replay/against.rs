@@ -77,7 +77,7 @@ pub(super) fn play(
         .ok()
         .map(|conn| PassiveEndpoint::new(conn, Vec::new()));
     let response = all_of(&moves, Side::Server);
-    let mut talk = Talk {
+    let mut replay = ClientReplay {
         vector,
         args,
         held,
@@ -90,9 +90,9 @@ pub(super) fn play(
         octets: 0,
         ended: None,
     };
-    let mut failures = talk.converse(&moves, &marks).err().into_iter().collect();
-    if args.exact && !talk.connection.is_limit_reached() {
-        talk.compare(&response, &mut failures);
+    let mut failures = replay.converse(&moves, &marks).err().into_iter().collect();
+    if args.exact && !replay.connection.is_limit_reached() {
+        replay.compare(&response, &mut failures);
     }
     Outcome::Played(failures)
 }
@@ -206,7 +206,7 @@ fn rewrite(moves: &mut [Move], name: &str, value: &str) {
 }
 
 /// One conversation with the server.
-struct Talk<'a> {
+struct ClientReplay<'a> {
     vector: &'a Vector,
     args: &'a Args,
     held: Held,
@@ -232,7 +232,7 @@ enum Waited {
     TimedOut,
 }
 
-impl Talk<'_> {
+impl ClientReplay<'_> {
     fn converse(&mut self, moves: &[Move], marks: &[Mark]) -> Result<(), String> {
         let mut before = Mark::default();
         let mut answered = false;
@@ -244,7 +244,7 @@ impl Talk<'_> {
             }
             // What the client says next, it said after it had heard this.
             if answered && self.ended.is_none() && !self.connection.is_limit_reached() {
-                let waited = self.wait(self.args.deadline(), |talk| talk.reaches(before));
+                let waited = self.wait(self.args.deadline(), |replay| replay.reaches(before));
                 self.fault()?;
                 if self.held == Held::Accepts && !matches!(waited, Waited::Reached) {
                     return Err(self.missing(before, &waited));
@@ -257,11 +257,13 @@ impl Talk<'_> {
             if let Some(end) = step.end {
                 self.connection.end(end == heirloom::vector::StreamEnd::Rst);
             }
-            self.wait(self.args.deadline(), |talk| talk.connection.is_written());
+            self.wait(self.args.deadline(), |replay| {
+                replay.connection.is_written()
+            });
         }
         if self.connection.is_limit_reached() {
             // Cut off on purpose: only what came until then is judged.
-            self.wait(self.args.deadline(), |talk| talk.ended.is_some());
+            self.wait(self.args.deadline(), |replay| replay.ended.is_some());
             let fault = self
                 .endpoint
                 .as_ref()
@@ -280,7 +282,7 @@ impl Talk<'_> {
     }
 
     /// Hears until `enough`, the end, or the deadline.
-    fn wait(&mut self, deadline: Instant, enough: impl Fn(&Talk<'_>) -> bool) -> Waited {
+    fn wait(&mut self, deadline: Instant, enough: impl Fn(&ClientReplay<'_>) -> bool) -> Waited {
         loop {
             if enough(self) {
                 return Waited::Reached;
@@ -384,8 +386,8 @@ impl Talk<'_> {
 
     fn conclude(&mut self, moves: &[Move], want: Mark) -> Result<(), String> {
         let messages = self.expected()?;
-        let waited = self.wait(self.args.deadline(), |talk| {
-            talk.reaches(want) && talk.lacks(&messages).is_none()
+        let waited = self.wait(self.args.deadline(), |replay| {
+            replay.reaches(want) && replay.lacks(&messages).is_none()
         });
         self.fault()?;
         if let Some((kind, octets)) = self.lacks(&messages) {
@@ -407,7 +409,7 @@ impl Talk<'_> {
             .iter()
             .any(|m| m.from == Side::Server && m.end.is_some());
         if ends {
-            self.wait(self.args.deadline(), |talk| talk.ended.is_some());
+            self.wait(self.args.deadline(), |replay| replay.ended.is_some());
             self.fault()?;
             if self.ended.is_none() {
                 return Err(format!(
@@ -420,8 +422,8 @@ impl Talk<'_> {
     }
 
     fn conclude_refusal(&mut self) -> Result<(), String> {
-        self.wait(self.args.deadline(), |talk| {
-            talk.ended.is_some() || talk.seen.contains(&b'\n')
+        self.wait(self.args.deadline(), |replay| {
+            replay.ended.is_some() || replay.seen.contains(&b'\n')
         });
         let line = self.seen.split(|octet| *octet == b'\n').next();
         let line = line.unwrap_or_default().trim_ascii_end();
@@ -452,8 +454,8 @@ impl Talk<'_> {
     }
 
     fn conclude_failure(&mut self) -> Result<(), String> {
-        self.wait(self.args.deadline(), |talk| {
-            talk.mark().closed || talk.ended.is_some()
+        self.wait(self.args.deadline(), |replay| {
+            replay.mark().closed || replay.ended.is_some()
         });
         if self.mark().closed || self.ended.is_some() {
             return Ok(());
@@ -489,7 +491,9 @@ impl Talk<'_> {
     }
 
     fn compare(&mut self, want: &[u8], failures: &mut Vec<String>) {
-        self.wait(self.args.deadline(), |talk| talk.seen.len() >= want.len());
+        self.wait(self.args.deadline(), |replay| {
+            replay.seen.len() >= want.len()
+        });
         let ignored = &self.args.ignore_header;
         let (seen, want) = (without(&self.seen, ignored), without(want, ignored));
         if seen != want {

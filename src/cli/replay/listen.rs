@@ -65,7 +65,7 @@ pub(super) fn play(
     };
     let spoken: Vec<String> = vector.expect.subprotocol.iter().cloned().collect();
     let config = Arc::new(Config::default().with_all());
-    let mut talk = Talk {
+    let mut replay = ServerReplay {
         vector,
         args,
         connection,
@@ -75,7 +75,7 @@ pub(super) fn play(
         ended: None,
         rejects: client.result == ExpectedResult::Reject,
     };
-    Outcome::Played(talk.converse(moves).err().into_iter().collect())
+    Outcome::Played(replay.converse(moves).err().into_iter().collect())
 }
 
 fn accept(listener: &TcpListener, deadline: Instant) -> Result<TcpStream, String> {
@@ -96,7 +96,7 @@ fn accept(listener: &TcpListener, deadline: Instant) -> Result<TcpStream, String
 }
 
 /// One conversation with the client.
-struct Talk<'a> {
+struct ServerReplay<'a> {
     vector: &'a Vector,
     args: &'a Args,
     connection: ReplayConnection,
@@ -108,7 +108,7 @@ struct Talk<'a> {
     rejects: bool,
 }
 
-impl Talk<'_> {
+impl ServerReplay<'_> {
     fn converse(&mut self, moves: &[Move]) -> Result<(), String> {
         let recorded = all_of(moves, Side::Server);
         let request = all_of(moves, Side::Client);
@@ -116,7 +116,7 @@ impl Talk<'_> {
         let marks = marks(moves, spoken.clone());
         let model = words::model(&request, spoken);
         // The client asks, in its own words.
-        self.wait(self.args.deadline(), |talk| talk.endpoint.mark.head);
+        self.wait(self.args.deadline(), |replay| replay.endpoint.mark.head);
         self.fault()?;
         if !self.endpoint.mark.head {
             return Err(format!(
@@ -153,7 +153,7 @@ impl Talk<'_> {
     /// hixie-76: sixteen octets for the client's own eight, where the recorded
     /// ones were right for the recorded eight.
     fn prove(&mut self, recorded: &[u8], model: &[u8], output: &[u8]) -> Result<(), String> {
-        self.wait(self.args.deadline(), |talk| talk.endpoint.mark.open);
+        self.wait(self.args.deadline(), |replay| replay.endpoint.mark.open);
         self.fault()?;
         let mut ours = output.to_vec();
         ours.append(&mut self.endpoint.output);
@@ -181,8 +181,8 @@ impl Talk<'_> {
                 continue;
             }
             if !self.rejects && !self.connection.is_limit_reached() {
-                self.wait(self.args.deadline(), |talk| {
-                    talk.endpoint.mark.reaches(before)
+                self.wait(self.args.deadline(), |replay| {
+                    replay.endpoint.mark.reaches(before)
                 });
                 self.fault()?;
                 if !self.endpoint.mark.reaches(before) {
@@ -196,9 +196,13 @@ impl Talk<'_> {
             if let Some(end) = step.end {
                 self.connection.end(end == heirloom::vector::StreamEnd::Rst);
             }
-            self.wait(self.args.deadline(), |talk| talk.connection.is_written());
+            self.wait(self.args.deadline(), |replay| {
+                replay.connection.is_written()
+            });
         }
-        self.wait(self.args.deadline(), |talk| talk.connection.is_written());
+        self.wait(self.args.deadline(), |replay| {
+            replay.connection.is_written()
+        });
         if self.connection.is_limit_reached() {
             return Ok(());
         }
@@ -206,8 +210,8 @@ impl Talk<'_> {
             return self.conclude_rejection();
         }
         let last = marks.last().copied().unwrap_or_default();
-        self.wait(self.args.deadline(), |talk| {
-            talk.endpoint.mark.reaches(last)
+        self.wait(self.args.deadline(), |replay| {
+            replay.endpoint.mark.reaches(last)
         });
         self.fault()?;
         if !self.endpoint.mark.reaches(last) {
@@ -215,7 +219,7 @@ impl Talk<'_> {
         }
         let ends = |m: &Move| m.from == Side::Client && m.end.is_some();
         if moves.iter().any(ends) {
-            self.wait(self.args.deadline(), |talk| talk.ended.is_some());
+            self.wait(self.args.deadline(), |replay| replay.ended.is_some());
             self.fault()?;
             if self.ended.is_none() {
                 return Err("the client does not end TCP in time (--timeout-ms)".to_owned());
@@ -226,8 +230,8 @@ impl Talk<'_> {
 
     fn conclude_rejection(&mut self) -> Result<(), String> {
         let began = self.endpoint.mark.heard;
-        self.wait(self.args.deadline(), |talk| {
-            talk.ended.is_some() || talk.endpoint.mark.closed
+        self.wait(self.args.deadline(), |replay| {
+            replay.ended.is_some() || replay.endpoint.mark.closed
         });
         let client = self.vector.expect.client.as_ref();
         let code = client.and_then(|c| c.code.as_deref()).unwrap_or_default();
@@ -243,7 +247,7 @@ impl Talk<'_> {
         Ok(())
     }
 
-    fn wait(&mut self, deadline: Instant, enough: impl Fn(&Talk<'_>) -> bool) {
+    fn wait(&mut self, deadline: Instant, enough: impl Fn(&ServerReplay<'_>) -> bool) {
         while !enough(self) && self.ended.is_none() {
             match self.connection.step(deadline) {
                 ReplayEvent::Octets(octets) => {
