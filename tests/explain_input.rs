@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use heirloom::Side;
-use heirloom::explain::dump::{self, Dump, Said, Speaker};
+use heirloom::explain::dump::{self, Dump, DumpedOctets, Speaker};
 use serde_json::Value;
 
 const REQUEST: &[u8] = b"GET /demo HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\
@@ -228,15 +228,15 @@ fn dumps_that_real_tools_made_are_read() {
         "8105 4865 6c6c 6f\n",
         "81:05:48:65:6c:6c:6f",
     ] {
-        let said = vec![Said {
+        let said = vec![DumpedOctets {
             speaker: Speaker::Unknown,
             octets: hello.clone(),
         }];
-        assert_eq!(dump::read(text), Some(Dump::Said(said)), "{text}");
+        assert_eq!(dump::read(text), Some(Dump::Octets(said)), "{text}");
     }
     let squeezed = "00000000  61 61 61 61 61 61 61 61  61 61 61 61 61 61 61 61  |aaaaaaaaaaaaaaaa|\n\
                     *\n00000030  62                                                |b|\n00000031\n";
-    let Some(Dump::Said(said)) = dump::read(squeezed) else {
+    let Some(Dump::Octets(said)) = dump::read(squeezed) else {
         panic!("no dump");
     };
     assert_eq!(said[0].octets, [vec![b'a'; 48], vec![b'b']].concat());
@@ -264,11 +264,11 @@ fn what_is_no_dump_is_none() {
 
 #[test]
 fn sides_are_told_by_what_they_say() {
-    let said = |speaker, octets: &[u8]| Said {
+    let said = |speaker, octets: &[u8]| DumpedOctets {
         speaker,
         octets: octets.to_vec(),
     };
-    let sides = |said: Vec<Said>| -> Vec<Side> {
+    let sides = |said: Vec<DumpedOctets>| -> Vec<Side> {
         dump::sides(said, None)
             .into_iter()
             .map(|(side, _)| side)

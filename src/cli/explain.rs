@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as ClapArgs, ValueEnum};
 use heirloom::bytes::Escaped;
-use heirloom::explain::dump::{self, Dump, Said, Speaker};
+use heirloom::explain::dump::{self, Dump, DumpedOctets, Speaker};
 use heirloom::explain::terminal::{self, Ink};
 use heirloom::explain::{Explainer, Explanation, Outcome, history, html, json};
 use heirloom::vector::import::{self, MAX_FILE_OCTETS, Options, Unimportable};
@@ -105,12 +105,12 @@ macro_rules! example {
 struct Conversation {
     title: Option<String>,
     secure: bool,
-    turns: Vec<Turn>,
+    turns: Vec<StreamEvent>,
 }
 
-enum Turn {
-    Said(Side, Vec<u8>),
-    Ended(Side),
+enum StreamEvent {
+    Octets(Side, Vec<u8>),
+    End(Side),
 }
 
 pub(super) fn run(args: &Args) -> Exit {
@@ -273,20 +273,20 @@ fn guessed(
     Ok(vec![one(unknown(octets), from, args.secure)])
 }
 
-fn unknown(octets: Vec<u8>) -> Vec<Said> {
-    vec![Said {
+fn unknown(octets: Vec<u8>) -> Vec<DumpedOctets> {
+    vec![DumpedOctets {
         speaker: Speaker::Unknown,
         octets,
     }]
 }
 
-fn one(said: Vec<Said>, from: Option<Side>, secure: bool) -> Conversation {
+fn one(said: Vec<DumpedOctets>, from: Option<Side>, secure: bool) -> Conversation {
     let turns = dump::sides(said, from).into_iter();
     Conversation {
         title: None,
         secure,
         turns: turns
-            .map(|(side, octets)| Turn::Said(side, octets))
+            .map(|(side, octets)| StreamEvent::Octets(side, octets))
             .collect(),
     }
 }
@@ -301,7 +301,7 @@ fn hex(
         return Ok(None);
     };
     match found {
-        Dump::Said(said) => {
+        Dump::Octets(said) => {
             if let Some((due, came)) = std::str::from_utf8(octets).ok().and_then(dump::gap) {
                 complain(&format!(
                     "{name}: the offsets jump from {due:#x} to {came:#x}: octets are missing there, \
@@ -365,8 +365,8 @@ fn spoken(vector: &Vector) -> Result<Conversation, String> {
     for step in &vector.steps {
         let side = step.from;
         turns.push(match step.end {
-            Some(_) => Turn::Ended(side),
-            None => Turn::Said(side, step.octets()?),
+            Some(_) => StreamEvent::End(side),
+            None => StreamEvent::Octets(side, step.octets()?),
         });
     }
     let title = match &vector.title {
@@ -383,7 +383,7 @@ fn spoken(vector: &Vector) -> Result<Conversation, String> {
 impl Conversation {
     /// `version` is that of octets that may be frames alone.
     fn explained(&self, version: Option<&'static Version>, args: &Args) -> Explanation {
-        let http = |turn: &Turn| matches!(turn, Turn::Said(_, said) if dump::looks_like_http(said));
+        let http = |turn: &StreamEvent| matches!(turn, StreamEvent::Octets(_, said) if dump::looks_like_http(said));
         let frames = version.filter(|_| !self.turns.iter().any(http));
         let explanation = self.heard(frames, false, args);
         // Frames alone do not say whose they are: a client masks, a server does not.
@@ -406,9 +406,9 @@ impl Conversation {
         };
         for turn in &self.turns {
             match turn {
-                Turn::Said(side, octets) if swapped => explainer.feed(side.peer(), octets),
-                Turn::Said(side, octets) => explainer.feed(*side, octets),
-                Turn::Ended(side) => explainer.end(*side),
+                StreamEvent::Octets(side, octets) if swapped => explainer.feed(side.peer(), octets),
+                StreamEvent::Octets(side, octets) => explainer.feed(*side, octets),
+                StreamEvent::End(side) => explainer.end(*side),
             }
         }
         explainer.finish()

@@ -14,14 +14,14 @@ pub const MAX_OCTETS: usize = 64 * 1024 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dump {
     /// What was said, in order.
-    Said(Vec<Said>),
+    Octets(Vec<DumpedOctets>),
     /// Packets with the headers of IP, as in a capture.
     Packets(Vec<Vec<u8>>),
 }
 
 /// Octets, and what is known of who said them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
+pub struct DumpedOctets {
     /// Who.
     pub speaker: Speaker,
     /// What.
@@ -49,14 +49,14 @@ pub fn read(text: &str) -> Option<Dump> {
     }
     arrays(text)
         .or_else(|| lines(text))
-        .or_else(|| bare(text).map(|octets| Dump::Said(vec![unknown(octets)])))
+        .or_else(|| bare(text).map(|octets| Dump::Octets(vec![unknown(octets)])))
 }
 
 /// Who said what, as far as the octets tell it: an answer begins with `HTTP/`.
 /// A request and its answer in one piece are taken apart. `from` says whose
 /// octets they are where nothing else does.
 #[must_use]
-pub fn sides(said: Vec<Said>, from: Option<Side>) -> Vec<(Side, Vec<u8>)> {
+pub fn sides(said: Vec<DumpedOctets>, from: Option<Side>) -> Vec<(Side, Vec<u8>)> {
     let begin = |speaker: Speaker| {
         let first = said.iter().find(|s| s.speaker == speaker);
         first.map_or(&[][..], |s| s.octets.as_slice())
@@ -64,7 +64,7 @@ pub fn sides(said: Vec<Said>, from: Option<Side>) -> Vec<(Side, Vec<u8>)> {
     let swapped = begin(Speaker::First).starts_with(b"HTTP/")
         || looks_like_http(begin(Speaker::Second)) && !begin(Speaker::Second).starts_with(b"HTTP/");
     let mut turns = Vec::new();
-    for Said { speaker, octets } in said {
+    for DumpedOctets { speaker, octets } in said {
         let side = match speaker {
             Speaker::Known(side) => side,
             Speaker::First if swapped => Side::Server,
@@ -172,8 +172,8 @@ fn end_body(lines: &mut Vec<&str>, out: &mut Vec<u8>) {
     out.extend_from_slice(lines.join("\n").as_bytes());
 }
 
-fn unknown(octets: Vec<u8>) -> Said {
-    Said {
+fn unknown(octets: Vec<u8>) -> DumpedOctets {
+    DumpedOctets {
         speaker: Speaker::Unknown,
         octets,
     }
@@ -226,10 +226,10 @@ fn arrays(text: &str) -> Option<Dump> {
                 octets.extend(pairs(digits)?);
             }
         }
-        said.push(Said { speaker, octets });
+        said.push(DumpedOctets { speaker, octets });
         rest = after;
     }
-    (!said.is_empty()).then_some(Dump::Said(said))
+    (!said.is_empty()).then_some(Dump::Octets(said))
 }
 
 /// A line of a dump.
@@ -364,7 +364,7 @@ fn lines(text: &str) -> Option<Dump> {
     }
     let outer = blocks.iter().map(|block| block.indent).min().unwrap_or(0);
     let one = blocks.iter().all(|block| block.indent == outer);
-    let said = blocks.into_iter().map(|block| Said {
+    let said = blocks.into_iter().map(|block| DumpedOctets {
         speaker: match block.speaker {
             Some(speaker) => speaker,
             None if one => Speaker::Unknown,
@@ -373,7 +373,7 @@ fn lines(text: &str) -> Option<Dump> {
         },
         octets: block.octets,
     });
-    Some(Dump::Said(said.collect()))
+    Some(Dump::Octets(said.collect()))
 }
 
 /// Who speaks next, by a line of `curl --trace`.

@@ -51,17 +51,17 @@ impl Forwarded {
     #[must_use]
     pub fn of(request: &Request<'_>, client: &ClientAddress, trusted: &Networks) -> Forwarded {
         let peer = client.address.ip().to_canonical();
-        let said = if trusted.contains(peer) {
-            Said::read(request, trusted)
+        let believed = if trusted.contains(peer) {
+            BelievedHeaders::read(request, trusted)
         } else {
-            Said::default()
+            BelievedHeaders::default()
         };
-        let secure = said.secure.unwrap_or(client.secure);
-        let host = said.host.or_else(|| host(request.host()));
+        let secure = believed.secure.unwrap_or(client.secure);
+        let host = believed.host.or_else(|| host(request.host()));
         let scheme = if secure { "https" } else { "http" };
 
         let mut headers = vec![
-            (FOR, after(said.addresses, &peer.to_string())),
+            (FOR, after(believed.addresses, &peer.to_string())),
             (PROTO, scheme.to_owned()),
         ];
         let mut element = format!("for={}", node_name(peer));
@@ -71,10 +71,10 @@ impl Forwarded {
             element.push_str(&format!(";host=\"{host}\""));
         }
         element.push_str(&format!(";proto={scheme}"));
-        headers.push((FORWARDED, after(said.elements, &element)));
+        headers.push((FORWARDED, after(believed.elements, &element)));
 
         Forwarded {
-            client: said.client.unwrap_or(peer),
+            client: believed.client.unwrap_or(peer),
             secure,
             host,
             headers,
@@ -91,7 +91,7 @@ fn after(chain: Option<String>, own: &str) -> String {
 
 /// What a trusted peer says.
 #[derive(Debug, Default)]
-struct Said {
+struct BelievedHeaders {
     client: Option<IpAddr>,
     secure: Option<bool>,
     host: Option<String>,
@@ -101,8 +101,8 @@ struct Said {
     elements: Option<String>,
 }
 
-impl Said {
-    fn read(request: &Request<'_>, trusted: &Networks) -> Said {
+impl BelievedHeaders {
+    fn read(request: &Request<'_>, trusted: &Networks) -> BelievedHeaders {
         let lines = |name| -> Vec<Header<'_>> {
             let all = request.head().all(name);
             all.filter(|line| !line.value.is_empty()).collect()
@@ -123,7 +123,7 @@ impl Said {
             host: first_host,
             ..
         } = chain.first;
-        Said {
+        BelievedHeaders {
             client,
             secure: first_of(PROTO)
                 .and_then(is_secure)
