@@ -28,8 +28,8 @@ struct LogLine<'a> {
     path: Option<&'a str>,
     backend: &'a str,
     state: &'static str,
-    received: Carried,
-    sent: Carried,
+    received: Traffic,
+    sent: Traffic,
     ms: u128,
     by: String,
     ended: &'static str,
@@ -37,14 +37,14 @@ struct LogLine<'a> {
 }
 
 #[derive(Serialize)]
-struct Carried {
+struct Traffic {
     messages: u64,
     octets: u64,
 }
 
-impl From<heirloom::conn::Tally> for Carried {
-    fn from(tally: heirloom::conn::Tally) -> Carried {
-        Carried {
+impl From<heirloom::conn::Tally> for Traffic {
+    fn from(tally: heirloom::conn::Tally) -> Traffic {
+        Traffic {
             messages: tally.messages,
             octets: tally.octets,
         }

@@ -226,7 +226,7 @@ fn attempt(
     }
 }
 
-type Conclusion = (Severity, &'static str, String);
+type ProbeConclusion = (Severity, &'static str, String);
 
 /// What is learnt in one attempt.
 struct Probe {
@@ -248,7 +248,7 @@ struct Probe {
 const QUESTION: &str = "heirloom probe: grüße";
 
 impl Probe {
-    fn converse(&mut self, client: &mut Connection, deadline: Instant) -> Conclusion {
+    fn converse(&mut self, client: &mut Connection, deadline: Instant) -> ProbeConclusion {
         // The handshake.
         while client.conn.phase() == Phase::Handshake {
             if let Some(conclusion) = self.wait(client, deadline) {
@@ -323,7 +323,7 @@ impl Probe {
     }
 
     /// One step; a conclusion where there is nothing more to wait for.
-    fn wait(&mut self, client: &mut Connection, deadline: Instant) -> Option<Conclusion> {
+    fn wait(&mut self, client: &mut Connection, deadline: Instant) -> Option<ProbeConclusion> {
         let step = client.step(Some(deadline), &mut (), &mut |event| self.hear(event));
         let silent = |verdict, reason: &str| Some((Severity::Silent, verdict, reason.to_owned()));
         if client.received() > FLOOD {
@@ -386,7 +386,7 @@ impl Probe {
     }
 
     /// What is wrong, if anything is.
-    fn wrong(&self, client: &mut Connection, deadline: Instant) -> Option<Conclusion> {
+    fn wrong(&self, client: &mut Connection, deadline: Instant) -> Option<ProbeConclusion> {
         let violation = self.violation?;
         let Violation::ResponseStatus { status } = violation else {
             return Some((Severity::Wrong, violation.code(), violation.to_string()));

@@ -91,7 +91,7 @@ pub struct Relay {
     shared: Arc<Shared>,
 }
 
-struct Carried {
+struct CarriedConnection {
     thread: JoinHandle<()>,
     waker: Arc<Waker>,
 }
@@ -173,7 +173,7 @@ impl Relay {
     /// connections `close_ms` to end. `recorder` makes the recorder of each connection.
     pub fn run<T: TrafficRecorder>(mut self, recorder: impl Fn() -> T) {
         let mut events = Events::with_capacity(64);
-        let mut carried: Vec<Carried> = Vec::new();
+        let mut carried: Vec<CarriedConnection> = Vec::new();
         let mut retry = false;
         loop {
             let wait = retry.then_some(RETRY);
@@ -211,7 +211,7 @@ impl Relay {
     fn accept<T: TrafficRecorder>(
         &self,
         recorder: &impl Fn() -> T,
-        carried: &mut Vec<Carried>,
+        carried: &mut Vec<CarriedConnection>,
     ) -> bool {
         for listener in &self.listeners {
             loop {
@@ -247,7 +247,7 @@ impl Relay {
         client: TcpStream,
         peer: SocketAddr,
         recorder: T,
-    ) -> io::Result<Carried> {
+    ) -> io::Result<CarriedConnection> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let guard = Open::of(&self.shared);
@@ -264,7 +264,7 @@ impl Relay {
                     }
                 }
             })?;
-        Ok(Carried { thread, waker })
+        Ok(CarriedConnection { thread, waker })
     }
 }
 

@@ -173,7 +173,7 @@ impl PassiveEndpoint {
         let mut out = Output::new(&mut said, &mut random);
         loop {
             out.octets.clear();
-            let mut numbers = Numbers(&mut self.numbers);
+            let mut numbers = KeyNumbers(&mut self.numbers);
             match self.conn.next_watched(&mut input, &mut out, &mut numbers) {
                 Ok(None) => break,
                 Ok(Some(event)) => self.take(event, from, &mut out, heard, closes),
@@ -283,9 +283,9 @@ fn keep(heard: &mut Vec<ReceivedMessage>, from: Side, kind: MessageKind, octets:
 }
 
 /// Keeps the numbers of hixie-76's keys.
-struct Numbers<'n>(&'n mut Vec<u32>);
+struct KeyNumbers<'n>(&'n mut Vec<u32>);
 
-impl Trace for Numbers<'_> {
+impl Trace for KeyNumbers<'_> {
     fn see(&mut self, _: Span) {}
 
     fn derive(&mut self, field: Field, octets: &[u8]) {

@@ -139,7 +139,7 @@ fn failure(vector: &Vector, side: Side, split: Split, what: String) -> Failure {
 #[derive(Debug)]
 pub struct Script<'v> {
     vector: &'v Vector,
-    turns: Vec<Turn>,
+    turns: Vec<ScriptStep>,
     /// All that the client says.
     request: Vec<u8>,
     /// All that the server says.
@@ -250,21 +250,21 @@ fn places(spans: &[Span], fed: usize) -> BTreeSet<usize> {
 
 /// Octets that one side said without a break, or its end.
 #[derive(Debug)]
-struct Turn {
+struct ScriptStep {
     from: Side,
     octets: Vec<u8>,
     ends: bool,
 }
 
-fn turns(vector: &Vector) -> Result<Vec<Turn>, String> {
-    let mut turns: Vec<Turn> = Vec::new();
+fn turns(vector: &Vector) -> Result<Vec<ScriptStep>, String> {
+    let mut turns: Vec<ScriptStep> = Vec::new();
     for step in &vector.steps {
         let (from, octets) = (step.from, step.octets()?);
         match turns.last_mut() {
             Some(last) if last.from == from && !last.ends && step.end.is_none() => {
                 last.octets.extend(octets);
             }
-            _ => turns.push(Turn {
+            _ => turns.push(ScriptStep {
                 from,
                 octets,
                 ends: step.end.is_some(),
@@ -404,7 +404,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
         };
         let mut out = Output::new(said, &mut random);
         loop {
-            let mut watch = Numbers {
+            let mut watch = KeyNumbers {
                 trace: &mut *self.trace,
                 numbers: &mut self.played.numbers,
             };
@@ -657,12 +657,12 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
 }
 
 /// Keeps the numbers of hixie-76's keys beside whatever else is watched.
-struct Numbers<'t, T> {
+struct KeyNumbers<'t, T> {
     trace: &'t mut T,
     numbers: &'t mut Vec<u32>,
 }
 
-impl<T: Trace> Trace for Numbers<'_, T> {
+impl<T: Trace> Trace for KeyNumbers<'_, T> {
     const WATCHING: bool = T::WATCHING;
 
     fn see(&mut self, span: Span) {

@@ -13,7 +13,7 @@ use heirloom::vector::{Conclusion, ExpectedResult, MessageKind, Vector};
 
 use super::passive::{Mark, PassiveEndpoint};
 use super::words::{self, WithAll, difference, shown};
-use super::{Args, Move, Outcome, all_of, head_len, is_bound_to_its_nonce};
+use super::{Args, Move, PlayOutcome, all_of, head_len, is_bound_to_its_nonce};
 
 /// Octets of the answer that are kept to be shown.
 const KEPT_OCTETS: usize = 64 * 1024;
@@ -36,19 +36,19 @@ pub(super) fn play(
     mut moves: Vec<Move>,
     address: SocketAddr,
     args: &Args,
-) -> Outcome {
+) -> PlayOutcome {
     let held = match held(vector) {
         Ok(held) => held,
-        Err(why) => return Outcome::Skipped(why.to_owned()),
+        Err(why) => return PlayOutcome::Skipped(why.to_owned()),
     };
     if vector.source.kind != "capture" && speaks_unasked(&moves) {
         let why = "its server speaks of its own accord, which another need not";
-        return Outcome::Skipped(why.to_owned());
+        return PlayOutcome::Skipped(why.to_owned());
     }
     if is_bound_to_its_nonce(vector, &moves) {
         let why = "hybi-04 masks frames by the server's nonce, so recorded ones mean nothing to \
                    another server";
-        return Outcome::Skipped(why.to_owned());
+        return PlayOutcome::Skipped(why.to_owned());
     }
     let recorded = all_of(&moves, Side::Client);
     if let (true, Some(url)) = (args.rewrite_host, &args.against) {
@@ -62,7 +62,7 @@ pub(super) fn play(
         Err(_) if held != Held::Accepts => Vec::new(),
         Err(code) => {
             let what = format!("the request is none that a client of ours could follow: {code}");
-            return Outcome::Played(vec![what]);
+            return PlayOutcome::Played(vec![what]);
         }
     };
     let connection = match ReplayConnection::connect(
@@ -71,7 +71,7 @@ pub(super) fn play(
         args.faults(),
     ) {
         Ok(connection) => connection,
-        Err(error) => return Outcome::Unreachable(format!("cannot connect: {error}")),
+        Err(error) => return PlayOutcome::Unreachable(format!("cannot connect: {error}")),
     };
     let endpoint = Conn::client_of(&request, false, Arc::new(Config::default().with_all()))
         .ok()
@@ -94,7 +94,7 @@ pub(super) fn play(
     if args.exact && !replay.connection.is_limit_reached() {
         replay.compare(&response, &mut failures);
     }
-    Outcome::Played(failures)
+    PlayOutcome::Played(failures)
 }
 
 /// What the server is held to, or why to nothing.

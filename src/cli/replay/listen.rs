@@ -14,7 +14,7 @@ use heirloom::vector::{ExpectedResult, Vector};
 
 use super::passive::{Mark, PassiveEndpoint};
 use super::words::{self, WithAll, shown};
-use super::{Args, Move, Outcome, all_of, head_len, is_bound_to_its_nonce};
+use super::{Args, Move, PlayOutcome, all_of, head_len, is_bound_to_its_nonce};
 
 /// How often a listener looks for its client.
 const TICK: Duration = Duration::from_millis(10);
@@ -41,27 +41,27 @@ pub(super) fn play(
     moves: &[Move],
     listener: &TcpListener,
     args: &Args,
-) -> Outcome {
+) -> PlayOutcome {
     let Some(client) = &vector.expect.client else {
-        return Outcome::Skipped("it holds no client to anything".to_owned());
+        return PlayOutcome::Skipped("it holds no client to anything".to_owned());
     };
     if client.result == ExpectedResult::Either {
-        return Outcome::Skipped("the documents leave open what a client does".to_owned());
+        return PlayOutcome::Skipped("the documents leave open what a client does".to_owned());
     }
     if vector.secure {
-        return Outcome::Skipped("it ran inside TLS, and this connection does not".to_owned());
+        return PlayOutcome::Skipped("it ran inside TLS, and this connection does not".to_owned());
     }
     if is_bound_to_its_nonce(vector, moves) {
         let why = "hybi-04 masks frames by the server's nonce, so recorded ones cannot be counted";
-        return Outcome::Skipped(why.to_owned());
+        return PlayOutcome::Skipped(why.to_owned());
     }
     let stream = match accept(listener, args.deadline()) {
         Ok(stream) => stream,
-        Err(what) => return Outcome::Played(vec![what]),
+        Err(what) => return PlayOutcome::Played(vec![what]),
     };
     let connection = match ReplayConnection::over(stream, args.faults()) {
         Ok(connection) => connection,
-        Err(error) => return Outcome::Played(vec![format!("cannot talk: {error}")]),
+        Err(error) => return PlayOutcome::Played(vec![format!("cannot talk: {error}")]),
     };
     let spoken: Vec<String> = vector.expect.subprotocol.iter().cloned().collect();
     let config = Arc::new(Config::default().with_all());
@@ -75,7 +75,7 @@ pub(super) fn play(
         ended: None,
         rejects: client.result == ExpectedResult::Reject,
     };
-    Outcome::Played(replay.converse(moves).err().into_iter().collect())
+    PlayOutcome::Played(replay.converse(moves).err().into_iter().collect())
 }
 
 fn accept(listener: &TcpListener, deadline: Instant) -> Result<TcpStream, String> {

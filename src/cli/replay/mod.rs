@@ -92,7 +92,7 @@ enum Pace {
 }
 
 /// What comes of one vector: what is wrong, or why it was not played.
-enum Outcome {
+enum PlayOutcome {
     Played(Vec<String>),
     Skipped(String),
     /// There is nobody to play it to.
@@ -138,12 +138,12 @@ pub(super) fn run(args: &Args) -> Exit {
             let began = Instant::now();
             let (mut skipped, mut failures, mut unreachable) = (None, Vec::new(), false);
             match peer.play(&vector, args) {
-                Outcome::Played(what) => {
+                PlayOutcome::Played(what) => {
                     played = true;
                     failures = what;
                 }
-                Outcome::Skipped(why) => skipped = Some(why),
-                Outcome::Unreachable(why) => {
+                PlayOutcome::Skipped(why) => skipped = Some(why),
+                PlayOutcome::Unreachable(why) => {
                     // A server that is gone later fails the vector it died of.
                     unreachable = !played;
                     failures = vec![why];
@@ -199,14 +199,14 @@ impl Peer {
         Ok(Peer::Client(listener))
     }
 
-    fn play(&self, vector: &Vector, args: &Args) -> Outcome {
+    fn play(&self, vector: &Vector, args: &Args) -> PlayOutcome {
         if vector.unfinished {
             let why = "unfinished: the recording was cut off, so nothing follows from it";
-            return Outcome::Skipped(why.to_owned());
+            return PlayOutcome::Skipped(why.to_owned());
         }
         let moves = match moves(vector, args.pace) {
             Ok(moves) => moves,
-            Err(what) => return Outcome::Played(vec![what]),
+            Err(what) => return PlayOutcome::Played(vec![what]),
         };
         match self {
             Peer::Server(address) => against::play(vector, moves, *address, args),

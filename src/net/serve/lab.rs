@@ -53,7 +53,7 @@ pub trait Explain: Send + Sync {
 /// opened pay for its locks.
 #[derive(Clone)]
 pub struct Lab {
-    pages: Arc<Mutex<VecDeque<Arc<Entry>>>>,
+    pages: Arc<Mutex<VecDeque<Arc<PageEntry>>>>,
     explanations: Arc<dyn Explain>,
     stats: ConnectionStats,
     versions: Versions,
@@ -67,14 +67,14 @@ impl fmt::Debug for Lab {
 
 /// One page, and the last connection that it opened.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct PageEntry {
     token: String,
     agent: String,
-    seen: Mutex<Seen>,
+    seen: Mutex<PageConnection>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct PageConnection {
     number: u64,
     recorder: Option<Recorder>,
     pub(super) version: Option<&'static Version>,
@@ -86,7 +86,7 @@ pub(super) struct Seen {
     pub(super) refused: Option<&'static str>,
 }
 
-impl Entry {
+impl PageEntry {
     /// Another connection of the page, which counts from now on. Gives its
     /// number, and its recorder: the one it has, or a new one.
     pub(super) fn connect(&self, recorder: Option<Recorder>) -> (u64, Recorder) {
@@ -96,23 +96,23 @@ impl Entry {
         if let Some(before) = seen.recorder.take() {
             before.retire();
         }
-        *seen = Seen {
+        *seen = PageConnection {
             number,
             recorder: Some(recorder.clone()),
-            ..Seen::default()
+            ..PageConnection::default()
         };
         (number, recorder)
     }
 
     /// The connection of this number changed, if it still counts.
-    pub(super) fn note(&self, number: u64, what: impl FnOnce(&mut Seen)) {
+    pub(super) fn note(&self, number: u64, what: impl FnOnce(&mut PageConnection)) {
         let mut seen = self.seen();
         if seen.number == number {
             what(&mut seen);
         }
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, PageConnection> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -134,13 +134,13 @@ impl Lab {
     }
 
     /// The page whose connection this request is.
-    pub(super) fn entry_of(&self, request: &Request<'_>) -> Option<Arc<Entry>> {
+    pub(super) fn entry_of(&self, request: &Request<'_>) -> Option<Arc<PageEntry>> {
         self.entry(request.path().strip_prefix(PREFIX)?)
     }
 
     /// The page whose connection began with these octets, which were refused: a
     /// target is looked for, and nothing else is read of them.
-    pub(super) fn entry_in(&self, octets: &[u8]) -> Option<Arc<Entry>> {
+    pub(super) fn entry_in(&self, octets: &[u8]) -> Option<Arc<PageEntry>> {
         let target = octets
             .strip_prefix(b"GET ")?
             .strip_prefix(PREFIX.as_bytes())?;
@@ -167,7 +167,7 @@ impl Lab {
         }
     }
 
-    fn entry(&self, token: &str) -> Option<Arc<Entry>> {
+    fn entry(&self, token: &str) -> Option<Arc<PageEntry>> {
         let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         pages.iter().find(|entry| entry.token == token).cloned()
     }
@@ -207,14 +207,14 @@ impl Lab {
         if pages.len() >= PAGES {
             pages.pop_front();
         }
-        pages.push_back(Arc::new(Entry {
+        pages.push_back(Arc::new(PageEntry {
             token,
             agent,
             seen: Mutex::default(),
         }));
     }
 
-    fn connection(&self, entry: &Entry) -> Value {
+    fn connection(&self, entry: &PageEntry) -> Value {
         let seen = entry.seen().clone();
         let recording = seen.recorder.map(|recorder| recorder.recording());
         json!({
@@ -242,7 +242,7 @@ impl Lab {
         json!({ "open": snapshot.open, "listed": listed })
     }
 
-    fn vector(&self, entry: &Entry) -> Reply {
+    fn vector(&self, entry: &PageEntry) -> Reply {
         let (recorder, closed) = {
             let seen = entry.seen();
             (seen.recorder.clone(), seen.closed)

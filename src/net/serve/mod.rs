@@ -10,7 +10,7 @@ use crate::frame::Kind;
 use crate::handshake::Request;
 use crate::version::Versions;
 
-use self::lab::Entry;
+use self::lab::PageEntry;
 pub use self::lab::{Explain, Lab};
 
 /// The path of the room.
@@ -30,18 +30,18 @@ pub struct Serve {
 #[derive(Debug, Default)]
 pub struct ConnectionData {
     in_room: bool,
-    known: Option<Box<Known>>,
+    known: Option<Box<HandshakeData>>,
 }
 
 /// What is kept of some connections only.
 #[derive(Debug, Default)]
-struct Known {
+struct HandshakeData {
     /// Where handshakes are logged or told.
     client: Option<ClientAddress>,
     path: String,
     recorder: Option<Recorder>,
     /// The lab page that opened it, and which of its connections it is.
-    entry: Option<(Arc<Entry>, u64)>,
+    entry: Option<(Arc<PageEntry>, u64)>,
 }
 
 impl Serve {
@@ -94,7 +94,7 @@ impl Serve {
     }
 
     /// Tells the log, and whoever wants to know every handshake, how one went.
-    fn tell(&self, known: &Known, verdict: &str) {
+    fn tell(&self, known: &HandshakeData, verdict: &str) {
         let Some(client) = &known.client else {
             return;
         };

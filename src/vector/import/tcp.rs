@@ -303,7 +303,7 @@ enum Lost {
 
 /// A segment's place in its direction.
 #[derive(Clone, Copy)]
-struct Place {
+struct PiecePlace {
     offset: i64,
     /// Its place in the capture.
     index: usize,
@@ -316,7 +316,7 @@ struct Place {
 #[derive(Default)]
 struct Reassembly {
     /// Those behind a gap, the nearest last.
-    behind: Vec<Place>,
+    behind: Vec<PiecePlace>,
     /// Those without a gap that acknowledge what the other has not said yet.
     early: BTreeSet<(i64, usize, i64)>,
     /// Those that can be taken: place in the capture, offset.
@@ -563,7 +563,7 @@ fn line(connection: &Connection<'_>, from: usize, bases: [Option<u32>; 2]) -> Re
         let ack = base(1 - from)
             .zip(piece.ack)
             .map_or(i64::MIN, |(base, ack)| distance(base, ack));
-        places.push(Place { offset, index, ack });
+        places.push(PiecePlace { offset, index, ack });
     }
     places.sort_by_key(|place| std::cmp::Reverse((place.offset, place.index)));
     Reassembly {
