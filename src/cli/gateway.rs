@@ -9,7 +9,7 @@ use heirloom::net::gateway::{Binary, Gateway, Route};
 use heirloom::net::{Networks, ProxyVersion, Url};
 
 use super::access::AccessLog;
-use super::front::FrontArgs;
+use super::server_args::ServerArgs;
 use super::{Exit, complain, version};
 
 /// Put any version in front of a modern backend, which stays as it is.
@@ -49,7 +49,7 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    front: FrontArgs,
+    server: ServerArgs,
 }
 
 /// Octets that we add to a head at most: who asks, in two ways.
@@ -70,7 +70,7 @@ pub(super) fn run(args: Args) -> Exit {
             return Exit::Unreachable;
         }
     };
-    let server = match args.front.bind() {
+    let server = match args.server.bind() {
         Ok(server) => server,
         Err(exit) => return exit,
     };
@@ -82,7 +82,7 @@ pub(super) fn run(args: Args) -> Exit {
         }
     };
     // What is passed on and added must fit where the client's own head did.
-    let mut config = args.front.config();
+    let mut config = args.server.config();
     config.limits.head_bytes = config.limits.head_bytes.saturating_add(ADDED);
     let route = Arc::new(Route {
         to: args.to,

@@ -6,7 +6,6 @@ mod check;
 mod connect;
 mod dial;
 mod explain;
-mod front;
 mod gateway;
 mod import;
 mod journal;
@@ -18,6 +17,7 @@ mod record;
 mod replay;
 mod report;
 mod serve;
+mod server_args;
 mod style;
 mod versions;
 

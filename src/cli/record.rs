@@ -9,8 +9,8 @@ use clap::Args as ClapArgs;
 use heirloom::Limits;
 use heirloom::net::relay::Relay;
 
-use super::front::{addresses, stop_on_signals};
 use super::journal::{Mode, Store, complain_of};
+use super::server_args::{addresses, stop_on_signals};
 use super::{Exit, complain, say};
 
 /// Record between a client and a server: nothing is changed, each connection becomes a vector

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use clap::Args as ClapArgs;
 use heirloom::net::serve::{Lab, Serve};
 
-use super::front::FrontArgs;
 use super::lab::Explanations;
 use super::lines::Lines;
+use super::server_args::ServerArgs;
 use super::{Exit, complain, header_text};
 
 /// Serve every version: any path sends back what it gets, /chat is a room, / is the lab page.
@@ -22,12 +22,12 @@ pub(super) struct Args {
     #[arg(long)]
     explain: bool,
     #[command(flatten)]
-    front: FrontArgs,
+    server: ServerArgs,
 }
 
 /// Runs until a signal and the last connection.
 pub(super) fn run(args: Args) -> Exit {
-    let server = match args.front.bind() {
+    let server = match args.server.bind() {
         Ok(server) => server,
         Err(exit) => return exit,
     };
@@ -44,9 +44,9 @@ pub(super) fn run(args: Args) -> Exit {
     };
     let explanations = Explanations {
         all: lines.clone(),
-        config: args.front.config(),
+        config: args.server.config(),
     };
-    let versions = args.front.versions;
+    let versions = args.server.versions;
     let lab = Lab::new(versions, server.stats(), Arc::new(explanations));
     let subprotocols: Arc<[String]> = args.subprotocol.into();
     server.run(|| Serve::new(versions, Arc::clone(&subprotocols)).with_lab(lab.clone()));

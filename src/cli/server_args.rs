@@ -19,7 +19,7 @@ use super::{Exit, complain, header_text, say};
 
 /// Where clients connect, and which may.
 #[derive(Debug, Args)]
-pub(super) struct FrontArgs {
+pub(super) struct ServerArgs {
     /// Where to listen; may be given more than once. Port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8076", value_parser = addresses)]
     listen: Vec<Vec<SocketAddr>>,
@@ -50,7 +50,7 @@ pub(super) struct FrontArgs {
     limits: ListenLimitArgs,
 }
 
-impl FrontArgs {
+impl ServerArgs {
     /// The limits and the policy.
     pub(super) fn config(&self) -> Config {
         let mut config = Config::default();
