@@ -9,13 +9,13 @@ use heirloom::net::gateway::AccessRecord;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::lines::Lines;
+use super::line_writer::LineWriter;
 use super::report::json;
 
 /// Access lines about connections to one backend.
 #[derive(Clone)]
 pub(super) struct AccessLog {
-    lines: Lines,
+    lines: LineWriter,
     backend: Arc<str>,
     json: bool,
 }
@@ -55,7 +55,7 @@ impl AccessLog {
     /// Lines about connections to this backend, on standard output.
     pub(super) fn open(backend: &Url, json: bool) -> io::Result<AccessLog> {
         Ok(AccessLog {
-            lines: Lines::open("access lines")?,
+            lines: LineWriter::open("access lines")?,
             backend: backend.host.as_str().into(),
             json,
         })
@@ -64,7 +64,7 @@ impl AccessLog {
     /// Notes a connection that has ended.
     pub(super) fn note(&self, record: &AccessRecord<'_>) {
         let line = self.line(record);
-        self.lines.say(if self.json {
+        self.lines.write(if self.json {
             json(&line).unwrap_or_default()
         } else {
             line.text()

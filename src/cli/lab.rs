@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 
 use super::explain::shown;
 use super::journal::{date, recording_file};
-use super::lines::Lines;
+use super::line_writer::LineWriter;
 use super::style::Style;
 
 /// Knows the words for the lab.
 pub(super) struct Explanations {
     /// Where every handshake is told, if it is.
-    pub(super) all: Option<Lines>,
+    pub(super) all: Option<LineWriter>,
     /// The server whose conversations they are.
     pub(super) config: Config,
 }
@@ -51,7 +51,7 @@ impl Explain for Explanations {
         if let Some(lines) = &self.all {
             let style = Style::of(&std::io::stdout());
             let told = shown(&explained(recording, &self.config), style);
-            lines.say(format!("== {}\n{told}", client.address));
+            lines.write(format!("== {}\n{told}", client.address));
         }
     }
 }

@@ -11,7 +11,7 @@ mod import;
 mod journal;
 mod lab;
 mod limits;
-mod lines;
+mod line_writer;
 mod probe;
 mod record;
 mod replay;

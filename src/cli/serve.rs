@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 use heirloom::net::serve::{Lab, Serve};
 
 use super::lab::Explanations;
-use super::lines::Lines;
+use super::line_writer::LineWriter;
 use super::server_args::ServerArgs;
 use super::{Exit, complain, header_text};
 
@@ -33,7 +33,7 @@ pub(super) fn run(args: Args) -> Exit {
     };
     let lines = match args
         .explain
-        .then(|| Lines::open("explanations"))
+        .then(|| LineWriter::open("explanations"))
         .transpose()
     {
         Ok(lines) => lines,

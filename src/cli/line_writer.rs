@@ -16,7 +16,7 @@ const LAST_MS: u64 = 1_000;
 
 /// Takes lines from many threads and writes them from one.
 #[derive(Clone)]
-pub(super) struct Lines {
+pub(super) struct LineWriter {
     waiting: SyncSender<String>,
     lost: Arc<AtomicU64>,
     /// Says by its end that all are written.
@@ -24,9 +24,9 @@ pub(super) struct Lines {
     what: &'static str,
 }
 
-impl Lines {
+impl LineWriter {
     /// Begins to write; `what` they are is said where some are lost.
-    pub(super) fn open(what: &'static str) -> io::Result<Lines> {
+    pub(super) fn open(what: &'static str) -> io::Result<LineWriter> {
         let (waiting, taken) = sync_channel(WAITING);
         let lost = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&lost);
@@ -37,7 +37,7 @@ impl Lines {
                 let _writes: SyncSender<()> = writes;
                 write(&taken, &counted, what);
             })?;
-        Ok(Lines {
+        Ok(LineWriter {
             waiting,
             lost,
             written: Arc::new(Mutex::new(written)),
@@ -46,7 +46,7 @@ impl Lines {
     }
 
     /// Writes a line, or several, as soon as somebody takes them.
-    pub(super) fn say(&self, line: String) {
+    pub(super) fn write(&self, line: String) {
         match self.waiting.try_send(line) {
             Ok(()) | Err(TrySendError::Disconnected(_)) => {}
             Err(TrySendError::Full(_)) => {
@@ -57,7 +57,7 @@ impl Lines {
 
     /// Waits until all are written, or nobody takes them.
     pub(super) fn close(self) {
-        let Lines {
+        let LineWriter {
             waiting,
             written,
             what,
