@@ -11,8 +11,8 @@ use heirloom::net::SystemRandom;
 use heirloom::net::replay::{ReplayConnection, ReplayEvent};
 use heirloom::vector::{Conclusion, ExpectedResult, MessageKind, Vector};
 
+use super::describe::{self, WithAll, difference, shown};
 use super::passive::{Mark, PassiveEndpoint};
-use super::words::{self, WithAll, difference, shown};
 use super::{Args, Move, PlayOutcome, all_of, head_len, is_bound_to_its_nonce};
 
 /// Octets of the answer that are kept to be shown.
@@ -346,8 +346,8 @@ impl ClientReplay<'_> {
             .as_ref()
             .and_then(|endpoint| endpoint.conn.version());
         let spoken = self.vector.expect.subprotocol.iter().cloned().collect();
-        let model = words::model(&self.request, spoken);
-        let mut what = words::violation(fault, version, &self.seen, &model);
+        let model = describe::model(&self.request, spoken);
+        let mut what = describe::violation(fault, version, &self.seen, &model);
         if let Violation::ResponseStatus { .. } = fault.0 {
             // The reason may stand in the body.
             self.wait(Instant::now() + Duration::from_millis(200), |_| false);

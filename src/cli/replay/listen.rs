@@ -12,8 +12,8 @@ use heirloom::net::SystemRandom;
 use heirloom::net::replay::{ReplayConnection, ReplayEvent};
 use heirloom::vector::{ExpectedResult, Vector};
 
+use super::describe::{self, WithAll, shown};
 use super::passive::{Mark, PassiveEndpoint};
-use super::words::{self, WithAll, shown};
 use super::{Args, Move, PlayOutcome, all_of, head_len, is_bound_to_its_nonce};
 
 /// How often a listener looks for its client.
@@ -114,7 +114,7 @@ impl ServerReplay<'_> {
         let request = all_of(moves, Side::Client);
         let spoken: Vec<String> = self.vector.expect.subprotocol.iter().cloned().collect();
         let marks = marks(moves, spoken.clone());
-        let model = words::model(&request, spoken);
+        let model = describe::model(&request, spoken);
         // The client asks, in its own words.
         self.wait(self.args.deadline(), |replay| replay.endpoint.mark.head);
         self.fault()?;
@@ -290,7 +290,7 @@ impl ServerReplay<'_> {
         match self.endpoint.violation {
             // How the recorded server says goodbye is its own affair.
             Some(fault) if !self.rejects && !self.was_cut() => {
-                Err(words::violation(fault, None, &self.seen, &[]))
+                Err(describe::violation(fault, None, &self.seen, &[]))
             }
             _ => Ok(()),
         }

@@ -2,9 +2,9 @@
 //! else's other side.
 
 mod against;
+mod describe;
 mod listen;
 mod passive;
-mod words;
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
