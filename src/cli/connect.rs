@@ -22,8 +22,8 @@ use heirloom::version::{Closing, Version};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::dial::RequestArgs;
 use super::limits::LimitArgs;
+use super::request_args::RequestArgs;
 use super::style::Style;
 use super::{Exit, complain};
 
@@ -33,7 +33,7 @@ use super::{Exit, complain};
 #[command(after_help = "Example: echo hello | heirloom connect ws://127.0.0.1:8076/ --as hixie-76")]
 pub(super) struct Args {
     /// Where to, such as ws://127.0.0.1:8076/.
-    #[arg(value_name = "URL", value_parser = super::dial::url)]
+    #[arg(value_name = "URL", value_parser = super::request_args::url)]
     url: Url,
     /// The version to speak; `heirloom versions` lists them.
     #[arg(long = "as", value_name = "VERSION", default_value = "rfc6455",

@@ -23,7 +23,7 @@ use super::{Exit, complain, version};
 pub(super) struct Args {
     /// The backend. A path is asked for whatever the client asked for; without one it is the
     /// client's own. The client's query goes on unless the URL has one.
-    #[arg(long, value_name = "URL", value_parser = super::dial::url)]
+    #[arg(long, value_name = "URL", value_parser = super::request_args::url)]
     to: Url,
     /// The version that is spoken to the backend.
     #[arg(long = "as", value_name = "VERSION", default_value = "rfc6455", value_parser = version)]

@@ -4,7 +4,6 @@
 mod access;
 mod check;
 mod connect;
-mod dial;
 mod explain;
 mod gateway;
 mod import;
@@ -16,6 +15,7 @@ mod probe;
 mod record;
 mod replay;
 mod report;
+mod request_args;
 mod serve;
 mod server_args;
 mod style;

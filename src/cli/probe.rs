@@ -17,8 +17,8 @@ use heirloom::version::{VERSIONS, Version, Versions};
 use quick_junit::TestSuite;
 use serde::Serialize;
 
-use super::dial::RequestArgs;
 use super::report::{junit_case, say_json, write_junit};
+use super::request_args::RequestArgs;
 use super::style::Style;
 use super::{Exit, complain, say};
 
@@ -27,7 +27,7 @@ use super::{Exit, complain, say};
 #[command(after_help = "Example: heirloom probe ws://127.0.0.1:8076/ --fail-on refused")]
 pub(super) struct Args {
     /// Where to, such as ws://127.0.0.1:8076/.
-    #[arg(value_name = "URL", value_parser = super::dial::url)]
+    #[arg(value_name = "URL", value_parser = super::request_args::url)]
     url: Url,
     /// The versions to ask for.
     #[arg(

@@ -36,7 +36,7 @@ pub(super) struct Args {
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
     /// The server to play the clients to, such as ws://127.0.0.1:8076/.
-    #[arg(long, value_name = "URL", value_parser = super::dial::url)]
+    #[arg(long, value_name = "URL", value_parser = super::request_args::url)]
     against: Option<Url>,
     /// Where to wait for the client to play the servers to. Port 0 takes a free one.
     #[arg(long, value_name = "ADDR", value_parser = address)]
