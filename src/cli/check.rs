@@ -17,7 +17,7 @@ use heirloom::bytes::Escaped;
 use heirloom::vector::{File, Script, Unusable, Vector};
 
 use super::report::{Case, ReportArgs, Reporter};
-use super::{Exit, complain, say};
+use super::{Exit, complain, print_line};
 
 /// Hold the core to vectors: in memory, at every split, from both sides.
 #[derive(Debug, ClapArgs)]
@@ -216,12 +216,12 @@ fn format(paths: &[PathBuf], rewrite: bool) -> Exit {
             Ok(false) => {}
             Ok(true) if rewrite => {
                 differ += 1;
-                say(&format!("rewritten {name}"));
+                print_line(&format!("rewritten {name}"));
             }
             Ok(true) => {
                 differ += 1;
                 exit = Exit::Failed;
-                say(&format!("would rewrite {name}"));
+                print_line(&format!("would rewrite {name}"));
             }
             Err(what) => {
                 exit = Exit::Failed;

@@ -448,7 +448,7 @@ impl<'a> Session<'a> {
     fn frames(&self, spans: &[Span]) {
         let mut frame = String::new();
         for span in spans {
-            let say = match span.field {
+            let described = match span.field {
                 Field::Opcode => format!("opcode {}", span.value),
                 Field::FrameType => format!("type {:02x}", span.value),
                 Field::Fin => format!("fin {}", span.value),
@@ -467,7 +467,7 @@ impl<'a> Session<'a> {
             if !frame.is_empty() {
                 frame.push_str(", ");
             }
-            frame.push_str(&say);
+            frame.push_str(&described);
         }
         if !frame.is_empty() {
             let _ = writeln!(io::stderr(), "* < frame: {frame}");

@@ -23,7 +23,7 @@ use heirloom::net::relay::{CutShort, Ending, TrafficRecorder};
 use heirloom::vector::{self, Expect, Source, Step, StreamEnd, Vector};
 use jiff::Timestamp;
 
-use super::{complain, say};
+use super::{complain, print_line};
 
 /// Octets of one connection that the disk has not taken yet.
 const MAX_WAITING_OCTETS: usize = 1024 * 1024;
@@ -204,7 +204,7 @@ impl Store {
         fs::rename(&half, &whole)?;
         fs::remove_file(journal)?;
         known.extend(request);
-        say(&format!("recorded {}", whole.display()));
+        print_line(&format!("recorded {}", whole.display()));
         Ok(())
     }
 }

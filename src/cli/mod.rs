@@ -113,7 +113,7 @@ fn complain(error: &dyn Display) {
 }
 
 /// A line of data on standard output, at once.
-fn say(line: &dyn Display) {
+fn print_line(line: &dyn Display) {
     let mut out = std::io::stdout().lock();
     // Whoever closed the pipe has read what he wanted.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());

@@ -17,10 +17,10 @@ use heirloom::version::{VERSIONS, Version, Versions};
 use quick_junit::TestSuite;
 use serde::Serialize;
 
-use super::report::{junit_case, say_json, write_junit};
+use super::report::{junit_case, print_json, write_junit};
 use super::request_args::RequestArgs;
 use super::style::Style;
-use super::{Exit, complain, say};
+use super::{Exit, complain, print_line};
 
 /// Ask a server for each version: which it speaks, a verdict and a reason each.
 #[derive(Debug, ClapArgs)]
@@ -114,9 +114,9 @@ pub(super) fn run(args: &Args) -> Exit {
         for (name, body) in timings {
             let finding = attempt(args, version, name, body);
             if args.json {
-                say_json(&finding);
+                print_json(&finding);
             } else {
-                say(&finding.line(style));
+                print_line(&finding.line(style));
             }
             let unreachable = finding.verdict == "unreachable";
             findings.push(finding);

@@ -11,7 +11,7 @@ use heirloom::net::relay::Relay;
 
 use super::journal::{Mode, Store, complain_of};
 use super::server_args::{addresses, stop_on_signals};
-use super::{Exit, complain, say};
+use super::{Exit, complain, print_line};
 
 /// Record between a client and a server: nothing is changed, each connection becomes a vector
 /// file.
@@ -119,7 +119,7 @@ pub(super) fn run(args: &Args) -> Exit {
     }
     let store = Arc::new(Store::new(&out, mode, max_octets));
     for address in relay.addresses() {
-        say(&format!("listening on ws://{address}/"));
+        print_line(&format!("listening on ws://{address}/"));
     }
     relay.run(|| store.recorder());
     Exit::Good

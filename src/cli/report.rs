@@ -13,7 +13,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde::Serialize;
 
 use super::style::Style;
-use super::{Exit, complain, say};
+use super::{Exit, complain, print_line};
 
 /// How results are told.
 #[derive(Debug, ClapArgs)]
@@ -80,7 +80,7 @@ impl<'a> Reporter<'a> {
         total: Option<usize>,
     ) -> Reporter<'a> {
         if args.tap {
-            say(&"TAP version 14");
+            print_line(&"TAP version 14");
         }
         Reporter {
             command,
@@ -103,10 +103,10 @@ impl<'a> Reporter<'a> {
         self.number += 1;
         if self.args.json {
             self.hide_progress();
-            say_json(&case.as_json());
+            print_json(&case.as_json());
         } else if self.args.tap {
             self.hide_progress();
-            say(&case.as_tap(self.number));
+            print_line(&case.as_tap(self.number));
         } else {
             if self.open.as_ref().is_none_or(|t| t.file != case.file) {
                 self.close_file();
@@ -133,7 +133,7 @@ impl<'a> Reporter<'a> {
     pub(super) fn finish(mut self) -> Exit {
         self.hide_progress();
         if self.args.tap {
-            say(&format!("1..{}", self.number));
+            print_line(&format!("1..{}", self.number));
         } else if !self.args.json {
             self.close_file();
             let files = counted(self.files, "file");
@@ -141,7 +141,7 @@ impl<'a> Reporter<'a> {
                 0 => self.style.good("all good"),
                 n => self.style.bad(&format!("{n} failed")),
             };
-            say(&format!("{files}, {}: {verdict}", self.all));
+            print_line(&format!("{files}, {}: {verdict}", self.all));
         }
         if let Some(path) = &self.args.junit {
             let suites = std::mem::take(&mut self.suites);
@@ -177,9 +177,9 @@ impl<'a> Reporter<'a> {
             0 => self.style.good("ok"),
             _ => self.style.bad("FAILED"),
         };
-        say(&format!("{word} {} {tally}", inert(&tally.file)));
+        print_line(&format!("{word} {} {tally}", inert(&tally.file)));
         for line in &tally.below {
-            say(&format!("  {line}"));
+            print_line(&format!("  {line}"));
         }
     }
 }
@@ -367,9 +367,9 @@ pub(super) fn write_junit(
 }
 
 /// A line of JSON on standard output.
-pub(super) fn say_json(value: &impl Serialize) {
+pub(super) fn print_json(value: &impl Serialize) {
     match json(value) {
-        Ok(line) => say(&line),
+        Ok(line) => print_line(&line),
         Err(error) => complain(&error),
     }
 }

@@ -15,7 +15,7 @@ use signal_hook::flag;
 use signal_hook::low_level::pipe;
 
 use super::limits::ListenLimitArgs;
-use super::{Exit, complain, header_text, say};
+use super::{Exit, complain, header_text, print_line};
 
 /// Where clients connect, and which may.
 #[derive(Debug, Args)]
@@ -82,7 +82,7 @@ impl ServerArgs {
         }
         for address in server.addresses() {
             warn_of_hixie(address, self.versions);
-            say(&format!("listening on ws://{address}/"));
+            print_line(&format!("listening on ws://{address}/"));
         }
         let proxies = self.accept_proxy.iter().cloned().collect();
         Ok(server.accept_proxy(proxies))

@@ -4,7 +4,7 @@ use clap::Args as ClapArgs;
 use heirloom::version::{Challenge, Closing, Layout, VERSIONS, Version};
 use serde::Serialize;
 
-use super::{Exit, say};
+use super::{Exit, print_line};
 
 /// List every version: what it is on the wire, what it can say, and who shipped it.
 #[derive(Debug, ClapArgs)]
@@ -85,15 +85,15 @@ pub(super) fn run(args: &Args) -> Exit {
     if args.json {
         for row in rows {
             match serde_json::to_string(&row) {
-                Ok(line) => say(&line),
+                Ok(line) => print_line(&line),
                 Err(error) => super::complain(&error),
             }
         }
     } else if args.markdown {
-        say(&markdown(&rows.collect::<Vec<_>>()));
+        print_line(&markdown(&rows.collect::<Vec<_>>()));
     } else {
         for row in rows {
-            say(&plain(&row));
+            print_line(&plain(&row));
         }
     }
     Exit::Good

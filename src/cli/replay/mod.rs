@@ -19,7 +19,7 @@ use heirloom::vector::{StreamEnd, Vector};
 use super::check::{found, read};
 use super::record::address;
 use super::report::{Case, ReportArgs, Reporter};
-use super::{Exit, complain, say};
+use super::{Exit, complain, print_line};
 
 /// Hold a server to vectors by playing their clients, or a client by playing their servers.
 #[derive(Debug, ClapArgs)]
@@ -195,7 +195,7 @@ impl Peer {
             .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
             .map_err(|error| cannot(format!("cannot listen on {address}: {error}")))?;
         let real = listener.local_addr().unwrap_or(address);
-        say(&format!("listening on ws://{real}/"));
+        print_line(&format!("listening on ws://{real}/"));
         Ok(Peer::Client(listener))
     }
 

@@ -232,13 +232,13 @@ struct Conversation {
 }
 
 impl Conversation {
-    fn say(&mut self, from: Side, octets: Vec<u8>) {
+    fn add_octets(&mut self, from: Side, octets: Vec<u8>) {
         self.octets += octets.len();
         if from == Side::Client {
             self.asked.extend_from_slice(&octets);
         }
         match &mut self.growing {
-            Some((who, growing)) if *who == from => growing.extend(octets),
+            Some((side, growing)) if *side == from => growing.extend(octets),
             _ => {
                 self.pause();
                 self.growing = Some((from, octets));
@@ -542,7 +542,7 @@ impl Script<'_> {
             return Err(error(line, format!("{what}; split the script")));
         }
         let own_side = conversation.own;
-        conversation.say(if own { own_side } else { own_side.peer() }, octets);
+        conversation.add_octets(if own { own_side } else { own_side.peer() }, octets);
         Ok(())
     }
 
