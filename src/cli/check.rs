@@ -73,10 +73,10 @@ fn check(files: &[(String, Result<File, String>)], report: &ReportArgs) -> Exit 
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let (began, octets) = (Instant::now(), AtomicUsize::new(0));
     let mut reporter = Reporter::new("check", report, Some(jobs.len()));
-    let (next, (tell, told)) = (AtomicUsize::new(0), channel());
+    let (next, (sender, receiver)) = (AtomicUsize::new(0), channel());
     thread::scope(|scope| {
         for _ in 0..cores.min(jobs.len()) {
-            let (tell, next, jobs, octets) = (tell.clone(), &next, &jobs, &octets);
+            let (sender, next, jobs, octets) = (sender.clone(), &next, &jobs, &octets);
             scope.spawn(move || {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
@@ -85,16 +85,16 @@ fn check(files: &[(String, Result<File, String>)], report: &ReportArgs) -> Exit 
                     };
                     let (case, played) = job.run();
                     octets.fetch_add(played, Ordering::Relaxed);
-                    if tell.send((number, case)).is_err() {
+                    if sender.send((number, case)).is_err() {
                         return;
                     }
                 }
             });
         }
-        drop(tell);
+        drop(sender);
         let mut waiting = BTreeMap::new();
         let mut turn = 0;
-        for (number, case) in told {
+        for (number, case) in receiver {
             waiting.insert(number, case);
             while let Some(case) = waiting.remove(&turn) {
                 reporter.case(case);
@@ -140,7 +140,7 @@ impl Job<'_> {
                 };
                 let mut octets = 0;
                 if case.skipped.is_none() {
-                    case.failures = hold(vector, &mut octets);
+                    case.failures = check_vector(vector, &mut octets);
                 }
                 case.ms = ms(began.elapsed());
                 (case, octets)
@@ -160,19 +160,19 @@ fn skipped(vector: &Vector) -> Option<String> {
             "unfinished: the recording was cut off, so nothing follows from it".to_owned(),
         );
     }
-    let held = [Side::Server, Side::Client].map(|side| vector.expect.of(side).is_some());
-    (held == [false, false]).then(|| "it expects nothing of either side".to_owned())
+    let expects = [Side::Server, Side::Client].map(|side| vector.expect.of(side).is_some());
+    (expects == [false, false]).then(|| "it expects nothing of either side".to_owned())
 }
 
 /// Plays a vector to both sides at every split that matters.
-fn hold(vector: &Vector, octets: &mut usize) -> Vec<String> {
+fn check_vector(vector: &Vector, octets: &mut usize) -> Vec<String> {
     let script = match Script::new(vector) {
         Ok(script) => script,
         Err(what) => return vec![what],
     };
     let mut failures = Vec::new();
     for side in [Side::Server, Side::Client] {
-        match catch_unwind(AssertUnwindSafe(|| hold_side(&script, side))) {
+        match catch_unwind(AssertUnwindSafe(|| check_side(&script, side))) {
             Ok((failure, fed)) => {
                 failures.extend(failure);
                 *octets += fed;
@@ -184,7 +184,7 @@ fn hold(vector: &Vector, octets: &mut usize) -> Vec<String> {
 }
 
 /// What is wrong on this side, and how many octets were played for it.
-fn hold_side(script: &Script<'_>, side: Side) -> (Option<String>, usize) {
+fn check_side(script: &Script<'_>, side: Side) -> (Option<String>, usize) {
     let (mut first, mut failed, mut octets) = (None, 0_usize, 0);
     let splits = script.splits(side);
     for split in &splits {

@@ -314,7 +314,7 @@ impl<'a> Session<'a> {
         // A server that ends by a code of its own says something by it, and who
         // reads a pipe should hear it too.
         if self.is_talkative() || code.is_some_and(|code| code != NORMAL) {
-            self.tell(word.trim_end());
+            self.note_line(word.trim_end());
         }
         match self.unsent {
             Some(Exit::Failed) => {
@@ -358,7 +358,7 @@ impl<'a> Session<'a> {
     /// A word about a frame: only when asked for.
     fn note_frame(&self, word: &str) {
         if self.verbose {
-            self.tell(word);
+            self.note_line(word);
         }
     }
 
@@ -477,7 +477,7 @@ impl<'a> Session<'a> {
     /// A word about the connection: on a terminal, or when asked for.
     fn note(&self, word: &str) {
         if self.is_talkative() {
-            self.tell(word);
+            self.note_line(word);
         }
     }
 
@@ -485,7 +485,7 @@ impl<'a> Session<'a> {
         self.verbose || self.notes.is_terminal()
     }
 
-    fn tell(&self, word: &str) {
+    fn note_line(&self, word: &str) {
         let _ = writeln!(io::stderr(), "{} {word}", self.notes.note("*"));
     }
 }

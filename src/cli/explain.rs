@@ -115,7 +115,7 @@ enum StreamEvent {
 
 pub(super) fn run(args: &Args) -> Exit {
     let Some(file) = &args.file else {
-        return tell_history(args);
+        return print_history(args);
     };
     let shown = match file.to_str() {
         Some("-") => "standard input".to_owned(),
@@ -125,7 +125,7 @@ pub(super) fn run(args: &Args) -> Exit {
         .map_err(|error| format!("cannot be read: {error}"))
         .and_then(|octets| conversations(octets, args, &shown));
     match conversations {
-        Ok(conversations) => tell(conversations, args),
+        Ok(conversations) => print_explanations(conversations, args),
         Err(what) => {
             complain(&format!("{shown}: {what}"));
             Exit::Usage
@@ -150,7 +150,7 @@ const EXAMPLES_OF_VERSIONS: [(&str, &str, &str); 9] = [
     example!("rfc6455/recorded", "rfc6455/recorded-chromium-156"),
 ];
 
-fn tell_history(args: &Args) -> Exit {
+fn print_history(args: &Args) -> Exit {
     let page = match (args.page, args.version) {
         (Some(HistoryPage::Index), _) => Ok(history::index()),
         (Some(HistoryPage::Masking), _) => history::masking().map_err(|error| error.to_string()),
@@ -385,11 +385,11 @@ impl Conversation {
     fn explained(&self, version: Option<&'static Version>, args: &Args) -> Explanation {
         let http = |turn: &StreamEvent| matches!(turn, StreamEvent::Octets(_, said) if dump::looks_like_http(said));
         let frames = version.filter(|_| !self.turns.iter().any(http));
-        let explanation = self.heard(frames, false, args);
+        let explanation = self.observed(frames, false, args);
         // Frames alone do not say whose they are: a client masks, a server does not.
         if frames.is_some() && args.from.is_none() && explanation.verdict.outcome == Outcome::Broken
         {
-            let other = self.heard(frames, true, args);
+            let other = self.observed(frames, true, args);
             let first = explanation.verdict.place.and_then(|place| place.part) == Some(0);
             let unmasked = first && explanation.verdict.code == Some("mask-missing");
             if unmasked || other.verdict.outcome != Outcome::Broken {
@@ -399,7 +399,12 @@ impl Conversation {
         explanation
     }
 
-    fn heard(&self, frames: Option<&'static Version>, swapped: bool, args: &Args) -> Explanation {
+    fn observed(
+        &self,
+        frames: Option<&'static Version>,
+        swapped: bool,
+        args: &Args,
+    ) -> Explanation {
         let mut explainer = match frames {
             Some(version) => Explainer::of_frames(version),
             None => Explainer::new(self.secure || args.secure),
@@ -415,7 +420,7 @@ impl Conversation {
     }
 }
 
-fn tell(conversations: Vec<Conversation>, args: &Args) -> Exit {
+fn print_explanations(conversations: Vec<Conversation>, args: &Args) -> Exit {
     let style = Style::of(&io::stdout());
     let mut broken = false;
     let mut pages = Vec::new();

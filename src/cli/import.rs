@@ -44,7 +44,7 @@ pub(super) fn run(args: &Args) -> Exit {
     let imported = match import::import(&octets, &options) {
         Ok(imported) => imported,
         Err(import::Unimportable::Nothing(remarks)) => {
-            tell(&shown, &remarks);
+            print_remarks(&shown, &remarks);
             let nothing = import::Unimportable::Nothing(Vec::new());
             complain(&format!("{shown}: {nothing}"));
             return Exit::Failed;
@@ -55,7 +55,7 @@ pub(super) fn run(args: &Args) -> Exit {
         }
     };
     drop(octets);
-    tell(&shown, &imported.remarks);
+    print_remarks(&shown, &imported.remarks);
     match write(args, imported.file) {
         Ok(()) => Exit::Good,
         Err((path, error)) => {
@@ -66,7 +66,7 @@ pub(super) fn run(args: &Args) -> Exit {
     }
 }
 
-fn tell(shown: &Escaped<'_, 400>, remarks: &[String]) {
+fn print_remarks(shown: &Escaped<'_, 400>, remarks: &[String]) {
     for remark in remarks {
         complain(&format!("{shown}: {remark}"));
     }

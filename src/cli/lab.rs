@@ -50,8 +50,8 @@ impl Explain for Explanations {
     fn handshake(&self, client: &ClientAddress, recording: &Recording) {
         if let Some(lines) = &self.all {
             let style = Style::of(&std::io::stdout());
-            let told = shown(&explained(recording, &self.config), style);
-            lines.write(format!("== {}\n{told}", client.address));
+            let explanation = shown(&explained(recording, &self.config), style);
+            lines.write(format!("== {}\n{explanation}", client.address));
         }
     }
 }

@@ -109,7 +109,7 @@ impl Conn {
             }
             (_, Err(_)) => {}
         }
-        derived.tell(&mut spans);
+        derived.write_to(&mut spans);
         Some(event)
     }
 
@@ -304,7 +304,7 @@ impl Conn {
         let (response, verdict) = expected.verify(head, &mut SpanWriter::new(&mut derived, at));
         let mut spans = SpanWriter::new(trace, at);
         response.head().name(&mut spans, false);
-        derived.tell(&mut spans);
+        derived.write_to(&mut spans);
         let has_body = expected.version.has_body();
         match verdict {
             Err(violation) => self.state = State::Failed(violation),
@@ -325,7 +325,7 @@ impl Conn {
 struct Derived(Vec<(Field, Vec<u8>)>);
 
 impl Derived {
-    fn tell<T: Trace>(&self, spans: &mut SpanWriter<'_, T>) {
+    fn write_to<T: Trace>(&self, spans: &mut SpanWriter<'_, T>) {
         for (field, octets) in &self.0 {
             spans.derive(*field, octets);
         }

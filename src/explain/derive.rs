@@ -6,7 +6,7 @@ use crate::trace::Field;
 
 /// All computations of a part.
 pub(super) fn derivations(part: &Part) -> Vec<Derivation> {
-    let mut told = Vec::new();
+    let mut derivations = Vec::new();
     let mut derived = part.derived.as_slice();
     let mut keys = 0;
     while let Some(((field, octets), rest)) = derived.split_first() {
@@ -15,14 +15,16 @@ pub(super) fn derivations(part: &Part) -> Vec<Derivation> {
             Field::Key => {
                 keys += 1;
                 let own = rest.iter().take_while(|(field, _)| *field != Field::Key);
-                told.push(key(part, keys, octets, &own.collect::<Vec<_>>()));
+                derivations.push(key(part, keys, octets, &own.collect::<Vec<_>>()));
             }
-            Field::DigestInput => told.extend(digest(part, octets, next(rest, Field::Proof))),
+            Field::DigestInput => {
+                derivations.extend(digest(part, octets, next(rest, Field::Proof)))
+            }
             Field::AcceptInput => {
                 let sha1 = next(rest, Field::AcceptDigest);
-                told.extend(accept(part, octets, sha1, next(rest, Field::Proof)));
+                derivations.extend(accept(part, octets, sha1, next(rest, Field::Proof)));
             }
-            Field::SecretInput => told.push(Derivation {
+            Field::SecretInput => derivations.push(Derivation {
                 title: "The key that masks all that the client sends".to_owned(),
                 section: section(part.version, About::Masking),
                 steps: vec![
@@ -33,7 +35,7 @@ pub(super) fn derivations(part: &Part) -> Vec<Derivation> {
                     result("SHA-1, 20 octets", &hex(next(rest, Field::Secret))),
                 ],
             }),
-            Field::FrameKeyInput => told.push(Derivation {
+            Field::FrameKeyInput => derivations.push(Derivation {
                 title: "The key of this frame".to_owned(),
                 section: section(part.version, About::Masking),
                 steps: vec![
@@ -47,7 +49,7 @@ pub(super) fn derivations(part: &Part) -> Vec<Derivation> {
             _ => {}
         }
     }
-    told
+    derivations
 }
 
 /// What was derived next as this field.

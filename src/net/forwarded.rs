@@ -131,18 +131,19 @@ impl BelievedHeaders {
             host: first_of(HOST).and_then(host).or_else(|| host(&first_host?)),
             // A proxy that speaks the one way only is heard in both.
             addresses: joined(&addresses).or_else(|| {
-                let told = addresses.is_empty() && chain.is_clean && !chain.nodes.is_empty();
-                told.then(|| {
+                let is_translated =
+                    addresses.is_empty() && chain.is_clean && !chain.nodes.is_empty();
+                is_translated.then(|| {
                     list(&chain.nodes, |node| {
                         node.map_or(UNKNOWN.to_owned(), |ip| ip.to_string())
                     })
                 })
             }),
             elements: joined(&elements).filter(|_| chain.is_clean).or_else(|| {
-                let told = elements.is_empty() && joined(&addresses).is_some();
+                let is_translated = elements.is_empty() && joined(&addresses).is_some();
                 let mut nodes: VecDeque<_> = nearest_first(&addresses).take(MAX_HOPS).collect();
                 nodes.make_contiguous().reverse();
-                told.then(|| {
+                is_translated.then(|| {
                     list(&nodes, |node| {
                         format!("for={}", node.map_or(UNKNOWN.to_owned(), node_name))
                     })
@@ -390,7 +391,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_is_not_trusted_is_the_client_whatever_it_says() {
-        let told = asked(
+        let forwarded = asked(
             "192.0.2.1",
             &[
                 "X-Forwarded-For: 127.0.0.1, 10.0.0.1",
@@ -413,12 +414,12 @@ mod tests {
                 ),
             ],
         };
-        assert_eq!(told, want);
+        assert_eq!(forwarded, want);
     }
 
     #[test]
     fn a_trusted_peer_is_believed_and_appended_to() {
-        let told = asked(
+        let forwarded = asked(
             "10.0.0.1",
             &[
                 "X-Forwarded-For: 192.0.2.1",
@@ -448,19 +449,19 @@ mod tests {
                 ),
             ],
         };
-        assert_eq!(told, want);
+        assert_eq!(forwarded, want);
     }
 
     #[test]
     fn a_trusted_peer_that_says_nothing_is_the_client() {
-        let told = asked("::ffff:10.0.0.1", &["X-Forwarded-For:", "Forwarded: "]);
-        assert_eq!(told, asked("10.0.0.1", &[]));
-        assert_eq!(told.client, ip("10.0.0.1"));
-        assert_eq!(told.header("X-Forwarded-For"), "10.0.0.1");
-        let told = asked("2001:db8:1::5", &[]);
-        assert_eq!(told.header("X-Forwarded-For"), "2001:db8:1::5");
+        let forwarded = asked("::ffff:10.0.0.1", &["X-Forwarded-For:", "Forwarded: "]);
+        assert_eq!(forwarded, asked("10.0.0.1", &[]));
+        assert_eq!(forwarded.client, ip("10.0.0.1"));
+        assert_eq!(forwarded.header("X-Forwarded-For"), "10.0.0.1");
+        let forwarded = asked("2001:db8:1::5", &[]);
+        assert_eq!(forwarded.header("X-Forwarded-For"), "2001:db8:1::5");
         assert_eq!(
-            told.header("Forwarded"),
+            forwarded.header("Forwarded"),
             "for=\"[2001:db8:1::5]\";host=\"inner:8080\";proto=http"
         );
     }
@@ -491,8 +492,8 @@ mod tests {
         ] {
             let line = format!("X-Forwarded-For: {chain}");
             // Of both, X-Forwarded-For decides.
-            let told = asked("10.0.0.1", &[&line, "Forwarded: for=203.0.113.1"]);
-            assert_eq!(told.client, ip(client), "{chain}");
+            let forwarded = asked("10.0.0.1", &[&line, "Forwarded: for=203.0.113.1"]);
+            assert_eq!(forwarded.client, ip(client), "{chain}");
         }
     }
 
@@ -525,8 +526,8 @@ mod tests {
             ("for=x\"192.0.2.1\"", "10.0.0.1"),
         ] {
             let line = format!("Forwarded: {chain}");
-            let told = asked("10.0.0.1", &[&line]);
-            assert_eq!(told.client, ip(client), "{chain}");
+            let forwarded = asked("10.0.0.1", &[&line]);
+            assert_eq!(forwarded.client, ip(client), "{chain}");
         }
     }
 
@@ -566,14 +567,14 @@ mod tests {
                 "inner:8080",
             ),
         ] {
-            let told = asked("10.0.0.1", lines);
-            assert_eq!(told.secure, secure, "{lines:?}");
-            assert_eq!(told.host.as_deref(), Some(host), "{lines:?}");
+            let forwarded = asked("10.0.0.1", lines);
+            assert_eq!(forwarded.secure, secure, "{lines:?}");
+            assert_eq!(forwarded.host.as_deref(), Some(host), "{lines:?}");
             let scheme = if secure { "https" } else { "http" };
-            assert_eq!(told.header("X-Forwarded-Proto"), scheme);
-            assert_eq!(told.header("X-Forwarded-Host"), host);
+            assert_eq!(forwarded.header("X-Forwarded-Proto"), scheme);
+            assert_eq!(forwarded.header("X-Forwarded-Host"), host);
             let own = format!("for=10.0.0.1;host=\"{host}\";proto={scheme}");
-            assert!(told.header("Forwarded").ends_with(&own), "{lines:?}");
+            assert!(forwarded.header("Forwarded").ends_with(&own), "{lines:?}");
         }
     }
 
@@ -594,14 +595,14 @@ mod tests {
         let head = Head::request(b"GET / HTTP/1.0\r\n\r\n", 128).unwrap();
         let request = Request::read(head, Versions::ALL).unwrap();
         let client = ClientAddress::from("192.0.2.1:1".parse::<std::net::SocketAddr>().unwrap());
-        let told = Forwarded::of(&request, &client, &Networks::default());
-        assert_eq!(told.host, None);
+        let forwarded = Forwarded::of(&request, &client, &Networks::default());
+        assert_eq!(forwarded.host, None);
         let headers = [
             ("X-Forwarded-For", "192.0.2.1".to_owned()),
             ("X-Forwarded-Proto", "http".to_owned()),
             ("Forwarded", "for=192.0.2.1;proto=http".to_owned()),
         ];
-        assert_eq!(told.headers, headers);
+        assert_eq!(forwarded.headers, headers);
     }
 
     #[test]
@@ -615,16 +616,16 @@ mod tests {
                     format!("{FOR}: 192.0.2.1, 10.0.0.2"),
                 ];
                 let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-                let told = asked("10.0.0.1", &lines);
-                assert_eq!(told.client, ip("192.0.2.1"), "{name}: {chain}");
+                let forwarded = asked("10.0.0.1", &lines);
+                assert_eq!(forwarded.client, ip("192.0.2.1"), "{name}: {chain}");
                 if name == FOR {
-                    assert_eq!(told.headers, own, "{chain}");
+                    assert_eq!(forwarded.headers, own, "{chain}");
                 }
             }
         }
         let just = "1".repeat(MAX_CHAIN_OCTETS);
-        let told = asked("10.0.0.1", &[&format!("X-Forwarded-For: {just}")]);
-        assert_eq!(told.header(FOR), just + ", 10.0.0.1");
+        let forwarded = asked("10.0.0.1", &[&format!("X-Forwarded-For: {just}")]);
+        assert_eq!(forwarded.header(FOR), just + ", 10.0.0.1");
     }
 
     #[test]
@@ -643,25 +644,25 @@ mod tests {
             &many,
             &long,
         ] {
-            let told = asked("10.0.0.1", &[&format!("Forwarded: {chain}")]);
-            assert_eq!(told.header(FORWARDED), own, "{chain}");
+            let forwarded = asked("10.0.0.1", &[&format!("Forwarded: {chain}")]);
+            assert_eq!(forwarded.header(FORWARDED), own, "{chain}");
         }
         // The nearest hops count, however many stand in front of them.
-        let told = asked(
+        let forwarded = asked(
             "10.0.0.1",
             &[&format!("Forwarded: {many} for=192.0.2.1, for=10.0.0.2")],
         );
-        assert_eq!(told.client, ip("192.0.2.1"));
+        assert_eq!(forwarded.client, ip("192.0.2.1"));
         let far = "10.0.0.2,".repeat(MAX_HOPS);
-        let told = asked("10.0.0.1", &[&format!("X-Forwarded-For: 192.0.2.1,{far}")]);
-        assert_eq!(told.client, ip("10.0.0.1"));
+        let forwarded = asked("10.0.0.1", &[&format!("X-Forwarded-For: 192.0.2.1,{far}")]);
+        assert_eq!(forwarded.client, ip("10.0.0.1"));
     }
 
     #[test]
     fn a_host_of_hostile_length_is_none() {
         let long = "h".repeat(MAX_HOST_OCTETS + 1);
-        let told = asked("10.0.0.1", &[&format!("X-Forwarded-Host: {long}")]);
-        assert_eq!(told.host.as_deref(), Some("inner:8080"));
+        let forwarded = asked("10.0.0.1", &[&format!("X-Forwarded-Host: {long}")]);
+        assert_eq!(forwarded.host.as_deref(), Some("inner:8080"));
     }
 
     proptest! {
@@ -674,13 +675,13 @@ mod tests {
         ) {
             let lines: Vec<String> = lines.iter().map(|(n, v)| format!("{n}: {v}")).collect();
             let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-            let told = asked("10.0.0.1", &lines);
-            for (_, value) in &told.headers {
+            let forwarded = asked("10.0.0.1", &lines);
+            for (_, value) in &forwarded.headers {
                 prop_assert!(value.bytes().all(|o| matches!(o, 0x20..=0x7e)), "{value}");
                 prop_assert!(value.len() < MAX_CHAIN_OCTETS + MAX_HOST_OCTETS + 100);
             }
-            let last = unquoted(told.header(FORWARDED), ',').last().unwrap();
-            prop_assert!(last.starts_with("for=10.0.0.1;"), "{}", told.header(FORWARDED));
+            let last = unquoted(forwarded.header(FORWARDED), ',').last().unwrap();
+            prop_assert!(last.starts_with("for=10.0.0.1;"), "{}", forwarded.header(FORWARDED));
         }
     }
 }

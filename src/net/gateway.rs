@@ -82,7 +82,7 @@ pub struct ConnectionData {
     path: Option<Box<str>>,
     /// The subprotocol that the client gets, whatever the backend is asked for:
     /// how octets travel is agreed with each by itself.
-    told: Option<&'static str>,
+    client_subprotocol: Option<&'static str>,
     /// The client does not go on without the subprotocol it asked for.
     insists: bool,
 }
@@ -181,14 +181,16 @@ impl<L: FnMut(&AccessRecord<'_>)> Gateway<L> {
                 _ => Coding::Plain,
             };
             if asks_base64 && in_front {
-                data.told = Some(BASE64);
+                data.client_subprotocol = Some(BASE64);
                 asked = vec![if behind.has_binary() { BINARY } else { BASE64 }];
             } else if asks_base64 && coding == Coding::Encode {
-                data.told = Some(BINARY);
+                data.client_subprotocol = Some(BINARY);
                 asked = vec![BASE64];
             }
         }
-        data.insists = version.has_opaque_subprotocol() && !asked.is_empty() && data.told.is_none();
+        data.insists = version.has_opaque_subprotocol()
+            && !asked.is_empty()
+            && data.client_subprotocol.is_none();
         if behind.has_opaque_subprotocol() {
             // It must say back the whole of what it was asked.
             asked.truncate(1);
@@ -239,7 +241,9 @@ impl<L: FnMut(&AccessRecord<'_>)> App for Gateway<L> {
 
     fn backend_accepted(&mut self, subprotocol: Option<&str>, data: &mut ConnectionData) -> Reply {
         match subprotocol {
-            _ if data.told.is_some() => Reply::Accept(data.told.map(str::to_owned)),
+            _ if data.client_subprotocol.is_some() => {
+                Reply::Accept(data.client_subprotocol.map(str::to_owned))
+            }
             None if data.insists => Reply::Refuse(Refusal::SubprotocolUnknown),
             chosen => Reply::Accept(chosen.map(str::to_owned)),
         }

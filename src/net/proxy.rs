@@ -605,7 +605,7 @@ mod tests {
             for cut in 0..octets.len() {
                 match read(&octets[..cut], peer()) {
                     Ok(None) => {}
-                    told => prop_assert_eq!(&told, &whole),
+                    read => prop_assert_eq!(&read, &whole),
                 }
             }
         }
@@ -614,7 +614,7 @@ mod tests {
     #[test]
     fn networks_hold_their_addresses_however_these_come() {
         let networks: Networks = "127.0.0.1, 10.0.0.0/8,::1,2001:db8::/32".parse().unwrap();
-        for (address, held) in [
+        for (address, contained) in [
             ("127.0.0.1", true),
             ("127.0.0.2", false),
             ("10.255.0.1", true),
@@ -625,7 +625,7 @@ mod tests {
             ("2001:db9::1", false),
         ] {
             let address: IpAddr = address.parse().unwrap();
-            assert_eq!(networks.contains(address), held, "{address}");
+            assert_eq!(networks.contains(address), contained, "{address}");
         }
         let all: Networks = "0.0.0.0/0".parse().unwrap();
         assert!(all.contains("::ffff:1.2.3.4".parse().unwrap()));

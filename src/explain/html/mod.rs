@@ -174,14 +174,14 @@ fn section(html: &mut Html, c: u64, m: u64, part: &Part) {
     let items = part.items();
     let mut row = Vec::new();
     let mut rows = 0;
-    let mut told = String::new();
+    let mut last_section = String::new();
     for (n, (item, seen)) in items.iter().zip(&part.spans).enumerate() {
         row.push((item, seen));
         let goes_on = items
             .get(n + 1)
             .is_some_and(|next| same_row(part, item, next));
         if !goes_on {
-            self::row(html, (c, m, rows), part, &row, &mut told);
+            self::row(html, (c, m, rows), part, &row, &mut last_section);
             rows += 1;
             row.clear();
         }
@@ -209,7 +209,13 @@ fn same_row(part: &Part, one: &Item, next: &Item) -> bool {
 
 type RowOf<'a> = [(&'a Item, &'a Seen)];
 
-fn row(html: &mut Html, place: (u64, u64, u64), part: &Part, row: &RowOf<'_>, told: &mut String) {
+fn row(
+    html: &mut Html,
+    place: (u64, u64, u64),
+    part: &Part,
+    row: &RowOf<'_>,
+    last_section: &mut String,
+) {
     let Some((first, _)) = row.first() else {
         return;
     };
@@ -243,7 +249,7 @@ fn row(html: &mut Html, place: (u64, u64, u64), part: &Part, row: &RowOf<'_>, to
         line(html, row);
     }
     for (k, (item, _)) in row.iter().enumerate() {
-        words(html, k, part, item, told);
+        words(html, k, part, item, last_section);
     }
     html.mark("</div>\n</div>\n");
 }
@@ -360,7 +366,7 @@ fn line(html: &mut Html, row: &RowOf<'_>) {
     html.mark("</p>");
 }
 
-fn words(html: &mut Html, k: usize, part: &Part, item: &Item, told: &mut String) {
+fn words(html: &mut Html, k: usize, part: &Part, item: &Item, last_section: &mut String) {
     let head = matches!(part.kind, PartKind::Request | PartKind::Response);
     let silent = matches!(
         item.field,
@@ -391,9 +397,9 @@ fn words(html: &mut Html, k: usize, part: &Part, item: &Item, told: &mut String)
     if item.cut {
         html.mark(" <em class=\"sign\">cut off</em>");
     }
-    if !item.section.is_empty() && item.section != *told {
+    if !item.section.is_empty() && item.section != *last_section {
         html.mark(" <cite>").text(&item.section).mark("</cite>");
-        told.clone_from(&item.section);
+        last_section.clone_from(&item.section);
     }
     html.mark("</p>");
 }

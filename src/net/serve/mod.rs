@@ -94,7 +94,7 @@ impl Serve {
     }
 
     /// Tells the log, and whoever wants to know every handshake, how one went.
-    fn tell(&self, known: &HandshakeData, verdict: &str) {
+    fn log_handshake(&self, known: &HandshakeData, verdict: &str) {
         let Some(client) = &known.client else {
             return;
         };
@@ -104,7 +104,7 @@ impl Serve {
         }
     }
 
-    fn tells_all(&self) -> bool {
+    fn wants_all_handshakes(&self) -> bool {
         self.lab
             .as_ref()
             .is_some_and(|lab| lab.explanations().wants_all())
@@ -118,13 +118,13 @@ impl App for Serve {
     type Data = ConnectionData;
 
     fn connected(&mut self, client: &ClientAddress, data: &mut ConnectionData) {
-        if self.tells_all() || log::log_enabled!(target: HANDSHAKES, log::Level::Info) {
+        if self.wants_all_handshakes() || log::log_enabled!(target: HANDSHAKES, log::Level::Info) {
             data.known.get_or_insert_default().client = Some(*client);
         }
     }
 
     fn recorder(&mut self, data: &mut ConnectionData) -> Option<Recorder> {
-        if self.tells_all() {
+        if self.wants_all_handshakes() {
             let recorder = Recorder::new(HANDSHAKE);
             data.known.get_or_insert_default().recorder = Some(recorder.clone());
             return Some(recorder);
@@ -192,7 +192,7 @@ impl App for Serve {
         }
         let version = version.map_or("no version", |v| v.name);
         let path = crate::bytes::Escaped::<200>(&known.path);
-        self.tell(known, &format!("{version} open {path}"));
+        self.log_handshake(known, &format!("{version} open {path}"));
         if let Some(known) = &mut link.data.known {
             // Told once.
             known.client = None;
@@ -234,7 +234,7 @@ impl App for Serve {
             Some(status) => format!("{version} refused {status} {what}"),
             None => format!("{version} not finished: {what}"),
         };
-        self.tell(known, &verdict);
+        self.log_handshake(known, &verdict);
     }
 }
 
