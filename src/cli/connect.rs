@@ -121,7 +121,7 @@ struct Session<'a> {
     /// The code and reason of the peer's goodbye.
     close: Option<(Option<u16>, String)>,
     /// Nobody reads what we print.
-    deaf: bool,
+    stdout_closed: bool,
     /// A line could not be sent, for what it is or because the server had gone.
     unsent: Option<Exit>,
     /// How notes look.
@@ -140,7 +140,7 @@ impl<'a> Session<'a> {
             answered: false,
             opened: false,
             close: None,
-            deaf: false,
+            stdout_closed: false,
             unsent: None,
             notes: Style::of(&io::stderr()),
         }
@@ -229,7 +229,7 @@ impl<'a> Session<'a> {
                 self.unsent = self.unsent.or(more.map(|_| Exit::Failed));
                 deadline.get_or_insert(Instant::now() + close);
             }
-            if self.deaf && deadline.is_none() {
+            if self.stdout_closed && deadline.is_none() {
                 lines = None;
                 deadline = Some(Instant::now() + close);
                 self.send_close(client);
@@ -365,17 +365,17 @@ impl<'a> Session<'a> {
     fn step(&mut self, client: &mut Connection, deadline: Option<Instant>) -> Progress {
         let mut spans: Vec<Span> = Vec::new();
         let verbose = self.verbose;
-        let mut heard = |event: Result<Event<'_>, Violation>| self.hear(event);
+        let mut on_event = |event: Result<Event<'_>, Violation>| self.on_event(event);
         let step = if verbose {
-            client.step(deadline, &mut spans, &mut heard)
+            client.step(deadline, &mut spans, &mut on_event)
         } else {
-            client.step(deadline, &mut (), &mut heard)
+            client.step(deadline, &mut (), &mut on_event)
         };
         self.frames(&spans);
         step
     }
 
-    fn hear(&mut self, event: Result<Event<'_>, Violation>) {
+    fn on_event(&mut self, event: Result<Event<'_>, Violation>) {
         match event {
             Ok(Event::Response(response)) => self.response(&response),
             Ok(Event::Open) => {
@@ -431,7 +431,7 @@ impl<'a> Session<'a> {
             [message.payload(), b"\n"].concat()
         };
         let written = out.write_all(&line).and_then(|()| out.flush());
-        self.deaf |= written.is_err();
+        self.stdout_closed |= written.is_err();
     }
 
     /// Both heads, line by line.

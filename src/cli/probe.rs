@@ -202,7 +202,7 @@ fn attempt(
         opened: false,
         subprotocol: None,
         gather: Gather::default(),
-        heard: None,
+        reaction: None,
         own: false,
         closed: false,
     };
@@ -238,7 +238,7 @@ struct Probe {
     subprotocol: Option<String>,
     gather: Gather,
     /// How the server answered our question.
-    heard: Option<&'static str>,
+    reaction: Option<&'static str>,
     /// The server said something of its own.
     own: bool,
     closed: bool,
@@ -275,7 +275,7 @@ impl Probe {
             return (Severity::Wrong, "ends", error.to_string());
         }
         let moment = deadline.min(Instant::now() + Duration::from_secs(1));
-        while self.heard.is_none() && !self.closed {
+        while self.reaction.is_none() && !self.closed {
             match self.wait(client, moment) {
                 Some((_, "hangs", _)) => break,
                 Some((Severity::Silent, verdict, reason)) => {
@@ -302,7 +302,7 @@ impl Probe {
                 Some(_) => break,
             }
         }
-        let how = match (self.heard, self.own, self.closed) {
+        let how = match (self.reaction, self.own, self.closed) {
             (Some(how), ..) => how,
             (None, true, _) => "it answers with a message of its own",
             (None, false, true) => "and says goodbye at once",
@@ -324,7 +324,7 @@ impl Probe {
 
     /// One step; a conclusion where there is nothing more to wait for.
     fn wait(&mut self, client: &mut Connection, deadline: Instant) -> Option<ProbeConclusion> {
-        let step = client.step(Some(deadline), &mut (), &mut |event| self.hear(event));
+        let step = client.step(Some(deadline), &mut (), &mut |event| self.on_event(event));
         let silent = |verdict, reason: &str| Some((Severity::Silent, verdict, reason.to_owned()));
         if client.received() > FLOOD {
             let reason = "more than 1 MiB came in answer to one short message".to_owned();
@@ -353,7 +353,7 @@ impl Probe {
         self.status == Some(101) && !self.opened
     }
 
-    fn hear(&mut self, event: Result<Event<'_>, Violation>) {
+    fn on_event(&mut self, event: Result<Event<'_>, Violation>) {
         match event {
             Ok(Event::Response(response)) => {
                 self.status = Some(response.status());
@@ -370,14 +370,14 @@ impl Probe {
                     let mut gather = std::mem::take(&mut self.gather);
                     let checked = self.version.checks_text();
                     if gather.finish(checked).as_text() == Some(QUESTION) {
-                        self.heard = Some("it echoes");
+                        self.reaction = Some("it echoes");
                     } else {
                         self.own = true;
                     }
                 }
             }
             Ok(Event::Pong(_)) => {
-                self.heard.get_or_insert("it answers a ping");
+                self.reaction.get_or_insert("it answers a ping");
             }
             Ok(Event::Close(_)) => self.closed = true,
             Ok(_) => {}

@@ -15,7 +15,7 @@ use crate::trace::{Field, Span, Trace};
 use crate::version::{Side, Version, Versions};
 
 /// More messages than this are no expectation that anybody reads.
-const MAX_HEARD: usize = 262_144;
+const MAX_RECEIVED: usize = 262_144;
 
 /// Beyond this many octets a conclusion is not tried octet by octet as well.
 const SLOWLY_OCTETS: usize = 64 * 1024;
@@ -89,7 +89,7 @@ impl Vector {
             }
             Some(said) => Close::Said(said),
         });
-        if expect.messages.len() < MAX_HEARD {
+        if expect.messages.len() < MAX_RECEIVED {
             expect.client = client.and_then(PassiveEndpoint::concluded);
             expect.server = server.concluded();
         } else {
@@ -157,7 +157,7 @@ impl PassiveEndpoint {
         &mut self,
         from: Side,
         octets: &[u8],
-        heard: &mut Vec<ReceivedMessage>,
+        received: &mut Vec<ReceivedMessage>,
         closes: &mut Vec<CloseSent>,
     ) {
         let mut pending = std::mem::take(&mut self.pending);
@@ -176,7 +176,7 @@ impl PassiveEndpoint {
             let mut numbers = KeyNumbers(&mut self.numbers);
             match self.conn.next_watched(&mut input, &mut out, &mut numbers) {
                 Ok(None) => break,
-                Ok(Some(event)) => self.take(event, from, &mut out, heard, closes),
+                Ok(Some(event)) => self.take(event, from, &mut out, received, closes),
                 Err(violation) => self.broken(violation),
             }
         }
@@ -191,7 +191,7 @@ impl PassiveEndpoint {
         event: Event<'_>,
         from: Side,
         out: &mut Output<'_>,
-        heard: &mut Vec<ReceivedMessage>,
+        received: &mut Vec<ReceivedMessage>,
         closes: &mut Vec<CloseSent>,
     ) {
         match event {
@@ -219,12 +219,12 @@ impl PassiveEndpoint {
                         Kind::Text => MessageKind::Text,
                         Kind::Binary => MessageKind::Binary,
                     };
-                    keep(heard, from, kind, message.payload());
+                    keep(received, from, kind, message.payload());
                     self.gather = Gather::default();
                 }
             }
-            Event::Ping(payload) => keep(heard, from, MessageKind::Ping, payload),
-            Event::Pong(payload) => keep(heard, from, MessageKind::Pong, payload),
+            Event::Ping(payload) => keep(received, from, MessageKind::Ping, payload),
+            Event::Pong(payload) => keep(received, from, MessageKind::Pong, payload),
             Event::Close(reason) => {
                 self.closed = true;
                 let text = reason.text.into_owned();
@@ -276,9 +276,9 @@ impl PassiveEndpoint {
 }
 
 /// Lists what was heard, up to the limit.
-fn keep(heard: &mut Vec<ReceivedMessage>, from: Side, kind: MessageKind, octets: &[u8]) {
-    if heard.len() < MAX_HEARD {
-        heard.push(ReceivedMessage::of(from, kind, octets));
+fn keep(received: &mut Vec<ReceivedMessage>, from: Side, kind: MessageKind, octets: &[u8]) {
+    if received.len() < MAX_RECEIVED {
+        received.push(ReceivedMessage::of(from, kind, octets));
     }
 }
 

@@ -375,19 +375,19 @@ impl Vector {
             }
         }
         let mut total = 0;
-        for heard in &self.expect.messages {
+        for received in &self.expect.messages {
             let ways = [
-                heard.data.is_some(),
-                heard.hex.is_some(),
-                heard.fill.is_some(),
+                received.data.is_some(),
+                received.hex.is_some(),
+                received.fill.is_some(),
             ];
             if ways.iter().filter(|way| **way).count() != 1 {
                 return Err("a message is one of data, hex and fill".to_owned());
             }
-            if let Some(fill) = &heard.fill {
+            if let Some(fill) = &received.fill {
                 grow(&mut total, fill.length()?)?;
             } else {
-                grow(&mut total, heard.octets()?.len())?;
+                grow(&mut total, received.octets()?.len())?;
             }
         }
         Ok(())

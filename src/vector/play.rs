@@ -64,7 +64,7 @@ pub struct Played {
     pub consumed: u64,
     /// The octets that it said.
     pub said: Vec<u8>,
-    heard: Vec<(MessageKind, Vec<u8>)>,
+    received: Vec<(MessageKind, Vec<u8>)>,
     closed: Option<(Option<u16>, String)>,
     detected: Option<&'static str>,
     subprotocol: Option<String>,
@@ -164,8 +164,8 @@ impl<'v> Script<'v> {
             own.flat_map(|t| t.octets.iter().copied()).collect()
         };
         let (request, response) = (of(Side::Client), of(Side::Server));
-        let heard = vector.expect.messages.iter();
-        let messages = heard.map(|m| Ok((m.from, m.kind, m.octets()?)));
+        let received = vector.expect.messages.iter();
+        let messages = received.map(|m| Ok((m.from, m.kind, m.octets()?)));
         Ok(Script {
             vector,
             nonce: nonce(&response),
@@ -454,19 +454,21 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
                             Kind::Text => MessageKind::Text,
                             Kind::Binary => MessageKind::Binary,
                         };
-                        self.played.heard.push((kind, message.payload().to_vec()));
+                        self.played
+                            .received
+                            .push((kind, message.payload().to_vec()));
                         self.gather = Gather::default();
                         self.reply(&mut out)?;
                     }
                 }
                 Event::Ping(payload) => {
                     self.played
-                        .heard
+                        .received
                         .push((MessageKind::Ping, payload.to_vec()));
                 }
                 Event::Pong(payload) => {
                     self.played
-                        .heard
+                        .received
                         .push((MessageKind::Pong, payload.to_vec()));
                 }
                 Event::Close(reason) => {
@@ -612,7 +614,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
         }
         let peers = |(from, ..): &&(Side, MessageKind, Vec<u8>)| *from != self.side;
         let wanted = || self.script.messages.iter().filter(peers);
-        for (n, (want, got)) in wanted().zip(&self.played.heard).enumerate() {
+        for (n, (want, got)) in wanted().zip(&self.played.received).enumerate() {
             let ((_, kind, want), n) = (want, n + 1);
             equal(&format!("the kind of message {n}"), kind, &got.0)?;
             if *want != got.1 {
@@ -620,13 +622,13 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
                 return Err(format!("message {n} differs at its octet {at}\n{sides}"));
             }
         }
-        let (want, got) = (wanted().count(), self.played.heard.len());
+        let (want, got) = (wanted().count(), self.played.received.len());
         if want != got {
             let next = |(kind, octets): (MessageKind, &[u8])| format!("{kind:?} {}", shown(octets));
             let missing = wanted()
                 .nth(got)
                 .map(|(_, kind, octets)| (*kind, &octets[..]));
-            let more = self.played.heard.get(want);
+            let more = self.played.received.get(want);
             let more = more.map(|(kind, octets)| (*kind, &octets[..]));
             let next = missing.or(more).map(next).unwrap_or_default();
             return Err(format!(

@@ -136,16 +136,20 @@ fn speaks_unasked(moves: &[Move]) -> bool {
             Side::Client => server.receive(&step.octets, &mut random),
             Side::Server => client.receive(&step.octets, &mut random),
         }
-        for (kind, octets) in client.heard.iter().skip(counted) {
+        for (kind, octets) in client.messages.iter().skip(counted) {
             let kind = match kind {
                 MessageKind::Pong => MessageKind::Ping,
                 other => *other,
             };
-            if !server.heard.iter().any(|(k, o)| *k == kind && o == octets) {
+            if !server
+                .messages
+                .iter()
+                .any(|(k, o)| *k == kind && o == octets)
+            {
                 return true;
             }
         }
-        counted = client.heard.len();
+        counted = client.messages.len();
     }
     false
 }
@@ -376,8 +380,8 @@ impl ClientReplay<'_> {
             "the head of the answer does not come".to_owned()
         } else if want.open && !mark.open {
             "the handshake is not finished: the sixteen octets do not come".to_owned()
-        } else if mark.heard < want.heard {
-            format!("{} of {} messages came", mark.heard, want.heard)
+        } else if mark.messages < want.messages {
+            format!("{} of {} messages came", mark.messages, want.messages)
         } else {
             "the server says no goodbye".to_owned()
         };
@@ -391,15 +395,15 @@ impl ClientReplay<'_> {
         });
         self.fault()?;
         if let Some((kind, octets)) = self.lacks(&messages) {
-            let heard = self.endpoint.iter().flat_map(|endpoint| &endpoint.heard);
-            let heard: Vec<String> = heard
+            let received = self.endpoint.iter().flat_map(|endpoint| &endpoint.messages);
+            let received: Vec<String> = received
                 .take(8)
                 .map(|(k, o)| format!("{k:?} {}", shown(o)))
                 .collect();
             return Err(format!(
                 "the {kind:?} {} does not come; what comes is [{}]",
                 shown(octets),
-                heard.join(", ")
+                received.join(", ")
             ));
         }
         if !matches!(waited, Waited::Reached) && !self.mark().reaches(want) {
@@ -473,8 +477,8 @@ impl ClientReplay<'_> {
     /// The messages that need to come.
     fn expected(&self) -> Result<Vec<(MessageKind, Vec<u8>)>, String> {
         let all = self.vector.expect.messages.iter();
-        all.filter(|heard| heard.from == Side::Server)
-            .map(|heard| Ok((heard.kind, heard.octets()?)))
+        all.filter(|message| message.from == Side::Server)
+            .map(|message| Ok((message.kind, message.octets()?)))
             .collect()
     }
 
@@ -484,10 +488,10 @@ impl ClientReplay<'_> {
         &self,
         messages: &'m [(MessageKind, Vec<u8>)],
     ) -> Option<&'m (MessageKind, Vec<u8>)> {
-        let mut heard = self.endpoint.iter().flat_map(|endpoint| &endpoint.heard);
+        let mut received = self.endpoint.iter().flat_map(|endpoint| &endpoint.messages);
         messages
             .iter()
-            .find(|want| !heard.any(|heard| heard == *want))
+            .find(|want| !received.any(|message| message == *want))
     }
 
     fn compare(&mut self, want: &[u8], failures: &mut Vec<String>) {

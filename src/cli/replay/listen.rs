@@ -229,13 +229,13 @@ impl ServerReplay<'_> {
     }
 
     fn conclude_rejection(&mut self) -> Result<(), String> {
-        let began = self.endpoint.mark.heard;
+        let began = self.endpoint.mark.messages;
         self.wait(self.args.deadline(), |replay| {
             replay.ended.is_some() || replay.endpoint.mark.closed
         });
         let client = self.vector.expect.client.as_ref();
         let code = client.and_then(|c| c.code.as_deref()).unwrap_or_default();
-        if self.endpoint.mark.heard > began {
+        if self.endpoint.mark.messages > began {
             return Err(format!("the client goes on, and {code} was expected"));
         }
         if self.ended.is_none() && !self.endpoint.mark.closed {
@@ -310,8 +310,8 @@ impl ServerReplay<'_> {
         let mark = self.endpoint.mark;
         let what = if want.open && !mark.open {
             "the handshake is not finished: the eight octets do not come".to_owned()
-        } else if mark.heard < want.heard {
-            format!("{} of {} messages came", mark.heard, want.heard)
+        } else if mark.messages < want.messages {
+            format!("{} of {} messages came", mark.messages, want.messages)
         } else {
             "the client says no goodbye".to_owned()
         };

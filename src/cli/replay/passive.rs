@@ -16,7 +16,7 @@ pub(super) struct Mark {
     /// The handshake is finished.
     pub(super) open: bool,
     /// Messages, pings and pongs that came.
-    pub(super) heard: usize,
+    pub(super) messages: usize,
     /// Goodbye was said.
     pub(super) closed: bool,
 }
@@ -26,7 +26,7 @@ impl Mark {
     pub(super) fn reaches(self, other: Mark) -> bool {
         self.head >= other.head
             && self.open >= other.open
-            && self.heard >= other.heard
+            && self.messages >= other.messages
             && self.closed >= other.closed
     }
 }
@@ -34,7 +34,7 @@ impl Mark {
 pub(super) struct PassiveEndpoint {
     pub(super) conn: Conn,
     pub(super) mark: Mark,
-    pub(super) heard: Vec<(MessageKind, Vec<u8>)>,
+    pub(super) messages: Vec<(MessageKind, Vec<u8>)>,
     /// The first fault, and the octet behind which it was found.
     pub(super) violation: Option<(Violation, u64)>,
     pub(super) refusal: Option<Refusal>,
@@ -54,7 +54,7 @@ impl PassiveEndpoint {
         PassiveEndpoint {
             conn,
             mark: Mark::default(),
-            heard: Vec::new(),
+            messages: Vec::new(),
             violation: None,
             refusal: None,
             status: None,
@@ -143,7 +143,7 @@ impl PassiveEndpoint {
     }
 
     fn note(&mut self, kind: MessageKind, payload: &[u8]) {
-        self.mark.heard += 1;
-        self.heard.push((kind, payload.to_vec()));
+        self.mark.messages += 1;
+        self.messages.push((kind, payload.to_vec()));
     }
 }

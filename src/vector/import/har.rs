@@ -181,8 +181,8 @@ impl Entry {
         for step in &steps {
             octets = octets.saturating_add(step.octets()?.len());
         }
-        for heard in &messages {
-            octets = octets.saturating_add(heard.octets()?.len());
+        for received in &messages {
+            octets = octets.saturating_add(received.octets()?.len());
         }
         drafts.make_room(octets, steps.len() + messages.len())?;
         let mut source = drafts.source("capture", &format!("entry {n}"));
