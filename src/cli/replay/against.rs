@@ -22,7 +22,7 @@ const FLOOD_OCTETS: usize = 4 * 1024 * 1024;
 
 /// What the server is held to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Held {
+enum Required {
     /// It takes part.
     Accepts,
     /// It refuses to upgrade.
@@ -37,8 +37,8 @@ pub(super) fn play(
     address: SocketAddr,
     args: &Args,
 ) -> PlayOutcome {
-    let held = match held(vector) {
-        Ok(held) => held,
+    let required = match required(vector) {
+        Ok(required) => required,
         Err(why) => return PlayOutcome::Skipped(why.to_owned()),
     };
     if vector.source.kind != "capture" && speaks_unasked(&moves) {
@@ -59,7 +59,7 @@ pub(super) fn play(
     let marks = match marks(&recorded, &moves) {
         Ok(marks) => marks,
         // Where the request is none, the server says so.
-        Err(_) if held != Held::Accepts => Vec::new(),
+        Err(_) if required != Required::Accepts => Vec::new(),
         Err(code) => {
             let what = format!("the request is none that a client of ours could follow: {code}");
             return PlayOutcome::Played(vec![what]);
@@ -80,7 +80,7 @@ pub(super) fn play(
     let mut replay = ClientReplay {
         vector,
         args,
-        held,
+        required,
         connection,
         kept: KEPT_OCTETS.max(response.len() + 1),
         flood: FLOOD_OCTETS.max(response.len().saturating_mul(2)),
@@ -98,22 +98,22 @@ pub(super) fn play(
 }
 
 /// What the server is held to, or why to nothing.
-fn held(vector: &Vector) -> Result<Held, &'static str> {
+fn required(vector: &Vector) -> Result<Required, &'static str> {
     let rejects = |c: &Conclusion| c.result == ExpectedResult::Reject;
     match (&vector.expect.server, &vector.expect.client) {
         (Some(server), _) => match server.result {
-            ExpectedResult::Accept => Ok(Held::Accepts),
+            ExpectedResult::Accept => Ok(Required::Accepts),
             ExpectedResult::Either => Err("the documents leave open what a server does"),
-            ExpectedResult::Reject if server.status.is_some() => Ok(Held::Refuses),
-            ExpectedResult::Reject => Ok(Held::Fails),
+            ExpectedResult::Reject if server.status.is_some() => Ok(Required::Refuses),
+            ExpectedResult::Reject => Ok(Required::Fails),
         },
         (None, Some(client)) if vector.source.kind == "capture" => {
             if client.code.as_deref() == Some("refused") {
-                Ok(Held::Refuses)
+                Ok(Required::Refuses)
             } else if rejects(client) {
                 Err("the recorded server was wrong, and a right one says something else")
             } else {
-                Ok(Held::Accepts)
+                Ok(Required::Accepts)
             }
         }
         _ => Err("it holds no server to anything"),
@@ -213,7 +213,7 @@ fn rewrite(moves: &mut [Move], name: &str, value: &str) {
 struct ClientReplay<'a> {
     vector: &'a Vector,
     args: &'a Args,
-    held: Held,
+    required: Required,
     connection: ReplayConnection,
     /// Octets of the answer that are kept.
     kept: usize,
@@ -250,7 +250,7 @@ impl ClientReplay<'_> {
             if answered && self.ended.is_none() && !self.connection.is_limit_reached() {
                 let waited = self.wait(self.args.deadline(), |replay| replay.reaches(before));
                 self.fault()?;
-                if self.held == Held::Accepts && !matches!(waited, Waited::Reached) {
+                if self.required == Required::Accepts && !matches!(waited, Waited::Reached) {
                     return Err(self.missing(before, &waited));
                 }
             }
@@ -278,10 +278,10 @@ impl ClientReplay<'_> {
                 _ => self.fault(),
             };
         }
-        match self.held {
-            Held::Accepts => self.conclude(moves, marks.last().copied().unwrap_or_default()),
-            Held::Refuses => self.conclude_refusal(),
-            Held::Fails => self.conclude_failure(),
+        match self.required {
+            Required::Accepts => self.conclude(moves, marks.last().copied().unwrap_or_default()),
+            Required::Refuses => self.conclude_refusal(),
+            Required::Fails => self.conclude_failure(),
         }
     }
 
@@ -342,7 +342,7 @@ impl ClientReplay<'_> {
         else {
             return Ok(());
         };
-        if let (Violation::ResponseStatus { .. }, Held::Refuses) = (fault.0, self.held) {
+        if let (Violation::ResponseStatus { .. }, Required::Refuses) = (fault.0, self.required) {
             return Ok(());
         }
         let version = self
