@@ -15,7 +15,7 @@
 //! let mut explainer = Explainer::new(false);
 //! explainer.feed(Side::Client, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
 //! let explanation = explainer.finish();
-//! assert_eq!(explanation.verdict.outcome, Outcome::Plain);
+//! assert_eq!(explanation.verdict.outcome, Outcome::Http);
 //! ```
 
 mod cause;
