@@ -260,7 +260,7 @@ impl Probe {
         }
         // An echo, or a pong where the version has pings. Whoever does neither
         // is given a moment only: not every server echoes.
-        let asked = client.with_conn(|conn, out| {
+        let sent = client.with_conn(|conn, out| {
             if self.closed {
                 return Ok(());
             }
@@ -271,7 +271,7 @@ impl Probe {
                 sent
             }
         });
-        if let Err(error) = asked {
+        if let Err(error) = sent {
             return (Severity::Wrong, "ends", error.to_string());
         }
         let moment = deadline.min(Instant::now() + Duration::from_secs(1));

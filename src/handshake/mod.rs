@@ -484,12 +484,12 @@ impl ExpectedResponse {
         head: &Head<'b>,
         name: &str,
     ) -> Result<Option<&'b str>, Violation> {
-        let Some(asked) = self.offered.first() else {
+        let Some(offered) = self.offered.first() else {
             return Ok(None);
         };
         head.only(name)
             .and_then(Header::text)
-            .filter(|response| response == asked)
+            .filter(|response| response == offered)
             .map(Some)
             .ok_or(Violation::SubprotocolMismatch)
     }

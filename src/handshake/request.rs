@@ -113,7 +113,7 @@ impl<'b> Request<'b> {
     pub fn choose_subprotocol(&self, spoken: &[String]) -> Result<Option<&str>, Refusal> {
         let chosen = self
             .subprotocols()
-            .find(|asked| spoken.iter().any(|s| s == asked));
+            .find(|offered| spoken.iter().any(|s| s == offered));
         if chosen.is_none() && self.is_opaque() && self.subprotocols().next().is_some() {
             return Err(Refusal::SubprotocolUnknown);
         }

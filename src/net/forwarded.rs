@@ -353,17 +353,17 @@ mod tests {
 
     /// Asks with these headers, as a peer of this address; trusted are
     /// 10.0.0.0/8 and 2001:db8:1::/48.
-    fn asked(peer: &str, lines: &[&str]) -> Forwarded {
+    fn forwarded_by(peer: &str, lines: &[&str]) -> Forwarded {
         let octets: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
-        asked_in_octets(peer, &octets)
+        forwarded_by_octets(peer, &octets)
     }
 
-    fn asked_in_octets(peer: &str, lines: &[&[u8]]) -> Forwarded {
+    fn forwarded_by_octets(peer: &str, lines: &[&[u8]]) -> Forwarded {
         let client = ClientAddress::from(std::net::SocketAddr::new(peer.parse().unwrap(), 1000));
-        asked_by(&client, lines)
+        forwarded_for(&client, lines)
     }
 
-    fn asked_by(client: &ClientAddress, lines: &[&[u8]]) -> Forwarded {
+    fn forwarded_for(client: &ClientAddress, lines: &[&[u8]]) -> Forwarded {
         let mut head = b"GET /chat HTTP/1.1\r\nHost: inner:8080\r\n".to_vec();
         for line in lines {
             head.extend_from_slice(line);
@@ -391,7 +391,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_is_not_trusted_is_the_client_whatever_it_says() {
-        let forwarded = asked(
+        let forwarded = forwarded_by(
             "192.0.2.1",
             &[
                 "X-Forwarded-For: 127.0.0.1, 10.0.0.1",
@@ -419,7 +419,7 @@ mod tests {
 
     #[test]
     fn a_trusted_peer_is_believed_and_appended_to() {
-        let forwarded = asked(
+        let forwarded = forwarded_by(
             "10.0.0.1",
             &[
                 "X-Forwarded-For: 192.0.2.1",
@@ -454,11 +454,11 @@ mod tests {
 
     #[test]
     fn a_trusted_peer_that_says_nothing_is_the_client() {
-        let forwarded = asked("::ffff:10.0.0.1", &["X-Forwarded-For:", "Forwarded: "]);
-        assert_eq!(forwarded, asked("10.0.0.1", &[]));
+        let forwarded = forwarded_by("::ffff:10.0.0.1", &["X-Forwarded-For:", "Forwarded: "]);
+        assert_eq!(forwarded, forwarded_by("10.0.0.1", &[]));
         assert_eq!(forwarded.client, ip("10.0.0.1"));
         assert_eq!(forwarded.header("X-Forwarded-For"), "10.0.0.1");
-        let forwarded = asked("2001:db8:1::5", &[]);
+        let forwarded = forwarded_by("2001:db8:1::5", &[]);
         assert_eq!(forwarded.header("X-Forwarded-For"), "2001:db8:1::5");
         assert_eq!(
             forwarded.header("Forwarded"),
@@ -492,7 +492,7 @@ mod tests {
         ] {
             let line = format!("X-Forwarded-For: {chain}");
             // Of both, X-Forwarded-For decides.
-            let forwarded = asked("10.0.0.1", &[&line, "Forwarded: for=203.0.113.1"]);
+            let forwarded = forwarded_by("10.0.0.1", &[&line, "Forwarded: for=203.0.113.1"]);
             assert_eq!(forwarded.client, ip(client), "{chain}");
         }
     }
@@ -526,7 +526,7 @@ mod tests {
             ("for=x\"192.0.2.1\"", "10.0.0.1"),
         ] {
             let line = format!("Forwarded: {chain}");
-            let forwarded = asked("10.0.0.1", &[&line]);
+            let forwarded = forwarded_by("10.0.0.1", &[&line]);
             assert_eq!(forwarded.client, ip(client), "{chain}");
         }
     }
@@ -567,7 +567,7 @@ mod tests {
                 "inner:8080",
             ),
         ] {
-            let forwarded = asked("10.0.0.1", lines);
+            let forwarded = forwarded_by("10.0.0.1", lines);
             assert_eq!(forwarded.secure, secure, "{lines:?}");
             assert_eq!(forwarded.host.as_deref(), Some(host), "{lines:?}");
             let scheme = if secure { "https" } else { "http" };
@@ -585,9 +585,9 @@ mod tests {
             ..ClientAddress::from(address.parse::<std::net::SocketAddr>().unwrap())
         };
         let plain = &b"X-Forwarded-Proto: http"[..];
-        assert!(asked_by(&client("192.0.2.1:1"), &[plain]).secure);
-        assert!(asked_by(&client("10.0.0.1:1"), &[]).secure);
-        assert!(!asked_by(&client("10.0.0.1:1"), &[plain]).secure);
+        assert!(forwarded_for(&client("192.0.2.1:1"), &[plain]).secure);
+        assert!(forwarded_for(&client("10.0.0.1:1"), &[]).secure);
+        assert!(!forwarded_for(&client("10.0.0.1:1"), &[plain]).secure);
     }
 
     #[test]
@@ -607,7 +607,7 @@ mod tests {
 
     #[test]
     fn a_chain_that_cannot_be_handed_on_is_replaced_and_hides_nobody() {
-        let own = asked("10.0.0.1", &[]).headers;
+        let own = forwarded_by("10.0.0.1", &[]).headers;
         let long = "1.1.1.1,".repeat(MAX_CHAIN_OCTETS / 8);
         for chain in ["\u{fc}", "a\tb", &long] {
             for name in [FOR, FORWARDED] {
@@ -616,7 +616,7 @@ mod tests {
                     format!("{FOR}: 192.0.2.1, 10.0.0.2"),
                 ];
                 let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-                let forwarded = asked("10.0.0.1", &lines);
+                let forwarded = forwarded_by("10.0.0.1", &lines);
                 assert_eq!(forwarded.client, ip("192.0.2.1"), "{name}: {chain}");
                 if name == FOR {
                     assert_eq!(forwarded.headers, own, "{chain}");
@@ -624,7 +624,7 @@ mod tests {
             }
         }
         let just = "1".repeat(MAX_CHAIN_OCTETS);
-        let forwarded = asked("10.0.0.1", &[&format!("X-Forwarded-For: {just}")]);
+        let forwarded = forwarded_by("10.0.0.1", &[&format!("X-Forwarded-For: {just}")]);
         assert_eq!(forwarded.header(FOR), just + ", 10.0.0.1");
     }
 
@@ -644,24 +644,24 @@ mod tests {
             &many,
             &long,
         ] {
-            let forwarded = asked("10.0.0.1", &[&format!("Forwarded: {chain}")]);
+            let forwarded = forwarded_by("10.0.0.1", &[&format!("Forwarded: {chain}")]);
             assert_eq!(forwarded.header(FORWARDED), own, "{chain}");
         }
         // The nearest hops count, however many stand in front of them.
-        let forwarded = asked(
+        let forwarded = forwarded_by(
             "10.0.0.1",
             &[&format!("Forwarded: {many} for=192.0.2.1, for=10.0.0.2")],
         );
         assert_eq!(forwarded.client, ip("192.0.2.1"));
         let far = "10.0.0.2,".repeat(MAX_HOPS);
-        let forwarded = asked("10.0.0.1", &[&format!("X-Forwarded-For: 192.0.2.1,{far}")]);
+        let forwarded = forwarded_by("10.0.0.1", &[&format!("X-Forwarded-For: 192.0.2.1,{far}")]);
         assert_eq!(forwarded.client, ip("10.0.0.1"));
     }
 
     #[test]
     fn a_host_of_hostile_length_is_none() {
         let long = "h".repeat(MAX_HOST_OCTETS + 1);
-        let forwarded = asked("10.0.0.1", &[&format!("X-Forwarded-Host: {long}")]);
+        let forwarded = forwarded_by("10.0.0.1", &[&format!("X-Forwarded-Host: {long}")]);
         assert_eq!(forwarded.host.as_deref(), Some("inner:8080"));
     }
 
@@ -675,7 +675,7 @@ mod tests {
         ) {
             let lines: Vec<String> = lines.iter().map(|(n, v)| format!("{n}: {v}")).collect();
             let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-            let forwarded = asked("10.0.0.1", &lines);
+            let forwarded = forwarded_by("10.0.0.1", &lines);
             for (_, value) in &forwarded.headers {
                 prop_assert!(value.bytes().all(|o| matches!(o, 0x20..=0x7e)), "{value}");
                 prop_assert!(value.len() < MAX_CHAIN_OCTETS + MAX_HOST_OCTETS + 100);

@@ -170,11 +170,11 @@ impl<L: FnMut(&AccessRecord<'_>)> Gateway<L> {
         data: &mut ConnectionData,
     ) -> Result<(Vec<&'r str>, Coding), Refusal> {
         let behind = self.route.version;
-        let mut asked: Vec<&str> = request.subprotocols().collect();
+        let mut requested: Vec<&str> = request.subprotocols().collect();
         let mut coding = Coding::Plain;
         if self.route.binary == Binary::Base64 {
-            let asks_base64 = asked.contains(&BASE64);
-            let in_front = !version.has_binary() || asks_base64 && !asked.contains(&BINARY);
+            let asks_base64 = requested.contains(&BASE64);
+            let in_front = !version.has_binary() || asks_base64 && !requested.contains(&BINARY);
             coding = match (in_front, behind.has_binary()) {
                 (true, true) => Coding::Decode,
                 (false, false) => Coding::Encode,
@@ -182,22 +182,22 @@ impl<L: FnMut(&AccessRecord<'_>)> Gateway<L> {
             };
             if asks_base64 && in_front {
                 data.client_subprotocol = Some(BASE64);
-                asked = vec![if behind.has_binary() { BINARY } else { BASE64 }];
+                requested = vec![if behind.has_binary() { BINARY } else { BASE64 }];
             } else if asks_base64 && coding == Coding::Encode {
                 data.client_subprotocol = Some(BINARY);
-                asked = vec![BASE64];
+                requested = vec![BASE64];
             }
         }
         data.insists = version.has_opaque_subprotocol()
-            && !asked.is_empty()
+            && !requested.is_empty()
             && data.client_subprotocol.is_none();
         if behind.has_opaque_subprotocol() {
             // It must say back the whole of what it was asked.
-            asked.truncate(1);
-        } else if version.has_opaque_subprotocol() && asked.iter().any(|name| !is_token(name)) {
+            requested.truncate(1);
+        } else if version.has_opaque_subprotocol() && requested.iter().any(|name| !is_token(name)) {
             return Err(Refusal::SubprotocolUnknown);
         }
-        Ok((asked, coding))
+        Ok((requested, coding))
     }
 
     /// What the backend is asked for: the path of the route, or the client's

@@ -537,15 +537,15 @@ mod tests {
             ("[2001:db8::1]:1000", "[::ffff:203.0.113.2]:443"),
         ] {
             for secure in [false, true] {
-                let asked = client(address, destination, secure);
-                let v1 = write(ProxyVersion::V1, &asked, local);
-                let said = ClientAddress {
+                let client_address = client(address, destination, secure);
+                let v1 = write(ProxyVersion::V1, &client_address, local);
+                let read_back = ClientAddress {
                     secure: false,
-                    ..asked
+                    ..client_address
                 };
-                assert_eq!(read(&v1, peer()), Ok(Some((said, v1.len()))));
-                let v2 = write(ProxyVersion::V2, &asked, local);
-                assert_eq!(read(&v2, peer()), Ok(Some((asked, v2.len()))));
+                assert_eq!(read(&v1, peer()), Ok(Some((read_back, v1.len()))));
+                let v2 = write(ProxyVersion::V2, &client_address, local);
+                assert_eq!(read(&v2, peer()), Ok(Some((client_address, v2.len()))));
             }
         }
     }
@@ -572,10 +572,10 @@ mod tests {
 
     #[test]
     fn tls_is_said_in_octets_without_a_word_about_certificates() {
-        let asked = client("198.51.100.1:1000", "203.0.113.2:443", true);
+        let client_address = client("198.51.100.1:1000", "203.0.113.2:443", true);
         let tls = [0x20, 0, 5, CLIENT_SSL, 0, 0, 0, 1];
         assert_eq!(
-            write(ProxyVersion::V2, &asked, peer()),
+            write(ProxyVersion::V2, &client_address, peer()),
             v2_header(V2_PROXY, 0x11, &[&BODY_V4[..], &tls].concat())
         );
     }

@@ -41,20 +41,20 @@ impl Vector {
             own.flat_map(|(_, octets, _)| octets.iter().copied())
                 .collect()
         };
-        let (asked, answered) = (of(Side::Client), of(Side::Server));
+        let (request, response) = (of(Side::Client), of(Side::Server));
         let config = || {
             Arc::new(Config {
                 versions: Versions::ALL,
                 ..Config::default()
             })
         };
-        let mut server = PassiveEndpoint::new(Conn::server(config()), nonce(&answered));
-        let mut client = Conn::client_of(&asked, self.secure, config())
+        let mut server = PassiveEndpoint::new(Conn::server(config()), nonce(&response));
+        let mut client = Conn::client_of(&request, self.secure, config())
             .ok()
             .filter(|_| steps.iter().any(|(from, _, _)| *from == Side::Server))
             .map(|conn| PassiveEndpoint::new(conn, Vec::new()));
-        let slowly = asked.len() + answered.len() <= SLOWLY_OCTETS;
-        drop((asked, answered));
+        let slowly = request.len() + response.len() <= SLOWLY_OCTETS;
+        drop((request, response));
 
         let mut expect = Expect::default();
         let mut closes = Vec::new();

@@ -123,8 +123,8 @@ fn required(vector: &Vector) -> Result<Required, &'static str> {
 /// Whether the server says something that is no echo and no pong.
 fn speaks_unasked(moves: &[Move]) -> bool {
     let config = Arc::new(Config::default().with_all());
-    let asked = all_of(moves, Side::Client);
-    let Ok(conn) = Conn::client_of(&asked, false, Arc::clone(&config)) else {
+    let request_octets = all_of(moves, Side::Client);
+    let Ok(conn) = Conn::client_of(&request_octets, false, Arc::clone(&config)) else {
         return false;
     };
     let mut client = PassiveEndpoint::new(conn, Vec::new());

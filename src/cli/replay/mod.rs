@@ -263,6 +263,7 @@ fn head_len(octets: &[u8]) -> Option<usize> {
 /// hybi-04 masks what its client says by a nonce of the server's, so that
 /// recorded frames mean nothing to another server.
 fn is_bound_to_its_nonce(vector: &Vector, moves: &[Move]) -> bool {
-    let asked = all_of(moves, Side::Client);
-    vector.version == "hybi-04" && head_len(&asked).is_some_and(|end| asked.len() > end)
+    let request_octets = all_of(moves, Side::Client);
+    vector.version == "hybi-04"
+        && head_len(&request_octets).is_some_and(|end| request_octets.len() > end)
 }

@@ -201,12 +201,12 @@ fn said(version: &'static Version) -> Result<Vec<u8>, Unsendable> {
             *octet = *k;
         }
     };
-    let (mut asked, mut answered) = (Vec::new(), Vec::new());
-    let mut out = Output::new(&mut asked, &mut random);
+    let (mut request_octets, mut response_octets) = (Vec::new(), Vec::new());
+    let mut out = Output::new(&mut request_octets, &mut random);
     let mut client = Conn::client(version, &client_request, Arc::clone(&config), &mut out)?;
     let mut server = Conn::server(config);
-    let mut input = Input::new(&mut asked);
-    let mut out = Output::new(&mut answered, &mut random);
+    let mut input = Input::new(&mut request_octets);
+    let mut out = Output::new(&mut response_octets, &mut random);
     while let Ok(Some(event)) = server.next(&mut input, &mut out) {
         if let Event::Request(_) = event {
             server.accept(None, &mut out)?;
@@ -214,7 +214,7 @@ fn said(version: &'static Version) -> Result<Vec<u8>, Unsendable> {
     }
     let mut frames = Vec::new();
     let mut out = Output::new(&mut frames, &mut random);
-    let mut input = Input::new(&mut answered);
+    let mut input = Input::new(&mut response_octets);
     while let Ok(Some(_)) = client.next(&mut input, &mut out) {}
     client.send(Message::text(TEXT), &mut out)?;
     Ok(frames)

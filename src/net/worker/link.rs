@@ -101,7 +101,7 @@ struct LinkDetails {
     /// How it ended: what was seen first.
     ended: Option<EndReason>,
     /// The version that was asked for, where it is off.
-    asked: Option<&'static Version>,
+    requested_version: Option<&'static Version>,
     /// Where it is kept what goes over its wire.
     recorder: Option<Recorder>,
     /// Octets of what is being said in this turn that are on it already.
@@ -118,12 +118,12 @@ impl LinkRecord {
     }
 
     /// Notes a version that is off.
-    pub(super) fn ask(&mut self, version: &'static Version) {
-        self.details.get_or_insert_default().asked = Some(version);
+    pub(super) fn set_requested_version(&mut self, version: &'static Version) {
+        self.details.get_or_insert_default().requested_version = Some(version);
     }
 
-    pub(super) fn asked(&self) -> Option<&'static Version> {
-        self.details.as_ref()?.asked
+    pub(super) fn requested_version(&self) -> Option<&'static Version> {
+        self.details.as_ref()?.requested_version
     }
 
     /// How it ended, once that is known.

@@ -634,7 +634,7 @@ impl<A: App> Worker<A> {
         };
         if link.conn.side() == Side::Server {
             let summary = Summary {
-                version: link.conn.version().or(link.record.asked()),
+                version: link.conn.version().or(link.record.requested_version()),
                 answered: link.record.answered,
                 opened: link.record.opened,
                 ended,

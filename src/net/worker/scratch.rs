@@ -597,7 +597,7 @@ impl<A: App> Dispatch<'_, A> {
             Event::Open => self.opened(app),
             Event::Refused(refusal, _) => {
                 if let Refusal::VersionOff { version, .. } = refusal {
-                    self.record.ask(version);
+                    self.record.set_requested_version(version);
                 }
                 self.refused(refusal);
             }

@@ -226,7 +226,7 @@ struct Conversation {
     /// Steps that are finished, and the octets of the one that grows.
     steps: Vec<Step>,
     growing: Option<(Side, Vec<u8>)>,
-    asked: Vec<u8>,
+    from_client: Vec<u8>,
     octets: usize,
     ended: [bool; 2],
 }
@@ -235,7 +235,7 @@ impl Conversation {
     fn add_octets(&mut self, from: Side, octets: Vec<u8>) {
         self.octets += octets.len();
         if from == Side::Client {
-            self.asked.extend_from_slice(&octets);
+            self.from_client.extend_from_slice(&octets);
         }
         match &mut self.growing {
             Some((side, growing)) if *side == from => growing.extend(octets),
@@ -457,7 +457,7 @@ impl Script<'_> {
             own,
             steps: Vec::new(),
             growing: None,
-            asked: Vec::new(),
+            from_client: Vec::new(),
             octets: 0,
             ended: [false; 2],
         });
@@ -566,7 +566,7 @@ impl Script<'_> {
         };
         conversation.pause();
         let place = format!("line {}", conversation.line);
-        if let Some(why) = foreign(&conversation.asked) {
+        if let Some(why) = foreign(&conversation.from_client) {
             drafts.remark(format!("left out: {place}: {why}"));
             return;
         }

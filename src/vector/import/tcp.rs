@@ -196,8 +196,8 @@ impl<'a> Connection<'a> {
             first.unwrap_or(0),
             last.unwrap_or(0)
         );
-        let asked = flow.sides.get(client).map(|side| side.octets.as_slice());
-        if let Some(why) = foreign(asked.unwrap_or_default()) {
+        let request = flow.sides.get(client).map(|side| side.octets.as_slice());
+        if let Some(why) = foreign(request.unwrap_or_default()) {
             drafts.remark(format!("left out: {place}: {why}"));
             return;
         }

@@ -24,8 +24,8 @@ pub(super) fn frames_alone(case: &Case<'_>) -> Option<String> {
 
 pub(super) fn http_2(case: &Case<'_>) -> Option<String> {
     let preface = starts(unreadable(case, Side::Client), b"PRI * HTTP/2");
-    let asked = case.part(PartKind::Request).map(|part| part.raw.as_slice());
-    let preface = preface || starts(asked, b"PRI * HTTP/2");
+    let requested = case.part(PartKind::Request).map(|part| part.raw.as_slice());
+    let preface = preface || starts(requested, b"PRI * HTTP/2");
     preface.then(|| "The client speaks HTTP/2.".to_owned())
 }
 

@@ -124,7 +124,7 @@ pub(super) fn location_else(case: &Case<'_>) -> Option<String> {
 
 pub(super) fn origin_echo(case: &Case<'_>) -> Option<String> {
     is(case, "origin-mismatch")?;
-    let asked = case.request_header("Origin")?;
+    let requested = case.request_header("Origin")?;
     let came = case
         .response_header("Sec-WebSocket-Origin")
         .or(case.response_header("WebSocket-Origin"));
@@ -132,7 +132,7 @@ pub(super) fn origin_echo(case: &Case<'_>) -> Option<String> {
         None => {
             "The answer does not say the origin back: it is made for another version.".to_owned()
         }
-        Some(came) if came.eq_ignore_ascii_case(asked) => {
+        Some(came) if came.eq_ignore_ascii_case(requested) => {
             "The origin comes back in other letters, and clients compare it octet by octet."
                 .to_owned()
         }
@@ -140,7 +140,7 @@ pub(super) fn origin_echo(case: &Case<'_>) -> Option<String> {
             "The server says {} back, and the client sent {}: the server has an origin of its own \
              in mind, or a hop changed one of them.",
             shown(came, 80),
-            shown(asked, 80)
+            shown(requested, 80)
         ),
     })
 }
@@ -155,21 +155,21 @@ fn subprotocols<'a>(case: &Case<'a>) -> Option<(&'a [u8], Option<&'a [u8]>)> {
 }
 
 pub(super) fn subprotocol_left_out(case: &Case<'_>) -> Option<String> {
-    let (asked, came) = subprotocols(case)?;
+    let (requested, came) = subprotocols(case)?;
     came.is_none().then(|| {
         format!(
             "The client asked for the subprotocol {}, and the answer has none. Safari 5 and iOS 4 \
              and 5 then fail with \"protocol mismatch\".",
-            shown(asked, 80)
+            shown(requested, 80)
         )
     })
 }
 
 pub(super) fn subprotocol_of_list(case: &Case<'_>) -> Option<String> {
-    let (asked, came) = subprotocols(case)?;
+    let (requested, came) = subprotocols(case)?;
     let came = came?;
     let hixie = case.version?.number.is_none();
-    let listed = asked
+    let listed = requested
         .split(|o| matches!(o, b',' | b' '))
         .any(|name| name == came);
     (hixie && listed).then(|| {
@@ -177,22 +177,22 @@ pub(super) fn subprotocol_of_list(case: &Case<'_>) -> Option<String> {
             "The server chose {} from what it took for a list, but a client of this version asked \
              with one string, {}, and wants all of it back.",
             shown(came, 60),
-            shown(asked, 80)
+            shown(requested, 80)
         )
     })
 }
 
 pub(super) fn subprotocol_listed(case: &Case<'_>) -> Option<String> {
-    let (asked, came) = subprotocols(case)?;
+    let (requested, came) = subprotocols(case)?;
     let came = shown(came?, 80);
-    Some(if asked.is_empty() {
+    Some(if requested.is_empty() {
         format!("The client asked for no subprotocol, and the server names {came}.")
     } else if came.contains(',') {
         format!("The server sends the list back, {came}, instead of one of its names.")
     } else {
         format!(
             "The server names {came}, and the client asked for {}.",
-            shown(asked, 80)
+            shown(requested, 80)
         )
     })
 }
