@@ -302,9 +302,9 @@ fn hex(
     };
     match found {
         Dump::Octets(said) => {
-            if let Some((due, came)) = std::str::from_utf8(octets).ok().and_then(dump::gap) {
+            if let Some((due, got)) = std::str::from_utf8(octets).ok().and_then(dump::gap) {
                 complain(&format!(
-                    "{name}: the offsets jump from {due:#x} to {came:#x}: octets are missing there, \
+                    "{name}: the offsets jump from {due:#x} to {got:#x}: octets are missing there, \
                      and what follows is told as if they were not"
                 ));
             }

@@ -200,8 +200,8 @@ fn digest(part: &Part, input: &[u8], digest: &[u8]) -> Option<Derivation> {
 }
 
 /// What should have come beside what came.
-fn compared(want: &str, came: &str) -> Vec<ProofStep> {
-    let mark = if want == came {
+fn compared(want: &str, got: &str) -> Vec<ProofStep> {
+    let mark = if want == got {
         Mark::Result
     } else {
         Mark::Wrong
@@ -209,12 +209,12 @@ fn compared(want: &str, came: &str) -> Vec<ProofStep> {
     vec![
         result("must be", want),
         step(
-            if want == came {
+            if want == got {
                 "came, and is right"
             } else {
                 "came, and is wrong"
             },
-            vec![run(came, mark)],
+            vec![run(got, mark)],
         ),
     ]
 }
@@ -233,11 +233,11 @@ fn accept(part: &Part, input: &[u8], sha1: &[u8], proof: &[u8]) -> Option<Deriva
             ],
         });
     }
-    let came = part.header("Sec-WebSocket-Accept")?;
+    let got = part.header("Sec-WebSocket-Accept")?;
     Some(Derivation {
         title: "Whether the accept is the right one".to_owned(),
         section: section(part.version, About::Proof),
-        steps: compared(&proof, &shown(came, 100)),
+        steps: compared(&proof, &shown(got, 100)),
     })
 }
 

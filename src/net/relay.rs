@@ -519,8 +519,8 @@ impl<'s, T: TrafficRecorder> Carrier<'s, T> {
                 Ok(n) => {
                     this.left = 0..n;
                     self.moved = Instant::now();
-                    let came = this.chunk.get(..n).unwrap_or_default();
-                    self.recorder.octets(this.side, came);
+                    let received = this.chunk.get(..n).unwrap_or_default();
+                    self.recorder.octets(this.side, received);
                     continue;
                 }
                 Err(error) => match error.kind() {

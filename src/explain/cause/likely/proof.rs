@@ -113,7 +113,7 @@ pub(super) fn spaces_lost(case: &Case<'_>) -> Option<String> {
 
 pub(super) fn accept_wrong(case: &Case<'_>) -> Option<String> {
     is(case, "accept-mismatch")?;
-    let Some(came) = case.response_header("Sec-WebSocket-Accept") else {
+    let Some(got) = case.response_header("Sec-WebSocket-Accept") else {
         return Some(
             "The answer has no Sec-WebSocket-Accept: it comes from a server that does not know \
              WebSocket, or is made for an older version."
@@ -121,7 +121,7 @@ pub(super) fn accept_wrong(case: &Case<'_>) -> Option<String> {
         );
     };
     let key = String::from_utf8_lossy(case.request_header("Sec-WebSocket-Key")?).into_owned();
-    let is = |proof: String| proof.as_bytes() == came;
+    let is = |proof: String| proof.as_bytes() == got;
     let input = case.derived(PartKind::Response, Field::AcceptInput);
     let guid = input.and_then(|input| input.strip_prefix(key.as_bytes()));
     let guid = guid.unwrap_or_default();
@@ -131,7 +131,7 @@ pub(super) fn accept_wrong(case: &Case<'_>) -> Option<String> {
         .derived(PartKind::Response, Field::Proof)
         .unwrap_or_default();
     Some(
-        if came == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
+        if got == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
             "This is the accept of the RFC's example, copied: it fits only the example's key."
         } else if is(handshake::accept(&key.replace('+', " "))) {
             "The server read a `+` of the key as a space, as in a URL."
@@ -141,12 +141,12 @@ pub(super) fn accept_wrong(case: &Case<'_>) -> Option<String> {
             "The server decoded the key before it hashed it; the characters themselves go in."
         } else if is(sha1(&[key.as_bytes(), &guid.to_ascii_lowercase()])) {
             "The server has the GUID in small letters; its letters are capitals."
-        } else if came.eq_ignore_ascii_case(right) {
+        } else if got.eq_ignore_ascii_case(right) {
             "Only the letters differ, large or small: a hop or a program changed their case, which \
              in base64 means something."
-        } else if came == key.as_bytes() {
+        } else if got == key.as_bytes() {
             "The server sends the key back as it is."
-        } else if came.len() != 28 {
+        } else if got.len() != 28 {
             "The accept is not 20 octets in base64: perhaps the SHA-1 was put into hex before it \
              was encoded."
         } else {

@@ -40,7 +40,7 @@ fn locations(case: &Case<'_>) -> Option<(String, String)> {
         Some(_) => "WebSocket-Location",
         None => "Sec-WebSocket-Location",
     };
-    let came = String::from_utf8_lossy(case.response_header(name)?).into_owned();
+    let got = String::from_utf8_lossy(case.response_header(name)?).into_owned();
     let host = String::from_utf8_lossy(case.request_header("Host")?).into_owned();
     let request = case.part(PartKind::Request)?;
     let target = request
@@ -49,29 +49,29 @@ fn locations(case: &Case<'_>) -> Option<(String, String)> {
         .find(|s| s.span.field == Field::Target)?;
     let target = String::from_utf8_lossy(request.raw_of(&target.span)).into_owned();
     let scheme = if case.secure { "wss" } else { "ws" };
-    Some((came, format!("{scheme}://{host}{target}")))
+    Some((got, format!("{scheme}://{host}{target}")))
 }
 
-fn both(came: &str, want: &str) -> String {
-    let (came, want) = (shown(came.as_bytes(), 80), shown(want.as_bytes(), 80));
-    format!("the server says {came}, and the client dialled {want}")
+fn both(got: &str, want: &str) -> String {
+    let (got, want) = (shown(got.as_bytes(), 80), shown(want.as_bytes(), 80));
+    format!("the server says {got}, and the client dialled {want}")
 }
 
 pub(super) fn location_scheme(case: &Case<'_>) -> Option<String> {
-    let (came, want) = locations(case)?;
-    let (came_scheme, came_rest) = came.split_once("://")?;
+    let (got, want) = locations(case)?;
+    let (got_scheme, got_rest) = got.split_once("://")?;
     let (want_scheme, want_rest) = want.split_once("://")?;
-    (came_rest == want_rest && came_scheme != want_scheme).then(|| {
+    (got_rest == want_rest && got_scheme != want_scheme).then(|| {
         format!(
             "Only the scheme is wrong: {}. Something in between ends TLS, and the server does not \
              know it.",
-            both(&came, &want)
+            both(&got, &want)
         )
     })
 }
 
 pub(super) fn location_port(case: &Case<'_>) -> Option<String> {
-    let (came, want) = locations(case)?;
+    let (got, want) = locations(case)?;
     let name = |url: &str| -> Option<(String, String)> {
         let rest = url.split_once("://")?.1;
         let authority = rest.split('/').next()?;
@@ -81,12 +81,12 @@ pub(super) fn location_port(case: &Case<'_>) -> Option<String> {
         };
         Some((name.to_owned(), port.to_owned()))
     };
-    let ((came_name, came_port), (want_name, want_port)) = (name(&came)?, name(&want)?);
-    (came_name == want_name && came_port != want_port).then(|| {
+    let ((got_name, got_port), (want_name, want_port)) = (name(&got)?, name(&want)?);
+    (got_name == want_name && got_port != want_port).then(|| {
         format!(
             "The port is wrong: {}. The server put its own port there, or none, instead of the one \
              in Host.",
-            both(&came, &want)
+            both(&got, &want)
         )
     })
 }
@@ -114,32 +114,32 @@ pub(super) fn location_missing(case: &Case<'_>) -> Option<String> {
 }
 
 pub(super) fn location_else(case: &Case<'_>) -> Option<String> {
-    let (came, want) = locations(case)?;
+    let (got, want) = locations(case)?;
     Some(format!(
         "The location is not the URL that was dialled: {}. Clients of this version compare the \
          whole of it.",
-        both(&came, &want)
+        both(&got, &want)
     ))
 }
 
 pub(super) fn origin_echo(case: &Case<'_>) -> Option<String> {
     is(case, "origin-mismatch")?;
     let requested = case.request_header("Origin")?;
-    let came = case
+    let got = case
         .response_header("Sec-WebSocket-Origin")
         .or(case.response_header("WebSocket-Origin"));
-    Some(match came {
+    Some(match got {
         None => {
             "The answer does not say the origin back: it is made for another version.".to_owned()
         }
-        Some(came) if came.eq_ignore_ascii_case(requested) => {
+        Some(got) if got.eq_ignore_ascii_case(requested) => {
             "The origin comes back in other letters, and clients compare it octet by octet."
                 .to_owned()
         }
-        Some(came) => format!(
+        Some(got) => format!(
             "The server says {} back, and the client sent {}: the server has an origin of its own \
              in mind, or a hop changed one of them.",
-            shown(came, 80),
+            shown(got, 80),
             shown(requested, 80)
         ),
     })
@@ -155,8 +155,8 @@ fn subprotocols<'a>(case: &Case<'a>) -> Option<(&'a [u8], Option<&'a [u8]>)> {
 }
 
 pub(super) fn subprotocol_left_out(case: &Case<'_>) -> Option<String> {
-    let (requested, came) = subprotocols(case)?;
-    came.is_none().then(|| {
+    let (requested, got) = subprotocols(case)?;
+    got.is_none().then(|| {
         format!(
             "The client asked for the subprotocol {}, and the answer has none. Safari 5 and iOS 4 \
              and 5 then fail with \"protocol mismatch\".",
@@ -166,32 +166,32 @@ pub(super) fn subprotocol_left_out(case: &Case<'_>) -> Option<String> {
 }
 
 pub(super) fn subprotocol_of_list(case: &Case<'_>) -> Option<String> {
-    let (requested, came) = subprotocols(case)?;
-    let came = came?;
+    let (requested, got) = subprotocols(case)?;
+    let got = got?;
     let hixie = case.version?.number.is_none();
     let listed = requested
         .split(|o| matches!(o, b',' | b' '))
-        .any(|name| name == came);
+        .any(|name| name == got);
     (hixie && listed).then(|| {
         format!(
             "The server chose {} from what it took for a list, but a client of this version asked \
              with one string, {}, and wants all of it back.",
-            shown(came, 60),
+            shown(got, 60),
             shown(requested, 80)
         )
     })
 }
 
 pub(super) fn subprotocol_listed(case: &Case<'_>) -> Option<String> {
-    let (requested, came) = subprotocols(case)?;
-    let came = shown(came?, 80);
+    let (requested, got) = subprotocols(case)?;
+    let got = shown(got?, 80);
     Some(if requested.is_empty() {
-        format!("The client asked for no subprotocol, and the server names {came}.")
-    } else if came.contains(',') {
-        format!("The server sends the list back, {came}, instead of one of its names.")
+        format!("The client asked for no subprotocol, and the server names {got}.")
+    } else if got.contains(',') {
+        format!("The server sends the list back, {got}, instead of one of its names.")
     } else {
         format!(
-            "The server names {came}, and the client asked for {}.",
+            "The server names {got}, and the client asked for {}.",
             shown(requested, 80)
         )
     })
@@ -205,9 +205,9 @@ pub(super) fn upgrade_gone(case: &Case<'_>) -> Option<String> {
     };
     Some(match case.response_header(name) {
         None => format!("The answer is 101 but has no {name}: a hop took it out."),
-        Some(came) => format!(
+        Some(got) => format!(
             "The answer says {name}: {}, which is not what clients of this version take.",
-            shown(came, 60)
+            shown(got, 60)
         ),
     })
 }
