@@ -203,11 +203,11 @@ mod tests {
     }
 
     fn is(agent: &str, browser: &str, version: &str) {
-        let said = speaks(agent);
-        let said = said
+        let text = speaks(agent);
+        let text = text
             .as_ref()
             .map(|(browser, version)| (&**browser, *version));
-        assert_eq!(said, Some((browser, version)), "{agent}");
+        assert_eq!(text, Some((browser, version)), "{agent}");
     }
 
     #[test]

@@ -186,14 +186,14 @@ impl<'a> Session<'a> {
         let Some(violation) = self.violation.filter(|_| !self.opened) else {
             return Ok(());
         };
-        let said = match violation {
+        let text = match violation {
             Violation::ResponseStatus { .. } => {
                 let soon = Instant::now() + Duration::from_millis(500);
                 body(client, soon.min(deadline))
             }
             _ => String::new(),
         };
-        complain(&format!("{}: {violation}{said}", violation.code()));
+        complain(&format!("{}: {violation}{text}", violation.code()));
         Err(Exit::Refused)
     }
 
@@ -309,8 +309,8 @@ impl<'a> Session<'a> {
         }
         let (code, reason) = self.close.take().unwrap_or_default();
         let reason = Escaped::<200>(&reason).to_string();
-        let said = code.map(|c| format!(" {c}")).unwrap_or_default();
-        let word = format!("closed{said} {reason}");
+        let text = code.map(|c| format!(" {c}")).unwrap_or_default();
+        let word = format!("closed{text} {reason}");
         // A server that ends by a code of its own says something by it, and who
         // reads a pipe should hear it too.
         if self.is_talkative() || code.is_some_and(|code| code != NORMAL) {

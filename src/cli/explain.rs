@@ -280,8 +280,8 @@ fn unknown(octets: Vec<u8>) -> Vec<DumpedOctets> {
     }]
 }
 
-fn one(said: Vec<DumpedOctets>, from: Option<Side>, secure: bool) -> Conversation {
-    let turns = dump::sides(said, from).into_iter();
+fn one(dumped: Vec<DumpedOctets>, from: Option<Side>, secure: bool) -> Conversation {
+    let turns = dump::sides(dumped, from).into_iter();
     Conversation {
         title: None,
         secure,
@@ -301,14 +301,14 @@ fn hex(
         return Ok(None);
     };
     match found {
-        Dump::Octets(said) => {
+        Dump::Octets(dumped) => {
             if let Some((due, got)) = std::str::from_utf8(octets).ok().and_then(dump::gap) {
                 complain(&format!(
                     "{name}: the offsets jump from {due:#x} to {got:#x}: octets are missing there, \
                      and what follows is told as if they were not"
                 ));
             }
-            Ok(Some(vec![one(said, from, args.secure)]))
+            Ok(Some(vec![one(dumped, from, args.secure)]))
         }
         Dump::Packets(packets) => captured(&dump::capture(&packets), args, name).map(Some),
     }
@@ -383,7 +383,7 @@ fn spoken(vector: &Vector) -> Result<Conversation, String> {
 impl Conversation {
     /// `version` is that of octets that may be frames alone.
     fn explained(&self, version: Option<&'static Version>, args: &Args) -> Explanation {
-        let http = |turn: &StreamEvent| matches!(turn, StreamEvent::Octets(_, said) if dump::looks_like_http(said));
+        let http = |turn: &StreamEvent| matches!(turn, StreamEvent::Octets(_, dumped) if dump::looks_like_http(dumped));
         let frames = version.filter(|_| !self.turns.iter().any(http));
         let explanation = self.observed(frames, false, args);
         // Frames alone do not say whose they are: a client masks, a server does not.

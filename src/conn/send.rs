@@ -155,8 +155,8 @@ impl Conn {
         match (version.closing, before) {
             (Closing::Hixie75, _) => self.state = State::Closed,
             (Closing::Hixie76, _) => self.send_hixie_close(out),
-            (_, State::PeerClosed(said)) if !version.has_close_codes() => {
-                let body = close::reply(version, self.side, &said);
+            (_, State::PeerClosed(peer_body)) if !version.has_close_codes() => {
+                let body = close::reply(version, self.side, &peer_body);
                 self.write(Opcode::Close, true, &body, out);
             }
             _ => {

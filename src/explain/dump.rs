@@ -56,15 +56,16 @@ pub fn read(text: &str) -> Option<Dump> {
 /// A request and its answer in one piece are taken apart. `from` says whose
 /// octets they are where nothing else does.
 #[must_use]
-pub fn sides(said: Vec<DumpedOctets>, from: Option<Side>) -> Vec<(Side, Vec<u8>)> {
-    let begin = |speaker: Speaker| {
-        let first = said.iter().find(|s| s.speaker == speaker);
+pub fn sides(dumped: Vec<DumpedOctets>, from: Option<Side>) -> Vec<(Side, Vec<u8>)> {
+    let first_of = |speaker: Speaker| {
+        let first = dumped.iter().find(|s| s.speaker == speaker);
         first.map_or(&[][..], |s| s.octets.as_slice())
     };
-    let swapped = begin(Speaker::First).starts_with(b"HTTP/")
-        || looks_like_http(begin(Speaker::Second)) && !begin(Speaker::Second).starts_with(b"HTTP/");
+    let swapped = first_of(Speaker::First).starts_with(b"HTTP/")
+        || looks_like_http(first_of(Speaker::Second))
+            && !first_of(Speaker::Second).starts_with(b"HTTP/");
     let mut turns = Vec::new();
-    for DumpedOctets { speaker, octets } in said {
+    for DumpedOctets { speaker, octets } in dumped {
         let side = match speaker {
             Speaker::Known(side) => side,
             Speaker::First if swapped => Side::Server,
@@ -209,7 +210,7 @@ fn pairs(token: &str) -> Option<Vec<u8>> {
 
 /// Wireshark's C arrays: `char peer0_0[] = { 0x47, … };`
 fn arrays(text: &str) -> Option<Dump> {
-    let mut said = Vec::new();
+    let mut dumped = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find("peer") {
         rest = rest.get(at + 4..)?;
@@ -226,10 +227,10 @@ fn arrays(text: &str) -> Option<Dump> {
                 octets.extend(pairs(digits)?);
             }
         }
-        said.push(DumpedOctets { speaker, octets });
+        dumped.push(DumpedOctets { speaker, octets });
         rest = after;
     }
-    (!said.is_empty()).then_some(Dump::Octets(said))
+    (!dumped.is_empty()).then_some(Dump::Octets(dumped))
 }
 
 /// A line of a dump.
@@ -364,7 +365,7 @@ fn lines(text: &str) -> Option<Dump> {
     }
     let outer = blocks.iter().map(|block| block.indent).min().unwrap_or(0);
     let one = blocks.iter().all(|block| block.indent == outer);
-    let said = blocks.into_iter().map(|block| DumpedOctets {
+    let dumped = blocks.into_iter().map(|block| DumpedOctets {
         speaker: match block.speaker {
             Some(speaker) => speaker,
             None if one => Speaker::Unknown,
@@ -373,7 +374,7 @@ fn lines(text: &str) -> Option<Dump> {
         },
         octets: block.octets,
     });
-    Some(Dump::Octets(said.collect()))
+    Some(Dump::Octets(dumped.collect()))
 }
 
 /// Who speaks next, by a line of `curl --trace`.

@@ -230,13 +230,13 @@ impl TextWriter<'_> {
             self.line(&format!("{:>7}    {end}", first.at));
             return;
         }
-        let said = line.iter().filter(|i| !matches!(i.field, "line-end"));
-        let said: String = said.map(|i| i.value.as_str()).collect();
-        let (sign, said) = (
+        let value = line.iter().filter(|i| !matches!(i.field, "line-end"));
+        let value: String = value.map(|i| i.value.as_str()).collect();
+        let (sign, value) = (
             self.ink(ink, sign),
-            self.ink(ink, &clipped(&said, WIDTH - INDENT + 2)),
+            self.ink(ink, &clipped(&value, WIDTH - INDENT + 2)),
         );
-        self.line(&format!("{:>7}  {sign} {said}", first.at));
+        self.line(&format!("{:>7}  {sign} {value}", first.at));
         if let Some(value) = find(&["header-value", "ignored-value"]) {
             self.about(value);
         } else if matches!(first.field, "header-name" | "ignored-name") {
@@ -364,9 +364,9 @@ impl TextWriter<'_> {
             self.words(INDENT + 6, Ink::Dim, &format!("… {more} {octets} more"));
         }
         if !item.value.is_empty() && part.value(Field::Opcode).is_none_or(|_| text(plain)) {
-            let said = clipped(&item.value, WIDTH - 20);
-            let said = self.ink(Ink::Strong, &said);
-            self.line(&format!("{:18}“{said}”", ""));
+            let value = clipped(&item.value, WIDTH - 20);
+            let value = self.ink(Ink::Strong, &value);
+            self.line(&format!("{:18}“{value}”", ""));
         }
     }
 

@@ -82,13 +82,13 @@ pub(crate) fn body(version: &Version, from: Side, code: u16, reason: &str) -> Ve
 }
 
 /// The body that answers a close frame.
-pub(crate) fn reply(version: &Version, from: Side, said: &[u8]) -> Vec<u8> {
+pub(crate) fn reply(version: &Version, from: Side, peer_body: &[u8]) -> Vec<u8> {
     match version.closing {
         Closing::Hixie75 | Closing::Hixie76 => Vec::new(),
         // hybi-03 repeats the body, so that crossing closes can be told apart.
-        Closing::Hybi01 => said.to_vec(),
+        Closing::Hybi01 => peer_body.to_vec(),
         Closing::Hybi05 => vec![letter(from)],
-        Closing::Hybi06 => said.get(..2).unwrap_or_default().to_vec(),
+        Closing::Hybi06 => peer_body.get(..2).unwrap_or_default().to_vec(),
     }
 }
 

@@ -87,7 +87,7 @@ impl Vector {
             Some(_) if both && detected.is_some_and(|v| !v.has_close_codes()) => {
                 Close::Word(CloseWord::Clean)
             }
-            Some(said) => Close::Said(said),
+            Some(close) => Close::Said(close),
         });
         if expect.messages.len() < MAX_RECEIVED {
             expect.client = client.and_then(PassiveEndpoint::concluded);
@@ -169,8 +169,8 @@ impl PassiveEndpoint {
                 *to = *from;
             }
         };
-        let mut said = Vec::new();
-        let mut out = Output::new(&mut said, &mut random);
+        let mut out_octets = Vec::new();
+        let mut out = Output::new(&mut out_octets, &mut random);
         loop {
             out.octets.clear();
             let mut numbers = KeyNumbers(&mut self.numbers);

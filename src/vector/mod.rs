@@ -364,8 +364,9 @@ impl Vector {
         let mut total = 0;
         for step in &self.steps {
             let ways = [step.text.is_some(), step.hex.is_some(), step.fill.is_some()];
-            let said = ways.iter().filter(|way| **way).count() + usize::from(step.end.is_some());
-            if said != 1 {
+            let ways_used =
+                ways.iter().filter(|way| **way).count() + usize::from(step.end.is_some());
+            if ways_used != 1 {
                 return Err("a step is one of text, hex, fill and end".to_owned());
             }
             if let Some(fill) = &step.fill {

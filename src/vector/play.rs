@@ -63,7 +63,7 @@ pub struct Played {
     /// The octets of them that it ate.
     pub consumed: u64,
     /// The octets that it said.
-    pub said: Vec<u8>,
+    pub sent: Vec<u8>,
     received: Vec<(MessageKind, Vec<u8>)>,
     closed: Option<(Option<u16>, String)>,
     detected: Option<&'static str>,
@@ -286,7 +286,7 @@ struct Player<'s, 't, T> {
     /// Messages, and which of them the server is to send next.
     to_send: std::slice::Iter<'s, (Side, MessageKind, Vec<u8>)>,
     /// Octets said and not yet compared.
-    said: Vec<u8>,
+    uncompared: Vec<u8>,
     /// How many octets were compared.
     compared: usize,
     played: Played,
@@ -323,7 +323,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
             pending: Vec::new(),
             gather: Gather::default(),
             to_send: script.messages.iter(),
-            said: Vec::new(),
+            uncompared: Vec::new(),
             compared: 0,
             played: Played::default(),
         })
@@ -352,8 +352,8 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
             .rejected
             .as_ref()
             .is_some_and(|r| r.status.is_some());
-        if self.side == Side::Server && !self.said.is_empty() && !refused {
-            return Err(format!("the server says more: {}", shown(&self.said)));
+        if self.side == Side::Server && !self.uncompared.is_empty() && !refused {
+            return Err(format!("the server says more: {}", shown(&self.uncompared)));
         }
         Ok(())
     }
@@ -384,25 +384,25 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
         self.pending.extend_from_slice(octets);
         let mut pending = std::mem::take(&mut self.pending);
         let mut input = Input::starting_at(&mut pending, self.played.consumed);
-        let mut said = Vec::new();
-        let given = self.parse(&mut input, &mut said);
+        let mut out_octets = Vec::new();
+        let given = self.parse(&mut input, &mut out_octets);
         self.played.consumed = input.position();
         let left = input.rest().len();
         pending.drain(..pending.len() - left);
         self.pending = pending;
-        self.played.said.extend_from_slice(&said);
-        self.said.extend(said);
+        self.played.sent.extend_from_slice(&out_octets);
+        self.uncompared.extend(out_octets);
         given
     }
 
-    fn parse(&mut self, input: &mut Input<'_>, said: &mut Vec<u8>) -> Result<(), String> {
+    fn parse(&mut self, input: &mut Input<'_>, out_octets: &mut Vec<u8>) -> Result<(), String> {
         let nonce = &self.script.nonce;
         let mut random = |octets: &mut [u8]| {
             for (to, from) in octets.iter_mut().zip(nonce.iter().cycle()) {
                 *to = *from;
             }
         };
-        let mut out = Output::new(said, &mut random);
+        let mut out = Output::new(out_octets, &mut random);
         loop {
             let mut watch = KeyNumbers {
                 trace: &mut *self.trace,
@@ -507,28 +507,33 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
         if self.side == Side::Client {
             return Ok(());
         }
-        while self.said.len() < want.len() {
+        while self.uncompared.len() < want.len() {
             let Some(message) = self.next_to_send() else {
                 break;
             };
             let mut random = |_: &mut [u8]| {};
-            let before = self.said.len();
-            let mut out = Output::new(&mut self.said, &mut random);
+            let before = self.uncompared.len();
+            let mut out = Output::new(&mut self.uncompared, &mut random);
             self.conn
                 .send(message, &mut out)
                 .map_err(|error| error.to_string())?;
             self.to_send.next();
-            let sent = self.said.get(before..).unwrap_or_default();
-            self.played.said.extend_from_slice(sent);
+            let sent = self.uncompared.get(before..).unwrap_or_default();
+            self.played.sent.extend_from_slice(sent);
         }
         // It may have said more already: what the next turns hold.
-        if self.said.starts_with(want) {
-            self.said.drain(..want.len());
+        if self.uncompared.starts_with(want) {
+            self.uncompared.drain(..want.len());
             self.compared += want.len();
             return Ok(());
         }
-        let before = self.played.said.len().saturating_sub(self.said.len());
-        Err(difference(want, &self.said, before, self.conn.version()))
+        let before = self.played.sent.len().saturating_sub(self.uncompared.len());
+        Err(difference(
+            want,
+            &self.uncompared,
+            before,
+            self.conn.version(),
+        ))
     }
 
     /// The message that the server is to send next.
@@ -557,7 +562,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
             let Ok(Some((front, behind))) = self.conn.framing_of(message.kind(), length) else {
                 break;
             };
-            let at = self.compared + self.said.len() + out.octets.len();
+            let at = self.compared + self.uncompared.len() + out.octets.len();
             let recorded = self.script.response.get(at..).unwrap_or_default();
             let rest = recorded
                 .strip_prefix(front.octets())

@@ -159,7 +159,7 @@ pub fn masking() -> Result<String, Unsendable> {
 
 fn shown(page: &mut String, name: &str) -> Result<(), Unsendable> {
     let version = VERSIONS.iter().find(|v| v.name == name);
-    let octets = version.map_or(Ok(Vec::new()), said)?;
+    let octets = version.map_or(Ok(Vec::new()), example_octets)?;
     page.push_str("\n```text\n");
     for (n, row) in octets.chunks(16).enumerate() {
         let text: String = row
@@ -181,7 +181,7 @@ fn shown(page: &mut String, name: &str) -> Result<(), Unsendable> {
 
 /// The frame in which a client of this version says the text, after a
 /// handshake with a server of ours.
-fn said(version: &'static Version) -> Result<Vec<u8>, Unsendable> {
+fn example_octets(version: &'static Version) -> Result<Vec<u8>, Unsendable> {
     let config = Arc::new(Config {
         versions: Versions::ALL,
         ..Config::default()

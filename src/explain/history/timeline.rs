@@ -104,10 +104,10 @@ fn row(svg: &mut String, version: &Version, y: u32) {
 
 /// The picture in words, for whoever does not see it.
 fn described() -> String {
-    let said = VERSIONS
+    let text = VERSIONS
         .iter()
         .map(|v| format!("{}, {} to {}: {}.", v.name, v.dates.0, v.dates.1, v.clients));
-    said.collect::<Vec<_>>().join(" ")
+    text.collect::<Vec<_>>().join(" ")
 }
 
 fn wrapped(text: &str) -> Vec<String> {

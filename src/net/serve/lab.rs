@@ -271,23 +271,23 @@ impl Lab {
 /// What is known of a browser, and whether that is on.
 fn speaks(agent: &str, on: Versions) -> Option<String> {
     let known = agent::known(agent)?;
-    let mut said = match known.version {
+    let mut text = match known.version {
         Some(version) => format!("{} is known to speak {version}", known.browser),
         None => format!("{} is known to have no WebSocket", known.browser),
     };
     if let Some(note) = known.note {
-        said.push_str("; ");
-        said.push_str(note);
+        text.push_str("; ");
+        text.push_str(note);
     }
-    said.push('.');
+    text.push('.');
     if let Some(version) = known.version.filter(|v| !on.contains(v)) {
         let name = version.name;
         let _ = write!(
-            said,
+            text,
             " Here {name} is off; `--versions +{name}` turns it on."
         );
     }
-    Some(said)
+    Some(text)
 }
 
 fn json_reply(status: u16, value: &Value) -> Reply {

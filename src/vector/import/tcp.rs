@@ -174,8 +174,8 @@ impl<'a> Connection<'a> {
         let flow = Flow::of(&self);
         drop(self);
         let gets = |side: &&usize| {
-            let said = flow.sides.get(**side);
-            said.is_some_and(|s| s.octets.starts_with(b"GET "))
+            let stream = flow.sides.get(**side);
+            stream.is_some_and(|s| s.octets.starts_with(b"GET "))
         };
         let by_port = || {
             let server = peers.iter().position(|peer| Some(peer.port()) == port)?;
@@ -386,8 +386,8 @@ impl Flow {
         // One octet that was acknowledged asks whether the peer still lives.
         let probe = piece.payload.len() <= 1;
         let skipped = usize::try_from(-offset.min(0)).unwrap_or(0);
-        let said = piece.payload.get(skipped..).unwrap_or_default();
-        let differs = again.iter().zip(said).any(|(one, other)| one != other);
+        let octets = piece.payload.get(skipped..).unwrap_or_default();
+        let differs = again.iter().zip(octets).any(|(one, other)| one != other);
         if differs && !probe && self.differing.len() < MAX_DIFFERING {
             self.differing.push((piece.number, piece.from));
         }
