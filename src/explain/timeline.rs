@@ -23,7 +23,7 @@ impl Timeline {
 
     pub(super) fn when(&self, octet: u64) -> u64 {
         let turn = self.starts.partition_point(|(at, _)| *at <= octet);
-        let begin = turn.checked_sub(1).and_then(|turn| self.starts.get(turn));
-        begin.map_or(octet, |(at, when)| when + (octet - at))
+        let start = turn.checked_sub(1).and_then(|turn| self.starts.get(turn));
+        start.map_or(octet, |(at, when)| when + (octet - at))
     }
 }

@@ -165,7 +165,7 @@ pub(super) struct Worker<A: App> {
     index: usize,
     /// When this worker counted last.
     counted_ms: Option<u64>,
-    begin: Instant,
+    start: Instant,
     now_ms: u64,
     shared: Arc<Shared>,
     draining: bool,
@@ -196,7 +196,7 @@ impl<A: App> Worker<A> {
             stats: setup.stats,
             index: setup.index,
             counted_ms: None,
-            begin: Instant::now(),
+            start: Instant::now(),
             now_ms: 0,
             shared: setup.shared,
             draining: false,
@@ -215,7 +215,7 @@ impl<A: App> Worker<A> {
                 }
                 _ => {}
             }
-            self.now_ms = u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.now_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
             self.scratch.now_ms = self.now_ms;
             for event in &events {
                 match event.token() {

@@ -27,7 +27,7 @@ struct Connection<'a> {
     peers: [SocketAddr; 2],
     segments: Vec<Piece<'a>>,
     /// Where the numbers of each peer begin, by its SYN.
-    begins: [Option<u32>; 2],
+    starts: [Option<u32>; 2],
     /// Who opened it, by the SYN.
     client: Option<usize>,
     ended: bool,
@@ -68,7 +68,7 @@ impl<'a> Table<'a> {
                 self.all.push(Connection {
                     peers,
                     segments: Vec::new(),
-                    begins: [None; 2],
+                    starts: [None; 2],
                     client: None,
                     ended: false,
                 });
@@ -122,8 +122,8 @@ impl<'a> Connection<'a> {
             return false;
         }
         let first = segment.seq.wrapping_add(1);
-        match self.begins.get(from).copied().flatten() {
-            Some(begin) => begin != first,
+        match self.starts.get(from).copied().flatten() {
+            Some(start) => start != first,
             None => {
                 // It may have been captured behind what it opens.
                 let numbers = self.segments.iter().find_map(|piece| {
@@ -141,8 +141,8 @@ impl<'a> Connection<'a> {
     fn add(&mut self, from: usize, segment: Segment<'a>) {
         let seq = segment.seq.wrapping_add(u32::from(segment.syn));
         if segment.syn {
-            if let Some(begin) = self.begins.get_mut(from) {
-                begin.get_or_insert(seq);
+            if let Some(start) = self.starts.get_mut(from) {
+                start.get_or_insert(seq);
             }
             let opener = if segment.ack.is_some() {
                 1 - from
@@ -213,7 +213,7 @@ impl<'a> Connection<'a> {
                 Side::Server
             }
         };
-        let begin_ns = flow.events.first().map_or(0, |event| event.time_ns);
+        let start_ns = flow.events.first().map_or(0, |event| event.time_ns);
         let mut before_ms = 0;
         let mut steps = Vec::with_capacity(flow.events.len());
         for event in &flow.events {
@@ -225,7 +225,7 @@ impl<'a> Connection<'a> {
                 }
                 EventKind::Ends(end) => Step::end(side_of(event.from), end),
             };
-            let at_ms = event.time_ns.saturating_sub(begin_ns) / 1_000_000;
+            let at_ms = event.time_ns.saturating_sub(start_ns) / 1_000_000;
             step.after_ms = at_ms.checked_sub(before_ms).filter(|ms| *ms > 0);
             before_ms = before_ms.max(at_ms);
             steps.push(step);
@@ -238,7 +238,7 @@ impl<'a> Connection<'a> {
         }
         let unfinished = flow.why_unfinished(&side_of);
         let mut source = drafts.source("capture", &place);
-        source.date = date(begin_ns);
+        source.date = date(start_ns);
         source.timing = Some("recorded".to_owned());
         let draft = Draft {
             source,
@@ -516,8 +516,8 @@ impl Reassembly {
 
 /// The number of a peer's first octet.
 fn base(connection: &Connection<'_>, from: usize) -> Option<u32> {
-    if let Some(begin) = connection.begins.get(from).copied().flatten() {
-        return Some(begin);
+    if let Some(start) = connection.starts.get(from).copied().flatten() {
+        return Some(start);
     }
     let own = || {
         connection
@@ -548,10 +548,10 @@ fn line(connection: &Connection<'_>, from: usize, bases: [Option<u32>; 2]) -> Re
     let mut places = Vec::new();
     let mut end = 0;
     for (index, piece) in connection.segments.iter().enumerate() {
-        let (true, Some(begin)) = (piece.from == from, base(from)) else {
+        let (true, Some(start)) = (piece.from == from, base(from)) else {
             continue;
         };
-        let mut offset = distance(begin, piece.seq);
+        let mut offset = distance(start, piece.seq);
         if piece.rst {
             // Its number may be an old one.
             offset = offset.max(end);
