@@ -22,13 +22,13 @@ use std::time::{Duration, Instant};
 use heirloom::handshake::Origins;
 use heirloom::{Config, Limits, Versions};
 use support::PATIENCE;
+use support::failing_app::{FailingApp, Hold};
 use support::peer::{
     BINARY, CLOSE, DIGEST, KEY3, PING, PONG, Peer, RFC, Speaks, TEXT, frame, is_timeout, request,
     said,
 };
 use support::program::{HEIRLOOM, Program};
 use support::server::{Running, config};
-use support::words::{Hold, Words};
 
 const HIXIE_76: Speaks = Speaks::Hixie76;
 
@@ -750,7 +750,7 @@ fn without_descriptors_the_open_are_served_and_the_queued_when_some_leave() {
 // An app that fails.
 
 fn words(workers: usize) -> Running {
-    Running::app(workers, Config::default(), || Words::new(None))
+    Running::app(workers, Config::default(), || FailingApp::new(None))
 }
 
 /// A server of which one worker stands still when somebody says `hold`, so that
@@ -760,7 +760,7 @@ fn held(workers: usize) -> (Running, Receiver<()>, Sender<()>) {
     let (let_go, release) = channel();
     let hold = Mutex::new(Some(Hold { entered, release }));
     let server = Running::app(workers, Config::default(), move || {
-        Words::new(hold.lock().unwrap().take())
+        FailingApp::new(hold.lock().unwrap().take())
     });
     (server, is_held, let_go)
 }

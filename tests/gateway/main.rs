@@ -11,11 +11,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod asked;
+mod bad_backends;
 mod closing;
 mod ends;
 mod gate;
-mod liars;
 mod messages;
 mod order;
 mod pressure;
+mod requests;

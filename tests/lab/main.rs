@@ -12,12 +12,12 @@
 mod support;
 
 mod connection;
+mod explained;
 mod live;
 mod page;
 mod script;
 mod stats;
 mod token;
-mod told;
 mod vector;
 
 use std::net::SocketAddr;

@@ -5,10 +5,10 @@
 #![allow(dead_code)]
 
 pub(crate) mod backend;
+pub(crate) mod failing_app;
 pub(crate) mod peer;
 pub(crate) mod program;
 pub(crate) mod server;
-pub(crate) mod words;
 
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ use heirloom::handshake::Request;
 use heirloom::net::{App, Handle, Incoming, LinkId, Reply, Summary};
 
 /// Echoes, and fails where it is told to.
-pub(crate) struct Words {
+pub(crate) struct FailingApp {
     hold: Option<Hold>,
 }
 
@@ -22,13 +22,13 @@ fn fail() -> ! {
     resume_unwind(Box::new("told to"))
 }
 
-impl Words {
-    pub(crate) fn new(hold: Option<Hold>) -> Words {
-        Words { hold }
+impl FailingApp {
+    pub(crate) fn new(hold: Option<Hold>) -> FailingApp {
+        FailingApp { hold }
     }
 }
 
-impl App for Words {
+impl App for FailingApp {
     /// Where it fails.
     type Data = String;
 
@@ -40,14 +40,14 @@ impl App for Words {
         Reply::Accept(None)
     }
 
-    fn open(&mut self, link: &mut Handle<'_, Words>) {
+    fn open(&mut self, link: &mut Handle<'_, FailingApp>) {
         if link.data == "/fail-at-open" {
             fail();
         }
         link.enter_room();
     }
 
-    fn message(&mut self, mut incoming: Incoming<'_>, link: &mut Handle<'_, Words>) {
+    fn message(&mut self, mut incoming: Incoming<'_>, link: &mut Handle<'_, FailingApp>) {
         match incoming.message().as_text() {
             Some("fail") => fail(),
             Some("tell") => link.tell_room("told"),
