@@ -277,7 +277,7 @@ fn limits_given_are_limits_kept() {
     let program = Program::serve(&["--max-message-bytes", "10", "--max-head-bytes", "300"]);
     let mut peer = Peer::open(program.address, RFC, "/");
     peer.echo("0123456789");
-    peer.say("0123456789a");
+    peer.send_text("0123456789a");
     let why = peer.close_frame(1009);
     assert_eq!(why, "message-too-big");
     let mut long = Peer::connect(program.address);

@@ -82,16 +82,16 @@ fn each_fate(program: &Program, backend: &Backend) -> Vec<SocketAddr> {
 
     let (mut client, mut served) = open(program, backend, RFC, "/chat?token=secret");
     note(&client);
-    client.say("grüße");
-    assert_eq!(served.hear_text(), "grüße");
-    served.say_text("you");
-    served.say_text("");
+    client.send_text("grüße");
+    assert_eq!(served.receive_text(), "grüße");
+    served.send_text("you");
+    served.send_text("");
     assert_eq!(
-        (client.hear(), client.hear()),
+        (client.receive_text(), client.receive_text()),
         ("you".to_owned(), String::new())
     );
     client.send(&frame(CLOSE, &[0x0f, 0xa0]));
-    served.hear_close(4000);
+    served.receive_close(4000);
     served.send(&clear(CLOSE, &[0x0f, 0xa0]));
     client.close_frame(4000);
     client.ends();
@@ -103,7 +103,7 @@ fn each_fate(program: &Program, backend: &Backend) -> Vec<SocketAddr> {
     let mut served = backend.open();
     assert_eq!(client.head().status(), 101);
     client.finish();
-    served.hear_close(1001);
+    served.receive_close(1001);
     client.ends();
 
     let mut client = Peer::connect(program.address);
@@ -294,7 +294,7 @@ fn a_line_is_written_when_its_connection_has_ended_and_not_at_the_end_of_all() {
     for path in ["/one", "/two"] {
         let (client, mut served) = open(&program, &backend, RFC, path);
         drop(client);
-        served.hear_close(1001);
+        served.receive_close(1001);
         let line = out.next_line();
         assert!(line.contains(&format!(" path={path} ")), "{line}");
     }
@@ -349,7 +349,7 @@ fn binary_that_cannot_go_on_has_a_line_that_says_so() {
     let program = gateway(&backend, &[]);
     let (mut client, mut served) = open(&program, &backend, HIXIE_76, "/");
     served.send(&clear(BINARY, &[0xff]));
-    assert_eq!(served.hear_close(1003), "binary-unwanted");
+    assert_eq!(served.receive_close(1003), "binary-unwanted");
     assert_eq!(client.rest(), [0xff, 0]);
     drop((client, served));
     let lines = lines(program);
@@ -419,7 +419,7 @@ fn term_and_int_say_goodbye_to_both_sides_and_exit_0() {
         let mut asked = backend.accept();
         program.signal(signal);
         for (client, served) in &mut pairs {
-            served.hear_close(1001);
+            served.receive_close(1001);
             served.send(&clear(CLOSE, &[0x03, 0xe9]));
             client.is_sent_away();
         }
@@ -441,10 +441,10 @@ fn a_reader_that_closes_its_pipe_does_not_stop_the_gateway() {
     program.hang_up();
     for _ in 0..3 {
         let (mut client, mut served) = open(&program, &backend, RFC, "/");
-        client.say("still here");
-        assert_eq!(served.hear_text(), "still here");
+        client.send_text("still here");
+        assert_eq!(served.receive_text(), "still here");
         drop(client);
-        served.hear_close(1001);
+        served.receive_close(1001);
     }
     program.signal("TERM");
     let (status, ended) = program.wait();
@@ -475,8 +475,8 @@ fn a_reader_that_stops_loses_lines_and_the_gateway_counts_them_and_goes_on() {
     let count = 10_000;
     visit(program.address, count);
     let (mut client, mut served) = open(&program, &backend, RFC, "/");
-    client.say("still here");
-    assert_eq!(served.hear_text(), "still here");
+    client.send_text("still here");
+    assert_eq!(served.receive_text(), "still here");
     // It reads again: what was kept is whole, what was not is counted.
     let own = " by=server ended=not-found code=404";
     assert!(out.next_line().ends_with(own));
@@ -490,8 +490,8 @@ fn a_reader_that_stops_loses_lines_and_the_gateway_counts_them_and_goes_on() {
         .split_whitespace()
         .find_map(|w| w.parse::<usize>().ok());
     assert_eq!(read + number.unwrap(), count, "{lost}");
-    served.say_text("and here");
-    assert_eq!(client.hear(), "and here");
+    served.send_text("and here");
+    assert_eq!(client.receive_text(), "and here");
 }
 
 #[test]
@@ -540,7 +540,7 @@ fn options_of_the_route_are_those_of_the_gateway() {
     client.send(&said(HIXIE_76, "AP8="));
     assert_eq!(served.masked_frame(), (BINARY, vec![0, 0xff]));
     client.reset();
-    served.hear_close(1001);
+    served.receive_close(1001);
     drop(served);
     let lines = lines(program);
     assert!(lines[0].contains(" client=203.0.113.5 "), "{lines:?}");

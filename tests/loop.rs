@@ -50,10 +50,10 @@ fn both_versions_talk_at_once_and_close_each_in_its_own_way() {
     let mut old = Peer::open(server.address, HIXIE_76, "/");
     let mut new = Peer::open(server.address, RFC, "/");
     for text in ["Hello", "", "grüß 😀", &"long ".repeat(1000)] {
-        old.say(text);
-        new.say(text);
-        assert_eq!(old.hear(), text);
-        assert_eq!(new.hear(), text);
+        old.send_text(text);
+        new.send_text(text);
+        assert_eq!(old.receive_text(), text);
+        assert_eq!(new.receive_text(), text);
     }
     old.close();
     new.close();
@@ -78,7 +78,7 @@ fn heads_and_frames_may_come_octet_by_octet() {
         peer.agree(speaks);
         for text in ["one by one", &"x".repeat(200)] {
             peer.send_singly(&said(speaks, text));
-            assert_eq!(peer.hear(), text);
+            assert_eq!(peer.receive_text(), text);
         }
         peer.close();
     }
@@ -91,7 +91,7 @@ fn a_head_and_its_first_message_may_come_at_once() {
         let mut peer = Peer::connect(server.address);
         peer.send(&[request(speaks, "/"), said(speaks, "early")].concat());
         peer.agree(speaks);
-        assert_eq!(peer.hear(), "early");
+        assert_eq!(peer.receive_text(), "early");
         peer.close();
     }
 }
@@ -116,7 +116,7 @@ fn messages_of_one_write_come_back_in_order() {
         let octets: Vec<u8> = texts.iter().flat_map(|text| said(speaks, text)).collect();
         peer.send(&octets);
         for text in &texts {
-            assert_eq!(peer.hear(), *text);
+            assert_eq!(peer.receive_text(), *text);
         }
     }
 }
@@ -130,7 +130,7 @@ fn a_ping_between_fragments_is_answered_before_the_message() {
     // The answer is awaited, so the message cannot have been whole.
     assert_eq!(peer.frame(), (PONG, b"there?".to_vec()));
     peer.send(&frame(0x80, b"lo"));
-    assert_eq!(peer.hear(), "Hello");
+    assert_eq!(peer.receive_text(), "Hello");
 }
 
 #[test]
@@ -140,10 +140,10 @@ fn messages_of_a_megabyte_come_back_whole() {
     let mut old = Peer::open(server.address, HIXIE_76, "/");
     let mut new = Peer::open(server.address, RFC, "/");
     for _ in 0..3 {
-        old.say(&text);
-        new.say(&text);
-        assert!(new.hear() == text);
-        assert!(old.hear() == text);
+        old.send_text(&text);
+        new.send_text(&text);
+        assert!(new.receive_text() == text);
+        assert!(old.receive_text() == text);
         let octets: Vec<u8> = (0..1u32 << 20).map(|n| n as u8).collect();
         new.send(&frame(BINARY, &octets));
         assert!(new.frame() == (BINARY, octets));
@@ -194,7 +194,7 @@ fn fragments_that_are_too_much_together_are_refused() {
     peer.close_frame(1009);
     peer.ends();
     let mut old = Peer::open(server.address, HIXIE_76, "/");
-    old.say(&"a".repeat(1001));
+    old.send_text(&"a".repeat(1001));
     assert_eq!(old.exactly(2), [0xff, 0]);
     old.ends();
 }
@@ -209,7 +209,7 @@ fn a_client_without_the_eight_octets_ends_at_the_deadline_and_nobody_notices() {
     let mut peer = Peer::connect(server.address);
     peer.send(&head_of_76());
     assert_eq!(peer.head().status(), 101);
-    while !peer.hears_within(milliseconds(10)) {
+    while !peer.receives_within(milliseconds(10)) {
         other.echo("still here");
     }
     peer.ends();
@@ -223,7 +223,7 @@ fn a_head_that_dribbles_gets_408_at_the_deadline() {
     let begin = Instant::now();
     let mut peer = Peer::connect(server.address);
     peer.send(b"GET / HTTP/1.1\r\nX: ");
-    while !peer.hears_within(milliseconds(20)) {
+    while !peer.receives_within(milliseconds(20)) {
         assert!(begin.elapsed() < PATIENCE, "progress extends the deadline");
         peer.send(b"x");
     }
@@ -306,7 +306,7 @@ fn what_came_before_a_violation_is_answered_before_the_goodbye() {
     let server = Running::serve(Config::default());
     let mut peer = Peer::open(server.address, RFC, "/");
     peer.send(&[said(RFC, "fine"), frame(0x83, b"no such opcode")].concat());
-    assert_eq!(peer.hear(), "fine");
+    assert_eq!(peer.receive_text(), "fine");
     peer.close_frame(1002);
     peer.ends();
 }
@@ -514,7 +514,7 @@ fn who_says_something_and_ends_at_once_still_gets_his_echo() {
             peer.send(&[request(speaks, "/"), said(speaks, text)].concat());
             peer.finish();
             peer.agree(speaks);
-            assert!(peer.hear() == text);
+            assert!(peer.receive_text() == text);
             peer.ends();
         }
     }
@@ -528,9 +528,9 @@ fn who_ends_before_he_has_heard_all_still_hears_all() {
     for speaks in [HIXIE_76, RFC] {
         let mut peer = Peer::connect_narrow(server.address);
         peer.upgrade(speaks, "/");
-        peer.say(&text);
+        peer.send_text(&text);
         peer.finish();
-        assert!(peer.hear() == text);
+        assert!(peer.receive_text() == text);
         peer.ends();
     }
 }
@@ -648,7 +648,7 @@ fn who_is_silent_too_long_is_sent_away_and_who_talks_is_not() {
     let mut new = Peer::open(server.address, RFC, "/");
     let mut talker = Peer::open(server.address, RFC, "/");
     let begin = Instant::now();
-    while !new.hears_within(milliseconds(50)) {
+    while !new.receives_within(milliseconds(50)) {
         talker.echo("not idle");
     }
     assert!(begin.elapsed() >= milliseconds(400));
@@ -656,7 +656,7 @@ fn who_is_silent_too_long_is_sent_away_and_who_talks_is_not() {
     old.is_sent_away();
     // It lives longer than the limit, because it talks.
     while begin.elapsed() < milliseconds(1200) {
-        assert!(!talker.hears_within(milliseconds(50)));
+        assert!(!talker.receives_within(milliseconds(50)));
         talker.echo("not idle");
     }
 }
@@ -770,14 +770,14 @@ fn what_one_did_not_hear_no_other_hears() {
     let (server, is_held, let_go) = held(1);
     let mut holder = Peer::open(server.address, RFC, "/");
     let mut leaver = Peer::open(server.address, RFC, "/");
-    holder.say("hold");
+    holder.send_text("hold");
     is_held.recv_timeout(PATIENCE).unwrap();
     // What he said is read, and the answer cannot be written.
-    leaver.say("between us");
+    leaver.send_text("between us");
     leaver.reset();
-    holder.say("and mine?");
+    holder.send_text("and mine?");
     let_go.send(()).unwrap();
-    assert_eq!(holder.hear(), "and mine?");
+    assert_eq!(holder.receive_text(), "and mine?");
     holder.echo("and now?");
 }
 
@@ -788,11 +788,11 @@ fn an_app_that_panics_ends_one_connection_with_1011_and_no_other() {
     let mut older = Peer::open(server.address, HIXIE_76, "/");
     for _ in 0..3 {
         let mut peer = Peer::open(server.address, RFC, "/");
-        peer.say("fail");
+        peer.send_text("fail");
         peer.close_frame(1011);
         peer.ends();
         let mut old = Peer::open(server.address, HIXIE_76, "/");
-        old.say("fail");
+        old.send_text("fail");
         assert_eq!(old.exactly(2), [0xff, 0]);
         old.ends();
         other.echo("undisturbed");
@@ -832,13 +832,13 @@ fn a_panic_loses_nothing_that_another_said_in_the_room() {
     let mut teller = Peer::open(server.address, RFC, "/");
     let mut failing = Peer::open(server.address, RFC, "/");
     // While the worker stands still both come in, so one poll brings both.
-    holder.say("hold");
+    holder.send_text("hold");
     is_held.recv_timeout(PATIENCE).unwrap();
-    teller.say("tell");
-    failing.say("fail");
+    teller.send_text("tell");
+    failing.send_text("fail");
     let_go.send(()).unwrap();
     failing.is_cut_off();
-    assert_eq!(holder.hear(), "told");
+    assert_eq!(holder.receive_text(), "told");
 }
 
 // Stopping.
@@ -927,10 +927,10 @@ fn the_room_carries_text_from_any_version_to_all_others() {
     let mut outside = Peer::open(server.address, RFC, "/");
     for n in 0..members.len() {
         let text = format!("grüße von {n} 😀");
-        members[n].say(&text);
+        members[n].send_text(&text);
         for (m, member) in members.iter_mut().enumerate() {
             if m != n {
-                assert_eq!(member.hear(), text, "{m} hears {n}");
+                assert_eq!(member.receive_text(), text, "{m} hears {n}");
             }
         }
     }
@@ -952,7 +952,7 @@ fn the_room_keeps_the_order_of_each_sender() {
             let mut sender = Peer::open(server.address, [HIXIE_76, RFC][s % 2], "/chat");
             thread::spawn(move || {
                 for n in 0..500 {
-                    sender.say(&format!("{s} {n}"));
+                    sender.send_text(&format!("{s} {n}"));
                 }
                 sender
             })
@@ -961,7 +961,7 @@ fn the_room_keeps_the_order_of_each_sender() {
     for listener in &mut listeners {
         let mut next = [0; 4];
         for _ in 0..4 * 500 {
-            let text = listener.hear();
+            let text = listener.receive_text();
             let (s, n) = text.split_once(' ').unwrap();
             let (s, n): (usize, u32) = (s.parse().unwrap(), n.parse().unwrap());
             assert_eq!(n, next[s], "of sender {s}");
@@ -982,9 +982,9 @@ fn who_leaves_the_room_hears_no_more_of_it_and_the_others_stay() {
     while members.len() > 1 {
         let mut leaver = members.pop().unwrap();
         leaver.close();
-        members[0].say("who is left?");
+        members[0].send_text("who is left?");
         for member in &mut members[1..] {
-            assert_eq!(member.hear(), "who is left?");
+            assert_eq!(member.receive_text(), "who is left?");
         }
     }
 }
@@ -998,8 +998,8 @@ fn binary_is_not_for_the_room() {
     peer.close_frame(1003);
     peer.ends();
     let mut other = Peer::open(server.address, RFC, "/chat");
-    other.say("text");
-    assert_eq!(member.hear(), "text");
+    other.send_text("text");
+    assert_eq!(member.receive_text(), "text");
 }
 
 #[test]
@@ -1015,17 +1015,17 @@ fn a_member_that_does_not_read_is_dropped_and_the_rest_never_wait() {
     let rounds = 200;
     let text = "t".repeat(64 * 1024);
     for _ in 0..rounds {
-        sender.say(&text);
+        sender.send_text(&text);
         for member in &mut members {
-            assert!(member.hear() == text);
+            assert!(member.receive_text() == text);
         }
     }
     // What the system holds still comes, and then the end.
     let octets = sluggard.rest();
     assert!(octets.len() < rounds * text.len(), "it is never dropped");
-    sender.say("he is gone");
+    sender.send_text("he is gone");
     for member in &mut members {
-        assert_eq!(member.hear(), "he is gone");
+        assert_eq!(member.receive_text(), "he is gone");
     }
 }
 
@@ -1046,7 +1046,7 @@ fn a_crowd_that_shouts_is_heard_whole() {
                 let all: Vec<u8> = (0..each).flat_map(|_| said(speaks, "me!")).collect();
                 member.send(&all);
                 for _ in 0..7 * each {
-                    assert_eq!(member.hear(), "me!");
+                    assert_eq!(member.receive_text(), "me!");
                 }
                 member
             })
@@ -1055,9 +1055,9 @@ fn a_crowd_that_shouts_is_heard_whole() {
     // Nobody leaves before all have heard all, and nobody is forgotten.
     let mut members: Vec<Peer> = threads.into_iter().map(|t| t.join().unwrap()).collect();
     for n in 0..members.len() {
-        members[n].say("and me?");
+        members[n].send_text("and me?");
         for (_, member) in members.iter_mut().enumerate().filter(|(m, _)| *m != n) {
-            assert_eq!(member.hear(), "and me?");
+            assert_eq!(member.receive_text(), "and me?");
         }
     }
 }
@@ -1074,9 +1074,9 @@ fn who_reads_is_not_dropped_however_much_all_say_at_once() {
         for mut peer in peers {
             let text = &text;
             scope.spawn(move || {
-                peer.say(text);
+                peer.send_text(text);
                 for _ in 1..24 {
-                    assert_eq!(peer.hear().len(), text.len());
+                    assert_eq!(peer.receive_text().len(), text.len());
                 }
             });
         }
@@ -1091,19 +1091,19 @@ fn who_posts_faster_than_another_worker_takes_is_not_read_meanwhile() {
         .collect();
     // One of the two stands still, and one of its clients knows where.
     let is_there = |peer: &mut Peer| {
-        peer.say("hold");
+        peer.send_text("hold");
         is_held.recv_timeout(milliseconds(300)).is_ok()
     };
     assert!(peers.iter_mut().any(is_there));
     let answers = |peer: &mut Peer| {
-        peer.say("is it you?");
-        peer.hears_within(milliseconds(300))
+        peer.send_text("is it you?");
+        peer.receives_within(milliseconds(300))
     };
     let mut poster = peers
         .into_iter()
         .find_map(|mut p| answers(&mut p).then_some(p));
     let poster = poster.as_mut().expect("the other worker has some too");
-    assert_eq!(poster.hear(), "is it you?");
+    assert_eq!(poster.receive_text(), "is it you?");
     let stream = poster.stream().try_clone().unwrap();
     stream.set_write_timeout(Some(milliseconds(300))).unwrap();
     let posts = said(RFC, "tell").repeat(10_000);

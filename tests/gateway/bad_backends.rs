@@ -267,8 +267,8 @@ fn a_backend_of_hixie_76_that_tells_the_truth_is_bridged_after_its_digest() {
     let response = served.response_of_76();
     let digest = served.digest(&key3);
     served.send(&[response.as_bytes(), &digest[..15]].concat());
-    assert!(!client.hears_within(milliseconds(50)), "half a proof");
-    assert!(!served.hears_within(milliseconds(10)));
+    assert!(!client.receives_within(milliseconds(50)), "half a proof");
+    assert!(!served.receives_within(milliseconds(10)));
     served.send(&digest[15..]);
     client.agree(RFC);
     assert_eq!(served.exactly(7), b"\0early\xff");

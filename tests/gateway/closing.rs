@@ -14,12 +14,12 @@ fn goodbyes_are_carried_with_code_and_reason_and_answered_end_to_end() {
 
     let (mut client, mut served) = bridge(&gate, &backend, RFC);
     client.send(&frame(CLOSE, b"\x0f\xa0why"));
-    assert_eq!(served.hear_close(4000), "why");
+    assert_eq!(served.receive_close(4000), "why");
     // The answer is the backend's, not ours.
-    assert!(!client.hears_within(milliseconds(40)));
-    served.say_text("one more");
+    assert!(!client.receives_within(milliseconds(40)));
+    served.send_text("one more");
     served.send(&clear(CLOSE, &[0x0f, 0xa0]));
-    assert_eq!(client.hear(), "one more");
+    assert_eq!(client.receive_text(), "one more");
     client.close_frame(4000);
     client.ends();
     let seen = gate.seen();
@@ -37,7 +37,7 @@ fn goodbyes_are_carried_with_code_and_reason_and_answered_end_to_end() {
     served.send(&clear(CLOSE, b"\x03\xf1too big"));
     assert_eq!(client.close_frame(1004), "too big");
     client.send(&frame(CLOSE, &[0x03, 0xec]));
-    served.hear_close(1009);
+    served.receive_close(1009);
     client.ends();
     let seen = gate.seen();
     assert_eq!((seen.by, seen.code), (ClosedBy::Backend, Some(1009)));
@@ -58,23 +58,23 @@ fn goodbyes_of_hixie_are_codes_for_the_backend_and_its_code_is_theirs() {
 
     let (mut old, mut served) = bridge(&gate, &backend, HIXIE_76);
     old.send(&[0xff, 0]);
-    served.hear_close(1000);
+    served.receive_close(1000);
     served.send(&clear(CLOSE, &[0x03, 0xe8]));
     assert_eq!(old.rest(), [0xff, 0]);
 
     for speaks in [HIXIE_75, HIXIE_76] {
         let (old, mut served) = bridge(&gate, &backend, speaks);
         old.finish();
-        served.hear_close(1001);
+        served.receive_close(1001);
         served.send(&clear(CLOSE, &[0x03, 0xe9]));
         served.finish();
     }
 
     for (speaks, words) in [(HIXIE_75, &[][..]), (HIXIE_76, &[0xff, 0])] {
         let (mut old, mut served) = bridge(&gate, &backend, speaks);
-        served.say_text("last");
+        served.send_text("last");
         served.send(&clear(CLOSE, b"\x03\xe9bye"));
-        assert_eq!(old.hear(), "last");
+        assert_eq!(old.receive_text(), "last");
         assert_eq!(old.rest(), words, "{speaks:?}");
     }
 }
@@ -85,14 +85,14 @@ fn who_says_goodbye_by_half_a_tcp_still_hears_what_the_backend_says() {
     let gate = gate(&backend);
     for speaks in [HIXIE_75, HIXIE_76] {
         let (mut old, mut served) = bridge(&gate, &backend, speaks);
-        old.say("question");
+        old.send_text("question");
         old.finish();
-        assert_eq!(served.hear_text(), "question");
-        served.hear_close(1001);
+        assert_eq!(served.receive_text(), "question");
+        served.receive_close(1001);
         let response = "x".repeat(300_000);
-        served.say_text(&response);
+        served.send_text(&response);
         served.send(&clear(CLOSE, &[0x03, 0xe9]));
-        assert!(old.hear() == response, "{speaks:?}");
+        assert!(old.receive_text() == response, "{speaks:?}");
         old.is_cut_off();
     }
 }
@@ -106,7 +106,7 @@ fn a_backend_that_half_closes_after_its_goodbye_still_gets_the_client_s() {
     served.finish();
     client.close_frame(1000);
     client.send(&frame(CLOSE, &[0x03, 0xe8]));
-    served.hear_close(1000);
+    served.receive_close(1000);
     client.ends();
 }
 
@@ -147,7 +147,7 @@ fn a_client_that_is_gone_is_1001_for_the_backend() {
     for speaks in ALL {
         let (client, mut served) = bridge(&gate, &backend, speaks);
         client.reset();
-        served.hear_close(1001);
+        served.receive_close(1001);
         let seen = gate.seen();
         assert_eq!((seen.by, seen.what), (ClosedBy::Client, "reset"));
     }
@@ -165,7 +165,7 @@ fn half_a_message_of_a_client_that_is_gone_is_never_whole_for_the_backend() {
         }
         assert_eq!(served.masked_frame(), (0x01, b"half".to_vec()));
         client.finish();
-        served.hear_close(1001);
+        served.receive_close(1001);
         drop(client);
         assert_eq!(gate.seen().what, "connection-cut", "{speaks:?}");
     }
@@ -183,7 +183,7 @@ fn a_protocol_error_of_the_backend_is_told_to_it_and_1014_to_the_client() {
     ] {
         let (mut client, mut served) = bridge(&gate, &backend, RFC);
         served.send(&octets);
-        assert_eq!(served.hear_close(code), what);
+        assert_eq!(served.receive_close(code), what);
         assert_eq!(client.close_frame(1014), what);
         client.send(&frame(CLOSE, &[0x03, 0xf6]));
         client.ends();

@@ -19,14 +19,14 @@ fn a_client_that_is_silent_too_long_is_sent_away_and_the_backend_is_told() {
     for speaks in [HIXIE_75, HIXIE_76, RFC] {
         let (mut client, mut served) = bridge(&gate, &backend, speaks);
         client.is_sent_away();
-        served.hear_close(1001);
+        served.receive_close(1001);
         drop(client);
         assert_eq!(gate.seen().what, "idle-timeout", "{speaks:?}");
     }
     // The one that does not answer is ended too.
     let (mut client, mut served) = bridge(&gate, &backend, RFC);
     assert_eq!(client.close_frame(1001), "idle");
-    served.hear_close(1001);
+    served.receive_close(1001);
     client.is_cut_off();
 }
 
@@ -37,10 +37,10 @@ fn who_talks_is_not_idle() {
     let (mut client, mut served) = bridge(&gate, &backend, RFC);
     let begin = Instant::now();
     while begin.elapsed() < milliseconds(1200) {
-        client.say("still");
-        assert_eq!(served.hear_text(), "still");
+        client.send_text("still");
+        assert_eq!(served.receive_text(), "still");
         // The end would be heard at once.
-        assert!(!client.hears_within(milliseconds(50)));
+        assert!(!client.receives_within(milliseconds(50)));
     }
 }
 
@@ -54,7 +54,7 @@ fn a_hixie_76_client_without_its_eight_octets_was_answered_and_never_open() {
     let mut served = backend.open();
     assert_eq!(client.head().status(), 101);
     client.ends();
-    served.hear_close(1001);
+    served.receive_close(1001);
     drop(client);
     let seen = gate.seen();
     assert_eq!((seen.answered, seen.opened), (true, false));
@@ -72,7 +72,7 @@ fn a_gateway_that_stops_says_goodbye_to_both_sides_and_ends() {
         .collect();
     gate.stop();
     for (client, served) in &mut pairs {
-        assert_eq!(served.hear_close(1001), "going-away");
+        assert_eq!(served.receive_close(1001), "going-away");
         served.send(&clear(CLOSE, &[0x03, 0xe9]));
         client.is_sent_away();
     }
@@ -127,11 +127,11 @@ fn a_connection_that_ends_tells_what_it_carried() {
         let mut served = backend.open();
         client.agree(speaks);
         for text in ["", "grüße", "x"] {
-            client.say(text);
-            assert_eq!(served.hear_text(), text);
+            client.send_text(text);
+            assert_eq!(served.receive_text(), text);
         }
-        served.say_text("back");
-        assert_eq!(client.hear(), "back");
+        served.send_text("back");
+        assert_eq!(client.receive_text(), "back");
         let address = client.stream().local_addr().unwrap();
         client.reset();
         let seen = gate.seen();
@@ -172,7 +172,7 @@ fn who_is_not_heard_because_the_backend_takes_nothing_is_not_idle() {
         std::thread::yield_now();
     }
     client.stream().set_nonblocking(false).unwrap();
-    assert!(!client.hears_within(milliseconds(50)));
+    assert!(!client.receives_within(milliseconds(50)));
     drop(served);
 }
 

@@ -146,7 +146,7 @@ pub(crate) fn request_with(speaks: Speaks, path: &str, lines: &[&str]) -> Vec<u8
 }
 
 /// The payload of a message at the backend, in however many fragments.
-pub(crate) fn hear_whole(served: &mut Served) -> Vec<u8> {
+pub(crate) fn receive_whole(served: &mut Served) -> Vec<u8> {
     let mut heard = Vec::new();
     loop {
         let (first, mut payload) = served.masked_frame();
@@ -158,9 +158,9 @@ pub(crate) fn hear_whole(served: &mut Served) -> Vec<u8> {
 }
 
 /// The payload of a message at the client.
-pub(crate) fn hear_whole_at_client(client: &mut Peer) -> Vec<u8> {
+pub(crate) fn receive_whole_at_client(client: &mut Peer) -> Vec<u8> {
     if !matches!(client.speaks(), Speaks::Number(_)) {
-        return client.hear().into_bytes();
+        return client.receive_text().into_bytes();
     }
     let mut heard = Vec::new();
     loop {

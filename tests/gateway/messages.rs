@@ -3,7 +3,7 @@
 use heirloom::net::ClosedBy;
 use heirloom::net::gateway::Binary;
 
-use crate::gate::{HIXIE_76, bridge, gate, gate_with, hear_whole, request_with};
+use crate::gate::{HIXIE_76, bridge, gate, gate_with, receive_whole, request_with};
 use crate::support::backend::{Backend, clear};
 use crate::support::peer::{BINARY, DIGEST, PING, PONG, Peer, RFC, frame, said};
 
@@ -44,7 +44,7 @@ fn a_character_cut_in_two_arrives_whole_and_one_that_is_never_whole_is_mended() 
     old.send(&[0, text[0], text[1]]);
     old.send(&[text[2], 0x80, b'x', 0xc3, 0xff]);
     assert_eq!(
-        String::from_utf8(hear_whole(&mut served)).unwrap(),
+        String::from_utf8(receive_whole(&mut served)).unwrap(),
         "😀x\u{fffd}"
     );
 }
@@ -58,11 +58,11 @@ fn a_message_over_the_limit_ends_both_and_never_arrives_whole() {
     client.send(&frame(0x80, &[b'a'; 401]));
     client.close_frame(1009);
     assert_eq!(served.masked_frame().0, 0x01);
-    assert_eq!(served.hear_close(1001), "message-too-big");
+    assert_eq!(served.receive_close(1001), "message-too-big");
     let (mut old, mut served) = bridge(&gate, &backend, HIXIE_76);
     served.send(&clear(0x01, &[b'a'; 600]));
     served.send(&clear(0x80, &[b'a'; 401]));
-    served.hear_close(1009);
+    served.receive_close(1009);
     assert_eq!(old.rest(), [&[0][..], &[b'a'; 600]].concat());
 }
 
@@ -74,7 +74,7 @@ fn binary_for_a_hixie_client_ends_with_1003_unless_base64_is_on() {
     let gate = gate(&backend);
     let (mut old, mut served) = bridge(&gate, &backend, HIXIE_76);
     served.send(&clear(BINARY, b"\xff\0"));
-    assert_eq!(served.hear_close(1003), "binary-unwanted");
+    assert_eq!(served.receive_close(1003), "binary-unwanted");
     assert_eq!(old.rest(), [0xff, 0]);
     drop(old);
     let seen = gate.seen();
@@ -87,15 +87,15 @@ fn base64_is_what_a_side_without_binary_talks_where_it_is_on() {
     let backend = Backend::listen();
     let gate = gate_with(&backend.url(), |set| set.route.binary = Binary::Base64);
     let (mut old, mut served) = bridge(&gate, &backend, HIXIE_76);
-    old.say("AP8=");
+    old.send_text("AP8=");
     assert_eq!(served.masked_frame(), (BINARY, vec![0, 0xff]));
     served.send(&clear(BINARY, &[0xff, 0, 1]));
-    assert_eq!(old.hear(), "/wAB");
+    assert_eq!(old.receive_text(), "/wAB");
     served.send(&clear(0x02, &[0xff]));
     served.send(&clear(0x80, &[0, 1, 2]));
-    assert_eq!(old.hear(), "/wABAg==");
-    old.say("no base64");
-    served.hear_close(1001);
+    assert_eq!(old.receive_text(), "/wABAg==");
+    old.send_text("no base64");
+    served.receive_close(1001);
     assert_eq!(old.rest(), [0xff, 0]);
     drop(old);
     let seen = gate.seen();

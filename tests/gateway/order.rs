@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use heirloom::net::ClosedBy;
 
-use crate::gate::{ALL, HIXIE_76, bridge, gate, gate_with, hear_whole, milliseconds};
+use crate::gate::{ALL, HIXIE_76, bridge, gate, gate_with, milliseconds, receive_whole};
 use crate::support::PATIENCE;
 use crate::support::backend::{Backend, clear};
 use crate::support::peer::{DIGEST, KEY3, PING, PONG, Peer, RFC, TEXT, request, said};
@@ -21,13 +21,13 @@ fn the_client_hears_101_when_the_backend_agreed_and_not_before() {
         let mut client = Peer::connect(gate.address);
         client.send(&request(speaks, "/"));
         let mut served = backend.accept();
-        assert!(!client.hears_within(milliseconds(60)), "{speaks:?}");
+        assert!(!client.receives_within(milliseconds(60)), "{speaks:?}");
         served.agree_to(&[]);
         client.agree(speaks);
-        client.say("there");
-        assert_eq!(served.hear_text(), "there");
-        served.say_text("and back");
-        assert_eq!(client.hear(), "and back");
+        client.send_text("there");
+        assert_eq!(served.receive_text(), "there");
+        served.send_text("and back");
+        assert_eq!(client.receive_text(), "and back");
     }
 }
 
@@ -76,9 +76,9 @@ fn the_eight_octets_of_hixie_76_may_come_before_or_after_the_101() {
     let mut served = backend.open();
     assert_eq!(after.head().status(), 101);
     // What the backend says early waits for the digest.
-    served.say_text("early");
+    served.send_text("early");
     served.send(&clear(PING, b"still there?"));
-    assert!(!after.hears_within(milliseconds(60)));
+    assert!(!after.receives_within(milliseconds(60)));
     after.send_singly(body);
     assert_eq!(after.exactly(16), DIGEST);
     assert_eq!(after.exactly(7), b"\0early\xff");
@@ -110,10 +110,10 @@ fn what_a_client_says_before_the_101_waits_for_the_backend() {
         let mut client = Peer::connect(gate.address);
         client.send(&[request(speaks, "/"), said(speaks, "early")].concat());
         let mut served = backend.accept();
-        assert!(!served.hears_within(milliseconds(30)), "{speaks:?}");
+        assert!(!served.receives_within(milliseconds(30)), "{speaks:?}");
         served.agree_to(&[]);
         client.agree(speaks);
-        assert_eq!(served.hear_text(), "early");
+        assert_eq!(served.receive_text(), "early");
     }
 }
 
@@ -131,7 +131,7 @@ fn much_that_a_client_says_before_the_101_arrives_too() {
         served.agree_to(&[]);
         client.agree(speaks);
         for text in &texts {
-            assert!(hear_whole(&mut served) == text.as_bytes(), "{speaks:?}");
+            assert!(receive_whole(&mut served) == text.as_bytes(), "{speaks:?}");
         }
     }
 }
@@ -213,7 +213,7 @@ fn a_backend_that_does_not_answer_in_time_is_504() {
         if dribbles {
             served.send(b"HTTP/1.1 101 Switching Protocols\r\nX: ");
             let begin = Instant::now();
-            while !client.hears_within(milliseconds(20)) {
+            while !client.receives_within(milliseconds(20)) {
                 assert!(begin.elapsed() < PATIENCE, "progress extends the deadline");
                 let _ = served.stream().write(b"x");
             }
@@ -308,8 +308,8 @@ fn the_next_address_is_tried_where_one_refuses() {
     });
     for speaks in ALL {
         let (mut client, mut served) = bridge(&gate, &backend, speaks);
-        client.say("found");
-        assert_eq!(served.hear_text(), "found");
+        client.send_text("found");
+        assert_eq!(served.receive_text(), "found");
     }
     other.has_nobody();
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use heirloom::net::ClosedBy;
 
 use crate::gate::{
-    ALL, HIXIE_75, HIXIE_76, bridge, gate, gate_with, hear_whole, hear_whole_at_client,
-    milliseconds,
+    ALL, HIXIE_75, HIXIE_76, bridge, gate, gate_with, milliseconds, receive_whole,
+    receive_whole_at_client,
 };
 use crate::support::PATIENCE;
 use crate::support::backend::{Backend, Served, clear};
@@ -72,10 +72,10 @@ fn a_client_that_does_not_read_stops_its_backend_and_nobody_else() {
         client.agree(speaks);
         let message = clear(TEXT, &[b'x'; 10_000]);
         let written = write_until_stuck(&served, &message, || {
-            other.say("and we");
-            assert_eq!(other_served.hear_text(), "and we");
-            other_served.say_text("go on");
-            assert_eq!(other.hear(), "go on");
+            other.send_text("and we");
+            assert_eq!(other_served.receive_text(), "and we");
+            other_served.send_text("go on");
+            assert_eq!(other.receive_text(), "go on");
         });
         let ports = [served.stream().peer_addr(), client.stream().local_addr()];
         let system: usize = ports.map(|a| in_the_system(a.unwrap().port())).iter().sum();
@@ -87,7 +87,7 @@ fn a_client_that_does_not_read_stops_its_backend_and_nobody_else() {
         );
         // All of it is there when it reads again.
         for _ in 0..written / message.len() {
-            assert_eq!(hear_whole_at_client(&mut client).len(), 10_000);
+            assert_eq!(receive_whole_at_client(&mut client).len(), 10_000);
         }
     }
 }
@@ -101,15 +101,15 @@ fn a_backend_that_does_not_read_stops_its_client_and_nobody_else() {
         let (client, mut served) = bridge(&gate, &backend, speaks);
         let message = said(speaks, &"x".repeat(10_000));
         let written = write_until_stuck(&client, &message, || {
-            other.say("and we");
-            assert_eq!(other_served.hear_text(), "and we");
+            other.send_text("and we");
+            assert_eq!(other_served.receive_text(), "and we");
         });
         let ports = [served.stream().peer_addr(), client.stream().local_addr()];
         let system: usize = ports.map(|a| in_the_system(a.unwrap().port())).iter().sum();
         let held = written.saturating_sub(system);
         assert!(held < PAIR, "{speaks:?}: {held} octets are held");
         for _ in 0..written / message.len() {
-            assert_eq!(hear_whole(&mut served).len(), 10_000);
+            assert_eq!(receive_whole(&mut served).len(), 10_000);
         }
     }
 }
@@ -246,13 +246,13 @@ fn a_backend_killed_in_the_middle_of_its_messages_ends_500_clients_properly() {
                 _ => client.send(b"\0mine"),
             }
         }
-        served.say_text("whole");
+        served.send_text("whole");
         if n % 2 == 0 {
             served.send(&clear(0x01, b"half"));
         } else {
             served.send(&clear(TEXT, b"halfhalf")[..2 + 4]);
         }
-        assert_eq!(client.hear(), "whole");
+        assert_eq!(client.receive_text(), "whole");
         let half = match speaks {
             Speaks::Number(_) => {
                 let (first, payload) = client.frame();

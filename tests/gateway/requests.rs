@@ -208,7 +208,7 @@ fn a_hixie_client_that_does_not_get_its_subprotocol_is_refused() {
             assert_eq!(head.status(), 400);
             assert!(body.starts_with("subprotocol-unknown: "), "{body}");
             // It had agreed, so it is told goodbye, and nothing else.
-            served.hear_close(1001);
+            served.receive_close(1001);
         }
     }
 }
@@ -248,7 +248,7 @@ fn forwarded_headers_of_trusted_peers_are_believed_and_of_others_replaced() {
             assert_eq!(location, "ws://example.com/chat");
         }
         assert_eq!(client.exactly(16), DIGEST);
-        served.say_text("x");
+        served.send_text("x");
         client.reset();
         let who = if trusted { "192.0.2.7" } else { "127.0.0.1" };
         assert_eq!(gate.seen().client.ip().to_string(), who);
@@ -303,8 +303,8 @@ fn a_proxy_header_of_a_listed_peer_names_the_client_however_it_comes() {
                 let mut served = backend.open();
                 client.agree(speaks);
                 assert_eq!(served.head.header("X-Forwarded-For"), Some("192.0.2.7"));
-                client.say("behind");
-                assert_eq!(served.hear_text(), "behind");
+                client.send_text("behind");
+                assert_eq!(served.receive_text(), "behind");
                 client.reset();
                 let seen = gate.seen();
                 assert_eq!(seen.client, "192.0.2.7:4711".parse().unwrap());

@@ -148,7 +148,7 @@ fn a_head_may_come_in_any_portions_and_with_what_follows() {
         let mut peer = Peer::connect(program.address);
         peer.send(&whole);
         peer.agree(speaks);
-        assert_eq!(peer.hear(), "early");
+        assert_eq!(peer.receive_text(), "early");
         let told = page.connection();
         is_good(&told, version);
         assert_eq!(octets(&told, "client"), hex(&whole));

@@ -141,14 +141,14 @@ impl Served {
     }
 
     /// Hears a text in one frame.
-    pub(crate) fn hear_text(&mut self) -> String {
+    pub(crate) fn receive_text(&mut self) -> String {
         let (first, payload) = self.peer.masked_frame();
         assert_eq!(first, TEXT, "{payload:?} is no text");
         String::from_utf8(payload).unwrap()
     }
 
     /// Says a text in one frame.
-    pub(crate) fn say_text(&mut self, text: &str) {
+    pub(crate) fn send_text(&mut self, text: &str) {
         self.peer.send(&clear(TEXT, text.as_bytes()));
     }
 
@@ -159,13 +159,13 @@ impl Served {
 
     /// Is told goodbye with 1001, answers, and waits for the end.
     pub(crate) fn is_sent_away(&mut self) {
-        self.hear_close(1001);
+        self.receive_close(1001);
         self.peer.send(&clear(CLOSE, &[0x03, 0xe9]));
         self.peer.is_cut_off();
     }
 
     /// Hears a goodbye with this code; its reason.
-    pub(crate) fn hear_close(&mut self, code: u16) -> String {
+    pub(crate) fn receive_close(&mut self, code: u16) -> String {
         let (first, body) = self.peer.masked_frame();
         assert_eq!(first, CLOSE, "{body:?} is no goodbye");
         assert_eq!(body[..2], code.to_be_bytes(), "{body:?}");

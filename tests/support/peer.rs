@@ -191,7 +191,7 @@ impl Peer {
     }
 
     /// Whether something comes, or the end, within so long.
-    pub(crate) fn hears_within(&mut self, wait: Duration) -> bool {
+    pub(crate) fn receives_within(&mut self, wait: Duration) -> bool {
         self.stream().set_read_timeout(Some(wait)).unwrap();
         let heard = match self.reader.fill_buf() {
             Ok(_) => true,
@@ -263,13 +263,13 @@ impl Peer {
     }
 
     /// Says a text.
-    pub(crate) fn say(&mut self, text: &str) {
+    pub(crate) fn send_text(&mut self, text: &str) {
         let octets = said(self.speaks, text);
         self.send(&octets);
     }
 
     /// Hears a text.
-    pub(crate) fn hear(&mut self) -> String {
+    pub(crate) fn receive_text(&mut self) -> String {
         let octets = match self.speaks {
             Speaks::Number(_) => {
                 let (first, payload) = self.frame();
@@ -289,8 +289,8 @@ impl Peer {
 
     /// Says a text and hears it.
     pub(crate) fn echo(&mut self, text: &str) {
-        self.say(text);
-        assert_eq!(self.hear(), text);
+        self.send_text(text);
+        assert_eq!(self.receive_text(), text);
     }
 
     /// Closes the way its version does, as the one who begins.
