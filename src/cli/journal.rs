@@ -310,7 +310,7 @@ impl ConnectionRecorder {
         let now = Instant::now();
         let after = now.saturating_duration_since(self.last);
         let entry = JournalEntry {
-            from: from,
+            from,
             content,
             after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
         };
