@@ -834,9 +834,9 @@ fn a_server_that_pings_and_never_reads_is_not_answered_without_end() {
 fn a_server_that_never_reads_is_left_in_time() {
     let host = Host::after_opening(|_| thread::sleep(PATIENCE));
     // More than the buffers of both ends take.
-    let line = [&vec![b'x'; 1 << 20][..], b"\n"].concat();
-    let said = Stdin::Ends(&line.repeat(32));
-    let ended = connect(host.address, &["--write-timeout-ms", "500"], said);
+    let lines = [&vec![b'x'; 1 << 20][..], b"\n"].concat().repeat(32);
+    let stdin = Stdin::Ends(&lines);
+    let ended = connect(host.address, &["--write-timeout-ms", "500"], stdin);
     ended
         .exits(5)
         .says("the server takes nothing of what we say (--write-timeout-ms)");
