@@ -1,4 +1,4 @@
-//! A server with an application of its own: it sends back what it gets, and
+//! A server with an application of its own: it sends back what it receives, and
 //! says in which version.
 //!
 //! `cargo run --example echo`, then `heirloom connect ws://127.0.0.1:8076/ --as hybi-00`
@@ -18,28 +18,27 @@ impl App for Echo {
     fn request(&mut self, request: &Request<'_>, (): &mut ()) -> Reply {
         match request.version() {
             Some(_) => Reply::Accept(None),
-            // A browser that looks for a page.
-            None => Reply::Refuse(Refusal::NotFound),
+            // A browser that asks for a page.
+            None => Reply::refuse(Refusal::NotFound),
         }
     }
 
     fn open(&mut self, link: &mut Handle<'_, Echo>) {
         let name = link.version().map_or("", |version| version.name);
-        // Every version can say a text.
+        // Every version has texts.
         let _ = link.send(Message::text(&format!("you speak {name}")));
     }
 
     fn message(&mut self, incoming: Incoming<'_>, link: &mut Handle<'_, Echo>) {
-        // A message that came as binary goes back as binary, so the version
-        // can say it; it fails only while the connection closes.
+        // A message that arrived as binary goes back as binary, so the version has
+        // it. This fails only while the connection closes.
         let _ = link.send_back(incoming);
     }
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut config = Config::default();
-    config.versions = Versions::ALL;
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8076".into());
+    let config = Config::default().with_versions(Versions::ALL);
     let server = Server::bind(&[address.parse()?], 2, config)?;
     for address in server.addresses() {
         println!("listening on ws://{address}/");

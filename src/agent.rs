@@ -1,18 +1,18 @@
-//! What a browser was known to speak, by its User-Agent.
+//! Which version a browser speaks, by its User-Agent.
 //!
 //! The releases are those that [`VERSIONS`](crate::version::VERSIONS) names as
-//! clients; a test holds the two together.
+//! clients; a test compares the two.
 
 use crate::version::Version;
 
-/// What was known of a browser.
+/// What is known of a browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
     /// Its name and release, such as `Firefox 7`.
     pub browser: String,
-    /// What it spoke; `None` where it had no WebSocket.
+    /// The version that it speaks; `None` where it has no WebSocket.
     pub version: Option<&'static Version>,
-    /// What to know about it, if anything.
+    /// A remark about it.
     pub note: Option<&'static str>,
 }
 
@@ -36,8 +36,8 @@ const fn run(from: (u32, u32), version: &'static str) -> Run {
 const OFF: Option<&str> = Some("it has WebSocket turned off until a preference turns it on");
 const MOZ: Option<&str> = Some("its constructor is called MozWebSocket");
 
-/// A browser: its name, what its releases stand behind, and its runs, newest
-/// first. The order matters: browsers name their ancestors.
+/// A browser: its name, the mark in front of its release number, and its runs,
+/// newest first. The order of browsers matters: browsers name their ancestors.
 struct Browser {
     name: &'static str,
     mark: &'static str,
@@ -154,20 +154,20 @@ const BROWSERS: &[Browser] = &[
     },
 ];
 
-/// What the browser of this User-Agent was known to speak; `None` where it is
-/// none that we know.
+/// What is known of the browser of this User-Agent; `None` where the browser is
+/// not known.
 #[must_use]
 pub fn known(agent: &str) -> Option<Known> {
     BROWSERS.iter().find_map(|browser| {
         let (before, after) = agent.split_once(browser.mark)?;
         let release = match browser.mark {
-            // Presto numbers itself, and the release stands behind it.
+            // Presto has a number of its own; the release stands behind it.
             "Presto/" => agent.split_once("Version/")?.1,
-            // The engine of 11, which names another release where it imitates one.
+            // The engine of 11, which names another release when it imitates one.
             "Trident/7.0" => "11.0",
-            // The word is a part of other names of systems.
+            // The word is part of the names of other systems.
             " OS " if !before.ends_with("iPhone") && !before.ends_with("CPU") => return None,
-            // Others have the same engine and number themselves.
+            // Other browsers with the same engine use the word for themselves.
             "Version/" if !before.contains("Macintosh") && !before.contains("Windows") => {
                 return None;
             }
@@ -303,7 +303,7 @@ mod tests {
         }
     }
 
-    /// What begins with these releases stands in the table of versions too.
+    /// The table of versions names the first release of each run.
     #[test]
     fn the_table_of_versions_says_the_same() {
         for (browser, first, version) in [
@@ -334,7 +334,7 @@ mod tests {
             let found = runs
                 .flat_map(|b| b.runs)
                 .any(|run| run.version == version && run.from == (major, minor));
-            assert!(found, "{browser} {first} begins no run of {version}");
+            assert!(found, "{browser} {first} starts no run of {version}");
         }
     }
 }

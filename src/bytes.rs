@@ -1,14 +1,14 @@
-//! Octets in and out: the one cursor over what was received, and where
-//! answers go.
+//! Octets in and out: the one cursor over what was received, and where output
+//! goes.
 
-use std::mem;
+use alloc::vec::Vec;
+use core::{fmt, mem};
 
-/// Octets that were received and not yet eaten.
+/// Octets that were received and not yet consumed.
 ///
 /// What is taken lives as long as the buffer, not as long as the cursor, so
-/// that an event may be held while the next one is asked for. What is left
-/// when a parse wants more, the caller shows again in front of what comes
-/// next.
+/// that an event may be kept while the next one is asked for. What is left
+/// when a parse needs more goes in front of the octets that arrive next.
 #[derive(Debug)]
 pub struct Input<'b> {
     rest: &'b mut [u8],
@@ -16,7 +16,7 @@ pub struct Input<'b> {
 }
 
 impl<'b> Input<'b> {
-    /// A cursor at the begin of the stream.
+    /// A cursor at the start of the stream.
     #[must_use]
     pub fn new(octets: &'b mut [u8]) -> Input<'b> {
         Input::starting_at(octets, 0)
@@ -29,7 +29,7 @@ impl<'b> Input<'b> {
         Input { rest: octets, at }
     }
 
-    /// What is not yet eaten.
+    /// What is not yet consumed.
     #[must_use]
     pub fn rest(&self) -> &[u8] {
         self.rest
@@ -41,7 +41,7 @@ impl<'b> Input<'b> {
         self.at
     }
 
-    /// Eats `n` octets, or as many as there are.
+    /// Consumes `n` octets, or as many as there are.
     pub fn take(&mut self, n: usize) -> &'b mut [u8] {
         let rest = mem::take(&mut self.rest);
         let n = n.min(rest.len());
@@ -51,14 +51,15 @@ impl<'b> Input<'b> {
         taken
     }
 
-    /// Eats all that is left.
+    /// Consumes all that is left.
     pub fn take_all(&mut self) -> &'b mut [u8] {
         self.take(usize::MAX)
     }
 }
 
-/// A source of random octets: keys, nonces and masks are made from it. It must
-/// not be guessable in earnest; a replay gives what was recorded.
+/// A source of random octets: keys, nonces and masks are made of them. A real
+/// connection needs octets that cannot be guessed; a replay gives those that
+/// were recorded.
 pub trait Random {
     /// Fills the slice.
     fn fill(&mut self, octets: &mut [u8]);
@@ -70,16 +71,16 @@ impl<F: FnMut(&mut [u8])> Random for F {
     }
 }
 
-/// Where answers go, and where their randomness comes from.
+/// Where output goes, and where its random octets come from.
 pub struct Output<'o> {
     /// The octets to send; only ever appended to.
     pub octets: &'o mut Vec<u8>,
-    /// Keys, nonces and masks.
+    /// The source of keys, nonces and masks.
     pub random: &'o mut dyn Random,
 }
 
 impl<'o> Output<'o> {
-    /// Answers are appended to `octets`.
+    /// Output is appended to `octets`.
     pub fn new(octets: &'o mut Vec<u8>, random: &'o mut dyn Random) -> Output<'o> {
         Output { octets, random }
     }
@@ -92,23 +93,23 @@ impl<'o> Output<'o> {
     }
 }
 
-impl std::fmt::Debug for Output<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Output<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Output")
             .field("octets", &self.octets.len())
             .finish_non_exhaustive()
     }
 }
 
-/// What a peer sent, fit for a terminal, a log or a page of text: nothing
+/// What a peer sent, made safe for a terminal, a log or a page of text: nothing
 /// invisible, nothing that moves the cursor or turns the direction of writing,
 /// and no more than `MAX` characters.
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a, const MAX: usize = 200>(pub &'a str);
 
-impl<const MAX: usize> std::fmt::Display for Escaped<'_, MAX> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        use std::fmt::Write;
+impl<const MAX: usize> fmt::Display for Escaped<'_, MAX> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write as _;
         for (i, c) in self.0.chars().enumerate() {
             if i == MAX {
                 return f.write_char('…');
@@ -124,6 +125,8 @@ impl<const MAX: usize> std::fmt::Display for Escaped<'_, MAX> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
+
     use super::*;
 
     #[test]

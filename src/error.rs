@@ -1,20 +1,50 @@
-//! What goes wrong, and whose fault it is.
+//! What goes wrong, and at which end.
 //!
-//! Three errors for three culprits: a [`Refusal`] says why we will not
-//! upgrade, and knows its HTTP status; a [`Violation`] says how the peer broke
-//! the protocol, and knows its close code; an [`Unsendable`] says what we were
-//! asked to send and this version cannot say. Each has a stable code, which
-//! scripts and vectors may depend on: [`REFUSALS`] and [`VIOLATIONS`] list
-//! them.
+//! Three errors for three causes: a [`Refusal`] says why a server does not
+//! upgrade a request, and has an HTTP status; a [`Violation`] says why a
+//! connection fails, and has a close code; an [`Unsendable`] says what the
+//! caller asked to send and this version or state cannot. Each refusal and
+//! violation has a stable code, which scripts and vectors may depend on:
+//! [`REFUSALS`] and [`VIOLATIONS`] list them. [`Located`] adds the octets in
+//! which the parse broke.
+
+use core::fmt;
+use core::ops::Range;
 
 use crate::version::{Version, Versions};
+
+/// An error of a parse, with the octets in which it broke.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{error} (octets {} to {} of the peer's stream)", at.start, at.end)]
+pub struct Located<E: fmt::Display> {
+    /// What is wrong.
+    pub error: E,
+    /// Where it is wrong, by the position of the octets in the peer's stream.
+    /// The range is empty where something is missing: it is missing there.
+    pub at: Range<u64>,
+}
+
+impl<E: fmt::Display> Located<E> {
+    /// This error in these octets.
+    pub(crate) fn new(error: E, at: Range<u64>) -> Located<E> {
+        Located { error, at }
+    }
+
+    /// This error in these octets of a head that starts at octet `start`.
+    pub(crate) fn in_head(error: E, at: Range<usize>, start: u64) -> Located<E> {
+        Located {
+            error,
+            at: start + at.start as u64..start + at.end as u64,
+        }
+    }
+}
 
 /// Defines an enum of errors with the table of its stable codes.
 macro_rules! coded {
     (
-        $(#[$doc:meta])* enum $name:ident, $number:ident: $(#[$number_doc:meta])*,
+        $(#[$doc:meta])* enum $name:ident, $number:ident -> $number_type:ty: $(#[$number_doc:meta])*,
         $(#[$table_doc:meta])* $table:ident;
-        $( $(#[$variant_doc:meta])* $variant:ident $({ $($field:ident : $type:ty),+ })? = $code:literal, $value:literal; )+
+        $( $(#[$variant_doc:meta])* $variant:ident $({ $($field:ident : $type:ty),+ })? = $code:literal, $value:expr; )+
     ) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,21 +62,23 @@ macro_rules! coded {
 
             $(#[$number_doc])*
             #[must_use]
-            pub const fn $number(self) -> u16 {
+            pub const fn $number(self) -> $number_type {
                 match self { $( $name::$variant { .. } => $value, )+ }
             }
         }
 
         $(#[$table_doc])*
-        pub const $table: &[(&str, u16)] = &[ $( ($code, $value), )+ ];
+        pub const $table: &[(&str, $number_type)] = &[ $( ($code, $value), )+ ];
     };
 }
+#[cfg_attr(not(feature = "net"), allow(unused_imports))]
+pub(crate) use coded;
 
 coded! {
     /// Why a request is not upgraded. The text is one sentence of cause and
-    /// cure, fit for the person who runs the client.
+    /// cure, written for the person who runs the client.
     enum Refusal,
-    status: /** The HTTP status of the answer. */,
+    status -> u16: /** The HTTP status of the response. */,
     /// Every stable code of a [`Refusal`] with its HTTP status.
     REFUSALS;
 
@@ -71,12 +103,6 @@ coded! {
     /// The first octet of a TLS record.
     #[error("this port speaks ws, not wss: the client began with TLS")]
     TlsUnexpected = "tls-unexpected", 400;
-    /// No PROXY header where there must be one.
-    #[error("this listener takes connections from that address with a PROXY header only (--accept-proxy); let the balancer send one, or take its address from the list")]
-    ProxyHeader = "proxy-header", 400;
-    /// A PROXY header where none is believed.
-    #[error("the connection begins with a PROXY header, and none is believed from this address; name it in --accept-proxy, or let the balancer send none")]
-    ProxyHeaderUnexpected = "proxy-header-unexpected", 400;
     /// LF without CR.
     #[error("a line of the head ends in LF alone; lines end in CR LF")]
     BareLf = "head-bare-lf", 400;
@@ -84,7 +110,7 @@ coded! {
     #[error("a header is folded over two lines; write it on one")]
     HeadFolded = "head-folded", 400;
     /// More octets than a head may have.
-    #[error("the head is longer than {limit} octets (--max-head-bytes)")]
+    #[error("the head is longer than {limit} octets")]
     HeadTooLong { limit: u32 } = "head-too-long", 431;
     /// More headers than a head may have.
     #[error("the head has more than {limit} headers")]
@@ -105,19 +131,19 @@ coded! {
     #[error("a WebSocket request has no body, but this one announces one by Content-Length or Transfer-Encoding")]
     BodyUnexpected = "body-unexpected", 400;
     /// The handshake did not finish in time.
-    #[error("the request was not finished in time (--handshake-timeout-ms); a hixie-76 request needs eight octets after its head, which some proxies hold back")]
+    #[error("the request was not finished in time; a hixie-76 request needs eight octets after its head, which some proxies hold back")]
     HandshakeTimeout = "handshake-timeout", 408;
-    /// A version number nobody speaks.
+    /// An unknown version number.
     #[error("WebSocket version {number} does not exist; {} on here", Listed(*on))]
     VersionUnknown { number: u8, on: Versions } = "version-unknown", 426;
     /// A version that is known and off.
-    #[error("{version} is known but off here, {} on; `--versions +{version}` turns it on", Listed(*on))]
+    #[error("{version} is known but off here, {} on", Listed(*on))]
     VersionOff { version: &'static Version, on: Versions } = "version-off", 426;
     /// `Sec-WebSocket-Version` is not a number from 0 to 255.
     #[error("Sec-WebSocket-Version must be one number from 0 to 255 without a leading zero")]
     VersionMalformed = "version-malformed", 400;
     /// `Sec-WebSocket-Version` is a list or stands twice.
-    #[error("Sec-WebSocket-Version must be one number; a list belongs into answers only")]
+    #[error("Sec-WebSocket-Version must be one number; a list belongs in responses only")]
     VersionList = "version-list", 400;
     /// A key without a version.
     #[error("there is a Sec-WebSocket-Key or another Sec-WebSocket header but no Sec-WebSocket-Version: either the client forgot the version, or a proxy added the key to a hixie request")]
@@ -153,54 +179,18 @@ coded! {
     #[error("the Origin is empty, or holds octets that are not visible ASCII")]
     OriginMalformed = "origin-malformed", 400;
     /// The origin policy says no.
-    #[error("pages of this origin may not connect here (--origin)")]
+    #[error("pages of this origin may not connect here")]
     OriginNotAllowed = "origin-not-allowed", 403;
     /// A hixie client insists on a subprotocol that is not spoken.
     #[error("the subprotocol asked for is not spoken here, and clients of this version do not go on without it")]
     SubprotocolUnknown = "subprotocol-unknown", 400;
-    /// Gateway: a header that is passed on holds what we do not write.
-    #[error("the request's {name} holds octets other than visible ASCII and spaces, or stands twice, and is not passed on to the backend")]
-    HeaderNotPassed { name: &'static str } = "header-not-passed", 400;
-    /// Gateway: the backend said no.
-    #[error("the backend behind this gateway refused with HTTP status {status}")]
-    BackendRefused { status: u16 } = "backend-refused", 502;
-    /// Gateway: what answers is no WebSocket server of the version we speak to it.
-    #[error("the backend behind this gateway does not answer as a WebSocket server does: {violation}; see --to and --as")]
-    BackendHandshake { violation: Violation } = "backend-handshake", 502;
-    /// Gateway: nobody answers there.
-    #[error("the backend behind this gateway cannot be reached; is it running where --to says?")]
-    BackendUnreachable = "backend-unreachable", 502;
-    /// Gateway: the backend does not answer in time.
-    #[error("the backend behind this gateway did not answer in time (--handshake-timeout-ms)")]
-    BackendTimeout = "backend-timeout", 504;
-    /// As many connections as there may be.
-    #[error("there are as many connections as there may be (--max-connections); try again later")]
-    TooManyConnections = "too-many-connections", 503;
-    /// The server is going away.
-    #[error("the server is going away; try again later")]
-    GoingAway = "going-away", 503;
 }
 
-impl Refusal {
-    /// The HTTP status that is answered: that of the backend where it found
-    /// fault with the request, [`Refusal::status`] otherwise. 426 is about the
-    /// version that a gateway speaks to it and 407 about one hop, which are
-    /// none of the client's.
-    #[must_use]
-    pub const fn response_status(self) -> u16 {
-        match self {
-            Refusal::BackendRefused { status: 407 | 426 } => self.status(),
-            Refusal::BackendRefused { status } if status >= 400 && status < 500 => status,
-            _ => self.status(),
-        }
-    }
-}
-
-/// Words for a set of versions in a sentence.
+/// A set of versions as the subject of a sentence, with its verb.
 struct Listed(Versions);
 
-impl std::fmt::Display for Listed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.iter().count() {
             0 => f.write_str("nothing is"),
             1 => write!(f, "{} is", self.0),
@@ -210,115 +200,117 @@ impl std::fmt::Display for Listed {
 }
 
 coded! {
-    /// How the peer broke the protocol.
+    /// Why a connection fails (RFC 6455 section 7.1.7).
     enum Violation,
-    close_code: /** The close code that says so to a peer of RFC 6455; older versions say what they can. 1006 is never on the wire: there is nobody to say it to. */,
+    close_code -> Option<u16>: /** The code of the close frame that a peer of RFC 6455 gets; peers of older versions get what their version can carry. `None` where no close frame can be sent, because the handshake or TCP has failed. */,
     /// Every stable code of a [`Violation`] with its close code.
     VIOLATIONS;
 
     /// RFC 6455 section 5.2: a reserved bit is set.
     #[error("a reserved bit is set and no extension was agreed")]
-    ReservedBits = "reserved-bits", 1002;
-    /// RFC 6455 section 5.2: an opcode nobody defined.
+    ReservedBits = "reserved-bits", Some(1002);
+    /// RFC 6455 section 5.2: an undefined opcode.
     #[error("opcode {opcode} is reserved in this version")]
-    ReservedOpcode { opcode: u8 } = "reserved-opcode", 1002;
+    ReservedOpcode { opcode: u8 } = "reserved-opcode", Some(1002);
     /// RFC 6455 section 5.5: a control frame in fragments.
     #[error("a control frame is fragmented")]
-    ControlFragmented = "control-fragmented", 1002;
+    ControlFragmented = "control-fragmented", Some(1002);
     /// RFC 6455 section 5.5: a control frame over 125 octets.
     #[error("a control frame has more than 125 octets of payload")]
-    ControlTooLong = "control-too-long", 1002;
+    ControlTooLong = "control-too-long", Some(1002);
     /// RFC 6455 section 5.2: a longer length form than needed.
     #[error("a length is not in its shortest form")]
-    LengthNotMinimal = "length-not-minimal", 1002;
+    LengthNotMinimal = "length-not-minimal", Some(1002);
     /// A length beyond 63 bits, or a hixie length of too many octets.
     #[error("a length is out of range")]
-    LengthOutOfRange = "length-out-of-range", 1002;
+    LengthOutOfRange = "length-out-of-range", Some(1002);
     /// RFC 6455 section 5.1: a client frame without a mask.
     #[error("a client's frame is not masked")]
-    MaskMissing = "mask-missing", 1002;
+    MaskMissing = "mask-missing", Some(1002);
     /// RFC 6455 section 5.1: a server frame with a mask.
     #[error("a server's frame is masked")]
-    MaskUnexpected = "mask-unexpected", 1002;
+    MaskUnexpected = "mask-unexpected", Some(1002);
     /// RFC 6455 section 5.4: a continuation of nothing.
     #[error("a continuation frame continues nothing")]
-    ContinuationUnexpected = "continuation-unexpected", 1002;
+    ContinuationUnexpected = "continuation-unexpected", Some(1002);
     /// RFC 6455 section 5.4: a new message inside another.
-    #[error("a new message begins inside an unfinished one")]
-    MessageInterrupted = "message-interrupted", 1002;
+    #[error("a new message starts inside an unfinished one")]
+    MessageInterrupted = "message-interrupted", Some(1002);
     /// RFC 6455 section 8.1: text that is not UTF-8.
     #[error("text is not valid UTF-8")]
-    Utf8Invalid = "utf8-invalid", 1007;
+    Utf8Invalid = "utf8-invalid", Some(1007);
     /// RFC 6455 section 5.5.1: a close body of one octet.
     #[error("a close frame has a body of one octet")]
-    CloseBodyShort = "close-body-short", 1002;
+    CloseBodyShort = "close-body-short", Some(1002);
     /// RFC 6455 section 7.4: a close code that is not for the wire.
     #[error("close code {code} must not be sent")]
-    CloseCodeInvalid { code: u16 } = "close-code-invalid", 1002;
+    CloseCodeInvalid { code: u16 } = "close-code-invalid", Some(1002);
     /// RFC 6455 section 5.5.1: a reason that is not UTF-8.
     #[error("a close reason is not valid UTF-8")]
-    CloseReasonUtf8 = "close-reason-utf8", 1007;
+    CloseReasonUtf8 = "close-reason-utf8", Some(1007);
     /// More octets than a message may have.
-    #[error("a message is longer than {limit} octets (--max-message-bytes)")]
-    MessageTooBig { limit: u64 } = "message-too-big", 1009;
+    #[error("a message is longer than {limit} octets")]
+    MessageTooBig { limit: u64 } = "message-too-big", Some(1009);
     /// The application takes no binary messages.
     #[error("binary messages are not accepted here")]
-    BinaryUnwanted = "binary-unwanted", 1003;
+    BinaryUnwanted = "binary-unwanted", Some(1003);
     /// A text that carries octets in base64 does not.
     #[error("a text is not base64, which this connection agreed on for octets")]
-    Base64Malformed = "base64-malformed", 1007;
-    /// Our own failure, said to the peer.
+    Base64Malformed = "base64-malformed", Some(1007);
+    /// A failure of this end.
     #[error("an internal error ended this connection")]
-    Internal = "internal-error", 1011;
+    Internal = "internal-error", Some(1011);
 
-    /// The answer is not an HTTP response.
-    #[error("the answer is not an HTTP response")]
-    ResponseMalformed = "response-malformed", 1006;
-    /// The answer's head is longer than a head may be.
-    #[error("the head of the answer is too long")]
-    ResponseTooLong = "response-too-long", 1006;
-    /// The answer is not 101.
+    /// What the server sent is not an HTTP response.
+    #[error("the response is not HTTP")]
+    ResponseMalformed = "response-malformed", None;
+    /// The response's head is longer than a head may be.
+    #[error("the head of the response is too long")]
+    ResponseTooLong = "response-too-long", None;
+    /// The response's status is not 101.
     #[error("the server refused with HTTP status {status}")]
-    ResponseStatus { status: u16 } = "refused", 1006;
+    ResponseStatus { status: u16 } = "refused", None;
     /// hixie-75 section 4.1: the first three lines are compared octet by octet.
-    #[error("the first three lines of the answer are not those of hixie-75, octet for octet")]
-    ResponseLines = "response-lines", 1006;
+    #[error("the first three lines of the response are not those of hixie-75, octet for octet")]
+    ResponseLines = "response-lines", None;
     /// `Upgrade` is missing or says something else.
-    #[error("the answer's Upgrade is missing, repeated or not `websocket`")]
-    UpgradeMismatch = "upgrade-mismatch", 1006;
+    #[error("the response's Upgrade is missing, repeated or not `websocket`")]
+    UpgradeMismatch = "upgrade-mismatch", None;
     /// `Connection` is missing or does not say Upgrade.
-    #[error("the answer's Connection is missing or does not say Upgrade")]
-    ConnectionMismatch = "connection-mismatch", 1006;
+    #[error("the response's Connection is missing or does not say Upgrade")]
+    ConnectionMismatch = "connection-mismatch", None;
     /// `Sec-WebSocket-Accept` is not the proof.
     #[error("Sec-WebSocket-Accept does not prove that the server read our key")]
-    AcceptMismatch = "accept-mismatch", 1006;
+    AcceptMismatch = "accept-mismatch", None;
     /// The sixteen octets are not the proof.
     #[error("the sixteen octets after the head do not prove that the server read our keys")]
-    DigestMismatch = "digest-mismatch", 1006;
+    DigestMismatch = "digest-mismatch", None;
     /// hybi-04 without a nonce.
-    #[error("the answer has no Sec-WebSocket-Nonce, or two")]
-    NonceMissing = "nonce-missing", 1006;
+    #[error("the response has no Sec-WebSocket-Nonce, or two")]
+    NonceMissing = "nonce-missing", None;
     /// The echoed origin is not ours.
-    #[error("the answer's origin is missing or not the one we sent")]
-    OriginMismatch = "origin-mismatch", 1006;
+    #[error("the response's origin is missing or not the one we sent")]
+    OriginMismatch = "origin-mismatch", None;
     /// The location is not the URL we dialled.
-    #[error("the answer's location is missing or not the URL we asked for; behind a TLS terminator or a proxy the server must be told its public URL")]
-    LocationMismatch = "location-mismatch", 1006;
+    #[error("the response's location is missing or not the URL we asked for; behind a TLS terminator or a proxy the server must be told its public URL")]
+    LocationMismatch = "location-mismatch", None;
     /// The subprotocol is not one we offered, or not there though hixie needs it.
-    #[error("the answer's subprotocol is not one we asked for")]
-    SubprotocolMismatch = "subprotocol-mismatch", 1006;
-    /// An extension nobody offered.
-    #[error("the answer has an extension that we did not offer")]
-    ExtensionUnexpected = "extension-unexpected", 1006;
+    #[error("the response's subprotocol is not one we asked for")]
+    SubprotocolMismatch = "subprotocol-mismatch", None;
+    /// An extension that was not offered.
+    #[error("the response has an extension that we did not offer")]
+    ExtensionUnexpected = "extension-unexpected", None;
     /// TCP ended before the handshake did.
     #[error("the connection ended before the handshake was finished")]
-    HandshakeCut = "handshake-cut", 1006;
-    /// TCP ended inside a message, or without goodbye where there is one.
+    HandshakeCut = "handshake-cut", None;
+    /// TCP ended inside a message, or without the closing handshake that this
+    /// version has.
     #[error("the connection ended without a closing handshake")]
-    ConnectionCut = "connection-cut", 1006;
+    ConnectionCut = "connection-cut", None;
 }
 
-/// What this version, or this state, cannot say.
+/// What this version, or this state, cannot send. It is an error of the caller:
+/// nothing was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unsendable {
@@ -341,11 +333,14 @@ pub enum Unsendable {
     #[error("text must be valid UTF-8")]
     TextNotUtf8,
     /// A piece was sent without the first piece of its message.
-    #[error("a message begins with its first piece")]
+    #[error("a message starts with its first piece")]
     PieceWithoutFirst,
     /// A value that cannot stand in a header.
     #[error("a header value holds octets other than visible ASCII and space")]
     HeaderValue,
+    /// hybi-04: the handshake was not seen, so the masking key is not known.
+    #[error("the masking key of this connection is made in its handshake, which was not seen")]
+    NoMaskingKey,
     /// A request that no server would take, such as one with two Hosts.
     #[error("no server takes this request: {0}")]
     Request(Refusal),

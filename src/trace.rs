@@ -5,7 +5,8 @@
 //! tests over all vectors: every octet is named exactly once, and watching
 //! changes nothing.
 
-use std::ops::Range;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 /// One field of the wire: where it lies and what it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,9 +32,9 @@ pub enum Field {
     Target,
     /// `HTTP/1.1`.
     HttpVersion,
-    /// The status code of an answer.
+    /// The status code of a response.
     Status,
-    /// The reason phrase of an answer.
+    /// The reason phrase of a response.
     Reason,
     /// A space between the parts of the first line.
     Space,
@@ -55,7 +56,7 @@ pub enum Field {
     Unreadable,
     /// hixie-76: the eight octets after the request's head.
     Key3,
-    /// hixie-76: the sixteen octets after the answer's head.
+    /// hixie-76: the sixteen octets after the response's head.
     Digest,
     /// hixie: the octet that opens a frame.
     FrameType,
@@ -124,9 +125,10 @@ pub enum Field {
     FrameKey,
 }
 
-/// Who watches a parse.
+/// An observer of a parse.
 pub trait Trace {
-    /// False where nobody watches, so that nothing is computed for it.
+    /// False for an observer that ignores everything, so that nothing is
+    /// computed for it.
     const WATCHING: bool = true;
 
     /// These octets were read as this field.
@@ -163,7 +165,7 @@ impl<T: Trace> Trace for &mut T {
     }
 }
 
-/// Reports fields one after the other, so that none is left out.
+/// Reports fields one after the other, so that no octet is left out.
 pub(crate) struct SpanWriter<'t, T> {
     trace: &'t mut T,
     at: u64,

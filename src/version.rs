@@ -1,12 +1,16 @@
 //! The table of versions: facts about each, no behaviour.
 //!
 //! A version is a row over three parts: how the handshake is proved
-//! ([`Challenge`]), how frames lie ([`Layout`]) and how goodbye is said
-//! ([`Closing`]). What a version *can* say is derived from those parts by the
-//! methods of [`Version`], never stored a second time.
+//! ([`Challenge`]), how frames are laid out ([`Layout`]) and how a connection is
+//! closed ([`Closing`]). Rules that follow from a part are methods of
+//! [`Version`]; rules that do not are columns of the row. No other file decides
+//! by the number or the name of a version.
 
-use std::fmt;
-use std::str::FromStr;
+use alloc::borrow::ToOwned;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
 
 /// One WebSocket version: what a peer speaks.
 #[derive(Debug)]
@@ -21,16 +25,28 @@ pub struct Version {
     pub number: Option<u8>,
     /// How the handshake is proved.
     pub challenge: Challenge,
-    /// How frames lie.
+    /// How frames are laid out.
     pub layout: Layout,
-    /// How goodbye is said.
+    /// How a connection is closed.
     pub closing: Closing,
-    /// What becomes of text that is not UTF-8.
+    /// What happens to a text that is not UTF-8.
     pub invalid_utf8: InvalidUtf8,
-    /// The request headers that may name the origin, in the order they are
-    /// looked at; a client of ours sends the first.
+    /// The request headers that may name the origin, in the order in which they
+    /// are looked up. Our client sends the first.
     pub origin: &'static [&'static str],
-    /// Whether a server speaks it unless told otherwise.
+    /// Whether every client must send an origin. Since hybi-06, clients that are
+    /// not browsers need not.
+    pub requires_origin: bool,
+    /// How many octets a `Sec-WebSocket-Key` may hold, decoded: the least and
+    /// the most. `(0, 0)` where there is no such header.
+    pub key_octets: (usize, usize),
+    /// Whether the request target may be an absolute URI (RFC 6455 section
+    /// 4.2.1 item 1, since hybi-08).
+    pub absolute_target: bool,
+    /// Whether the rules hold that RFC 6455 added to its drafts: client frames
+    /// are masked, lengths are minimal, keys have 16 octets, 1004 is reserved.
+    pub rfc_rules: bool,
+    /// Whether a server speaks it by default.
     pub default_on: bool,
     /// The dates of the first and the last document with this wire.
     pub dates: (&'static str, &'static str),
@@ -44,7 +60,7 @@ pub struct Version {
 /// it in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Challenge {
-    /// Nothing is proved: the answer echoes origin and location.
+    /// Nothing is proved: the response echoes origin and location.
     Hixie75,
     /// Two numbers hidden in keys and eight octets, answered by MD5.
     Hixie76,
@@ -54,7 +70,8 @@ pub enum Challenge {
     Hybi05,
 }
 
-/// How frames lie on the wire, named after the version that brought it in.
+/// How frames are laid out on the wire, named after the version that brought it
+/// in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// 0x00 text 0xFF; types from 0x80 up carry a length.
@@ -69,22 +86,22 @@ pub enum Layout {
     Hybi07,
 }
 
-/// How goodbye is said, named after the version that brought it in.
+/// How a connection is closed, named after the version that brought it in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closing {
-    /// TCP ends; nothing is said.
+    /// There is no closing handshake; TCP ends.
     Hixie75,
     /// FF 00, answered by FF 00.
     Hixie76,
-    /// A close frame whose body means nothing; the answer repeats it.
+    /// A close frame whose body has no meaning; the reply repeats it.
     Hybi01,
-    /// A close frame whose first octet names who began: `C` or `S`.
+    /// A close frame whose first octet names its sender: `C` or `S`.
     Hybi05,
     /// A close frame with a status code and a reason.
     Hybi06,
 }
 
-/// What becomes of a text message that is not valid UTF-8.
+/// What happens to a text message that is not valid UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidUtf8 {
     /// Each invalid sequence is delivered as U+FFFD.
@@ -94,19 +111,18 @@ pub enum InvalidUtf8 {
 }
 
 /// Which end of a connection.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "vector", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "vector", serde(rename_all = "lowercase"))]
 pub enum Side {
     /// The end that sends the request.
     Client,
-    /// The end that answers it.
+    /// The end that sends the response.
     Server,
 }
 
 impl Side {
-    /// The end at the other side.
+    /// The other end.
     #[must_use]
     pub const fn peer(self) -> Side {
         match self {
@@ -136,8 +152,13 @@ const SEC_ORIGIN: &[&str] = &["Sec-WebSocket-Origin", "Origin"];
 // Real clients of RFC 6455 were seen with the old name.
 const ORIGIN_OR_SEC: &[&str] = &["Origin", "Sec-WebSocket-Origin"];
 
+/// How many rows the table has.
+const COUNT: usize = 9;
+
 /// All versions, oldest first.
-pub static VERSIONS: [Version; 9] = [
+pub static VERSIONS: &[Version] = &TABLE;
+
+static TABLE: [Version; COUNT] = [
     Version {
         name: "hixie-75",
         aliases: &["75"],
@@ -147,6 +168,10 @@ pub static VERSIONS: [Version; 9] = [
         closing: Closing::Hixie75,
         invalid_utf8: InvalidUtf8::Replace,
         origin: ORIGIN,
+        requires_origin: true,
+        key_octets: (0, 0),
+        absolute_target: false,
+        rfc_rules: false,
         default_on: false,
         dates: ("2010-02-04", "2010-02-04"),
         document: "draft-hixie-thewebsocketprotocol-75",
@@ -161,6 +186,10 @@ pub static VERSIONS: [Version; 9] = [
         closing: Closing::Hixie76,
         invalid_utf8: InvalidUtf8::Replace,
         origin: ORIGIN,
+        requires_origin: true,
+        key_octets: (0, 0),
+        absolute_target: false,
+        rfc_rules: false,
         default_on: true,
         dates: ("2010-05-06", "2010-05-23"),
         document: "draft-hixie-thewebsocketprotocol-76, draft-ietf-hybi-thewebsocketprotocol-00",
@@ -176,6 +205,10 @@ pub static VERSIONS: [Version; 9] = [
         closing: Closing::Hybi01,
         invalid_utf8: InvalidUtf8::Replace,
         origin: ORIGIN,
+        requires_origin: true,
+        key_octets: (0, 0),
+        absolute_target: false,
+        rfc_rules: false,
         default_on: false,
         dates: ("2010-08-31", "2010-10-17"),
         document: "draft-ietf-hybi-thewebsocketprotocol-01 to -03",
@@ -190,6 +223,10 @@ pub static VERSIONS: [Version; 9] = [
         closing: Closing::Hybi01,
         invalid_utf8: InvalidUtf8::Replace,
         origin: SEC_ORIGIN,
+        requires_origin: true,
+        key_octets: (16, 16),
+        absolute_target: false,
+        rfc_rules: false,
         default_on: false,
         dates: ("2011-01-11", "2011-01-11"),
         document: "draft-ietf-hybi-thewebsocketprotocol-04",
@@ -204,6 +241,10 @@ pub static VERSIONS: [Version; 9] = [
         closing: Closing::Hybi05,
         invalid_utf8: InvalidUtf8::Replace,
         origin: SEC_ORIGIN,
+        requires_origin: true,
+        key_octets: (16, 16),
+        absolute_target: false,
+        rfc_rules: false,
         default_on: false,
         dates: ("2011-02-08", "2011-02-08"),
         document: "draft-ietf-hybi-thewebsocketprotocol-05",
@@ -218,6 +259,10 @@ pub static VERSIONS: [Version; 9] = [
         closing: Closing::Hybi06,
         invalid_utf8: InvalidUtf8::Replace,
         origin: SEC_ORIGIN,
+        requires_origin: false,
+        key_octets: (16, 16),
+        absolute_target: false,
+        rfc_rules: false,
         default_on: false,
         dates: ("2011-02-25", "2011-02-25"),
         document: "draft-ietf-hybi-thewebsocketprotocol-06",
@@ -232,6 +277,10 @@ pub static VERSIONS: [Version; 9] = [
         closing: Closing::Hybi06,
         invalid_utf8: InvalidUtf8::Replace,
         origin: SEC_ORIGIN,
+        requires_origin: false,
+        key_octets: (15, 16),
+        absolute_target: false,
+        rfc_rules: false,
         default_on: true,
         dates: ("2011-04-22", "2011-04-22"),
         document: "draft-ietf-hybi-thewebsocketprotocol-07",
@@ -246,6 +295,11 @@ pub static VERSIONS: [Version; 9] = [
         closing: Closing::Hybi06,
         invalid_utf8: InvalidUtf8::Fail,
         origin: SEC_ORIGIN,
+        requires_origin: false,
+        // ws 0.x, a client of version 8, sends keys of fifteen octets.
+        key_octets: (15, 16),
+        absolute_target: true,
+        rfc_rules: false,
         default_on: true,
         dates: ("2011-06-07", "2011-08-24"),
         document: "draft-ietf-hybi-thewebsocketprotocol-08 to -12",
@@ -261,6 +315,10 @@ pub static VERSIONS: [Version; 9] = [
         closing: Closing::Hybi06,
         invalid_utf8: InvalidUtf8::Fail,
         origin: ORIGIN_OR_SEC,
+        requires_origin: false,
+        key_octets: (16, 16),
+        absolute_target: true,
+        rfc_rules: true,
         default_on: true,
         dates: ("2011-08-31", "2011-12-11"),
         document: "draft-ietf-hybi-thewebsocketprotocol-13 to -17, RFC 6455",
@@ -327,8 +385,8 @@ impl Version {
         self.challenge == Challenge::Hixie76
     }
 
-    /// Whether text that is not UTF-8 fails as it comes, so that what was
-    /// delivered needs no second look.
+    /// Whether a text is checked while it arrives: one that is not UTF-8 fails
+    /// the connection, so what was delivered needs no second check.
     #[must_use]
     pub fn checks_text(&self) -> bool {
         self.invalid_utf8 == InvalidUtf8::Fail
@@ -343,55 +401,38 @@ impl Version {
         }
     }
 
-    /// Whether its client asks for subprotocols with one opaque string, and does
-    /// not go on without the whole of it. The others ask with a list.
+    /// Whether its client asks for subprotocols with one opaque string and fails
+    /// the connection unless it gets the whole of it back. The others ask with a
+    /// list.
     #[must_use]
     pub fn has_opaque_subprotocol(&self) -> bool {
-        self.number.is_none()
+        self.echoes_location()
     }
 
-    /// How many octets a `Sec-WebSocket-Key` may hold: sixteen, and fifteen
-    /// from ws 0.x, a client of version 8.
+    /// Whether the response repeats the origin and the URL of the request. A
+    /// client compares them, and a request needs an origin to be repeated.
     #[must_use]
-    pub fn key_octets(&self) -> std::ops::RangeInclusive<usize> {
-        match self.number {
-            Some(7 | 8) => 15..=16,
-            _ => 16..=16,
-        }
-    }
-
-    /// Whether a request must name an origin, whoever sends it: 06 let those
-    /// go without who are no browsers.
-    #[must_use]
-    pub fn requires_origin(&self) -> bool {
-        self.number.is_none_or(|number| number < 6)
+    pub fn echoes_location(&self) -> bool {
+        matches!(self.challenge, Challenge::Hixie75 | Challenge::Hixie76)
     }
 
     /// Whether its request names a draft, `Sec-WebSocket-Draft: 2`.
     #[must_use]
     pub fn has_draft(&self) -> bool {
-        self.number.is_none() && self.layout == Layout::Hybi01
+        self.challenge == Challenge::Hixie76 && self.layout == Layout::Hybi01
     }
 
-    /// Whether the rules that RFC 6455 added over its drafts hold: client
-    /// frames must be masked, lengths minimal, keys of 16 octets, 1004
-    /// reserved.
-    #[must_use]
-    pub fn is_rfc(&self) -> bool {
-        self.number == Some(13)
-    }
-
+    /// Where it stands in the table.
     fn index(&self) -> usize {
-        VERSIONS
-            .iter()
-            .position(|v| v.name == self.name)
-            .unwrap_or_default()
+        let row = VERSIONS.iter().position(|v| v == self);
+        row.expect("a version is a row of the table")
     }
 }
 
 impl PartialEq for Version {
     fn eq(&self, other: &Version) -> bool {
-        self.name == other.name
+        // Rows are never copied.
+        core::ptr::eq(self, other)
     }
 }
 
@@ -417,7 +458,7 @@ pub struct Versions(u16);
 
 impl Versions {
     /// Every row of the table.
-    pub const ALL: Versions = Versions((1 << VERSIONS.len()) - 1);
+    pub const ALL: Versions = Versions((1 << COUNT) - 1);
     /// No version.
     pub const NONE: Versions = Versions(0);
 

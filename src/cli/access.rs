@@ -4,8 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use heirloom::bytes::Escaped;
-use heirloom::net::Url;
-use heirloom::net::gateway::AccessRecord;
+use heirloom::net::{AccessRecord, Url};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -71,7 +70,7 @@ impl AccessLog {
         });
     }
 
-    /// Waits until all lines are written, or nobody takes them.
+    /// Waits until all lines are written, or nothing reads them.
     pub(super) fn close(self) {
         self.lines.close();
     }
@@ -81,7 +80,7 @@ impl AccessLog {
         let time = Timestamp::try_from(record.start).unwrap_or(Timestamp::UNIX_EPOCH);
         LogLine {
             time: format!("{time:.3}"),
-            // Who is known by a header has no port that we know.
+            // A client that a header names has no known port.
             client: if record.client.port() == 0 {
                 record.client.ip().to_string()
             } else {

@@ -1,4 +1,4 @@
-//! `heirloom check`: vectors against the core, in memory, at every split, from
+//! `heirloom check`: plays vectors to the core, in memory, at every split, from
 //! both sides.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,19 +19,19 @@ use heirloom::vector::{File, Script, Unusable, Vector};
 use super::report::{Case, ReportArgs, Reporter};
 use super::{Exit, complain, print_line};
 
-/// Hold the core to vectors: in memory, at every split, from both sides.
+/// Play vectors to the core: in memory, at every split, from both sides.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Example: heirloom check vectors --junit report.xml")]
 pub(super) struct Args {
-    /// Files of vectors, or folders with such files (*.json but schema.json).
+    /// Files of vectors, or folders with such files (*.json except schema.json).
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
     #[command(flatten)]
     report: ReportArgs,
-    /// Rewrite files that are not in the canonical writing, and name them.
+    /// Rewrite files that are not in canonical form, and name them.
     #[arg(long, conflicts_with_all = ["json", "tap", "junit"])]
     fmt: bool,
-    /// Name the files that --fmt would rewrite, and exit with 1 if there are.
+    /// Name the files that --fmt would rewrite, and exit with 1 if there are any.
     #[arg(long, conflicts_with_all = ["json", "tap", "junit", "fmt"])]
     fmt_check: bool,
 }
@@ -39,8 +39,12 @@ pub(super) struct Args {
 /// No file is longer than this, in octets.
 const MAX_FILE_OCTETS: u64 = 64 * 1024 * 1024;
 
-/// Folders inside each other; more is a mistake.
+/// The most folders inside each other.
 const MAX_DEPTH: usize = 32;
+
+/// Why an unfinished recording is skipped.
+pub(super) const UNFINISHED: &str =
+    "unfinished: the recording was cut off, so nothing can be concluded from it";
 
 pub(super) fn run(args: &Args) -> Exit {
     let paths = match found(&args.paths) {
@@ -60,7 +64,7 @@ pub(super) fn run(args: &Args) -> Exit {
     check(&files, &args.report)
 }
 
-/// Plays all vectors on all cores, and tells the results in order.
+/// Plays all vectors on all cores, and reports the results in order.
 fn check(files: &[(String, Result<File, String>)], report: &ReportArgs) -> Exit {
     let jobs: Vec<Job<'_>> = files
         .iter()
@@ -71,7 +75,7 @@ fn check(files: &[(String, Result<File, String>)], report: &ReportArgs) -> Exit 
         })
         .collect();
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let (began, octets) = (Instant::now(), AtomicUsize::new(0));
+    let (start, octets) = (Instant::now(), AtomicUsize::new(0));
     let mut reporter = Reporter::new("check", report, Some(jobs.len()));
     let (next, (sender, receiver)) = (AtomicUsize::new(0), channel());
     thread::scope(|scope| {
@@ -105,12 +109,12 @@ fn check(files: &[(String, Result<File, String>)], report: &ReportArgs) -> Exit 
     log::info!(
         "played {} octets in {} ms on {cores} cores",
         octets.into_inner(),
-        began.elapsed().as_millis()
+        start.elapsed().as_millis()
     );
     reporter.finish()
 }
 
-/// What is to be told in one result.
+/// What one result is about.
 enum Job<'a> {
     /// A file that cannot be used, and why.
     File(&'a str, &'a str),
@@ -131,7 +135,7 @@ impl Job<'_> {
                 (case, 0)
             }
             Job::Vector(path, vector) => {
-                let began = Instant::now();
+                let start = Instant::now();
                 let mut case = Case {
                     file: (*path).to_owned(),
                     id: vector.id.clone(),
@@ -142,7 +146,7 @@ impl Job<'_> {
                 if case.skipped.is_none() {
                     case.failures = check_vector(vector, &mut octets);
                 }
-                case.ms = ms(began.elapsed());
+                case.ms = ms(start.elapsed());
                 (case, octets)
             }
         }
@@ -153,12 +157,10 @@ fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Why a vector holds nobody to anything.
+/// Why this vector is skipped, if it is.
 fn skipped(vector: &Vector) -> Option<String> {
     if vector.unfinished {
-        return Some(
-            "unfinished: the recording was cut off, so nothing follows from it".to_owned(),
-        );
+        return Some(UNFINISHED.to_owned());
     }
     let expects = [Side::Server, Side::Client].map(|side| vector.expect.of(side).is_some());
     (expects == [false, false]).then(|| "it expects nothing of either side".to_owned())
@@ -173,11 +175,13 @@ fn check_vector(vector: &Vector, octets: &mut usize) -> Vec<String> {
     let mut failures = Vec::new();
     for side in [Side::Server, Side::Client] {
         match catch_unwind(AssertUnwindSafe(|| check_side(&script, side))) {
-            Ok((failure, fed)) => {
+            Ok((failure, played)) => {
                 failures.extend(failure);
-                *octets += fed;
+                *octets += played;
             }
-            Err(_) => failures.push(format!("the core panics as {side:?}; the fault is its own")),
+            Err(_) => failures.push(format!(
+                "the core panics as {side:?}, which is a bug of heirloom"
+            )),
         }
     }
     failures
@@ -189,7 +193,7 @@ fn check_side(script: &Script<'_>, side: Side) -> (Option<String>, usize) {
     let splits = script.splits(side);
     for split in &splits {
         match script.play(side, *split) {
-            Ok(played) => octets += played.fed,
+            Ok(played) => octets += played.received_octets,
             Err(failure) => {
                 failed += 1;
                 first.get_or_insert(failure);
@@ -198,7 +202,7 @@ fn check_side(script: &Script<'_>, side: Side) -> (Option<String>, usize) {
     }
     let failure = first.map(|first| {
         let others = if failed > 1 {
-            format!(" (and so at {failed} of {} splits)", splits.len())
+            format!(" (as at {failed} of {} splits)", splits.len())
         } else {
             String::new()
         };
@@ -207,7 +211,7 @@ fn check_side(script: &Script<'_>, side: Side) -> (Option<String>, usize) {
     (failure, octets)
 }
 
-/// Writes files canonically, or only says which are not.
+/// Rewrites files in canonical form, or only names those that are not.
 fn format(paths: &[PathBuf], rewrite: bool) -> Exit {
     let (mut exit, mut differ) = (Exit::Good, 0_usize);
     for path in paths {
@@ -233,7 +237,7 @@ fn format(paths: &[PathBuf], rewrite: bool) -> Exit {
     exit
 }
 
-/// Whether the file differs from its canonical writing.
+/// Whether the file differs from its canonical form.
 fn formatted(path: &Path, rewrite: bool) -> Result<bool, String> {
     let (file, json) = read(path)?;
     let canonical = file.to_canonical();
@@ -247,8 +251,8 @@ fn formatted(path: &Path, rewrite: bool) -> Result<bool, String> {
     Ok(true)
 }
 
-/// Puts other octets in the place of a file; whoever reads it meanwhile sees
-/// all of the one or all of the other.
+/// Replaces a file. A program that reads it at the same time reads all of the old
+/// octets or all of the new ones.
 fn replace(path: &Path, octets: &[u8]) -> io::Result<()> {
     let path = fs::canonicalize(path)?;
     let mut beside = path.clone().into_os_string();
@@ -258,13 +262,13 @@ fn replace(path: &Path, octets: &[u8]) -> io::Result<()> {
         .and_then(|()| fs::set_permissions(&beside, fs::metadata(&path)?.permissions()))
         .and_then(|()| fs::rename(&beside, &path));
     if written.is_err() {
-        // What was written of it helps nobody.
+        // A part of the file is of no use.
         let _ = fs::remove_file(&beside);
     }
     written
 }
 
-/// A file and its octets, or one sentence of why not.
+/// Reads a file. Gives its octets too, or one sentence with the error.
 pub(super) fn read(path: &Path) -> Result<(File, Vec<u8>), String> {
     let mut json = Vec::new();
     let from = fs::File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
@@ -280,14 +284,14 @@ pub(super) fn read(path: &Path) -> Result<(File, Vec<u8>), String> {
     }
 }
 
-/// The error behind the line and column where it is.
+/// The error after the line and column where it is.
 fn located(error: &Unusable, json: &[u8]) -> String {
     let (line, column) = match error {
         Unusable::Shape(error) => (error.line(), error.column()),
         Unusable::Vector { id, .. } => position_of(id, json),
         _ => (1, 1),
     };
-    // The error says its own place in other words.
+    // The error ends with its place in other words.
     let what = error.to_string();
     let what = what
         .strip_suffix(&format!(" at line {line} column {column}"))
@@ -295,11 +299,11 @@ fn located(error: &Unusable, json: &[u8]) -> String {
     format!("line {line}, column {column}: {what}")
 }
 
-/// Where a string that has no escapes stands last.
+/// The line and column of the last string with this text and no escapes.
 fn position_of(id: &str, json: &[u8]) -> (usize, usize) {
     let quoted = format!("\"{id}\"").into_bytes();
     let at = json.windows(quoted.len()).rposition(|w| w == quoted);
-    let before = json.get(..at.unwrap_or(0)).unwrap_or_default();
+    let (before, _) = json.split_at(at.unwrap_or(0));
     let line = before.iter().filter(|o| **o == b'\n').count();
     let start = before
         .iter()
@@ -308,7 +312,7 @@ fn position_of(id: &str, json: &[u8]) -> (usize, usize) {
     (line + 1, before.len() - start + 1)
 }
 
-/// The files that are meant: those named, and those in named folders.
+/// The files that were named, and those in folders that were named.
 pub(super) fn found(named: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
     let mut found = Vec::new();
     for path in named {
@@ -325,7 +329,7 @@ pub(super) fn found(named: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
             for entry in fs::read_dir(&folder).map_err(cannot)? {
                 let entry = entry.map_err(cannot)?;
                 let path = entry.path();
-                // A link to a folder is not followed: it may lead in a circle.
+                // A link to a folder is not followed: it may lead back to where it is.
                 if entry.file_type().map_err(cannot)?.is_dir() {
                     if depth < MAX_DEPTH {
                         folders.push_back((path, depth + 1));

@@ -1,5 +1,5 @@
-//! `heirloom connect`: a client of any version. Lines of standard input are
-//! messages, messages that come are lines of standard output.
+//! `heirloom connect`: a client of any version. Lines of standard input are sent
+//! as messages, and received messages are lines of standard output.
 
 use std::io::{self, BufRead, Read, Write};
 use std::sync::Arc;
@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 
 use clap::Args as ClapArgs;
 use heirloom::bytes::Escaped;
-use heirloom::conn::{Config, Event, Phase};
-use heirloom::error::Violation;
-use heirloom::frame::{Kind, Message, NORMAL};
+use heirloom::conn::{Config, Phase};
+use heirloom::error::{Located, Violation};
+use heirloom::frame::NORMAL;
 use heirloom::handshake::{Head, Response};
-use heirloom::message::Gather;
-use heirloom::net::Url;
-use heirloom::net::dial::{Connection, DialError, KeyBody, Progress};
+use heirloom::net::dial::{Connection, DialError, DialOptions, Progress};
+use heirloom::net::{Settings, Url};
 use heirloom::trace::{Field, Span};
 use heirloom::version::{Closing, Version};
+use heirloom::{Kind, Message, SessionEvent};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -27,12 +27,12 @@ use super::request_args::RequestArgs;
 use super::style::Style;
 use super::{Exit, complain};
 
-/// Connect as a client of any version: lines of standard input are messages, messages that come
-/// are lines of standard output.
+/// Connect as a client of any version: lines of standard input are sent as messages, and received
+/// messages are lines of standard output.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Example: echo hello | heirloom connect ws://127.0.0.1:8076/ --as hixie-76")]
 pub(super) struct Args {
-    /// Where to, such as ws://127.0.0.1:8076/.
+    /// The server, such as ws://127.0.0.1:8076/.
     #[arg(value_name = "URL", value_parser = super::request_args::url)]
     url: Url,
     /// The version to speak; `heirloom versions` lists them.
@@ -44,7 +44,7 @@ pub(super) struct Args {
     /// Send lines as binary messages.
     #[arg(long)]
     binary: bool,
-    /// Send a ping first, and say when its pong comes.
+    /// Send a ping first, and report when its pong arrives.
     #[arg(long)]
     ping: bool,
     #[command(flatten)]
@@ -70,20 +70,13 @@ pub(super) fn run(args: &Args, verbose: bool) -> Exit {
         ));
         return Exit::Usage;
     }
-    let mut config = Config::default();
-    config.limits = args.limits.limits();
-    let config = Arc::new(config);
-    let deadline = Instant::now() + Duration::from_millis(config.limits.handshake_ms);
+    let settings = args.limits.settings();
+    let options = DialOptions::default()
+        .with_config(Config::default().with_limits(args.limits.limits()))
+        .with_output_bytes(settings.output_bytes);
+    let deadline = Instant::now() + Duration::from_millis(settings.handshake_ms);
     let dialled = args.request.with(&args.url, |request| {
-        let config = Arc::clone(&config);
-        Connection::dial(
-            &args.url,
-            args.version,
-            request,
-            KeyBody::WithHead,
-            config,
-            deadline,
-        )
+        Connection::dial(&args.url, args.version, request, options, deadline)
     });
     let mut client = match dialled {
         Ok(client) => client,
@@ -96,65 +89,86 @@ pub(super) fn run(args: &Args, verbose: bool) -> Exit {
             };
         }
     };
-    let mut session = Session::new(args, verbose);
+    let mut conversation = Conversation::new(args, settings, verbose);
     if verbose {
-        let request = String::from_utf8_lossy(client.output()).into_owned();
-        session.head('>', &request);
+        let request = String::from_utf8_lossy(client.unsent()).into_owned();
+        print_head('>', &request);
     }
-    if let Err(exit) = session.open(&mut client, deadline) {
+    if let Err(exit) = conversation.open(&mut client, deadline) {
         return exit;
     }
-    session.converse(&mut client, &config)
+    conversation.converse(&mut client)
 }
 
-/// A conversation, as it is shown.
-struct Session<'a> {
+/// A conversation: what was received, how it is shown, and what is still to be
+/// sent.
+struct Conversation<'a> {
     args: &'a Args,
-    style: Style,
-    verbose: bool,
-    gather: Gather,
-    pinged: Option<Instant>,
+    settings: Settings,
+    received: Received,
+    display: Display,
+    input: Input,
+}
+
+/// What was received so far.
+#[derive(Default)]
+struct Received {
     violation: Option<Violation>,
-    /// The head of a 101 has come.
-    answered: bool,
+    /// Whether the head of a 101 was received.
+    has_101: bool,
     opened: bool,
-    /// The code and reason of the peer's goodbye.
+    /// The code and reason of the server's close.
     close: Option<(Option<u16>, String)>,
-    /// Nobody reads what we print.
+    /// When the ping was sent whose pong is due.
+    pinged: Option<Instant>,
+}
+
+/// Where messages and notes go, and how they look.
+struct Display {
+    out: Style,
+    notes: Style,
+    verbose: bool,
+    /// Standard output is a closed pipe.
     stdout_closed: bool,
+}
+
+/// The lines that are sent, until the connection is closed.
+struct Input {
+    lines: Option<Receiver<InputLine>>,
+    /// When the closing handshake, or the last pong, must have arrived.
+    deadline: Option<Instant>,
     /// A line could not be sent, for what it is or because the server had gone.
     unsent: Option<Exit>,
-    /// How notes look.
-    notes: Style,
 }
 
-impl<'a> Session<'a> {
-    fn new(args: &'a Args, verbose: bool) -> Session<'a> {
-        Session {
+impl<'a> Conversation<'a> {
+    fn new(args: &'a Args, settings: Settings, verbose: bool) -> Conversation<'a> {
+        Conversation {
             args,
-            style: Style::of(&io::stdout()),
-            verbose,
-            gather: Gather::default(),
-            pinged: None,
-            violation: None,
-            answered: false,
-            opened: false,
-            close: None,
-            stdout_closed: false,
-            unsent: None,
-            notes: Style::of(&io::stderr()),
+            settings,
+            received: Received::default(),
+            display: Display {
+                out: Style::of(&io::stdout()),
+                notes: Style::of(&io::stderr()),
+                verbose,
+                stdout_closed: false,
+            },
+            input: Input {
+                lines: None,
+                deadline: None,
+                unsent: None,
+            },
         }
     }
 
-    /// Finishes the handshake.
+    /// Finishes the opening handshake.
     fn open(&mut self, client: &mut Connection, deadline: Instant) -> Result<(), Exit> {
-        while client.conn.phase() == Phase::Handshake {
+        while client.conn().phase() == Phase::Handshake {
             match self.step(client, Some(deadline)) {
-                Progress::Transferred | Progress::Woken => {}
-                Progress::TimedOut if self.answered => {
+                Progress::TimedOut if self.received.has_101 => {
                     complain(
-                        &"the 101 came and the sixteen octets that prove it did not come in time \
-                          (--handshake-timeout-ms)",
+                        &"the 101 arrived and the sixteen octets that prove it did not arrive in \
+                          time (--handshake-timeout-ms)",
                     );
                     return Err(Exit::TimedOut);
                 }
@@ -162,7 +176,7 @@ impl<'a> Session<'a> {
                     complain(&"the server did not answer in time (--handshake-timeout-ms)");
                     return Err(Exit::TimedOut);
                 }
-                Progress::Ended(_) if self.answered => {
+                Progress::Ended(_) if self.received.has_101 => {
                     complain(
                         &"the server ended the connection between its 101 and the end of the \
                           handshake",
@@ -180,10 +194,11 @@ impl<'a> Session<'a> {
                     complain(&format!("the connection broke: {error}"));
                     return Err(Exit::Refused);
                 }
+                _ => {}
             }
         }
-        // What went wrong later is not a refusal.
-        let Some(violation) = self.violation.filter(|_| !self.opened) else {
+        // A violation of an open connection is not a refusal.
+        let Some(violation) = self.received.violation.filter(|_| !self.received.opened) else {
             return Ok(());
         };
         let text = match violation {
@@ -197,126 +212,147 @@ impl<'a> Session<'a> {
         Err(Exit::Refused)
     }
 
-    fn converse(&mut self, client: &mut Connection, config: &Config) -> Exit {
+    fn converse(&mut self, client: &mut Connection) -> Exit {
         if self.args.ping {
-            self.pinged = Some(Instant::now());
+            self.received.pinged = Some(Instant::now());
             if let Err(error) = client.with_conn(|conn, out| conn.ping(PING, out)) {
                 complain(&error);
                 return Exit::Usage;
             }
-            self.note_frame(&format!("> ping {} octets", PING.len()));
+            self.display
+                .note_frame(&format!("> ping {} octets", PING.len()));
         }
-        let close = Duration::from_millis(config.limits.close_ms);
-        let write = Duration::from_millis(config.limits.write_ms);
-        let limit = config.limits.message_bytes;
-        let mut lines = Some(read_lines(client, limit));
-        let mut deadline = None;
+        let limit = self.args.limits.limits().message_bytes;
+        self.input.lines = Some(read_lines(client, limit));
         let stopped = stop_on_signals(client);
         loop {
-            if deadline.is_none() && stopped.load(Ordering::Acquire) {
-                lines = None;
-                deadline = Some(Instant::now() + close);
+            let stop = stopped.load(Ordering::Acquire) || self.display.stdout_closed;
+            if stop && self.input.deadline.is_none() {
                 self.send_close(client);
             }
-            if client.conn.phase() == Phase::Closed {
-                if client.output().is_empty() {
-                    let more = lines.and_then(|lines| lines.try_recv().ok());
-                    self.unsent = self.unsent.or(more.map(|_| Exit::Failed));
+            if client.conn().phase() == Phase::Closed {
+                self.take_unsent_line();
+                if client.unsent().is_empty() {
                     return self.ended(Ok(()));
                 }
-                // Our last word is on its way, and nothing more is heard.
-                let more = lines.take().and_then(|lines| lines.try_recv().ok());
-                self.unsent = self.unsent.or(more.map(|_| Exit::Failed));
-                deadline.get_or_insert(Instant::now() + close);
+                // Our close is being written, and nothing more is read.
+                self.wait_for_close();
             }
-            if self.stdout_closed && deadline.is_none() {
-                lines = None;
-                deadline = Some(Instant::now() + close);
-                self.send_close(client);
+            if self.send_next_line(client) {
+                continue;
             }
-            if let Some(waiting) = &lines {
-                if client.output().len() < config.limits.output_bytes {
-                    match waiting.try_recv() {
-                        Ok(line) => {
-                            if self.send(client, line) {
-                                continue;
-                            }
-                            // What was sent before is still answered.
-                            lines = None;
-                            deadline = Some(Instant::now() + close);
-                            self.send_close(client);
-                        }
-                        Err(TryRecvError::Empty) => {}
-                        // All is sent; the pong is still to come where one was asked for.
-                        Err(TryRecvError::Disconnected) if self.pinged.is_none() => {
-                            lines = None;
-                            deadline = Some(Instant::now() + close);
-                            self.send_close(client);
-                        }
-                        Err(TryRecvError::Disconnected) => {
-                            deadline.get_or_insert(Instant::now() + close);
-                        }
-                    }
-                }
-            }
-            let stalls = client.stalled().map(|since| since + write);
-            let due = [deadline, stalls].into_iter().flatten().min();
-            match self.step(client, due) {
-                Progress::Transferred | Progress::Woken => {}
-                Progress::TimedOut if client.conn.phase() == Phase::Closed => {
-                    return self.ended(Ok(()));
-                }
-                Progress::TimedOut => {
-                    complain(if deadline.is_none_or(|deadline| Some(deadline) != due) {
-                        &"the server takes nothing of what we say (--write-timeout-ms)"
-                    } else if lines.is_some() {
-                        &"the pong did not come in time (--close-timeout-ms)"
-                    } else {
-                        &"the server did not answer our goodbye in time (--close-timeout-ms)"
-                    });
-                    return Exit::TimedOut;
-                }
-                Progress::Ended(ended) => return self.ended(ended),
-                // What was said stands, though the rest is lost.
-                Progress::Broken(_) if self.close.is_some() || self.violation.is_some() => {
-                    return self.ended(Ok(()));
-                }
-                Progress::Broken(error) => {
-                    complain(&format!("the connection broke: {error}"));
-                    return Exit::Failed;
-                }
+            if let Some(exit) = self.wait(client) {
+                return exit;
             }
         }
     }
 
-    /// hixie-75 has no goodbye: our side of TCP ends, and the server may still
-    /// finish what it says.
+    /// Waits once; the exit status where the conversation has ended.
+    fn wait(&mut self, client: &mut Connection) -> Option<Exit> {
+        let write = Duration::from_millis(self.settings.write_ms);
+        let deadline = self.input.deadline;
+        let stalls = client.stalled().map(|since| since + write);
+        let due = [deadline, stalls].into_iter().flatten().min();
+        match self.step(client, due) {
+            Progress::TimedOut if client.conn().phase() == Phase::Closed => {
+                Some(self.ended(Ok(())))
+            }
+            Progress::TimedOut => {
+                complain(if deadline.is_none_or(|deadline| Some(deadline) != due) {
+                    &"the server reads nothing of what we send (--write-timeout-ms)"
+                } else if self.input.lines.is_some() {
+                    &"the pong did not arrive in time (--close-timeout-ms)"
+                } else {
+                    &"the server did not answer our close in time (--close-timeout-ms)"
+                });
+                Some(Exit::TimedOut)
+            }
+            Progress::Ended(ended) => Some(self.ended(ended)),
+            // The close that was received stands, though the rest is lost.
+            Progress::Broken(_) if self.received.is_over() => Some(self.ended(Ok(()))),
+            Progress::Broken(error) => {
+                complain(&format!("the connection broke: {error}"));
+                Some(Exit::Failed)
+            }
+            _ => None,
+        }
+    }
+
+    fn close_deadline(&self) -> Instant {
+        Instant::now() + Duration::from_millis(self.settings.close_ms)
+    }
+
+    fn wait_for_close(&mut self) {
+        let deadline = self.close_deadline();
+        self.input.deadline.get_or_insert(deadline);
+    }
+
+    /// Stops sending lines. Where one still waits, not all were sent.
+    fn take_unsent_line(&mut self) {
+        let lines = self.input.lines.take();
+        if lines.is_some_and(|lines| lines.try_recv().is_ok()) {
+            self.input.unsent.get_or_insert(Exit::Failed);
+        }
+    }
+
+    /// Sends the next line, or a close behind the last; whether there may be
+    /// another.
+    fn send_next_line(&mut self, client: &mut Connection) -> bool {
+        let Some(lines) = &self.input.lines else {
+            return false;
+        };
+        if client.unsent().len() >= self.settings.output_bytes {
+            return false;
+        }
+        match lines.try_recv() {
+            Ok(line) => {
+                if self.send(client, line) {
+                    return true;
+                }
+                // What was sent before is still answered.
+                self.send_close(client);
+            }
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) if self.received.pinged.is_none() => {
+                self.send_close(client);
+            }
+            // All is sent, and the pong is due.
+            Err(TryRecvError::Disconnected) => self.wait_for_close(),
+        }
+        false
+    }
+
+    /// Sends a close, and no more lines. hixie-75 has no close: our side of TCP
+    /// ends, and the server may still finish what it sends.
     fn send_close(&mut self, client: &mut Connection) {
+        self.input.lines = None;
+        self.input.deadline = Some(self.close_deadline());
         if self.args.version.closing == Closing::Hixie75 {
             if let Err(error) = client.shutdown() {
                 log::debug!("cannot end our side: {error}");
             }
         } else {
             client.with_conn(|conn, out| conn.close(NORMAL, "", out));
-            self.note_frame(&format!("> close {NORMAL}"));
+            self.display.note_frame(&format!("> close {NORMAL}"));
         }
     }
 
-    fn ended(&mut self, ended: Result<(), Violation>) -> Exit {
-        if let Some(violation) = self.violation.or(ended.err()) {
+    fn ended(&mut self, ended: Result<(), Located<Violation>>) -> Exit {
+        let cut = ended.err().map(|located| located.error);
+        if let Some(violation) = self.received.violation.or(cut) {
             complain(&format!("{}: {violation}", violation.code()));
             return Exit::Failed;
         }
-        let (code, reason) = self.close.take().unwrap_or_default();
+        let (code, reason) = self.received.close.take().unwrap_or_default();
         let reason = Escaped::<200>(&reason).to_string();
         let text = code.map(|c| format!(" {c}")).unwrap_or_default();
-        let word = format!("closed{text} {reason}");
-        // A server that ends by a code of its own says something by it, and who
-        // reads a pipe should hear it too.
-        if self.is_talkative() || code.is_some_and(|code| code != NORMAL) {
-            self.note_line(word.trim_end());
+        let note = format!("closed{text} {reason}");
+        // A close with another code means something, so it is shown to the
+        // reader of a pipe too.
+        if self.display.shows_notes() || code.is_some_and(|code| code != NORMAL) {
+            self.display.print_note(note.trim_end());
         }
-        match self.unsent {
+        match self.input.unsent {
             Some(Exit::Failed) => {
                 complain(&"the server ended before all lines were sent");
                 Exit::Failed
@@ -331,7 +367,7 @@ impl<'a> Session<'a> {
             InputLine::Whole(line) => line,
             InputLine::TooLong => {
                 complain(&"a line is longer than a message may be (--max-message-bytes)");
-                self.unsent = Some(Exit::Usage);
+                self.input.unsent = Some(Exit::Usage);
                 return false;
             }
         };
@@ -340,78 +376,85 @@ impl<'a> Session<'a> {
             Ok(text) => Message::text(text),
             Err(_) => {
                 complain(&"a line is not UTF-8; send it with --binary");
-                self.unsent = Some(Exit::Usage);
+                self.input.unsent = Some(Exit::Usage);
                 return false;
             }
         };
-        // A server that said goodbye first hears no more.
+        // A server that has sent a close is sent nothing more.
         if let Err(error) = client.with_conn(|conn, out| conn.send(message, out)) {
             log::debug!("a line is not sent: {error}");
-            self.unsent = Some(Exit::Failed);
+            self.input.unsent = Some(Exit::Failed);
             return false;
         }
         let kind = kind_name(message.kind());
-        self.note_frame(&format!("> {kind} {} octets", line.len()));
+        let octets = line.len();
+        self.display
+            .note_frame(&format!("> {kind} {octets} octets"));
         true
-    }
-
-    /// A word about a frame: only when asked for.
-    fn note_frame(&self, word: &str) {
-        if self.verbose {
-            self.note_line(word);
-        }
     }
 
     fn step(&mut self, client: &mut Connection, deadline: Option<Instant>) -> Progress {
         let mut spans: Vec<Span> = Vec::new();
-        let verbose = self.verbose;
-        let mut on_event = |event: Result<Event<'_>, Violation>| self.on_event(event);
-        let step = if verbose {
-            client.step(deadline, &mut spans, &mut on_event)
-        } else {
-            client.step(deadline, &mut (), &mut on_event)
-        };
-        self.frames(&spans);
-        step
+        let version = self.args.version;
+        let (received, display) = (&mut self.received, &mut self.display);
+        if !display.verbose {
+            return client.step(deadline, &mut (), &mut |event, _, _| {
+                received.on_event(event, version, display);
+            });
+        }
+        let progress = client.step(deadline, &mut spans, &mut |event, _, _| {
+            received.on_event(event, version, display);
+        });
+        print_frames(&spans);
+        progress
+    }
+}
+
+impl Received {
+    /// Whether the server has closed the connection, or broken the protocol.
+    fn is_over(&self) -> bool {
+        self.close.is_some() || self.violation.is_some()
     }
 
-    fn on_event(&mut self, event: Result<Event<'_>, Violation>) {
+    fn on_event(
+        &mut self,
+        event: Result<SessionEvent<'_>, Located<Violation>>,
+        version: &Version,
+        display: &mut Display,
+    ) {
         match event {
-            Ok(Event::Response(response)) => self.response(&response),
-            Ok(Event::Open) => {
+            Ok(SessionEvent::Response(response)) => {
+                self.has_101 = response.status() == 101;
+                display.response(&response);
+            }
+            Ok(SessionEvent::Open) => {
                 self.opened = true;
-                self.note(&format!("open, {}", self.args.version));
+                display.note(&format!("open, {version}"));
             }
-            Ok(Event::Piece(piece)) => {
-                self.gather.add(&piece);
-                if piece.last {
-                    let mut gather = std::mem::take(&mut self.gather);
-                    let checked = self.args.version.checks_text();
-                    self.message(gather.finish(checked));
-                }
+            Ok(SessionEvent::Message(message)) => display.message(message),
+            Ok(SessionEvent::Ping(octets)) => {
+                display.note_frame(&format!("> pong {} octets", octets.len()));
             }
-            Ok(Event::Ping(octets)) => {
-                self.note_frame(&format!("> pong {} octets", octets.len()));
-            }
-            Ok(Event::Pong(octets)) => {
+            Ok(SessionEvent::Pong(octets)) => {
                 if let Some(sent) = self.pinged.filter(|_| octets == PING) {
                     self.pinged = None;
                     let ms = sent.elapsed().as_secs_f64() * 1000.0;
                     let _ = writeln!(io::stderr(), "* pong after {ms:.1} ms");
                 }
             }
-            Ok(Event::Close(reason)) => {
+            Ok(SessionEvent::Close(reason)) => {
                 self.close = Some((reason.code, reason.text.into_owned()));
             }
             Ok(_) => {}
-            Err(violation) => self.violation = Some(violation),
+            Err(located) => self.violation = Some(located.error),
         }
     }
+}
 
-    fn response(&mut self, response: &Response<'_>) {
-        self.answered = response.status() == 101;
+impl Display {
+    fn response(&self, response: &Response<'_>) {
         if self.verbose {
-            self.head('<', &raw(response.head()));
+            print_head('<', &raw(response.head()));
         }
         if let Some(name) = response.subprotocol() {
             self.note(&format!("subprotocol {}", Escaped::<200>(name)));
@@ -421,12 +464,12 @@ impl<'a> Session<'a> {
     /// A message is a line: as it is in a pipe, escaped on a terminal.
     fn message(&mut self, message: Message<'_>) {
         let mut out = io::stdout().lock();
-        let line = if self.style.is_terminal() {
+        let line = if self.out.is_terminal() {
             let text = message.as_text().map_or_else(
                 || message.payload().escape_ascii().to_string(),
                 |text| Escaped::<{ usize::MAX }>(text).to_string(),
             );
-            format!("{} {text}\n", self.style.incoming("<")).into_bytes()
+            format!("{} {text}\n", self.out.incoming("<")).into_bytes()
         } else {
             [message.payload(), b"\n"].concat()
         };
@@ -434,59 +477,66 @@ impl<'a> Session<'a> {
         self.stdout_closed |= written.is_err();
     }
 
-    /// Both heads, line by line.
-    fn head(&self, arrow: char, head: &str) {
-        let end = head.find("\r\n\r\n").unwrap_or(head.len());
-        let head = head.get(..end).unwrap_or(head);
-        for line in head.split("\r\n") {
-            let _ = writeln!(io::stderr(), "{arrow} {}", Escaped::<1000>(line));
-        }
-        let _ = writeln!(io::stderr(), "{arrow}");
-    }
-
-    /// Each frame that came, from the fields that the parse named.
-    fn frames(&self, spans: &[Span]) {
-        let mut frame = String::new();
-        for span in spans {
-            let described = match span.field {
-                Field::Opcode => format!("opcode {}", span.value),
-                Field::FrameType => format!("type {:02x}", span.value),
-                Field::Fin => format!("fin {}", span.value),
-                Field::More => format!("more {}", span.value),
-                Field::Length7 if span.value < 126 => format!("{} octets", span.value),
-                Field::Length16 | Field::Length64 => format!("{} octets", span.value),
-                Field::Terminator => "end of text".to_owned(),
-                Field::CloseCode => format!("code {}", span.value),
-                _ => continue,
-            };
-            let begins = matches!(span.field, Field::Fin | Field::More | Field::FrameType);
-            if begins && !frame.is_empty() {
-                let _ = writeln!(io::stderr(), "* < frame: {frame}");
-                frame.clear();
-            }
-            if !frame.is_empty() {
-                frame.push_str(", ");
-            }
-            frame.push_str(&described);
-        }
-        if !frame.is_empty() {
-            let _ = writeln!(io::stderr(), "* < frame: {frame}");
+    /// A note about a frame: only with `--verbose`.
+    fn note_frame(&self, note: &str) {
+        if self.verbose {
+            self.print_note(note);
         }
     }
 
-    /// A word about the connection: on a terminal, or when asked for.
-    fn note(&self, word: &str) {
-        if self.is_talkative() {
-            self.note_line(word);
+    /// A note about the connection: on a terminal, or with `--verbose`.
+    fn note(&self, note: &str) {
+        if self.shows_notes() {
+            self.print_note(note);
         }
     }
 
-    fn is_talkative(&self) -> bool {
+    fn shows_notes(&self) -> bool {
         self.verbose || self.notes.is_terminal()
     }
 
-    fn note_line(&self, word: &str) {
-        let _ = writeln!(io::stderr(), "{} {word}", self.notes.note("*"));
+    fn print_note(&self, note: &str) {
+        let _ = writeln!(io::stderr(), "{} {note}", self.notes.note("*"));
+    }
+}
+
+/// Prints a head line by line.
+fn print_head(arrow: char, head: &str) {
+    let end = head.find("\r\n\r\n").unwrap_or(head.len());
+    let (head, _) = head.split_at(end);
+    for line in head.split("\r\n") {
+        let _ = writeln!(io::stderr(), "{arrow} {}", Escaped::<1000>(line));
+    }
+    let _ = writeln!(io::stderr(), "{arrow}");
+}
+
+/// Prints each frame that was received, from the fields that the parse named.
+fn print_frames(spans: &[Span]) {
+    let mut frame = String::new();
+    for span in spans {
+        let described = match span.field {
+            Field::Opcode => format!("opcode {}", span.value),
+            Field::FrameType => format!("type {:02x}", span.value),
+            Field::Fin => format!("fin {}", span.value),
+            Field::More => format!("more {}", span.value),
+            Field::Length7 if span.value < 126 => format!("{} octets", span.value),
+            Field::Length16 | Field::Length64 => format!("{} octets", span.value),
+            Field::Terminator => "end of text".to_owned(),
+            Field::CloseCode => format!("code {}", span.value),
+            _ => continue,
+        };
+        let is_first = matches!(span.field, Field::Fin | Field::More | Field::FrameType);
+        if is_first && !frame.is_empty() {
+            let _ = writeln!(io::stderr(), "* < frame: {frame}");
+            frame.clear();
+        }
+        if !frame.is_empty() {
+            frame.push_str(", ");
+        }
+        frame.push_str(&described);
+    }
+    if !frame.is_empty() {
+        let _ = writeln!(io::stderr(), "* < frame: {frame}");
     }
 }
 
@@ -501,21 +551,18 @@ fn raw(head: &Head<'_>) -> String {
     String::from_utf8_lossy(head.raw()).into_owned()
 }
 
-/// The first line of a refusal's body, if it comes soon.
+/// The first line of a refusal's body, if it arrives soon.
 fn body(client: &mut Connection, deadline: Instant) -> String {
-    let line = |client: &Connection| {
-        let text = String::from_utf8_lossy(client.unread()).into_owned();
-        text.lines().next().unwrap_or_default().to_owned()
-    };
-    while client.unread().is_empty() {
-        match client.step(Some(deadline), &mut (), &mut |_| {}) {
+    while client.unparsed().is_empty() {
+        match client.step(Some(deadline), &mut (), &mut |_, _, _| {}) {
             Progress::Transferred | Progress::Woken => {}
-            Progress::TimedOut | Progress::Ended(_) | Progress::Broken(_) => break,
+            _ => break,
         }
     }
-    match line(client).as_str() {
-        "" => String::new(),
-        text => format!("; it says: {}", Escaped::<300>(text)),
+    let text = String::from_utf8_lossy(client.unparsed());
+    match text.lines().next() {
+        None | Some("") => String::new(),
+        Some(line) => format!("; it says: {}", Escaped::<300>(line)),
     }
 }
 
@@ -526,7 +573,7 @@ enum InputLine {
     TooLong,
 }
 
-/// Reads standard input on a thread of its own, since it may block.
+/// Reads standard input on a thread of its own, since that may block.
 fn read_lines(client: &Connection, limit: u64) -> Receiver<InputLine> {
     let (send, receive) = sync_channel(LINES);
     let waker = client.waker();
@@ -554,7 +601,7 @@ fn read_lines(client: &Connection, limit: u64) -> Receiver<InputLine> {
             }
         }
         drop(send);
-        // The loop sees the end; without it, it would wait on.
+        // Without this the loop would go on waiting.
         let _ = waker.wake();
     });
     if let Err(error) = spawned {
@@ -563,7 +610,7 @@ fn read_lines(client: &Connection, limit: u64) -> Receiver<InputLine> {
     receive
 }
 
-/// The first TERM or INT says goodbye, the second ends the program at once.
+/// The first TERM or INT sends a close, the second ends the program at once.
 fn stop_on_signals(client: &Connection) -> Arc<AtomicBool> {
     let stopped = Arc::new(AtomicBool::new(false));
     let (flag, waker) = (Arc::clone(&stopped), client.waker());

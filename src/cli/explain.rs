@@ -1,5 +1,5 @@
-//! `heirloom explain`: what each octet is, why the proof is what it is, and
-//! which rule was broken.
+//! `heirloom explain`: what each octet is, how the proof is made, and which rule
+//! was broken.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -18,46 +18,47 @@ use heirloom::{Side, Version};
 use super::style::Style;
 use super::{Exit, complain};
 
-/// Say what each octet of a handshake or capture is, and which rule was broken.
+/// Explain what each octet of a handshake or capture is, and which rule was
+/// broken.
 ///
 /// Takes octets as they are, hex dumps (xxd, hexdump -C, tcpdump -X, Wireshark,
 /// curl --trace, bare hex), heads pasted as text, vectors, captures (pcap,
-/// pcapng), HAR and k3po scripts. Without FILE and with --version it tells the
+/// pcapng), HAR and k3po scripts. Without FILE and with --version it prints the
 /// history of that version.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// What was said; `-` is standard input.
+    /// The octets; `-` is standard input.
     #[arg(value_name = "FILE", required_unless_present_any = ["version", "page"])]
     file: Option<PathBuf>,
-    /// One JSON object per conversation.
+    /// Print one JSON object per conversation.
     #[arg(long, conflicts_with = "html")]
     json: bool,
-    /// One page of HTML that needs nothing else.
+    /// Print one self-contained page of HTML.
     #[arg(long)]
     html: bool,
-    /// A line per part and the verdict.
+    /// Print a line per part and the verdict.
     #[arg(long, conflicts_with_all = ["json", "html"])]
     brief: bool,
-    /// How to read FILE, where its content does not tell.
+    /// The format of FILE, where its content does not tell.
     #[arg(long, value_name = "FORMAT", default_value = "auto")]
     format: Format,
-    /// Whose octets they are, where they do not tell.
+    /// The side that sent the octets, where they do not tell.
     #[arg(long, value_name = "SIDE", value_parser = side())]
     from: Option<Side>,
     /// The version of octets that are frames without a handshake.
     #[arg(long, value_name = "NAME", value_parser = super::version)]
     version: Option<&'static Version>,
-    /// Of a file with several vectors, only this one.
+    /// Explain only this one of several vectors.
     #[arg(long, value_name = "ID")]
     vector: Option<String>,
-    /// Of a capture, take only connections to this port.
+    /// Take only connections to this port from a capture.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
-    /// It ran inside TLS: the client dialled wss.
+    /// The connection ran inside TLS: the client dialled wss.
     #[arg(long)]
     secure: bool,
-    /// A page of docs/history that is about no single version.
+    /// A page of docs/history that is not about one version.
     #[arg(long, hide = true, value_name = "PAGE")]
     page: Option<HistoryPage>,
 }
@@ -79,9 +80,9 @@ Exit status: 0 nothing is wrong, 1 a rule is broken or the server refuses, 2 FIL
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// What the content tells.
+    /// Find out by the content.
     Auto,
-    /// Octets as they are.
+    /// The octets themselves.
     Raw,
     /// A hex dump.
     Hex,
@@ -101,7 +102,7 @@ macro_rules! example {
     };
 }
 
-/// One conversation to be explained.
+/// A conversation to explain.
 struct Conversation {
     title: Option<String>,
     secure: bool,
@@ -133,8 +134,7 @@ pub(super) fn run(args: &Args) -> Exit {
     }
 }
 
-/// The conversation that stands for each version: its file, the file's content
-/// and the vector's id.
+/// The example of each version: its file, the file's content and the vector's id.
 const EXAMPLES_OF_VERSIONS: [(&str, &str, &str); 9] = [
     example!(
         "hixie-75/recorded",
@@ -177,8 +177,8 @@ fn history_of(version: &'static Version, args: &Args) -> Result<String, String> 
     let (path, json, id) = found.ok_or("this version has no example")?;
     let file = File::read(json.as_bytes()).map_err(|error| error.to_string())?;
     let vector = file.vectors.iter().find(|vector| vector.id == *id);
-    let vector = vector.ok_or("this version's example is gone")?;
-    let conversation = spoken(vector)?;
+    let vector = vector.ok_or("the example of this version is missing")?;
+    let conversation = recorded(vector)?;
     let example = history::Example {
         id,
         title: vector.title.as_deref().unwrap_or_default(),
@@ -211,7 +211,7 @@ fn side() -> impl TypedValueParser<Value = Side> {
     })
 }
 
-/// What the file holds, by its content or as asked.
+/// The conversations in the file, by its content or by the format that was named.
 fn conversations(octets: Vec<u8>, args: &Args, name: &str) -> Result<Vec<Conversation>, String> {
     if octets.is_empty() {
         return Err("it is empty; give it the octets of a handshake or a capture".to_owned());
@@ -227,7 +227,7 @@ fn conversations(octets: Vec<u8>, args: &Args, name: &str) -> Result<Vec<Convers
     Ok(found)
 }
 
-const NO_DUMP: &str = "it is no hex dump of xxd, hexdump -C, tcpdump -X, Wireshark or curl, and no \
+const NO_DUMP: &str = "it is neither a hex dump of xxd, hexdump -C, tcpdump -X, Wireshark or curl, nor \
                        bare hex with two digits for each octet";
 
 fn guessed(
@@ -263,8 +263,8 @@ fn guessed(
     let octets = match dump::pasted(&octets) {
         Some(pasted) => {
             complain(&format!(
-                "{name}: text without a CR; each line of a head gets its CR LF back, and --format \
-                 raw leaves it as it is"
+                "{name}: this is text without a CR; each line of a head gets its CR LF back, and \
+                 --format raw leaves it as it is"
             ));
             pasted
         }
@@ -305,7 +305,7 @@ fn hex(
             if let Some((due, got)) = std::str::from_utf8(octets).ok().and_then(dump::gap) {
                 complain(&format!(
                     "{name}: the offsets jump from {due:#x} to {got:#x}: octets are missing there, \
-                     and what follows is told as if they were not"
+                     and what follows is explained as if none were"
                 ));
             }
             Ok(Some(vec![one(dumped, from, args.secure)]))
@@ -346,21 +346,21 @@ fn chosen(file: File, args: &Args) -> Result<Vec<Conversation>, String> {
     let ids: Vec<String> = file.vectors.iter().map(|v| v.id.clone()).collect();
     for vector in file.vectors {
         if args.vector.as_ref().is_none_or(|id| *id == vector.id) {
-            found.push(spoken(&vector)?);
+            found.push(recorded(&vector)?);
         }
     }
     match (found.is_empty(), &args.vector) {
         (false, _) => Ok(found),
         (true, None) => Err("it has no vectors".to_owned()),
         (true, Some(id)) => Err(format!(
-            "no vector has the id {:?}; there are {}",
+            "no vector has the id {:?}; the ids are {}",
             id,
             ids.join(", ")
         )),
     }
 }
 
-fn spoken(vector: &Vector) -> Result<Conversation, String> {
+fn recorded(vector: &Vector) -> Result<Conversation, String> {
     let mut turns = Vec::new();
     for step in &vector.steps {
         let side = step.from;
@@ -381,12 +381,14 @@ fn spoken(vector: &Vector) -> Result<Conversation, String> {
 }
 
 impl Conversation {
-    /// `version` is that of octets that may be frames alone.
+    /// `version` is the one to use where the octets are frames without a
+    /// handshake.
     fn explained(&self, version: Option<&'static Version>, args: &Args) -> Explanation {
         let http = |turn: &StreamEvent| matches!(turn, StreamEvent::Octets(_, dumped) if dump::looks_like_http(dumped));
         let frames = version.filter(|_| !self.turns.iter().any(http));
         let explanation = self.observed(frames, false, args);
-        // Frames alone do not say whose they are: a client masks, a server does not.
+        // Such frames do not tell which side sent them: a client masks, a server does
+        // not.
         if frames.is_some() && args.from.is_none() && explanation.verdict.outcome == Outcome::Broken
         {
             let other = self.observed(frames, true, args);
@@ -461,7 +463,7 @@ fn print_explanations(conversations: Vec<Conversation>, args: &Args) -> Exit {
     if broken { Exit::Failed } else { Exit::Good }
 }
 
-/// An explanation for a terminal, or for whatever standard output is.
+/// An explanation in the style of standard output.
 pub(super) fn shown(explanation: &Explanation, style: Style) -> String {
     terminal::painted(explanation, &|ink, text| painted(style, ink, text))
 }
@@ -480,6 +482,6 @@ fn painted(style: Style, ink: Ink, text: &str) -> String {
 
 fn print(text: &str) {
     let mut out = io::stdout().lock();
-    // Whoever closed the pipe has read what he wanted.
+    // A closed pipe means that its reader has enough.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -1,12 +1,10 @@
 //! `heirloom gateway`: any version in front, one version behind.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use clap::{Args as ClapArgs, ValueEnum};
 use heirloom::Version;
-use heirloom::net::gateway::{Binary, Gateway, Route};
-use heirloom::net::{Networks, ProxyVersion, Url};
+use heirloom::net::{Backend, Binary, Networks, ProxyVersion, Router, Site, Url, gateway};
 
 use super::access::AccessLog;
 use super::server_args::ServerArgs;
@@ -21,22 +19,22 @@ use super::{Exit, complain, version};
                   HAProxy and nginx."
 )]
 pub(super) struct Args {
-    /// The backend. A path is asked for whatever the client asked for; without one it is the
-    /// client's own. The client's query goes on unless the URL has one.
+    /// The URL of the backend. A path in it is asked for whatever the client asked for; without
+    /// one it is the client's own. The client's query is passed on unless the URL has one.
     #[arg(long, value_name = "URL", value_parser = super::request_args::url)]
     to: Url,
     /// The version that is spoken to the backend.
     #[arg(long = "as", value_name = "VERSION", default_value = "rfc6455", value_parser = version)]
     version: &'static Version,
-    /// Binary messages where one side has none: end the connection of who sends one with 1003, or
-    /// let that side talk base64 in texts, as websockify does.
+    /// What to do with binary messages when one side has none: close with 1003, or carry them as
+    /// base64 text, as websockify does.
     #[arg(long, value_name = "HOW", value_enum, default_value_t = BinaryArg::Refuse)]
     binary: BinaryArg,
     /// Peers whose X-Forwarded-For, -Proto, -Host and Forwarded are believed: addresses and
-    /// networks, separated by commas. Those of others are thrown away.
+    /// networks, separated by commas. Those of other peers are dropped.
     #[arg(long, value_name = "NETS")]
     accept_forwarded: Vec<Networks>,
-    /// Begin connections to the backend with a PROXY header, of version v1 or v2.
+    /// Start connections to the backend with a PROXY header, of version v1 or v2.
     #[arg(
         long,
         value_name = "VERSION",
@@ -52,7 +50,7 @@ pub(super) struct Args {
     server: ServerArgs,
 }
 
-/// Octets that we add to a head at most: who asks, in two ways.
+/// The most octets that the gateway adds to a head: the client's address, in two ways.
 const ADDED: u32 = 8 * 1024;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -81,25 +79,30 @@ pub(super) fn run(args: Args) -> Exit {
             return Exit::Unreachable;
         }
     };
-    // What is passed on and added must fit where the client's own head did.
-    let mut config = args.server.config();
-    config.limits.head_bytes = config.limits.head_bytes.saturating_add(ADDED);
-    let route = Arc::new(Route {
-        to: args.to,
-        addresses: addresses.into(),
-        version: args.version,
-        binary: match args.binary {
-            BinaryArg::Refuse => Binary::Refuse,
-            BinaryArg::Base64 => Binary::Base64,
-        },
-        send_proxy: args.send_proxy,
-        trusted: args.accept_forwarded.into_iter().collect(),
-        config: Arc::new(config),
-    });
+    let config = args.server.config();
+    let router = Router::new(gateway::routes(config, args.backend(addresses)));
+    let server = server.with_config(router.config());
     server.run(|| {
         let log = log.clone();
-        Gateway::new(Arc::clone(&route), move |record| log.note(record))
+        Site::new(&router).with_access_log(move |record| log.note(record))
     });
     log.close();
     Exit::Good
+}
+
+impl Args {
+    fn backend(&self, addresses: Vec<SocketAddr>) -> Backend {
+        let binary = match self.binary {
+            BinaryArg::Refuse => Binary::Refuse,
+            BinaryArg::Base64 => Binary::Base64,
+        };
+        // What is passed on and added must fit where the client's own head did.
+        let mut config = self.server.config();
+        config.limits.head_bytes = config.limits.head_bytes.saturating_add(ADDED);
+        Backend::new(self.to.clone(), addresses, self.version)
+            .with_binary(binary)
+            .with_proxy_header(self.send_proxy)
+            .with_trusted(self.accept_forwarded.iter().cloned().collect())
+            .with_config(config)
+    }
 }

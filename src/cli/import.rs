@@ -1,4 +1,4 @@
-//! `heirloom import`: pcap, HAR and k3po into vectors.
+//! `heirloom import`: makes vectors of pcap, HAR and k3po files.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,13 +16,13 @@ use super::{Exit, complain};
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Example: heirloom import session.pcap --out session.json")]
 pub(super) struct Args {
-    /// The file; its content tells its format.
+    /// The file to import; its content shows its format.
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Write to this file, or one file per vector into this folder.
     #[arg(long, value_name = "FILE|DIR")]
     out: Option<PathBuf>,
-    /// Of a capture, take only connections to this port.
+    /// Import only the connections of a capture to this port.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
 }
@@ -72,7 +72,7 @@ fn print_remarks(shown: &Escaped<'_, 400>, remarks: &[String]) {
     }
 }
 
-/// Reads the file, and not much more than an import takes.
+/// Reads the file, but at most one octet more than an import takes.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let limit = u64::try_from(MAX_FILE_OCTETS).unwrap_or(u64::MAX);
     let mut octets = Vec::new();
@@ -87,7 +87,7 @@ type Unwritten = (PathBuf, io::Error);
 fn write(args: &Args, file: File) -> Result<(), Unwritten> {
     let Some(out) = &args.out else {
         let mut stdout = io::stdout().lock();
-        // Whoever closed the pipe has read what he wanted.
+        // A closed pipe is no error: its reader wants no more.
         let _ = stdout
             .write_all(file.to_canonical().as_bytes())
             .and_then(|()| stdout.flush());

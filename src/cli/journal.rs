@@ -1,11 +1,11 @@
-//! Recordings on their way to the disk: a journal for each open connection, a
-//! vector file for each that has ended.
+//! Writes recordings to the disk: a journal for each open connection, and a vector
+//! file for each connection that has ended.
 //!
 //! `NAME.open` is the journal: one step per line, as JSON, in the order in
-//! which they came. When the connection has ended, the vector is written to
-//! `NAME.tmp`, renamed to `NAME.json`, and the journal is removed. Whatever
-//! moment the program dies at, `NAME.json` is whole or not there, and the
-//! journal's last line may be torn.
+//! which they arrived. When the connection has ended, the vector is written to
+//! `NAME.tmp`, which is renamed to `NAME.json`, and the journal is removed. If the
+//! program is killed, `NAME.json` is complete or does not exist, and the last line
+//! of the journal may be incomplete.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -25,24 +25,25 @@ use jiff::Timestamp;
 
 use super::{complain, print_line};
 
-/// Octets of one connection that the disk has not taken yet.
+/// The most octets of one connection that wait for the disk.
 const MAX_WAITING_OCTETS: usize = 1024 * 1024;
-/// What a step takes beside its octets.
+/// The memory that a step needs besides its octets.
 const STEP_OCTETS: usize = 64;
-/// A line of a journal: a chunk as JSON of hex with spaces, and some more.
+/// The longest line of a journal: a chunk as JSON of hex with spaces, and the other
+/// keys of the step.
 const MAX_LINE_OCTETS: u64 = 1024 * 1024;
-/// A longer head has no request that could be compared.
+/// The request of a longer head is not compared.
 const MAX_HEAD_OCTETS: usize = 1024 * 1024;
-/// Names that are tried on one day.
+/// How many names are tried on one day.
 const MAX_NAMES: u32 = 1_000_000;
-/// A vector file that is looked into for its request.
+/// The longest vector file that is read for its requests.
 const MAX_FILE_OCTETS: u64 = 256 * 1024 * 1024;
 
 /// Which connections are recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     All,
-    /// Those with a request that no vector has yet, keys aside.
+    /// Those with a request that no vector has yet; keys are not compared.
     Once,
     None,
 }
@@ -55,16 +56,16 @@ pub(super) struct Store {
     /// Octets of one recording.
     max_octets: u64,
     next: AtomicU32,
-    /// The disk has failed, and was complained about.
+    /// The disk has failed, and the error was logged.
     failed: AtomicBool,
-    /// The requests there are, for `--once`. It is also the desk: one
-    /// recording is finished at a time, so that memory is bounded.
+    /// The requests that vectors have, for `--once`. One recording is finished at
+    /// a time while this is locked, so that memory is bounded.
     known: Mutex<HashSet<Vec<u8>>>,
 }
 
 impl Store {
-    /// A folder, which is made where there is none. Where that fails, nothing
-    /// will be recorded.
+    /// Recordings go to this folder, which is created if it does not exist. If that
+    /// fails, nothing is recorded.
     pub(super) fn new(folder: &Path, mode: Mode, max_octets: u64) -> Store {
         let store = Store {
             folder: folder.to_owned(),
@@ -80,12 +81,12 @@ impl Store {
             }
         }
         if mode == Mode::Once {
-            store.look_around();
+            store.read_known_requests();
         }
         store
     }
 
-    /// A tap for one more connection.
+    /// A recorder for one more connection.
     pub(super) fn recorder(self: &Arc<Store>) -> ConnectionRecorder {
         ConnectionRecorder {
             store: Arc::clone(self),
@@ -97,7 +98,7 @@ impl Store {
         }
     }
 
-    /// Turns the journals of recorders that died into vectors.
+    /// Makes vectors of the journals that killed recorders left.
     pub(super) fn recover(&self) -> io::Result<usize> {
         let mut journals = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
@@ -113,11 +114,11 @@ impl Store {
         Ok(journals.len())
     }
 
-    /// One line for the whole recorder: the traffic goes on.
+    /// Logs one error for the whole recorder. The connections go on.
     fn fail(&self, error: &io::Error) {
         if !self.failed.swap(true, Ordering::AcqRel) {
             log::error!(
-                "cannot write to {}: {error}; nothing more is recorded, the traffic goes on",
+                "cannot write to {}: {error}; nothing more is recorded, but connections go on",
                 self.folder.display()
             );
         }
@@ -127,7 +128,7 @@ impl Store {
         self.failed.load(Ordering::Acquire)
     }
 
-    fn look_around(&self) {
+    fn read_known_requests(&self) {
         let Ok(entries) = fs::read_dir(&self.folder) else {
             return;
         };
@@ -148,12 +149,12 @@ impl Store {
                     let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
                     known.extend(requests);
                 }
-                Err(error) => log::warn!("{} is left aside: {error}", path.display()),
+                Err(error) => log::warn!("{} is ignored: {error}", path.display()),
             }
         }
     }
 
-    /// A journal under a name that is free. Names hold nothing of a peer.
+    /// Opens a journal with a free name. Names hold nothing that a peer sent.
     fn open(&self) -> io::Result<(PathBuf, File)> {
         let date = date(SystemTime::now());
         for _ in 0..MAX_NAMES {
@@ -164,14 +165,16 @@ impl Store {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(error),
             };
-            // In this order: whoever holds the journal holds the name.
+            // In this order: the program that created the journal owns the name.
             if path.with_extension("json").exists() {
                 fs::remove_file(&path)?;
                 continue;
             }
             return Ok((path, journal));
         }
-        Err(io::Error::other("there are too many recordings of today"))
+        Err(io::Error::other(
+            "there are too many recordings with the date of today",
+        ))
     }
 
     /// Makes a vector file of a journal, and removes the journal.
@@ -213,13 +216,13 @@ impl Store {
 #[derive(Debug)]
 pub(super) struct ConnectionRecorder {
     store: Arc<Store>,
-    /// When the step before was.
+    /// The time of the last step.
     last: Instant,
     octets: u64,
-    /// Octets that the disk has not taken yet.
+    /// Octets that wait for the disk.
     waiting: Arc<AtomicUsize>,
     writer: Option<JournalWriter>,
-    /// There is more than was recorded.
+    /// The recording has ended before the connection.
     stopped: bool,
 }
 
@@ -229,7 +232,7 @@ struct JournalWriter {
     thread: JoinHandle<Option<PathBuf>>,
 }
 
-/// What is to be written to the journal.
+/// An entry of a journal.
 struct JournalEntry {
     from: Side,
     content: EntryContent,
@@ -259,8 +262,8 @@ impl TrafficRecorder for ConnectionRecorder {
                 "it is longer than {limit} octets (--max-recording-bytes)"
             ));
         }
-        let waits = self.waiting.load(Ordering::Acquire);
-        if waits + octets.len() + STEP_OCTETS > MAX_WAITING_OCTETS {
+        let waiting = self.waiting.load(Ordering::Acquire);
+        if waiting + octets.len() + STEP_OCTETS > MAX_WAITING_OCTETS {
             self.stop(&"the disk is too slow: 1 MiB waits for it");
         }
         if !self.is_stopped() {
@@ -298,7 +301,7 @@ impl ConnectionRecorder {
         self.stopped || self.store.has_failed()
     }
 
-    /// The recording of this connection ends here; the traffic goes on.
+    /// Ends the recording of this connection. The connection goes on.
     fn stop(&mut self, why: &dyn std::fmt::Display) {
         if !self.is_stopped() {
             log::warn!("the recording of a connection ends before the connection does: {why}");
@@ -314,7 +317,7 @@ impl ConnectionRecorder {
             content,
             after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
         };
-        // What was rounded away counts for the next step.
+        // The rest of a millisecond counts for the next step.
         self.last += Duration::from_millis(entry.after_ms);
         if self.writer.is_none() {
             match self.start_writer() {
@@ -324,7 +327,7 @@ impl ConnectionRecorder {
         }
         self.waiting.fetch_add(entry.weight(), Ordering::AcqRel);
         if let Some(writer) = &self.writer {
-            // It ends when the disk has failed, which was said.
+            // The writer has ended only if the disk has failed, which was logged.
             let _ = writer.entries.send(entry);
         }
     }
@@ -345,7 +348,7 @@ impl ConnectionRecorder {
     }
 }
 
-/// Writes what comes to a journal, one line and one write each.
+/// Writes entries to a journal, each as one line with one write.
 fn write_entries(
     store: &Store,
     waiting: &AtomicUsize,
@@ -370,7 +373,7 @@ fn write_entries(
     Ok(path)
 }
 
-/// The steps of a journal, up to the first line that is torn.
+/// The steps of a journal, up to the first line that is incomplete.
 fn read_journal(path: &Path) -> io::Result<Vec<Step>> {
     let mut lines = BufReader::new(File::open(path)?);
     let mut steps = Vec::new();
@@ -386,15 +389,15 @@ fn read_journal(path: &Path) -> io::Result<Vec<Step>> {
         match serde_json::from_slice::<Step>(&line) {
             Ok(step) if whole && step.octets().is_ok() => steps.push(step),
             _ => {
-                log::info!("{}: the last line is torn", path.display());
+                log::info!("{}: the last line is incomplete", path.display());
                 return Ok(steps);
             }
         }
     }
 }
 
-/// A file of one vector: what was recorded, by whom and when, and what the core
-/// concludes from it.
+/// A file of one vector: what was recorded, by which program and when, and what
+/// the core concludes from it.
 pub(super) fn recording_file(
     name: &str,
     by: &str,
@@ -424,13 +427,13 @@ pub(super) fn recording_file(
     };
     vector.conclude()?;
     let mut file = vector::File::of(vec![vector]);
-    // The schema lies beside the program's own vectors, not here.
+    // The schema is not beside this file.
     file.schema = None;
     Ok(file)
 }
 
-/// The head of the request, without what differs from one connection to the
-/// next: the keys.
+/// The head of the request without the values of its keys, which differ from one
+/// connection to the next.
 fn request_without_keys(steps: &[Step]) -> Option<Vec<u8>> {
     let head = head(steps, Side::Client)?;
     let mut kept = Vec::with_capacity(head.len());
@@ -448,7 +451,7 @@ fn request_without_keys(steps: &[Step]) -> Option<Vec<u8>> {
     Some(kept)
 }
 
-/// The first head of one side, without its empty line.
+/// The first head that one side sent, without its empty line.
 fn head(steps: &[Step], from: Side) -> Option<Vec<u8>> {
     let mut octets = Vec::new();
     for step in steps.iter().filter(|step| step.from == from) {
@@ -465,7 +468,7 @@ fn head(steps: &[Step], from: Side) -> Option<Vec<u8>> {
     None
 }
 
-/// What a peer says of itself, fit for a file that people read.
+/// The value of a header, escaped for a file that people read.
 fn header(steps: &[Step], from: Side, name: &str) -> Option<String> {
     let head = String::from_utf8_lossy(&head(steps, from)?).into_owned();
     head.split("\r\n").find_map(|line| {
@@ -475,7 +478,7 @@ fn header(steps: &[Step], from: Side, name: &str) -> Option<String> {
     })
 }
 
-/// A file that is not longer than this.
+/// Reads a file that is not longer than this.
 pub(super) fn read_bounded(path: &Path, max_octets: u64) -> io::Result<Vec<u8>> {
     let mut octets = Vec::new();
     File::open(path)?
@@ -489,13 +492,13 @@ pub(super) fn read_bounded(path: &Path, max_octets: u64) -> io::Result<Vec<u8>> 
     Ok(octets)
 }
 
-/// The day in UTC, as ISO 8601 writes it.
+/// The date in UTC, in the form of ISO 8601.
 pub(super) fn date(now: SystemTime) -> String {
     let now = Timestamp::try_from(now).unwrap_or_default();
     now.strftime("%F").to_string()
 }
 
-/// Says why the folder cannot be recovered.
+/// Prints why the folder cannot be recovered.
 pub(super) fn complain_of(folder: &Path, error: &io::Error) {
     complain(&format!("cannot recover {}: {error}", folder.display()));
 }
@@ -520,11 +523,11 @@ mod tests {
     }
 
     #[test]
-    fn what_the_disk_does_not_take_is_bounded() {
+    fn what_waits_for_the_disk_is_bounded() {
         let folder = std::env::temp_dir();
         let store = Arc::new(Store::new(&folder, Mode::All, u64::MAX));
         let mut recorder = store.recorder();
-        // A writer that writes nothing.
+        // This writer writes nothing.
         let (entries, to_write) = channel();
         let thread = thread::spawn(|| None);
         recorder.writer = Some(JournalWriter { entries, thread });
@@ -540,13 +543,13 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_no_part_of_what_was_asked() {
-        let ask = |key: &str| {
+    fn keys_are_not_compared() {
+        let request = |key: &str| {
             let head = format!("GET / HTTP/1.1\r\nSec-WebSocket-Key1: {key}\r\nHost: h\r\n\r\n");
             request_without_keys(&[Step::of(Side::Client, head.as_bytes())])
         };
-        assert_eq!(ask("a b"), ask("c d"));
-        assert!(ask("a").is_some());
+        assert_eq!(request("a b"), request("c d"));
+        assert!(request("a").is_some());
         assert_eq!(
             request_without_keys(&[Step::of(Side::Client, b"GET / HTTP/1.1\r\n")]),
             None

@@ -1,11 +1,10 @@
-//! What the lab page and `serve --explain` say: conversations of the loop, told
-//! by the explanation.
+//! The explanations of the lab page and of `serve --explain`.
 
 use std::time::SystemTime;
 
 use heirloom::Config;
 use heirloom::explain::{self, Explainer, Explanation, Outcome};
-use heirloom::net::serve::Explain;
+use heirloom::net::lab::Explain;
 use heirloom::net::{ClientAddress, Recording};
 use heirloom::vector::Step;
 use serde_json::{Value, json};
@@ -15,9 +14,9 @@ use super::journal::{date, recording_file};
 use super::line_writer::LineWriter;
 use super::style::Style;
 
-/// Knows the words for the lab.
+/// Explains the conversations of a server.
 pub(super) struct Explanations {
-    /// Where every handshake is told, if it is.
+    /// Where every handshake is explained, if it is.
     pub(super) all: Option<LineWriter>,
     /// The server whose conversations they are.
     pub(super) config: Config,
@@ -56,8 +55,8 @@ impl Explain for Explanations {
     }
 }
 
-/// Parts that are told: those of the handshake, and a few messages behind it.
-/// The verdict is about all, which a recorder bounds.
+/// Parts that are shown: those of the handshake, and a few messages behind it. The
+/// verdict is about all of the recording.
 const PARTS: usize = 16;
 
 fn explained(recording: &Recording, config: &Config) -> Explanation {

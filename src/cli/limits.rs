@@ -2,12 +2,13 @@
 
 use clap::Args;
 use heirloom::Limits;
+use heirloom::net::Settings;
 
 /// What one connection may hold and wait for; each number has a bound.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub(super) struct LimitArgs {
-    /// Octets of the peer's head.
+    /// Octets of the head that the peer sends.
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().head_bytes,
           value_parser = clap::value_parser!(u32).range(64..=1_048_576))]
     max_head_bytes: u32,
@@ -15,35 +16,40 @@ pub(super) struct LimitArgs {
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().message_bytes,
           value_parser = clap::value_parser!(u64).range(1..=1_073_741_824))]
     max_message_bytes: u64,
-    /// Octets that wait for a peer that does not read; above it nothing more is taken that would
-    /// add to them, and in a room the peer is dropped.
+    /// Octets that may wait to be sent to one peer. Above it nothing is read that would add to
+    /// them, and a peer in a room is disconnected.
     #[arg(long, value_name = "BYTES", default_value_t = 1_048_576,
           value_parser = clap::value_parser!(u32).range(1024..=1_073_741_824))]
     max_output_bytes: u32,
-    /// Milliseconds from the begin of a connection to the end of its handshake.
-    #[arg(long, value_name = "MS", default_value_t = Limits::default().handshake_ms,
+    /// Milliseconds from the start of a connection to the end of its opening handshake.
+    #[arg(long, value_name = "MS", default_value_t = Settings::default().handshake_ms,
           value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
     handshake_timeout_ms: u64,
-    /// Milliseconds from our goodbye to the end.
-    #[arg(long, value_name = "MS", default_value_t = Limits::default().close_ms,
+    /// Milliseconds from our close to the end of the closing handshake.
+    #[arg(long, value_name = "MS", default_value_t = Settings::default().close_ms,
           value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
     close_timeout_ms: u64,
     /// Milliseconds without progress while output waits.
-    #[arg(long, value_name = "MS", default_value_t = Limits::default().write_ms,
+    #[arg(long, value_name = "MS", default_value_t = Settings::default().write_ms,
           value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
     write_timeout_ms: u64,
 }
 
 impl LimitArgs {
+    /// What the peer may send.
     pub(super) fn limits(&self) -> Limits {
-        let mut limits = Limits::default();
-        limits.head_bytes = self.max_head_bytes;
-        limits.message_bytes = self.max_message_bytes;
-        limits.output_bytes = self.max_output_bytes as usize;
-        limits.handshake_ms = self.handshake_timeout_ms;
-        limits.close_ms = self.close_timeout_ms;
-        limits.write_ms = self.write_timeout_ms;
-        limits
+        Limits::default()
+            .with_head_bytes(self.max_head_bytes)
+            .with_message_bytes(self.max_message_bytes)
+    }
+
+    /// What a connection may hold, and how long it may take.
+    pub(super) fn settings(&self) -> Settings {
+        Settings::default()
+            .with_output_bytes(self.max_output_bytes as usize)
+            .with_handshake_ms(self.handshake_timeout_ms)
+            .with_close_ms(self.close_timeout_ms)
+            .with_write_ms(self.write_timeout_ms)
     }
 }
 
@@ -53,21 +59,27 @@ impl LimitArgs {
 pub(super) struct ListenLimitArgs {
     #[command(flatten)]
     each: LimitArgs,
-    /// Connections at once; more are told 503.
+    /// Connections at the same time; more are refused with 503.
     #[arg(long, value_name = "COUNT", default_value_t = 16_384,
           value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     max_connections: u32,
-    /// Milliseconds without a sign of the client before we say goodbye; 0 is never.
-    #[arg(long, value_name = "MS", default_value_t = Limits::default().idle_ms,
+    /// Milliseconds without a sign of the client before it is sent a close; 0 is never.
+    #[arg(long, value_name = "MS", default_value_t = Settings::default().idle_ms,
           value_parser = clap::value_parser!(u64).range(0..=86_400_000))]
     idle_timeout_ms: u64,
 }
 
 impl ListenLimitArgs {
+    /// What a client may send.
     pub(super) fn limits(&self) -> Limits {
-        let mut limits = self.each.limits();
-        limits.connections = self.max_connections as usize;
-        limits.idle_ms = self.idle_timeout_ms;
-        limits
+        self.each.limits()
+    }
+
+    /// What the server may hold, and how long its connections may take.
+    pub(super) fn settings(&self) -> Settings {
+        self.each
+            .settings()
+            .with_connections(self.max_connections as usize)
+            .with_idle_ms(self.idle_timeout_ms)
     }
 }

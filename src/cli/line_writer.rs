@@ -1,4 +1,4 @@
-//! Lines of standard output that never make a worker wait.
+//! Lines of standard output for which no worker waits.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use super::complain;
 
-/// Pieces that may wait for whoever reads them; more are lost, and counted.
+/// Lines that may wait to be read; more are lost, and counted.
 const WAITING: usize = 8192;
-/// At the end, whoever reads them has so many milliseconds to take the rest.
+/// Milliseconds that the reader of standard output has at the end to read the
+/// rest.
 const LAST_MS: u64 = 1_000;
 
 /// Takes lines from many threads and writes them from one.
@@ -19,13 +20,13 @@ const LAST_MS: u64 = 1_000;
 pub(super) struct LineWriter {
     waiting: SyncSender<String>,
     lost: Arc<AtomicU64>,
-    /// Says by its end that all are written.
+    /// Ends when all are written.
     written: Arc<Mutex<Receiver<()>>>,
     what: &'static str,
 }
 
 impl LineWriter {
-    /// Begins to write; `what` they are is said where some are lost.
+    /// Starts to write; `what` names the lines where some are lost.
     pub(super) fn open(what: &'static str) -> io::Result<LineWriter> {
         let (waiting, taken) = sync_channel(WAITING);
         let lost = Arc::new(AtomicU64::new(0));
@@ -45,7 +46,7 @@ impl LineWriter {
         })
     }
 
-    /// Writes a line, or several, as soon as somebody takes them.
+    /// Writes a line, or several, as soon as standard output takes them.
     pub(super) fn write(&self, line: String) {
         match self.waiting.try_send(line) {
             Ok(()) | Err(TrySendError::Disconnected(_)) => {}
@@ -55,7 +56,7 @@ impl LineWriter {
         }
     }
 
-    /// Waits until all are written, or nobody takes them.
+    /// Waits until all are written, or nothing reads them.
     pub(super) fn close(self) {
         let LineWriter {
             waiting,
@@ -67,12 +68,12 @@ impl LineWriter {
         let written = written.lock().unwrap_or_else(PoisonError::into_inner);
         let wait = Duration::from_millis(LAST_MS);
         if written.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
-            complain(&format!("the last {what} are lost: nobody takes them"));
+            complain(&format!("the last {what} are lost: nothing reads them"));
         }
     }
 }
 
-/// Writes what waits, as long as anybody may still say something.
+/// Writes what waits, until all writers are gone.
 fn write(waiting: &Receiver<String>, lost: &AtomicU64, what: &str) {
     let mut out = io::stdout();
     while let Ok(line) = waiting.recv() {
@@ -85,7 +86,7 @@ fn write(waiting: &Receiver<String>, lost: &AtomicU64, what: &str) {
         let lost = lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
             complain(&format!(
-                "{lost} {what} are lost: nobody takes them fast enough"
+                "{lost} {what} are lost: nothing reads them fast enough"
             ));
         }
     }

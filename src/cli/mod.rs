@@ -1,25 +1,33 @@
 //! The command line: one file per subcommand. It sees only the library's
 //! public API.
 
+// A file may use those above it.
+mod hint;
+mod style;
+
+mod limits;
+mod line_writer;
+mod request_args;
+
+mod report;
+mod server_args;
+
 mod access;
+mod journal;
+
 mod check;
 mod connect;
 mod explain;
-mod gateway;
 mod import;
-mod journal;
-mod lab;
-mod limits;
-mod line_writer;
 mod probe;
 mod record;
-mod replay;
-mod report;
-mod request_args;
-mod serve;
-mod server_args;
-mod style;
 mod versions;
+
+mod lab;
+mod replay;
+
+mod gateway;
+mod serve;
 
 use std::fmt::Display;
 use std::io::Write;
@@ -33,11 +41,11 @@ use heirloom::{Version, Versions};
 #[derive(Debug, Parser)]
 #[command(name = "heirloom", version, max_term_width = 100, after_help = EXITS)]
 struct Cli {
-    /// Say more on standard error; twice for each connection's steps.
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    /// Log more on standard error; twice for the steps of each connection.
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = GLOBAL)]
     verbose: u8,
-    /// Say errors only.
-    #[arg(short, long, global = true)]
+    /// Log errors only.
+    #[arg(short, long, global = true, display_order = GLOBAL)]
     quiet: bool,
     #[command(subcommand)]
     command: Command,
@@ -56,6 +64,9 @@ enum Command {
     Explain(explain::Args),
     Versions(versions::Args),
 }
+
+/// Options of all subcommands stand behind their own.
+const GLOBAL: usize = 900;
 
 const EXITS: &str = "Exit status: 0 good, 1 a check failed, 2 wrong usage, 3 could not bind or \
                      connect, 4 the peer refused, 5 timed out.";
@@ -106,16 +117,16 @@ pub(crate) fn main() -> ExitCode {
     exit.into()
 }
 
-/// Says why it does not go on.
+/// Tells why the program does not go on.
 fn complain(error: &dyn Display) {
-    // Nobody may be listening; there is no one else to tell.
+    // Where standard error is closed, it cannot be told anywhere.
     let _ = writeln!(std::io::stderr(), "heirloom: {error}");
 }
 
 /// A line of data on standard output, at once.
 fn print_line(line: &dyn Display) {
     let mut out = std::io::stdout().lock();
-    // Whoever closed the pipe has read what he wanted.
+    // A closed pipe ends the output quietly.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 

@@ -2,17 +2,15 @@
 //! each.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{Args as ClapArgs, ValueEnum};
 use heirloom::bytes::Escaped;
-use heirloom::conn::{Config, Event, Phase};
-use heirloom::error::Violation;
-use heirloom::frame::{Message, NORMAL};
-use heirloom::message::Gather;
+use heirloom::conn::{Phase, SessionEvent};
+use heirloom::error::{Located, Violation};
+use heirloom::frame::NORMAL;
 use heirloom::net::Url;
-use heirloom::net::dial::{Connection, DialError, KeyBody, Progress};
+use heirloom::net::dial::{Connection, DialError, DialOptions, KeyBody, Progress};
 use heirloom::version::{VERSIONS, Version, Versions};
 use quick_junit::TestSuite;
 use serde::Serialize;
@@ -26,7 +24,7 @@ use super::{Exit, complain, print_line};
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Example: heirloom probe ws://127.0.0.1:8076/ --fail-on refused")]
 pub(super) struct Args {
-    /// Where to, such as ws://127.0.0.1:8076/.
+    /// The server, such as ws://127.0.0.1:8076/.
     #[arg(value_name = "URL", value_parser = super::request_args::url)]
     url: Url,
     /// The versions to ask for.
@@ -64,11 +62,11 @@ enum Severity {
     Refused,
     /// The server ends, resets or hangs without an answer.
     Silent,
-    /// The server says something that is wrong in this version.
+    /// The server sends something that is wrong in this version.
     Wrong,
 }
 
-/// What came of one attempt.
+/// The outcome of one attempt.
 #[derive(Clone, Debug, Serialize)]
 struct Finding {
     version: &'static str,
@@ -95,7 +93,7 @@ const TIMINGS: [(&str, KeyBody); 3] = [
     ("after the 101", KeyBody::AfterResponse),
 ];
 
-/// Octets after which a server that was sent one message has said too much.
+/// Octets above which a server that was sent one message has sent too much.
 const FLOOD: u64 = 1024 * 1024;
 
 pub(super) fn run(args: &Args) -> Exit {
@@ -188,11 +186,11 @@ fn attempt(
     timing: Option<&'static str>,
     body: KeyBody,
 ) -> Finding {
-    let began = Instant::now();
-    let deadline = began + Duration::from_millis(args.timeout_ms);
-    let config: Arc<Config> = Arc::default();
+    let start = Instant::now();
+    let deadline = start + Duration::from_millis(args.timeout_ms);
+    let options = DialOptions::default().with_key_body(body);
     let dialled = args.request.with(&args.url, |request| {
-        Connection::dial(&args.url, version, request, body, config, deadline)
+        Connection::dial(&args.url, version, request, options, deadline)
     });
     let mut probe = Probe {
         version,
@@ -201,7 +199,6 @@ fn attempt(
         violation: None,
         opened: false,
         subprotocol: None,
-        gather: Gather::default(),
         reaction: None,
         own: false,
         closed: false,
@@ -222,7 +219,7 @@ fn attempt(
         reason,
         status: probe.status,
         lists: probe.lists,
-        ms: began.elapsed().as_millis(),
+        ms: start.elapsed().as_millis(),
     }
 }
 
@@ -236,21 +233,20 @@ struct Probe {
     violation: Option<Violation>,
     opened: bool,
     subprotocol: Option<String>,
-    gather: Gather,
     /// How the server answered our question.
     reaction: Option<&'static str>,
-    /// The server said something of its own.
+    /// The server sent a message of its own.
     own: bool,
     closed: bool,
 }
 
-/// What we say, in the hope of hearing it again.
+/// The message that we send; an echo server sends it back.
 const QUESTION: &str = "heirloom probe: grüße";
 
 impl Probe {
     fn converse(&mut self, client: &mut Connection, deadline: Instant) -> ProbeConclusion {
         // The handshake.
-        while client.conn.phase() == Phase::Handshake {
+        while client.conn().phase() == Phase::Handshake {
             if let Some(conclusion) = self.wait(client, deadline) {
                 return conclusion;
             }
@@ -258,13 +254,13 @@ impl Probe {
         if let Some(conclusion) = self.wrong(client, deadline) {
             return conclusion;
         }
-        // An echo, or a pong where the version has pings. Whoever does neither
-        // is given a moment only: not every server echoes.
+        // An echo, or a pong where the version has pings. A server that sends
+        // neither gets a second only: not every server echoes.
         let sent = client.with_conn(|conn, out| {
             if self.closed {
                 return Ok(());
             }
-            let sent = conn.send(Message::text(QUESTION), out);
+            let sent = conn.send(QUESTION.into(), out);
             if self.version.has_ping() {
                 sent.and_then(|()| conn.ping(b"heirloom", out))
             } else {
@@ -291,7 +287,7 @@ impl Probe {
         }
         client.with_conn(|conn, out| conn.close(NORMAL, "", out));
         let soon = deadline.min(Instant::now() + Duration::from_secs(1));
-        while client.conn.phase() == Phase::Closing {
+        while client.conn().phase() == Phase::Closing {
             let waited = self.wait(client, soon);
             if let Some(conclusion) = self.wrong(client, deadline) {
                 return conclusion;
@@ -305,8 +301,8 @@ impl Probe {
         let how = match (self.reaction, self.own, self.closed) {
             (Some(how), ..) => how,
             (None, true, _) => "it answers with a message of its own",
-            (None, false, true) => "and says goodbye at once",
-            (None, false, false) => "no echo and no pong came within a second",
+            (None, false, true) => "it closes at once",
+            (None, false, false) => "no echo and no pong arrived within a second",
         };
         let chosen = self
             .subprotocol
@@ -324,20 +320,21 @@ impl Probe {
 
     /// One step; a conclusion where there is nothing more to wait for.
     fn wait(&mut self, client: &mut Connection, deadline: Instant) -> Option<ProbeConclusion> {
-        let step = client.step(Some(deadline), &mut (), &mut |event| self.on_event(event));
+        let progress = client.step(Some(deadline), &mut (), &mut |event, _, _| {
+            self.on_event(event);
+        });
         let silent = |verdict, reason: &str| Some((Severity::Silent, verdict, reason.to_owned()));
         if client.received() > FLOOD {
-            let reason = "more than 1 MiB came in answer to one short message".to_owned();
+            let reason = "more than 1 MiB arrived in answer to one short message".to_owned();
             return Some((Severity::Wrong, "floods", reason));
         }
-        match step {
-            Progress::Transferred | Progress::Woken => None,
+        match progress {
             Progress::TimedOut if self.answered() => silent(
                 "hangs",
-                "the 101 came and the sixteen octets did not: a proxy holds back the eight octets \
+                "the 101 arrived and the sixteen octets did not: a proxy holds back the eight octets \
                  of the request, or the server waits for more",
             ),
-            Progress::TimedOut => silent("hangs", "no answer came in time (--timeout-ms)"),
+            Progress::TimedOut => silent("hangs", "no answer arrived in time (--timeout-ms)"),
             Progress::Ended(_) if self.answered() => silent(
                 "ends",
                 "the server ended the connection between its 101 and the end of the handshake",
@@ -346,6 +343,7 @@ impl Probe {
                 silent("ends", "the server ended the connection without an answer")
             }
             Progress::Broken(error) => silent("resets", &format!("the connection broke: {error}")),
+            _ => None,
         }
     }
 
@@ -353,9 +351,9 @@ impl Probe {
         self.status == Some(101) && !self.opened
     }
 
-    fn on_event(&mut self, event: Result<Event<'_>, Violation>) {
+    fn on_event(&mut self, event: Result<SessionEvent<'_>, Located<Violation>>) {
         match event {
-            Ok(Event::Response(response)) => {
+            Ok(SessionEvent::Response(response)) => {
                 self.status = Some(response.status());
                 let lists = response.head().get("Sec-WebSocket-Version");
                 self.lists = lists
@@ -363,25 +361,20 @@ impl Probe {
                     .map(|text| Escaped::<60>(text).to_string());
                 self.subprotocol = response.subprotocol().map(str::to_owned);
             }
-            Ok(Event::Open) => self.opened = true,
-            Ok(Event::Piece(piece)) => {
-                self.gather.add(&piece);
-                if piece.last {
-                    let mut gather = std::mem::take(&mut self.gather);
-                    let checked = self.version.checks_text();
-                    if gather.finish(checked).as_text() == Some(QUESTION) {
-                        self.reaction = Some("it echoes");
-                    } else {
-                        self.own = true;
-                    }
+            Ok(SessionEvent::Open) => self.opened = true,
+            Ok(SessionEvent::Message(message)) => {
+                if message.as_text() == Some(QUESTION) {
+                    self.reaction = Some("it echoes");
+                } else {
+                    self.own = true;
                 }
             }
-            Ok(Event::Pong(_)) => {
+            Ok(SessionEvent::Pong(_)) => {
                 self.reaction.get_or_insert("it answers a ping");
             }
-            Ok(Event::Close(_)) => self.closed = true,
+            Ok(SessionEvent::Close(_)) => self.closed = true,
             Ok(_) => {}
-            Err(violation) => self.violation = Some(violation),
+            Err(located) => self.violation = Some(located.error),
         }
     }
 
@@ -397,13 +390,13 @@ impl Probe {
             .map(|lists| format!(", which lists {lists}"))
             .unwrap_or_default();
         let soon = deadline.min(Instant::now() + Duration::from_millis(300));
-        while client.unread().is_empty() {
-            match client.step(Some(soon), &mut (), &mut |_| {}) {
+        while client.unparsed().is_empty() {
+            match client.step(Some(soon), &mut (), &mut |_, _, _| {}) {
                 Progress::Transferred | Progress::Woken => {}
                 _ => break,
             }
         }
-        let body = String::from_utf8_lossy(client.unread()).into_owned();
+        let body = String::from_utf8_lossy(client.unparsed()).into_owned();
         let word = match body.lines().next().unwrap_or_default() {
             "" => String::new(),
             line => format!(": {}", Escaped::<160>(line)),

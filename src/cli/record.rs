@@ -1,26 +1,26 @@
-//! `heirloom record`: a byte-exact man in the middle, one vector for each
-//! connection.
+//! `heirloom record`: a relay that records each connection as a vector, octet for
+//! octet.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args as ClapArgs;
-use heirloom::Limits;
+use heirloom::net::Settings;
 use heirloom::net::relay::Relay;
 
 use super::journal::{Mode, Store, complain_of};
 use super::server_args::{addresses, stop_on_signals};
 use super::{Exit, complain, print_line};
 
-/// Record between a client and a server: nothing is changed, each connection becomes a vector
-/// file.
+/// Record what a client and a server send each other: nothing is changed, and each connection
+/// becomes a vector file.
 #[derive(Debug, ClapArgs)]
 #[command(
     after_help = "Example: heirloom record --listen 127.0.0.1:8077 --to 127.0.0.1:8076 --out \
-                  recordings\n\nA connection that is open has a journal, NAME.open, beside the \
-                  vectors. What a recorder that was killed left there, `heirloom record --recover \
-                  --out DIR` turns into vectors marked `unfinished`; run it while no recorder \
+                  recordings\n\nAn open connection has a journal, NAME.open, beside the \
+                  vectors. `heirloom record --recover --out DIR` makes vectors of the journals that \
+                  a killed recorder left, and marks them `unfinished`; run it while no recorder \
                   writes there."
 )]
 pub(super) struct Args {
@@ -28,57 +28,57 @@ pub(super) struct Args {
     #[arg(long, value_name = "ADDR", required_unless_present = "recover",
           value_parser = addresses)]
     listen: Vec<Vec<SocketAddr>>,
-    /// Where the server is, such as 127.0.0.1:8076.
+    /// The address of the server, such as 127.0.0.1:8076.
     #[arg(long, value_name = "ADDR", required_unless_present = "recover",
           value_parser = address)]
     to: Option<SocketAddr>,
-    /// The folder for the vectors, which is made where there is none.
+    /// The folder for the vectors; it is created if it does not exist.
     #[arg(long, value_name = "DIR", required_unless_present = "none")]
     out: Option<PathBuf>,
-    /// Record only requests that no vector in the folder has yet, their keys aside.
+    /// Record only requests that no vector in the folder has yet; keys are not compared.
     #[arg(long, conflicts_with = "none")]
     once: bool,
-    /// Record nothing, only carry.
+    /// Record nothing, only relay.
     #[arg(long)]
     none: bool,
-    /// Turn the journals of a recorder that was killed into vectors, and end.
+    /// Make vectors of the journals that a killed recorder left, and exit.
     #[arg(long, requires = "out", conflicts_with_all = ["listen", "to", "once", "none"])]
     recover: bool,
     #[command(flatten)]
     limits: RecordLimits,
 }
 
-/// What a connection may hold and wait for.
+/// Limits and timeouts of connections.
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Limits")]
 struct RecordLimits {
-    /// Octets of one recording; where there are more, it ends there as unfinished.
+    /// Maximum octets of one recording; a longer one ends there and is marked unfinished.
     #[arg(long, value_name = "BYTES", default_value_t = 8_388_608,
           value_parser = clap::value_parser!(u64).range(1..=8_388_608))]
     max_recording_bytes: u64,
-    /// Connections at once; more wait until one ends.
+    /// Maximum connections at the same time; more wait until one ends.
     #[arg(long, value_name = "COUNT", default_value_t = 1024,
           value_parser = clap::value_parser!(u32).range(1..=65_536))]
     max_connections: u32,
-    /// Milliseconds that reaching the server may take.
-    #[arg(long, value_name = "MS", default_value_t = Limits::default().handshake_ms,
+    /// Milliseconds to connect to the server.
+    #[arg(long, value_name = "MS", default_value_t = Settings::default().handshake_ms,
           value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
     handshake_timeout_ms: u64,
-    /// Milliseconds that connections have to end after TERM; then they are cut off.
-    #[arg(long, value_name = "MS", default_value_t = Limits::default().close_ms,
+    /// Milliseconds that connections have to end after TERM before they are cut off.
+    #[arg(long, value_name = "MS", default_value_t = Settings::default().close_ms,
           value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
     close_timeout_ms: u64,
-    /// Milliseconds without a sign of either side before both are cut off; 0 is never.
-    #[arg(long, value_name = "MS", default_value_t = Limits::default().idle_ms,
+    /// Milliseconds in which neither side sends anything before both are cut off; 0 is never.
+    #[arg(long, value_name = "MS", default_value_t = Settings::default().idle_ms,
           value_parser = clap::value_parser!(u64).range(0..=86_400_000))]
     idle_timeout_ms: u64,
-    /// Milliseconds without progress while one side does not take what the other said.
-    #[arg(long, value_name = "MS", default_value_t = Limits::default().write_ms,
+    /// Milliseconds without progress while one side does not read what the other sent.
+    #[arg(long, value_name = "MS", default_value_t = Settings::default().write_ms,
           value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
     write_timeout_ms: u64,
 }
 
-/// Runs until a signal and the last connection.
+/// Runs until a signal arrives and the last connection has ended.
 pub(super) fn run(args: &Args) -> Exit {
     let mode = match (args.once, args.none) {
         (_, true) => Mode::None,
@@ -100,13 +100,13 @@ pub(super) fn run(args: &Args) -> Exit {
         complain(&"--to is missing");
         return Exit::Usage;
     };
-    let mut limits = Limits::default();
-    limits.connections = args.limits.max_connections as usize;
-    limits.handshake_ms = args.limits.handshake_timeout_ms;
-    limits.close_ms = args.limits.close_timeout_ms;
-    limits.idle_ms = args.limits.idle_timeout_ms;
-    limits.write_ms = args.limits.write_timeout_ms;
-    let mut relay = match Relay::bind(&args.listen.concat(), to, limits) {
+    let settings = Settings::default()
+        .with_connections(args.limits.max_connections as usize)
+        .with_handshake_ms(args.limits.handshake_timeout_ms)
+        .with_close_ms(args.limits.close_timeout_ms)
+        .with_idle_ms(args.limits.idle_timeout_ms)
+        .with_write_ms(args.limits.write_timeout_ms);
+    let mut relay = match Relay::bind(&args.listen.concat(), to, settings) {
         Ok(relay) => relay,
         Err(error) => {
             complain(&error);
@@ -125,7 +125,7 @@ pub(super) fn run(args: &Args) -> Exit {
     Exit::Good
 }
 
-/// One address, for an option.
+/// The address of an option that takes one.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let found = addresses(text)?;
     found

@@ -1,5 +1,5 @@
-//! What came of checks, for a person, a script or a CI: lines, JSON, TAP,
-//! JUnit.
+//! Reports the results of checks to people, scripts and CI systems: as lines,
+//! JSON, TAP or JUnit.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,47 +15,47 @@ use serde::Serialize;
 use super::style::Style;
 use super::{Exit, complain, print_line};
 
-/// How results are told.
+/// How results are reported.
 #[derive(Debug, ClapArgs)]
 pub(super) struct ReportArgs {
     /// One JSON object per line.
     #[arg(long)]
     json: bool,
-    /// Say the results as TAP 14.
+    /// Print the results as TAP 14.
     #[arg(long, conflicts_with = "json")]
     tap: bool,
-    /// Write the results as JUnit to this file too.
+    /// Also write the results as JUnit to this file.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 }
 
-/// What came of one vector, or of a file that is none.
+/// The result of one vector, or of a file that cannot be read.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Case {
     /// The file, as it was named.
     pub(super) file: String,
-    /// The vector; empty where it is about the file as a whole.
+    /// The vector; empty where the result is about the whole file.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(super) id: String,
     /// What is wrong; a failure may have several lines.
     pub(super) failures: Vec<String>,
-    /// Why it was not held to anything.
+    /// Why it was skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) skipped: Option<String>,
     /// How long it took.
     pub(super) ms: u64,
 }
 
-/// Tells results as they come. Cases of one file are given in a row.
+/// Reports results as they arrive. The cases of one file arrive in a row.
 pub(super) struct Reporter<'a> {
     command: &'static str,
     args: &'a ReportArgs,
     style: Style,
     progress: Option<Progress>,
-    /// The file whose cases are still coming; for plain lines only.
+    /// The file whose cases are arriving; used for plain lines only.
     open: Option<Tally>,
     all: Tally,
-    /// Results so far, those of files included.
+    /// How many results there are so far, including those of files.
     number: usize,
     files: usize,
     suites: BTreeMap<String, TestSuite>,
@@ -68,12 +68,12 @@ struct Tally {
     vectors: usize,
     failed: usize,
     skipped: usize,
-    /// The lines that stand below the file's own.
+    /// The lines below the line of the file.
     below: Vec<String>,
 }
 
 impl<'a> Reporter<'a> {
-    /// For this subcommand, of which `total` cases are to be expected.
+    /// A reporter for this subcommand, which will report `total` cases.
     pub(super) fn new(
         command: &'static str,
         args: &'a ReportArgs,
@@ -97,7 +97,7 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// One more result.
+    /// Reports one more result.
     pub(super) fn case(&mut self, case: Case) {
         self.all.add(&case);
         self.number += 1;
@@ -129,7 +129,7 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// The end of all results.
+    /// Reports that all results have arrived.
     pub(super) fn finish(mut self) -> Exit {
         self.hide_progress();
         if self.args.tap {
@@ -211,18 +211,21 @@ impl Case {
         }
     }
 
-    /// The lines below the file's own.
+    /// The lines below the line of the file.
     fn as_lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         let name = |lines: &mut Vec<String>, what: &str| {
-            let mut what = what.split('\n');
-            let first = inert(what.next().unwrap_or_default());
+            let (first, more) = what
+                .split_once('\n')
+                .map_or((what, None), |(f, m)| (f, Some(m)));
+            let first = inert(first);
             lines.push(if self.id.is_empty() {
                 first
             } else {
                 format!("{}: {first}", inert(&self.id))
             });
-            lines.extend(what.map(|line| format!("  {}", inert(line))));
+            let more = more.into_iter().flat_map(|more| more.split('\n'));
+            lines.extend(more.map(|line| format!("  {}", inert(line))));
         };
         for what in self.skipped.iter().chain(&self.failures) {
             name(&mut lines, what);
@@ -249,7 +252,7 @@ impl Case {
         } else {
             "not ok"
         };
-        // TAP reads `\` and `#` in a name.
+        // `\` and `#` have a meaning in TAP names.
         let name = format!("{} {}", inert(&self.file), inert(&self.id));
         let name = name.trim_end().replace('\\', "\\\\").replace('#', "\\#");
         let mut lines = format!("{ok} {number} - {name}");
@@ -259,9 +262,10 @@ impl Case {
         if !self.failures.is_empty() {
             lines.push_str("\n  ---\n  failures:");
             for failure in &self.failures {
-                // What JSON says in quotes, YAML reads the same.
-                let shown = json(&shown(failure)).unwrap_or_default();
-                lines.push_str(&format!("\n    - {shown}"));
+                // YAML reads the strings of JSON.
+                if let Ok(failure) = json(&inert_lines(failure)) {
+                    lines.push_str(&format!("\n    - {failure}"));
+                }
             }
             lines.push_str(&format!("\n  duration_ms: {}\n  ...", self.ms));
         }
@@ -275,7 +279,7 @@ impl Case {
             inert(&self.id)
         };
         let failure = (!self.failures.is_empty()).then(|| {
-            let what: Vec<String> = self.failures.iter().map(|f| shown(f)).collect();
+            let what: Vec<String> = self.failures.iter().map(|f| inert_lines(f)).collect();
             ("failure", what.join("\n"))
         });
         let time = Duration::from_millis(self.ms);
@@ -289,7 +293,7 @@ impl Case {
     }
 }
 
-/// How far it is, on a terminal, in a line that is written over.
+/// The progress, on a terminal, in a line that is overwritten.
 struct Progress {
     total: Option<usize>,
     last: Instant,
@@ -311,9 +315,9 @@ impl Progress {
         }
         self.last = Instant::now();
         self.shown = true;
-        let of = self.total.map(|n| format!(" of {n}")).unwrap_or_default();
+        let of = self.total.map_or(String::new(), |n| format!(" of {n}"));
         let mut err = std::io::stderr().lock();
-        // It is a courtesy; who does not see it misses nothing.
+        // Progress that cannot be written is no error.
         let _ = write!(err, "\r{done}{of} vectors").and_then(|()| err.flush());
     }
 
@@ -325,8 +329,7 @@ impl Progress {
     }
 }
 
-/// One test of a JUnit report. The failure is a word for its kind, and what
-/// is wrong.
+/// One test of a JUnit report. A failure has a word for its kind, and a text.
 pub(super) fn junit_case(
     command: &str,
     name: String,
@@ -348,7 +351,7 @@ pub(super) fn junit_case(
     case
 }
 
-/// Writes a JUnit report; where that cannot be, says so.
+/// Writes a JUnit report. An error is printed.
 pub(super) fn write_junit(
     path: &Path,
     command: &str,
@@ -366,7 +369,7 @@ pub(super) fn write_junit(
     })
 }
 
-/// A line of JSON on standard output.
+/// Prints a line of JSON on standard output.
 pub(super) fn print_json(value: &impl Serialize) {
     match json(value) {
         Ok(line) => print_line(&line),
@@ -374,15 +377,15 @@ pub(super) fn print_json(value: &impl Serialize) {
     }
 }
 
-/// JSON in one line of visible ASCII, so that it does nothing to a terminal
-/// and loses nothing.
+/// One line of JSON in visible ASCII: it cannot control a terminal, and loses
+/// nothing.
 pub(super) fn json(value: &(impl Serialize + ?Sized)) -> Result<String, serde_json::Error> {
     let line = serde_json::to_string(value)?;
     if line.bytes().all(|o| matches!(o, 0x20..=0x7e)) {
         return Ok(line);
     }
     let mut ascii = String::with_capacity(line.len() * 2);
-    // Beyond ASCII there are only the insides of strings.
+    // Only strings hold characters beyond ASCII.
     for c in line.chars() {
         if matches!(c, ' '..='~') {
             ascii.push(c);
@@ -395,13 +398,13 @@ pub(super) fn json(value: &(impl Serialize + ?Sized)) -> Result<String, serde_js
     Ok(ascii)
 }
 
-/// A line of text that does nothing to a terminal.
+/// A line of text that cannot control a terminal.
 fn inert(text: &str) -> String {
     Escaped::<1000>(text).to_string()
 }
 
-/// The same, of several lines.
-fn shown(text: &str) -> String {
+/// The same for several lines.
+fn inert_lines(text: &str) -> String {
     let lines: Vec<String> = text.split('\n').map(inert).collect();
     lines.join("\n")
 }

@@ -1,16 +1,16 @@
-//! What `connect` and `probe` share: how to ask.
+//! What `connect` and `probe` share: the arguments of a request.
 
 use clap::Args;
 use heirloom::handshake::ClientRequest;
 use heirloom::net::{BadUrl, Url};
 
-/// What is asked beside the version.
+/// What a request asks for beside the version.
 #[derive(Debug, Args)]
 pub(super) struct RequestArgs {
-    /// A subprotocol to ask for; may be given more than once, the first is liked best.
+    /// A subprotocol to ask for; may be given more than once, the preferred one first.
     #[arg(long, value_name = "NAME", value_parser = super::header_text)]
     subprotocol: Vec<String>,
-    /// The origin of the page; hixie sends http:// and the host where it is not given.
+    /// The origin of the page; where it is not given, hixie clients send http:// and the host.
     #[arg(long, value_name = "ORIGIN", value_parser = super::header_text)]
     origin: Option<String>,
     /// A header to send beside those of the handshake, as `Name: value`; may be given more than
@@ -20,7 +20,7 @@ pub(super) struct RequestArgs {
 }
 
 impl RequestArgs {
-    /// Lends what is asked of this URL to `dial`.
+    /// Calls `dial` with the request for this URL.
     pub(super) fn with<R>(&self, url: &Url, dial: impl FnOnce(&ClientRequest<'_>) -> R) -> R {
         let subprotocols: Vec<&str> = self.subprotocol.iter().map(String::as_str).collect();
         let headers: Vec<(&str, &str)> = self
@@ -28,14 +28,12 @@ impl RequestArgs {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
-        dial(&ClientRequest {
-            host: &url.host,
-            target: &url.target,
-            secure: url.secure,
-            origin: self.origin.as_deref(),
-            subprotocols: &subprotocols,
-            headers: &headers,
-        })
+        let request = ClientRequest::new(&url.host, &url.target)
+            .with_secure(url.secure)
+            .with_origin(self.origin.as_deref())
+            .with_subprotocols(&subprotocols)
+            .with_headers(&headers);
+        dial(&request)
     }
 }
 

@@ -1,21 +1,22 @@
-//! `heirloom serve`: echo, a room and the lab page.
+//! `heirloom serve`: echo, a chat and the lab page.
 
 use std::sync::Arc;
 
 use clap::Args as ClapArgs;
-use heirloom::net::serve::{Lab, Serve};
+use heirloom::net::lab::Lab;
+use heirloom::net::{Router, Site, serve};
 
 use super::lab::Explanations;
 use super::line_writer::LineWriter;
 use super::server_args::ServerArgs;
 use super::{Exit, complain, header_text};
 
-/// Serve every version: any path sends back what it gets, /chat is a room, / is the lab page.
+/// Serve every version: any path sends back what it gets, /chat is a chat, / is the lab page.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Example: heirloom serve --listen 127.0.0.1:8076 --versions +hixie-75")]
 pub(super) struct Args {
-    /// A subprotocol that is spoken; may be given more than once. A hixie client asks with one
-    /// string, which may hold spaces; the others ask with a list.
+    /// A subprotocol that the server speaks; may be given more than once. A hixie client asks with
+    /// one string, which may hold spaces; the others ask with a list.
     #[arg(long, value_name = "NAME", value_parser = header_text)]
     subprotocol: Vec<String>,
     /// Explain each handshake on standard output, octet by octet, as it happens.
@@ -42,15 +43,20 @@ pub(super) fn run(args: Args) -> Exit {
             return Exit::Unreachable;
         }
     };
+    let config = args.server.config();
     let explanations = Explanations {
         all: lines.clone(),
-        config: args.server.config(),
+        config: config.clone(),
     };
-    let versions = args.server.versions;
-    let lab = Lab::new(versions, server.stats(), Arc::new(explanations));
-    let subprotocols: Arc<[String]> = args.subprotocol.into();
-    server.run(|| Serve::new(versions, Arc::clone(&subprotocols)).with_lab(lab.clone()));
-    drop(lab);
+    let lab = Lab::new(
+        Arc::new(config.clone()),
+        server.stats(),
+        Arc::new(explanations),
+    );
+    let router = Router::new(serve::routes_with(config, args.subprotocol, Some(lab)));
+    let server = server.with_config(router.config());
+    server.run(|| Site::new(&router));
+    drop(router);
     if let Some(lines) = lines {
         lines.close();
     }

@@ -1,4 +1,5 @@
-//! What `serve` and `gateway` share: where to listen, to whom, and how to stop.
+//! What `serve` and `gateway` share: where to listen, which clients may connect, and how to
+//! stop.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
@@ -15,7 +16,7 @@ use signal_hook::flag;
 use signal_hook::low_level::pipe;
 
 use super::limits::ListenLimitArgs;
-use super::{Exit, complain, header_text, print_line};
+use super::{Exit, complain, header_text, hint, print_line};
 
 /// Where clients connect, and which may.
 #[derive(Debug, Args)]
@@ -31,19 +32,19 @@ pub(super) struct ServerArgs {
         allow_hyphen_values = true
     )]
     pub(super) versions: Versions,
-    /// An origin that may connect, such as https://example.com; may be given more than once. Any
-    /// may where none is given.
+    /// An origin whose pages may connect, such as https://example.com; may be given more than once.
+    /// Without it all may.
     #[arg(long, value_name = "ORIGIN", value_parser = header_text)]
     origin: Vec<String>,
     /// The URL that clients dial where it is not ws:// and their Host, such as wss://example.com;
     /// hixie clients compare it.
     #[arg(long, value_name = "URL", value_parser = public_url)]
     public_url: Option<String>,
-    /// Peers whose connections begin with a PROXY header, version 1 or 2, which is believed:
-    /// addresses and networks such as 10.0.0.0/8, separated by commas. Others must send none.
+    /// Peers whose connections start with a PROXY header, of version 1 or 2, which is believed:
+    /// addresses and networks such as 10.0.0.0/8, separated by commas. Other peers must send none.
     #[arg(long, value_name = "NETS")]
     accept_proxy: Vec<Networks>,
-    /// Threads, each with a loop of its own; one per core where it is not given.
+    /// Threads, each with a loop of its own; one per core by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
     #[command(flatten)]
@@ -53,9 +54,10 @@ pub(super) struct ServerArgs {
 impl ServerArgs {
     /// The limits and the policy.
     pub(super) fn config(&self) -> Config {
-        let mut config = Config::default();
-        config.limits = self.limits.limits();
-        config.versions = self.versions;
+        let mut config = Config::default()
+            .with_limits(self.limits.limits())
+            .with_versions(self.versions)
+            .with_hint(hint::of_refusal);
         config.public_url.clone_from(&self.public_url);
         if !self.origin.is_empty() {
             config.origins = Origins::only(&self.origin);
@@ -63,8 +65,8 @@ impl ServerArgs {
         config
     }
 
-    /// A server that is bound and stops on signals. Where it listens, standard
-    /// output says.
+    /// A server that is bound and stops on signals. Its addresses go to standard
+    /// output.
     pub(super) fn bind(&self) -> Result<Server, Exit> {
         if self.versions == Versions::NONE {
             complain(&"no version is on; see --versions");
@@ -85,7 +87,8 @@ impl ServerArgs {
             print_line(&format!("listening on ws://{address}/"));
         }
         let proxies = self.accept_proxy.iter().cloned().collect();
-        Ok(server.accept_proxy(proxies))
+        let settings = self.limits.settings().with_hint(hint::of_net_refusal);
+        Ok(server.with_settings(settings).accept_proxy(proxies))
     }
 }
 
@@ -101,8 +104,8 @@ pub(super) fn stop_on_signals(writer: UnixStream) -> std::io::Result<()> {
     Ok(())
 }
 
-/// hixie has no masks: never where a shared cache or a transparent proxy may
-/// sit.
+/// hixie has no masks: it is unsafe where a shared cache or a transparent proxy
+/// may stand between.
 fn warn_of_hixie(address: &SocketAddr, versions: Versions) {
     let unmasked: Vec<&str> = versions
         .iter()

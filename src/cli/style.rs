@@ -1,4 +1,4 @@
-//! Colour, on a terminal only, and not where `NO_COLOR` is set.
+//! Colours, on a terminal only, and not where `NO_COLOR` is set.
 
 use std::io::IsTerminal;
 

@@ -1,4 +1,4 @@
-//! `heirloom versions`: the table.
+//! `heirloom versions`: prints the table of versions.
 
 use clap::Args as ClapArgs;
 use heirloom::version::{Challenge, Closing, Layout, VERSIONS, Version};
@@ -6,18 +6,18 @@ use serde::Serialize;
 
 use super::{Exit, print_line};
 
-/// List every version: what it is on the wire, what it can say, and who shipped it.
+/// List every version: its form on the wire, its features, and the programs that spoke it.
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
     /// One JSON object per line, `name` first.
     #[arg(long)]
     json: bool,
-    /// The page docs/versions.md.
+    /// Print the page docs/versions.md.
     #[arg(long, hide = true, conflicts_with = "json")]
     markdown: bool,
 }
 
-/// One row, in the words of the command line.
+/// One row, as the command prints it.
 #[derive(Debug, Serialize)]
 struct Row {
     name: &'static str,
@@ -29,14 +29,21 @@ struct Row {
     challenge: &'static str,
     layout: &'static str,
     closing: &'static str,
+    #[serde(flatten)]
+    has: Abilities,
+    origin: &'static [&'static str],
+    clients: &'static str,
+    document: &'static str,
+}
+
+/// What frames of a version can be.
+#[derive(Debug, Serialize)]
+struct Abilities {
     masks: bool,
     binary: bool,
     ping: bool,
     fragments: bool,
     close_codes: bool,
-    origin: &'static [&'static str],
-    clients: &'static str,
-    document: &'static str,
 }
 
 impl From<&Version> for Row {
@@ -68,11 +75,13 @@ impl From<&Version> for Row {
                 Closing::Hybi05 => "close frame with a letter",
                 Closing::Hybi06 => "close frame with a code",
             },
-            masks: v.client_masks(),
-            binary: v.has_binary(),
-            ping: v.has_ping(),
-            fragments: v.has_fragments(),
-            close_codes: v.has_close_codes(),
+            has: Abilities {
+                masks: v.client_masks(),
+                binary: v.has_binary(),
+                ping: v.has_ping(),
+                fragments: v.has_fragments(),
+                close_codes: v.has_close_codes(),
+            },
             origin: v.origin,
             clients: v.clients,
             document: v.document,
@@ -133,28 +142,28 @@ fn markdown(rows: &[Row]) -> String {
             r.name
         ));
     }
-    page.push_str("\n## On the wire\n\n| name | proof | frames | goodbye | the client masks |\n");
+    page.push_str("\n## On the wire\n\n| name | proof | frames | close | the client masks |\n");
     page.push_str("| --- | --- | --- | --- | --- |\n");
     for r in rows {
-        let (proof, frames, bye, masks) = (r.challenge, r.layout, r.closing, yes(r.masks));
+        let (proof, frames, close, masks) = (r.challenge, r.layout, r.closing, yes(r.has.masks));
         page.push_str(&format!(
-            "| {} | {proof} | {frames} | {bye} | {masks} |\n",
+            "| {} | {proof} | {frames} | {close} | {masks} |\n",
             r.name
         ));
     }
-    page.push_str("\n## What it can say\n\n| name | binary | ping | fragments | close codes |\n");
+    page.push_str("\n## Features\n\n| name | binary | ping | fragments | close codes |\n");
     page.push_str("| --- | --- | --- | --- | --- |\n");
     for r in rows {
         page.push_str(&format!(
             "| {} | {} | {} | {} | {} |\n",
             r.name,
-            yes(r.binary),
-            yes(r.ping),
-            yes(r.fragments),
-            yes(r.close_codes)
+            yes(r.has.binary),
+            yes(r.has.ping),
+            yes(r.has.fragments),
+            yes(r.has.close_codes)
         ));
     }
-    page.push_str("\n## Who spoke it, and where it stands\n\n");
+    page.push_str("\n## Programs that spoke it, and its documents\n\n");
     for r in rows {
         page.push_str(&format!(
             "- **{}**: {}. {}.\n",
@@ -169,10 +178,10 @@ const PREFACE: &str = "# Versions\n\nThe table `VERSIONS` of `src/version.rs`, p
 holds this page to it.\n\n";
 
 const UNVERIFIED: &str = "\n## Not verified\n\nThe texts of the drafts hybi-01 to hybi-12 were not at hand; what is \
-built rests on implementations of their time that agree. These points rest on one source or on none, and the tests \
-whose names begin with `unverified` say what is done:\n\n\
-- hybi-01 and -02 may carry a close body; it is repeated, as hybi-03 says.\n\
-- hybi-03: a client that asked for several subprotocols may take one of them; we echo the whole string or refuse.\n\
-- hybi-05: who answers a close uses a letter of its own, `C` or `S`.\n\
-- hybi-06 to -08: peers ignore close codes that came later; they are told 1000 to 1004, 3000 and up, and from -08 on 1007.\n\
-- hybi-01 to -06: control frames of more than 125 octets are refused, as later versions say.";
+built follows implementations of that time that agree. These points have one source or none, and the tests whose \
+names start with `unverified` show what heirloom does:\n\n\
+- hybi-01 and -02 may have a close body; the reply repeats it, as in hybi-03.\n\
+- hybi-03: a client that offers several subprotocols may accept one of them; the server echoes the whole string or refuses.\n\
+- hybi-05: the reply to a close has the letter of its own sender, `C` or `S`.\n\
+- hybi-06 to -08: peers ignore close codes of later versions; heirloom sends them 1000 to 1004, 3000 and up, and from -08 on 1007.\n\
+- hybi-01 to -06: control frames of more than 125 octets are refused, as in later versions.";

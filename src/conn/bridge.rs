@@ -1,6 +1,9 @@
-//! A bridge: what one connection says, another is told, whatever both speak.
+//! A bridge: what one connection receives, another sends, in whatever version
+//! each of them has.
 
-use std::borrow::Cow;
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,27 +11,27 @@ use base64::engine::general_purpose::STANDARD;
 use super::{Conn, Event};
 use crate::bytes::Output;
 use crate::error::Violation;
-use crate::frame::{
-    BAD_GATEWAY, GOING_AWAY, Kind, Mend, Message, NO_STATUS, NORMAL, Piece, Reason,
-};
+use crate::frame::utf8::Replace;
+use crate::frame::{BAD_GATEWAY, GOING_AWAY, Kind, NO_STATUS, NORMAL, Reason};
+use crate::message::{Message, Piece};
 use crate::version::{Side, Version};
 
-/// What becomes of octets on their way to the other end.
+/// How payload is coded on its way to the other connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Coding {
-    /// Messages go as they came.
+    /// Messages are sent as they were received.
     #[default]
     Plain,
-    /// Every message goes as a text that holds it in base64.
+    /// Every message is sent as a text that holds it in base64.
     Encode,
     /// Every text is base64 of a binary message.
     Decode,
 }
 
 impl Coding {
-    /// The coding of the other way.
+    /// The coding of the opposite direction.
     #[must_use]
-    pub fn back(self) -> Coding {
+    pub fn reverse(self) -> Coding {
         match self {
             Coding::Plain => Coding::Plain,
             Coding::Encode => Coding::Decode,
@@ -37,49 +40,50 @@ impl Coding {
     }
 }
 
-/// What was carried one way.
+/// What was carried in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Messages that came to their end.
+    /// Messages that were received to their end.
     pub messages: u64,
-    /// Octets of payload, as they came.
+    /// Octets of payload, as they were received.
     pub octets: u64,
 }
 
-/// One end of a bridge, with the output that goes to its peer.
+/// One of the two connections of a bridge, with the output that goes to its
+/// peer.
 #[derive(Debug)]
 pub struct BridgeEnd<'a, 'o> {
     /// The connection.
     pub conn: &'a mut Conn,
-    /// What its peer is told.
+    /// What its peer is sent.
     pub out: &'a mut Output<'o>,
 }
 
-/// One way of a bridge: tells the connection `to` what came from another.
+/// One direction of a bridge: sends to one connection what another received.
 ///
 /// Nothing is gathered: a piece goes on as a piece, and at most three octets
-/// wait for those that make them whole. Both connections must have been told to
-/// [`set_manual_control`](Conn::leave_control), so that pings and goodbyes go from
+/// wait for those that complete them. Both connections must be under
+/// [manual control](Conn::set_manual_control), so that pings and closes go from
 /// one end to the other.
 #[derive(Debug, Default)]
 pub struct Direction {
     coding: Coding,
     /// What was carried so far.
     pub tally: Tally,
-    mend: Mend,
+    replace: Replace,
     /// Octets that do not yet make a whole group of base64.
     group: [u8; 3],
     grouped: u8,
-    /// Padding came, which ends base64.
+    /// Whether padding was received, which ends base64.
     padded: bool,
-    /// A part of the message at hand went on.
-    begun: bool,
-    /// The code of the peer's goodbye, for ours.
+    /// Whether a part of the message at hand was sent.
+    started: bool,
+    /// The code of the close that was received, for the one that is sent.
     close_code: Option<u16>,
 }
 
 impl Direction {
-    /// A way with this coding.
+    /// A direction with this coding.
     #[must_use]
     pub fn new(coding: Coding) -> Direction {
         Direction {
@@ -93,8 +97,9 @@ impl Direction {
     ///
     /// # Errors
     ///
-    /// What the other end cannot be told. The peer has its goodbye then; tell
-    /// the other end by [`Direction::peer_lost`] of the way back.
+    /// What cannot be sent to the other end. `from` has failed then and its peer
+    /// gets a close; tell the other end by [`Direction::peer_lost`] of the
+    /// opposite direction.
     pub fn carry(
         &mut self,
         event: Event<'_>,
@@ -103,38 +108,38 @@ impl Direction {
     ) -> Result<(), Violation> {
         match event {
             Event::Piece(piece) => {
-                let carried = self.piece(piece, from.conn.version(), to);
+                let carried = self.piece(piece, to);
                 if let Err(violation) = carried {
-                    from.conn.abort(violation, from.out);
+                    from.conn.fail(violation, from.out);
                 }
                 return carried;
             }
             Event::Ping(payload) => {
                 if to.conn.ping(payload, to.out).is_err() {
-                    // It has none, or is closing: then we are alive ourselves.
+                    // It has no pings, or is closing: this end is alive itself.
                     let _ = from.conn.pong(payload, from.out);
                 }
             }
-            // Who has no pongs sent no ping.
+            // A version without pongs has sent no ping.
             Event::Pong(payload) => {
                 let _ = to.conn.pong(payload, to.out);
             }
             Event::Close(reason) => self.close(&reason, from.conn.version(), to),
             Event::Request(_)
             | Event::Http(_)
-            | Event::Refused(_, _)
+            | Event::Refused(_)
             | Event::Response(_)
             | Event::Open => {}
         }
         Ok(())
     }
 
-    /// The peer of `from` ended its side of TCP, in order: a hixie goodbye.
+    /// The peer of `from` ended its side of TCP in order, as a hixie peer closes.
     pub fn end(&mut self, from: &Conn, to: &mut BridgeEnd<'_, '_>) {
         if self.close_code.is_some() {
             return;
         }
-        // A server ends TCP to say goodbye; a page that is left ends it too.
+        // A server ends TCP to close; a page that is left ends it too.
         let code = match from.side() {
             Side::Client => NORMAL,
             Side::Server => GOING_AWAY,
@@ -143,15 +148,16 @@ impl Direction {
         to.conn.close(code, "", to.out);
     }
 
-    /// The code of the goodbye that came this way, once it has.
+    /// The code of the close that was carried, once one was.
     #[must_use]
     pub fn close_code(&self) -> Option<u16> {
         self.close_code
     }
 
-    /// The connection at the other end of this way is gone without a goodbye,
-    /// or broke the protocol: `from`, where this way begins, is told as much as
-    /// its version can say. Whoever said goodbye gets it back.
+    /// The connection at the far end of this direction has gone without a close,
+    /// or has failed: closes `from`, the near end, with the best code that its
+    /// version has and the reason `what`. If `from` had sent a close, its code is
+    /// echoed.
     pub fn peer_lost(&self, what: &str, from: &mut BridgeEnd<'_, '_>) {
         let (code, what) = match (self.close_code, from.conn.side()) {
             (Some(code), _) => (code, ""),
@@ -176,12 +182,7 @@ impl Direction {
         to.conn.close(code, text, to.out);
     }
 
-    fn piece(
-        &mut self,
-        piece: Piece<'_>,
-        from: Option<&Version>,
-        to: &mut BridgeEnd<'_, '_>,
-    ) -> Result<(), Violation> {
+    fn piece(&mut self, piece: Piece<'_>, to: &mut BridgeEnd<'_, '_>) -> Result<(), Violation> {
         if piece.last {
             self.tally.messages += 1;
         }
@@ -191,11 +192,11 @@ impl Direction {
             octets,
             first,
             last,
+            checked,
         } = piece;
         let octets: &[u8] = octets;
-        let is_checked = from.is_some_and(Version::checks_text);
-        let text = if kind == Kind::Text && !is_checked {
-            self.mend.feed(octets, last)
+        let text = if kind == Kind::Text && !checked {
+            self.replace.feed(octets, last)
         } else {
             Cow::Borrowed(octets)
         };
@@ -218,7 +219,8 @@ impl Direction {
         Ok(())
     }
 
-    /// Sends what a piece became. One that became nothing waits for the next.
+    /// Sends what a piece became. Nothing is sent for one that became empty,
+    /// unless it is the last.
     #[inline]
     fn send(
         &mut self,
@@ -231,17 +233,18 @@ impl Direction {
         if octets.is_empty() && !last {
             return;
         }
-        // It fails where the other end is closing: it hears nothing more.
+        // It fails where the other end is closing: it gets nothing more.
         let _ = if whole && last {
             let message = Message::checked(kind, octets);
             to.conn.send(message, to.out)
         } else {
-            to.conn.send_piece(kind, octets, !self.begun, last, to.out)
+            to.conn
+                .send_piece(kind, octets, !self.started, last, to.out)
         };
-        self.begun = !last;
+        self.started = !last;
     }
 
-    /// As much base64 as there are whole groups of three, and at the end all.
+    /// The base64 of whole groups of three octets, and at the end of all.
     fn encode(&mut self, octets: &[u8], last: bool) -> String {
         let mut all = self.with_group(octets);
         if !last {
@@ -250,7 +253,7 @@ impl Direction {
         STANDARD.encode(&all)
     }
 
-    /// What whole groups of four hold; at the end all must be whole.
+    /// What whole groups of four characters hold; at the end all must be whole.
     fn decode(&mut self, text: &[u8], last: bool) -> Result<Vec<u8>, Violation> {
         let mut all = self.with_group(text);
         if self.padded && !all.is_empty() {
@@ -266,15 +269,15 @@ impl Direction {
     }
 
     fn with_group(&mut self, octets: &[u8]) -> Vec<u8> {
-        let kept = usize::from(std::mem::take(&mut self.grouped));
-        let kept = self.group.get(..kept).unwrap_or_default();
+        let kept = usize::from(core::mem::take(&mut self.grouped));
+        let (kept, _) = self.group.split_at(kept);
         [kept, octets].concat()
     }
 
     /// Keeps what is more than whole groups of `n`, which is less than `n`.
     fn keep_group(&mut self, octets: &mut Vec<u8>, n: usize) {
         let whole = octets.len() - octets.len() % n;
-        let more = octets.get(whole..).unwrap_or_default();
+        let (_, more) = octets.split_at(whole);
         for (to, from) in self.group.iter_mut().zip(more) {
             *to = *from;
             self.grouped += 1;

@@ -1,92 +1,42 @@
-//! One connection: handshake, frames, close; either side. No socket, no clock,
-//! no randomness of its own.
+//! One connection: handshake, frames, close; either side. It has no socket, no
+//! clock and no randomness of its own.
 //!
-//! The contract fits on a card:
+//! A [`Conn`] strings small machines together: the opening handshake, then a
+//! decoder and a receiver for what arrives, a sender and an encoder for what is
+//! sent, and the closing handshake. Its contract:
 //!
 //! 1. Call [`Conn::next`] until it gives `None`; then send what is in the
 //!    output; then read more.
-//! 2. What `next` did not eat, show again in front of what comes next: never
-//!    more than one head during the handshake, one control frame after it.
-//! 3. On `Err` the output already holds the goodbye that this version can say.
-//!    Send it and close the connection.
+//! 2. Octets that `next` did not consume go in front of those that arrive next:
+//!    never more than one head during the handshake, one control frame after it.
+//! 3. On `Err` the output already holds the close that this version can send.
+//!    Send it and end TCP.
+//!
+//! A [`Session`] keeps that contract for its caller and assembles messages.
 
+mod close;
+mod session;
 mod bridge;
-mod opening;
-mod receive;
-mod send;
 
-use std::sync::Arc;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
 
 use crate::bytes::{Input, Output};
-use crate::error::{Refusal, Unsendable, Violation};
-use crate::frame::{Kind, Mask, Piece, Reason, Utf8, Wire};
-use crate::handshake::write_request;
+use crate::error::{Located, Refusal, Unsendable, Violation};
+use crate::frame::{Control, Decoder, Encoder, Frame, Framing, Kind, Position, Reason, Wire};
 use crate::handshake::{
-    ClientRequest, ExpectedResponse, Head, MaskingKey, Origins, PendingResponse, Request, Response,
-    Scan,
+    Agreement, ClientEvent, ClientHandshake, ClientRequest, HttpResponse, Opened, Request,
+    Response, ServerEvent, ServerHandshake, write_request,
 };
-use crate::trace::Trace;
-use crate::version::{Layout, Side, Version, Versions};
+use crate::message::{Message, Piece, Receiver, Sender};
+use crate::trace::{Field, SpanWriter, Trace};
+use crate::version::{Side, Version};
 
 pub use self::bridge::{BridgeEnd, Coding, Direction, Tally};
-pub use self::send::Framing;
-
-/// What may be held and waited for. Every number is finite; more than it is
-/// refused, never cut.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Limits {
-    /// Octets of a request's or answer's head.
-    pub head_bytes: u32,
-    /// Headers of a head; at most 128.
-    pub headers: u16,
-    /// Octets of a message, over all its fragments.
-    pub message_bytes: u64,
-    /// Octets of output that wait for the peer; above it nothing more is read
-    /// from whoever feeds it, but one whole message is always admitted.
-    pub output_bytes: usize,
-    /// Connections at once.
-    pub connections: usize,
-    /// Milliseconds from accept to the end of the handshake.
-    pub handshake_ms: u64,
-    /// Milliseconds from our goodbye to the end.
-    pub close_ms: u64,
-    /// Milliseconds without a sign of the peer; 0 is off.
-    pub idle_ms: u64,
-    /// Milliseconds without progress while output waits.
-    pub write_ms: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            head_bytes: 16 * 1024,
-            headers: 100,
-            message_bytes: 16 * 1024 * 1024,
-            output_bytes: 1024 * 1024,
-            connections: 16_384,
-            handshake_ms: 10_000,
-            close_ms: 5_000,
-            idle_ms: 0,
-            write_ms: 30_000,
-        }
-    }
-}
-
-/// What connections share: limits and policy.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Config {
-    /// What may be held and waited for.
-    pub limits: Limits,
-    /// The versions a server has on.
-    pub versions: Versions,
-    /// The pages that may connect.
-    pub origins: Origins,
-    /// The URL that clients dialled, such as `wss://example.com`, where it is
-    /// not `ws://` and the Host they sent. hixie clients compare it.
-    pub public_url: Option<String>,
-}
+use self::close::PeerClosed;
+pub use self::session::{Session, SessionEvent};
+pub use crate::handshake::{Config, Limits, Routes};
 
 /// What happened.
 #[derive(Debug)]
@@ -95,24 +45,35 @@ pub enum Event<'b> {
     /// Server: a client asks for an upgrade. Answer by [`Conn::accept`] or
     /// [`Conn::refuse`].
     Request(Box<Request<'b>>),
-    /// Server: plain HTTP. Answer by [`Conn::respond`] or [`Conn::refuse`].
+    /// Server: a request of plain HTTP. Answer by [`Conn::respond`] or
+    /// [`Conn::refuse`].
     Http(Box<Request<'b>>),
-    /// Server: these octets, a head or what should have been one, were refused,
-    /// and the refusal is in the output.
-    Refused(Refusal, &'b [u8]),
-    /// Client: the head of the answer has come. What is wrong with it is the
-    /// next thing said.
+    /// Server: a request was refused, and the response is in the output.
+    Refused(Box<RefusedRequest<'b>>),
+    /// Client: the head of the response has arrived. What is wrong with it is
+    /// the next thing that [`Conn::next`] says.
     Response(Box<Response<'b>>),
     /// The handshake is finished on both sides.
     Open,
-    /// Payload, as much as has come.
+    /// Payload, as much as has arrived.
     Piece(Piece<'b>),
     /// A ping, which has been answered.
     Ping(&'b [u8]),
     /// A pong.
     Pong(&'b [u8]),
-    /// The peer said goodbye; ours is in the output or was said before.
+    /// The peer has sent a close. Ours is in the output, or was sent before, or
+    /// is due where the caller has control.
     Close(Reason<'b>),
+}
+
+/// A request that was refused.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RefusedRequest<'b> {
+    /// Why, and which octets were the cause.
+    pub refusal: Located<Refusal>,
+    /// The octets that were refused: a head, or what should have been one.
+    pub octets: &'b [u8],
 }
 
 /// How far a connection has come.
@@ -122,83 +83,65 @@ pub enum Phase {
     Handshake,
     /// Messages may go both ways.
     Open,
-    /// We said goodbye and wait for the peer's.
+    /// We have sent a close and wait for the peer's.
     Closing,
     /// Nothing more is sent or parsed; end TCP when the output is written.
     Closed,
-}
-
-#[derive(Debug)]
-enum State {
-    /// Server: the request is coming.
-    Head(Scan),
-    /// Server: the request was shown; accept or refuse is due.
-    Asked(Box<PendingResponse>),
-    /// Server: a plain request was shown; whether a body is wanted.
-    Http(bool),
-    /// Server, hixie-76: the head was sent; eight octets are coming.
-    Body(Box<PendingResponse>),
-    /// Client: the answer is coming.
-    Waiting(Box<(ExpectedResponse, Scan)>),
-    /// Client: the answer was shown, and this is wrong with it.
-    Failed(Violation),
-    /// Client, hixie-76: sixteen octets are coming.
-    Digest(Box<ExpectedResponse>),
-    /// The handshake is finished; `Open` is to be told.
-    Agreed,
-    Open,
-    /// The peer said goodbye, with this body, and it is left to the caller when
-    /// ours is said; until then we may talk.
-    PeerClosed(Box<[u8]>),
-    Closing,
-    Closed,
-}
-
-/// What of a frame comes next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Expect {
-    Header,
-    Payload,
-    HixieText { deliver: bool },
-    Skip,
 }
 
 /// The protocol engine, for either side.
 #[derive(Debug)]
 pub struct Conn {
     config: Arc<Config>,
-    version: Option<&'static Version>,
     state: State,
-    /// hybi-04: the masking key of the connection.
-    secret: Option<MaskingKey>,
-    mask: Mask,
-    /// Octets of the frame at hand still to come.
-    rest: u64,
-    /// Octets of the message at hand so far.
-    message: u64,
-    expect: Expect,
     side: Side,
-    /// The kind of the message that is coming, while one is.
-    coming: Option<Kind>,
-    /// Whether the frame at hand is the last of its message.
-    last: bool,
-    /// Whether nothing of the message was delivered yet.
-    first: bool,
-    /// Whether the peer said goodbye.
-    close_received: bool,
-    /// Whether pings and goodbyes of the peer are left to the caller to answer.
+    /// Whether pings and closes of the peer are left to the caller to answer.
     manual_control: bool,
-    utf8: Utf8,
-    /// The kind of the message that is being sent in pieces, while one is.
-    sending: Option<Kind>,
-    sent_utf8: Utf8,
+}
+
+#[derive(Debug)]
+enum State {
+    Handshake(Box<Handshake>),
+    Open(Open),
+    PeerClosed(Box<PeerClosed>),
+    Over(Over),
+}
+
+/// An opening handshake, of either side.
+#[derive(Debug)]
+enum Handshake {
+    Server(ServerHandshake),
+    Client(ClientHandshake),
+}
+
+/// An open connection.
+#[derive(Debug)]
+struct Open {
+    wire: Wire,
+    decoder: Decoder,
+    receiver: Receiver,
+    sender: Sender,
+    /// Whether we have sent a close.
+    close_sent: bool,
+    /// Whether [`Event::Open`] was delivered.
+    announced: bool,
+}
+
+/// A connection that is over.
+#[derive(Debug)]
+struct Over {
+    /// The version, if it was known.
+    version: Option<&'static Version>,
+    /// Whether the peer has sent a close.
+    close_received: bool,
 }
 
 impl Conn {
     /// The server's end of a new connection.
     #[must_use]
     pub fn server(config: Arc<Config>) -> Conn {
-        Conn::new(Side::Server, config, None, State::Head(Scan::default()))
+        let handshake = Handshake::Server(ServerHandshake::new());
+        Conn::new(Side::Server, config, State::Handshake(Box::new(handshake)))
     }
 
     /// The client's end: writes the request. The eight octets of hixie-76 are
@@ -206,19 +149,19 @@ impl Conn {
     ///
     /// # Errors
     ///
-    /// [`Unsendable::HeaderValue`] where the request would not be one line per
-    /// header, [`Unsendable::Request`] where no server would take it; nothing
+    /// [`Unsendable::HeaderValue`] where a value would add a line,
+    /// [`Unsendable::Request`] where no server would take the request. Nothing
     /// is written then.
     pub fn client(
         version: &'static Version,
-        client_request: &ClientRequest<'_>,
+        request: &ClientRequest<'_>,
         config: Arc<Config>,
         out: &mut Output<'_>,
     ) -> Result<Conn, Unsendable> {
         let start = out.octets.len();
-        write_request(version, client_request, out)?;
-        let request = out.octets.get(start..).unwrap_or_default();
-        let conn = Conn::client_of(request, client_request.secure, config);
+        write_request(version, request, out)?;
+        let (_, written) = out.octets.split_at(start);
+        let conn = Conn::client_of(written, request.secure, config);
         if conn.is_err() {
             out.octets.truncate(start);
         }
@@ -232,72 +175,86 @@ impl Conn {
     ///
     /// Why a server that has all versions on refuses the request.
     pub fn client_of(request: &[u8], secure: bool, config: Arc<Config>) -> Result<Conn, Refusal> {
-        let end = Scan::default()
-            .find_end(request, config.limits.head_bytes)?
-            .ok_or(Refusal::HeadMalformed)?;
-        let (head, body) = request.split_at(end);
-        let head = Head::request(head, config.limits.headers)?;
-        let request = Request::read(head, Versions::ALL)?;
-        let key3 = body.first_chunk().copied().unwrap_or_default();
-        let expected = ExpectedResponse::of(&request, key3, secure)?;
-        let version = Some(expected.version);
-        let state = State::Waiting(Box::new((expected, Scan::default())));
-        Ok(Conn::new(Side::Client, config, version, state))
+        let handshake = ClientHandshake::of_request(request, secure, &config)?;
+        Ok(Conn::client_in(handshake, config))
     }
 
-    /// One end of a connection whose handshake was seen elsewhere or not at all,
-    /// to read frames with. hybi-04's client cannot be read so: its key is made
-    /// in the handshake.
+    /// The client's end of a connection whose request was not seen: it checks
+    /// only what needs no request. The version is that which the response looks
+    /// like where `version` is `None`.
     #[must_use]
-    pub fn opened(side: Side, version: &'static Version, config: Arc<Config>) -> Conn {
-        Conn::new(side, config, Some(version), State::Agreed)
+    pub fn client_without_request(version: Option<&'static Version>, config: Arc<Config>) -> Conn {
+        Conn::client_in(ClientHandshake::without_request(version), config)
     }
 
-    fn new(
+    /// The same behind the head of the response: hixie-76 has sixteen octets
+    /// there, the others are open.
+    #[must_use]
+    pub fn client_after_response(version: &'static Version, config: Arc<Config>) -> Conn {
+        if version.has_body() {
+            let handshake = ClientHandshake::digest_without_request(version);
+            return Conn::client_in(handshake, config);
+        }
+        let open = Open::new(Wire::unseen_by_client(version), Side::Client);
+        Conn::new(Side::Client, config, State::Open(open))
+    }
+
+    fn client_in(handshake: ClientHandshake, config: Arc<Config>) -> Conn {
+        let handshake = Box::new(Handshake::Client(handshake));
+        Conn::new(Side::Client, config, State::Handshake(handshake))
+    }
+
+    /// One end of a connection whose handshake was not seen, to read frames with.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsendable::NoMaskingKey`] for the server's end of hybi-04, whose client
+    /// masks with a key that is made in the handshake. Its client's end reads,
+    /// but cannot send.
+    pub fn opened(
         side: Side,
+        version: &'static Version,
         config: Arc<Config>,
-        version: Option<&'static Version>,
-        state: State,
-    ) -> Conn {
+    ) -> Result<Conn, Unsendable> {
+        let open = Open::new(Wire::unseen(version, side)?, side);
+        Ok(Conn::new(side, config, State::Open(open)))
+    }
+
+    fn new(side: Side, config: Arc<Config>, state: State) -> Conn {
         Conn {
             config,
-            version,
             state,
-            secret: None,
-            mask: Mask::Clear,
-            rest: 0,
-            message: 0,
-            expect: Expect::Header,
             side,
-            coming: None,
-            last: true,
-            first: true,
-            close_received: false,
             manual_control: false,
-            utf8: Utf8::default(),
-            sending: None,
-            sent_utf8: Utf8::default(),
         }
     }
 
-    /// Leaves pings and goodbyes of the peer to the caller, who answers by
-    /// [`Conn::pong`] and [`Conn::close`]: whoever carries them on to another
-    /// connection answers when that one has. After the peer's goodbye one may
-    /// still talk to it.
+    /// Leaves pings and closes of the peer to the caller, who answers by
+    /// [`Conn::pong`] and [`Conn::close`]. A bridge replies once its other
+    /// connection has replied. After the peer's close this end may still send.
     pub fn set_manual_control(&mut self) {
         self.manual_control = true;
     }
 
-    /// The version spoken, once it is known.
+    /// The version, once it is known.
     #[must_use]
     pub fn version(&self) -> Option<&'static Version> {
-        self.version
+        match &self.state {
+            State::Handshake(handshake) => match &**handshake {
+                Handshake::Server(server) => server.version(),
+                Handshake::Client(client) => client.version(),
+            },
+            State::Open(open) => Some(open.wire.version()),
+            State::PeerClosed(peer_closed) => Some(peer_closed.open.wire.version()),
+            State::Over(over) => over.version,
+        }
     }
 
-    /// Whether a text without a length is coming: where it ends, only it says.
+    /// What applies to this connection: that of its request's route, once the
+    /// request has arrived.
     #[must_use]
-    pub fn text_to_come(&self) -> bool {
-        self.expect == Expect::HixieText { deliver: true } && matches!(self.state, State::Open)
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
     }
 
     /// Which end this is.
@@ -309,134 +266,433 @@ impl Conn {
     /// How far the connection has come.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        match self.state {
-            State::Head(_)
-            | State::Asked(_)
-            | State::Http(_)
-            | State::Body(_)
-            | State::Waiting(_)
-            | State::Failed(_)
-            | State::Digest(_)
-            | State::Agreed => Phase::Handshake,
-            State::Open | State::PeerClosed(_) => Phase::Open,
-            State::Closing => Phase::Closing,
-            State::Closed => Phase::Closed,
+        match &self.state {
+            State::Handshake(_) => Phase::Handshake,
+            State::Open(open) if open.close_sent => Phase::Closing,
+            State::Open(_) | State::PeerClosed(_) => Phase::Open,
+            State::Over(_) => Phase::Closed,
         }
     }
 
-    /// Whether messages may be sent: the handshake is done on our side, and
-    /// goodbye is not said.
+    /// Whether messages may be sent: the handshake is done on our side, and we
+    /// have not sent a close.
     #[must_use]
     pub fn can_send(&self) -> bool {
-        matches!(
-            self.state,
-            State::Agreed | State::Open | State::PeerClosed(_)
-        )
+        self.phase() == Phase::Open
     }
 
-    /// Whether both sides have said goodbye, so that nothing more will come.
-    #[must_use]
-    pub fn is_close_complete(&self) -> bool {
-        self.close_received && matches!(self.state, State::Closed)
+    /// The frames of an open connection, while no close was sent.
+    fn receiving(&self) -> Option<&Open> {
+        match &self.state {
+            State::Open(open) if !open.close_sent => Some(open),
+            _ => None,
+        }
     }
 
     /// The octets of payload that are still to come of the frame at hand, where
-    /// a length says so and the message goes on: a caller that gathers whole
-    /// messages may read them straight to where they will lie.
+    /// a length says so: a caller that gathers whole messages may read them
+    /// straight to where they will lie.
     #[must_use]
     pub fn payload_to_come(&self) -> u64 {
-        if self.expect == Expect::Payload && matches!(self.state, State::Open) {
-            self.rest
-        } else {
-            0
-        }
+        self.receiving()
+            .map_or(0, |open| open.decoder.payload_to_come())
+    }
+
+    /// Whether a text without a length is arriving: only its last octet tells
+    /// where it ends.
+    #[must_use]
+    pub fn text_to_come(&self) -> bool {
+        self.receiving()
+            .is_some_and(|open| open.decoder.is_in_text_without_length())
     }
 
     /// What happened next in the input; `None` when more is needed.
     ///
     /// # Errors
     ///
-    /// How the peer broke the protocol. The goodbye is in the output, the phase
-    /// is [`Phase::Closed`].
-    #[inline]
+    /// Why the connection fails, and in which octets the cause lies. The close is
+    /// in the output, and the phase is [`Phase::Closed`].
+    #[inline(always)]
     pub fn next<'b>(
         &mut self,
         input: &mut Input<'b>,
         out: &mut Output<'_>,
-    ) -> Result<Option<Event<'b>>, Violation> {
+    ) -> Result<Option<Event<'b>>, Located<Violation>> {
         self.next_watched(input, out, &mut ())
     }
 
-    /// The same, watched.
+    /// The same, with an observer.
     ///
     /// # Errors
     ///
     /// As [`Conn::next`].
-    #[inline]
+    #[inline(always)]
     pub fn next_watched<'b, T: Trace>(
         &mut self,
         input: &mut Input<'b>,
         out: &mut Output<'_>,
         trace: &mut T,
-    ) -> Result<Option<Event<'b>>, Violation> {
-        let event = match self.state {
-            State::Open | State::Closing => self.next_frame(input, out, trace),
-            _ => self.next_of_handshake(input, out, trace),
+    ) -> Result<Option<Event<'b>>, Located<Violation>> {
+        let event = match &self.state {
+            State::Open(open) if open.announced && open.wire.is_hixie() => {
+                self.next_frame::<true, T>(input, out, trace)
+            }
+            State::Open(open) if open.announced => self.next_frame::<false, T>(input, out, trace),
+            _ => self.next_other(input, out, trace),
         };
-        if let Err(violation) = event {
-            self.fail(violation, out);
+        if let Err(located) = &event {
+            self.fail(located.error, out);
         }
         event
     }
 
-    /// Says what can be said of a violation, and closes.
-    fn fail(&mut self, violation: Violation, out: &mut Output<'_>) {
-        self.close(violation.close_code(), violation.code(), out);
-        self.state = State::Closed;
+    #[inline(never)] // so that the event is written once, to where it is wanted
+    fn next_frame<'b, const HIXIE: bool, T: Trace>(
+        &mut self,
+        input: &mut Input<'b>,
+        out: &mut Output<'_>,
+        trace: &mut T,
+    ) -> Result<Option<Event<'b>>, Located<Violation>> {
+        let State::Open(open) = &mut self.state else {
+            return Ok(None);
+        };
+        let limit = self.config.limits.message_bytes;
+        loop {
+            let start = input.position();
+            let frame = open
+                .decoder
+                .next::<HIXIE, T>(&open.wire, limit, input, trace)?;
+            match frame {
+                None => return Ok(None),
+                Some(Frame::Data(data)) => {
+                    if let Err(violation) = open.receiver.start_frame(data, limit) {
+                        return Err(Located::new(violation, start..input.position()));
+                    }
+                }
+                Some(Frame::Chunk(chunk)) => {
+                    return match open.receiver.piece(chunk, open.wire.version(), limit) {
+                        Ok(piece) => Ok(Some(Event::Piece(piece))),
+                        Err((violation, at)) => Err(Located::in_head(violation, at, start)),
+                    };
+                }
+                Some(Frame::Control(control, payload)) => {
+                    let end = input.position();
+                    return self.control(control, payload, end, out).map(Some);
+                }
+            }
+        }
     }
 
-    /// Ends the connection for a fault that is not the protocol's: the same
-    /// goodbye, and nothing more is parsed.
-    pub fn abort(&mut self, violation: Violation, out: &mut Output<'_>) {
-        self.fail(violation, out);
+    /// A control frame, whose payload ends at octet `end`.
+    fn control<'b>(
+        &mut self,
+        control: Control,
+        payload: &'b [u8],
+        end: u64,
+        out: &mut Output<'_>,
+    ) -> Result<Event<'b>, Located<Violation>> {
+        match control {
+            Control::Close => self.close_received(payload, end, out),
+            Control::Pong => Ok(Event::Pong(payload)),
+            Control::Ping => {
+                if let (Some(open), false) = (self.receiving(), self.manual_control) {
+                    open.send_control(self.side, Control::Pong, payload, out);
+                }
+                Ok(Event::Ping(payload))
+            }
+        }
     }
 
-    /// TCP has ended on the peer's side, and `left` octets were not eaten.
+    fn next_other<'b, T: Trace>(
+        &mut self,
+        input: &mut Input<'b>,
+        out: &mut Output<'_>,
+        trace: &mut T,
+    ) -> Result<Option<Event<'b>>, Located<Violation>> {
+        match &mut self.state {
+            State::Handshake(handshake) => match &mut **handshake {
+                Handshake::Server(server) => {
+                    let event = server.next(&mut self.config, input, out, trace);
+                    Ok(event.map(|event| self.on_server_event(event)))
+                }
+                Handshake::Client(client) => {
+                    let event = client.next(&self.config, input, trace)?;
+                    Ok(event.map(|event| self.on_client_event(event)))
+                }
+            },
+            State::Open(open) => {
+                open.announced = true;
+                Ok(Some(Event::Open))
+            }
+            State::PeerClosed(_) | State::Over(_) => {
+                // Octets after a close are not parsed (RFC 6455 section 5.5.1).
+                let after = input.rest().len();
+                SpanWriter::new(trace, input.position()).octets(after, Field::AfterEnd, 0);
+                input.take_all();
+                Ok(None)
+            }
+        }
+    }
+
+    fn on_server_event<'b>(&mut self, event: ServerEvent<'b>) -> Event<'b> {
+        match event {
+            ServerEvent::Request(request) => Event::Request(request),
+            ServerEvent::Http(request) => Event::Http(request),
+            ServerEvent::Refused(refusal, octets) => {
+                self.end(false);
+                Event::Refused(Box::new(RefusedRequest { refusal, octets }))
+            }
+            ServerEvent::Open(agreement) => {
+                self.open(Wire::agreed(agreement.version, agreement.masking_key), true);
+                Event::Open
+            }
+        }
+    }
+
+    fn on_client_event<'b>(&mut self, event: ClientEvent<'b>) -> Event<'b> {
+        let wire = |opened| match opened {
+            Opened::Agreed(Agreement {
+                version,
+                masking_key,
+            }) => Wire::agreed(version, masking_key),
+            Opened::Unseen(version) => Wire::unseen_by_client(version),
+        };
+        match event {
+            ClientEvent::Response(response, opened) => {
+                if let Some(opened) = opened {
+                    self.open(wire(opened), false);
+                }
+                Event::Response(response)
+            }
+            ClientEvent::Open(opened) => {
+                self.open(wire(opened), true);
+                Event::Open
+            }
+        }
+    }
+
+    /// The handshake is finished; `announced` says whether [`Event::Open`] is
+    /// being delivered.
+    fn open(&mut self, wire: Wire, announced: bool) {
+        let mut open = Open::new(wire, self.side);
+        open.announced = announced;
+        self.state = State::Open(open);
+    }
+
+    /// The server's handshake, while there is one.
+    fn server_handshake(&mut self) -> Result<&mut ServerHandshake, Unsendable> {
+        if let State::Handshake(handshake) = &mut self.state {
+            if let Handshake::Server(server) = &mut **handshake {
+                return Ok(server);
+            }
+        }
+        Err(Unsendable::NotOpen)
+    }
+
+    /// Server: upgrades. The 101 is written; the connection is open when
+    /// [`Event::Open`] says so.
     ///
     /// # Errors
     ///
-    /// Where it ended too soon: inside the handshake or a message, or without
-    /// the goodbye that this version has. A hixie peer that ends TCP between
-    /// frames ended normally: browsers were seen to.
-    pub fn end_of_input(&mut self, left: usize) -> Result<(), Violation> {
-        let ended = match self.state {
-            State::PeerClosed(_) => return Ok(()),
-            State::Open | State::Closing => {
-                let between_frames = self.expect == Expect::Header && left == 0;
-                let hixie = self.version.is_some_and(|v| v.layout == Layout::Hixie75);
-                if hixie && between_frames {
-                    self.close_received = true;
-                    if self.manual_control && matches!(self.state, State::Open) {
-                        self.state = State::PeerClosed(Box::default());
-                        return Ok(());
-                    }
-                    Ok(())
-                } else {
-                    Err(Violation::ConnectionCut)
-                }
-            }
-            State::Closed => Ok(()),
-            _ => Err(Violation::HandshakeCut),
-        };
-        self.state = State::Closed;
-        ended
+    /// [`Unsendable::NotOpen`] where no request waits for a response,
+    /// [`Unsendable::HeaderValue`] where the subprotocol would add a line.
+    pub fn accept(
+        &mut self,
+        subprotocol: Option<&str>,
+        out: &mut Output<'_>,
+    ) -> Result<(), Unsendable> {
+        if let Some(agreement) = self.server_handshake()?.accept(subprotocol, out)? {
+            let wire = Wire::agreed(agreement.version, agreement.masking_key);
+            self.open(wire, false);
+        }
+        Ok(())
     }
 
-    fn wire(&self, from: Side) -> Option<Wire<'_>> {
-        Some(Wire {
-            version: self.version?,
-            from,
-            secret: self.secret.as_deref(),
-        })
+    /// Server: between request and response, says what the client dialled, such
+    /// as `wss://example.com`, where it is not what its Host says. hixie clients
+    /// compare it. [`Config::public_url`] comes first.
+    pub fn set_public_url(&mut self, base: &str) {
+        if self.config.public_url.is_none() {
+            if let Ok(server) = self.server_handshake() {
+                server.set_public_url(base);
+            }
+        }
+    }
+
+    /// Client: before the response, names another scheme and authority that a
+    /// hixie server may give for its location. A server behind a proxy may learn
+    /// from a header which URL another client dialled, and names that.
+    pub fn allow_location(&mut self, base: String) {
+        if let State::Handshake(handshake) = &mut self.state {
+            if let Handshake::Client(client) = &mut **handshake {
+                client.allow_location(base);
+            }
+        }
+    }
+
+    /// Server: answers with a refusal, and the connection is over. Writes nothing
+    /// once the head of a 101 was written.
+    pub fn refuse(&mut self, refusal: Refusal, out: &mut Output<'_>) {
+        let config = Arc::clone(&self.config);
+        if let Ok(server) = self.server_handshake() {
+            server.refuse(refusal, &config, out);
+        }
+        self.end(false);
+    }
+
+    /// Server: answers with another response, and the connection is over.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsendable::NotOpen`] where no response can be sent,
+    /// [`Unsendable::HeaderValue`] where a header would add a line.
+    pub fn respond(
+        &mut self,
+        response: &HttpResponse<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<(), Unsendable> {
+        self.server_handshake()?.respond(response, out)?;
+        self.end(false);
+        Ok(())
+    }
+
+    /// The open connection, if this end may send messages of this kind.
+    #[inline]
+    fn sending(&mut self, kind: Kind) -> Result<&mut Open, Unsendable> {
+        let open = match &mut self.state {
+            State::Open(open) if !open.close_sent => open,
+            State::PeerClosed(peer_closed) => &mut peer_closed.open,
+            _ => return Err(Unsendable::NotOpen),
+        };
+        let version = open.wire.version();
+        if kind == Kind::Binary && !version.has_binary() {
+            return Err(Unsendable::NoBinary(version));
+        }
+        if !open.wire.can_send() {
+            return Err(Unsendable::NoMaskingKey);
+        }
+        Ok(open)
+    }
+
+    /// Sends a whole message in one frame.
+    ///
+    /// # Errors
+    ///
+    /// What this version or phase cannot send; nothing is written then.
+    #[inline]
+    pub fn send(&mut self, message: Message<'_>, out: &mut Output<'_>) -> Result<(), Unsendable> {
+        let side = self.side;
+        let open = self.sending(message.kind())?;
+        open.sender.whole()?;
+        let whole = Position {
+            first: true,
+            last: true,
+        };
+        Encoder::new(&open.wire, side).data(message.kind(), whole, message.payload(), out);
+        Ok(())
+    }
+
+    /// What stands around the payload when this end sends a message of `length`
+    /// octets, so that a payload can be sent from where it lies; `None` where it
+    /// would be masked.
+    ///
+    /// # Errors
+    ///
+    /// As [`Conn::send`].
+    pub fn framing_of(&mut self, kind: Kind, length: usize) -> Result<Option<Framing>, Unsendable> {
+        let side = self.side;
+        let open = self.sending(kind)?;
+        open.sender.whole()?;
+        Ok(Encoder::new(&open.wire, side).framing(kind, length))
+    }
+
+    /// Sends a piece of a message, in a frame of its own where the version has
+    /// fragments; a hixie text stays open until its last piece.
+    ///
+    /// # Errors
+    ///
+    /// What this version or phase cannot send, a piece out of order, or text that
+    /// is not UTF-8; nothing is written then.
+    pub fn send_piece(
+        &mut self,
+        kind: Kind,
+        octets: &[u8],
+        first: bool,
+        last: bool,
+        out: &mut Output<'_>,
+    ) -> Result<(), Unsendable> {
+        let side = self.side;
+        let open = self.sending(kind)?;
+        open.sender.piece(kind, octets, first, last)?;
+        let position = Position { first, last };
+        Encoder::new(&open.wire, side).data(kind, position, octets, out);
+        Ok(())
+    }
+
+    /// Sends a ping with at most 125 octets.
+    ///
+    /// # Errors
+    ///
+    /// What this version or phase cannot send; nothing is written then.
+    pub fn ping(&mut self, payload: &[u8], out: &mut Output<'_>) -> Result<(), Unsendable> {
+        self.send_control(Control::Ping, payload, out)
+    }
+
+    /// Sends a pong that no ping asked for, with at most 125 octets.
+    ///
+    /// # Errors
+    ///
+    /// What this version or phase cannot send; nothing is written then.
+    pub fn pong(&mut self, payload: &[u8], out: &mut Output<'_>) -> Result<(), Unsendable> {
+        self.send_control(Control::Pong, payload, out)
+    }
+
+    fn send_control(
+        &mut self,
+        control: Control,
+        payload: &[u8],
+        out: &mut Output<'_>,
+    ) -> Result<(), Unsendable> {
+        let side = self.side;
+        let open = self.sending(Kind::Text)?;
+        let version = open.wire.version();
+        if !version.has_ping() {
+            return Err(Unsendable::NoPing(version));
+        }
+        if payload.len() > 125 {
+            return Err(Unsendable::ControlTooLong(payload.len()));
+        }
+        open.send_control(side, control, payload, out);
+        Ok(())
+    }
+}
+
+impl Open {
+    fn new(wire: Wire, side: Side) -> Open {
+        Open {
+            wire,
+            decoder: Decoder::new(side.peer()),
+            receiver: Receiver::default(),
+            sender: Sender::default(),
+            close_sent: false,
+            announced: false,
+        }
+    }
+
+    fn send_control(&self, side: Side, control: Control, payload: &[u8], out: &mut Output<'_>) {
+        if self.wire.can_send() {
+            Encoder::new(&self.wire, side).control(control, payload, out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_small() {
+        assert!(size_of::<Conn>() <= 96, "{} octets", size_of::<Conn>());
+        assert!(size_of::<Event<'_>>() <= 40);
     }
 }

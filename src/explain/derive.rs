@@ -1,11 +1,91 @@
-//! How the proofs and masks are computed, step by step, told from what the
-//! parse derived.
+//! How proofs and masking keys are computed, step by step, from what the parse
+//! derived.
 
-use super::{About, Derivation, Mark, Part, PartKind, ProofStep, Run, hex, section, shown};
+use super::part::{Part, PartKind};
+use super::section::{About, section};
+use super::text::{hex, shown};
 use crate::trace::Field;
 
-/// All computations of a part.
-pub(super) fn derivations(part: &Part) -> Vec<Derivation> {
+/// A computation, step by step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Derivation {
+    /// What is computed.
+    pub title: String,
+    /// The section that requires it.
+    pub section: String,
+    /// How.
+    pub steps: Vec<ProofStep>,
+}
+
+/// One step of a computation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProofStep {
+    /// What is done.
+    pub label: &'static str,
+    /// Its result, in pieces that look different.
+    pub runs: Vec<Run>,
+}
+
+/// A piece of text in a computation. It is safe for a terminal and for a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The text.
+    pub text: String,
+    /// What it is in the computation.
+    pub mark: Mark,
+}
+
+/// What a piece of text is in a computation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Mark {
+    /// Words between the others.
+    Plain,
+    /// A digit of a key.
+    Digit,
+    /// A space of a key, shown as `␣`.
+    Space,
+    /// A character of a key that has no meaning.
+    Noise,
+    /// The first, second and third input of a hash.
+    First,
+    /// See [`Mark::First`].
+    Second,
+    /// See [`Mark::First`].
+    Third,
+    /// What was computed.
+    Result,
+    /// What is wrong.
+    Wrong,
+}
+
+impl Mark {
+    /// The stable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Mark::Plain => "plain",
+            Mark::Digit => "digit",
+            Mark::Space => "space",
+            Mark::Noise => "noise",
+            Mark::First => "first",
+            Mark::Second => "second",
+            Mark::Third => "third",
+            Mark::Result => "result",
+            Mark::Wrong => "wrong",
+        }
+    }
+}
+
+impl Part {
+    /// How the proofs and keys in it were computed, step by step.
+    #[must_use]
+    pub fn derivations(&self) -> Vec<Derivation> {
+        derivations(self)
+    }
+}
+
+fn derivations(part: &Part) -> Vec<Derivation> {
     let mut derivations = Vec::new();
     let mut derived = part.derived.as_slice();
     let mut keys = 0;
@@ -25,7 +105,7 @@ pub(super) fn derivations(part: &Part) -> Vec<Derivation> {
                 derivations.extend(accept(part, octets, sha1, next(rest, Field::Proof)));
             }
             Field::SecretInput => derivations.push(Derivation {
-                title: "The key that masks all that the client sends".to_owned(),
+                title: "The key that masks all frames of the client".to_owned(),
                 section: section(part.version, About::Masking),
                 steps: vec![
                     step(
@@ -52,7 +132,7 @@ pub(super) fn derivations(part: &Part) -> Vec<Derivation> {
     derivations
 }
 
-/// What was derived next as this field.
+/// What was derived first as this field.
 fn next(rest: &[(Field, Vec<u8>)], field: Field) -> &[u8] {
     let found = rest.iter().find(|(f, _)| *f == field);
     found
@@ -75,7 +155,7 @@ fn result(label: &'static str, text: &str) -> ProofStep {
     step(label, vec![run(text, Mark::Result)])
 }
 
-/// A key of hixie-76: digits and spaces, and the number they hide.
+/// A key of hixie-76: digits and spaces, and the number that they hide.
 fn key(part: &Part, n: usize, key: &[u8], derived: &[&(Field, Vec<u8>)]) -> Derivation {
     let of = |field| {
         let found = derived.iter().find(|(f, _)| *f == field);
@@ -126,7 +206,7 @@ fn division(digits: &str, spaces: u32, number: Option<&[u8]>) -> Option<ProofSte
     let wrong = match (number, rest) {
         (Some(_), _) => None,
         (None, 0) => Some("which does not fit 32 bits".to_owned()),
-        (None, _) => Some(format!("and {rest} over: not a whole number")),
+        (None, _) => Some(format!("with remainder {rest}: not a whole number")),
     };
     let mark = if wrong.is_some() {
         Mark::Plain
@@ -140,7 +220,7 @@ fn division(digits: &str, spaces: u32, number: Option<&[u8]>) -> Option<ProofSte
     Some(step("the number divided by the spaces", runs))
 }
 
-/// A key with its digits and spaces lit.
+/// A key with its digits and spaces marked.
 fn lit(key: &[u8]) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     for octet in key.iter().take(MAX_KEY_OCTETS) {
@@ -160,20 +240,20 @@ fn lit(key: &[u8]) -> Vec<Run> {
     runs
 }
 
-/// No key is shown with more octets.
+/// A key is shown with at most so many octets.
 const MAX_KEY_OCTETS: usize = 300;
 
 fn cut(digits: &str) -> String {
     shown(digits.as_bytes(), 60)
 }
 
-/// The digest of hixie-76, and whether it came.
+/// The digest of hixie-76, and whether the server sent it.
 fn digest(part: &Part, input: &[u8], digest: &[u8]) -> Option<Derivation> {
     let (numbers, key3) = input.split_at_checked(8)?;
     let (one, two) = numbers.split_at_checked(4)?;
     let title = match part.kind {
-        PartKind::Digest => "Whether the digest is the right one",
-        _ => "The digest that must come back",
+        PartKind::Digest => "The digest, checked",
+        _ => "The digest that the server must send",
     };
     let steps = if part.kind == PartKind::Digest {
         compared(&hex(digest), &hex(&part.raw))
@@ -199,32 +279,22 @@ fn digest(part: &Part, input: &[u8], digest: &[u8]) -> Option<Derivation> {
     })
 }
 
-/// What should have come beside what came.
-fn compared(want: &str, got: &str) -> Vec<ProofStep> {
-    let mark = if want == got {
-        Mark::Result
+/// What the server must send beside what it sent.
+fn compared(want: &str, sent: &str) -> Vec<ProofStep> {
+    let (label, mark) = if want == sent {
+        ("was sent, and is right", Mark::Result)
     } else {
-        Mark::Wrong
+        ("was sent, and is wrong", Mark::Wrong)
     };
-    vec![
-        result("must be", want),
-        step(
-            if want == got {
-                "came, and is right"
-            } else {
-                "came, and is wrong"
-            },
-            vec![run(got, mark)],
-        ),
-    ]
+    vec![result("must be", want), step(label, vec![run(sent, mark)])]
 }
 
-/// The accept of hybi-04 and later, and whether it came.
+/// The accept of hybi-04 and later, and whether the server sent it.
 fn accept(part: &Part, input: &[u8], sha1: &[u8], proof: &[u8]) -> Option<Derivation> {
     let proof = shown(proof, 100);
     if part.kind != PartKind::Response {
         return Some(Derivation {
-            title: "The accept that must come back".to_owned(),
+            title: "The accept that the server must send".to_owned(),
             section: section(part.version, About::Proof),
             steps: vec![
                 step("the key as it stands, and the GUID", guid(input)),
@@ -235,7 +305,7 @@ fn accept(part: &Part, input: &[u8], sha1: &[u8], proof: &[u8]) -> Option<Deriva
     }
     let got = part.header("Sec-WebSocket-Accept")?;
     Some(Derivation {
-        title: "Whether the accept is the right one".to_owned(),
+        title: "The accept, checked".to_owned(),
         section: section(part.version, About::Proof),
         steps: compared(&proof, &shown(got, 100)),
     })

@@ -1,5 +1,5 @@
 //! Octets as people paste them: hex dumps of xxd, hexdump, tcpdump, Wireshark
-//! and curl, bare hex, and heads that lost their CR on the way.
+//! and curl, bare hex, and heads that have lost their CR.
 
 use std::collections::BTreeMap;
 
@@ -7,41 +7,41 @@ use memchr::memmem;
 
 use crate::version::Side;
 
-/// No dump gives more octets.
+/// A dump gives at most so many octets.
 pub const MAX_OCTETS: usize = 64 * 1024 * 1024;
 
 /// What a text holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dump {
-    /// What was said, in order.
+    /// The octets, in order.
     Octets(Vec<DumpedOctets>),
     /// Packets with the headers of IP, as in a capture.
     Packets(Vec<Vec<u8>>),
 }
 
-/// Octets, and what is known of who said them.
+/// Octets, and what is known of their sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DumpedOctets {
-    /// Who.
+    /// The side that sent them.
     pub speaker: Speaker,
-    /// What.
+    /// The octets.
     pub octets: Vec<u8>,
 }
 
-/// Who said something in a dump.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// The side that sent some octets of a dump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speaker {
-    /// The dump does not say.
+    /// The dump does not tell.
     Unknown,
-    /// Who spoke first, and the other one.
+    /// The side that sent first.
     First,
-    /// See [`Speaker::First`].
+    /// The other side.
     Second,
     /// This side.
     Known(Side),
 }
 
-/// Reads a text that is a dump of octets; nothing where it is none.
+/// Reads a text that is a dump of octets; `None` where it is something else.
 #[must_use]
 pub fn read(text: &str) -> Option<Dump> {
     if looks_like_http(text.as_bytes()) {
@@ -52,9 +52,9 @@ pub fn read(text: &str) -> Option<Dump> {
         .or_else(|| bare(text).map(|octets| Dump::Octets(vec![unknown(octets)])))
 }
 
-/// Who said what, as far as the octets tell it: an answer begins with `HTTP/`.
-/// A request and its answer in one piece are taken apart. `from` says whose
-/// octets they are where nothing else does.
+/// The side that sent each piece, as far as the octets tell it: a response starts
+/// with `HTTP/`. A request and its response in one piece are taken apart. `from`
+/// is the side of octets that do not tell.
 #[must_use]
 pub fn sides(dumped: Vec<DumpedOctets>, from: Option<Side>) -> Vec<(Side, Vec<u8>)> {
     let first_of = |speaker: Speaker| {
@@ -98,7 +98,7 @@ fn apart(mut octets: Vec<u8>, from: Option<Side>) -> Vec<(Side, Vec<u8>)> {
     }
 }
 
-/// Where an answer begins behind a request: at its end, or eight octets on.
+/// Where a response starts behind a request: at its end, or eight octets later.
 fn response_in(octets: &[u8]) -> Option<usize> {
     let head = memmem::find(octets, b"\r\n\r\n")? + 4;
     [0, 8].into_iter().find_map(|body| {
@@ -108,10 +108,10 @@ fn response_in(octets: &[u8]) -> Option<usize> {
     })
 }
 
-/// Whether it begins like a request or an answer.
+/// Whether it starts like a request or a response.
 #[must_use]
 pub fn looks_like_http(octets: &[u8]) -> bool {
-    const BEGINS: [&[u8]; 7] = [
+    const STARTS: [&[u8]; 7] = [
         b"GET ",
         b"HTTP/1.",
         b"POST ",
@@ -120,11 +120,11 @@ pub fn looks_like_http(octets: &[u8]) -> bool {
         b"OPTIONS ",
         b"CONNECT ",
     ];
-    BEGINS.iter().any(|begin| octets.starts_with(begin))
+    STARTS.iter().any(|start| octets.starts_with(start))
 }
 
-/// A head that was pasted as text lost its CR: every line of it gets CR LF
-/// back. Nothing where it has a CR, or is no text.
+/// Gives each line of a head that was pasted as text, and so has lost its CR, its
+/// CR LF back. `None` where it has a CR, or is not text.
 #[must_use]
 pub fn pasted(octets: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(octets).ok()?;
@@ -135,9 +135,9 @@ pub fn pasted(octets: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(octets.len() + 64);
     let mut body: Option<Vec<&str>> = None;
     for line in text.lines() {
-        let is_answer = line.starts_with("HTTP/1.");
+        let is_response = line.starts_with("HTTP/1.");
         match &mut body {
-            Some(lines) if is_answer => {
+            Some(lines) if is_response => {
                 end_body(lines, &mut out);
                 body = None;
                 end_line(line, &mut out);
@@ -164,8 +164,8 @@ fn end_line(line: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// What stands behind a head is no line; the line ends around it are the
-/// paste's.
+/// What stands behind a head is not a line; the line ends around it come from the
+/// paste.
 fn end_body(lines: &mut Vec<&str>, out: &mut Vec<u8>) {
     while lines.last().is_some_and(|line| line.is_empty()) {
         lines.pop();
@@ -180,7 +180,7 @@ fn unknown(octets: Vec<u8>) -> DumpedOctets {
     }
 }
 
-/// Hex without offsets, however it is set: `47 45`, `0x47,0x45`, `\x47\x45`.
+/// Hex without offsets, in any notation: `47 45`, `0x47,0x45`, `\x47\x45`.
 fn bare(text: &str) -> Option<Vec<u8>> {
     let text = text
         .replace("\\x", " ")
@@ -240,7 +240,7 @@ struct DumpLine {
     octets: Vec<u8>,
 }
 
-/// What stands together in a dump.
+/// Lines of a dump that belong together.
 #[derive(Default)]
 struct Block {
     indent: usize,
@@ -248,8 +248,8 @@ struct Block {
     octets: Vec<u8>,
 }
 
-/// Where octets are missing in the middle of a dump: the offset that was due,
-/// and the one that came. Only of a dump whose lines are all as long, so that
+/// Where octets are missing in the middle of a dump: the offset that was due, and
+/// the one that is there. Only in a dump whose lines have one length, so that
 /// short messages of two sides are not taken for gaps.
 #[must_use]
 pub fn gap(text: &str) -> Option<(usize, usize)> {
@@ -283,14 +283,14 @@ pub fn gap(text: &str) -> Option<(usize, usize)> {
     (enough && is_hex && usual > 0).then_some((one + usual, after))
 }
 
-/// Dumps with an offset at the begin of each line.
+/// Dumps with an offset at the start of each line.
 fn lines(text: &str) -> Option<Dump> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut next: BTreeMap<usize, usize> = BTreeMap::new();
     let (mut speaker, mut apart, mut repeats, mut packets) = (None, true, false, false);
     let mut width = 0;
     let mut total = 0_usize;
-    // What TLS says is told beside what is said inside it.
+    // curl dumps the octets of TLS beside those inside it.
     let mut tls = false;
     let all: Vec<Option<DumpLine>> = text.lines().map(line).collect();
     for (n, (text, line)) in text.lines().zip(&all).enumerate() {
@@ -313,14 +313,14 @@ fn lines(text: &str) -> Option<Dump> {
             continue;
         }
         let expected = next.get(&line.indent).copied().unwrap_or(0);
-        let begins = line.offset == 0;
-        if !begins && line.offset != expected && !repeats {
+        let starts = line.offset == 0;
+        if !starts && line.offset != expected && !repeats {
             if blocks.is_empty() {
                 return None;
             }
             apart = true;
         }
-        // How many octets a line has, the next one says.
+        // The offset of the next line tells how many octets this one has.
         let after = all.get(n + 1).and_then(Option::as_ref);
         let after = after.filter(|after| after.indent == line.indent);
         let by_next = after.and_then(|after| after.offset.checked_sub(line.offset));
@@ -331,7 +331,7 @@ fn lines(text: &str) -> Option<Dump> {
         let take = if limit == 0 { line.octets.len() } else { limit };
         let octets = line.octets.get(..take).unwrap_or(&line.octets);
         let new = apart
-            || begins
+            || starts
             || blocks
                 .last()
                 .is_none_or(|block| block.indent != line.indent);
@@ -377,7 +377,7 @@ fn lines(text: &str) -> Option<Dump> {
     Some(Dump::Octets(dumped.collect()))
 }
 
-/// Who speaks next, by a line of `curl --trace`.
+/// The side that sends next, by a line of `curl --trace`.
 fn speaker_of(line: &str) -> Option<Speaker> {
     if line.contains("=> Send") {
         Some(Speaker::Known(Side::Client))
@@ -388,7 +388,7 @@ fn speaker_of(line: &str) -> Option<Speaker> {
     }
 }
 
-/// Offset and octets of one line, whatever stands in its column of text.
+/// Offset and octets of one line, without its column of text.
 fn line(text: &str) -> Option<DumpLine> {
     let text = text.trim_end();
     let inner = text.trim_start();
@@ -432,8 +432,8 @@ fn line(text: &str) -> Option<DumpLine> {
     })
 }
 
-/// Whether these octets begin with the headers of IP and TCP, perhaps behind
-/// those of Ethernet.
+/// Whether these octets start with the headers of IP and TCP, perhaps behind that
+/// of Ethernet.
 fn is_packet(octets: &[u8]) -> bool {
     is_ip(octets) || is_ethernet(octets)
 }
@@ -458,7 +458,7 @@ fn is_ethernet(octets: &[u8]) -> bool {
     })
 }
 
-/// Packets as a capture file, which a reader of captures takes.
+/// Packets as a capture file, which can be imported.
 #[must_use]
 pub fn capture(packets: &[Vec<u8>]) -> Vec<u8> {
     const RAW: u32 = 101;

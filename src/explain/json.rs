@@ -2,13 +2,16 @@
 
 use serde::Serialize;
 
-use super::{Explanation, Part, hex, is_masked};
+use super::Explanation;
+use super::derive::ProofStep;
+use super::part::Part;
+use super::text::hex;
 
 /// The explanation as one JSON object.
 ///
 /// # Errors
 ///
-/// None that is known: all of it is text and numbers.
+/// None that is known: it is all text and numbers.
 pub fn json(explanation: &Explanation) -> serde_json::Result<String> {
     serde_json::to_string(&Object::of(explanation))
 }
@@ -134,7 +137,7 @@ impl PartObject {
             length: part.octets,
             missing: part.missing,
             hex: hex(&part.raw),
-            unmasked: is_masked(part).then(|| hex(&part.plain)),
+            unmasked: part.is_masked().then(|| hex(&part.plain)),
             spans: spans.collect(),
             derivations: derivations.collect(),
         }
@@ -142,7 +145,7 @@ impl PartObject {
 }
 
 impl StepObject {
-    fn of(step: super::ProofStep) -> StepObject {
+    fn of(step: ProofStep) -> StepObject {
         let runs = step.runs.into_iter().map(|run| RunObject {
             text: run.text,
             mark: run.mark.name(),

@@ -1,21 +1,31 @@
-//! Spans into parts: where a part begins, and what its octets are without the
-//! mask.
+//! Spans into parts: where a part starts, and what its octets are unmasked.
 
-use super::{KEPT_OCTETS, Part, PartKind, Seen};
+use super::part::{KEPT_OCTETS, Part, PartKind, Seen};
 use crate::trace::{Field, Span, Trace};
 use crate::version::{Layout, Side, Version};
 
-/// What a watched parse said, in order.
+/// An explanation has no more parts; what follows them is not parsed.
+pub const MAX_PARTS: usize = 65_536;
+
+/// The parts of a conversation so far.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    pub(super) list: Vec<Part>,
+    /// Whether there were more than [`MAX_PARTS`].
+    pub(super) full: bool,
+}
+
+/// What a watched parse reported.
 #[derive(Debug)]
-pub(super) enum Note {
+enum Note {
     Span(Span),
     Derived(Field, Vec<u8>),
 }
 
-/// Keeps what a parse says.
+/// Keeps what a parse reports until its octets are at hand.
 #[derive(Debug, Default)]
 pub(super) struct Namer {
-    pub(super) notes: Vec<Note>,
+    notes: Vec<Note>,
 }
 
 impl Trace for Namer {
@@ -28,64 +38,88 @@ impl Trace for Namer {
     }
 }
 
-impl Note {
-    pub(super) fn is_span(&self) -> bool {
-        matches!(self, Note::Span(_))
-    }
-}
-
-/// Octets that were eaten: as they came and without their mask.
+/// Octets that were parsed: as they were sent, and unmasked.
 #[derive(Clone, Copy)]
-pub(super) struct Consumed<'a> {
+pub(super) struct Parsed<'a> {
+    /// The position of the first in its stream.
     pub(super) at: u64,
     pub(super) raw: &'a [u8],
     pub(super) plain: &'a [u8],
 }
 
+impl Parsed<'_> {
+    fn end(&self) -> u64 {
+        self.at + self.raw.len() as u64
+    }
+}
+
+/// Octets of one side, to be put into parts.
+#[derive(Clone, Copy)]
+pub(super) struct PartsOf<'a> {
+    pub(super) from: Side,
+    pub(super) version: Option<&'static Version>,
+    pub(super) parsed: Parsed<'a>,
+}
+
 impl Namer {
-    /// So many octets from there on cannot be read.
-    pub(super) fn unreadable(at: u64, octets: usize) -> Namer {
+    /// Octets that are all of one field.
+    pub(super) fn of(field: Field, at: u64, octets: usize) -> Namer {
         let notes = vec![Note::Span(Span {
             at: at..at + octets as u64,
             bits: 0..8,
-            field: Field::Unreadable,
+            field,
             value: 0,
         })];
         Namer { notes }
     }
 
-    /// Puts what was said into parts. `current` is the part of this side that
-    /// is being read. What lies beyond `consumed` was made up and is cut off.
+    /// Forgets what was computed.
+    pub(super) fn drop_derived(&mut self) {
+        self.notes.retain(|note| matches!(note, Note::Span(_)));
+    }
+
+    /// Forgets what was named from octet `end` on.
+    pub(super) fn truncate(&mut self, end: u64) {
+        self.notes.retain_mut(|note| match note {
+            Note::Span(span) => {
+                span.at.end = span.at.end.min(end);
+                span.at.start < end
+            }
+            Note::Derived(..) => true,
+        });
+    }
+
+    /// Adds what was reported to the parts. `current` is the part of this side that
+    /// is arriving. A field that ends beyond what was parsed is cut off.
     pub(super) fn write_parts(
         self,
-        from: Side,
-        version: Option<&'static Version>,
-        consumed: Consumed<'_>,
-        parts: &mut Vec<Part>,
+        of: PartsOf<'_>,
+        parts: &mut Parts,
         current: &mut Option<usize>,
     ) {
-        let end = consumed.at + consumed.raw.len() as u64;
+        let end = of.parsed.end();
         for note in self.notes {
             match note {
                 Note::Span(span) if span.at.start >= end => {}
                 Note::Span(mut span) => {
                     let cut = span.at.end > end;
                     span.at.end = span.at.end.min(end);
-                    if let Some(kind) = begins(&span, from, version, current.is_some()) {
-                        let same = current.and_then(|n| parts.get(n));
-                        let goes_on = matches!(kind, PartKind::After | PartKind::Unreadable)
-                            && same.is_some_and(|part| part.kind == kind);
-                        if !goes_on {
-                            *current = Some(parts.len());
-                            parts.push(Part::begin(from, kind, version, span.at.start));
-                        }
+                    let starts = starts(&span, of, current.is_some());
+                    if starts.is_some_and(|kind| kind != PartKind::After)
+                        && parts.list.len() >= MAX_PARTS
+                    {
+                        parts.full = true;
+                        return write_after(span.at.start, of, parts, current);
                     }
-                    if let Some(part) = current.and_then(|n| parts.get_mut(n)) {
-                        part.add(span, cut, consumed);
+                    if let Some(kind) = starts {
+                        start_part(kind, span.at.start, of, parts, current);
+                    }
+                    if let Some(part) = current.and_then(|n| parts.list.get_mut(n)) {
+                        part.add(span, cut, of.parsed);
                     }
                 }
                 Note::Derived(field, octets) => {
-                    if let Some(part) = current.and_then(|n| parts.get_mut(n)) {
+                    if let Some(part) = current.and_then(|n| parts.list.get_mut(n)) {
                         part.derived.push((field, octets));
                     }
                 }
@@ -94,27 +128,57 @@ impl Namer {
     }
 }
 
-/// What begins with this span, if anything does.
-fn begins(
-    span: &Span,
-    from: Side,
-    version: Option<&'static Version>,
-    inside: bool,
-) -> Option<PartKind> {
+/// Starts a part, unless these octets go on with the one before.
+fn start_part(
+    kind: PartKind,
+    at: u64,
+    of: PartsOf<'_>,
+    parts: &mut Parts,
+    current: &mut Option<usize>,
+) {
+    let before = current.and_then(|n| parts.list.get(n));
+    let goes_on = matches!(kind, PartKind::After | PartKind::Unreadable)
+        && before.is_some_and(|part| part.kind == kind);
+    if !goes_on {
+        *current = Some(parts.list.len());
+        parts.list.push(Part::new(of.from, kind, of.version, at));
+    }
+}
+
+/// Names all octets from `at` on as not parsed.
+fn write_after(at: u64, of: PartsOf<'_>, parts: &mut Parts, current: &mut Option<usize>) {
+    let skipped = usize::try_from(at - of.parsed.at).unwrap_or(usize::MAX);
+    let (_, rest) = of.parsed.raw.split_at(skipped);
+    let parsed = Parsed {
+        at,
+        raw: rest,
+        plain: rest,
+    };
+    Namer::of(Field::AfterEnd, at, rest.len()).write_parts(
+        PartsOf { parsed, ..of },
+        parts,
+        current,
+    );
+}
+
+/// The part that starts with this span, if one does.
+fn starts(span: &Span, of: PartsOf<'_>, inside: bool) -> Option<PartKind> {
     match span.field {
         Field::Method => Some(PartKind::Request),
-        Field::HttpVersion if from == Side::Server => Some(PartKind::Response),
+        Field::HttpVersion if of.from == Side::Server => Some(PartKind::Response),
         Field::Key3 => Some(PartKind::Key3),
         Field::Digest => Some(PartKind::Digest),
         Field::AfterEnd => Some(PartKind::After),
         Field::Unreadable => Some(PartKind::Unreadable),
-        field if Some(field) == version.map(|v| first_field(v, from)) => Some(PartKind::Frame),
+        field if Some(field) == of.version.map(|v| first_field(v, of.from)) => {
+            Some(PartKind::Frame)
+        }
         _ if !inside => Some(PartKind::Unreadable),
         _ => None,
     }
 }
 
-/// The field that every frame of this side begins with.
+/// The field that every frame of this side starts with.
 fn first_field(version: &Version, from: Side) -> Field {
     match (version.layout, from) {
         (Layout::Hixie75, _) => Field::FrameType,
@@ -126,40 +190,8 @@ fn first_field(version: &Version, from: Side) -> Field {
 }
 
 impl Part {
-    fn begin(from: Side, kind: PartKind, version: Option<&'static Version>, at: u64) -> Part {
-        Part {
-            from,
-            kind,
-            version,
-            at,
-            octets: 0,
-            raw: Vec::new(),
-            plain: Vec::new(),
-            spans: Vec::new(),
-            missing: None,
-            derived: Vec::new(),
-        }
-    }
-
-    pub(super) fn end(&self) -> u64 {
-        self.at + self.octets
-    }
-
-    fn add(&mut self, span: Span, cut: bool, consumed: Consumed<'_>) {
-        let from = self.at + self.octets;
-        if span.at.end > from {
-            self.octets = span.at.end - self.at;
-            let place = |at: u64| {
-                let at = at.saturating_sub(consumed.at);
-                usize::try_from(at).unwrap_or(usize::MAX)
-            };
-            let range = place(from)..place(span.at.end);
-            let room = KEPT_OCTETS.saturating_sub(self.raw.len());
-            let raw = consumed.raw.get(range.clone()).unwrap_or_default();
-            let plain = consumed.plain.get(range).unwrap_or_default();
-            self.raw.extend(raw.iter().take(room));
-            self.plain.extend(plain.iter().take(room));
-        }
+    fn add(&mut self, span: Span, cut: bool, parsed: Parsed<'_>) {
+        self.keep(span.at.end, parsed);
         if let Some(header) = plain_header(self, &span) {
             let at = usize::try_from(span.at.start - self.at).unwrap_or(usize::MAX);
             for (to, octet) in self.plain.iter_mut().skip(at).zip(header) {
@@ -182,9 +214,30 @@ impl Part {
             _ => self.spans.push(Seen { span, cut }),
         }
     }
+
+    /// Counts the octets up to `end`, and keeps those that there is room for.
+    fn keep(&mut self, end: u64, parsed: Parsed<'_>) {
+        let from = self.end();
+        if end <= from {
+            return;
+        }
+        self.octets = end - self.at;
+        let index = |at: u64| {
+            let at = at.saturating_sub(parsed.at);
+            usize::try_from(at).unwrap_or(usize::MAX)
+        };
+        let room = KEPT_OCTETS.saturating_sub(self.raw.len());
+        let new = |octets: &[u8]| -> Vec<u8> {
+            let (upto, _) = octets.split_at(index(end));
+            let (_, new) = upto.split_at(index(from));
+            new.iter().copied().take(room).collect()
+        };
+        self.raw.extend(new(parsed.raw));
+        self.plain.extend(new(parsed.plain));
+    }
 }
 
-/// Whether a field may come in portions, which are one.
+/// Whether a field may arrive in portions, which make one span.
 fn grows(field: Field) -> bool {
     matches!(
         field,
@@ -192,8 +245,8 @@ fn grows(field: Field) -> bool {
     )
 }
 
-/// The octets of a header field without the mask. Where the header itself is
-/// masked the core unmasks it aside, and only the values tell.
+/// The octets of a header field unmasked. The core unmasks a masked header
+/// aside, so only the values of its fields are known.
 fn plain_header(part: &Part, span: &Span) -> Option<Vec<u8>> {
     let layout = part.version?.layout;
     let masked = matches!(layout, Layout::Hybi04 | Layout::Hybi05) && part.from == Side::Client;

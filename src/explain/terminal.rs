@@ -2,14 +2,15 @@
 
 use std::fmt::Write;
 
-use super::{
-    Derivation, Explanation, Item, Mark, Outcome, Part, PartKind, Role, bit_pattern, capitalised,
-    hex, is_masked, is_payload,
-};
+use super::derive::{Derivation, Mark};
+use super::part::{Part, PartKind, is_payload};
+use super::text::{bit_pattern, capitalised, hex, printable};
+use super::words::{Item, Role};
+use super::{Explanation, Outcome};
 use crate::trace::Field;
 use crate::version::Side;
 
-/// What a piece of text is, for whoever colours it.
+/// What a piece of text is, so that it can be coloured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Ink {
@@ -19,7 +20,7 @@ pub enum Ink {
     Title,
     /// What decides.
     Strong,
-    /// What may be passed over.
+    /// What is less important.
     Dim,
     /// Octets.
     Octets,
@@ -29,7 +30,7 @@ pub enum Ink {
     Bad,
 }
 
-/// How text looks: gives a piece of text the colours of its ink.
+/// Gives a piece of text the colours of its ink.
 pub type Paint<'p> = &'p dyn Fn(Ink, &str) -> String;
 
 /// The explanation as plain text, without colour.
@@ -84,13 +85,13 @@ pub fn brief(explanation: &Explanation) -> String {
 
 const WIDTH: usize = 98;
 
-/// The column where words begin under a field.
+/// The column where words start below a field.
 const INDENT: usize = 12;
 
-/// The column where words begin beside a field of a frame.
+/// The column where words start beside a field of a frame.
 const WORDS: usize = 44;
 
-/// No more octets of a payload are shown.
+/// At most so many octets of a payload are shown.
 const SHOWN_OCTETS: usize = 64;
 
 /// Octets in a row.
@@ -120,7 +121,7 @@ impl TextWriter<'_> {
         self.text.push('\n');
     }
 
-    /// Words, wrapped, from a column on.
+    /// Words, wrapped, from this column on.
     fn words(&mut self, column: usize, ink: Ink, words: &str) {
         for line in wrapped(words, WIDTH.saturating_sub(column)) {
             let line = self.ink(ink, &line);
@@ -141,7 +142,7 @@ impl TextWriter<'_> {
         self.words(
             0,
             Ink::Dim,
-            "→ the client says, ← the server says, * decided, · was passed over, ? is not read.",
+            "→ the client sends, ← the server sends; * decided, · was passed over, ? was not parsed.",
         );
     }
 
@@ -190,9 +191,9 @@ impl TextWriter<'_> {
         }
         if let Some(missing) = part.missing {
             let words = match missing {
-                0 => "Here the octets end, and it is not whole.".to_owned(),
-                1 => "Here the octets end; 1 more was to come.".to_owned(),
-                n => format!("Here the octets end; {n} more were to come."),
+                0 => "The octets end here, and the rest is missing.".to_owned(),
+                1 => "The octets end here; 1 more is missing.".to_owned(),
+                n => format!("The octets end here; {n} more are missing."),
             };
             self.words(INDENT, Ink::Bad, &words);
         }
@@ -329,7 +330,7 @@ impl TextWriter<'_> {
         let plain = part.plain.get(start..).unwrap_or_default();
         let n = usize::try_from(item.octets).unwrap_or(usize::MAX);
         let shown_octets = n.min(SHOWN_OCTETS).min(raw.len());
-        let masked = is_masked(part);
+        let masked = part.is_masked();
         let rows = raw.chunks(ROW_OCTETS).zip(plain.chunks(ROW_OCTETS));
         let mut left = shown_octets;
         for (i, (raw, plain)) in rows.enumerate() {
@@ -446,23 +447,11 @@ impl TextWriter<'_> {
     }
 }
 
-/// Octets as characters: what is none is a point.
-fn printable(octets: &[u8]) -> String {
-    let char = |o: &u8| {
-        if matches!(o, 0x20..=0x7e) {
-            char::from(*o)
-        } else {
-            '.'
-        }
-    };
-    octets.iter().map(char).collect()
-}
-
 fn text(octets: &[u8]) -> bool {
     !octets.is_ascii() && std::str::from_utf8(octets).is_ok()
 }
 
-/// Text that was made fit before, cut to a width; what is cut is counted.
+/// Text that is safe already, cut to a width; what is cut is counted.
 fn clipped(text: &str, max: usize) -> String {
     let many = text.chars().count();
     if many <= max {

@@ -1,11 +1,11 @@
-//! The order in which the octets of two sides came.
+//! The order in which the octets of both sides arrived.
 
-/// When the octets of a side came, counted over both sides.
+/// When the octets of a side arrived: after how many octets of both sides.
 #[derive(Debug, Default)]
 pub(super) struct Timeline {
-    /// Where in the stream a turn begins, and when.
+    /// Where in the stream a run of octets starts, and when it arrived.
     starts: Vec<(u64, u64)>,
-    /// All of this side.
+    /// All octets of this side.
     pub(super) octets: u64,
 }
 

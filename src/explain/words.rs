@@ -3,16 +3,19 @@
 
 use std::fmt::Write;
 
-use super::{Part, PartKind, Seen, shown};
-use crate::frame::{Kind, Opcode};
+use super::header_words::{FieldWords, header_words};
+use super::part::{Part, PartKind, Seen};
+use super::section::{About, section};
+use super::text::{hex, shown};
+use crate::frame::{Control, Kind, Opcode};
 use crate::trace::Field;
 use crate::version::{Challenge, Closing, Layout, Side, Version};
 
-/// A field of a part, with its words. All of its text is fit for a terminal or
-/// a page of text.
+/// A field of a part, with its words. All of its text is safe for a terminal and
+/// for a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// The place of its first octet in this side's stream.
+    /// The position of its first octet in this side's stream.
     pub at: u64,
     /// How many octets it lies in.
     pub octets: u64,
@@ -26,7 +29,7 @@ pub struct Item {
     pub role: Role,
     /// What it is.
     pub words: String,
-    /// The section that says so; empty where none needs to.
+    /// The section of the document; empty where none is needed.
     pub section: String,
     /// Whether the octets ended inside it.
     pub cut: bool,
@@ -35,11 +38,11 @@ pub struct Item {
 /// Whether a field decided anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// It was looked at.
+    /// The parse looked at it.
     Decides,
-    /// It was passed over.
+    /// The parse passed over it.
     Ignored,
-    /// It is not read, or cannot be.
+    /// It was not parsed, or cannot be read.
     Unread,
 }
 
@@ -110,61 +113,40 @@ pub fn field_name(field: Field) -> &'static str {
     }
 }
 
-/// What a section is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum About {
-    Request,
-    Response,
-    Proof,
-    Frames(Side),
-    Masking,
-    Closing(Side),
-    CloseCodes,
-    Control,
-    Http,
-}
+impl Part {
+    /// What it is, in a few words.
+    #[must_use]
+    pub fn title(&self) -> String {
+        title(self)
+    }
 
-/// The section about this in the document of the version.
-pub(super) fn section(version: Option<&Version>, about: About) -> String {
-    let http = |section: &str| format!("RFC 9112 section {section}");
-    let Some(version) = version else {
-        return http("2.1");
-    };
-    let is_hixie = version.layout == Layout::Hixie75;
-    let hixie = |section: &str| format!("{} section {section}", version.name);
-    let rfc = match about {
-        About::Http => return http("2.1"),
-        About::Request if is_hixie => return hixie("4.1"),
-        About::Response | About::Proof if is_hixie => return hixie("5.2"),
-        About::Frames(from) | About::Closing(from) if is_hixie => {
-            return hixie(if from == Side::Client { "5.3" } else { "4.2" });
+    /// Each field with its words, in order.
+    #[must_use]
+    pub fn items(&self) -> Vec<Item> {
+        let mut header = Vec::new();
+        let mut items = Vec::with_capacity(self.spans.len());
+        for (n, seen) in self.spans.iter().enumerate() {
+            if matches!(seen.span.field, Field::HeaderName | Field::IgnoredName) {
+                header = self.raw_of(&seen.span).to_vec();
+            }
+            let (words, about) = words(self, seen, n, &header);
+            items.push(Item {
+                at: seen.span.at.start,
+                octets: seen.span.at.end - seen.span.at.start,
+                bits: seen.span.bits.clone(),
+                field: field_name(seen.span.field),
+                value: value(self, seen),
+                role: role(seen.span.field),
+                words,
+                section: about.map_or(String::new(), |about| section(self.version, about)),
+                cut: seen.cut,
+            });
         }
-        About::Masking | About::CloseCodes | About::Control if is_hixie => return String::new(),
-        // hybi-01 to -03 kept the handshake of hixie-76.
-        About::Request | About::Response | About::Proof if version.has_body() => {
-            return format!("{}, as hixie-76 section 5.2", version.name);
-        }
-        About::Request => "4.1",
-        About::Response => "4.2.2",
-        About::Proof => "1.3",
-        About::Frames(_) => "5.2",
-        About::Masking if matches!(version.layout, Layout::Hybi04 | Layout::Hybi05) => {
-            return format!("{}, masking", version.name);
-        }
-        About::Masking => "5.3",
-        About::Closing(_) => "5.5.1",
-        About::CloseCodes => "7.4.1",
-        About::Control => "5.5",
-    };
-    if version.is_rfc() {
-        format!("RFC 6455 section {rfc}")
-    } else {
-        format!("{}, now RFC 6455 section {rfc}", version.name)
+        items
     }
 }
 
-/// What a part is, in a few words.
-pub(super) fn title(part: &Part) -> String {
+fn title(part: &Part) -> String {
     let name = part.version.map_or("", |v| v.name);
     let cut = if part.missing.is_some() {
         ", cut off"
@@ -175,9 +157,11 @@ pub(super) fn title(part: &Part) -> String {
         PartKind::Request if name.is_empty() => format!("request{cut}"),
         PartKind::Request => format!("request of {name}{cut}"),
         PartKind::Response => {
-            let status = part.spans.iter().find(|s| s.span.field == Field::Status);
-            let status = status.map(|s| shown(part.raw_of(&s.span), 20));
-            format!("answer {}{cut}", status.unwrap_or_default())
+            let status = part.span(Field::Status);
+            let status = status.map_or(String::new(), |seen| {
+                format!(" {}", shown(part.raw_of(&seen.span), 20))
+            });
+            format!("response{status}{cut}")
         }
         PartKind::Key3 => format!("the third key{cut}"),
         PartKind::Digest => format!("the digest{cut}"),
@@ -189,32 +173,40 @@ pub(super) fn title(part: &Part) -> String {
 
 fn frame_title(part: &Part) -> String {
     let octets = part.payload_octets();
-    let many = if octets == 1 { "octet" } else { "octets" };
+    let octets = count(octets);
     if let Some(kind) = part.value(Field::FrameType) {
         return match kind {
-            0xff if is_close(part) => "goodbye".to_owned(),
-            0 => format!("text frame, {octets} {many}"),
-            _ => format!("frame of type {kind:02X}, {octets} {many}"),
+            0xff if is_close(part) => "close".to_owned(),
+            0 => format!("text frame, {octets}"),
+            _ => format!("frame of type {kind:02X}, {octets}"),
         };
     }
     let Some(opcode) = part.value(Field::Opcode) else {
         return "frame".to_owned();
     };
     let mut title = format!("{} frame", opcode_name(part, opcode));
-    if is_masked(part) {
+    if part.is_masked() {
         title.push_str(", masked");
     }
     if !is_last(part) {
         title.push_str(", to be continued");
     }
-    let _ = write!(title, ", {octets} {many}");
+    let _ = write!(title, ", {octets}");
     if let Some(code) = part.value(Field::CloseCode) {
         let _ = write!(title, ", code {code}");
     }
     title
 }
 
-/// Whether it is FF 00 in a version where that says goodbye.
+/// `1 octet`, `5 octets`.
+fn count(octets: u64) -> String {
+    match octets {
+        1 => "1 octet".to_owned(),
+        _ => format!("{octets} octets"),
+    }
+}
+
+/// Whether it is FF 00 in a version where that is a close.
 fn is_close(part: &Part) -> bool {
     let length = part
         .spans
@@ -234,9 +226,9 @@ fn opcode_name(part: &Part, number: u64) -> &'static str {
         Some(Opcode::Continuation) => "continuation",
         Some(Opcode::Data(Kind::Text)) => "text",
         Some(Opcode::Data(Kind::Binary)) => "binary",
-        Some(Opcode::Close) => "close",
-        Some(Opcode::Ping) => "ping",
-        Some(Opcode::Pong) => "pong",
+        Some(Opcode::Control(Control::Close)) => "close",
+        Some(Opcode::Control(Control::Ping)) => "ping",
+        Some(Opcode::Control(Control::Pong)) => "pong",
         None => "reserved",
     }
 }
@@ -248,38 +240,6 @@ fn is_last(part: &Part) -> bool {
     }
 }
 
-/// Whether what it says lies masked.
-pub(super) fn is_masked(part: &Part) -> bool {
-    part.value(Field::Mask) == Some(1)
-        || part.value(Field::FrameNonce).is_some()
-        || part.value(Field::MaskingKey).is_some()
-}
-
-/// Each field with its words.
-pub(super) fn about(part: &Part) -> Vec<Item> {
-    let mut header = Vec::new();
-    let mut items = Vec::with_capacity(part.spans.len());
-    for (n, seen) in part.spans.iter().enumerate() {
-        let octets = part.raw_of(&seen.span);
-        if matches!(seen.span.field, Field::HeaderName | Field::IgnoredName) {
-            header = octets.to_vec();
-        }
-        let (words, about) = words(part, seen, n, &header);
-        items.push(Item {
-            at: seen.span.at.start,
-            octets: seen.span.at.end - seen.span.at.start,
-            bits: seen.span.bits.clone(),
-            field: field_name(seen.span.field),
-            value: value(part, seen),
-            role: role(seen.span.field),
-            words,
-            section: about.map_or(String::new(), |about| section(part.version, about)),
-            cut: seen.cut,
-        });
-    }
-    items
-}
-
 fn role(field: Field) -> Role {
     match field {
         Field::IgnoredName | Field::IgnoredValue | Field::Skipped => Role::Ignored,
@@ -288,7 +248,8 @@ fn role(field: Field) -> Role {
     }
 }
 
-/// No value is shown with more characters; the octets beyond are counted.
+/// A value is shown with at most so many characters; the octets beyond are
+/// counted.
 const SHOWN: usize = 200;
 
 fn value(part: &Part, seen: &Seen) -> String {
@@ -324,21 +285,7 @@ fn value(part: &Part, seen: &Seen) -> String {
     }
 }
 
-/// Octets in hex, with a space between.
-pub(super) fn hex(octets: &[u8]) -> String {
-    let mut text = String::with_capacity(octets.len() * 3);
-    for octet in octets {
-        if !text.is_empty() {
-            text.push(' ');
-        }
-        let _ = write!(text, "{octet:02x}");
-    }
-    text
-}
-
-type Words = (String, Option<About>);
-
-fn words(part: &Part, seen: &Seen, n: usize, header: &[u8]) -> Words {
+fn words(part: &Part, seen: &Seen, n: usize, header: &[u8]) -> FieldWords {
     let span = &seen.span;
     let (from, version) = (part.from, part.version);
     let head = match part.kind {
@@ -349,15 +296,15 @@ fn words(part: &Part, seen: &Seen, n: usize, header: &[u8]) -> Words {
     let frames = About::Frames(from);
     let (words, about): (&str, _) = match span.field {
         Field::Method => ("the method, which must be GET", Some(head)),
-        Field::Target => ("what is asked for: a path of the server", Some(head)),
+        Field::Target => ("the target, a path of the server", Some(head)),
         Field::HttpVersion if from == Side::Client => {
             ("the version of HTTP, which must be 1.1", Some(head))
         }
         Field::HttpVersion => ("the version of HTTP", Some(head)),
         Field::Status if part.raw_of(span) == b"101" => {
-            ("yes: from here on the protocol changes", Some(head))
+            ("the protocol changes behind this head", Some(head))
         }
-        Field::Status => ("no: only 101 lets the protocol change", Some(head)),
+        Field::Status => ("no upgrade: only 101 changes the protocol", Some(head)),
         Field::Reason => (reason(version), Some(head)),
         Field::Space => ("a space", None),
         Field::HeaderName => ("the name of a header that was looked at", None),
@@ -377,8 +324,8 @@ fn words(part: &Part, seen: &Seen, n: usize, header: &[u8]) -> Words {
             Some(About::Proof),
         ),
         Field::Digest => (
-            "the proof: MD5 over both numbers and the third key. Whoever did not read all three \
-             keys cannot know it",
+            "the proof: MD5 over both numbers and the third key. Only a server that has read all \
+             three keys can compute it",
             Some(About::Proof),
         ),
         Field::FrameType => return (frame_type(part, span.value), Some(frames)),
@@ -398,9 +345,10 @@ fn words(part: &Part, seen: &Seen, n: usize, header: &[u8]) -> Words {
             ("FIN is 0: more frames of this message follow", Some(frames))
         }
         Field::Fin => ("FIN is 1: the last frame of its message", Some(frames)),
-        Field::Reserved if span.value == 0 => {
-            ("kept for extensions; 0, as none was agreed", Some(frames))
-        }
+        Field::Reserved if span.value == 0 => (
+            "reserved for extensions; 0, because none was agreed",
+            Some(frames),
+        ),
         Field::Reserved => return (reserved(span.value), Some(frames)),
         Field::Reserved4 if span.value == 0 => {
             ("reserved, must be 0; hybi-07 made it MASK", Some(frames))
@@ -432,15 +380,19 @@ fn words(part: &Part, seen: &Seen, n: usize, header: &[u8]) -> Words {
             Some(About::Masking),
         ),
         Field::Payload => return (payload(part, seen), Some(frames)),
-        Field::Skipped => ("read and thrown away", Some(frames)),
+        Field::Skipped => ("read and discarded", Some(frames)),
         Field::ControlPayload
-            if part.value(Field::Opcode).and_then(|o| opcode(part, o)) == Some(Opcode::Ping) =>
+            if part.value(Field::Opcode).and_then(|o| opcode(part, o))
+                == Some(Opcode::Control(Control::Ping)) =>
         {
             ("the pong must carry the same octets", Some(About::Control))
         }
-        Field::ControlPayload => ("what the ping carried", Some(About::Control)),
+        Field::ControlPayload => (
+            "the octets of the ping that this answers",
+            Some(About::Control),
+        ),
         Field::CloseCode => {
-            // Of those registered later the RFC knows nothing but the range.
+            // Codes that were registered later are not in the RFC.
             let about = match span.value {
                 1012..=1014 => None,
                 _ => Some(About::CloseCodes),
@@ -473,20 +425,20 @@ fn is_value(part: &Part, n: usize) -> bool {
 fn reason(version: Option<&Version>) -> &'static str {
     match version.map(|v| v.challenge) {
         Some(Challenge::Hixie75) => {
-            "compared octet by octet by clients of hixie-75: it must be `Web Socket Protocol \
-             Handshake`, in two words"
+            "clients of hixie-75 compare it octet by octet: it must be `Web Socket Protocol \
+             Handshake`, with Web Socket in two words"
         }
-        _ => "for people; no client needs it",
+        _ => "for people; no client reads it",
     }
 }
 
 fn unreadable(part: &Part, seen: &Seen) -> String {
     let masked = part.version.is_some_and(|v| v.layout == Layout::Hybi04);
     if seen.cut {
-        "the begin of a head that is not finished".to_owned()
+        "the start of a head that is not finished".to_owned()
     } else if masked && part.from == Side::Client {
-        "masked frames: hybi-04 makes their key of the request's key and of the nonce in the \
-         server's answer, which is not here"
+        "masked frames: their key is made of the request's key and of the nonce in the server's \
+         response, and the response is missing"
             .to_owned()
     } else {
         "cannot be read".to_owned()
@@ -497,7 +449,7 @@ fn after_end(part: &Part) -> String {
     let what = match part.from {
         Side::Client => "what the client sends after the end is not parsed",
         Side::Server => {
-            "not parsed: the body of an HTTP answer, or what the server sends after the end"
+            "not parsed: the body of an HTTP response, or what the server sends after the end"
         }
     };
     what.to_owned()
@@ -510,25 +462,29 @@ fn frame_type(part: &Part, kind: u64) -> String {
             "type {kind:02X} is not defined; like 00 it runs to the next FF{}",
             match part.version.map(|v| v.closing) {
                 Some(Closing::Hixie75) if part.from == Side::Client => ", and counts as text",
-                _ => ", and is thrown away",
+                _ => ", and is discarded",
             }
         ),
-        0xff if is_close(part) => "with length 0: goodbye".to_owned(),
+        0xff if is_close(part) => "with length 0 it is a close".to_owned(),
         _ => format!(
-            "the top bit says that a length follows; type {kind:02X} is not defined, so as many \
-             octets are thrown away"
+            "the top bit says that a length follows; type {kind:02X} is not defined, so that many \
+             octets are discarded"
         ),
     }
 }
 
 fn reserved(value: u64) -> String {
-    let which: Vec<&str> = [(4, "RSV1"), (2, "RSV2"), (1, "RSV3")]
+    let set: Vec<&str> = [(4, "RSV1"), (2, "RSV2"), (1, "RSV3")]
         .into_iter()
         .filter(|(bit, _)| value & bit != 0)
         .map(|(_, name)| name)
         .collect();
-    let which = which.join(" and ");
-    format!("{which} set, though no extension was agreed that gives it a meaning")
+    let (are, them) = match set.len() {
+        1 => ("is", "it"),
+        _ => ("are", "them"),
+    };
+    let set = set.join(" and ");
+    format!("{set} {are} set, but no agreed extension gives {them} a meaning")
 }
 
 fn opcode_words(part: &Part, number: u64) -> String {
@@ -540,20 +496,20 @@ fn opcode_words(part: &Part, number: u64) -> String {
         "; hybi-07 gave the opcodes new numbers"
     };
     match opcode(part, number) {
-        Some(Opcode::Continuation) => "goes on with the message before".to_owned(),
-        Some(Opcode::Data(Kind::Text)) => format!("a text begins{renumbered}"),
-        Some(Opcode::Data(Kind::Binary)) => format!("octets without a reading begin{renumbered}"),
-        Some(Opcode::Close) => format!("goodbye{renumbered}"),
-        Some(Opcode::Ping) => format!("are you there?{renumbered}"),
-        Some(Opcode::Pong) => format!("I am here{renumbered}"),
+        Some(Opcode::Continuation) => "continues the message".to_owned(),
+        Some(Opcode::Data(Kind::Text)) => format!("starts a text{renumbered}"),
+        Some(Opcode::Data(Kind::Binary)) => format!("starts a binary message{renumbered}"),
+        Some(Opcode::Control(Control::Close)) => format!("closes the connection{renumbered}"),
+        Some(Opcode::Control(Control::Ping)) => format!("asks the peer for a pong{renumbered}"),
+        Some(Opcode::Control(Control::Pong)) => format!("answers a ping{renumbered}"),
         None => format!("{name}: no frame of this version has this number"),
     }
 }
 
 fn opcode_about(part: &Part, number: u64) -> About {
     match opcode(part, number) {
-        Some(Opcode::Close) => About::Closing(part.from),
-        Some(Opcode::Ping | Opcode::Pong) => About::Control,
+        Some(Opcode::Control(Control::Close)) => About::Closing(part.from),
+        Some(Opcode::Control(Control::Ping | Control::Pong)) => About::Control,
         _ => About::Frames(part.from),
     }
 }
@@ -580,12 +536,12 @@ fn length_7(value: u64) -> String {
 fn masking_key(version: Option<&Version>) -> &'static str {
     match version.map(|v| v.layout) {
         Some(Layout::Hybi05) => {
-            "the masking key, in clear and new for each frame: all that follows is XORed with it, \
-             over and over, the header included"
+            "the masking key, not masked itself and new for each frame: all that follows, header included, \
+             is XORed with it, four octets at a time"
         }
         _ => {
-            "the masking key, in clear and new for each frame: the payload is XORed with it, over \
-             and over"
+            "the masking key, not masked itself and new for each frame: the payload is XORed with it, four \
+             octets at a time"
         }
     }
 }
@@ -600,155 +556,50 @@ fn payload(part: &Part, seen: &Seen) -> String {
         Some("binary") => "the octets",
         _ => "the next piece of the message",
     };
-    let masked = if is_masked(part) { ", masked" } else { "" };
+    let masked = if part.is_masked() { ", masked" } else { "" };
     match part.missing {
-        Some(0) => format!("{what}{masked}; {octets} octets are here and the end is not"),
-        Some(n) => format!("{what}{masked}; {octets} octets are here and {n} are missing"),
+        Some(0) => format!(
+            "{what}{masked}; {} arrived, the end is missing",
+            count(octets)
+        ),
+        Some(n) => format!("{what}{masked}; {} arrived, {n} missing", count(octets)),
         None => format!("{what}{masked}"),
     }
 }
 
 fn close_code(code: u64) -> String {
     let meaning = match code {
-        1000 => "normal: done",
-        1001 => "going away: a page is left, or a server stops",
-        1002 => "the other side broke the protocol",
-        1003 => "a kind of message that is not taken here",
-        1004 => "too large, up to hybi-12; reserved since",
-        1005 => "never on the wire: it stands for no code",
-        1006 => "never on the wire: it stands for no goodbye",
-        1007 => "text that is not UTF-8",
-        1008 => "against a rule of this server",
-        1009 => "a message that is too big",
-        1010 => "an extension that the client needs is not there",
-        1011 => "the server failed",
-        1012 => "the server starts anew",
+        1000 => "normal closure",
+        1001 => "going away: the page was left, or the server stops",
+        1002 => "protocol error: the peer broke a rule",
+        1003 => "unsupported data: this kind of message is not accepted",
+        1004 => "message too large up to hybi-12, reserved since then",
+        1005 => "must not be sent: it stands for a close without a code",
+        1006 => "must not be sent: it stands for an end without a close",
+        1007 => "invalid payload: text that is not UTF-8",
+        1008 => "policy violation",
+        1009 => "message too big",
+        1010 => "the server did not agree to an extension that the client needs",
+        1011 => "internal error",
+        1012 => "the server restarts",
         1013 => "try again later",
-        1014 => "a gateway got a bad answer",
-        1015 => "never on the wire: it stands for a failed TLS handshake",
-        3000..=3999 => "registered by a library or framework",
-        4000..=4999 => "between these two programs",
-        _ => "no code that may be sent",
+        1014 => "bad gateway: the backend sent an invalid response",
+        1015 => "must not be sent: it stands for a failed TLS handshake",
+        3000..=3999 => "registered for a library or framework",
+        4000..=4999 => "private use, between these two programs",
+        _ => "a code that must not be sent",
     };
     meaning.to_owned()
 }
 
 fn close_reason(part: &Part) -> String {
     match part.version.map(|v| v.closing) {
-        Some(Closing::Hybi05) => "names who speaks: C for client, S for server".to_owned(),
+        Some(Closing::Hybi05) => "names the sender: C for client, S for server".to_owned(),
         Some(Closing::Hybi01) => {
-            "means nothing; the answer repeats it, so that goodbyes that cross can be told apart"
+            "has no meaning; the reply repeats it, so that two closes that cross can be told apart"
                 .to_owned()
         }
         _ if part.value(Field::CloseCode).is_some() => "the reason, for people".to_owned(),
-        _ => "half a code: a goodbye has no body, or one of at least two octets".to_owned(),
-    }
-}
-
-/// What a header is for, where we know it, and whether it decided.
-fn header_words(part: &Part, name: &[u8], decides: bool) -> Words {
-    let name = String::from_utf8_lossy(name).to_ascii_lowercase();
-    let request = part.kind == PartKind::Request;
-    let version = part.version;
-    let hixie = version.is_some_and(|v| v.number.is_none());
-    let about = if request {
-        About::Request
-    } else {
-        About::Response
-    };
-    let known: Option<(&str, About)> = match (name.as_str(), request) {
-        ("upgrade", true) => Some(("asks to change to this protocol", about)),
-        ("upgrade", false) => Some(("names the protocol that follows", about)),
-        ("connection", true) => Some((
-            "says that Upgrade is for the next hop: a proxy that does not know it drops both",
-            about,
-        )),
-        ("connection", false) => Some(("says again that the connection changes", about)),
-        ("host", true) => Some((
-            if hixie {
-                "the server as the client knows it; it comes back in the location"
-            } else {
-                "the server as the client knows it"
-            },
-            about,
-        )),
-        ("origin", true) => Some((
-            if hixie {
-                "the page that asks, written by the browser; it comes back in the answer"
-            } else {
-                "the page that asks, written by the browser"
-            },
-            about,
-        )),
-        ("sec-websocket-origin", true) => Some((
-            "the page that asks; the name of Origin from hybi-04 to hybi-10",
-            about,
-        )),
-        ("sec-websocket-origin" | "websocket-origin", false) => Some((
-            "the origin, said back: it must be the one that was sent",
-            about,
-        )),
-        ("sec-websocket-location" | "websocket-location", false) => Some((
-            "the URL, said back: it must be the one that the client dialled, scheme and port \
-             included",
-            about,
-        )),
-        ("sec-websocket-key1" | "sec-websocket-key2", true) => Some((
-            "a key of hixie-76: its digits make a number, and its spaces divide it",
-            About::Proof,
-        )),
-        ("sec-websocket-key", true) if hixie => Some((
-            "no header of this version. HAProxy 3.2 and later put it there; the numbered keys \
-                 decide all the same",
-            about,
-        )),
-        ("sec-websocket-key", true) => Some((
-            "sixteen random octets in base64; the answer must prove that they were read",
-            About::Proof,
-        )),
-        ("sec-websocket-accept", false) => Some((
-            "the proof: only who read the key and knows the GUID can make it",
-            About::Proof,
-        )),
-        ("sec-websocket-nonce", false) => Some((
-            "hybi-04: the server's part of the key that masks all that the client sends",
-            About::Masking,
-        )),
-        ("sec-websocket-version", true) => Some(("the version; it decides", about)),
-        ("sec-websocket-version", false) => Some(("the versions that this server speaks", about)),
-        ("sec-websocket-draft", true) => Some(("the draft; 1 to 3 mean hybi-03", about)),
-        ("sec-websocket-protocol" | "websocket-protocol", true) => Some((
-            if hixie {
-                "the subprotocol asked for: one string, which must come back as it is"
-            } else {
-                "the subprotocols asked for, best first; one of them may come back"
-            },
-            about,
-        )),
-        ("sec-websocket-protocol" | "websocket-protocol", false) => {
-            Some(("the subprotocol that was chosen", about))
-        }
-        ("sec-websocket-extensions", true) => Some(("the extensions that are offered", about)),
-        ("sec-websocket-extensions", false) => Some(("the extensions that are agreed", about)),
-        ("cookie", true) => Some(("what the server asked the browser to keep", About::Http)),
-        ("user-agent", true) => Some(("which program asks", About::Http)),
-        ("via", _) => Some(("a proxy was on the way and says so", About::Http)),
-        ("x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host" | "forwarded", true) => {
-            Some(("put there by a proxy on the way", About::Http))
-        }
-        ("server", false) => Some(("which program answers", About::Http)),
-        ("date", false) => Some(("when it was answered", About::Http)),
-        ("content-length", true) if version.is_some_and(Version::has_body) => Some((
-            "announces the eight octets behind the head; only few clients do",
-            about,
-        )),
-        ("content-length", _) => Some(("how many octets the body has", About::Http)),
-        ("content-type", false) => Some(("what the body is", About::Http)),
-        _ => None,
-    };
-    match (known, decides) {
-        (Some((words, about)), _) => (words.to_owned(), Some(about)),
-        (None, true) => ("looked at".to_owned(), None),
-        (None, false) => ("nothing for WebSocket".to_owned(), None),
+        _ => "half a code: a close frame has no body, or one of at least two octets".to_owned(),
     }
 }

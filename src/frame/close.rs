@@ -1,16 +1,20 @@
 //! Close frames: what their bodies say in each version.
 
-use std::borrow::Cow;
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::error::Violation;
 use crate::version::{Closing, InvalidUtf8, Side, Version};
 
-/// What a close frame said.
+/// The body of a close frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reason<'b> {
     /// The status code, where this version has codes and one was sent.
     pub code: Option<u16>,
-    /// The reason; what is not UTF-8 is U+FFFD.
+    /// The reason. What is not UTF-8 is replaced by U+FFFD.
     pub text: Cow<'b, str>,
 }
 
@@ -18,15 +22,19 @@ pub struct Reason<'b> {
 pub const NORMAL: u16 = 1000;
 /// The endpoint is going away.
 pub const GOING_AWAY: u16 = 1001;
-/// No code was there; never on the wire.
+/// No code was received; never on the wire.
 pub const NO_STATUS: u16 = 1005;
 /// A gateway got no proper answer from its backend.
 pub const BAD_GATEWAY: u16 = 1014;
 
-/// Reads the body of a close frame.
-pub(crate) fn read<'b>(version: &Version, body: &'b [u8]) -> Result<Reason<'b>, Violation> {
+/// Reads the body of a close frame. An error comes with the octets of the body
+/// in which it lies.
+pub(crate) fn read<'b>(
+    version: &Version,
+    body: &'b [u8],
+) -> Result<Reason<'b>, (Violation, Range<usize>)> {
     if version.closing != Closing::Hybi06 {
-        // No code: a letter since hybi-05, before that whatever was put there.
+        // No code: a letter since hybi-05, anything before that.
         return Ok(Reason {
             code: None,
             text: String::from_utf8_lossy(body),
@@ -36,17 +44,20 @@ pub(crate) fn read<'b>(version: &Version, body: &'b [u8]) -> Result<Reason<'b>, 
         return if body.is_empty() {
             Ok(Reason::default())
         } else {
-            Err(Violation::CloseBodyShort)
+            Err((Violation::CloseBodyShort, 0..1))
         };
     };
     let code = u16::from_be_bytes(*code);
     if !may_receive(version, code) {
-        return Err(Violation::CloseCodeInvalid { code });
+        return Err((Violation::CloseCodeInvalid { code }, 0..2));
     }
-    let text = match (std::str::from_utf8(text), version.invalid_utf8) {
+    let text = match (core::str::from_utf8(text), version.invalid_utf8) {
         (Ok(text), _) => Cow::Borrowed(text),
         (Err(_), InvalidUtf8::Replace) => String::from_utf8_lossy(text),
-        (Err(_), InvalidUtf8::Fail) => return Err(Violation::CloseReasonUtf8),
+        (Err(error), InvalidUtf8::Fail) => {
+            let valid = 2 + error.valid_up_to();
+            return Err((Violation::CloseReasonUtf8, valid..body.len()));
+        }
     };
     Ok(Reason {
         code: Some(code),
@@ -57,7 +68,7 @@ pub(crate) fn read<'b>(version: &Version, body: &'b [u8]) -> Result<Reason<'b>, 
 /// RFC 6455 section 7.4; 1004 meant "too large" before version 13.
 fn may_receive(version: &Version, code: u16) -> bool {
     match code {
-        1004 => !version.is_rfc(),
+        1004 => !version.rfc_rules,
         _ => may_send(code),
     }
 }
@@ -67,8 +78,8 @@ pub(crate) fn may_send(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
-/// The body of a close frame that begins the goodbye. The reason is cut at a
-/// character to fit 123 octets.
+/// The body of the close frame that starts the closing handshake. The reason is
+/// cut between two characters to fit 123 octets.
 pub(crate) fn body(version: &Version, from: Side, code: u16, reason: &str) -> Vec<u8> {
     match version.closing {
         Closing::Hixie75 | Closing::Hixie76 | Closing::Hybi01 => Vec::new(),
@@ -81,18 +92,18 @@ pub(crate) fn body(version: &Version, from: Side, code: u16, reason: &str) -> Ve
     }
 }
 
-/// The body that answers a close frame.
-pub(crate) fn reply(version: &Version, from: Side, peer_body: &[u8]) -> Vec<u8> {
+/// The body of the close frame that replies to one with the body `received`.
+pub(crate) fn reply(version: &Version, from: Side, received: &[u8]) -> Vec<u8> {
     match version.closing {
         Closing::Hixie75 | Closing::Hixie76 => Vec::new(),
         // hybi-03 repeats the body, so that crossing closes can be told apart.
-        Closing::Hybi01 => peer_body.to_vec(),
+        Closing::Hybi01 => received.to_vec(),
         Closing::Hybi05 => vec![letter(from)],
-        Closing::Hybi06 => peer_body.get(..2).unwrap_or_default().to_vec(),
+        Closing::Hybi06 => received.iter().copied().take(2).collect(),
     }
 }
 
-/// hybi-05: the first octet names who speaks.
+/// hybi-05: the first octet names the sender.
 fn letter(from: Side) -> u8 {
     match from {
         Side::Client => b'C',
@@ -104,7 +115,7 @@ fn letter(from: Side) -> u8 {
 /// 1004, and 1007 since hybi-10.
 #[must_use]
 pub fn code_for(version: &Version, code: u16) -> u16 {
-    if version.is_rfc() {
+    if version.rfc_rules {
         return code;
     }
     match code {
@@ -124,5 +135,5 @@ fn cut(text: &str, octets: usize) -> &str {
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text.get(..end).unwrap_or_default()
+    text.split_at(end).0
 }

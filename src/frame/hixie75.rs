@@ -1,72 +1,69 @@
 //! hixie: 0x00 text 0xFF; types from 0x80 up carry a length.
 
+use crate::error::Violation;
 use crate::trace::{Field, SpanWriter, Trace};
 use crate::version::{Closing, Side, Version};
 
 /// The octet that ends a text. It cannot occur in UTF-8.
-pub(crate) const TERMINATOR: u8 = 0xff;
+pub(super) const TERMINATOR: u8 = 0xff;
 
 /// No length takes more octets than this; seven bits each make 70.
 const MAX_LENGTH_OCTETS: usize = 10;
 
-/// How a frame begins.
+/// The type and length of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Start {
-    /// Text up to 0xFF; thrown away where it is not for delivery.
+pub(super) enum Header {
+    /// Text up to 0xFF, which is delivered or skipped.
     Text { deliver: bool },
-    /// So many octets to skip.
+    /// A length, and as many octets to skip.
     Skip(u64),
     /// FF 00 of hixie-76.
     Close,
-    /// A length of too many octets.
-    TooManyOctets,
-    /// A length over the limit.
-    TooLong,
 }
 
-/// Reads type and length, if all of them are there, and the octets they take
-/// (hixie-76 section 5.3).
-pub(crate) fn read(
+/// Reads type and length, if all of them are there, and how many octets they
+/// take (hixie-76 section 5.3).
+pub(super) fn read(
     version: &Version,
     from: Side,
     limit: u64,
     octets: &[u8],
-) -> Option<(Start, usize)> {
+) -> Option<(Result<Header, Violation>, usize)> {
     let (&kind, rest) = octets.split_first()?;
     if kind & 0x80 == 0 {
-        // hixie-75 lets a server take types 01 to 7F for text, and a client
-        // throw them away; hixie-76 has both throw them away.
+        // hixie-75 lets a server take types 01 to 7F for text and has a client
+        // skip them; hixie-76 has both skip them.
         let is_75_server = version.closing == Closing::Hixie75 && from == Side::Client;
         let deliver = kind == 0 || is_75_server;
-        return Some((Start::Text { deliver }, 1));
+        return Some((Ok(Header::Text { deliver }), 1));
     }
     let mut length: u64 = 0;
     for (i, octet) in rest.iter().enumerate() {
         let n = i + 2;
         if i >= MAX_LENGTH_OCTETS {
-            return Some((Start::TooManyOctets, n));
+            return Some((Err(Violation::LengthOutOfRange), n));
         }
         let digit = u64::from(octet & 0x7f);
         length = match length.checked_mul(128).and_then(|l| l.checked_add(digit)) {
             Some(length) if length <= limit => length,
             // Stop while the length is still being read, or it never ends.
-            _ => return Some((Start::TooLong, n)),
+            _ => return Some((Err(Violation::MessageTooBig { limit }), n)),
         };
         if octet & 0x80 == 0 {
             let is_close = kind == TERMINATOR && length == 0 && version.closing == Closing::Hixie76;
-            let start = if is_close {
-                Start::Close
+            let header = if is_close {
+                Header::Close
             } else {
-                Start::Skip(length)
+                Header::Skip(length)
             };
-            return Some((start, n));
+            return Some((Ok(header), n));
         }
     }
     None
 }
 
-/// Tells the watcher what these octets of type and length are.
-pub(crate) fn name<T: Trace>(octets: &[u8], spans: &mut SpanWriter<'_, T>) {
+/// Tells the observer what these octets of type and length are.
+pub(super) fn name<T: Trace>(octets: &[u8], spans: &mut SpanWriter<'_, T>) {
     if let Some((kind, digits)) = octets.split_first() {
         spans.octets(1, Field::FrameType, u64::from(*kind));
         for digit in digits {
@@ -75,16 +72,5 @@ pub(crate) fn name<T: Trace>(octets: &[u8], spans: &mut SpanWriter<'_, T>) {
     }
 }
 
-/// Writes a text, which is valid UTF-8 and so holds no 0xFF.
-pub(crate) fn write_text(text: &[u8], first: bool, last: bool, out: &mut Vec<u8>) {
-    if first {
-        out.push(0);
-    }
-    out.extend_from_slice(text);
-    if last {
-        out.push(TERMINATOR);
-    }
-}
-
-/// hixie-76: says goodbye.
-pub(crate) const CLOSE: [u8; 2] = [0xff, 0];
+/// hixie-76: starts or answers the closing handshake.
+pub(super) const CLOSE: [u8; 2] = [0xff, 0];

@@ -1,32 +1,24 @@
-//! hybi-07 to RFC 6455: MASK bit, the key after the length, payload masked.
+//! hybi-07 to RFC 6455: a MASK bit, the key after the length, payload masked.
 
-use super::{Frame, Mask, Raw, Read, Wire, head, judge, write_with_key};
-use crate::bytes::Output;
+use super::header::{Found, Raw, check};
+use super::mask::Mask;
+use crate::version::{Side, Version};
 
+/// Finds a header, if all of it is there.
 #[inline(always)]
-pub(super) fn read(wire: Wire<'_>, octets: &[u8]) -> Option<Read> {
+pub(super) fn read(version: &Version, from: Side, octets: &[u8]) -> Option<Found> {
     let raw = Raw::read(octets)?;
-    let (key, mask, key_octets) = if raw.second_top() {
+    let (key, mask) = if raw.second_top() {
         let key = *octets.get(raw.octets..)?.first_chunk::<4>()?;
-        (Some(key), Mask::four(key), 4)
+        (Some(key), Mask::four(key))
     } else {
-        (None, Mask::Clear, 0)
+        (None, Mask::Clear)
     };
-    Some(Read {
+    Some(Found {
         raw,
         key,
-        octets: raw.octets + key_octets,
-        header: judge(raw, raw.is_last(wire), wire),
+        key_first: false,
         mask,
+        header: check(raw, version, from),
     })
-}
-
-pub(super) fn write_masked(wire: Wire<'_>, frame: Frame<'_>, out: &mut Output<'_>) {
-    let (mut head, n) = head(wire.version, frame.opcode, frame.last, frame.payload.len());
-    if let Some(second) = head.get_mut(1) {
-        *second |= 0x80;
-    }
-    let key: [u8; 4] = out.draw();
-    let head = head.get(..n).unwrap_or_default();
-    write_with_key(out.octets, head, key, Mask::four(key), false, frame.payload);
 }

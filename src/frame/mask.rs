@@ -1,7 +1,9 @@
-//! Masking: XOR in place, from any phase.
+//! Masking: XOR in place, from any octet of the key.
 
-/// The key that masks what is still to come of a frame, turned so that its
-/// first octet meets the next octet of payload.
+use alloc::boxed::Box;
+
+/// The key that masks the rest of a frame, rotated so that its first octet meets
+/// the next octet of payload.
 #[derive(Debug, Default)]
 pub(crate) enum Mask {
     /// Not masked.
@@ -14,14 +16,14 @@ pub(crate) enum Mask {
 }
 
 impl Mask {
-    /// Masks or unmasks these octets and turns the key past them.
+    /// Masks or unmasks these octets and rotates the key past them.
     #[inline]
     pub(crate) fn apply(&mut self, octets: &mut [u8]) {
         match self {
             Mask::Clear => {}
             Mask::Four(key) => {
                 xor4(*key, octets);
-                *key = turned4(*key, octets.len());
+                *key = rotated4(*key, octets.len());
             }
             Mask::Twenty(key) => xor20(key, octets),
         }
@@ -33,7 +35,7 @@ impl Mask {
         Mask::Four(u32::from_le_bytes(key))
     }
 
-    /// After how many octets the key begins anew.
+    /// After how many octets the key repeats.
     pub(crate) fn period(&self) -> usize {
         match self {
             Mask::Clear => 1,
@@ -43,10 +45,10 @@ impl Mask {
     }
 
     /// The key as it was for the octets `n` positions later.
-    pub(crate) fn turned(mut self, n: usize) -> Mask {
+    pub(crate) fn rotated(mut self, n: usize) -> Mask {
         match &mut self {
             Mask::Clear => {}
-            Mask::Four(key) => *key = turned4(*key, n),
+            Mask::Four(key) => *key = rotated4(*key, n),
             Mask::Twenty(key) => key.rotate_left(n % 20),
         }
         self
@@ -55,12 +57,12 @@ impl Mask {
 
 #[inline]
 #[allow(clippy::cast_possible_truncation)] // two bits
-fn turned4(key: u32, n: usize) -> u32 {
-    // The first octet is the lowest: turning it away is a rotation to the right.
+fn rotated4(key: u32, n: usize) -> u32 {
+    // The first octet is the lowest one.
     key.rotate_right((n & 3) as u32 * 8)
 }
 
-/// XOR with a key of twenty octets, and turn it past them.
+/// XOR with a key of twenty octets, and rotate it past them.
 fn xor20(key: &mut [u8; 20], octets: &mut [u8]) {
     for chunk in octets.chunks_mut(20) {
         for (octet, k) in chunk.iter_mut().zip(key.iter()) {
@@ -87,6 +89,8 @@ fn xor4(word: u32, octets: &mut [u8]) {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     fn by_hand(key: &[u8], octets: &[u8]) -> Vec<u8> {

@@ -1,9 +1,11 @@
 //! The HTTP head: request or status line and headers, up to the empty line.
 //!
-//! httparse judges it; this file finds its end in linear time, refuses what
-//! httparse is too kind to, and keeps where everything lies.
+//! httparse checks it; this file finds its end in linear time, refuses what
+//! httparse lets pass, and keeps where everything lies.
 
-use std::cell::Cell;
+use alloc::vec::Vec;
+use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use memchr::memchr;
 
@@ -12,6 +14,42 @@ use crate::trace::{Field, SpanWriter, Trace};
 
 /// No head has more headers than this, whatever the limit says.
 pub(crate) const MAX_HEADERS: usize = 128;
+
+/// What is wrong with a head, of a request or a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeadError {
+    TooLong { limit: u32 },
+    TooManyHeaders { limit: u16 },
+    BareLf,
+    Folded,
+    HttpVersion,
+    Malformed,
+}
+
+impl HeadError {
+    /// As a server says it to a client.
+    pub(crate) fn refusal(self) -> Refusal {
+        match self {
+            HeadError::TooLong { limit } => Refusal::HeadTooLong { limit },
+            HeadError::TooManyHeaders { limit } => Refusal::TooManyHeaders { limit },
+            HeadError::BareLf => Refusal::BareLf,
+            HeadError::Folded => Refusal::HeadFolded,
+            HeadError::HttpVersion => Refusal::HttpVersion,
+            HeadError::Malformed => Refusal::HeadMalformed,
+        }
+    }
+
+    /// As a client says it of a server.
+    pub(crate) fn violation(self) -> Violation {
+        match self {
+            HeadError::TooLong { .. } => Violation::ResponseTooLong,
+            _ => Violation::ResponseMalformed,
+        }
+    }
+}
+
+/// An error, and its octets from the start of the head.
+type At<E> = (E, Range<usize>);
 
 /// How far the search for the end of a head has come.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,32 +60,36 @@ pub(crate) struct Scan {
 
 impl Scan {
     /// Looks for the empty line, from where the last look ended: a head that
-    /// comes octet by octet costs linear time. Gives the length of the head.
-    pub(crate) fn find_end(&mut self, octets: &[u8], limit: u32) -> Result<Option<usize>, Refusal> {
-        let too_long = Refusal::HeadTooLong { limit };
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    /// arrives octet by octet costs linear time. Gives the length of the head.
+    pub(crate) fn find_end(
+        &mut self,
+        octets: &[u8],
+        limit: u32,
+    ) -> Result<Option<usize>, At<HeadError>> {
+        let max = usize::try_from(limit).unwrap_or(usize::MAX);
+        let too_long = || (HeadError::TooLong { limit }, max..max.saturating_add(1));
         loop {
             let unseen = octets.get(self.seen..).unwrap_or_default();
             let Some(i) = memchr(b'\n', unseen) else {
                 self.seen = octets.len();
-                return if octets.len() > limit {
-                    Err(too_long)
+                return if octets.len() > max {
+                    Err(too_long())
                 } else {
                     Ok(None)
                 };
             };
             let end = self.seen + i + 1;
-            if end > limit {
-                return Err(too_long);
+            if end > max {
+                return Err(too_long());
             }
             let line = octets.get(self.line..end).unwrap_or_default();
             match line {
-                [b'\r', b'\n'] if self.line == 0 => return Err(Refusal::HeadMalformed),
+                [b'\r', b'\n'] if self.line == 0 => return Err((HeadError::Malformed, 0..end)),
                 [b'\r', b'\n'] => return Ok(Some(end)),
                 // RFC 9112 section 2.2 leaves a bare LF to choice; some hops
                 // read it as the end of a line and some do not, so refuse.
                 [.., b'\r', b'\n'] => {}
-                _ => return Err(Refusal::BareLf),
+                _ => return Err((HeadError::BareLf, end - 1..end)),
             }
             self.seen = end;
             self.line = end;
@@ -64,6 +106,8 @@ pub struct Header<'b> {
     pub value: &'b [u8],
     /// The whole line, without its CR LF.
     line: &'b [u8],
+    /// Where the line starts in the head.
+    start: usize,
 }
 
 impl<'b> Header<'b> {
@@ -71,17 +115,39 @@ impl<'b> Header<'b> {
     #[must_use]
     pub fn text(self) -> Option<&'b str> {
         if is_field_text(self.value) {
-            std::str::from_utf8(self.value).ok()
+            core::str::from_utf8(self.value).ok()
         } else {
             None
         }
     }
 
     /// All that follows the colon and one space. The keys of hixie-76 are
-    /// taken so: a real client sent one that begins with its only space.
+    /// taken so: a real client sent one that starts with its only space.
     pub(crate) fn raw_value(self) -> &'b [u8] {
-        let after = self.line.get(self.name.len() + 1..).unwrap_or_default();
+        let (_, after) = self.line.split_at(self.name.len() + 1);
         after.strip_prefix(b" ").unwrap_or(after)
+    }
+
+    /// Where the line lies in the head, without its CR LF.
+    pub(crate) fn line_at(self) -> Range<usize> {
+        self.start..self.start + self.line.len()
+    }
+
+    /// Where the value lies in the head; where it is empty, the whole line.
+    pub(crate) fn value_at(self) -> Range<usize> {
+        if self.value.is_empty() {
+            return self.line_at();
+        }
+        let start = self.start + self.name.len() + self.separator();
+        start..start + self.value.len()
+    }
+
+    /// How many octets stand between name and value.
+    fn separator(self) -> usize {
+        let (_, after) = self.line.split_at(self.name.len());
+        let is_space = |octet: &u8| matches!(octet, b' ' | b'\t');
+        let value = after.iter().skip(1).position(|octet| !is_space(octet));
+        value.map_or(after.len(), |i| i + 1)
     }
 }
 
@@ -91,96 +157,132 @@ pub(crate) fn is_field_text(octets: &[u8]) -> bool {
     octets.iter().all(|o| matches!(o, 0x20..=0x7e))
 }
 
-/// A head that was read. Looking a header up names it for the watcher.
+/// A head that was read. A header that was looked up is named for the observer
+/// as one that decided something.
 #[derive(Debug)]
 pub struct Head<'b> {
     raw: &'b [u8],
     /// The three parts of the first line.
     first: [&'b str; 3],
     headers: Vec<Header<'b>>,
-    looked_at: Cell<u128>,
+    /// A bit for each header that was looked up; atomic, so that a head can be
+    /// shared between threads.
+    looked_up: [AtomicU64; 2],
 }
 
 impl<'b> Head<'b> {
     /// Reads a request's head, whose end was found.
-    pub(crate) fn request(raw: &'b [u8], limit: u16) -> Result<Head<'b>, Refusal> {
+    pub(crate) fn request(raw: &'b [u8], limit: u16) -> Result<Head<'b>, At<HeadError>> {
         let lines = lines(raw);
-        if lines
-            .iter()
-            .any(|l| l.starts_with(b" ") || l.starts_with(b"\t"))
-        {
-            return Err(Refusal::HeadFolded);
+        if let Some((at, line)) = lines.iter().find(|(_, line)| is_folded(line)) {
+            return Err((HeadError::Folded, *at..at + line.len()));
         }
-        let limit_reached = lines.len().saturating_sub(1) > usize::from(limit).min(MAX_HEADERS);
-        if limit_reached {
-            return Err(Refusal::TooManyHeaders { limit });
+        let most = usize::from(limit).min(MAX_HEADERS);
+        if let Some((at, line)) = lines.get(most + 1) {
+            let error = HeadError::TooManyHeaders { limit };
+            return Err((error, *at..at + line.len()));
         }
         let mut parsed = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut parsed);
+        let first_line = lines.first().map_or(0, |(_, line)| line.len());
         match request.parse(raw) {
             Ok(httparse::Status::Complete(n)) if n == raw.len() => {}
-            Err(httparse::Error::Version) => return Err(Refusal::HttpVersion),
-            _ => return Err(Refusal::HeadMalformed),
+            Err(httparse::Error::Version) => return Err((HeadError::HttpVersion, 0..first_line)),
+            _ => return Err((HeadError::Malformed, find_malformed(&lines, true))),
         }
+        let malformed = || (HeadError::Malformed, 0..first_line);
         let (Some(method), Some(target)) = (request.method, request.path) else {
-            return Err(Refusal::HeadMalformed);
+            return Err(malformed());
         };
         let version = if request.version == Some(1) {
             "HTTP/1.1"
         } else {
             "HTTP/1.0"
         };
-        Head::new(raw, [method, target, version], request.headers, &lines)
-            .ok_or(Refusal::HeadMalformed)
+        Head::new(raw, [method, target, version], request.headers, &lines).ok_or_else(malformed)
     }
 
-    /// Reads an answer's head, whose end was found.
-    pub(crate) fn response(raw: &'b [u8]) -> Result<Head<'b>, Violation> {
+    /// Reads a response's head, whose end was found.
+    pub(crate) fn response(raw: &'b [u8]) -> Result<Head<'b>, At<HeadError>> {
         let lines = lines(raw);
         let mut parsed = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut parsed);
         match response.parse(raw) {
             Ok(httparse::Status::Complete(n)) if n == raw.len() => {}
-            _ => return Err(Violation::ResponseMalformed),
+            _ => return Err((HeadError::Malformed, find_malformed(&lines, false))),
         }
         // httparse drops a reason that is not ASCII and gives the code as a
         // number: take both from the line itself.
-        let line = lines.first().copied().unwrap_or_default();
-        let line = std::str::from_utf8(line).map_err(|_| Violation::ResponseMalformed)?;
-        let mut parts = line.splitn(3, ' ');
+        let line: &'b [u8] = lines.first().map_or(&[], |(_, line)| line);
+        let malformed = || (HeadError::Malformed, 0..line.len());
+        let text = core::str::from_utf8(line).map_err(|_| malformed())?;
+        let mut parts = text.splitn(3, ' ');
         let first = [(); 3].map(|()| parts.next().unwrap_or_default());
-        Head::new(raw, first, response.headers, &lines).ok_or(Violation::ResponseMalformed)
+        Head::new(raw, first, response.headers, &lines).ok_or_else(malformed)
     }
 
     fn new(
         raw: &'b [u8],
         first: [&'b str; 3],
         parsed: &[httparse::Header<'b>],
-        lines: &[&'b [u8]],
+        lines: &[(usize, &'b [u8])],
     ) -> Option<Head<'b>> {
         // Nothing is folded, so line and header go together.
         let header_lines = lines.get(1..)?;
         if header_lines.len() != parsed.len() {
             return None;
         }
-        let headers = parsed.iter().zip(header_lines).map(|(h, line)| Header {
-            name: h.name,
-            value: h.value,
-            line,
-        });
+        let headers = parsed
+            .iter()
+            .zip(header_lines)
+            .map(|(h, (start, line))| Header {
+                name: h.name,
+                value: h.value,
+                line,
+                start: *start,
+            });
         Some(Head {
             raw,
             first,
             headers: headers.collect(),
-            looked_at: Cell::new(0),
+            looked_up: [const { AtomicU64::new(0) }; 2],
         })
     }
 
     /// The three parts of the first line: method, target and HTTP version of a
-    /// request; HTTP version, status and reason of an answer.
+    /// request; HTTP version, status and reason of a response.
     #[must_use]
     pub fn first_line(&self) -> [&'b str; 3] {
         self.first
+    }
+
+    /// The path of a request's target, without query and authority.
+    #[must_use]
+    pub fn path(&self) -> &'b str {
+        let [_, target, _] = self.first;
+        // A query may hold a URL of its own, and so may a path.
+        let query = memchr(b'?', target.as_bytes()).unwrap_or(target.len());
+        let (before, _) = target.split_at(query);
+        if before.starts_with('/') {
+            return before;
+        }
+        match before.split_once("://") {
+            Some((_, rest)) => rest.find('/').map_or("/", |i| rest.split_at(i).1),
+            None => before,
+        }
+    }
+
+    /// Where this part of the first line lies in the head.
+    pub(crate) fn first_line_at(&self, part: usize) -> Range<usize> {
+        let before = self.first.iter().take(part);
+        let start = before.map(|text| text.len() + 1).sum();
+        start..start + self.first.get(part).map_or(0, |text| text.len())
+    }
+
+    /// Where a header is missing: at the empty line.
+    pub(crate) fn missing_at(&self) -> Range<usize> {
+        let end = self.raw.len().saturating_sub(2);
+        end..end
     }
 
     /// The octets of the head, its empty line included.
@@ -189,7 +291,7 @@ impl<'b> Head<'b> {
         self.raw
     }
 
-    /// The headers in the order they were sent.
+    /// The headers in the order in which they were sent.
     #[must_use]
     pub fn headers(&self) -> &[Header<'b>] {
         &self.headers
@@ -202,9 +304,31 @@ impl<'b> Head<'b> {
             .enumerate()
             .filter(|(_, h)| h.name.eq_ignore_ascii_case(name))
             .map(|(i, h)| {
-                self.looked_at.set(self.looked_at.get() | 1 << i);
+                self.note_look_up(i);
                 *h
             })
+    }
+
+    /// Notes that the header of this index was looked up.
+    fn note_look_up(&self, index: usize) {
+        if let Some(bits) = self.looked_up.get(index / 64) {
+            // Not one read-modify-write: only the observer reads it, later.
+            bits.store(
+                bits.load(Ordering::Relaxed) | 1 << (index % 64),
+                Ordering::Relaxed,
+            );
+        }
+    }
+
+    fn was_looked_up(&self, index: usize) -> bool {
+        let bits = self.looked_up.get(index / 64);
+        bits.is_some_and(|bits| bits.load(Ordering::Relaxed) & 1 << (index % 64) != 0)
+    }
+
+    /// Looks up all headers of this name for the observer: they decide, if the
+    /// caller looks at them later.
+    pub(crate) fn look_up(&self, name: &str) {
+        self.all(name).for_each(drop);
     }
 
     /// The first header of this name.
@@ -228,11 +352,15 @@ impl<'b> Head<'b> {
         }
     }
 
-    /// The header of this name, which may stand at most once.
-    pub(crate) fn at_most_one(&self, name: &'static str) -> Result<Option<Header<'b>>, Refusal> {
+    /// The header of this name, which may stand at most once. An error lies in
+    /// the second one.
+    pub(crate) fn at_most_one(
+        &self,
+        name: &'static str,
+    ) -> Result<Option<Header<'b>>, At<Refusal>> {
         let mut all = self.all(name);
         match (all.next(), all.next()) {
-            (_, Some(_)) => Err(Refusal::HeaderRepeated { name }),
+            (_, Some(second)) => Err((Refusal::HeaderRepeated { name }, second.line_at())),
             (header, None) => Ok(header),
         }
     }
@@ -240,13 +368,13 @@ impl<'b> Head<'b> {
     /// Whether one of the comma lists of this name holds the token, whatever
     /// its letter case (RFC 6455 section 4.2.1).
     pub(crate) fn has_token(&self, name: &str, token: &str) -> bool {
-        // All lines are looked at, so that all are named.
+        // All lines are looked up, so that the observer learns of all.
         self.all(name)
             .map(|h| list(h.value).any(|t| t.eq_ignore_ascii_case(token.as_bytes())))
             .fold(false, |found, here| found | here)
     }
 
-    /// Tells the watcher what each octet is.
+    /// Tells the observer what each octet is.
     pub(crate) fn name<T: Trace>(&self, spans: &mut SpanWriter<'_, T>, is_request: bool) {
         if !T::WATCHING {
             return;
@@ -256,7 +384,7 @@ impl<'b> Head<'b> {
         } else {
             [Field::HttpVersion, Field::Status, Field::Reason]
         };
-        let first = lines(self.raw).first().map_or(0, |l| l.len());
+        let first = memchr(b'\r', self.raw).unwrap_or(self.raw.len());
         let mut left = first;
         for (i, (part, field)) in self.first.into_iter().zip(fields).enumerate() {
             if i > 0 && left > 0 {
@@ -274,35 +402,29 @@ impl<'b> Head<'b> {
         spans.octets(left, Field::Space, 0);
         spans.octets(2, Field::LineEnd, 0);
         for (i, header) in self.headers.iter().enumerate() {
-            let (name, value) = if self.looked_at.get() & 1 << i != 0 {
+            let (name, value) = if self.was_looked_up(i) {
                 (Field::HeaderName, Field::HeaderValue)
             } else {
                 (Field::IgnoredName, Field::IgnoredValue)
             };
-            let after = header.line.len() - header.name.len();
-            let value_at = header
-                .line
-                .get(header.name.len() + 1..)
-                .and_then(|v| v.iter().position(|o| !matches!(o, b' ' | b'\t')))
-                .map_or(after, |i| i + 1);
+            let separator = header.separator();
+            let value_end = header.name.len() + separator + header.value.len();
             spans.octets(header.name.len(), name, 0);
-            spans.octets(value_at, Field::Separator, 0);
+            spans.octets(separator, Field::Separator, 0);
             spans.octets(header.value.len(), value, 0);
-            spans.octets(
-                after.saturating_sub(value_at + header.value.len()),
-                Field::Separator,
-                0,
-            );
+            let after = header.line.len().saturating_sub(value_end);
+            spans.octets(after, Field::Separator, 0);
             spans.octets(2, Field::LineEnd, 0);
         }
         spans.octets(2, Field::HeadEnd, 0);
     }
 }
 
-/// The lines of a head without their CR LF and without the empty one.
-fn lines(raw: &[u8]) -> Vec<&[u8]> {
+/// The lines of a head without their CR LF and without the empty one, each with
+/// where it starts.
+fn lines(raw: &[u8]) -> Vec<(usize, &[u8])> {
     let mut lines = Vec::with_capacity(16);
-    let mut rest = raw;
+    let (mut start, mut rest) = (0, raw);
     while let Some(i) = memchr(b'\n', rest) {
         let (line, after) = rest.split_at(i + 1);
         rest = after;
@@ -310,9 +432,48 @@ fn lines(raw: &[u8]) -> Vec<&[u8]> {
         if line.is_empty() {
             break;
         }
-        lines.push(line);
+        lines.push((start, line));
+        start += i + 1;
     }
     lines
+}
+
+/// Whether a line continues the one before (RFC 9112 section 5.2).
+fn is_folded(line: &[u8]) -> bool {
+    line.starts_with(b" ") || line.starts_with(b"\t")
+}
+
+/// The line of a head that cannot be read, or the octet in it where that can be
+/// told.
+#[cold]
+fn find_malformed(lines: &[(usize, &[u8])], is_request: bool) -> Range<usize> {
+    let Some(((_, first), headers)) = lines.split_first() else {
+        return 0..0;
+    };
+    for (at, line) in headers {
+        let name = line
+            .iter()
+            .take_while(|octet| is_token_octet(octet))
+            .count();
+        if name == 0 || line.get(name) != Some(&b':') {
+            let end = line.len().min(name + 1);
+            return at + name.min(end)..at + end;
+        }
+        let bad = |octet: &u8| matches!(octet, 0..=8 | 10..=31 | 127);
+        if let Some(i) = line.iter().position(bad) {
+            return at + i..at + i + 1;
+        }
+    }
+    let bad = |octet: &u8| !matches!(octet, 0x20..=0x7e);
+    match first.iter().position(bad) {
+        Some(i) if is_request => i..i + 1,
+        _ => 0..first.len(),
+    }
+}
+
+/// Whether a header's name may hold this octet (RFC 9110 section 5.6.2).
+pub(crate) fn is_token_octet(octet: &u8) -> bool {
+    octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(octet)
 }
 
 /// The elements of a comma list, without surrounding white space.

@@ -1,9 +1,12 @@
-//! hixie-75: nothing is proved. The answer echoes origin and location.
+//! hixie-75: nothing is proved. The response echoes origin and location.
 
-use super::{ClientRequest, ExpectedResponse, Head, HeadWriter};
+use super::ask::ClientRequest;
+use super::challenged::{Challenged, Violated};
+use super::head::Head;
+use super::write::HeadWriter;
 use crate::error::Violation;
 
-/// The answer after its first line; clients compare the first three lines
+/// The response after its first line; clients compare the first three lines
 /// octet by octet (hixie-75 section 4.1), so Upgrade and Connection come next.
 pub(super) fn write_response(origin: &str, location: &str, head: &mut HeadWriter<'_>) {
     head.header("Upgrade", "WebSocket");
@@ -12,7 +15,7 @@ pub(super) fn write_response(origin: &str, location: &str, head: &mut HeadWriter
     head.header("WebSocket-Location", location);
 }
 
-/// The request after its first line, in the order the draft fixes.
+/// The request after its first line, in the order that the draft fixes.
 pub(super) fn write_request(request: &ClientRequest<'_>, head: &mut HeadWriter<'_>) {
     head.header("Upgrade", "WebSocket");
     head.header("Connection", "Upgrade");
@@ -26,18 +29,29 @@ pub(super) fn write_request(request: &ClientRequest<'_>, head: &mut HeadWriter<'
     }
 }
 
-/// The checks of hixie-75 section 4.1.
-pub(super) fn verify<'b>(
-    expected: &ExpectedResponse,
-    head: &Head<'b>,
-) -> Result<Option<&'b str>, Violation> {
+/// The checks of hixie-75 section 4.1 that need no request.
+pub(super) fn verify_upgrade(head: &Head<'_>) -> Result<(), Violated> {
     const FIRST: &[u8] =
         b"HTTP/1.1 101 Web Socket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n";
-    // Looked up so that a watcher sees that they decided.
-    let _ = (head.has("Upgrade"), head.has("Connection"));
-    if !head.raw().starts_with(FIRST) {
-        return Err(Violation::ResponseLines);
+    // Their exact octets decide.
+    head.look_up("Upgrade");
+    head.look_up("Connection");
+    let mut pairs = head.raw().iter().zip(FIRST);
+    match pairs.position(|(is, want)| is != want) {
+        Some(i) => Err((Violation::ResponseLines, i..i + 1)),
+        None if head.raw().len() < FIRST.len() => {
+            Err((Violation::ResponseLines, head.missing_at()))
+        }
+        None => Ok(()),
     }
-    expected.verify_echo(head, "WebSocket-Origin", "WebSocket-Location")?;
-    expected.verify_opaque_subprotocol(head, "WebSocket-Protocol")
+}
+
+/// The checks of hixie-75 section 4.1 that compare the response with the
+/// request.
+pub(super) fn verify<'b>(
+    challenged: &Challenged,
+    head: &Head<'b>,
+) -> Result<Option<&'b str>, Violated> {
+    challenged.verify_echo(head, "WebSocket-Origin", "WebSocket-Location")?;
+    challenged.verify_opaque_subprotocol(head, "WebSocket-Protocol")
 }

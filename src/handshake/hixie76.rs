@@ -1,8 +1,15 @@
 //! hixie-76: two numbers hidden in keys and eight octets, answered by MD5.
 
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
 use md5::{Digest, Md5};
 
-use super::{ClientRequest, ExpectedResponse, Head, HeadWriter, Header};
+use super::ask::ClientRequest;
+use super::challenged::{Challenged, Violated, value_at};
+use super::detect::Refused;
+use super::head::{Head, Header};
+use super::write::HeadWriter;
 use crate::bytes::Output;
 use crate::error::{Refusal, Violation};
 use crate::trace::{Field, SpanWriter, Trace};
@@ -14,10 +21,11 @@ const KEYS: [&str; 2] = ["Sec-WebSocket-Key1", "Sec-WebSocket-Key2"];
 pub(super) fn numbers<T: Trace>(
     head: &Head<'_>,
     spans: &mut SpanWriter<'_, T>,
-) -> Result<[u32; 2], Refusal> {
+) -> Result<[u32; 2], Refused> {
     let mut numbers = [0; 2];
     for ((name, key), slot) in KEYS.iter().zip(1u8..).zip(&mut numbers) {
-        let header = head.get(name).ok_or(Refusal::KeyAlone)?;
+        let header = head.get(name);
+        let header = header.ok_or_else(|| (Refusal::KeyAlone, head.missing_at()))?;
         let value = header.raw_value();
         if T::WATCHING {
             let digits: Vec<u8> = digits(value).collect();
@@ -25,7 +33,7 @@ pub(super) fn numbers<T: Trace>(
             spans.derive(Field::KeyDigits, &digits);
             spans.derive(Field::KeySpaces, &spaces(value).to_be_bytes());
         }
-        *slot = number(key, value)?;
+        *slot = number(key, value).map_err(|refusal| (refusal, header.value_at()))?;
         spans.derive(Field::KeyNumber, &slot.to_be_bytes());
     }
     Ok(numbers)
@@ -131,7 +139,7 @@ fn below(out: &mut Output<'_>, limit: u32) -> u32 {
     u32::from_be_bytes(out.draw()) % limit.max(1)
 }
 
-/// The answer's head after its first line.
+/// The response after its first line.
 pub(super) fn write_response(origin: &str, location: &str, head: &mut HeadWriter<'_>) {
     head.header("Upgrade", "WebSocket");
     head.header("Connection", "Upgrade");
@@ -164,26 +172,32 @@ pub(super) fn write_request(
     }
 }
 
-/// The checks of hixie-76 section 4.1, but for the digest.
-pub(super) fn verify<'b>(
-    expected: &ExpectedResponse,
-    head: &Head<'b>,
-) -> Result<Option<&'b str>, Violation> {
+/// The checks of hixie-76 section 4.1 that need no request.
+pub(super) fn verify_upgrade(head: &Head<'_>) -> Result<(), Violated> {
     let is = |name: &str, want: &str| {
         head.only(name)
             .and_then(Header::text)
             .is_some_and(|value| value.eq_ignore_ascii_case(want))
     };
-    // The draft compares `WebSocket` by case; servers that were seen to send it
-    // in lower case prove themselves by the digest all the same.
+    // The draft compares `WebSocket` by case. Servers that were seen to send it
+    // in lower case still prove themselves by the digest.
     if !is("Upgrade", "WebSocket") {
-        return Err(Violation::UpgradeMismatch);
+        return Err((Violation::UpgradeMismatch, value_at(head, "Upgrade")));
     }
     if !is("Connection", "Upgrade") {
-        return Err(Violation::ConnectionMismatch);
+        return Err((Violation::ConnectionMismatch, value_at(head, "Connection")));
     }
-    expected.verify_echo(head, "Sec-WebSocket-Origin", "Sec-WebSocket-Location")?;
-    expected.verify_opaque_subprotocol(head, "Sec-WebSocket-Protocol")
+    Ok(())
+}
+
+/// The checks of hixie-76 section 4.1 that compare the head of the response with
+/// the request. The digest follows.
+pub(super) fn verify<'b>(
+    challenged: &Challenged,
+    head: &Head<'b>,
+) -> Result<Option<&'b str>, Violated> {
+    challenged.verify_echo(head, "Sec-WebSocket-Origin", "Sec-WebSocket-Location")?;
+    challenged.verify_opaque_subprotocol(head, "Sec-WebSocket-Protocol")
 }
 
 #[cfg(test)]

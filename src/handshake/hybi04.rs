@@ -1,5 +1,8 @@
 //! hybi-04: beside the key a nonce of the server, and from both the key that
-//! masks all the client's frames.
+//! masks all frames of the client.
+
+use alloc::format;
+use alloc::string::String;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,31 +19,23 @@ pub(super) fn nonce(out: &mut Output<'_>) -> String {
     STANDARD.encode(out.draw::<16>())
 }
 
-/// Masks all that the client of one connection sends.
-pub(crate) type MaskingKey = Box<[u8; 20]>;
-
 /// The masking key of the connection: SHA-1 over both strings as they stand on
 /// the wire, never decoded.
-pub(crate) fn masking_key(key: &str, nonce: &str) -> MaskingKey {
+pub(super) fn masking_key(key: &str, nonce: &str) -> [u8; 20] {
     let mut sha1 = Sha1::new();
     sha1.update(key);
     sha1.update(nonce);
     sha1.update(GUID);
-    Box::new(sha1.finalize().into())
+    sha1.finalize().into()
 }
 
-/// The same, watched.
-pub(super) fn watched_masking_key<T: Trace>(
-    key: &str,
-    nonce: &str,
-    spans: &mut SpanWriter<'_, T>,
-) -> MaskingKey {
-    let secret = masking_key(key, nonce);
+/// Tells the observer how the masking key is made.
+pub(super) fn derive<T: Trace>(key: &str, nonce: &str, spans: &mut SpanWriter<'_, T>) {
     if T::WATCHING {
-        spans.derive(Field::SecretInput, format!("{key}{nonce}{GUID}").as_bytes());
-        spans.derive(Field::Secret, &*secret);
+        let input = format!("{key}{nonce}{GUID}");
+        spans.derive(Field::SecretInput, input.as_bytes());
+        spans.derive(Field::Secret, &masking_key(key, nonce));
     }
-    secret
 }
 
 #[cfg(test)]

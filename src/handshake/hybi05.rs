@@ -1,11 +1,18 @@
 //! hybi-05 to RFC 6455: a key answered by SHA-1.
 
+use alloc::format;
+use alloc::string::{String, ToString};
+
 use base64::Engine;
 use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha1::{Digest, Sha1};
 
-use super::{ClientRequest, ExpectedResponse, Head, HeadWriter, extensions};
+use super::ask::ClientRequest;
+use super::challenged::{Challenged, Violated, value_at};
+use super::detect::Refused;
+use super::head::{Head, Header};
+use super::write::HeadWriter;
 use crate::bytes::Output;
 use crate::error::{Refusal, Violation};
 use crate::trace::{Field, SpanWriter, Trace};
@@ -33,20 +40,24 @@ fn digest(key: &str) -> [u8; 20] {
     sha1.finalize().into()
 }
 
-/// The key of a request. Its padding bits may be anything: the example of the
-/// old drafts and keys written by hand have them set.
-pub(super) fn read_key(head: &Head<'_>, version: &Version) -> Result<String, Refusal> {
-    const LENIENT: GeneralPurpose = GeneralPurpose::new(
-        &ALPHABET,
-        GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
-    );
-    let header = head.get("Sec-WebSocket-Key").ok_or(Refusal::KeyMissing)?;
-    let key = header.text().ok_or(Refusal::KeyMalformed)?;
+/// Base64 whose padding bits may be anything: the example of the old drafts and
+/// keys written by hand have them set.
+pub(crate) const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &ALPHABET,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
+
+/// The key of a request.
+pub(super) fn read_key<'b>(head: &Head<'b>, version: &Version) -> Result<&'b str, Refused> {
+    let header = head.get("Sec-WebSocket-Key");
+    let header = header.ok_or_else(|| (Refusal::KeyMissing, head.missing_at()))?;
+    let malformed = || (Refusal::KeyMalformed, header.value_at());
+    let key = header.text().ok_or_else(malformed)?;
     let mut octets = [0; 32];
-    let decoded = LENIENT.decode_slice(key, &mut octets);
-    match decoded {
-        Ok(n) if version.key_octets().contains(&n) => Ok(key.to_owned()),
-        _ => Err(Refusal::KeyMalformed),
+    let (least, most) = version.key_octets;
+    match LENIENT.decode_slice(key, &mut octets) {
+        Ok(n) if (least..=most).contains(&n) => Ok(key),
+        _ => Err(malformed()),
     }
 }
 
@@ -55,16 +66,11 @@ pub(super) fn make_key(out: &mut Output<'_>) -> String {
     STANDARD.encode(out.draw::<16>())
 }
 
-/// The answer's head after its first line. The nonce is hybi-04's.
-pub(super) fn write_response<T: Trace>(
-    key: &str,
-    nonce: Option<&str>,
-    head: &mut HeadWriter<'_>,
-    spans: &mut SpanWriter<'_, T>,
-) {
+/// The response after its first line. The nonce is hybi-04's.
+pub(super) fn write_response(key: &str, nonce: Option<&str>, head: &mut HeadWriter<'_>) {
     head.header("Upgrade", "websocket");
     head.header("Connection", "Upgrade");
-    head.header("Sec-WebSocket-Accept", &watched_accept(key, spans));
+    head.header("Sec-WebSocket-Accept", &accept(key));
     if let Some(nonce) = nonce {
         head.header("Sec-WebSocket-Nonce", nonce);
     }
@@ -81,8 +87,8 @@ pub(super) fn write_request(
     head.header("Upgrade", "websocket");
     head.header("Connection", "Upgrade");
     head.header("Sec-WebSocket-Key", key);
-    // One who has none sends `null`.
-    let required = version.requires_origin().then_some("null");
+    // A client without an origin sends `null` where one is required.
+    let required = version.requires_origin.then_some("null");
     if let (Some(origin), Some(name)) = (request.origin.or(required), version.origin.first()) {
         head.header(name, origin);
     }
@@ -97,48 +103,66 @@ pub(super) fn write_request(
     }
 }
 
-/// The checks of RFC 6455 section 4.1, which the drafts since 04 share.
-pub(super) fn verify<'b, T: Trace>(
-    expected: &ExpectedResponse,
-    head: &Head<'b>,
-    spans: &mut SpanWriter<'_, T>,
-) -> Result<Option<&'b str>, Violation> {
+/// The checks of RFC 6455 section 4.1 that need no request. The drafts since 04
+/// have them too.
+pub(super) fn verify_upgrade(head: &Head<'_>) -> Result<(), Violated> {
     let upgrade = head.only("Upgrade");
     if upgrade.is_none_or(|h| !h.value.eq_ignore_ascii_case(b"websocket")) {
-        return Err(Violation::UpgradeMismatch);
+        return Err((Violation::UpgradeMismatch, value_at(head, "Upgrade")));
     }
     if !head.has_token("Connection", "upgrade") {
-        return Err(Violation::ConnectionMismatch);
+        return Err((Violation::ConnectionMismatch, value_at(head, "Connection")));
     }
-    let accept = head.only("Sec-WebSocket-Accept");
-    let proof = watched_accept(&expected.key, spans);
-    if accept.is_none_or(|h| h.value != proof.as_bytes()) {
-        return Err(Violation::AcceptMismatch);
+    Ok(())
+}
+
+/// The checks of RFC 6455 section 4.1 that compare the response with the
+/// request.
+pub(super) fn verify<'b, T: Trace>(
+    challenged: &Challenged,
+    head: &Head<'b>,
+    spans: &mut SpanWriter<'_, T>,
+) -> Result<Option<&'b str>, Violated> {
+    let proof = head.only("Sec-WebSocket-Accept");
+    derive(&challenged.key, spans);
+    if proof.is_none_or(|h| h.value != accept(&challenged.key).as_bytes()) {
+        let at = value_at(head, "Sec-WebSocket-Accept");
+        return Err((Violation::AcceptMismatch, at));
     }
-    if extensions(head).any(|name| !expected.extensions.iter().any(|offered| offered == name)) {
-        return Err(Violation::ExtensionUnexpected);
+    let offered = |name: &str| challenged.extensions.iter().any(|offered| offered == name);
+    if let Some((_, header)) = extensions(head).find(|(name, _)| !offered(name)) {
+        return Err((Violation::ExtensionUnexpected, header.value_at()));
     }
-    let mut answers = head.all("Sec-WebSocket-Protocol");
-    let (response, second) = (answers.next(), answers.next());
-    let Some(response) = response else {
+    let mut all = head.all("Sec-WebSocket-Protocol");
+    let (chosen, second) = (all.next(), all.next());
+    let Some(header) = chosen else {
         return Ok(None);
     };
-    let chosen = response
+    let chosen = header
         .text()
-        .filter(|name| second.is_none() && expected.offered.iter().any(|o| o == name));
+        .filter(|name| second.is_none() && challenged.subprotocols.iter().any(|o| o == name));
     // Fatal since version 13; Firefox 6 goes on without.
-    if chosen.is_none() && expected.version.is_rfc() {
-        return Err(Violation::SubprotocolMismatch);
+    if chosen.is_none() && challenged.version.rfc_rules {
+        return Err((Violation::SubprotocolMismatch, header.value_at()));
     }
     Ok(chosen)
 }
 
-pub(super) fn watched_accept<T: Trace>(key: &str, spans: &mut SpanWriter<'_, T>) -> String {
-    let proof = accept(key);
+/// The names of the extensions in a head, without their parameters, each with
+/// its header.
+pub(super) fn extensions<'b>(head: &Head<'b>) -> impl Iterator<Item = (&'b str, Header<'b>)> {
+    head.all("Sec-WebSocket-Extensions")
+        .filter_map(|header| Some((header.text()?, header)))
+        .flat_map(|(value, header)| value.split(',').map(move |offer| (offer, header)))
+        .filter_map(|(offer, header)| Some((offer.split(';').next()?.trim(), header)))
+        .filter(|(name, _)| !name.is_empty())
+}
+
+/// Tells the observer how the proof is made.
+pub(super) fn derive<T: Trace>(key: &str, spans: &mut SpanWriter<'_, T>) {
     if T::WATCHING {
         spans.derive(Field::AcceptInput, format!("{key}{GUID}").as_bytes());
         spans.derive(Field::AcceptDigest, &digest(key));
-        spans.derive(Field::Proof, proof.as_bytes());
+        spans.derive(Field::Proof, accept(key).as_bytes());
     }
-    proof
 }

@@ -1,5 +1,9 @@
 //! The origin policy.
 
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec::Vec;
+
 /// Which origins may connect: exact tuples of scheme, host and port.
 #[derive(Clone, Debug, Default)]
 pub struct Origins(Option<Vec<String>>);

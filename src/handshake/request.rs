@@ -1,10 +1,14 @@
-//! A request: what its version lets one know of it.
+//! A request: its head, read by the rules of its version.
 
-use super::{Detected, Head, Header, detect, is_authority};
+use alloc::boxed::Box;
+use alloc::string::String;
+
+use super::detect::{Detected, Refused, detect_in, is_authority};
+use super::head::{Head, Header};
 use crate::error::Refusal;
 use crate::version::{Version, Versions};
 
-/// A request that was read, with what its version lets one know.
+/// A request that was read, by the rules of its version.
 #[derive(Debug)]
 pub struct Request<'b> {
     head: Head<'b>,
@@ -12,24 +16,46 @@ pub struct Request<'b> {
     origin: Option<&'b str>,
 }
 
+/// A request that was read and is refused.
+#[derive(Debug)]
+pub(super) struct RefusedRequest<'b> {
+    pub(super) refused: Refused,
+    pub(super) head: Head<'b>,
+}
+
 impl<'b> Request<'b> {
     /// Checks all that needs no policy.
-    pub(crate) fn read(head: Head<'b>, on: Versions) -> Result<Request<'b>, Refusal> {
-        let version = match detect(&head, on)? {
-            Detected::Http => None,
-            Detected::Upgrade(version) => Some(version),
-        };
+    pub(super) fn read(
+        head: Head<'b>,
+        on: Versions,
+    ) -> Result<Request<'b>, Box<RefusedRequest<'b>>> {
         let mut request = Request {
             head,
-            version,
+            version: None,
             origin: None,
         };
-        if let Some(version) = version {
-            request.check_target(version)?;
-            request.check_body(version)?;
-            request.origin = request.read_origin(version)?;
+        match request.check(on) {
+            Ok(()) => Ok(request),
+            Err(refused) => Err(request.refuse(refused)),
         }
-        Ok(request)
+    }
+
+    fn check(&mut self, on: Versions) -> Result<(), Refused> {
+        if let Detected::Upgrade(version) = detect_in(&self.head, on)? {
+            self.version = Some(version);
+            self.check_target(version)?;
+            self.check_body(version)?;
+            self.origin = self.read_origin(version)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses it after all.
+    pub(super) fn refuse(self, refused: Refused) -> Box<RefusedRequest<'b>> {
+        Box::new(RefusedRequest {
+            refused,
+            head: self.head,
+        })
     }
 
     /// The version asked for; `None` for plain HTTP.
@@ -59,15 +85,7 @@ impl<'b> Request<'b> {
     /// The path of the target, without query and authority.
     #[must_use]
     pub fn path(&self) -> &'b str {
-        let target = self.target();
-        // A query may hold a URL of its own, and so may a path.
-        let before = target.split('?').next().unwrap_or(target);
-        match before.split_once("://") {
-            Some((_, rest)) if !before.starts_with('/') => {
-                rest.find('/').map_or("/", |i| rest.get(i..).unwrap_or("/"))
-            }
-            _ => before,
-        }
+        self.head.path()
     }
 
     /// The Host, which was checked to be a host and port; empty in a plain
@@ -124,45 +142,49 @@ impl<'b> Request<'b> {
         self.version.is_some_and(Version::has_opaque_subprotocol)
     }
 
-    fn check_target(&self, version: &Version) -> Result<(), Refusal> {
+    fn check_target(&self, version: &Version) -> Result<(), Refused> {
         let target = self.target();
         let visible = target.bytes().all(|o| matches!(o, 0x21..=0x7e)) && !target.contains('#');
         let is_path = target.starts_with('/');
-        // RFC 6455 section 4.2.1 item 1, since hybi-08.
-        let is_uri = version.number >= Some(8)
+        let is_uri = version.absolute_target
             && (target.starts_with("http://") || target.starts_with("https://"));
         if visible && (is_path || is_uri) {
             Ok(())
         } else {
-            Err(Refusal::TargetInvalid)
+            Err((Refusal::TargetInvalid, self.head.first_line_at(1)))
         }
     }
 
-    fn check_body(&self, version: &Version) -> Result<(), Refusal> {
-        let length = self.head.at_most_one("Content-Length")?.map(|h| h.value);
-        let fits = match length {
+    fn check_body(&self, version: &Version) -> Result<(), Refused> {
+        let length = self.head.at_most_one("Content-Length")?;
+        let fits = match length.map(|h| h.value) {
             None | Some(b"0") => true,
             // Netty's and Perl's clients announce the eight octets.
             Some(b"8") => version.has_body(),
             Some(_) => false,
         };
-        if fits && !self.head.has("Transfer-Encoding") {
-            Ok(())
+        let unexpected = if fits {
+            self.head.get("Transfer-Encoding")
         } else {
-            Err(Refusal::BodyUnexpected)
+            length
+        };
+        match unexpected {
+            None => Ok(()),
+            Some(header) => Err((Refusal::BodyUnexpected, header.line_at())),
         }
     }
 
-    fn read_origin(&self, version: &Version) -> Result<Option<&'b str>, Refusal> {
+    fn read_origin(&self, version: &Version) -> Result<Option<&'b str>, Refused> {
         let mut origin = None;
         for name in version.origin {
             if let Some(header) = self.head.at_most_one(name)? {
                 let text = header.text().filter(|t| !t.is_empty());
-                origin = origin.or(Some(text.ok_or(Refusal::OriginMalformed)?));
+                let text = text.ok_or((Refusal::OriginMalformed, header.value_at()))?;
+                origin = origin.or(Some(text));
             }
         }
-        if origin.is_none() && version.number.is_none() {
-            return Err(Refusal::OriginMissing);
+        if origin.is_none() && version.echoes_location() {
+            return Err((Refusal::OriginMissing, self.head.missing_at()));
         }
         Ok(origin)
     }

@@ -1,8 +1,12 @@
-//! Heads that we write: line by line, and nothing that would add one.
+//! Heads that we write: line by line, and no value that would add a line.
 
-use super::is_field_text;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::head::{is_field_text, is_token_octet};
+use super::policy::Config;
 use crate::error::{Refusal, Unsendable};
-use crate::version::Versions;
 
 /// Writes a head line by line and refuses a value that would add a line.
 pub(crate) struct HeadWriter<'o> {
@@ -12,7 +16,7 @@ pub(crate) struct HeadWriter<'o> {
 }
 
 impl<'o> HeadWriter<'o> {
-    pub(crate) fn begin(out: &'o mut Vec<u8>, first_line: &str) -> HeadWriter<'o> {
+    pub(crate) fn start(out: &'o mut Vec<u8>, first_line: &str) -> HeadWriter<'o> {
         let start = out.len();
         out.extend_from_slice(first_line.as_bytes());
         out.extend_from_slice(b"\r\n");
@@ -45,13 +49,10 @@ impl<'o> HeadWriter<'o> {
 
 /// Whether this can be the name of a header (RFC 9110 section 5.6.2).
 fn is_token(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .bytes()
-            .all(|o| o.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&o))
+    !name.is_empty() && name.as_bytes().iter().all(is_token_octet)
 }
 
-/// A plain HTTP answer, after which the connection closes.
+/// A response of plain HTTP, after which the connection closes.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpResponse<'a> {
     /// The HTTP status.
@@ -65,10 +66,10 @@ pub struct HttpResponse<'a> {
 }
 
 impl HttpResponse<'_> {
-    /// Writes head and body; for HEAD the body is only measured.
+    /// Writes head and body; for HEAD only the length of the body.
     pub(crate) fn write(&self, with_body: bool, out: &mut Vec<u8>) -> Result<(), Unsendable> {
         let first = format!("HTTP/1.1 {} {}", self.status, reason(self.status));
-        let mut head = HeadWriter::begin(out, &first);
+        let mut head = HeadWriter::start(out, &first);
         if !self.headers.iter().any(|(name, _)| *name == "Connection") {
             head.header("Connection", "close");
         }
@@ -86,10 +87,14 @@ impl HttpResponse<'_> {
     }
 }
 
-/// Writes the HTTP answer of a refusal: its stable code and one sentence.
-pub(crate) fn write_refusal(refusal: Refusal, on: Versions, with_body: bool, out: &mut Vec<u8>) {
-    let body = format!("{}: {refusal}\n", refusal.code());
-    let numbers = on.numbers();
+/// Writes the HTTP response of a refusal: its stable code and one sentence.
+pub(super) fn write_refusal(refusal: Refusal, config: &Config, with_body: bool, out: &mut Vec<u8>) {
+    let hint: Option<String> = config.hint.and_then(|hint| hint(refusal));
+    let body = match hint {
+        Some(hint) => format!("{}: {refusal}; {hint}\n", refusal.code()),
+        None => format!("{}: {refusal}\n", refusal.code()),
+    };
+    let numbers = config.versions.numbers();
     let mut headers: Vec<(&str, &str)> = Vec::new();
     match refusal {
         // RFC 9110 section 15.5.22: a 426 names what to upgrade to.
@@ -98,7 +103,6 @@ pub(crate) fn write_refusal(refusal: Refusal, on: Versions, with_body: bool, out
             headers.push(("Connection", "Upgrade, close"));
         }
         Refusal::MethodNotGet => headers.push(("Allow", "GET")),
-        Refusal::TooManyConnections | Refusal::GoingAway => headers.push(("Retry-After", "5")),
         _ => {}
     }
     // RFC 6455 section 4.4; an empty list would be no header at all.
@@ -114,7 +118,7 @@ pub(crate) fn write_refusal(refusal: Refusal, on: Versions, with_body: bool, out
         headers.push(("Sec-WebSocket-Version", &numbers));
     }
     let response = HttpResponse {
-        status: refusal.response_status(),
+        status: refusal.status(),
         content_type: "text/plain; charset=utf-8",
         headers: &headers,
         body: body.as_bytes(),

@@ -1,19 +1,20 @@
 //! Outgoing connections: one client on a loop of its own.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token, Waker};
 
-use super::{SystemRandom, Unresolved, Url};
-use crate::bytes::{Input, Output};
-use crate::conn::{Config, Conn, Event};
-use crate::error::{Unsendable, Violation};
+use super::transport::{ReadResult, Transport};
+use super::url::{Unresolved, Url};
+use crate::bytes::Output;
+use crate::conn::{Config, Conn, Session, SessionEvent};
+use crate::error::{Located, Unsendable, Violation};
 use crate::handshake::ClientRequest;
+use crate::random::SystemRandom;
 use crate::trace::Trace;
 use crate::version::Version;
 
@@ -21,100 +22,170 @@ const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
 /// Octets of one read.
 const READ: usize = 64 * 1024;
+/// Octets of a refusal's body that are kept.
+const BODY: usize = 64 * 1024;
 
 /// When the eight octets of hixie-76 are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum KeyBody {
     /// In one write with the head, as browsers do.
+    #[default]
     WithHead,
-    /// In a write of their own, so much later.
+    /// In a write of their own, this much later.
     After(Duration),
-    /// When the head of the answer has come, as behind some proxies.
+    /// When the head of the response has arrived, as behind some proxies.
     AfterResponse,
+}
+
+/// How a connection is made, beside its URL, version and request.
+///
+/// ```
+/// use heirloom::net::dial::{DialOptions, KeyBody};
+/// let options = DialOptions::default().with_key_body(KeyBody::AfterResponse);
+/// assert_eq!(options.output_bytes, 1024 * 1024);
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DialOptions {
+    /// When the eight octets of hixie-76 are sent.
+    pub key_body: KeyBody,
+    /// The limits on what the server may send.
+    pub config: Arc<Config>,
+    /// Octets of replies, such as pongs, that may wait for the server before
+    /// nothing more is read from it.
+    pub output_bytes: usize,
+}
+
+impl Default for DialOptions {
+    fn default() -> DialOptions {
+        DialOptions {
+            key_body: KeyBody::default(),
+            config: Arc::default(),
+            output_bytes: 1024 * 1024,
+        }
+    }
+}
+
+impl DialOptions {
+    /// With the eight octets of hixie-76 sent at this time.
+    #[must_use]
+    pub fn with_key_body(mut self, key_body: KeyBody) -> DialOptions {
+        self.key_body = key_body;
+        self
+    }
+
+    /// With these limits on what the server may send.
+    #[must_use]
+    pub fn with_config(mut self, config: impl Into<Arc<Config>>) -> DialOptions {
+        self.config = config.into();
+        self
+    }
+
+    /// With this limit on the octets of replies that wait.
+    #[must_use]
+    pub fn with_output_bytes(mut self, octets: usize) -> DialOptions {
+        self.output_bytes = octets;
+        self
+    }
 }
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialError {
-    /// No address has this name.
+    /// The host name has no address.
     #[error(transparent)]
     Resolve(#[from] Unresolved),
-    /// Nobody answers there.
+    /// TCP could not be connected to this address.
     #[error("cannot connect to {0}: {1}")]
     Connect(SocketAddr, #[source] io::Error),
     /// It takes too long.
-    #[error("nothing came in time")]
+    #[error("the server did not answer in time")]
     TimedOut,
-    /// The system has no loop to give.
+    /// The system has no more polls or wakers.
     #[error("cannot wait for sockets: {0}")]
     Poll(#[source] io::Error),
-    /// The request would not be one line per header.
-    #[error("cannot ask: {0}")]
+    /// The request cannot be written, or no server would take it.
+    #[error("cannot send the request: {0}")]
     Request(#[from] Unsendable),
 }
 
-/// What came of waiting.
+/// What [`Connection::step`] waited for.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Progress {
-    /// Something was read or written.
+    /// Octets were read or written.
     Transferred,
-    /// Somebody used the waker.
+    /// The waker was used.
     Woken,
-    /// The deadline has come.
+    /// The deadline has passed.
     TimedOut,
-    /// TCP has ended; whether it was time.
-    Ended(Result<(), Violation>),
-    /// TCP was reset, or broke otherwise.
+    /// The peer has ended TCP; an error where it was too early.
+    Ended(Result<(), Located<Violation>>),
+    /// TCP was reset, or failed otherwise.
     Broken(io::Error),
 }
 
-/// A client's connection.
+/// Handles what [`Connection::step`] parsed, and may send by the connection
+/// while it does. What the peer did wrong is an `Err`; the close that says so is
+/// in the output then.
+pub type OnEvent<'a> =
+    dyn FnMut(Result<SessionEvent<'_>, Located<Violation>>, &mut Conn, &mut Output<'_>) + 'a;
+
+/// A client's connection on a loop of its own.
 pub struct Connection {
-    /// The protocol.
-    pub conn: Conn,
+    session: Session,
+    transport: Transport,
+    outgoing: Outgoing,
+    key3: DelayedKey3,
+    waiting: Waiting,
+    buffer: Box<[u8]>,
+    /// The response was a refusal: what follows is its body, not frames.
+    refused: bool,
+}
+
+/// The poll that a connection waits in.
+struct Waiting {
     poll: Poll,
     events: Events,
     waker: Arc<Waker>,
-    stream: TcpStream,
-    buffer: Vec<u8>,
-    unread: Vec<u8>,
-    position: u64,
-    out: Vec<u8>,
-    /// The eight octets, while they are held back.
-    body: Vec<u8>,
-    body_due: Option<Instant>,
-    body_after_response: bool,
-    readable: bool,
-    writable: bool,
-    /// Octets of answers, such as pongs, that may wait before nothing more is
-    /// read; what we say ourselves does not count, or two ends that both wait
-    /// for the other to read would wait for ever.
+}
+
+/// The eight octets of hixie-76, while they are held back.
+struct DelayedKey3 {
+    octets: Vec<u8>,
+    due: Option<Instant>,
+    after_response: bool,
+}
+
+/// What is sent and was not written yet.
+struct Outgoing {
+    octets: Vec<u8>,
+    /// Octets of replies, such as pongs, among them. What the caller sends
+    /// unasked does not count, or two ends that both wait for the other to read
+    /// would wait forever.
+    replies: usize,
+    /// The limit on `replies`, above which nothing is read.
     limit: usize,
-    answers: usize,
-    /// Since when the peer has taken nothing of what waits for it.
+    /// Since when the peer has taken nothing.
     stalled: Option<Instant>,
     /// Our side of TCP ends when all is written.
-    ends: bool,
-    /// The answer was a refusal: what follows is its body, not for the parser.
-    refused: bool,
+    shuts_down: bool,
     /// Why nothing more can be written.
     broken: Option<io::Error>,
 }
 
-/// Octets of a refusal's body that are kept.
-const BODY: usize = 64 * 1024;
-
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
-            .field("conn", &self.conn)
+            .field("conn", self.conn())
             .finish_non_exhaustive()
     }
 }
 
 impl Connection {
-    /// Connects TCP and writes the request.
+    /// Connects TCP and sends the request.
     ///
     /// # Errors
     ///
@@ -123,281 +194,303 @@ impl Connection {
         url: &Url,
         version: &'static Version,
         request: &ClientRequest<'_>,
-        body: KeyBody,
-        config: Arc<Config>,
+        options: DialOptions,
         deadline: Instant,
     ) -> Result<Connection, DialError> {
-        let mut request_octets = Vec::new();
+        let mut octets = Vec::new();
         let mut random = SystemRandom;
-        let mut out = Output::new(&mut request_octets, &mut random);
-        let limit = config.limits.output_bytes;
-        let conn = Conn::client(version, request, config, &mut out)?;
-        let held_back = if version.has_body() && body != KeyBody::WithHead {
-            request_octets.split_off(request_octets.len().saturating_sub(8))
-        } else {
-            Vec::new()
-        };
-        let stream = connect(url, deadline)?;
-        let poll = Poll::new().map_err(DialError::Poll)?;
-        let waker = Waker::new(poll.registry(), WAKER).map_err(DialError::Poll)?;
-        let mut stream = TcpStream::from_std(stream);
-        poll.registry()
-            .register(&mut stream, SOCKET, Interest::READABLE | Interest::WRITABLE)
+        let mut out = Output::new(&mut octets, &mut random);
+        let conn = Conn::client(version, request, options.config, &mut out)?;
+        let key3 = DelayedKey3::split_off(&mut octets, version, options.key_body);
+        let mut transport = connect(url, deadline, Transport::connect_timeout)?;
+        let waiting = Waiting::new().map_err(DialError::Poll)?;
+        transport
+            .register(waiting.poll.registry(), SOCKET, true)
             .map_err(DialError::Poll)?;
         Ok(Connection {
-            conn,
-            poll,
-            events: Events::with_capacity(8),
-            waker: Arc::new(waker),
-            stream,
-            buffer: vec![0; READ],
-            unread: Vec::new(),
-            position: 0,
-            out: request_octets,
-            body: held_back,
-            body_due: match body {
-                KeyBody::After(wait) => Some(Instant::now() + wait),
-                _ => None,
-            },
-            body_after_response: body == KeyBody::AfterResponse,
-            readable: true,
-            writable: true,
-            limit,
-            answers: 0,
-            stalled: None,
-            ends: false,
+            session: Session::new(conn),
+            transport,
+            outgoing: Outgoing::new(octets, options.output_bytes),
+            key3: key3.started(options.key_body),
+            waiting,
+            buffer: vec![0; READ].into_boxed_slice(),
             refused: false,
-            broken: None,
         })
+    }
+
+    /// The protocol's state.
+    #[must_use]
+    pub fn conn(&self) -> &Conn {
+        self.session.conn()
     }
 
     /// Ends [`Connection::step`] from another thread with [`Progress::Woken`].
     #[must_use]
     pub fn waker(&self) -> Arc<Waker> {
-        Arc::clone(&self.waker)
+        Arc::clone(&self.waiting.waker)
     }
 
-    /// What is said and not yet written; what is put here is sent.
-    pub fn output(&mut self) -> &mut Vec<u8> {
-        &mut self.out
-    }
-
-    /// What was received and not eaten: the body of a refusal, for one.
+    /// What is sent and was not written yet.
     #[must_use]
-    pub fn unread(&self) -> &[u8] {
-        &self.unread
+    pub fn unsent(&self) -> &[u8] {
+        &self.outgoing.octets
+    }
+
+    /// What was received and not parsed, such as the body of a refusal.
+    #[must_use]
+    pub fn unparsed(&self) -> &[u8] {
+        self.session.unparsed()
     }
 
     /// Octets received so far.
     #[must_use]
     pub fn received(&self) -> u64 {
-        self.position + self.unread.len() as u64
+        self.session.received()
     }
 
     /// Since when the peer has taken nothing of what waits for it; `None`
     /// where nothing waits.
     #[must_use]
     pub fn stalled(&self) -> Option<Instant> {
-        self.stalled
+        self.outgoing.stalled
     }
 
-    /// Talks through the connection.
-    pub fn with_conn<R>(&mut self, what: impl FnOnce(&mut Conn, &mut Output<'_>) -> R) -> R {
+    /// Calls the connection, to send by it.
+    pub fn with_conn<R>(&mut self, call: impl FnOnce(&mut Conn, &mut Output<'_>) -> R) -> R {
         let mut random = SystemRandom;
-        what(&mut self.conn, &mut Output::new(&mut self.out, &mut random))
+        let mut out = Output::new(&mut self.outgoing.octets, &mut random);
+        call(self.session.conn_mut(), &mut out)
     }
 
-    /// Ends our side of TCP when all is written; the peer may still talk.
+    /// Ends our side of TCP when all is written; the peer may still send.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// Where TCP has failed.
     pub fn shutdown(&mut self) -> io::Result<()> {
-        self.ends = true;
-        self.flush().map(|_| ())
+        self.outgoing.shuts_down = true;
+        self.outgoing.flush(&mut self.transport).map(|_| ())
     }
 
-    /// Waits until something happens, writes or reads once, and tells `on_event`
-    /// each event. A peer that never stops talking does not put the deadline
-    /// off.
-    /// What the peer did wrong is told to `on_event` too, and goodbye is said.
+    /// Waits until something happens, writes or reads once, and hands each event
+    /// to `on_event`. The deadline holds although a peer never stops sending.
     pub fn step<T: Trace>(
         &mut self,
         deadline: Option<Instant>,
         trace: &mut T,
-        on_event: &mut dyn FnMut(Result<Event<'_>, Violation>),
+        on_event: &mut OnEvent<'_>,
     ) -> Progress {
         loop {
-            self.release_body();
-            match self.flush() {
+            self.key3.release(&mut self.outgoing.octets);
+            match self.outgoing.flush(&mut self.transport) {
                 Ok(true) => return Progress::Transferred,
                 Ok(false) => {}
-                // What the peer said before it broke off, its reason above all,
-                // may be there to be read.
                 Err(error) => {
-                    self.broken = Some(error);
-                    self.readable = true;
-                    self.writable = false;
+                    self.outgoing.broken = Some(error);
+                    self.transport.assume_full();
                 }
             }
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return Progress::TimedOut;
             }
-            // Who does not listen is not heard, or our answers would pile up.
-            if self.readable && self.answers <= self.limit {
-                if let Some(step) = self.read(trace, on_event) {
-                    return step;
+            if self.outgoing.broken.is_some() {
+                // What the peer sent before it ended TCP, such as the reason of
+                // its close, may be there to be read.
+                self.transport.assume_readable();
+            }
+            // Nothing is read from a peer that does not read our replies.
+            if self.transport.is_readable() && self.outgoing.has_room() {
+                if let Some(progress) = self.read(trace, on_event) {
+                    return progress;
                 }
             }
-            if !self.readable {
-                if let Some(error) = self.broken.take() {
+            if !self.transport.is_readable() {
+                if let Some(error) = self.outgoing.broken.take() {
                     return Progress::Broken(error);
                 }
             }
-            let due = [deadline, self.body_due].into_iter().flatten().min();
-            let wait = due.map(|due| due.saturating_duration_since(Instant::now()));
-            match self.poll.poll(&mut self.events, wait) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            let due = [deadline, self.key3.due].into_iter().flatten().min();
+            match self.waiting.wait(due, &mut self.transport) {
+                Ok(false) => {}
+                Ok(true) => return Progress::Woken,
                 Err(error) => return Progress::Broken(error),
             }
-            let mut woken = false;
-            for event in &self.events {
-                match event.token() {
-                    WAKER => woken = true,
-                    _ => {
-                        self.readable |= event.is_readable() || event.is_error();
-                        self.writable |= event.is_writable();
-                    }
-                }
-            }
-            if woken {
-                return Progress::Woken;
-            }
         }
     }
 
-    fn read<T: Trace>(
-        &mut self,
-        trace: &mut T,
-        on_event: &mut dyn FnMut(Result<Event<'_>, Violation>),
-    ) -> Option<Progress> {
-        match self.stream.read(&mut self.buffer) {
-            Ok(0) => {
-                self.readable = false;
-                Some(Progress::Ended(self.conn.end_of_input(self.unread.len())))
-            }
-            Ok(n) => {
-                let received = self.buffer.get(..n).unwrap_or_default();
-                self.unread.extend_from_slice(received);
-                self.parse(trace, on_event);
+    fn read<T: Trace>(&mut self, trace: &mut T, on_event: &mut OnEvent<'_>) -> Option<Progress> {
+        match self.transport.read(&mut self.buffer) {
+            ReadResult::Octets(n) => {
+                let (received, _) = self.buffer.split_at(n);
+                self.session.receive(received);
+                if self.refused {
+                    self.session.truncate_unparsed(BODY);
+                } else {
+                    self.parse(trace, on_event);
+                }
                 Some(Progress::Transferred)
             }
-            Err(error) => match error.kind() {
-                ErrorKind::WouldBlock => {
-                    self.readable = false;
-                    None
-                }
-                ErrorKind::Interrupted => None,
-                _ => Some(Progress::Broken(error)),
-            },
+            ReadResult::Nothing => None,
+            ReadResult::End => Some(Progress::Ended(self.session.end_of_input())),
+            ReadResult::Broken(error) => Some(Progress::Broken(error)),
         }
     }
 
-    fn parse<T: Trace>(
-        &mut self,
-        trace: &mut T,
-        on_event: &mut dyn FnMut(Result<Event<'_>, Violation>),
-    ) {
-        if self.refused {
-            self.unread.truncate(BODY);
-            return;
-        }
-        let before = self.out.len();
+    fn parse<T: Trace>(&mut self, trace: &mut T, on_event: &mut OnEvent<'_>) {
+        let before = self.outgoing.octets.len();
         let mut random = SystemRandom;
-        let mut out = Output::new(&mut self.out, &mut random);
-        let mut input = Input::starting_at(&mut self.unread, self.position);
+        let mut out = Output::new(&mut self.outgoing.octets, &mut random);
         loop {
-            match self.conn.next_watched(&mut input, &mut out, trace) {
+            match self.session.next_watched(&mut out, trace) {
                 Ok(None) => break,
-                Ok(Some(event)) => {
-                    if matches!(event, Event::Response(_)) && self.body_after_response {
-                        self.body_due = Some(Instant::now());
+                Ok(Some((event, conn))) => {
+                    if matches!(event, SessionEvent::Response(_)) {
+                        self.key3.response_received();
                     }
-                    on_event(Ok(event));
+                    on_event(Ok(event), conn, &mut out);
                 }
-                Err(violation) => {
-                    on_event(Err(violation));
-                    self.refused = matches!(violation, Violation::ResponseStatus { .. });
+                Err(located) => {
+                    self.refused = matches!(located.error, Violation::ResponseStatus { .. });
+                    on_event(Err(located), self.session.conn_mut(), &mut out);
                     break;
                 }
             }
         }
-        self.position = input.position();
-        self.answers += self.out.len() - before;
-        let left = input.rest().len();
-        self.unread.drain(..self.unread.len() - left);
+        self.outgoing.replies += self.outgoing.octets.len() - before;
+    }
+}
+
+impl Waiting {
+    fn new() -> io::Result<Waiting> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        Ok(Waiting {
+            poll,
+            events: Events::with_capacity(8),
+            waker,
+        })
     }
 
-    fn release_body(&mut self) {
-        if self.body_due.is_some_and(|due| due <= Instant::now()) {
-            self.body_due = None;
-            self.out.append(&mut self.body);
+    /// Waits for the socket or the waker; whether the waker was used.
+    fn wait(&mut self, due: Option<Instant>, transport: &mut Transport) -> io::Result<bool> {
+        let wait = due.map(|due| due.saturating_duration_since(Instant::now()));
+        match self.poll.poll(&mut self.events, wait) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(false),
+            Err(error) => return Err(error),
         }
+        let mut woken = false;
+        for event in &self.events {
+            match event.token() {
+                WAKER => woken = true,
+                _ => transport.on_event(event),
+            }
+        }
+        Ok(woken)
+    }
+}
+
+impl DelayedKey3 {
+    /// Takes the eight octets off the end of a request, where they are sent
+    /// later.
+    fn split_off(request: &mut Vec<u8>, version: &Version, key_body: KeyBody) -> DelayedKey3 {
+        let octets = if version.has_body() && key_body != KeyBody::WithHead {
+            request.split_off(request.len().saturating_sub(8))
+        } else {
+            Vec::new()
+        };
+        DelayedKey3 {
+            octets,
+            due: None,
+            after_response: key_body == KeyBody::AfterResponse,
+        }
+    }
+
+    /// The connection stands: time runs from here.
+    fn started(mut self, key_body: KeyBody) -> DelayedKey3 {
+        if let KeyBody::After(wait) = key_body {
+            self.due = Some(Instant::now() + wait);
+        }
+        self
+    }
+
+    fn response_received(&mut self) {
+        if self.after_response {
+            self.due = Some(Instant::now());
+        }
+    }
+
+    fn release(&mut self, octets: &mut Vec<u8>) {
+        if self.due.is_some_and(|due| due <= Instant::now()) {
+            self.due = None;
+            octets.append(&mut self.octets);
+        }
+    }
+}
+
+impl Outgoing {
+    fn new(octets: Vec<u8>, limit: usize) -> Outgoing {
+        Outgoing {
+            octets,
+            replies: 0,
+            limit,
+            stalled: None,
+            shuts_down: false,
+            broken: None,
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.replies <= self.limit
     }
 
     /// Writes what can be written; whether anything was.
-    fn flush(&mut self) -> io::Result<bool> {
+    fn flush(&mut self, transport: &mut Transport) -> io::Result<bool> {
         let mut wrote = false;
-        while self.writable && !self.out.is_empty() {
-            match self.stream.write(&self.out) {
+        while transport.is_writable() && !self.octets.is_empty() {
+            match transport.write(&self.octets) {
                 Ok(n) => {
-                    self.out.drain(..n);
-                    wrote = true;
+                    self.octets.drain(..n);
+                    wrote |= n > 0;
                 }
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => self.writable = false,
-                    ErrorKind::Interrupted => {}
-                    _ => {
-                        self.out.clear();
-                        self.stalled = None;
-                        self.answers = 0;
-                        return Err(error);
-                    }
-                },
+                Err(error) => {
+                    self.octets.clear();
+                    self.nothing_waits();
+                    return Err(error);
+                }
             }
         }
-        if self.out.is_empty() {
-            self.stalled = None;
-            self.answers = 0;
-            if std::mem::take(&mut self.ends) {
-                self.stream.shutdown(Shutdown::Write)?;
+        if self.octets.is_empty() {
+            self.nothing_waits();
+            if std::mem::take(&mut self.shuts_down) {
+                transport.shutdown_write()?;
             }
         } else if wrote || self.stalled.is_none() {
             self.stalled = Some(Instant::now());
         }
         Ok(wrote)
     }
+
+    fn nothing_waits(&mut self) {
+        self.stalled = None;
+        self.replies = 0;
+    }
 }
 
-/// Tries each address of the name until the deadline.
-fn connect(url: &Url, deadline: Instant) -> Result<std::net::TcpStream, DialError> {
+/// Connects to each address of the name in turn by `open`, until the deadline.
+pub(super) fn connect<T>(
+    url: &Url,
+    deadline: Instant,
+    open: impl Fn(SocketAddr, Duration) -> io::Result<T>,
+) -> Result<T, DialError> {
     let mut failed = DialError::TimedOut;
     for address in url.addresses()? {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(DialError::TimedOut);
         }
-        match std::net::TcpStream::connect_timeout(&address, left) {
-            Ok(stream) => {
-                let ready = stream
-                    .set_nodelay(true)
-                    .and_then(|()| stream.set_nonblocking(true));
-                match ready {
-                    Ok(()) => return Ok(stream),
-                    Err(error) => failed = DialError::Connect(address, error),
-                }
-            }
+        match open(address, left) {
+            Ok(stream) => return Ok(stream),
             Err(error) if error.kind() == ErrorKind::TimedOut => failed = DialError::TimedOut,
             Err(error) => failed = DialError::Connect(address, error),
         }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::{ClientAddress, Networks};
+use super::proxy::{ClientAddress, Networks};
 use crate::handshake::{Header, Request, is_authority};
 
 /// A longer chain of a trusted peer is not handed on.
@@ -347,9 +347,10 @@ fn value(written: &str) -> Option<String> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::handshake::Head;
-    use crate::version::Versions;
+    use crate::bytes::{Input, Output};
+    use crate::conn::{Conn, Event};
     use proptest::prelude::*;
+    use std::sync::Arc;
 
     /// Asks with these headers, as a peer of this address; trusted are
     /// 10.0.0.0/8 and 2001:db8:1::/48.
@@ -370,10 +371,18 @@ mod tests {
             head.extend_from_slice(b"\r\n");
         }
         head.extend_from_slice(b"\r\n");
-        let head = Head::request(&head, 128).unwrap();
-        let request = Request::read(head, Versions::ALL).unwrap();
         let trusted = "10.0.0.0/8,2001:db8:1::/48".parse().unwrap();
-        Forwarded::of(&request, client, &trusted)
+        forwarded_of(head, client, &trusted)
+    }
+
+    fn forwarded_of(mut head: Vec<u8>, client: &ClientAddress, trusted: &Networks) -> Forwarded {
+        let mut conn = Conn::server(Arc::default());
+        let (mut response, mut random) = (Vec::new(), |_: &mut [u8]| unreachable!());
+        let mut out = Output::new(&mut response, &mut random);
+        match conn.next(&mut Input::new(&mut head), &mut out) {
+            Ok(Some(Event::Http(request))) => Forwarded::of(&request, client, trusted),
+            other => panic!("{other:?}"),
+        }
     }
 
     impl Forwarded {
@@ -592,10 +601,9 @@ mod tests {
 
     #[test]
     fn without_a_host_none_is_told() {
-        let head = Head::request(b"GET / HTTP/1.0\r\n\r\n", 128).unwrap();
-        let request = Request::read(head, Versions::ALL).unwrap();
+        let head = b"GET / HTTP/1.0\r\n\r\n".to_vec();
         let client = ClientAddress::from("192.0.2.1:1".parse::<std::net::SocketAddr>().unwrap());
-        let forwarded = Forwarded::of(&request, &client, &Networks::default());
+        let forwarded = forwarded_of(head, &client, &Networks::default());
         assert_eq!(forwarded.host, None);
         let headers = [
             ("X-Forwarded-For", "192.0.2.1".to_owned()),

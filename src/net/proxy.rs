@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv4Net};
 use memchr::memchr;
 use ppp::{PartialResult, v1, v2};
 
-use crate::error::Refusal;
+use super::refusal::NetRefusal;
 
 /// What a line of version 1 may have, its CR LF included.
 const MAX_V1_OCTETS: usize = 107;
@@ -178,7 +178,7 @@ impl FromStr for ProxyVersion {
 pub(super) fn read(
     octets: &[u8],
     peer: SocketAddr,
-) -> Result<Option<(ClientAddress, usize)>, Refusal> {
+) -> Result<Option<(ClientAddress, usize)>, NetRefusal> {
     let start = octets.get(..v2::PROTOCOL_PREFIX.len()).unwrap_or(octets);
     if v2::PROTOCOL_PREFIX.starts_with(start) {
         read_v2(octets, peer)
@@ -187,13 +187,24 @@ pub(super) fn read(
     }
 }
 
-fn read_v1(octets: &[u8], peer: SocketAddr) -> Result<Option<(ClientAddress, usize)>, Refusal> {
+/// Whether a connection starts with a PROXY header; `None` asks for more octets.
+pub(super) fn starts_with_header(octets: &[u8]) -> Option<bool> {
+    const V1: &[u8] = b"PROXY ";
+    let all = [V1, v2::PROTOCOL_PREFIX];
+    if all.iter().any(|form| octets.starts_with(form)) {
+        return Some(true);
+    }
+    let is_cut = all.iter().any(|form| form.starts_with(octets));
+    (!is_cut).then_some(false)
+}
+
+fn read_v1(octets: &[u8], peer: SocketAddr) -> Result<Option<(ClientAddress, usize)>, NetRefusal> {
     let longest = octets.get(..MAX_V1_OCTETS).unwrap_or(octets);
     let line = memchr(b'\n', longest)
         .and_then(|i| longest.get(..=i))
         .unwrap_or(longest);
     if !can_be_v1(line) || (line.len() == MAX_V1_OCTETS && !line.ends_with(b"\n")) {
-        return Err(Refusal::ProxyHeader);
+        return Err(NetRefusal::ProxyHeader);
     }
     if !line.ends_with(b"\n") {
         return Ok(None);
@@ -203,7 +214,7 @@ fn read_v1(octets: &[u8], peer: SocketAddr) -> Result<Option<(ClientAddress, usi
     if line.starts_with(V1_UNKNOWN) {
         return Ok(Some((peer.into(), length)));
     }
-    let header = v1::Header::try_from(line).map_err(|_| Refusal::ProxyHeader)?;
+    let header = v1::Header::try_from(line).map_err(|_| NetRefusal::ProxyHeader)?;
     let client = match header.addresses {
         v1::Addresses::Tcp4(a) => named(
             (a.source_address, a.source_port),
@@ -239,7 +250,7 @@ fn can_be_v1(line: &[u8]) -> bool {
             })
 }
 
-fn read_v2(octets: &[u8], peer: SocketAddr) -> Result<Option<(ClientAddress, usize)>, Refusal> {
+fn read_v2(octets: &[u8], peer: SocketAddr) -> Result<Option<(ClientAddress, usize)>, NetRefusal> {
     let after = octets.get(v2::PROTOCOL_PREFIX.len()..).unwrap_or_default();
     let is_local = match after {
         [V2_LOCAL, ..] => true,
@@ -251,14 +262,14 @@ fn read_v2(octets: &[u8], peer: SocketAddr) -> Result<Option<(ClientAddress, usi
             ..,
         ] => false,
         [] => return Ok(None),
-        _ => return Err(Refusal::ProxyHeader),
+        _ => return Err(NetRefusal::ProxyHeader),
     };
     let [_, _, high, low, ..] = after else {
         return Ok(None);
     };
     let length = u16::from_be_bytes([*high, *low]);
     if length > MAX_V2_OCTETS {
-        return Err(Refusal::ProxyHeader);
+        return Err(NetRefusal::ProxyHeader);
     }
     let whole = V2_FIXED_OCTETS + usize::from(length);
     // A balancer that speaks for itself may put anything there, addresses of
@@ -269,7 +280,7 @@ fn read_v2(octets: &[u8], peer: SocketAddr) -> Result<Option<(ClientAddress, usi
     let header = match v2::Header::try_from(octets) {
         Ok(header) => header,
         Err(error) if error.is_incomplete() => return Ok(None),
-        Err(_) => return Err(Refusal::ProxyHeader),
+        Err(_) => return Err(NetRefusal::ProxyHeader),
     };
     let mut client = match (header.protocol, header.addresses) {
         (v2::Protocol::Stream, v2::Addresses::IPv4(a)) => named(
@@ -284,7 +295,7 @@ fn read_v2(octets: &[u8], peer: SocketAddr) -> Result<Option<(ClientAddress, usi
         _ => ClientAddress::from(peer),
     };
     for tlv in header.tlvs() {
-        let tlv = tlv.map_err(|_| Refusal::ProxyHeader)?;
+        let tlv = tlv.map_err(|_| NetRefusal::ProxyHeader)?;
         // The bits, four octets about a certificate, and TLVs of its own.
         if tlv.kind == u8::from(v2::Type::SSL) {
             client.secure |= matches!(*tlv.value, [bits, _, _, _, _, ..] if bits & CLIENT_SSL != 0);
@@ -476,11 +487,11 @@ mod tests {
             let octets = [fits, &wrong[..1]].concat();
             assert_eq!(
                 read(&octets, peer()),
-                Err(Refusal::ProxyHeader),
+                Err(NetRefusal::ProxyHeader),
                 "{octets:02x?}"
             );
             let octets = [fits, wrong].concat();
-            assert_eq!(read(&octets, peer()), Err(Refusal::ProxyHeader));
+            assert_eq!(read(&octets, peer()), Err(NetRefusal::ProxyHeader));
         }
     }
 
@@ -492,7 +503,7 @@ mod tests {
             for more in ["1", "\r", "1\r\n"] {
                 let long = fits.clone() + more;
                 let read = read(long.as_bytes(), peer());
-                assert_eq!(read, Err(Refusal::ProxyHeader), "{long}");
+                assert_eq!(read, Err(NetRefusal::ProxyHeader), "{long}");
             }
         }
     }
@@ -514,7 +525,7 @@ mod tests {
     fn a_tlv_that_does_not_fit_is_refused_and_a_short_one_says_nothing() {
         for rest in [&[0x20][..], &[0x20, 0], &[0x20, 0, 6, 1, 0, 0, 0, 0]] {
             let header = v2_header(V2_PROXY, 0x11, &[&BODY_V4[..], rest].concat());
-            assert_eq!(read(&header, peer()), Err(Refusal::ProxyHeader));
+            assert_eq!(read(&header, peer()), Err(NetRefusal::ProxyHeader));
         }
         for rest in [&[0x20, 0, 0][..], &[0x20, 0, 1, 1]] {
             let header = v2_header(V2_PROXY, 0x11, &[&BODY_V4[..], rest].concat());

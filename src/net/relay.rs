@@ -1,27 +1,28 @@
-//! In the middle: carries octets between clients and one server as they come,
-//! changes nothing, and tells a [`TrafficRecorder`] what it carries.
+//! A relay in the middle: carries octets between clients and one server as they
+//! arrive, changes nothing, and hands what it carries to a [`TrafficRecorder`].
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
-use socket2::SockRef;
 
-use super::BindError;
-use crate::conn::Limits;
+use super::server::BindError;
+use super::settings::Settings;
+use super::transport::{ReadResult, Transport};
 use crate::version::Side;
 
 /// Octets of one chunk; each direction holds at most one.
 const CHUNK: usize = 64 * 1024;
 /// Chunks of one direction before the other has its turn.
 const ROUNDS: usize = 16;
-/// How long to wait when the system gives no more descriptors or threads.
+/// How long to wait when the system has no more descriptors or threads.
 const RETRY: Duration = Duration::from_millis(100);
 
 const WAKER: Token = Token(0);
@@ -29,19 +30,20 @@ const SHUTDOWN: Token = Token(1);
 /// The first listener; in a connection's own loop, the client.
 const FIRST: usize = 2;
 
-/// Is told what is carried on one connection, in the order in which it came.
+/// Records what is carried on one connection, in the order in which it arrived.
 pub trait TrafficRecorder: Send + 'static {
-    /// This side wrote; it was one read here.
+    /// This side sent these octets; they were one read here.
     fn octets(&mut self, from: Side, octets: &[u8]);
 
-    /// This side ended.
+    /// This side ended TCP.
     fn end(&mut self, from: Side, how: Ending);
 
-    /// The sockets are closed. `cut` says why, where neither side ended it.
+    /// The sockets are closed. `cut` is the reason where neither side ended the
+    /// connection.
     fn done(self, cut: Option<CutShort>);
 }
 
-/// How one side ended.
+/// How one side ended TCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// In order.
@@ -52,20 +54,21 @@ pub enum Ending {
 
 /// Why a connection was cut off in the middle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CutShort {
     /// The relay was stopped, and the connection did not end in time.
-    #[error("it was still open when the recorder was told to stop")]
+    #[error("the connection was still open when the recorder was stopped")]
     Stopped,
-    /// Somebody does not take what the other says.
-    #[error("one side took nothing for too long (--write-timeout-ms)")]
+    /// One side does not read what the other sends.
+    #[error("one side read nothing for too long (--write-timeout-ms)")]
     WriteTimeout,
-    /// Nobody said anything.
-    #[error("neither side said anything for too long (--idle-timeout-ms)")]
+    /// Neither side sent anything.
+    #[error("neither side sent anything for too long (--idle-timeout-ms)")]
     IdleTimeout,
     /// The server cannot be reached.
     #[error("the server cannot be reached")]
     Unreachable,
-    /// The system's loop failed.
+    /// The system's poll failed.
     #[error("the system failed")]
     System,
 }
@@ -74,7 +77,7 @@ pub enum CutShort {
 #[derive(Debug)]
 struct Shared {
     to: SocketAddr,
-    limits: Limits,
+    settings: Settings,
     open: AtomicUsize,
     /// When connections are cut off; set by the stop.
     cut_at: OnceLock<Instant>,
@@ -97,9 +100,9 @@ struct CarriedConnection {
 }
 
 impl Relay {
-    /// Binds these addresses and carries to `to`. Of the limits it uses those
-    /// of connections and time: `handshake_ms` for reaching the server,
-    /// `close_ms` for ending after the stop.
+    /// Binds these addresses, to carry their connections to `to`. Of the
+    /// settings it uses those of connections and time: `handshake_ms` for
+    /// connecting to the server, `close_ms` for ending after the stop.
     ///
     /// # Errors
     ///
@@ -107,7 +110,7 @@ impl Relay {
     pub fn bind(
         addresses: &[SocketAddr],
         to: SocketAddr,
-        limits: Limits,
+        settings: Settings,
     ) -> Result<Relay, BindError> {
         let first = addresses.first().copied().unwrap_or(to);
         let failed = |address, error| BindError { address, error };
@@ -137,7 +140,7 @@ impl Relay {
             shutdown: None,
             shared: Arc::new(Shared {
                 to,
-                limits,
+                settings,
                 open: AtomicUsize::new(0),
                 cut_at: OnceLock::new(),
                 waker,
@@ -156,7 +159,7 @@ impl Relay {
     ///
     /// # Errors
     ///
-    /// Where the system gives no sockets.
+    /// Where the system has no more sockets.
     pub fn shutdown_pipe(&mut self) -> io::Result<UnixStream> {
         let (writer, reader) = UnixStream::pair()?;
         writer.set_nonblocking(true)?;
@@ -169,8 +172,9 @@ impl Relay {
         Ok(writer)
     }
 
-    /// Runs until the shutdown pipe is written to; then listens no more and gives the open
-    /// connections `close_ms` to end. `recorder` makes the recorder of each connection.
+    /// Runs until the shutdown pipe is written to; then stops listening and
+    /// gives the open connections `close_ms` to end. `recorder` makes the
+    /// recorder of each connection.
     pub fn run<T: TrafficRecorder>(mut self, recorder: impl Fn() -> T) {
         let mut events = Events::with_capacity(64);
         let mut carried: Vec<CarriedConnection> = Vec::new();
@@ -192,7 +196,7 @@ impl Relay {
             retry = self.accept(&recorder, &mut carried);
         }
         drop(self.listeners);
-        let close = Duration::from_millis(self.shared.limits.close_ms);
+        let close = Duration::from_millis(self.shared.settings.close_ms);
         // Only set here.
         let _ = self.shared.cut_at.set(Instant::now() + close);
         for one in &carried {
@@ -207,7 +211,8 @@ impl Relay {
         }
     }
 
-    /// Takes all that wait; says whether to try again without being told.
+    /// Accepts all connections that wait; whether to try again later without an
+    /// event.
     fn accept<T: TrafficRecorder>(
         &self,
         recorder: &impl Fn() -> T,
@@ -215,12 +220,12 @@ impl Relay {
     ) -> bool {
         for listener in &self.listeners {
             loop {
-                if self.shared.open.load(Ordering::Acquire) >= self.shared.limits.connections {
-                    // The others wait in the system's queue; whoever ends
-                    // wakes us.
+                if self.shared.open.load(Ordering::Acquire) >= self.shared.settings.connections {
+                    // The others wait in the system's queue; a connection that
+                    // ends wakes this loop.
                     return false;
                 }
-                match listener.accept() {
+                match Transport::accept(listener) {
                     Ok((client, peer)) => match self.start(client, peer, recorder()) {
                         Ok(one) => carried.push(one),
                         Err(error) => {
@@ -244,7 +249,7 @@ impl Relay {
 
     fn start<T: TrafficRecorder>(
         &self,
-        client: TcpStream,
+        client: Transport,
         peer: SocketAddr,
         recorder: T,
     ) -> io::Result<CarriedConnection> {
@@ -255,11 +260,12 @@ impl Relay {
             .name("carried".to_owned())
             .spawn(move || {
                 let shared = &guard.0;
-                match reach(shared) {
+                let timeout = Duration::from_millis(shared.settings.handshake_ms);
+                match Transport::connect_timeout(shared.to, timeout) {
                     Ok(server) => Carrier::new(shared, poll, client, server, recorder).run(),
                     Err(error) => {
-                        log::warn!("{peer}: cannot reach {}: {error}", shared.to);
-                        abort(client);
+                        log::warn!("{peer}: cannot connect to {}: {error}", shared.to);
+                        client.reset();
                         recorder.done(Some(CutShort::Unreachable));
                     }
                 }
@@ -286,51 +292,70 @@ impl Drop for Open {
     }
 }
 
-fn reach(shared: &Shared) -> io::Result<TcpStream> {
-    let patience = Duration::from_millis(shared.limits.handshake_ms.max(1));
-    let stream = std::net::TcpStream::connect_timeout(&shared.to, patience)?;
-    stream.set_nonblocking(true)?;
-    Ok(TcpStream::from_std(stream))
-}
-
-/// Ends a connection by a reset.
-fn abort(stream: TcpStream) {
-    // Where that cannot be, it ends in order.
-    let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-}
-
-/// One end of a connection, and what it said that the other has not yet.
+/// One end of a connection, with what it sent and the other was not sent yet.
 struct CarriedEnd {
     side: Side,
-    stream: TcpStream,
-    readable: bool,
-    writable: bool,
-    /// It takes nothing more: it was reset, though that was not read yet.
+    transport: Transport,
+    /// Nothing more can be written to it: it was reset, though that was not
+    /// read yet.
     broken: bool,
     chunk: Box<[u8]>,
-    /// What of the chunk is still to be carried.
-    left: std::ops::Range<usize>,
+    /// The part of the chunk that is still to be written.
+    left: Range<usize>,
     ended: Option<Ending>,
-    carried: bool,
+    /// Whether its end was carried to the other.
+    end_carried: bool,
 }
 
 impl CarriedEnd {
-    fn new(side: Side, stream: TcpStream) -> CarriedEnd {
+    fn new(side: Side, transport: Transport) -> CarriedEnd {
         CarriedEnd {
             side,
-            stream,
-            readable: true,
-            writable: true,
+            transport,
             broken: false,
             chunk: vec![0; CHUNK].into_boxed_slice(),
             left: 0..0,
             ended: None,
-            carried: false,
+            end_carried: false,
+        }
+    }
+
+    /// Writes the chunk of `from` to this end; whether any of it was written.
+    fn write_chunk_of(&mut self, from: &mut CarriedEnd) -> bool {
+        let (chunk, _) = from.chunk.split_at(from.left.end);
+        let (_, chunk) = chunk.split_at(from.left.start);
+        match self.transport.write(chunk) {
+            Ok(n) => {
+                from.left.start += n;
+                n > 0
+            }
+            Err(_) => {
+                // What it sent before is still to be read.
+                self.broken = true;
+                false
+            }
+        }
+    }
+
+    /// Reads a chunk; the end of this side, where it has ended. `None` where
+    /// there is nothing to read.
+    fn read_chunk(&mut self) -> Option<Result<&[u8], Ending>> {
+        if !self.transport.is_readable() && !self.broken {
+            return None;
+        }
+        match self.transport.read(&mut self.chunk) {
+            ReadResult::Octets(n) => {
+                self.left = 0..n;
+                Some(Ok(self.chunk.split_at(n).0))
+            }
+            ReadResult::End if !self.broken => Some(Err(Ending::Fin)),
+            ReadResult::Nothing if !self.broken => None,
+            ReadResult::End | ReadResult::Nothing | ReadResult::Broken(_) => Some(Err(Ending::Rst)),
         }
     }
 }
 
-/// What came of a turn of one direction.
+/// The outcome of one step of a direction.
 enum Pumped {
     /// It waits for a socket.
     Waits,
@@ -346,7 +371,7 @@ struct Carrier<'s, T> {
     client: CarriedEnd,
     server: CarriedEnd,
     recorder: T,
-    /// When something last went on.
+    /// When octets were last read or written.
     moved: Instant,
 }
 
@@ -354,8 +379,8 @@ impl<'s, T: TrafficRecorder> Carrier<'s, T> {
     fn new(
         shared: &'s Shared,
         poll: Poll,
-        client: TcpStream,
-        server: TcpStream,
+        client: Transport,
+        server: Transport,
         recorder: T,
     ) -> Carrier<'s, T> {
         Carrier {
@@ -378,10 +403,10 @@ impl<'s, T: TrafficRecorder> Carrier<'s, T> {
         }
         let reset = |end: &CarriedEnd| end.ended == Some(Ending::Rst);
         if cut.is_some() || reset(&self.client) || reset(&self.server) {
-            abort(self.client.stream);
-            abort(self.server.stream);
+            self.client.transport.reset();
+            self.server.transport.reset();
         } else {
-            drop((self.client.stream, self.server.stream));
+            drop((self.client, self.server));
         }
         self.recorder.done(cut);
     }
@@ -392,17 +417,15 @@ impl<'s, T: TrafficRecorder> Carrier<'s, T> {
     }
 
     fn register(&mut self) -> io::Result<()> {
-        let both = Interest::READABLE | Interest::WRITABLE;
+        self.client.transport.set_nodelay()?;
         for (end, token) in [(&mut self.client, FIRST), (&mut self.server, FIRST + 1)] {
-            end.stream.set_nodelay(true)?;
-            self.poll
-                .registry()
-                .register(&mut end.stream, Token(token), both)?;
+            end.transport
+                .register(self.poll.registry(), Token(token), true)?;
         }
         Ok(())
     }
 
-    /// Carries until both sides have ended; why it was cut, where it was.
+    /// Carries until both sides have ended; the reason where it was cut off.
     fn carry(&mut self) -> Option<CutShort> {
         let mut events = Events::with_capacity(8);
         loop {
@@ -414,7 +437,7 @@ impl<'s, T: TrafficRecorder> Carrier<'s, T> {
                     Pumped::Reset => return None,
                 }
             }
-            if self.client.carried && self.server.carried {
+            if self.client.end_carried && self.server.end_carried {
                 return None;
             }
             let due = self.due();
@@ -438,11 +461,11 @@ impl<'s, T: TrafficRecorder> Carrier<'s, T> {
                     WAKER => continue,
                     _ => &mut self.server,
                 };
-                end.readable |= event.is_readable() || event.is_error();
-                end.writable |= event.is_writable();
-                // Who has ended is not read any more, but may still reset.
+                end.transport.on_event(event);
+                // An end that has ended TCP is not read any more, but may still
+                // be reset.
                 if event.is_error() && end.ended == Some(Ending::Fin) {
-                    let error = end.stream.take_error();
+                    let error = end.transport.take_error();
                     end.broken |= !matches!(error, Ok(None));
                 }
             }
@@ -451,91 +474,71 @@ impl<'s, T: TrafficRecorder> Carrier<'s, T> {
 
     /// The next deadline, and what it means.
     fn due(&self) -> Option<(Instant, CutShort)> {
-        let limits = &self.shared.limits;
+        let settings = &self.shared.settings;
         let after = |ms| self.moved + Duration::from_millis(ms);
         let waiting = !self.client.left.is_empty() || !self.server.left.is_empty();
         let stopped = self.shared.cut_at.get().map(|at| (*at, CutShort::Stopped));
-        let stalled = waiting.then(|| (after(limits.write_ms), CutShort::WriteTimeout));
-        let idle = (limits.idle_ms > 0).then(|| (after(limits.idle_ms), CutShort::IdleTimeout));
+        let stalled = waiting.then(|| (after(settings.write_ms), CutShort::WriteTimeout));
+        let idle = (settings.idle_ms > 0).then(|| (after(settings.idle_ms), CutShort::IdleTimeout));
         let all = [stopped, stalled, idle].into_iter().flatten();
         all.min_by_key(|(at, _)| *at)
     }
 
-    /// Carries what `from` says.
+    /// Carries what `from` sends.
     fn pump(&mut self, from: Side) -> Pumped {
+        for _ in 0..ROUNDS {
+            if let Some(pumped) = self.pump_once(from) {
+                return pumped;
+            }
+        }
+        Pumped::More
+    }
+
+    /// Writes or reads once; `None` where the direction may go on.
+    fn pump_once(&mut self, from: Side) -> Option<Pumped> {
         let (this, other) = match from {
             Side::Client => (&mut self.client, &mut self.server),
             Side::Server => (&mut self.server, &mut self.client),
         };
-        for _ in 0..ROUNDS {
-            if !this.left.is_empty() {
-                if other.broken {
-                    this.left = 0..0;
-                    continue;
-                }
-                if !other.writable {
-                    return Pumped::Waits;
-                }
-                let chunk = this.chunk.get(this.left.clone()).unwrap_or_default();
-                match other.stream.write(chunk) {
-                    Ok(n) => {
-                        this.left.start += n;
-                        self.moved = Instant::now();
-                    }
-                    Err(error) => match error.kind() {
-                        ErrorKind::WouldBlock => other.writable = false,
-                        ErrorKind::Interrupted => {}
-                        _ => {
-                            // What it said before is still to be read.
-                            other.broken = true;
-                            other.readable = true;
-                            return Pumped::More;
-                        }
-                    },
-                }
-                continue;
+        if !this.left.is_empty() {
+            if other.broken {
+                this.left = 0..0;
+                return None;
             }
-            if this.broken && this.ended == Some(Ending::Fin) {
-                this.ended = Some(Ending::Rst);
-                self.recorder.end(this.side, Ending::Rst);
+            if !other.transport.is_writable() {
+                return Some(Pumped::Waits);
             }
-            match this.ended {
-                Some(Ending::Rst) => return Pumped::Reset,
-                Some(Ending::Fin) if this.carried => return Pumped::Waits,
-                Some(Ending::Fin) => {
-                    // It fails where the other is gone; its reading says so.
-                    let _ = other.stream.shutdown(Shutdown::Write);
-                    this.carried = true;
-                    return Pumped::Waits;
-                }
-                None => {}
+            if other.write_chunk_of(this) {
+                self.moved = Instant::now();
             }
-            if !this.readable {
-                return Pumped::Waits;
-            }
-            let ended = match this.stream.read(&mut this.chunk) {
-                Ok(0) if this.broken => Ending::Rst,
-                Ok(0) => Ending::Fin,
-                Ok(n) => {
-                    this.left = 0..n;
-                    self.moved = Instant::now();
-                    let received = this.chunk.get(..n).unwrap_or_default();
-                    self.recorder.octets(this.side, received);
-                    continue;
-                }
-                Err(error) => match error.kind() {
-                    ErrorKind::Interrupted => continue,
-                    ErrorKind::WouldBlock if !this.broken => {
-                        this.readable = false;
-                        return Pumped::Waits;
-                    }
-                    _ => Ending::Rst,
-                },
-            };
-            this.ended = Some(ended);
-            self.moved = Instant::now();
-            self.recorder.end(this.side, ended);
+            return other.broken.then_some(Pumped::More);
         }
-        Pumped::More
+        if this.broken && this.ended == Some(Ending::Fin) {
+            this.ended = Some(Ending::Rst);
+            self.recorder.end(this.side, Ending::Rst);
+        }
+        match this.ended {
+            Some(Ending::Rst) => return Some(Pumped::Reset),
+            Some(Ending::Fin) => {
+                if !this.end_carried {
+                    // It fails where the other is gone; its reading shows that.
+                    let _ = other.transport.shutdown_write();
+                    this.end_carried = true;
+                }
+                return Some(Pumped::Waits);
+            }
+            None => {}
+        }
+        let side = this.side;
+        match this.read_chunk() {
+            None => return Some(Pumped::Waits),
+            Some(Ok(octets)) => self.recorder.octets(side, octets),
+            Some(Err(ending)) => {
+                this.ended = Some(ending);
+                self.recorder.end(side, ending);
+            }
+        }
+        self.moved = Instant::now();
+        None
     }
 }

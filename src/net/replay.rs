@@ -1,20 +1,20 @@
-//! One connection for somebody else's octets: says what it is given, when and
-//! in the portions it is told to, and tells what comes.
+//! One connection for octets of the caller: sends what it is given, when and in
+//! the portions that it is told to, and gives what arrives.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token};
-use socket2::SockRef;
+use mio::{Events, Poll, Token};
+
+use super::transport::{ReadResult, Transport};
 
 const SOCKET: Token = Token(0);
 /// Octets of one read.
 const READ: usize = 64 * 1024;
 
-/// How octets are delivered; nothing of it by default.
+/// How octets are delivered. By default each send is one write, at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Faults {
@@ -24,54 +24,88 @@ pub struct Faults {
     pub latency: Duration,
     /// Octets after which the connection ends.
     pub limit_bytes: Option<u64>,
-    /// Ends are resets.
+    /// Whether the connection ends by a reset.
     pub reset: bool,
 }
 
-/// What came.
+impl Faults {
+    /// With writes of so many octets.
+    #[must_use]
+    pub fn with_slice_bytes(mut self, octets: usize) -> Faults {
+        self.slice_bytes = Some(octets);
+        self
+    }
+
+    /// With octets held back for so long.
+    #[must_use]
+    pub fn with_latency(mut self, latency: Duration) -> Faults {
+        self.latency = latency;
+        self
+    }
+
+    /// With an end after so many octets.
+    #[must_use]
+    pub fn with_limit_bytes(mut self, octets: u64) -> Faults {
+        self.limit_bytes = Some(octets);
+        self
+    }
+
+    /// With ends that are resets.
+    #[must_use]
+    pub fn with_reset(mut self) -> Faults {
+        self.reset = true;
+        self
+    }
+}
+
+/// What happened.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ReplayEvent<'l> {
-    /// Octets.
+    /// Octets arrived.
     Octets(&'l [u8]),
-    /// The peer says no more.
+    /// The peer ended its side of TCP.
     Fin,
     /// The connection was reset.
     Rst,
-    /// All that was to be said is written.
+    /// All that was to be sent is written.
     Written,
-    /// The deadline has come.
+    /// The deadline has passed.
     TimedOut,
 }
 
-/// What is still to be said.
+/// What is still to be sent.
 enum Item {
     Octets(Vec<u8>),
     Fin,
     Rst,
 }
 
-/// One connection, which says what it is given.
+/// One connection, which sends what it is given.
 pub struct ReplayConnection {
-    /// None after a reset.
-    stream: Option<TcpStream>,
+    /// `None` after a reset.
+    transport: Option<Transport>,
     poll: Poll,
     events: Events,
+    queue: Queue,
+    buffer: Box<[u8]>,
+    /// The peer has ended its side, or the connection was reset.
+    ended: bool,
+}
+
+/// What is to be sent, each item with the time at which it is due.
+struct Queue {
     faults: Faults,
-    queue: VecDeque<(Instant, Item)>,
+    items: VecDeque<(Instant, Item)>,
     /// Octets that were put into the queue.
     octets: u64,
-    /// The limit was reached: nothing more is said.
+    /// The limit was reached, or the peer takes nothing more.
     limit_reached: bool,
-    buffer: Box<[u8]>,
-    readable: bool,
-    writable: bool,
-    ended: bool,
 }
 
 impl std::fmt::Debug for ReplayConnection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ReplayConnection")
-            .field("faults", &self.faults)
+            .field("faults", &self.queue.faults)
             .finish_non_exhaustive()
     }
 }
@@ -84,45 +118,120 @@ impl ReplayConnection {
     /// Why there is no connection.
     pub fn connect(
         address: SocketAddr,
-        patience: Duration,
+        timeout: Duration,
         faults: Faults,
     ) -> io::Result<ReplayConnection> {
-        let patience = patience.max(Duration::from_millis(1));
-        ReplayConnection::over(
-            std::net::TcpStream::connect_timeout(&address, patience)?,
-            faults,
-        )
+        let transport = Transport::connect_timeout(address, timeout)?;
+        ReplayConnection::of(transport, faults)
     }
 
     /// Takes over a connection.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// Where the system fails.
     pub fn over(stream: std::net::TcpStream, faults: Faults) -> io::Result<ReplayConnection> {
-        stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
-        let mut stream = TcpStream::from_std(stream);
+        ReplayConnection::of(Transport::from_std(stream)?, faults)
+    }
+
+    fn of(mut transport: Transport, faults: Faults) -> io::Result<ReplayConnection> {
         let poll = Poll::new()?;
-        let both = Interest::READABLE | Interest::WRITABLE;
-        poll.registry().register(&mut stream, SOCKET, both)?;
+        transport.register(poll.registry(), SOCKET, true)?;
         Ok(ReplayConnection {
-            stream: Some(stream),
+            transport: Some(transport),
             poll,
             events: Events::with_capacity(8),
-            faults,
-            queue: VecDeque::new(),
-            octets: 0,
-            limit_reached: false,
+            queue: Queue::new(faults),
             buffer: vec![0; READ].into_boxed_slice(),
-            readable: true,
-            writable: true,
             ended: false,
         })
     }
 
-    /// Says these octets, as one write where no fault says otherwise.
+    /// Sends these octets, as one write where no fault splits them.
     pub fn send(&mut self, octets: &[u8]) {
+        self.queue.put_octets(octets);
+    }
+
+    /// Ends our side of TCP, or resets the connection.
+    pub fn end(&mut self, reset: bool) {
+        self.queue.put_end(reset);
+    }
+
+    /// Whether the limit was reached, so that nothing more is sent.
+    #[must_use]
+    pub fn is_limit_reached(&self) -> bool {
+        self.queue.limit_reached
+    }
+
+    /// Whether all that was to be sent is written.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        self.queue.items.is_empty()
+    }
+
+    /// Waits until octets arrive, or all is written where something was to be.
+    pub fn step(&mut self, deadline: Instant) -> ReplayEvent<'_> {
+        let mut wrote = false;
+        loop {
+            let next_due = self.queue.flush(&mut self.transport, &mut wrote);
+            let Some(transport) = &mut self.transport else {
+                self.ended = true;
+                return ReplayEvent::Rst;
+            };
+            if transport.is_readable() && !self.ended {
+                match transport.read(&mut self.buffer) {
+                    ReadResult::Octets(n) => {
+                        return ReplayEvent::Octets(self.buffer.split_at(n).0);
+                    }
+                    ReadResult::Nothing => {}
+                    ReadResult::End => {
+                        self.ended = true;
+                        return ReplayEvent::Fin;
+                    }
+                    ReadResult::Broken(_) => {
+                        self.ended = true;
+                        self.queue.items.clear();
+                        return ReplayEvent::Rst;
+                    }
+                }
+            }
+            if wrote && self.queue.items.is_empty() {
+                return ReplayEvent::Written;
+            }
+            let now = Instant::now();
+            if deadline <= now {
+                return ReplayEvent::TimedOut;
+            }
+            let due = next_due.map_or(deadline, |due| due.min(deadline));
+            let wait = due.saturating_duration_since(now);
+            match self.poll.poll(&mut self.events, Some(wait)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return ReplayEvent::TimedOut,
+            }
+            for event in &self.events {
+                transport.on_event(event);
+            }
+        }
+    }
+}
+
+impl Queue {
+    fn new(faults: Faults) -> Queue {
+        Queue {
+            faults,
+            items: VecDeque::new(),
+            octets: 0,
+            limit_reached: false,
+        }
+    }
+
+    fn put(&mut self, item: Item) {
+        self.items
+            .push_back((Instant::now() + self.faults.latency, item));
+    }
+
+    fn put_octets(&mut self, octets: &[u8]) {
         if self.limit_reached || octets.is_empty() {
             return;
         }
@@ -138,13 +247,12 @@ impl ReplayConnection {
             self.put(Item::Octets(slice.to_vec()));
         }
         if sent.len() < octets.len() {
-            self.end(false);
+            self.put_end(false);
             self.limit_reached = true;
         }
     }
 
-    /// Says that nothing more comes, or breaks the connection.
-    pub fn end(&mut self, reset: bool) {
+    fn put_end(&mut self, reset: bool) {
         if self.limit_reached {
             return;
         }
@@ -155,139 +263,48 @@ impl ReplayConnection {
         });
     }
 
-    /// Whether the limit was reached, so that nothing more is said.
-    #[must_use]
-    pub fn is_limit_reached(&self) -> bool {
-        self.limit_reached
-    }
-
-    /// Whether all that was to be said is written.
-    #[must_use]
-    pub fn is_written(&self) -> bool {
-        self.queue.is_empty()
-    }
-
-    fn put(&mut self, item: Item) {
-        self.queue
-            .push_back((Instant::now() + self.faults.latency, item));
-    }
-
-    /// Waits until something comes, or all is written where something was to
-    /// be.
-    pub fn step(&mut self, deadline: Instant) -> ReplayEvent<'_> {
-        let mut wrote = false;
-        loop {
-            let waits = self.flush(&mut wrote);
-            if self.stream.is_none() {
-                self.ended = true;
-                return ReplayEvent::Rst;
-            }
-            if self.readable && !self.ended {
-                match self.read() {
-                    Ok(Some(0)) => return ReplayEvent::Fin,
-                    Ok(Some(n)) => {
-                        return ReplayEvent::Octets(self.buffer.get(..n).unwrap_or_default());
-                    }
-                    Ok(None) => {}
-                    Err(()) => return ReplayEvent::Rst,
-                }
-            }
-            if wrote && self.queue.is_empty() {
-                return ReplayEvent::Written;
-            }
-            let now = Instant::now();
-            if deadline <= now {
-                return ReplayEvent::TimedOut;
-            }
-            let due = waits.map_or(deadline, |due| due.min(deadline));
-            match self
-                .poll
-                .poll(&mut self.events, Some(due.saturating_duration_since(now)))
-            {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return ReplayEvent::TimedOut,
-            }
-            for event in &self.events {
-                self.readable |= event.is_readable() || event.is_error();
-                self.writable |= event.is_writable();
-            }
-        }
-    }
-
-    /// Octets that came, 0 at the end, nothing where one must wait; an error
-    /// is a reset.
-    fn read(&mut self) -> Result<Option<usize>, ()> {
-        let Some(stream) = &mut self.stream else {
-            return Err(());
-        };
-        match stream.read(&mut self.buffer) {
-            Ok(n) => {
-                self.ended = n == 0;
-                Ok(Some(n))
-            }
-            Err(error) => match error.kind() {
-                ErrorKind::WouldBlock => {
-                    self.readable = false;
-                    Ok(None)
-                }
-                ErrorKind::Interrupted => Ok(None),
-                _ => {
-                    self.ended = true;
-                    self.queue.clear();
-                    Err(())
-                }
-            },
-        }
-    }
-
-    /// Writes what is due; when the next is, where that is what it waits for.
-    fn flush(&mut self, wrote: &mut bool) -> Option<Instant> {
-        while let (Some((due, item)), Some(stream)) = (self.queue.front_mut(), &mut self.stream) {
+    /// Writes what is due, and notes in `wrote` that something was. Gives when
+    /// the next item is due, where that is what it waits for.
+    fn flush(&mut self, connection: &mut Option<Transport>, wrote: &mut bool) -> Option<Instant> {
+        while let (Some((due, item)), Some(transport)) = (self.items.front_mut(), &mut *connection)
+        {
             if *due > Instant::now() {
                 return Some(*due);
             }
             match item {
                 Item::Octets(octets) => {
-                    if !self.writable {
+                    if !transport.is_writable() {
                         return None;
                     }
-                    match stream.write(octets) {
+                    match transport.write(octets) {
                         Ok(n) if n < octets.len() => {
                             octets.drain(..n);
                             continue;
                         }
                         Ok(_) => {}
-                        Err(error) => match error.kind() {
-                            ErrorKind::WouldBlock => {
-                                self.writable = false;
-                                return None;
-                            }
-                            ErrorKind::Interrupted => continue,
-                            _ => {
-                                // The peer takes nothing more; what it said
-                                // before is still to be read.
-                                self.queue.clear();
-                                self.limit_reached = true;
-                                self.readable = true;
-                                *wrote = true;
-                                return None;
-                            }
-                        },
+                        Err(_) => {
+                            // The peer takes nothing more; what it sent before
+                            // is still to be read.
+                            self.items.clear();
+                            self.limit_reached = true;
+                            transport.assume_readable();
+                            *wrote = true;
+                            return None;
+                        }
                     }
                 }
                 Item::Fin => {
-                    // It fails where the peer is gone; reading says so.
-                    let _ = stream.shutdown(Shutdown::Write);
+                    // It fails where the peer is gone; reading shows that.
+                    let _ = transport.shutdown_write();
                 }
                 Item::Rst => {
-                    // Where that cannot be, it ends in order.
-                    let _ = SockRef::from(&*stream).set_linger(Some(Duration::ZERO));
-                    self.stream = None;
+                    if let Some(transport) = connection.take() {
+                        transport.reset();
+                    }
                 }
             }
             *wrote = true;
-            self.queue.pop_front();
+            self.items.pop_front();
         }
         None
     }

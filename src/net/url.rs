@@ -7,10 +7,11 @@ use std::str::FromStr;
 
 /// A WebSocket URL (RFC 6455 section 3).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Url {
     /// Whether it is `wss`.
     pub secure: bool,
-    /// Host and, unless it is the scheme's own, port, as `Host` says them.
+    /// Host and, unless it is the scheme's own, port, as in the `Host` header.
     pub host: String,
     /// Path and query.
     pub target: String,
@@ -19,11 +20,51 @@ pub struct Url {
 }
 
 impl Url {
-    /// The addresses of its host, in the order the system gives them.
+    /// Parses a URL of either scheme, `ws` or `wss`.
     ///
     /// # Errors
     ///
-    /// Where the name has none.
+    /// Why it is not a WebSocket URL.
+    pub fn parse(text: &str) -> Result<Url, BadUrl> {
+        let (scheme, rest) = text.split_once("://").ok_or(BadUrl::Scheme)?;
+        let secure = match scheme.to_ascii_lowercase().as_str() {
+            "ws" => false,
+            "wss" => true,
+            _ => return Err(BadUrl::Scheme),
+        };
+        let split = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, target) = rest.split_at(split);
+        let target = match target.chars().next() {
+            None => "/".to_owned(),
+            Some('?') => format!("/{target}"),
+            Some(_) => target.to_owned(),
+        };
+        let visible = |text: &str| text.bytes().all(|o| matches!(o, 0x21..=0x7e));
+        if !visible(rest) || authority.contains('@') || rest.contains('#') {
+            return Err(BadUrl::Part);
+        }
+        let default_port = if secure { 443 } else { 80 };
+        let authority = authority.to_ascii_lowercase();
+        let (name, port) = split_authority(&authority, default_port)?;
+        let host = if port == default_port {
+            name.to_owned()
+        } else {
+            format!("{name}:{port}")
+        };
+        Ok(Url {
+            secure,
+            host,
+            target,
+            name: name.trim_matches(['[', ']']).to_owned(),
+            port,
+        })
+    }
+
+    /// The addresses of its host, in the order in which the system gives them.
+    ///
+    /// # Errors
+    ///
+    /// Where the name has no address.
     pub fn addresses(&self) -> Result<Vec<SocketAddr>, Unresolved> {
         let unresolved = |error| Unresolved {
             name: self.name.clone(),
@@ -38,19 +79,21 @@ impl Url {
     }
 }
 
-/// A name that no address has.
+/// A host name without an address.
 #[derive(Debug, thiserror::Error)]
 #[error("no address for {name}: {error}")]
+#[non_exhaustive]
 pub struct Unresolved {
-    /// The name.
+    /// The host name.
     pub name: String,
-    /// What the system says.
+    /// The error of the system.
     #[source]
     pub error: io::Error,
 }
 
-/// Why a URL cannot be dialled.
+/// Why a text is not a URL that can be connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum BadUrl {
     /// Not `ws://`.
     #[error("a URL begins with ws://")]
@@ -64,8 +107,8 @@ pub enum BadUrl {
     /// Not a port.
     #[error("the port is not a number from 1 to 65535")]
     Port,
-    /// User information or a fragment, which a WebSocket URL has not, or an
-    /// octet that belongs in no URL.
+    /// User information or a fragment, which a WebSocket URL does not have, or an
+    /// octet that no URL has.
     #[error("a WebSocket URL has no user, no fragment (#), and visible ASCII only")]
     Part,
 }
@@ -73,65 +116,46 @@ pub enum BadUrl {
 impl FromStr for Url {
     type Err = BadUrl;
 
+    /// Parses a `ws` URL. TLS is not spoken here, so `wss` is an error.
     fn from_str(text: &str) -> Result<Url, BadUrl> {
-        let (scheme, rest) = text.split_once("://").ok_or(BadUrl::Scheme)?;
-        match scheme.to_ascii_lowercase().as_str() {
-            "ws" => {}
-            "wss" => return Err(BadUrl::Secure),
-            _ => return Err(BadUrl::Scheme),
+        match text.split_once("://") {
+            Some((scheme, _)) if scheme.eq_ignore_ascii_case("wss") => Err(BadUrl::Secure),
+            _ => Url::parse(text),
         }
-        let split = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, target) = rest.split_at(split);
-        let target = match target.chars().next() {
-            None => "/".to_owned(),
-            Some('?') => format!("/{target}"),
-            Some(_) => target.to_owned(),
-        };
-        let visible = |text: &str| text.bytes().all(|o| matches!(o, 0x21..=0x7e));
-        if !visible(rest) || authority.contains('@') || rest.contains('#') {
-            return Err(BadUrl::Part);
-        }
-        let authority = authority.to_ascii_lowercase();
-        if authority.starts_with('[') && !authority.contains(']') {
-            return Err(BadUrl::Host);
-        }
-        let after_host = authority.rfind(']').map_or(0, |i| i + 1);
-        let colon = authority
-            .get(after_host..)
-            .and_then(|tail| tail.find(':'))
-            .map(|i| i + after_host);
-        let (name, port) = match colon {
-            None => (authority.as_str(), 80),
-            Some(at) => {
-                let (name, port) = authority.split_at(at);
-                let port = port.strip_prefix(':').unwrap_or(port);
-                // `parse` would take a sign.
-                let digits = port.bytes().all(|o| o.is_ascii_digit());
-                let port = port.parse().ok().filter(|p| digits && *p != 0);
-                (name, port.ok_or(BadUrl::Port)?)
-            }
-        };
-        if name.is_empty() || !crate::handshake::is_authority(name.as_bytes()) {
-            return Err(BadUrl::Host);
-        }
-        let host = if port == 80 {
-            name.to_owned()
-        } else {
-            format!("{name}:{port}")
-        };
-        Ok(Url {
-            secure: false,
-            host,
-            target,
-            name: name.trim_matches(['[', ']']).to_owned(),
-            port,
-        })
     }
+}
+
+/// The host and the port of an authority.
+fn split_authority(authority: &str, default_port: u16) -> Result<(&str, u16), BadUrl> {
+    if authority.starts_with('[') && !authority.contains(']') {
+        return Err(BadUrl::Host);
+    }
+    let after_host = authority.rfind(']').map_or(0, |i| i + 1);
+    let colon = authority
+        .get(after_host..)
+        .and_then(|tail| tail.find(':'))
+        .map(|i| i + after_host);
+    let (name, port) = match colon {
+        None => (authority, default_port),
+        Some(at) => {
+            let (name, port) = authority.split_at(at);
+            let port = port.strip_prefix(':').unwrap_or(port);
+            // `parse` would take a sign.
+            let digits = port.bytes().all(|o| o.is_ascii_digit());
+            let port = port.parse().ok().filter(|p| digits && *p != 0);
+            (name, port.ok_or(BadUrl::Port)?)
+        }
+    };
+    if name.is_empty() || !crate::handshake::is_authority(name.as_bytes()) {
+        return Err(BadUrl::Host);
+    }
+    Ok((name, port))
 }
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ws://{}{}", self.host, self.target)
+        let scheme = if self.secure { "wss" } else { "ws" };
+        write!(f, "{scheme}://{}{}", self.host, self.target)
     }
 }
 
@@ -145,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_says_host_as_the_header_does() {
+    fn the_host_of_a_url_is_that_of_the_header() {
         let some = |host: &str, target: &str, name: &str, port| {
             (host.to_owned(), target.to_owned(), name.to_owned(), port)
         };
@@ -157,7 +181,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_says_why() {
+    fn wss_is_parsed_where_the_stream_is_the_caller_s() {
+        let url = Url::parse("wss://h:443/x").expect("it is one");
+        assert_eq!((url.secure, url.host.as_str(), url.port), (true, "h", 443));
+        assert_eq!(url.to_string(), "wss://h/x");
+        let url = Url::parse("wss://h:80").expect("it is one");
+        assert_eq!(url.host, "h:80");
+    }
+
+    #[test]
+    fn another_text_is_refused_with_the_reason() {
         for (text, why) in [
             ("http://h/", BadUrl::Scheme),
             ("h:80", BadUrl::Scheme),

@@ -2,31 +2,32 @@
 
 use std::sync::Arc;
 
+use super::play::watch;
+use super::played::{Handshake, Rejected};
+use super::recorded::Nonce;
+use super::script::Split;
 use super::{
     Close, CloseSent, CloseWord, Conclusion, Expect, ExpectedResult, MessageKind, ReceivedMessage,
-    Split, StreamEnd, Vector, nonce, watch,
+    StreamEnd, Vector,
 };
-use crate::bytes::{Input, Output};
-use crate::conn::{Config, Conn, Event, Phase};
-use crate::error::{Refusal, Violation};
-use crate::frame::{Kind, close_code};
-use crate::message::Gather;
-use crate::trace::{Field, Span, Trace};
-use crate::version::{Side, Version, Versions};
+use crate::bytes::Output;
+use crate::conn::{Config, Conn, Phase, Session, SessionEvent};
+use crate::error::Refusal;
+use crate::version::{Side, Versions};
 
-/// More messages than this are no expectation that anybody reads.
+/// A list of more messages is no expectation that a person reads.
 const MAX_RECEIVED: usize = 262_144;
 
-/// Beyond this many octets a conclusion is not tried octet by octet as well.
+/// A conversation of more octets is not tried octet by octet as well.
 const SLOWLY_OCTETS: usize = 64 * 1024;
 
 impl Vector {
     /// Sets `version` and `expect` to what the core concludes from the steps.
     ///
-    /// A side is held to the vector only where it can be: the client where our
-    /// server would take the request, the server where ours says the very
-    /// octets that were recorded. Where more is heard than an expectation can
-    /// hold, none is held to it and no message is listed.
+    /// The vector holds a side only to what can be expected of it: the client
+    /// where our server would take the request, the server where ours sends the
+    /// very octets that were recorded. Where more messages are received than an
+    /// expectation can hold, it holds neither side to them and lists none.
     ///
     /// # Errors
     ///
@@ -42,22 +43,17 @@ impl Vector {
                 .collect()
         };
         let (request, response) = (of(Side::Client), of(Side::Server));
-        let config = || {
-            Arc::new(Config {
-                versions: Versions::ALL,
-                ..Config::default()
-            })
-        };
-        let mut server = PassiveEndpoint::new(Conn::server(config()), nonce(&response));
-        let mut client = Conn::client_of(&request, self.secure, config())
+        let config = Arc::new(Config::default().with_versions(Versions::ALL));
+        let server = Conn::server(Arc::clone(&config));
+        let mut server = PassiveEndpoint::new(server, Nonce::of(&response));
+        let mut client = Conn::client_of(&request, self.secure, config)
             .ok()
             .filter(|_| steps.iter().any(|(from, _, _)| *from == Side::Server))
-            .map(|conn| PassiveEndpoint::new(conn, Vec::new()));
+            .map(|conn| PassiveEndpoint::new(conn, Nonce::default()));
         let slowly = request.len() + response.len() <= SLOWLY_OCTETS;
         drop((request, response));
 
-        let mut expect = Expect::default();
-        let mut closes = Vec::new();
+        let mut received = Received::default();
         for (from, octets, end) in &steps {
             let endpoint = match from {
                 Side::Client => &mut server,
@@ -67,41 +63,53 @@ impl Vector {
                 },
             };
             match end {
-                None => endpoint.receive(*from, octets, &mut expect.messages, &mut closes),
+                None => endpoint.receive(octets, &mut received),
                 Some(StreamEnd::Fin | StreamEnd::Rst) => endpoint.receive_end(),
             }
         }
         drop(steps);
+        self.expect_what(&server, client.as_ref(), received);
+        self.expect_only_what_is_played(slowly);
+        Ok(())
+    }
 
-        let client = client.as_ref();
-        let detected = server.detected.or(client.and_then(|c| c.detected));
-        expect.detected = detected.map(|v| v.name.to_owned());
-        self.version = detected.map_or("none", |v| v.name).to_owned();
-        expect.subprotocol = client.and_then(|c| c.subprotocol.clone());
-        if let [one, two] = *server.numbers {
+    /// Sets `version` and `expect` to what both sides concluded.
+    fn expect_what(
+        &mut self,
+        server: &PassiveEndpoint,
+        client: Option<&PassiveEndpoint>,
+        received: Received,
+    ) {
+        let Received { messages, closes } = received;
+        let mut expect = Expect::default();
+        let of_client = client.map(|client| &client.handshake);
+        let version = server.handshake.version;
+        let version = version.or(of_client.and_then(|handshake| handshake.version));
+        expect.detected = version.map(|v| v.name.to_owned());
+        self.version = version.map_or("none", |v| v.name).to_owned();
+        expect.subprotocol = of_client.and_then(|handshake| handshake.subprotocol.clone());
+        if let [one, two] = *server.handshake.key_numbers {
             (expect.key_number_1, expect.key_number_2) = (Some(one), Some(two));
         }
         let both = server.closed && client.is_some_and(|c| c.closed);
         expect.close = Some(match closes.into_iter().next() {
             None => Close::Word(CloseWord::None),
-            Some(_) if both && detected.is_some_and(|v| !v.has_close_codes()) => {
+            Some(_) if both && version.is_some_and(|v| !v.has_close_codes()) => {
                 Close::Word(CloseWord::Clean)
             }
-            Some(close) => Close::Said(close),
+            Some(sent) => Close::Said(sent),
         });
-        if expect.messages.len() < MAX_RECEIVED {
-            expect.client = client.and_then(PassiveEndpoint::concluded);
-            expect.server = server.concluded();
-        } else {
-            expect.messages = Vec::new();
+        if messages.len() < MAX_RECEIVED {
+            expect.client = client.and_then(PassiveEndpoint::conclusion);
+            expect.server = server.conclusion();
+            expect.messages = messages;
         }
         self.expect = expect;
-        self.hold_only_who_agrees(slowly);
-        Ok(())
     }
 
-    /// Lets go of a side that would not play this vector as it stands.
-    pub(super) fn hold_only_who_agrees(&mut self, slowly: bool) {
+    /// Drops the expectation for a side that does not reproduce this vector.
+    /// `slowly`: octet by octet as well.
+    pub(super) fn expect_only_what_is_played(&mut self, slowly: bool) {
         for side in [Side::Server, Side::Client] {
             let splits = [Split::Whole, Split::Everywhere];
             let tried = splits.into_iter().take(if slowly { 2 } else { 1 });
@@ -118,179 +126,142 @@ impl Vector {
     }
 }
 
-/// One side of the core, which only listens.
+/// Messages and closes of both sides, in order.
+#[derive(Default)]
+struct Received {
+    messages: Vec<ReceivedMessage>,
+    closes: Vec<CloseSent>,
+}
+
+impl Received {
+    /// Lists what was received, up to the limit.
+    fn message(&mut self, from: Side, kind: MessageKind, octets: &[u8]) {
+        if self.messages.len() < MAX_RECEIVED {
+            self.messages.push(ReceivedMessage::of(from, kind, octets));
+        }
+    }
+}
+
+/// One side of the core that only receives: what it sends is thrown away.
 struct PassiveEndpoint {
-    conn: Conn,
-    nonce: Vec<u8>,
-    pending: Vec<u8>,
-    consumed: u64,
-    gather: Gather,
-    numbers: Vec<u32>,
-    detected: Option<&'static Version>,
-    subprotocol: Option<String>,
+    session: Session,
+    nonce: Nonce,
+    handshake: Handshake,
+    /// Whether the peer has sent a close.
     closed: bool,
-    conclusion: Conclusion,
+    rejected: Option<Rejected>,
 }
 
 impl PassiveEndpoint {
-    fn new(conn: Conn, nonce: Vec<u8>) -> PassiveEndpoint {
+    fn new(conn: Conn, nonce: Nonce) -> PassiveEndpoint {
         PassiveEndpoint {
-            conn,
+            session: Session::new(conn),
             nonce,
-            pending: Vec::new(),
-            consumed: 0,
-            gather: Gather::default(),
-            numbers: Vec::new(),
-            detected: None,
-            subprotocol: None,
+            handshake: Handshake::default(),
             closed: false,
-            conclusion: Conclusion {
+            rejected: None,
+        }
+    }
+
+    /// Octets of the peer arrive.
+    fn receive(&mut self, octets: &[u8], received: &mut Received) {
+        let PassiveEndpoint {
+            session,
+            nonce,
+            handshake,
+            closed,
+            rejected,
+        } = self;
+        let mut random = |octets: &mut [u8]| nonce.fill(octets);
+        let mut sent = Vec::new();
+        let mut out = Output::new(&mut sent, &mut random);
+        session.receive(octets);
+        loop {
+            out.octets.clear();
+            let fault = match session.next(&mut out) {
+                Ok(None) => return,
+                Ok(Some((event, conn))) => {
+                    *closed |= matches!(event, SessionEvent::Close(_));
+                    let refusal = on_event(event, conn, handshake, received, &mut out);
+                    refusal.map(|refusal| Rejected::refusal(refusal, session.position()))
+                }
+                Err(located) => {
+                    let version = session.conn().version();
+                    let after = session.position();
+                    Some(Rejected::violation(located.error, version, after))
+                }
+            };
+            // Only the first fault counts.
+            *rejected = rejected.take().or(fault);
+        }
+    }
+
+    /// The peer has ended TCP.
+    fn receive_end(&mut self) {
+        if let Err(located) = self.session.end_of_input() {
+            let version = self.session.conn().version();
+            let after = self.session.position();
+            let rejected = Rejected::violation(located.error, version, after);
+            self.rejected.get_or_insert(rejected);
+        }
+    }
+
+    /// What it concludes; `None` while the handshake is not finished.
+    fn conclusion(&self) -> Option<Conclusion> {
+        match &self.rejected {
+            Some(rejected) => Some(Conclusion {
+                result: ExpectedResult::Reject,
+                code: Some(rejected.code.to_owned()),
+                status: rejected.status,
+                close: rejected.close,
+            }),
+            None if self.session.conn().phase() == Phase::Handshake => None,
+            None => Some(Conclusion {
                 result: ExpectedResult::Accept,
                 code: None,
                 status: None,
                 close: None,
-            },
-        }
-    }
-
-    fn receive(
-        &mut self,
-        from: Side,
-        octets: &[u8],
-        received: &mut Vec<ReceivedMessage>,
-        closes: &mut Vec<CloseSent>,
-    ) {
-        let mut pending = std::mem::take(&mut self.pending);
-        pending.extend_from_slice(octets);
-        let mut input = Input::starting_at(&mut pending, self.consumed);
-        let nonce = std::mem::take(&mut self.nonce);
-        let mut random = |octets: &mut [u8]| {
-            for (to, from) in octets.iter_mut().zip(nonce.iter().cycle()) {
-                *to = *from;
-            }
-        };
-        let mut out_octets = Vec::new();
-        let mut out = Output::new(&mut out_octets, &mut random);
-        loop {
-            out.octets.clear();
-            let mut numbers = KeyNumbers(&mut self.numbers);
-            match self.conn.next_watched(&mut input, &mut out, &mut numbers) {
-                Ok(None) => break,
-                Ok(Some(event)) => self.take(event, from, &mut out, received, closes),
-                Err(violation) => self.broken(violation),
-            }
-        }
-        self.consumed = input.position();
-        let left = input.rest().len();
-        pending.drain(..pending.len() - left);
-        (self.pending, self.nonce) = (pending, nonce);
-    }
-
-    fn take(
-        &mut self,
-        event: Event<'_>,
-        from: Side,
-        out: &mut Output<'_>,
-        received: &mut Vec<ReceivedMessage>,
-        closes: &mut Vec<CloseSent>,
-    ) {
-        match event {
-            Event::Request(request) => {
-                self.detected = request.version();
-                // Without a subprotocol there is nothing to refuse.
-                let _ = self.conn.accept(None, out);
-            }
-            Event::Http(_) => {
-                self.conn.refuse(Refusal::NotFound, out);
-                self.refused(Refusal::NotFound);
-            }
-            Event::Refused(refusal, _) => self.refused(refusal),
-            Event::Response(response) => {
-                self.detected = self.conn.version();
-                self.subprotocol = response.subprotocol().map(str::to_owned);
-            }
-            Event::Open => {}
-            Event::Piece(piece) => {
-                self.gather.add(&piece);
-                if piece.last {
-                    let checked = self.conn.version().is_some_and(Version::checks_text);
-                    let message = self.gather.finish(checked);
-                    let kind = match message.kind() {
-                        Kind::Text => MessageKind::Text,
-                        Kind::Binary => MessageKind::Binary,
-                    };
-                    keep(received, from, kind, message.payload());
-                    self.gather = Gather::default();
-                }
-            }
-            Event::Ping(payload) => keep(received, from, MessageKind::Ping, payload),
-            Event::Pong(payload) => keep(received, from, MessageKind::Pong, payload),
-            Event::Close(reason) => {
-                self.closed = true;
-                let text = reason.text.into_owned();
-                closes.push(CloseSent {
-                    from,
-                    code: reason.code,
-                    reason: Some(text).filter(|text| !text.is_empty()),
-                });
-            }
-        }
-    }
-
-    /// What it came to; nothing where it still waits in the handshake.
-    fn concluded(&self) -> Option<Conclusion> {
-        let waits = self.conn.phase() == Phase::Handshake;
-        let accepts = self.conclusion.result == ExpectedResult::Accept;
-        (!(waits && accepts)).then(|| self.conclusion.clone())
-    }
-
-    fn receive_end(&mut self) {
-        if let Err(violation) = self.conn.end_of_input(self.pending.len()) {
-            self.broken(violation);
-        }
-    }
-
-    fn refused(&mut self, refusal: Refusal) {
-        self.reject(refusal.code(), Some(refusal.status()), None);
-    }
-
-    fn broken(&mut self, violation: Violation) {
-        let version = self.conn.version();
-        let close = version
-            .filter(|v| v.has_close_codes() && violation.close_code() != 1006)
-            .map(|v| close_code(v, violation.close_code()));
-        self.reject(violation.code(), None, close);
-    }
-
-    /// Only the first fault counts.
-    fn reject(&mut self, code: &str, status: Option<u16>, close: Option<u16>) {
-        if self.conclusion.result == ExpectedResult::Accept {
-            self.conclusion = Conclusion {
-                result: ExpectedResult::Reject,
-                code: Some(code.to_owned()),
-                status,
-                close,
-            };
+            }),
         }
     }
 }
 
-/// Lists what was heard, up to the limit.
-fn keep(received: &mut Vec<ReceivedMessage>, from: Side, kind: MessageKind, octets: &[u8]) {
-    if received.len() < MAX_RECEIVED {
-        received.push(ReceivedMessage::of(from, kind, octets));
-    }
-}
-
-/// Keeps the numbers of hixie-76's keys.
-struct KeyNumbers<'n>(&'n mut Vec<u32>);
-
-impl Trace for KeyNumbers<'_> {
-    fn see(&mut self, _: Span) {}
-
-    fn derive(&mut self, field: Field, octets: &[u8]) {
-        if let (Field::KeyNumber, Some(number)) = (field, octets.first_chunk()) {
-            self.0.push(u32::from_be_bytes(*number));
+/// Answers an event, and notes it. Gives the refusal of a request that was
+/// refused.
+fn on_event(
+    event: SessionEvent<'_>,
+    conn: &mut Conn,
+    handshake: &mut Handshake,
+    received: &mut Received,
+    out: &mut Output<'_>,
+) -> Option<Refusal> {
+    let from = conn.side().peer();
+    match event {
+        SessionEvent::Request(request) => {
+            handshake.request(&request);
+            // Without a subprotocol no header can be wrong.
+            let _ = conn.accept(None, out);
+        }
+        SessionEvent::Http(_) => {
+            conn.refuse(Refusal::NotFound, out);
+            return Some(Refusal::NotFound);
+        }
+        SessionEvent::Refused(refused) => return Some(refused.refusal.error),
+        SessionEvent::Response(response) => handshake.response(&response, conn.version()),
+        SessionEvent::Open => {}
+        SessionEvent::Message(message) => {
+            received.message(from, message.kind().into(), message.payload());
+        }
+        SessionEvent::Ping(payload) => received.message(from, MessageKind::Ping, payload),
+        SessionEvent::Pong(payload) => received.message(from, MessageKind::Pong, payload),
+        SessionEvent::Close(reason) => {
+            let text = reason.text.into_owned();
+            received.closes.push(CloseSent {
+                from,
+                code: reason.code,
+                reason: Some(text).filter(|text| !text.is_empty()),
+            });
         }
     }
+    None
 }

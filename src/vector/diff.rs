@@ -1,10 +1,11 @@
-//! Octets that differ, told to a person: where, side by side, and under which
-//! rule they are.
+//! Octets that differ, described for a person: where they differ, both sides, and
+//! which rule applies there.
 
+use super::show::escaped;
 use crate::version::Version;
 
-/// What the server says differs from the vector: where, and which rule it is
-/// under. Octets are counted from `before`.
+/// Where the octets that the server sends differ from the vector's, and which
+/// rule applies there. The first of them is octet `before`.
 pub(super) fn difference(
     want: &[u8],
     got: &[u8],
@@ -13,20 +14,21 @@ pub(super) fn difference(
 ) -> String {
     let at = before + first_difference(want, got);
     let (place, sides) = (place(want, got, version), both(want, got));
-    format!("octet {at} of what the server says differs, {place}\n{sides}")
+    format!("octet {at} of what the server sends differs, {place}\n{sides}")
 }
 
+/// The number of octets before the first that differs.
 pub(super) fn first_difference(want: &[u8], got: &[u8]) -> usize {
     want.iter().zip(got).take_while(|(w, g)| w == g).count()
 }
 
-/// The first octet that differs in its context, one side below the other.
+/// The first octet that differs, in its context: one side below the other.
 pub(super) fn both(want: &[u8], got: &[u8]) -> String {
     let at = first_difference(want, got);
     let start = at.saturating_sub(24);
     let context = |octets: &[u8]| {
         let end = octets.len().min(at + 32);
-        let context = octets.get(start..end).unwrap_or_default();
+        let (_, context) = octets.split_at(end).0.split_at(start);
         let before = if start > 0 { "…" } else { "" };
         let after = if end < octets.len() { "…" } else { "" };
         format!(
@@ -35,7 +37,7 @@ pub(super) fn both(want: &[u8], got: &[u8]) -> String {
             octets.len()
         )
     };
-    let same = escaped(got.get(start..at).unwrap_or_default());
+    let same = escaped(got.split_at(at).0.split_at(start).1);
     let width = same.len() + usize::from(start > 0) + 1;
     format!(
         "core   {}\nvector {}\n       {:width$}^",
@@ -45,7 +47,7 @@ pub(super) fn both(want: &[u8], got: &[u8]) -> String {
     )
 }
 
-/// What the first differing octet is part of, and the rule for it.
+/// What the first octet that differs is part of, and the rule for it.
 fn place(want: &[u8], got: &[u8], version: Option<&Version>) -> String {
     let at = first_difference(want, got);
     let is_head = |octets: &[u8]| octets.starts_with(b"HTTP/");
@@ -107,16 +109,4 @@ fn names(head: &[u8]) -> Vec<String> {
         .filter(|name| !matches!(name, [] | [b'\r']))
         .map(escaped)
         .collect()
-}
-
-/// Octets for a person: ASCII as it is, the rest escaped, cut at 200.
-pub(super) fn shown(octets: &[u8]) -> String {
-    let cut = octets.get(..200).unwrap_or(octets);
-    let more = if cut.len() < octets.len() { "…" } else { "" };
-    format!("\"{}{more}\"", escaped(cut))
-}
-
-/// Octets in visible ASCII, as in a string literal.
-fn escaped(octets: &[u8]) -> String {
-    octets.escape_ascii().to_string().replace("\\'", "'")
 }

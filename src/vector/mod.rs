@@ -1,28 +1,34 @@
-//! The vector file: one recorded or specified conversation, with what must be
-//! concluded from it.
+//! Vector files: recorded or specified conversations, with what each side must
+//! conclude from them.
 //!
-//! The format is `vectors/schema.json`; octets are Latin-1 strings or hex, one
-//! step is one write. [`play`](self::play()) holds the core to a vector, in
-//! memory; [`File::to_canonical`] writes.
+//! The format is `vectors/schema.json`: octets are Latin-1 strings or hex, and a
+//! step is one write. [`play`](self::play()) plays a vector to the core in memory
+//! and compares; [`File::to_canonical`] writes a file.
 
-mod conclude;
+mod show;
 mod diff;
+mod write;
+mod recorded;
+mod script;
+mod played;
+mod judge;
+mod play;
+mod conclude;
 #[cfg(feature = "import")]
 pub mod import;
-mod play;
-mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::message::Kind;
 use crate::version::{Side, Version};
 
-use self::diff::{both, difference, first_difference, shown};
-#[cfg(feature = "import")]
-use self::play::header;
-use self::play::nonce;
-pub use self::play::{Failure, Played, Script, Split, play, splits, watch};
+pub use self::play::{play, splits, watch};
+pub use self::played::Played;
+pub use self::script::{Failure, Script, Split};
+use self::show::unhex;
+pub use self::show::{hex, shown};
 
 /// A file of vectors.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -56,7 +62,7 @@ pub struct Vector {
     /// Whether it ran inside TLS.
     #[serde(default, skip_serializing_if = "is_false")]
     pub secure: bool,
-    /// Words that the file's notes explain.
+    /// Words that the notes of the file explain.
     #[serde(
         default,
         skip_serializing_if = "Vec::is_empty",
@@ -66,9 +72,9 @@ pub struct Vector {
     /// Whether the recording was cut off.
     #[serde(default, skip_serializing_if = "is_false")]
     pub unfinished: bool,
-    /// What was written, in order.
+    /// What both sides wrote, in order.
     pub steps: Vec<Step>,
-    /// What must be concluded.
+    /// What each side must conclude.
     pub expect: Expect,
 }
 
@@ -78,7 +84,7 @@ pub struct Vector {
 pub struct Source {
     /// `spec`, `capture`, `issue` or `derived`.
     pub kind: String,
-    /// The document and section, or who published it.
+    /// The document and section, or where it was published.
     #[serde(rename = "ref")]
     pub reference: String,
     /// The client and its version.
@@ -93,7 +99,7 @@ pub struct Source {
     /// `recorded` or `unknown`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timing: Option<String>,
-    /// The licence it came under.
+    /// The licence under which it was published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub licence: Option<String>,
 }
@@ -102,9 +108,9 @@ pub struct Source {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
-    /// Who wrote.
+    /// The side that wrote.
     pub from: Side,
-    /// Octets as Latin-1, one line of a head each.
+    /// Octets as Latin-1, with one string for each line of a head.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Vec<String>>,
     /// Octets in hex.
@@ -114,32 +120,32 @@ pub struct Step {
         serialize_with = "write::as_some_hex"
     )]
     pub hex: Option<String>,
-    /// The same octets again and again.
+    /// Octets that are repeated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fill: Option<Fill>,
-    /// The end of this direction.
+    /// The end of this direction of TCP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<StreamEnd>,
     /// The wait before it, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_ms: Option<u64>,
-    /// A word to the reader.
+    /// A remark for the reader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
-/// The same octets again and again.
+/// Octets that are repeated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fill {
     /// The octets in hex.
     #[serde(serialize_with = "write::as_hex")]
     pub hex: String,
-    /// How often.
+    /// How many times they are repeated.
     pub times: usize,
 }
 
-/// How a direction ends.
+/// How one direction of TCP ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StreamEnd {
@@ -149,17 +155,17 @@ pub enum StreamEnd {
     Rst,
 }
 
-/// What must be concluded.
+/// What each side must conclude.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
-    /// By the server.
+    /// What the server must conclude.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<Conclusion>,
-    /// By the client.
+    /// What the client must conclude.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<Conclusion>,
-    /// The version that is found.
+    /// The version that is detected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detected: Option<String>,
     /// hixie-76: the number in the first key.
@@ -168,19 +174,19 @@ pub struct Expect {
     /// hixie-76: the number in the second key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_number_2: Option<u32>,
-    /// The subprotocol that is agreed.
+    /// The subprotocol that both sides agree on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subprotocol: Option<String>,
-    /// What each side hears of the other, in order.
+    /// The messages that each side receives, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub messages: Vec<ReceivedMessage>,
-    /// How goodbye is said.
+    /// Which close is sent first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub close: Option<Close>,
 }
 
 impl Expect {
-    /// What this side must conclude, if it is held to the vector.
+    /// What this side must conclude; `None` where the vector expects nothing of it.
     #[must_use]
     pub fn of(&self, side: Side) -> Option<&Conclusion> {
         match side {
@@ -194,7 +200,7 @@ impl Expect {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Conclusion {
-    /// Accept, reject, or either.
+    /// Whether it accepts or rejects the conversation.
     pub result: ExpectedResult,
     /// The stable code of a refusal or violation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -207,27 +213,28 @@ pub struct Conclusion {
     pub close: Option<u16>,
 }
 
-/// Accept, reject, or either.
+/// Whether a side accepts or rejects a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ExpectedResult {
-    /// The conversation is right.
+    /// The conversation is correct.
     Accept,
-    /// It is wrong, and this side says so.
+    /// The other side is wrong, and this side refuses the request or fails the
+    /// connection.
     Reject,
-    /// The documents leave it open.
+    /// The documents allow both.
     Either,
 }
 
-/// A message, ping or pong that is heard.
+/// A message, ping or pong that is received.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "struct Heard")]
 pub struct ReceivedMessage {
-    /// Who sent it.
+    /// The side that sent it.
     pub from: Side,
-    /// What it is.
+    /// Whether it is a text, a binary message, a ping or a pong.
     pub kind: MessageKind,
-    /// A text.
+    /// Its text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
     /// Octets in hex.
@@ -237,12 +244,12 @@ pub struct ReceivedMessage {
         serialize_with = "write::as_some_hex"
     )]
     pub hex: Option<String>,
-    /// The same octets again and again.
+    /// Octets that are repeated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fill: Option<Fill>,
 }
 
-/// What is heard.
+/// What kind of message is received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MessageKind {
@@ -256,31 +263,40 @@ pub enum MessageKind {
     Pong,
 }
 
-/// How goodbye is said.
+impl From<Kind> for MessageKind {
+    fn from(kind: Kind) -> MessageKind {
+        match kind {
+            Kind::Text => MessageKind::Text,
+            Kind::Binary => MessageKind::Binary,
+        }
+    }
+}
+
+/// Which close is sent first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Close {
-    /// `clean` in a version without codes, `none` where nothing is said.
+    /// `clean` in a version without close codes, `none` where no close is sent.
     Word(CloseWord),
-    /// Who began, and how.
+    /// Which side sends a close first, with its code and reason.
     Said(CloseSent),
 }
 
-/// Goodbye in a word.
+/// A close without a code, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CloseWord {
-    /// Said and answered.
+    /// Both sides send a close.
     Clean,
-    /// Not said.
+    /// Neither side sends a close.
     None,
 }
 
-/// Who said goodbye first, and how.
+/// The close that is sent first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CloseSent {
-    /// Who began.
+    /// The side that sends it.
     pub from: Side,
     /// The status code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -290,7 +306,7 @@ pub struct CloseSent {
     pub reason: Option<String>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // what serde asks for
+#[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde needs
 fn is_false(value: &bool) -> bool {
     !value
 }
@@ -302,28 +318,28 @@ pub enum Unusable {
     /// It is not JSON of this shape.
     #[error("not a vector file: {0}")]
     Shape(#[from] serde_json::Error),
-    /// It has another format.
-    #[error("format {0} is not known; 1 is")]
+    /// Its format is not 1.
+    #[error("format {0} is not known; the only format is 1")]
     Format(u32),
-    /// A vector says something that cannot be.
+    /// A vector contradicts itself, or cannot be played.
     #[error("{id}: {what}")]
     Vector {
-        /// Which.
+        /// The vector.
         id: String,
-        /// What.
+        /// What is wrong with it.
         what: String,
     },
 }
 
-/// No vector is longer than this, nor is what is heard in it.
+/// The most octets of a vector, and of the messages in it.
 const MAX_OCTETS: usize = 64 * 1024 * 1024;
 
 impl File {
-    /// Reads a file and checks what the shape alone does not say.
+    /// Reads a file, and checks what its shape does not show.
     ///
     /// # Errors
     ///
-    /// Where it is no vector file, or one of its vectors cannot be played.
+    /// Where it is not a vector file, or one of its vectors cannot be played.
     pub fn read(json: &[u8]) -> Result<File, Unusable> {
         let file: File = serde_json::from_slice(json)?;
         if file.format != 1 {
@@ -334,7 +350,7 @@ impl File {
             if !ids.insert(vector.id.as_str()) {
                 return Err(Unusable::Vector {
                     id: vector.id.clone(),
-                    what: "the id stands twice".to_owned(),
+                    what: "another vector has the same id".to_owned(),
                 });
             }
             vector.check().map_err(|what| Unusable::Vector {
@@ -367,7 +383,7 @@ impl Vector {
             let ways_used =
                 ways.iter().filter(|way| **way).count() + usize::from(step.end.is_some());
             if ways_used != 1 {
-                return Err("a step is one of text, hex, fill and end".to_owned());
+                return Err("a step has one of text, hex, fill and end".to_owned());
             }
             if let Some(fill) = &step.fill {
                 grow(&mut total, fill.length()?)?;
@@ -383,7 +399,7 @@ impl Vector {
                 received.fill.is_some(),
             ];
             if ways.iter().filter(|way| **way).count() != 1 {
-                return Err("a message is one of data, hex and fill".to_owned());
+                return Err("a message has one of data, hex and fill".to_owned());
             }
             if let Some(fill) = &received.fill {
                 grow(&mut total, fill.length()?)?;
@@ -395,7 +411,7 @@ impl Vector {
     }
 }
 
-/// Counts octets before they are made.
+/// Counts octets before they are allocated.
 fn grow(total: &mut usize, by: usize) -> Result<(), String> {
     *total = total.saturating_add(by);
     if *total > MAX_OCTETS {
@@ -405,11 +421,11 @@ fn grow(total: &mut usize, by: usize) -> Result<(), String> {
 }
 
 impl Step {
-    /// The octets of this write; none where it is an end.
+    /// The octets of this write; empty where it is the end of a direction.
     ///
     /// # Errors
     ///
-    /// What is wrong with them.
+    /// What is wrong with the text, hex or fill.
     pub fn octets(&self) -> Result<Vec<u8>, String> {
         if let Some(lines) = &self.text {
             return latin1(lines);
@@ -423,7 +439,7 @@ impl ReceivedMessage {
     ///
     /// # Errors
     ///
-    /// What is wrong with them.
+    /// What is wrong with the text, hex or fill.
     pub fn octets(&self) -> Result<Vec<u8>, String> {
         match &self.data {
             Some(text) => Ok(text.clone().into_bytes()),
@@ -457,27 +473,11 @@ fn latin1(lines: &[String]) -> Result<Vec<u8>, String> {
     chars
         .map(|c| {
             let code = u32::from(c);
-            u8::try_from(code)
-                .map_err(|_| format!("a text holds U+{code:04X}, and an octet is U+0000 to U+00FF"))
+            u8::try_from(code).map_err(|_| {
+                format!(
+                    "a text holds U+{code:04X}, but each character is one octet, U+0000 to U+00FF"
+                )
+            })
         })
         .collect()
-}
-
-fn unhex(text: &str) -> Result<Vec<u8>, String> {
-    let mut octets = Vec::with_capacity(text.len() / 3 + 1);
-    let mut high = None;
-    for (at, c) in text.chars().enumerate().filter(|(_, c)| *c != ' ') {
-        let digit = c.to_digit(16).and_then(|d| u8::try_from(d).ok());
-        let Some(digit) = digit else {
-            return Err(format!("hex holds {c:?} at character {}", at + 1));
-        };
-        match high.take() {
-            None => high = Some(digit),
-            Some(high) => octets.push(high << 4 | digit),
-        }
-    }
-    match high {
-        None => Ok(octets),
-        Some(_) => Err("hex holds half an octet at its end".to_owned()),
-    }
 }

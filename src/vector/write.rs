@@ -1,33 +1,34 @@
-//! Writing vectors the one canonical way, and making them from octets.
+//! Writes vectors in their canonical form, and makes steps of octets.
 
 use std::io::{self, Write};
 
 use serde::{Serialize, Serializer};
 use serde_json::ser::{CharEscape, Formatter};
 
+use super::show::{hex, unhex};
 use super::{File, Fill, MessageKind, ReceivedMessage, Step, StreamEnd, Vector};
 use crate::version::Side;
 
-/// What is longer stands on several lines.
+/// A value that is longer stands on several lines.
 const MAX_COLUMNS: usize = 100;
 
 /// Lists that always have one element per line.
 const TALL: [&str; 3] = ["\"text\": ", "\"steps\": ", "\"vectors\": "];
 
-/// A write of fewer octets is not told as a repetition.
+/// A write of fewer octets is never a `fill`.
 const MIN_FILL_OCTETS: usize = 256;
 
-/// Nor one that repeats after more than this.
+/// A `fill` repeats at most so many octets.
 const MAX_PERIOD_OCTETS: usize = 16;
 
-/// Nor more often than the schema allows.
+/// The schema allows no more repetitions.
 const MAX_TIMES: usize = 16 * 1024 * 1024;
 
-/// Octets of an unprintable rest that stand on one line of a `text`.
+/// Octets in one string of a `text`, where what follows the head is not printable.
 const REST_OCTETS: usize = 32;
 
 impl File {
-    /// A file of these vectors, as it stands in a folder beside the schema.
+    /// A file of these vectors, for a folder beside the schema.
     #[must_use]
     pub fn of(vectors: Vec<Vector>) -> File {
         File {
@@ -38,16 +39,18 @@ impl File {
         }
     }
 
-    /// The file in its canonical writing: two files that say the same are the
-    /// same, octet for octet.
+    /// The file in its canonical form: two files with the same content are the same,
+    /// octet for octet.
     #[must_use]
     pub fn to_canonical(&self) -> String {
         let mut line = Vec::new();
         let mut serializer = serde_json::Serializer::with_formatter(&mut line, OneLine);
-        // Strings, numbers and a Vec to write to: nothing of it can fail.
-        let written = self.serialize(&mut serializer);
-        debug_assert!(written.is_ok(), "{written:?}");
-        let line = String::from_utf8(line).unwrap_or_default();
+        if let Err(error) = self.serialize(&mut serializer) {
+            unreachable!("strings and numbers are written to a Vec: {error}");
+        }
+        let Ok(line) = String::from_utf8(line) else {
+            unreachable!("the writer writes ASCII");
+        };
         let mut out = String::with_capacity(line.len() * 2);
         let (node, _) = Node::read(&line, false);
         node.lay("", 0, 0, &mut out);
@@ -57,9 +60,8 @@ impl File {
 }
 
 impl Step {
-    /// One write of these octets, told as readably as can be: `fill` where
-    /// they are one thing again and again, `text` where they are printable or
-    /// begin with a head, else `hex`.
+    /// One write of these octets, in the most readable form: `fill` where they
+    /// repeat, `text` where they are printable or start with a head, else `hex`.
     #[must_use]
     pub fn of(from: Side, octets: &[u8]) -> Step {
         let mut step = Step {
@@ -82,7 +84,7 @@ impl Step {
         step
     }
 
-    /// The end of a direction.
+    /// The end of one direction of TCP.
     #[must_use]
     pub fn end(from: Side, end: StreamEnd) -> Step {
         Step {
@@ -121,18 +123,18 @@ impl ReceivedMessage {
 }
 
 impl Fill {
-    /// These octets as a repetition, where they are a long one of few.
+    /// These octets as a repetition; `None` where they are short or do not repeat.
     #[must_use]
     pub fn of(octets: &[u8]) -> Option<Fill> {
         if octets.len() < MIN_FILL_OCTETS {
             return None;
         }
         let repeats = |period: &usize| {
+            let (first, rest) = octets.split_at(*period);
+            let (_, last) = octets.split_at(octets.len() - period);
             octets.len() % period == 0
-                && octets.iter().eq(octets
-                    .iter()
-                    .skip(*period)
-                    .chain(octets.get(octets.len() - period..).unwrap_or_default()))
+                && first == last
+                && octets.iter().zip(rest).all(|(a, b)| a == b)
         };
         let period = (1..=MAX_PERIOD_OCTETS).find(repeats)?;
         let times = octets.len() / period;
@@ -143,13 +145,13 @@ impl Fill {
     }
 }
 
-/// Octets up to and with the empty line, where they are a head in visible
-/// ASCII.
+/// The length of the head, with its empty line, that these octets start with; 0
+/// where they do not start with a head in visible ASCII.
 fn head_len(octets: &[u8]) -> usize {
     let Some(end) = octets.windows(4).position(|four| four == b"\r\n\r\n") else {
         return 0;
     };
-    let head = octets.get(..end + 4).unwrap_or_default();
+    let (head, _) = octets.split_at(end + 4);
     if head.iter().all(|o| is_printable(*o)) {
         head.len()
     } else {
@@ -161,8 +163,8 @@ fn is_printable(octet: u8) -> bool {
     matches!(octet, b' '..=b'~' | b'\t' | b'\r' | b'\n')
 }
 
-/// One element for each line; what follows the head and is not printable in
-/// elements of a bearable width.
+/// One string for each line. Where what follows the head is not printable, its
+/// strings have [`REST_OCTETS`] each.
 fn lines(octets: &[u8], head: usize) -> Vec<String> {
     let latin1 = |octets: &[u8]| octets.iter().map(|o| char::from(*o)).collect::<String>();
     let (head, rest) = octets.split_at(head);
@@ -175,29 +177,15 @@ fn lines(octets: &[u8], head: usize) -> Vec<String> {
     lines
 }
 
-/// Octets in lower-case hex, a space between two.
-fn hex(octets: &[u8]) -> String {
-    let digit = |n: u8| char::from_digit(u32::from(n), 16).unwrap_or_default();
-    let mut text = String::with_capacity(octets.len() * 3);
-    for octet in octets {
-        if !text.is_empty() {
-            text.push(' ');
-        }
-        text.push(digit(octet >> 4));
-        text.push(digit(octet & 15));
-    }
-    text
-}
-
-/// Hex that a person wrote, as [`hex`] writes it.
+/// Hex that a person wrote, in the form of [`hex`].
 pub(super) fn as_hex<S: Serializer>(text: &str, to: S) -> Result<S::Ok, S::Error> {
-    match super::unhex(text) {
+    match unhex(text) {
         Ok(octets) => to.serialize_str(&hex(&octets)),
         Err(_) => to.serialize_str(text),
     }
 }
 
-/// The same, where there may be none.
+/// The same for optional hex.
 pub(super) fn as_some_hex<S: Serializer>(text: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
     match text {
         Some(text) => as_hex(text, to),
@@ -236,7 +224,7 @@ impl Formatter for OneLine {
         for part in fragment.split_inclusive(|c| !matches!(c, ' '..='~')) {
             let last = part.chars().next_back().filter(|c| !matches!(c, ' '..='~'));
             let plain = part.len() - last.map_or(0, char::len_utf8);
-            to.write_all(part.get(..plain).unwrap_or_default().as_bytes())?;
+            to.write_all(part.split_at(plain).0.as_bytes())?;
             for unit in last
                 .iter()
                 .flat_map(|c| c.encode_utf16(&mut [0; 2]).to_vec())
@@ -269,16 +257,16 @@ impl Formatter for OneLine {
 
 /// A value in text that [`OneLine`] wrote.
 struct Node<'t> {
-    /// The whole of it, on one line.
+    /// The whole value, on one line.
     text: &'t str,
-    /// `"key": ` and value of each member; no key in a list.
+    /// `"key": ` and value of each member; in a list the key is empty.
     members: Vec<(&'t str, Node<'t>)>,
-    /// Whether it may not stand on one line.
+    /// Whether it must stand on several lines.
     tall: bool,
 }
 
 impl<'t> Node<'t> {
-    /// The value that begins here, and what comes after it.
+    /// The value that starts here, and the text after it.
     fn read(text: &'t str, tall: bool) -> (Node<'t>, &'t str) {
         let close = match text.as_bytes().first() {
             Some(b'{') => '}',
@@ -298,7 +286,7 @@ impl<'t> Node<'t> {
             members: Vec::new(),
             tall,
         };
-        let mut rest = text.get(1..).unwrap_or_default();
+        let (_, mut rest) = text.split_at(1);
         while !rest.is_empty() && !rest.starts_with(close) {
             rest = rest.strip_prefix(", ").unwrap_or(rest);
             let key_len = if close == '}' { leaf_len(rest) + 2 } else { 0 };
@@ -309,13 +297,13 @@ impl<'t> Node<'t> {
             rest = after;
         }
         let rest = rest.strip_prefix(close).unwrap_or(rest);
-        node.text = text.get(..text.len() - rest.len()).unwrap_or_default();
+        (node.text, _) = text.split_at(text.len() - rest.len());
         node.tall &= !node.members.is_empty();
         (node, rest)
     }
 
-    /// Writes it behind its key; `after` is the width of what follows it on
-    /// its last line.
+    /// Writes the value after its key; `after` is the width of what follows on its
+    /// last line.
     fn lay(&self, key: &str, indent: usize, after: usize, out: &mut String) {
         out.push_str(key);
         let width = indent + key.len() + self.text.len() + after;
@@ -323,16 +311,16 @@ impl<'t> Node<'t> {
             out.push_str(self.text);
             return;
         }
-        out.push_str(self.text.get(..1).unwrap_or_default());
+        out.push_str(self.text.split_at(1).0);
         let last = self.members.len() - 1;
         for (i, (key, member)) in self.members.iter().enumerate() {
             let comma = usize::from(i < last);
             new_line(indent + 2, out);
             member.lay(key, indent + 2, comma, out);
-            out.push_str(",".get(..comma).unwrap_or_default());
+            out.push_str(",".split_at(comma).0);
         }
         new_line(indent, out);
-        out.push_str(self.text.get(self.text.len() - 1..).unwrap_or_default());
+        out.push_str(self.text.split_at(self.text.len() - 1).1);
     }
 }
 
@@ -341,7 +329,7 @@ fn new_line(indent: usize, out: &mut String) {
     out.extend(std::iter::repeat_n(' ', indent));
 }
 
-/// The length of the string, number or word at the begin of the text.
+/// The length of the string, number or word at the start of the text.
 fn leaf_len(text: &str) -> usize {
     if !text.starts_with('"') {
         return text.find([',', '}', ']']).unwrap_or(text.len());

@@ -9,11 +9,9 @@ use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use heirloom::bytes::{Input, Output};
 use heirloom::conn::{Config, Conn, Event};
-use heirloom::frame::Message;
 use heirloom::handshake::ClientRequest;
-use heirloom::message::WholeMessage;
+use heirloom::message::{Message, WholeMessage};
 use heirloom::vector::{File, Script, Split};
-use heirloom::version::InvalidUtf8;
 use heirloom::{Side, VERSIONS, Version, Versions};
 
 fn main() {
@@ -21,39 +19,27 @@ fn main() {
 }
 
 fn config() -> Arc<Config> {
-    let mut config = Config::default();
-    config.versions = Versions::ALL;
-    Arc::new(config)
+    Arc::new(Config::default().with_versions(Versions::ALL))
 }
 
 fn names() -> impl Iterator<Item = &'static str> {
     VERSIONS.iter().map(|v| v.name)
 }
 
-fn ask() -> ClientRequest<'static> {
-    ClientRequest {
-        host: "example.com",
-        target: "/chat",
-        secure: false,
-        origin: Some("http://example.com"),
-        subprotocols: &[],
-        headers: &[],
-    }
-}
-
 /// A client and its request.
 fn client(version: &'static Version) -> (Conn, Vec<u8>) {
-    let mut request = Vec::new();
+    let request = ClientRequest::new("example.com", "/chat").with_origin("http://example.com");
+    let mut octets = Vec::new();
     let mut random = |octets: &mut [u8]| octets.fill(7);
-    let mut out = Output::new(&mut request, &mut random);
-    let conn = Conn::client(version, &ask(), config(), &mut out).unwrap();
-    (conn, request)
+    let mut out = Output::new(&mut octets, &mut random);
+    let conn = Conn::client(version, &request, config(), &mut out).unwrap();
+    (conn, octets)
 }
 
-/// A server that has said its 101, and what it said.
-fn response(config: &Arc<Config>, request: &mut [u8], said: &mut Vec<u8>) -> Conn {
+/// A server that has sent its 101, and what it sent.
+fn response(config: &Arc<Config>, request: &mut [u8], sent: &mut Vec<u8>) -> Conn {
     let mut random = |octets: &mut [u8]| octets.fill(7);
-    let mut out = Output::new(said, &mut random);
+    let mut out = Output::new(sent, &mut random);
     let mut conn = Conn::server(Arc::clone(config));
     let mut input = Input::new(request);
     while let Some(event) = conn.next(&mut input, &mut out).unwrap() {
@@ -64,17 +50,17 @@ fn response(config: &Arc<Config>, request: &mut [u8], said: &mut Vec<u8>) -> Con
     conn
 }
 
-/// A request read, judged and answered.
+/// A request read, checked and answered.
 #[divan::bench(args = names())]
 fn handshake(bencher: Bencher<'_, '_>, name: &str) {
     let (_, request) = client(Version::named(name).unwrap());
     let config = config();
-    let mut said = Vec::with_capacity(512);
+    let mut sent = Vec::with_capacity(512);
     let mut octets = request.clone();
     bencher.counter(ItemsCount::new(1u8)).bench_local(|| {
         octets.copy_from_slice(&request);
-        said.clear();
-        black_box(response(&config, &mut octets, &mut said));
+        sent.clear();
+        black_box(response(&config, &mut octets, &mut sent));
     });
 }
 
@@ -82,11 +68,11 @@ fn handshake(bencher: Bencher<'_, '_>, name: &str) {
 fn echo(bencher: Bencher<'_, '_>, name: &str, size: usize) {
     let version = Version::named(name).unwrap();
     let (mut client, mut request) = client(version);
-    let mut said = Vec::new();
-    let mut server = response(&config(), &mut request, &mut said);
+    let mut sent = Vec::new();
+    let mut server = response(&config(), &mut request, &mut sent);
     let mut random = |octets: &mut [u8]| octets.fill(7);
     let mut sink = Vec::new();
-    let mut input = Input::new(&mut said);
+    let mut input = Input::new(&mut sent);
     while client
         .next(&mut input, &mut Output::new(&mut sink, &mut random))
         .unwrap()
@@ -99,7 +85,6 @@ fn echo(bencher: Bencher<'_, '_>, name: &str, size: usize) {
         let mut out = Output::new(&mut frames, &mut random);
         client.send(Message::text(&text), &mut out).unwrap();
     }
-    let checked = version.invalid_utf8 == InvalidUtf8::Fail;
     let mut octets = frames.clone();
     let mut out = Vec::with_capacity(frames.len());
     bencher
@@ -112,7 +97,7 @@ fn echo(bencher: Bencher<'_, '_>, name: &str, size: usize) {
             let mut input = Input::new(&mut octets);
             while let Some(event) = server.next(&mut input, &mut output).unwrap() {
                 if let Event::Piece(piece) = event {
-                    let whole = WholeMessage::of(piece, checked).unwrap();
+                    let whole = WholeMessage::of(piece).unwrap();
                     server.send(whole.message(), &mut output).unwrap();
                 }
             }
@@ -147,7 +132,7 @@ fn copied(bencher: Bencher<'_, '_>, size: usize) {
         });
 }
 
-/// A folder of vectors, played at every cut from both sides, as `check` does.
+/// A folder of vectors, played at every split from both sides, as `check` does.
 #[divan::bench(args = ["hixie-76", "hybi-05", "rfc6455"])]
 fn played(bencher: Bencher<'_, '_>, folder: &str) {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
@@ -161,18 +146,14 @@ fn played(bencher: Bencher<'_, '_>, folder: &str) {
     let mut octets = 0;
     for script in &scripts {
         for side in [Side::Server, Side::Client] {
-            octets += script.play(side, Split::Whole).unwrap().fed * script.splits(side).len();
-            plays.extend(
-                script
-                    .splits(side)
-                    .into_iter()
-                    .map(|cut| (script, side, cut)),
-            );
+            let splits = script.splits(side);
+            octets += script.play(side, Split::Whole).unwrap().received_octets * splits.len();
+            plays.extend(splits.into_iter().map(|split| (script, side, split)));
         }
     }
     bencher.counter(BytesCount::new(octets)).bench_local(|| {
-        for (script, side, cut) in &plays {
-            black_box(script.play(*side, *cut).unwrap());
+        for (script, side, split) in &plays {
+            black_box(script.play(*side, *split).unwrap());
         }
     });
 }

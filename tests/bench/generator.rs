@@ -1,4 +1,4 @@
-//! The client side: cheap, and it checks what comes back.
+//! The client side. It is cheap, and checks what it receives.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,11 +20,11 @@ pub(crate) enum Wire {
 /// Longer than any answer may take: beyond it the run fails instead of hanging.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What one turn of a connection must bring back.
+/// What must be received in one turn of a connection.
 enum Expected {
     /// These octets.
     Exactly(Vec<u8>),
-    /// A 101 head that holds this line, or this many octets behind its empty line which are this proof.
+    /// A head of a 101 with this line in it, and these octets after its empty line.
     Upgrade {
         line: &'static [u8],
         digest: &'static [u8],
@@ -32,16 +32,16 @@ enum Expected {
 }
 
 struct Turn {
-    say: Vec<u8>,
-    hear: Expected,
+    send: Vec<u8>,
+    expect: Expected,
 }
 
-/// Everything a connection says in its life, made once.
+/// All that a connection sends, made once.
 pub(crate) struct Script {
     upgrade: Option<Turn>,
     frame: Vec<u8>,
     echo: Vec<u8>,
-    /// `echo` is payload, and comes in whatever frames.
+    /// `echo` is payload, in any frames.
     any_frames: bool,
     close: Turn,
 }
@@ -84,12 +84,12 @@ fn rfc_frame(first: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Result<Vec<u8>
 }
 
 impl Script {
-    /// `bare`: the server gives back every octet as it came, a request too.
+    /// `bare`: the server sends every octet back as it is, a request too.
     pub(crate) fn new(wire: Wire, size: usize, bare: bool, with_upgrade: bool) -> Result<Self> {
         let letters = (b'a'..=b'z').cycle().take(size);
         let (request, response, frame, echo, close, close_reply) = match wire {
             Wire::Rfc6455 => {
-                // All values, no short period: nothing for a mask or a cache to profit from.
+                // All values and no short period, so that neither a mask nor a cache gains by it.
                 let payload: Vec<u8> = (0..size)
                     .map(|at| (at * 131 % 251).to_le_bytes()[0])
                     .collect();
@@ -123,33 +123,33 @@ impl Script {
                 )
             }
         };
-        let say = request.to_vec();
+        let send = request.to_vec();
         Ok(if bare {
             Script {
                 upgrade: with_upgrade.then(|| Turn {
-                    hear: Expected::Exactly(say.clone()),
-                    say,
+                    expect: Expected::Exactly(send.clone()),
+                    send,
                 }),
                 echo: frame.clone(),
                 frame,
                 any_frames: false,
                 close: Turn {
-                    hear: Expected::Exactly(close.clone()),
-                    say: close,
+                    expect: Expected::Exactly(close.clone()),
+                    send: close,
                 },
             }
         } else {
             Script {
                 upgrade: Some(Turn {
-                    say,
-                    hear: response,
+                    send,
+                    expect: response,
                 }),
                 frame,
                 echo,
                 any_frames: false,
                 close: Turn {
-                    say: close,
-                    hear: Expected::Exactly(close_reply),
+                    send: close,
+                    expect: Expected::Exactly(close_reply),
                 },
             }
         })
@@ -157,7 +157,7 @@ impl Script {
 }
 
 impl Script {
-    /// For what stands between: it may cut messages into other frames than those that were sent.
+    /// For a server in the middle, which may send a message in other frames than it received.
     /// A hixie text has no frames to be cut into.
     pub(crate) fn in_any_frames(mut self, wire: Wire) -> Result<Self> {
         if wire == Wire::Rfc6455 {
@@ -173,15 +173,15 @@ impl Script {
         Ok(self)
     }
 
-    /// Octets that a whole connection says.
+    /// Octets that a whole connection sends.
     pub(crate) fn life(&self) -> usize {
-        let request = self.upgrade.as_ref().map_or(0, |turn| turn.say.len());
-        request + self.frame.len() + self.close.say.len()
+        let request = self.upgrade.as_ref().map_or(0, |turn| turn.send.len());
+        request + self.frame.len() + self.close.send.len()
     }
 }
 
-/// Whether what came so far is the answer. It must not go on beyond it: nobody spoke out of turn.
-fn heard(response: &Expected, got: &[u8]) -> Result<bool> {
+/// Whether the whole answer has arrived. More than the answer is an error: the server sent it unasked.
+fn is_whole(response: &Expected, got: &[u8]) -> Result<bool> {
     match response {
         Expected::Exactly(expected) if expected.starts_with(got) => Ok(got.len() == expected.len()),
         Expected::Exactly(_) => Err("what comes back is not what was sent".into()),
@@ -218,24 +218,24 @@ fn heard(response: &Expected, got: &[u8]) -> Result<bool> {
     }
 }
 
-/// Connects and upgrades, waiting.
+/// Connects and upgrades, and waits for both.
 fn open(address: SocketAddr, script: &Script) -> Result<std::net::TcpStream> {
     let mut stream = std::net::TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.set_nodelay(true)?;
     if let Some(turn) = &script.upgrade {
-        exchange(&mut stream, &turn.say, &turn.hear)?;
+        exchange(&mut stream, &turn.send, &turn.expect)?;
     }
     Ok(stream)
 }
 
-/// Says and hears, waiting. For what fits a socket's buffers whole.
-fn exchange(stream: &mut std::net::TcpStream, say: &[u8], hear: &Expected) -> Result<()> {
-    stream.write_all(say)?;
+/// Sends and receives, and waits for both. For octets that fit into a socket's buffers.
+fn exchange(stream: &mut std::net::TcpStream, send: &[u8], expect: &Expected) -> Result<()> {
+    stream.write_all(send)?;
     let mut got = Vec::new();
     let mut buffer = [0; 4096];
-    while !heard(hear, &got)? {
+    while !is_whole(expect, &got)? {
         match stream.read(&mut buffer)? {
             0 => return Err("the server ends the connection early".into()),
             count => got.extend_from_slice(&buffer[..count]),
@@ -244,18 +244,18 @@ fn exchange(stream: &mut std::net::TcpStream, say: &[u8], hear: &Expected) -> Re
     Ok(())
 }
 
-/// Walks along the frames of a server of RFC 6455, wherever the stream is cut.
+/// Reads the frames of a server of RFC 6455, in whatever portions they arrive.
 #[derive(Default)]
 struct Walk {
     head: [u8; 10],
-    /// Octets of the head that are there.
+    /// Octets of the header that have arrived.
     have: usize,
     /// Octets of payload that are still to come.
     rest: u64,
 }
 
 impl Walk {
-    /// The next octets of payload. `None`: there are no more in what came.
+    /// The next octets of payload; `None` where no more have arrived.
     fn next<'b>(&mut self, octets: &mut &'b [u8]) -> Result<Option<&'b [u8]>> {
         while let Some(&first) = octets.first() {
             if self.rest > 0 {
@@ -291,30 +291,31 @@ impl Walk {
     }
 }
 
-/// What a round was worth.
+/// The result of a round.
 #[derive(Clone, Copy)]
 pub(crate) struct Count {
     pub(crate) done: u64,
     pub(crate) wall: Duration,
 }
 
-struct Talker {
+struct Sender {
     stream: TcpStream,
-    /// Octets of the running batch that are not written yet.
+    /// Octets of the batch that are not written yet.
     unsent: usize,
-    /// Octets of its echo that are not back yet.
+    /// Octets of its echo that have not arrived yet.
     due: usize,
     /// Whether this connection's echo is compared octet by octet.
     compare: bool,
-    /// Where the echo comes in whatever frames.
+    /// Where the echo may arrive in any frames.
     walk: Option<Walk>,
 }
 
-/// Open connections, each with so many messages in flight: they leave in one write, the next when all are back.
+/// Open connections, each with some messages in flight. One write sends them all; the next follows when all echoes
+/// have arrived.
 pub(crate) struct Talk {
     poll: Poll,
     events: Events,
-    talkers: Vec<Talker>,
+    senders: Vec<Sender>,
     batch: Vec<u8>,
     echo: Vec<u8>,
     in_flight: u64,
@@ -329,7 +330,7 @@ impl Talk {
         in_flight: usize,
     ) -> Result<Self> {
         let poll = Poll::new()?;
-        let mut talkers = Vec::new();
+        let mut senders = Vec::new();
         for index in 0..connections {
             let stream = open(address, script)?;
             stream.set_nonblocking(true)?;
@@ -339,7 +340,7 @@ impl Talk {
                 Token(index),
                 Interest::READABLE | Interest::WRITABLE,
             )?;
-            talkers.push(Talker {
+            senders.push(Sender {
                 stream,
                 unsent: 0,
                 due: 0,
@@ -350,54 +351,54 @@ impl Talk {
         let mut talk = Talk {
             poll,
             events: Events::with_capacity(1024),
-            talkers,
+            senders,
             batch: script.frame.repeat(in_flight),
             echo: script.echo.repeat(in_flight),
             in_flight: u64::try_from(in_flight)?,
             buffer: vec![0; 256 * 1024],
         };
-        // One batch each, compared octet by octet; from then on their number is enough.
+        // One batch each is compared octet by octet; after that octets are counted.
         talk.run(Duration::ZERO)?;
-        for talker in &mut talk.talkers {
-            talker.compare = false;
+        for sender in &mut talk.senders {
+            sender.compare = false;
         }
         Ok(talk)
     }
 
-    /// Talks for so long and lets every message come back: at least one batch on each connection.
+    /// Sends for this time and then waits for every echo: at least one batch on each connection.
     pub(crate) fn run(&mut self, time: Duration) -> Result<Count> {
-        let begin = Instant::now();
-        let (end, give_up) = (begin + time, begin + time + PATIENCE);
+        let start = Instant::now();
+        let (end, give_up) = (start + time, start + time + PATIENCE);
         let mut done = 0;
-        let mut busy = self.talkers.len();
-        for talker in &mut self.talkers {
-            talker.begin(&self.batch, &self.echo)?;
+        let mut busy = self.senders.len();
+        for sender in &mut self.senders {
+            sender.start(&self.batch, &self.echo)?;
         }
-        let mut last = begin;
+        let mut last = start;
         while busy > 0 {
-            // Without waiting: a generator that sleeps costs the server a wake-up now and then, and that is noise.
+            // It never sleeps: a generator that does costs the server a wake-up now and then, which is noise.
             match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 other => other?,
             }
             if self.events.is_empty() {
-                // A backend on this core has its turn.
+                // Lets a backend on this core run.
                 std::thread::yield_now();
             }
             let now = Instant::now();
             for event in &self.events {
                 let Token(index) = event.token();
-                let talker = &mut self.talkers[index];
-                if talker.due == 0 && !event.is_read_closed() {
+                let sender = &mut self.senders[index];
+                if sender.due == 0 && !event.is_read_closed() {
                     continue;
                 }
-                talker.hear(&self.echo, &mut self.buffer)?;
-                talker.say(&self.batch)?;
-                if talker.due == 0 {
+                sender.receive(&self.echo, &mut self.buffer)?;
+                sender.send(&self.batch)?;
+                if sender.due == 0 {
                     done += self.in_flight;
                     last = now;
                     if now < end {
-                        talker.begin(&self.batch, &self.echo)?;
+                        sender.start(&self.batch, &self.echo)?;
                     } else {
                         busy -= 1;
                     }
@@ -409,19 +410,19 @@ impl Talk {
         }
         Ok(Count {
             done,
-            wall: last - begin,
+            wall: last - start,
         })
     }
 }
 
-impl Talker {
-    fn begin(&mut self, batch: &[u8], echo: &[u8]) -> Result<()> {
+impl Sender {
+    fn start(&mut self, batch: &[u8], echo: &[u8]) -> Result<()> {
         self.unsent = batch.len();
         self.due = echo.len();
-        self.say(batch)
+        self.send(batch)
     }
 
-    fn say(&mut self, batch: &[u8]) -> Result<()> {
+    fn send(&mut self, batch: &[u8]) -> Result<()> {
         while self.unsent > 0 {
             match self.stream.write(&batch[batch.len() - self.unsent..]) {
                 Ok(count) => self.unsent -= count,
@@ -432,7 +433,7 @@ impl Talker {
         Ok(())
     }
 
-    fn hear(&mut self, echo: &[u8], buffer: &mut [u8]) -> Result<()> {
+    fn receive(&mut self, echo: &[u8], buffer: &mut [u8]) -> Result<()> {
         loop {
             let count = match self.stream.read(buffer) {
                 Ok(0) => return Err("the server ends a connection".into()),
@@ -448,7 +449,7 @@ impl Talker {
     }
 }
 
-impl Talker {
+impl Sender {
     fn take(&mut self, echo: &[u8], mut octets: &[u8]) -> Result<()> {
         let Some(mut walk) = self.walk.take() else {
             return self.check(echo, octets);
@@ -473,7 +474,7 @@ impl Talker {
     }
 }
 
-/// One connection that waits for each echo: how long that takes.
+/// One connection that waits for each echo: the time of a round trip.
 pub(crate) struct Trips {
     stream: std::net::TcpStream,
     frame: Vec<u8>,
@@ -491,12 +492,12 @@ impl Trips {
         })
     }
 
-    /// So many round trips, one after the other, in nanoseconds.
+    /// Some round trips, one after the other, in nanoseconds.
     pub(crate) fn run(&mut self, trips: usize) -> Result<Vec<f64>> {
         let mut times = Vec::with_capacity(trips);
         let mut buffer = [0; 4096];
         for _ in 0..trips {
-            let begin = Instant::now();
+            let start = Instant::now();
             self.stream.write_all(&self.frame)?;
             let mut came = 0;
             while came < self.echo {
@@ -514,7 +515,7 @@ impl Trips {
                     }
                 }
             }
-            times.push(begin.elapsed().as_secs_f64() * 1e9);
+            times.push(start.elapsed().as_secs_f64() * 1e9);
         }
         Ok(times)
     }
@@ -522,7 +523,7 @@ impl Trips {
 
 struct Round {
     stream: TcpStream,
-    /// Which turn is being said or heard.
+    /// The turn that is being sent or received.
     turn: usize,
     unsent: usize,
     got: Vec<u8>,
@@ -548,8 +549,8 @@ impl Rounds {
     pub(crate) fn new(address: SocketAddr, script: Script, at_once: usize) -> Result<Self> {
         let mut turns = Vec::from_iter(script.upgrade);
         turns.push(Turn {
-            say: script.frame,
-            hear: Expected::Exactly(script.echo),
+            send: script.frame,
+            expect: Expected::Exactly(script.echo),
         });
         turns.push(script.close);
         Ok(Rounds {
@@ -563,14 +564,14 @@ impl Rounds {
         })
     }
 
-    /// Keeps all places busy for so long, then lets every connection end.
+    /// Keeps all places busy for this time, then waits until every connection has ended.
     pub(crate) fn run(&mut self, time: Duration) -> Result<Count> {
-        let begin = Instant::now();
-        let (end, give_up) = (begin + time, begin + time + PATIENCE);
+        let start = Instant::now();
+        let (end, give_up) = (start + time, start + time + PATIENCE);
         let mut done = 0;
         let mut busy = 0;
         for slot in 0..self.slots.len() {
-            self.begin(slot)?;
+            self.start(slot)?;
             busy += 1;
         }
         while busy > 0 {
@@ -592,7 +593,7 @@ impl Rounds {
                 self.slots[slot] = None;
                 done += 1;
                 if now < end {
-                    self.begin(slot)?;
+                    self.start(slot)?;
                 } else {
                     busy -= 1;
                 }
@@ -603,14 +604,14 @@ impl Rounds {
         }
         Ok(Count {
             done,
-            wall: begin.elapsed(),
+            wall: start.elapsed(),
         })
     }
 
-    fn begin(&mut self, slot: usize) -> Result<()> {
+    fn start(&mut self, slot: usize) -> Result<()> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        // Whoever closes first keeps the pair of addresses for a minute, so each connection brings its own: ports of
-        // 127.1.x.y, outside the range from which the system gives, and taken again only after millions of others.
+        // The end that closes first keeps the pair of addresses for a minute. So each connection has a pair of its own:
+        // ports of 127.1.x.y outside the range of the system, used again only after millions of others.
         socket.set_reuse_address(true)?;
         let (host, port) = (self.opened / 20_000, self.opened % 20_000);
         let [.., high, low] = (host % 65_000 + 1).to_be_bytes();
@@ -623,7 +624,7 @@ impl Rounds {
         socket.set_nonblocking(true)?;
         match socket.connect(&self.address.into()) {
             Ok(()) => {}
-            // In progress: the socket says when it may be written.
+            // In progress: the socket becomes writable when it is connected.
             Err(error)
                 if error.raw_os_error() == Some(115)
                     || error.kind() == io::ErrorKind::WouldBlock => {}
@@ -635,7 +636,7 @@ impl Rounds {
             Token(slot),
             Interest::READABLE | Interest::WRITABLE,
         )?;
-        let unsent = self.turns.first().map_or(0, |turn| turn.say.len());
+        let unsent = self.turns.first().map_or(0, |turn| turn.send.len());
         self.slots[slot] = Some(Round {
             stream,
             turn: 0,
@@ -651,12 +652,15 @@ impl Round {
         loop {
             if let Some(turn) = turns.get(self.turn) {
                 if self.unsent > 0 {
-                    match self.stream.write(&turn.say[turn.say.len() - self.unsent..]) {
+                    match self
+                        .stream
+                        .write(&turn.send[turn.send.len() - self.unsent..])
+                    {
                         Ok(count) => self.unsent -= count,
                         Err(error) if may_wait(&error) => return Ok(Progress::Waits),
                         Err(error) => return Err(error.into()),
                     }
-                    // The answer cannot be there yet.
+                    // The answer cannot have arrived yet.
                     return Ok(Progress::Waits);
                 }
             }
@@ -669,17 +673,17 @@ impl Round {
                 return if count == 0 {
                     Ok(Progress::Over)
                 } else {
-                    Err("octets behind the goodbye".into())
+                    Err("octets after the close".into())
                 };
             };
             if count == 0 {
                 return Err("the server ends the connection early".into());
             }
             self.got.extend_from_slice(&buffer[..count]);
-            if heard(&turn.hear, &self.got)? {
+            if is_whole(&turn.expect, &self.got)? {
                 self.got.clear();
                 self.turn += 1;
-                self.unsent = turns.get(self.turn).map_or(0, |turn| turn.say.len());
+                self.unsent = turns.get(self.turn).map_or(0, |turn| turn.send.len());
             } else if count < buffer.len() {
                 return Ok(Progress::Waits);
             }
@@ -694,7 +698,7 @@ fn may_wait(error: &io::Error) -> bool {
     )
 }
 
-/// Connections that said one message and now say nothing.
+/// Connections that have sent one message and are idle now.
 pub(crate) fn idle(
     address: SocketAddr,
     script: &Script,

@@ -11,16 +11,16 @@ use std::time::Duration;
 
 use crate::Result;
 
-/// Where the server runs whose work is counted.
+/// The core of the server whose work is counted.
 pub(crate) const SERVER_CORE: &str = "0";
-/// Where all else runs.
+/// The core of everything else.
 pub(crate) const GENERATOR_CORE: &str = "1";
 
 /// A running server. Dropping it ends it.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
-    /// Held so that a later line of the server does not meet a closed pipe.
+    /// Kept open, so that the server can still write a later line.
     _stdout: Option<BufReader<ChildStdout>>,
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn own(core: &str, role: &str, life: usize) -> Result<Command> {
     Ok(command)
 }
 
-/// `heirloom` with these arguments, one worker, and room for the idle.
+/// `heirloom` with these arguments, one worker, and room for idle connections.
 pub(crate) fn heirloom(core: &str, arguments: &[&str]) -> Command {
     let mut command = on_core(core, env!("CARGO_BIN_EXE_heirloom"));
     command.args(arguments);
@@ -75,7 +75,7 @@ pub(crate) fn heirloom(core: &str, arguments: &[&str]) -> Command {
 }
 
 impl Server {
-    /// A server that says where it listens.
+    /// A server that prints where it listens.
     pub(crate) fn start(name: &str, mut command: Command) -> Result<Self> {
         let mut child = command.stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or("the server has no output")?;
@@ -144,7 +144,7 @@ impl Server {
         cpu(&self.proc(""))
     }
 
-    /// The same, with its children that are still there: of those who are one process per connection.
+    /// The same, with its children that still run: some servers have one process per connection.
     pub(crate) fn cpu_of_all(&self) -> Result<u64> {
         let own = self.child.id().to_string();
         let mut total = self.cpu()?;
@@ -193,7 +193,7 @@ fn end(child: &mut Child) {
 
 /// Processor time of all threads of a process, in nanoseconds.
 ///
-/// `schedstat` counts nanoseconds, `stat` only hundredths of a second; a kernel without the first gives the second.
+/// `schedstat` counts nanoseconds, `stat` only hundredths of a second. It is read where a kernel lacks the first.
 fn cpu(process: &Path) -> Result<u64> {
     let mut total = 0;
     for task in fs::read_dir(process.join("task"))? {

@@ -1,10 +1,10 @@
-//! What a bench is asked on its command line.
+//! The command line of a bench.
 
 use std::time::Duration;
 
 use crate::Result;
 
-/// One of those that are measured side by side.
+/// One of the servers that are measured side by side.
 pub(crate) trait Rival: Copy + PartialEq + 'static {
     /// The option that chooses among them.
     const OPTION: &'static str;
@@ -15,7 +15,7 @@ pub(crate) trait Rival: Copy + PartialEq + 'static {
 }
 
 pub(crate) struct Options<R> {
-    /// `cargo bench` says so; `cargo test --all-targets`, which has no minutes to spare, does not.
+    /// Set by `cargo bench`. `cargo test --all-targets` does not set it, and must not take minutes.
     pub(crate) bench: bool,
     quick: bool,
     pub(crate) write: bool,

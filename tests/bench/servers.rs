@@ -1,6 +1,6 @@
-//! The servers that stand beside `heirloom`: each runs in a process of its own until its parent is gone.
+//! The servers that are measured beside `heirloom`. Each runs in a process of its own until its parent has ended.
 //!
-//! One thread each and no more: with a second, every system call on a descriptor has to count its users.
+//! Each has one thread: with a second, every system call on a descriptor counts the users of it.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -25,7 +25,7 @@ const READ: usize = 64 * 1024;
 
 /// Serves in the role that the parent process asks for.
 ///
-/// The bare echo closes a connection after `life` octets: it cannot read a goodbye, and who closes first
+/// The bare echo closes a connection after `life` octets: it cannot read a close frame, and the end that closes first
 /// has more to do. 0 is never.
 pub(crate) fn run(role: &str, life: usize) -> Result<()> {
     let listener = listen()?;
@@ -37,7 +37,7 @@ pub(crate) fn run(role: &str, life: usize) -> Result<()> {
     }
 }
 
-/// Binds a loopback port and says which. `TCP_NODELAY` on the listener spares one call per connection: Linux inherits it.
+/// Binds a loopback port and prints it. `TCP_NODELAY` on the listener saves one call per connection: Linux inherits it.
 fn listen() -> Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.set_tcp_nodelay(true)?;
@@ -51,10 +51,10 @@ fn listen() -> Result<std::net::TcpListener> {
     Ok(listener)
 }
 
-/// One connection of a mio server: how it begins, and what it does when its socket is ready.
+/// One connection of a mio server: how it starts, and what it does when its socket is ready.
 trait Peer: Sized {
     /// Takes the accepted socket, registers it, and reads at once: a client's first octets are usually there. `None`: over.
-    fn begin(
+    fn start(
         stream: TcpStream,
         token: Token,
         registry: &Registry,
@@ -80,7 +80,7 @@ fn mio_loop<P: Peer>(listener: std::net::TcpListener, life: usize) -> Result<()>
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             other => other?,
         }
-        // However the parent ended, it takes this process with it.
+        // However the parent ended, this process ends too.
         if events.is_empty() && parent_id() != parent {
             return Ok(());
         }
@@ -91,7 +91,7 @@ fn mio_loop<P: Peer>(listener: std::net::TcpListener, life: usize) -> Result<()>
                         peers.push(None);
                         peers.len() - 1
                     });
-                    let peer = P::begin(stream, Token(slot), poll.registry(), &mut buffer, life)
+                    let peer = P::start(stream, Token(slot), poll.registry(), &mut buffer, life)
                         .unwrap_or(None);
                     if peer.is_none() {
                         free.push(slot);
@@ -114,11 +114,11 @@ fn mio_loop<P: Peer>(listener: std::net::TcpListener, life: usize) -> Result<()>
     }
 }
 
-/// The yardstick: octets go back as they came.
+/// The yardstick: octets are sent back as they are.
 struct Bare {
     stream: TcpStream,
     token: Token,
-    /// What the peer would not take yet. While there is any, nothing more is read.
+    /// Octets that the system has not taken yet. While there are any, nothing more is read.
     owed: Vec<u8>,
     /// Octets to echo before it closes; 0 is never.
     life: usize,
@@ -163,7 +163,7 @@ impl Bare {
 }
 
 impl Peer for Bare {
-    fn begin(
+    fn start(
         mut stream: TcpStream,
         token: Token,
         registry: &Registry,
@@ -265,7 +265,7 @@ impl Tungstenite {
 }
 
 impl Peer for Tungstenite {
-    fn begin(
+    fn start(
         mut stream: TcpStream,
         token: Token,
         registry: &Registry,
@@ -302,7 +302,7 @@ fn fastwebsockets(listener: std::net::TcpListener) -> Result<()> {
         let input = io::stdin().as_fd().try_clone_to_owned()?;
         let mut input = tokio::net::unix::pipe::Receiver::from_owned_fd(input)?;
         tokio::spawn(async move {
-            // The parent holds the other end and never writes: this ends when the parent does.
+            // The parent has the other end and never writes, so this ends when the parent does.
             let _ = tokio::io::AsyncReadExt::read(&mut input, &mut [0]).await;
             std::process::exit(0);
         });
@@ -310,7 +310,7 @@ fn fastwebsockets(listener: std::net::TcpListener) -> Result<()> {
         loop {
             let (stream, _) = listener.accept().await?;
             tokio::spawn(async move {
-                // A peer that goes away ends its own task and nothing else.
+                // A peer that is gone ends its own task and nothing else.
                 let _ = fastwebsockets_echo(stream).await;
             });
         }
@@ -323,7 +323,7 @@ async fn fastwebsockets_echo(
     use fastwebsockets::{Frame, OpCode, Role, WebSocket};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    // The cheapest honest upgrade: this generator's head arrives whole and spells its key in one way.
+    // The cheapest upgrade that is correct: the generator's head arrives whole, with one spelling of the key.
     let mut head = [0; 1024];
     let mut have = 0;
     while !head[..have].ends_with(b"\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! Figures and their tables, and where on the page they stand.
+//! Figures, their tables, and their place on the page.
 
 use crate::Result;
 
@@ -12,7 +12,7 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// How one did where another is 1: round by round, since neighbours in time met the same machine.
+/// The ratio of one to another, round by round: rounds that follow each other ran on the same machine.
 pub(crate) fn ratio(one: &[f64], other: &[f64]) -> f64 {
     let each: Vec<f64> = one
         .iter()
@@ -26,7 +26,7 @@ pub(crate) fn cell(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
 }
 
-/// A number with its thousands set apart.
+/// A number with commas between its thousands.
 pub(crate) fn thousands(value: Option<f64>) -> String {
     let plain = cell(value, 0);
     let mut out = String::new();
@@ -41,7 +41,7 @@ pub(crate) fn thousands(value: Option<f64>) -> String {
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance.md");
 
-/// Puts the table of this bench where the last one stands.
+/// Replaces the last table of this bench.
 pub(crate) fn write_page(bench: &str, table: &str) -> Result<()> {
     let (begin, end) = (
         format!("<!-- {bench}: begin -->\n"),

@@ -120,12 +120,12 @@ fn a_lie_is_named_to_the_client() {
         (
             "Upgrade: websocket\r\n",
             "",
-            "the answer's Upgrade is missing",
+            "the response's Upgrade is missing",
         ),
         (
             "Connection: Upgrade\r\n",
             "",
-            "the answer's Connection is missing",
+            "the response's Connection is missing",
         ),
         (
             "Accept: ",
@@ -170,7 +170,7 @@ fn a_backend_whose_head_never_ends_is_told_off_at_the_limit() {
 fn a_backend_of_hixie_76_that_lies_gets_nothing_of_the_client() {
     let backend = Backend::listen();
     let gate = gate_with(&backend.url(), |set| {
-        set.route.version = Version::named("hixie-76").unwrap();
+        set.backend.version = Version::named("hixie-76").unwrap();
     });
     let path = format!("ws://{}/", backend.address);
     let replace = |from: &str, to: &str| {
@@ -220,7 +220,7 @@ fn a_backend_of_hixie_76_that_lies_gets_nothing_of_the_client() {
 fn a_subprotocol_of_a_backend_of_hixie_76_is_what_was_asked_for_or_none() {
     let backend = Backend::listen();
     let gate = gate_with(&backend.url(), |set| {
-        set.route.version = Version::named("hixie-76").unwrap();
+        set.backend.version = Version::named("hixie-76").unwrap();
     });
     // The draft overlooks what nobody asked for; so does its client.
     for (asked, answered, told) in [
@@ -258,7 +258,7 @@ fn a_subprotocol_of_a_backend_of_hixie_76_is_what_was_asked_for_or_none() {
 fn a_backend_of_hixie_76_that_tells_the_truth_is_bridged_after_its_digest() {
     let backend = Backend::listen();
     let gate = gate_with(&backend.url(), |set| {
-        set.route.version = Version::named("hixie-76").unwrap();
+        set.backend.version = Version::named("hixie-76").unwrap();
     });
     let mut client = Peer::connect(gate.address);
     client.send(&[request(RFC, "/"), frame(TEXT, b"early")].concat());

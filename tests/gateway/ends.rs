@@ -13,8 +13,8 @@ use crate::support::peer::{BINARY, CLOSE, KEY3, Peer, RFC, frame, request};
 fn a_client_that_is_silent_too_long_is_sent_away_and_the_backend_is_told() {
     let backend = Backend::listen();
     let gate = gate_with(&backend.url(), |set| {
-        set.config.limits.idle_ms = 300;
-        set.config.limits.close_ms = 300;
+        set.settings.idle_ms = 300;
+        set.settings.close_ms = 300;
     });
     for speaks in [HIXIE_75, HIXIE_76, RFC] {
         let (mut client, mut served) = bridge(&gate, &backend, speaks);
@@ -33,7 +33,7 @@ fn a_client_that_is_silent_too_long_is_sent_away_and_the_backend_is_told() {
 #[test]
 fn who_talks_is_not_idle() {
     let backend = Backend::listen();
-    let gate = gate_with(&backend.url(), |set| set.config.limits.idle_ms = 400);
+    let gate = gate_with(&backend.url(), |set| set.settings.idle_ms = 400);
     let (mut client, mut served) = bridge(&gate, &backend, RFC);
     let begin = Instant::now();
     while begin.elapsed() < milliseconds(1200) {
@@ -47,7 +47,7 @@ fn who_talks_is_not_idle() {
 #[test]
 fn a_hixie_76_client_without_its_eight_octets_was_answered_and_never_open() {
     let backend = Backend::listen();
-    let gate = gate_with(&backend.url(), |set| set.config.limits.handshake_ms = 300);
+    let gate = gate_with(&backend.url(), |set| set.settings.handshake_ms = 300);
     let whole = request(HIXIE_76, "/x");
     let mut client = Peer::connect(gate.address);
     client.send(&whole[..whole.len() - KEY3.len()]);
@@ -159,8 +159,8 @@ fn a_connection_that_ends_tells_what_it_carried() {
 fn who_is_not_heard_because_the_backend_takes_nothing_is_not_idle() {
     let backend = Backend::listen();
     let gate = gate_with(&backend.url(), |set| {
-        set.config.limits.idle_ms = 300;
-        set.config.limits.output_bytes = 4096;
+        set.settings.idle_ms = 300;
+        set.settings.output_bytes = 4096;
     });
     let (mut client, served) = bridge(&gate, &backend, RFC);
     client.stream().set_nonblocking(true).unwrap();
@@ -179,7 +179,7 @@ fn who_is_not_heard_because_the_backend_takes_nothing_is_not_idle() {
 #[test]
 fn a_client_that_breaks_off_while_it_is_not_heard_is_gone_at_once() {
     let backend = Backend::listen();
-    let gate = gate_with(&backend.url(), |set| set.config.limits.output_bytes = 4096);
+    let gate = gate_with(&backend.url(), |set| set.settings.output_bytes = 4096);
     let (client, served) = bridge(&gate, &backend, RFC);
     client.stream().set_nonblocking(true).unwrap();
     let message = frame(BINARY, &[0; 60_000]);

@@ -1,13 +1,11 @@
 //! A gateway that runs in the test, and what its clients and backends need.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use heirloom::conn::Tally;
-use heirloom::net::gateway::{Binary, Gateway, Route};
-use heirloom::net::{ClosedBy, Networks, Server};
+use heirloom::net::{ClosedBy, Networks, Router, Server, Settings, Site, gateway};
 use heirloom::{Config, Version, Versions};
 
 use crate::support::PATIENCE;
@@ -70,7 +68,8 @@ impl Gate {
 /// What can be set of a gateway.
 pub(crate) struct Set {
     pub(crate) config: Config,
-    pub(crate) route: Route,
+    pub(crate) settings: Settings,
+    pub(crate) backend: heirloom::net::Backend,
     pub(crate) proxies: Networks,
 }
 
@@ -82,33 +81,25 @@ pub(crate) fn gate(backend: &Backend) -> Gate {
 pub(crate) fn gate_with(to: &str, set: impl FnOnce(&mut Set)) -> Gate {
     let to: heirloom::net::Url = to.parse().unwrap();
     let addresses = to.addresses().unwrap();
-    let mut config = Config::default();
-    config.versions = Versions::ALL;
+    let version = Version::named("rfc6455").unwrap();
     let mut all = Set {
-        config,
-        route: Route {
-            to,
-            addresses: addresses.into(),
-            version: Version::named("rfc6455").unwrap(),
-            binary: Binary::Refuse,
-            send_proxy: None,
-            trusted: Networks::default(),
-            config: Arc::default(),
-        },
+        config: Config::default().with_versions(Versions::ALL),
+        settings: Settings::default(),
+        backend: heirloom::net::Backend::new(to, addresses, version),
         proxies: Networks::default(),
     };
     set(&mut all);
-    all.route.config = Arc::new(all.config.clone());
+    let backend = all.backend.with_config(all.config.clone());
+    let router = Router::new(gateway::routes(all.config, backend));
     let loopback = "127.0.0.1:0".parse().unwrap();
-    let server = Server::bind(&[loopback], 1, all.config)
+    let server = Server::bind(&[loopback], 1, router.config())
         .unwrap()
+        .with_settings(all.settings)
         .accept_proxy(all.proxies);
     let (tell, seen) = channel();
-    let route = Arc::new(all.route);
-    let tell = std::sync::Mutex::new(tell);
     let running = Running::server(server, move || {
-        let tell = tell.lock().unwrap().clone();
-        Gateway::new(Arc::clone(&route), move |record| {
+        let tell = tell.clone();
+        Site::new(&router).with_access_log(move |record| {
             let summary = record.summary;
             let _ = tell.send(Seen {
                 client: record.client,

@@ -18,4 +18,5 @@ mod gate;
 mod messages;
 mod order;
 mod pressure;
+mod program;
 mod requests;

@@ -1,7 +1,7 @@
 //! Messages and pings, and binary ones for who has none.
 
+use heirloom::net::Binary;
 use heirloom::net::ClosedBy;
-use heirloom::net::gateway::Binary;
 
 use crate::gate::{HIXIE_76, bridge, gate, gate_with, receive_whole, request_with};
 use crate::support::backend::{Backend, clear};
@@ -85,7 +85,7 @@ fn binary_for_a_hixie_client_ends_with_1003_unless_base64_is_on() {
 #[test]
 fn base64_is_what_a_side_without_binary_talks_where_it_is_on() {
     let backend = Backend::listen();
-    let gate = gate_with(&backend.url(), |set| set.route.binary = Binary::Base64);
+    let gate = gate_with(&backend.url(), |set| set.backend.binary = Binary::Base64);
     let (mut old, mut served) = bridge(&gate, &backend, HIXIE_76);
     old.send_text("AP8=");
     assert_eq!(served.masked_frame(), (BINARY, vec![0, 0xff]));
@@ -105,7 +105,7 @@ fn base64_is_what_a_side_without_binary_talks_where_it_is_on() {
 #[test]
 fn the_subprotocol_base64_is_answered_by_us_and_binary_asked_of_the_backend() {
     let backend = Backend::listen();
-    let gate = gate_with(&backend.url(), |set| set.route.binary = Binary::Base64);
+    let gate = gate_with(&backend.url(), |set| set.backend.binary = Binary::Base64);
     for speaks in [HIXIE_76, RFC] {
         for agrees in [true, false] {
             let mut client = Peer::connect(gate.address);

@@ -204,7 +204,7 @@ fn a_backend_that_nobody_can_reach_is_502() {
 #[test]
 fn a_backend_that_does_not_answer_in_time_is_504() {
     let backend = Backend::listen();
-    let gate = gate_with(&backend.url(), |set| set.config.limits.handshake_ms = 300);
+    let gate = gate_with(&backend.url(), |set| set.settings.handshake_ms = 300);
     // One says nothing, one dribbles: progress extends nothing.
     for dribbles in [false, true] {
         let mut client = Peer::connect(gate.address);
@@ -242,7 +242,7 @@ fn a_backend_that_never_takes_the_connection_is_504() {
         assert!(fill.len() < 100, "the queue is never full");
     }
     let gate = gate_with(&format!("ws://{address}"), |set| {
-        set.config.limits.handshake_ms = 300;
+        set.settings.handshake_ms = 300;
     });
     let mut client = Peer::connect(gate.address);
     client.send(&request(HIXIE_76, "/"));
@@ -304,7 +304,7 @@ fn the_next_address_is_tried_where_one_refuses() {
     let other = Backend::listen();
     let last = other.address;
     let gate = gate_with(&backend.url(), |set| {
-        set.route.addresses = Arc::from([gone, gone, address, last]);
+        set.backend.addresses = Arc::from([gone, gone, address, last]);
     });
     for speaks in ALL {
         let (mut client, mut served) = bridge(&gate, &backend, speaks);

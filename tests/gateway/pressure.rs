@@ -151,7 +151,7 @@ fn who_asks_for_pongs_and_reads_none_is_not_read_for_ever() {
 #[test]
 fn a_reader_that_never_takes_anything_is_ended_and_so_is_its_partner() {
     let backend = Backend::listen();
-    let gate = gate_with(&backend.url(), |set| set.config.limits.write_ms = 600);
+    let gate = gate_with(&backend.url(), |set| set.settings.write_ms = 600);
     let mut client = Peer::connect_narrow(gate.address);
     client.send(&request(RFC, "/"));
     let mut served = backend.open();
@@ -380,7 +380,7 @@ fn resident(id: u32) -> usize {
 #[test]
 fn a_backend_that_lingers_keeps_the_place_of_its_client() {
     let backend = Backend::listen();
-    let gate = gate_with(&backend.url(), |set| set.config.limits.connections = 2);
+    let gate = gate_with(&backend.url(), |set| set.settings.connections = 2);
     let mut lingering = Vec::new();
     for _ in 0..2 {
         let (client, served) = bridge(&gate, &backend, RFC);

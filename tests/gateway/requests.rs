@@ -224,7 +224,7 @@ fn forwarded_headers_of_trusted_peers_are_believed_and_of_others_replaced() {
         let backend = Backend::listen();
         let gate = gate_with(&backend.url(), |set| {
             if trusted {
-                set.route.trusted = "127.0.0.0/8".parse().unwrap();
+                set.backend.trusted = "127.0.0.0/8".parse().unwrap();
             }
         });
         let mut client = Peer::connect(gate.address);
@@ -260,7 +260,7 @@ fn the_public_url_stands_in_the_location_whatever_proxies_say() {
     let backend = Backend::listen();
     let gate = gate_with(&backend.url(), |set| {
         set.config.public_url = Some("wss://known.example".to_owned());
-        set.route.trusted = "127.0.0.1".parse().unwrap();
+        set.backend.trusted = "127.0.0.1".parse().unwrap();
     });
     for (speaks, name) in [
         (HIXIE_75, "WebSocket-Location"),
@@ -361,7 +361,7 @@ fn a_proxy_header_that_never_ends_is_over_at_the_deadline() {
     let backend = Backend::listen();
     let gate = gate_with(&backend.url(), |set| {
         set.proxies = "127.0.0.1".parse().unwrap();
-        set.config.limits.handshake_ms = 200;
+        set.settings.handshake_ms = 200;
     });
     let mut client = Peer::connect(gate.address);
     client.send(b"PROXY TCP4 ");
@@ -378,7 +378,7 @@ fn the_backend_gets_a_proxy_header_first_where_it_wants_one() {
         ),
     ] {
         let backend = Backend::listen();
-        let gate = gate_with(&backend.url(), |set| set.route.send_proxy = Some(version));
+        let gate = gate_with(&backend.url(), |set| set.backend.send_proxy = Some(version));
         let mut client = Peer::connect(gate.address);
         let from = client.stream().local_addr().unwrap().port();
         client.send(&request(RFC, "/"));
@@ -403,7 +403,7 @@ fn a_proxy_header_that_came_goes_on_as_the_one_that_is_sent() {
     let backend = Backend::listen();
     let gate = gate_with(&backend.url(), |set| {
         set.proxies = "127.0.0.1".parse().unwrap();
-        set.route.send_proxy = Some(ProxyVersion::V1);
+        set.backend.send_proxy = Some(ProxyVersion::V1);
     });
     let mut client = Peer::connect(gate.address);
     client.send(&[V2, &request(RFC, "/")].concat());
@@ -453,7 +453,7 @@ fn a_path_is_kept_for_the_log_up_to_a_bound() {
 fn what_a_client_puts_in_front_of_a_proxys_element_is_not_believed() {
     let backend = Backend::listen();
     let gate = gate_with(&backend.url(), |set| {
-        set.route.trusted = "127.0.0.1".parse().unwrap();
+        set.backend.trusted = "127.0.0.1".parse().unwrap();
     });
     let line = "Forwarded: for=6.6.6.6;host=evil.example;proto=https, \
                 for=192.0.2.7;host=real.example;proto=http";
@@ -469,8 +469,8 @@ fn what_a_client_puts_in_front_of_a_proxys_element_is_not_believed() {
 fn each_side_agrees_on_base64_by_itself() {
     let backend = Backend::listen();
     let gate = gate_with(&backend.url(), |set| {
-        set.route.binary = heirloom::net::gateway::Binary::Base64;
-        set.route.version = heirloom::Version::named("hixie-76").unwrap();
+        set.backend.binary = heirloom::net::Binary::Base64;
+        set.backend.version = heirloom::Version::named("hixie-76").unwrap();
     });
     let mut client = Peer::connect(gate.address);
     let line = "Sec-WebSocket-Protocol: binary, base64";

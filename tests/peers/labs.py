@@ -14,8 +14,8 @@ LAB_COLUMNS += ["closes", "keyboard"]
 TESTS = {"text": "test-text", "UTF-8": "test-utf8", "64 KiB": "test-64k", "1 MiB": "test-1m", "binary": "test-binary"}
 # What an explanation has of each version.
 DERIVATIONS = {
-    "hixie-76": ["The number in key 1", "The number in key 2", "The digest that must come back"],
-    "rfc6455": ["The accept that must come back", "Whether the accept is the right one"],
+    "hixie-76": ["The number in key 1", "The number in key 2", "The digest that the server must send"],
+    "rfc6455": ["The accept that the server must send", "The accept, checked"],
 }
 # Of text against what is behind it, at least: WCAG 2, 1.4.3.
 CONTRAST = 4.5
@@ -93,7 +93,7 @@ def submits(page, words):
 def is_explained(page, version):
     page.wait("document.querySelectorAll('#explanation h3').length", "explanation")
     titles, told = page.texts("#explanation h3"), page.text("explanation")
-    for due in (f"The browser: request of {version}", "The server: answer 101", *DERIVATIONS[version]):
+    for due in (f"The browser: request of {version}", "The server: response 101", *DERIVATIONS[version]):
         require(due in titles, f"{due!r} is not among {titles}")
     for due in ("GET /lab/", "Sec-WebSocket-", f"127.0.0.1:{page.value('location.port')}", "HTTP/1.1 101 "):
         require(due in told, f"{due!r} is not explained")

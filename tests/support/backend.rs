@@ -1,5 +1,5 @@
-//! Backends that speak by hand: they answer as they should, or lie as they are
-//! told to.
+//! Backends that write their octets by hand: the right response, or a wrong one
+//! that the test asks for.
 
 use std::net::{SocketAddr, TcpListener};
 use std::ops::{Deref, DerefMut};
@@ -42,7 +42,7 @@ impl DerefMut for Served {
 impl Backend {
     pub(crate) fn listen() -> Backend {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        // Linux lets accept wait no longer than that.
+        // On Linux accept waits no longer than this.
         SockRef::from(&listener)
             .set_read_timeout(Some(PATIENCE))
             .unwrap();
@@ -67,14 +67,14 @@ impl Backend {
         Served::over(peer, head)
     }
 
-    /// The next connection, agreed.
+    /// The next connection, open.
     pub(crate) fn open(&self) -> Served {
         let mut served = self.accept();
         served.agree_to(&[]);
         served
     }
 
-    /// Nobody has connected.
+    /// No gateway has connected.
     pub(crate) fn has_nobody(&self) {
         self.listener.set_nonblocking(true).unwrap();
         let accepted = self.listener.accept();
@@ -140,14 +140,14 @@ impl Served {
         Md5::digest(all).to_vec()
     }
 
-    /// Hears a text in one frame.
+    /// Receives a text in one frame.
     pub(crate) fn receive_text(&mut self) -> String {
         let (first, payload) = self.peer.masked_frame();
         assert_eq!(first, TEXT, "{payload:?} is no text");
         String::from_utf8(payload).unwrap()
     }
 
-    /// Says a text in one frame.
+    /// Sends a text in one frame.
     pub(crate) fn send_text(&mut self, text: &str) {
         self.peer.send(&clear(TEXT, text.as_bytes()));
     }
@@ -157,17 +157,17 @@ impl Served {
         self.peer.reset();
     }
 
-    /// Is told goodbye with 1001, answers, and waits for the end.
+    /// Receives a close with 1001, replies, and waits for the end.
     pub(crate) fn is_sent_away(&mut self) {
         self.receive_close(1001);
         self.peer.send(&clear(CLOSE, &[0x03, 0xe9]));
         self.peer.is_cut_off();
     }
 
-    /// Hears a goodbye with this code; its reason.
+    /// Receives a close with this code; gives its reason.
     pub(crate) fn receive_close(&mut self, code: u16) -> String {
         let (first, body) = self.peer.masked_frame();
-        assert_eq!(first, CLOSE, "{body:?} is no goodbye");
+        assert_eq!(first, CLOSE, "{body:?} is no close");
         assert_eq!(body[..2], code.to_be_bytes(), "{body:?}");
         String::from_utf8(body[2..].to_vec()).unwrap()
     }

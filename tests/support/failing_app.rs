@@ -44,16 +44,16 @@ impl App for FailingApp {
         if link.data == "/fail-at-open" {
             fail();
         }
-        link.enter_room();
+        link.subscribe("all");
     }
 
     fn message(&mut self, mut incoming: Incoming<'_>, link: &mut Handle<'_, FailingApp>) {
         match incoming.message().as_text() {
             Some("fail") => fail(),
-            Some("tell") => link.tell_room("told"),
+            Some("tell") => link.publish("all", "told"),
             Some("hold") => {
                 if let Some(hold) = &self.hold {
-                    // Whoever waited may be gone.
+                    // The test may have ended.
                     let _ = hold.entered.send(());
                     let _ = hold.release.recv();
                 }

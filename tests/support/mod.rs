@@ -1,5 +1,5 @@
-//! What tests with sockets share: a server in a thread, peers that speak by
-//! hand, the program. Every wait has an end.
+//! What tests with sockets share: a server in a thread, peers that write their
+//! octets by hand, the program. Every wait has an end.
 
 // Each test file uses a part of it.
 #![allow(dead_code)]
@@ -7,10 +7,11 @@
 pub(crate) mod backend;
 pub(crate) mod failing_app;
 pub(crate) mod peer;
+#[cfg(feature = "cli")]
 pub(crate) mod program;
 pub(crate) mod server;
 
 use std::time::Duration;
 
-/// Nothing in these tests takes so long; what does has failed.
+/// What takes longer in these tests has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,5 +1,5 @@
-//! Clients that speak by hand, octet for octet: none of the library's code
-//! judges the library here.
+//! Clients that write their octets by hand: the library is not tested by its own
+//! code here.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -63,7 +63,7 @@ impl Head {
     }
 }
 
-/// One end of a connection, which says what it is told and waits no longer
+/// One end of a connection. It sends what the test gives it, and waits no longer
 /// than [`PATIENCE`].
 pub(crate) struct Peer {
     reader: BufReader<TcpStream>,
@@ -71,7 +71,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Connects and says nothing.
+    /// Connects and sends nothing.
     pub(crate) fn connect(address: SocketAddr) -> Peer {
         let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
         Peer::over(stream)
@@ -147,7 +147,7 @@ impl Peer {
         }
     }
 
-    /// Says that nothing more will come.
+    /// Ends its side of TCP.
     pub(crate) fn finish(&self) {
         self.stream().shutdown(Shutdown::Write).unwrap();
     }
@@ -164,19 +164,19 @@ impl Peer {
         octets
     }
 
-    /// All that comes until the other side ends; a reset is no end.
+    /// All that arrives until the other side ends; a reset is no end.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         let mut octets = Vec::new();
         self.reader.read_to_end(&mut octets).unwrap();
         octets
     }
 
-    /// Nothing more comes.
+    /// Nothing more arrives.
     pub(crate) fn ends(&mut self) {
         assert_eq!(self.rest(), b"");
     }
 
-    /// Waits until nothing more comes, whatever comes before and however it
+    /// Waits until nothing more arrives, whatever arrives before and however it
     /// ends.
     pub(crate) fn is_cut_off(&mut self) {
         let mut buffer = vec![0; 64 * 1024];
@@ -190,7 +190,7 @@ impl Peer {
         }
     }
 
-    /// Whether something comes, or the end, within so long.
+    /// Whether something arrives, or the end, within this time.
     pub(crate) fn receives_within(&mut self, wait: Duration) -> bool {
         self.stream().set_read_timeout(Some(wait)).unwrap();
         let heard = match self.reader.fill_buf() {
@@ -257,18 +257,18 @@ impl Peer {
     /// A close frame with this code; its reason.
     pub(crate) fn close_frame(&mut self, code: u16) -> String {
         let (first, body) = self.frame();
-        assert_eq!(first, CLOSE, "{body:?} is no goodbye");
+        assert_eq!(first, CLOSE, "{body:?} is no close");
         assert_eq!(body[..2], code.to_be_bytes(), "{body:?}");
         String::from_utf8(body[2..].to_vec()).unwrap()
     }
 
-    /// Says a text.
+    /// Sends a text.
     pub(crate) fn send_text(&mut self, text: &str) {
         let octets = said(self.speaks, text);
         self.send(&octets);
     }
 
-    /// Hears a text.
+    /// Receives a text.
     pub(crate) fn receive_text(&mut self) -> String {
         let octets = match self.speaks {
             Speaks::Number(_) => {
@@ -287,13 +287,13 @@ impl Peer {
         String::from_utf8(octets).unwrap()
     }
 
-    /// Says a text and hears it.
+    /// Sends a text and receives its echo.
     pub(crate) fn echo(&mut self, text: &str) {
         self.send_text(text);
         assert_eq!(self.receive_text(), text);
     }
 
-    /// Closes the way its version does, as the one who begins.
+    /// Closes first, the way its version does.
     pub(crate) fn close(&mut self) {
         match self.speaks {
             Speaks::Hixie75 => self.finish(),
@@ -309,7 +309,7 @@ impl Peer {
         self.ends();
     }
 
-    /// Is told goodbye with 1001, where there are codes, and answers.
+    /// Receives a close, with 1001 where there are codes, and replies.
     pub(crate) fn is_sent_away(&mut self) {
         match self.speaks {
             Speaks::Hixie75 => {}
@@ -326,7 +326,7 @@ impl Peer {
     }
 }
 
-/// Whether a wait was over before anything came.
+/// Whether a wait was over before anything arrived.
 pub(crate) fn is_timeout(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

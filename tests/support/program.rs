@@ -17,12 +17,12 @@ pub(crate) struct Program {
     /// The lines of standard error; ends when the program does.
     talk: Receiver<String>,
     out: Option<BufReader<ChildStdout>>,
-    /// The first line it said.
+    /// The first line it printed.
     pub(crate) line: String,
     pub(crate) address: SocketAddr,
 }
 
-/// A program that came to its end.
+/// A program that has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &[&str]) -> Ended {
 
 fn spawn(command: &mut Command) -> Child {
     command
-        // What the person at the keyboard wants to see is not the test's.
+        // The settings of the person who runs the tests do not matter here.
         .env_remove("RUST_LOG")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -76,7 +76,7 @@ impl Program {
         Program::start(command.args(args))
     }
 
-    /// Starts it and waits for the line that says where it listens.
+    /// Starts it and waits for the line that tells where it listens.
     pub(crate) fn start(command: &mut Command) -> Program {
         let mut child = spawn(command);
         let talk = BufReader::new(child.stderr.take().unwrap());
@@ -126,12 +126,12 @@ impl Program {
         assert!(status.success());
     }
 
-    /// Closes the pipe that it says its lines to.
+    /// Closes the pipe that it prints its lines to.
     pub(crate) fn hang_up(&mut self) {
         self.out = None;
     }
 
-    /// The lines it says on standard output from now on.
+    /// The lines it prints on standard output from now on.
     pub(crate) fn take_lines(&mut self) -> Lines {
         Lines {
             out: self.out.take(),
@@ -139,7 +139,7 @@ impl Program {
         }
     }
 
-    /// Waits for its end while nobody reads its lines.
+    /// Waits for its end without reading its lines.
     pub(crate) fn wait_unread(mut self) -> ExitStatus {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
@@ -151,7 +151,7 @@ impl Program {
         panic!("it does not end");
     }
 
-    /// Waits until it says a line on standard error that contains this.
+    /// Waits until it prints a line on standard error that contains this.
     pub(crate) fn await_talk(&self, what: &str) -> String {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -164,7 +164,7 @@ impl Program {
         }
     }
 
-    /// Waits for its end; what it said after the first line.
+    /// Waits for its end; gives what it printed after the first line.
     pub(crate) fn wait(mut self) -> (ExitStatus, Ended) {
         let until = Instant::now() + PATIENCE;
         let mut talk = String::new();

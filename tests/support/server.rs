@@ -1,53 +1,72 @@
-//! A server in a thread, stopped by its stopper when the test is done with it.
+//! A server in a thread, which is stopped when the test is done with it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 
 use heirloom::Config;
-use heirloom::net::serve::Serve;
-use heirloom::net::{App, Server, Stopper};
+use heirloom::net::{App, Router, Server, Settings, Site, Stopper, serve};
 
 use super::PATIENCE;
 
-/// A server that runs. Declare it before its clients, so that they go first.
+/// A server that runs. Declare it before its clients, so that they are dropped
+/// first.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     stopper: Stopper,
-    /// Says when `run` has returned.
+    /// Tells when `run` has returned.
     ended: Receiver<()>,
 }
 
-/// A configuration that differs from the default in what `set` sets.
-pub(crate) fn config(set: impl FnOnce(&mut Config)) -> Config {
-    let mut config = Config::default();
-    set(&mut config);
-    config
+/// What a server is given.
+#[derive(Default)]
+pub(crate) struct Setup {
+    pub(crate) config: Config,
+    pub(crate) settings: Settings,
+}
+
+impl From<Config> for Setup {
+    fn from(config: Config) -> Setup {
+        Setup {
+            config,
+            settings: Settings::default(),
+        }
+    }
+}
+
+/// A setup that differs from the default in what `set` sets.
+pub(crate) fn setup(set: impl FnOnce(&mut Setup)) -> Setup {
+    let mut setup = Setup::default();
+    set(&mut setup);
+    setup
 }
 
 impl Running {
     /// Echo and chat with one worker, so that all its clients share a loop.
-    pub(crate) fn serve(config: Config) -> Running {
-        Running::serve_on(1, config)
+    pub(crate) fn serve(setup: impl Into<Setup>) -> Running {
+        Running::serve_on(1, setup)
     }
 
     /// Echo and chat.
-    pub(crate) fn serve_on(workers: usize, config: Config) -> Running {
-        let versions = config.versions;
-        Running::app(workers, config, move || {
-            Serve::new(versions, Arc::from(["spoken".to_owned()]))
-        })
+    pub(crate) fn serve_on(workers: usize, setup: impl Into<Setup>) -> Running {
+        let Setup { config, settings } = setup.into();
+        let subprotocols = ["spoken".to_owned()];
+        let router = Router::new(serve::routes_with(config, subprotocols, None));
+        let config = router.config();
+        let setup = Setup { config, settings };
+        Running::app(workers, setup, move || Site::new(&router))
     }
 
     /// An app of the test.
     pub(crate) fn app<A: App>(
         workers: usize,
-        config: Config,
+        setup: impl Into<Setup>,
         app: impl Fn() -> A + Send + Sync + 'static,
     ) -> Running {
+        let Setup { config, settings } = setup.into();
         let loopback = "127.0.0.1:0".parse().unwrap();
-        Running::server(Server::bind(&[loopback], workers, config).unwrap(), app)
+        let server = Server::bind(&[loopback], workers, config).unwrap();
+        Running::server(server.with_settings(settings), app)
     }
 
     /// A server that is bound.
@@ -87,7 +106,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.stop();
         match self.ended.recv_timeout(PATIENCE) {
-            // A test that waited has had the word already.
+            // A test that waited knows it already.
             Ok(()) | Err(RecvTimeoutError::Disconnected) => {}
             Err(RecvTimeoutError::Timeout) if thread::panicking() => {}
             Err(RecvTimeoutError::Timeout) => panic!("the server does not end"),

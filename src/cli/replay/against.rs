@@ -1,29 +1,28 @@
-//! The clients of vectors, played to somebody else's server.
+//! The clients of vectors, played to a foreign server.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use heirloom::Side;
-use heirloom::conn::{Config, Conn};
-use heirloom::error::Violation;
-use heirloom::net::SystemRandom;
+use heirloom::conn::Conn;
+use heirloom::error::{Located, Violation};
 use heirloom::net::replay::{ReplayConnection, ReplayEvent};
-use heirloom::vector::{Conclusion, ExpectedResult, MessageKind, Vector};
+use heirloom::vector::{Conclusion, ExpectedResult, MessageKind, StreamEnd, Vector};
+use heirloom::{Side, SystemRandom};
 
-use super::describe::{self, WithAll, difference, shown};
+use super::describe::{self, difference, shown};
+use super::moves::{Move, all_of, all_versions, head_len, is_bound_to_its_nonce};
 use super::passive::{Mark, PassiveEndpoint};
-use super::{Args, Move, PlayOutcome, all_of, head_len, is_bound_to_its_nonce};
+use super::{Args, PlayOutcome};
 
-/// Octets of the answer that are kept to be shown.
+/// Octets of the response and what follows it that are kept to be shown.
 const KEPT_OCTETS: usize = 64 * 1024;
-/// Octets that a server may say where less was recorded.
+/// Octets that a server may send where fewer were recorded.
 const FLOOD_OCTETS: usize = 4 * 1024 * 1024;
 
-/// What the server is held to.
+/// What the server must do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Required {
-    /// It takes part.
+    /// It upgrades, and replies to each message.
     Accepts,
     /// It refuses to upgrade.
     Refuses,
@@ -41,8 +40,8 @@ pub(super) fn play(
         Ok(required) => required,
         Err(why) => return PlayOutcome::Skipped(why.to_owned()),
     };
-    if vector.source.kind != "capture" && speaks_unasked(&moves) {
-        let why = "its server speaks of its own accord, which another need not";
+    if vector.source.kind != "capture" && sends_more_than_echoes(&moves) {
+        let why = "its server sends messages of its own, which another server need not send";
         return PlayOutcome::Skipped(why.to_owned());
     }
     if is_bound_to_its_nonce(vector, &moves) {
@@ -58,10 +57,10 @@ pub(super) fn play(
     let request = all_of(&moves, Side::Client);
     let marks = match marks(&recorded, &moves) {
         Ok(marks) => marks,
-        // Where the request is none, the server says so.
+        // Where the request is wrong, the server refuses it.
         Err(_) if required != Required::Accepts => Vec::new(),
         Err(code) => {
-            let what = format!("the request is none that a client of ours could follow: {code}");
+            let what = format!("our client cannot check the response to this request: {code}");
             return PlayOutcome::Played(vec![what]);
         }
     };
@@ -73,7 +72,7 @@ pub(super) fn play(
         Ok(connection) => connection,
         Err(error) => return PlayOutcome::Unreachable(format!("cannot connect: {error}")),
     };
-    let endpoint = Conn::client_of(&request, false, Arc::new(Config::default().with_all()))
+    let endpoint = Conn::client_of(&request, false, all_versions())
         .ok()
         .map(|conn| PassiveEndpoint::new(conn, Vec::new()));
     let response = all_of(&moves, Side::Server);
@@ -97,7 +96,7 @@ pub(super) fn play(
     PlayOutcome::Played(failures)
 }
 
-/// What the server is held to, or why to nothing.
+/// What the server must do, or why that is not known.
 fn required(vector: &Vector) -> Result<Required, &'static str> {
     let rejects = |c: &Conclusion| c.result == ExpectedResult::Reject;
     match (&vector.expect.server, &vector.expect.client) {
@@ -111,24 +110,23 @@ fn required(vector: &Vector) -> Result<Required, &'static str> {
             if client.code.as_deref() == Some("refused") {
                 Ok(Required::Refuses)
             } else if rejects(client) {
-                Err("the recorded server was wrong, and a right one says something else")
+                Err("the recorded server was wrong, and a correct one sends something else")
             } else {
                 Ok(Required::Accepts)
             }
         }
-        _ => Err("it holds no server to anything"),
+        _ => Err("it expects nothing of a server"),
     }
 }
 
-/// Whether the server says something that is no echo and no pong.
-fn speaks_unasked(moves: &[Move]) -> bool {
-    let config = Arc::new(Config::default().with_all());
-    let request_octets = all_of(moves, Side::Client);
-    let Ok(conn) = Conn::client_of(&request_octets, false, Arc::clone(&config)) else {
+/// Whether the server sends a message that is neither an echo nor a pong.
+fn sends_more_than_echoes(moves: &[Move]) -> bool {
+    let request = all_of(moves, Side::Client);
+    let Ok(conn) = Conn::client_of(&request, false, all_versions()) else {
         return false;
     };
     let mut client = PassiveEndpoint::new(conn, Vec::new());
-    let mut server = PassiveEndpoint::new(Conn::server(config), Vec::new());
+    let mut server = PassiveEndpoint::new(Conn::server(all_versions()), Vec::new());
     let mut counted = 0;
     for step in moves {
         let mut random = |_: &mut [u8]| {};
@@ -136,44 +134,40 @@ fn speaks_unasked(moves: &[Move]) -> bool {
             Side::Client => server.receive(&step.octets, &mut random),
             Side::Server => client.receive(&step.octets, &mut random),
         }
-        for (kind, octets) in client.messages.iter().skip(counted) {
+        let sent = &server.received.messages;
+        for (kind, octets) in client.received.messages.iter().skip(counted) {
             let kind = match kind {
                 MessageKind::Pong => MessageKind::Ping,
                 other => *other,
             };
-            if !server
-                .messages
-                .iter()
-                .any(|(k, o)| *k == kind && o == octets)
-            {
+            if !sent.iter().any(|(k, o)| *k == kind && o == octets) {
                 return true;
             }
         }
-        counted = client.messages.len();
+        counted = client.received.messages.len();
     }
     false
 }
 
-/// How far the recorded server had come after each move.
+/// How far the recorded conversation had come for the client after each move.
 fn marks(request: &[u8], moves: &[Move]) -> Result<Vec<Mark>, &'static str> {
-    let config = Arc::new(Config::default().with_all());
-    let conn = Conn::client_of(request, false, config).map_err(|refusal| refusal.code())?;
+    let conn = Conn::client_of(request, false, all_versions()).map_err(|refusal| refusal.code())?;
     let mut endpoint = PassiveEndpoint::new(conn, Vec::new());
     let mut marks = Vec::with_capacity(moves.len());
     for step in moves {
         if step.from == Side::Server {
             endpoint.receive(&step.octets, &mut |_: &mut [u8]| {});
         }
-        marks.push(endpoint.mark);
+        marks.push(endpoint.mark());
     }
     Ok(marks)
 }
 
-/// Puts another value into a header of the request; writes stay where they
-/// were cut.
+/// Puts another value into a header of the request. What was one write stays one
+/// write.
 fn rewrite(moves: &mut [Move], name: &str, value: &str) {
     let all = all_of(moves, Side::Client);
-    let head = all.get(..head_len(&all).unwrap_or(0)).unwrap_or_default();
+    let (head, _) = all.split_at(head_len(&all).unwrap_or(0));
     let mut at = 0;
     let mut place = None;
     for line in head.split_inclusive(|octet| *octet == b'\n') {
@@ -198,7 +192,7 @@ fn rewrite(moves: &mut [Move], name: &str, value: &str) {
         if start >= to || end <= from {
             continue;
         }
-        // The new value stands where the old one began.
+        // The new value starts where the old one started.
         let (cut_from, cut_to) = (from.max(start) - start, to.min(end) - start);
         let new = if from >= start {
             format!(" {value}").into_bytes()
@@ -215,21 +209,22 @@ struct ClientReplay<'a> {
     args: &'a Args,
     required: Required,
     connection: ReplayConnection,
-    /// Octets of the answer that are kept.
+    /// How many octets of the server are kept.
     kept: usize,
-    /// Octets of the answer that are too many.
+    /// How many octets of the server are too many.
     flood: usize,
+    /// Our client; `None` where it would not send this request.
     endpoint: Option<PassiveEndpoint>,
     request: Vec<u8>,
-    /// The first octets of the answer.
+    /// The first octets of the server.
     seen: Vec<u8>,
-    /// Octets of the answer.
+    /// How many octets the server has sent.
     octets: usize,
     /// How the server ended TCP.
     ended: Option<&'static str>,
 }
 
-/// Why waiting is over.
+/// Why a wait is over.
 enum Waited {
     Reached,
     Ended,
@@ -239,15 +234,15 @@ enum Waited {
 impl ClientReplay<'_> {
     fn converse(&mut self, moves: &[Move], marks: &[Mark]) -> Result<(), String> {
         let mut before = Mark::default();
-        let mut answered = false;
+        let mut responded = false;
         for (i, step) in moves.iter().enumerate() {
             if step.from == Side::Server {
-                answered |= !step.octets.is_empty();
+                responded |= !step.octets.is_empty();
                 before = marks.get(i).copied().unwrap_or(before);
                 continue;
             }
-            // What the client says next, it said after it had heard this.
-            if answered && self.ended.is_none() && !self.connection.is_limit_reached() {
+            // What the client sends next, it sent after it had received this.
+            if responded && self.ended.is_none() && !self.connection.is_limit_reached() {
                 let waited = self.wait(self.args.deadline(), |replay| replay.reaches(before));
                 self.fault()?;
                 if self.required == Required::Accepts && !matches!(waited, Waited::Reached) {
@@ -259,22 +254,18 @@ impl ClientReplay<'_> {
             }
             self.connection.send(&step.octets);
             if let Some(end) = step.end {
-                self.connection.end(end == heirloom::vector::StreamEnd::Rst);
+                self.connection.end(end == StreamEnd::Rst);
             }
             self.wait(self.args.deadline(), |replay| {
                 replay.connection.is_written()
             });
         }
         if self.connection.is_limit_reached() {
-            // Cut off on purpose: only what came until then is judged.
+            // We cut the connection on purpose: what arrived until then is judged.
             self.wait(self.args.deadline(), |replay| replay.ended.is_some());
-            let fault = self
-                .endpoint
-                .as_ref()
-                .and_then(|endpoint| endpoint.violation);
-            return match fault {
-                // Half a request is refused, and rightly so.
-                Some((Violation::ResponseStatus { .. }, _)) => Ok(()),
+            return match self.violation().map(|located| located.error) {
+                // It is right to refuse half a request.
+                Some(Violation::ResponseStatus { .. }) => Ok(()),
                 _ => self.fault(),
             };
         }
@@ -285,7 +276,7 @@ impl ClientReplay<'_> {
         }
     }
 
-    /// Hears until `enough`, the end, or the deadline.
+    /// Receives until `enough`, the end of TCP, or the deadline.
     fn wait(&mut self, deadline: Instant, enough: impl Fn(&ClientReplay<'_>) -> bool) -> Waited {
         loop {
             if enough(self) {
@@ -305,60 +296,57 @@ impl ClientReplay<'_> {
                         endpoint.output.clear();
                     }
                     if self.octets > self.flood {
-                        self.ended = Some("says far more than was recorded");
+                        self.ended = Some("sends far more than was recorded");
                     }
                 }
                 ReplayEvent::Fin => self.ended = Some("ends TCP"),
                 ReplayEvent::Rst => self.ended = Some("resets TCP"),
-                ReplayEvent::Written => {}
                 ReplayEvent::TimedOut => return Waited::TimedOut,
+                // Our octets are written: the loop looks whether that is enough.
+                _ => {}
             }
         }
     }
 
     fn mark(&self) -> Mark {
-        self.endpoint
-            .as_ref()
-            .map(|endpoint| endpoint.mark)
-            .unwrap_or_default()
+        let endpoint = self.endpoint.as_ref();
+        endpoint.map(PassiveEndpoint::mark).unwrap_or_default()
+    }
+
+    /// The first thing that the server sent wrong.
+    fn violation(&self) -> Option<&Located<Violation>> {
+        self.endpoint.as_ref()?.received.violation.as_ref()
     }
 
     fn reaches(&self, mark: Mark) -> bool {
-        let faulty = self
-            .endpoint
-            .as_ref()
-            .is_some_and(|endpoint| endpoint.violation.is_some());
-        let refused = self.endpoint.is_none() && self.octets > 0;
-        faulty || refused || (self.endpoint.is_some() && self.mark().reaches(mark))
+        match &self.endpoint {
+            Some(endpoint) => {
+                endpoint.received.violation.is_some() || endpoint.mark().reaches(mark)
+            }
+            None => self.octets > 0,
+        }
     }
 
-    /// What the server says wrong, where it is held to take part or to fail
-    /// only later.
+    /// Says what the server sent wrong, unless it was to refuse and has refused.
     fn fault(&mut self) -> Result<(), String> {
-        let Some(fault) = self
-            .endpoint
-            .as_ref()
-            .and_then(|endpoint| endpoint.violation)
-        else {
+        let Some(located) = self.violation() else {
             return Ok(());
         };
-        if let (Violation::ResponseStatus { .. }, Required::Refuses) = (fault.0, self.required) {
+        let refused = matches!(located.error, Violation::ResponseStatus { .. });
+        if refused && self.required == Required::Refuses {
             return Ok(());
         }
-        let version = self
-            .endpoint
-            .as_ref()
-            .and_then(|endpoint| endpoint.conn.version());
+        let version = self.endpoint.as_ref().and_then(|e| e.conn().version());
         let spoken = self.vector.expect.subprotocol.iter().cloned().collect();
         let model = describe::model(&self.request, spoken);
-        let mut what = describe::violation(fault, version, &self.seen, &model);
-        if let Violation::ResponseStatus { .. } = fault.0 {
-            // The reason may stand in the body.
+        let mut what = describe::violation(located, version, &self.seen, &model);
+        if refused {
+            // The body may say why.
             self.wait(Instant::now() + Duration::from_millis(200), |_| false);
             let end = head_len(&self.seen).unwrap_or(self.seen.len());
-            let body = self.seen.get(end..).unwrap_or_default();
+            let (_, body) = self.seen.split_at(end);
             let first = self.seen.split(|octet| *octet == b'\r').next();
-            what = format!("refused: it says {}", shown(first.unwrap_or_default()));
+            what = format!("refused: it sends {}", shown(first.unwrap_or_default()));
             if !body.is_empty() {
                 what.push_str(&format!(", and {}", shown(body)));
             }
@@ -366,24 +354,24 @@ impl ClientReplay<'_> {
         Err(what)
     }
 
-    /// What has not come.
+    /// Says what has not arrived.
     fn missing(&self, want: Mark, waited: &Waited) -> String {
         let how = match (waited, self.ended) {
             (_, Some(ended)) => format!("the server {ended} after {} octets", self.octets),
             _ => format!(
-                "{} octets came within {} ms (--timeout-ms)",
+                "{} octets arrived within {} ms (--timeout-ms)",
                 self.octets, self.args.timeout_ms
             ),
         };
         let mark = self.mark();
         let what = if want.head && !mark.head {
-            "the head of the answer does not come".to_owned()
+            "the head of the response does not arrive".to_owned()
         } else if want.open && !mark.open {
-            "the handshake is not finished: the sixteen octets do not come".to_owned()
+            "the handshake is not finished: the sixteen octets do not arrive".to_owned()
         } else if mark.messages < want.messages {
-            format!("{} of {} messages came", mark.messages, want.messages)
+            format!("{} of {} messages arrived", mark.messages, want.messages)
         } else {
-            "the server says no goodbye".to_owned()
+            "the server sends no close".to_owned()
         };
         format!("{what}; {how}")
     }
@@ -395,13 +383,13 @@ impl ClientReplay<'_> {
         });
         self.fault()?;
         if let Some((kind, octets)) = self.lacks(&messages) {
-            let received = self.endpoint.iter().flat_map(|endpoint| &endpoint.messages);
+            let received = self.endpoint.iter().flat_map(|e| &e.received.messages);
             let received: Vec<String> = received
                 .take(8)
                 .map(|(k, o)| format!("{k:?} {}", shown(o)))
                 .collect();
             return Err(format!(
-                "the {kind:?} {} does not come; what comes is [{}]",
+                "the {kind:?} {} does not arrive; what arrives is [{}]",
                 shown(octets),
                 received.join(", ")
             ));
@@ -438,19 +426,19 @@ impl ClientReplay<'_> {
         if status == b"101" {
             let at = line.iter().position(|octet| *octet == b' ').unwrap_or(0) + 1;
             return Err(format!(
-                "octet {at} begins \"101\": the server upgrades, and {code} was expected"
+                "octet {at} starts \"101\": the server upgrades, and {code} was expected"
             ));
         }
         if self.ended.is_none() && line.is_empty() {
             return Err(format!(
-                "the server neither answers nor ends within {} ms (--timeout-ms), and {code} was \
-                 expected",
+                "the server neither responds nor ends TCP within {} ms (--timeout-ms), and {code} \
+                 was expected",
                 self.args.timeout_ms
             ));
         }
         match server.and_then(|c| c.status) {
             Some(want) if self.args.exact && status != want.to_string().as_bytes() => Err(format!(
-                "it says {}, and status {want} ({code}) was expected",
+                "it sends {}, and status {want} ({code}) was expected",
                 shown(line)
             )),
             _ => Ok(()),
@@ -468,13 +456,13 @@ impl ClientReplay<'_> {
         let server = self.vector.expect.server.as_ref();
         let code = server.and_then(|c| c.code.as_deref()).unwrap_or_default();
         Err(format!(
-            "the server does not object: it neither says goodbye nor ends within {} ms \
+            "the server does not object: it neither sends a close nor ends TCP within {} ms \
              (--timeout-ms), and {code} was expected",
             self.args.timeout_ms
         ))
     }
 
-    /// The messages that need to come.
+    /// The messages that the server must send.
     fn expected(&self) -> Result<Vec<(MessageKind, Vec<u8>)>, String> {
         let all = self.vector.expect.messages.iter();
         all.filter(|message| message.from == Side::Server)
@@ -482,13 +470,13 @@ impl ClientReplay<'_> {
             .collect()
     }
 
-    /// The first of these that has not come in this order; others may come
-    /// between them.
+    /// The first of these messages that has not arrived in this order; others may
+    /// arrive between them.
     fn lacks<'m>(
         &self,
         messages: &'m [(MessageKind, Vec<u8>)],
     ) -> Option<&'m (MessageKind, Vec<u8>)> {
-        let mut received = self.endpoint.iter().flat_map(|endpoint| &endpoint.messages);
+        let mut received = self.endpoint.iter().flat_map(|e| &e.received.messages);
         messages
             .iter()
             .find(|want| !received.any(|message| message == *want))
@@ -507,7 +495,7 @@ impl ClientReplay<'_> {
                 "without the ignored headers, "
             };
             failures.push(format!(
-                "not exact: {but}{} ({} octets came, {} were recorded)",
+                "not exact: {but}{} ({} octets arrived, {} were recorded)",
                 difference(&seen, &want, 0),
                 seen.len(),
                 want.len()
@@ -516,7 +504,7 @@ impl ClientReplay<'_> {
     }
 }
 
-/// An answer without these headers.
+/// What a server sent, without these headers.
 fn without(octets: &[u8], names: &[String]) -> Vec<u8> {
     let end = head_len(octets).unwrap_or(0);
     let (head, rest) = octets.split_at(end);

@@ -1,50 +1,39 @@
 //! Which octet breaks which rule, in words.
 
-use std::sync::Arc;
+use heirloom::Version;
+use heirloom::conn::Conn;
+use heirloom::error::{Located, Violation};
+use heirloom::vector::hex;
+use heirloom::version::Challenge;
 
-use heirloom::conn::{Config, Conn};
-use heirloom::error::Violation;
-use heirloom::version::{Challenge, Version, Versions};
-
-use super::head_len;
+use super::moves::{all_versions, head_len};
 use super::passive::PassiveEndpoint;
 
 /// Octets shown on each side of the one that differs.
 const CONTEXT: usize = 24;
+/// Octets shown of what was received.
+const MAX_SHOWN: usize = 120;
 
-/// What our own server answers to this request, digest and all; nothing where
-/// it would refuse.
+/// What our own server, which speaks these subprotocols, sends to this request,
+/// digest and all; empty where it would refuse.
 pub(super) fn model(request: &[u8], spoken: Vec<String>) -> Vec<u8> {
-    let config = Arc::new(Config::default().with_all());
-    let mut endpoint = PassiveEndpoint::new(Conn::server(config), spoken);
+    let mut endpoint = PassiveEndpoint::new(Conn::server(all_versions()), spoken);
     endpoint.receive(request, &mut |_: &mut [u8]| {});
-    if endpoint.refusal.is_some() {
+    if endpoint.received.refusal.is_some() {
         return Vec::new();
     }
     endpoint.output
 }
 
-/// A configuration for playing.
-pub(super) trait WithAll {
-    /// With every version on.
-    fn with_all(self) -> Self;
-}
-
-impl WithAll for Config {
-    fn with_all(mut self) -> Config {
-        self.versions = Versions::ALL;
-        self
-    }
-}
-
-/// A violation in an answer: its code, its octet, what stands there and what
-/// was expected.
+/// A violation in what was received: its code, its octet, what stands there and
+/// what was expected.
 pub(super) fn violation(
-    (violation, at): (Violation, u64),
+    located: &Located<Violation>,
     version: Option<&Version>,
     seen: &[u8],
     model: &[u8],
 ) -> String {
+    let violation = located.error;
     let code = violation.code();
     let head = head_len(seen).unwrap_or(seen.len());
     let (head, body) = seen.split_at(head);
@@ -57,16 +46,19 @@ pub(super) fn violation(
         }
         Violation::DigestMismatch => {
             let digest = body.get(..16).unwrap_or(body);
-            let want = hex(model_body);
             format!(
-                "{}; the digest is {} and {want} was expected",
+                "{}; the digest is {} and {} was expected",
                 difference(digest, model_body, head.len()),
-                hex(digest)
+                hex(digest),
+                hex(model_body)
             )
         }
         _ => match header_of(violation, version) {
             Some(name) => header(name, head, model_head),
-            None => format!("found at octet {at}, after {}", shown(before(seen, at))),
+            None => {
+                let at = located.at.start;
+                format!("found at octet {at}, after {}", shown(before(seen, at)))
+            }
         },
     };
     format!("{code}: {where_and_what} ({violation})")
@@ -115,7 +107,7 @@ fn header(name: &str, head: &[u8], model: &[u8]) -> String {
     }
 }
 
-/// Where the values of a header begin, and the values.
+/// The values of a header, each with the position of its first octet.
 fn values<'h>(name: &str, head: &'h [u8]) -> Vec<(usize, &'h [u8])> {
     let mut at = 0;
     let mut found = Vec::new();
@@ -127,7 +119,7 @@ fn values<'h>(name: &str, head: &'h [u8]) -> Vec<(usize, &'h [u8])> {
         };
         let (line_name, value) = line.split_at(colon);
         if line_name.eq_ignore_ascii_case(name.as_bytes()) {
-            let value = value.get(1..).unwrap_or_default();
+            let (_, value) = value.split_at(1);
             let lead = value.len() - value.trim_ascii_start().len();
             found.push((start + colon + 1 + lead, value.trim_ascii()));
         }
@@ -141,7 +133,7 @@ pub(super) fn difference(seen: &[u8], want: &[u8], start: usize) -> String {
     let context = |octets: &[u8]| {
         let from = at.saturating_sub(CONTEXT);
         let to = octets.len().min(at + CONTEXT);
-        shown(octets.get(from..to).unwrap_or_default())
+        shown(octets.split_at(to).0.split_at(from.min(to)).1)
     };
     let one = |octets: &[u8]| match octets.get(at) {
         Some(octet) => shown(&[*octet]),
@@ -157,20 +149,14 @@ pub(super) fn difference(seen: &[u8], want: &[u8], start: usize) -> String {
     )
 }
 
+/// The octets before this position.
 fn before(seen: &[u8], at: u64) -> &[u8] {
     let end = usize::try_from(at).unwrap_or(usize::MAX).min(seen.len());
-    seen.get(end.saturating_sub(CONTEXT)..end)
-        .unwrap_or_default()
+    let (before, _) = seen.split_at(end);
+    before.split_at(end.saturating_sub(CONTEXT)).1
 }
 
 /// Octets for a person, in quotes.
 pub(super) fn shown(octets: &[u8]) -> String {
-    let cut = octets.get(..120).unwrap_or(octets);
-    let more = if cut.len() < octets.len() { "…" } else { "" };
-    format!("\"{}{more}\"", cut.escape_ascii())
-}
-
-fn hex(octets: &[u8]) -> String {
-    let each: Vec<String> = octets.iter().take(32).map(|o| format!("{o:02x}")).collect();
-    each.join(" ")
+    heirloom::vector::shown(octets, MAX_SHOWN)
 }

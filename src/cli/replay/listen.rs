@@ -1,30 +1,29 @@
-//! The servers of vectors, played to somebody else's client.
+//! The servers of vectors, played to a foreign client.
 
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use heirloom::Side;
-use heirloom::conn::{Config, Conn};
-use heirloom::net::SystemRandom;
+use heirloom::conn::Conn;
 use heirloom::net::replay::{ReplayConnection, ReplayEvent};
-use heirloom::vector::{ExpectedResult, Vector};
+use heirloom::vector::{ExpectedResult, StreamEnd, Vector};
+use heirloom::{Side, SystemRandom};
 
-use super::describe::{self, WithAll, shown};
+use super::describe::{self, shown};
+use super::moves::{Move, all_of, all_versions, head_len, is_bound_to_its_nonce};
 use super::passive::{Mark, PassiveEndpoint};
-use super::{Args, Move, PlayOutcome, all_of, head_len, is_bound_to_its_nonce};
+use super::{Args, PlayOutcome};
 
-/// How often a listener looks for its client.
+/// How often the listener is asked for its client.
 const TICK: Duration = Duration::from_millis(10);
 
 /// Octets of the client that are kept to be shown.
 const KEPT_OCTETS: usize = 64 * 1024;
-/// Octets that a client may say.
+/// Octets that a client may send.
 const FLOOD_OCTETS: usize = 64 * 1024 * 1024;
 
-/// Headers of an answer whose right value depends on the request.
+/// Headers of a response whose right value depends on the request.
 const BOUND: [&str; 8] = [
     "Sec-WebSocket-Accept",
     "Sec-WebSocket-Nonce",
@@ -43,7 +42,7 @@ pub(super) fn play(
     args: &Args,
 ) -> PlayOutcome {
     let Some(client) = &vector.expect.client else {
-        return PlayOutcome::Skipped("it holds no client to anything".to_owned());
+        return PlayOutcome::Skipped("it expects nothing of a client".to_owned());
     };
     if client.result == ExpectedResult::Either {
         return PlayOutcome::Skipped("the documents leave open what a client does".to_owned());
@@ -61,15 +60,16 @@ pub(super) fn play(
     };
     let connection = match ReplayConnection::over(stream, args.faults()) {
         Ok(connection) => connection,
-        Err(error) => return PlayOutcome::Played(vec![format!("cannot talk: {error}")]),
+        Err(error) => {
+            return PlayOutcome::Played(vec![format!("cannot use the connection: {error}")]);
+        }
     };
     let spoken: Vec<String> = vector.expect.subprotocol.iter().cloned().collect();
-    let config = Arc::new(Config::default().with_all());
     let mut replay = ServerReplay {
         vector,
         args,
         connection,
-        endpoint: PassiveEndpoint::new(Conn::server(config), spoken),
+        endpoint: PassiveEndpoint::new(Conn::server(all_versions()), spoken),
         octets: 0,
         seen: Vec::new(),
         ended: None,
@@ -89,7 +89,7 @@ fn accept(listener: &TcpListener, deadline: Instant) -> Result<TcpStream, String
             },
         }
         if Instant::now() >= deadline {
-            return Err("no client came in time (--timeout-ms)".to_owned());
+            return Err("no client connected in time (--timeout-ms)".to_owned());
         }
         thread::sleep(TICK);
     }
@@ -101,10 +101,13 @@ struct ServerReplay<'a> {
     args: &'a Args,
     connection: ReplayConnection,
     endpoint: PassiveEndpoint,
+    /// How many octets the client has sent.
     octets: usize,
+    /// The first octets of the client.
     seen: Vec<u8>,
+    /// How the client ended TCP.
     ended: Option<&'static str>,
-    /// The client must not go on.
+    /// Whether the client must fail the connection.
     rejects: bool,
 }
 
@@ -115,22 +118,17 @@ impl ServerReplay<'_> {
         let spoken: Vec<String> = self.vector.expect.subprotocol.iter().cloned().collect();
         let marks = marks(moves, spoken.clone());
         let model = describe::model(&request, spoken);
-        // The client asks, in its own words.
-        self.wait(self.args.deadline(), |replay| replay.endpoint.mark.head);
+        // The client sends a request of its own.
+        self.wait(self.args.deadline(), |replay| replay.endpoint.mark().head);
         self.fault()?;
-        if !self.endpoint.mark.head {
+        if !self.endpoint.mark().head {
             return Err(format!(
-                "no request came: {} octets, {}",
+                "no request arrived: {} octets, {}",
                 self.octets,
                 shown(&self.seen)
             ));
         }
-        let version = self
-            .endpoint
-            .conn
-            .version()
-            .map(|v| v.name)
-            .unwrap_or_default();
+        let version = self.endpoint.conn().version().map_or("none", |v| v.name);
         if version != self.vector.version {
             return Err(format!(
                 "the client speaks {version}, and {} was expected",
@@ -139,13 +137,14 @@ impl ServerReplay<'_> {
         }
         let opening = opening(&recorded, &model);
         let (head, digest) = recorded.split_at(head_len(&recorded).unwrap_or(0).min(opening));
-        let digest = digest.get(..opening - head.len()).unwrap_or_default();
+        let (digest, _) = digest.split_at(opening - head.len());
         let output = std::mem::take(&mut self.endpoint.output);
         let ours = head_len(&output).unwrap_or(output.len());
-        let response = response(head, &model, output.get(..ours).unwrap_or_default());
+        let (our_head, our_digest) = output.split_at(ours);
+        let response = response(head, &model, our_head);
         self.connection.send(&response);
         if !digest.is_empty() {
-            self.prove(digest, &model, output.get(ours..).unwrap_or_default())?;
+            self.prove(digest, &model, our_digest)?;
         }
         self.follow(moves, &marks, opening)
     }
@@ -153,7 +152,7 @@ impl ServerReplay<'_> {
     /// hixie-76: sixteen octets for the client's own eight, where the recorded
     /// ones were right for the recorded eight.
     fn prove(&mut self, recorded: &[u8], model: &[u8], output: &[u8]) -> Result<(), String> {
-        self.wait(self.args.deadline(), |replay| replay.endpoint.mark.open);
+        self.wait(self.args.deadline(), |replay| replay.endpoint.mark().open);
         self.fault()?;
         let mut ours = output.to_vec();
         ours.append(&mut self.endpoint.output);
@@ -164,8 +163,8 @@ impl ServerReplay<'_> {
         Ok(())
     }
 
-    /// What the server said after the handshake, in order with what the client
-    /// says.
+    /// Sends what the server sent after the handshake, each step after what the
+    /// client had sent before it.
     fn follow(&mut self, moves: &[Move], marks: &[Mark], opening: usize) -> Result<(), String> {
         let mut at = 0;
         let mut before = Mark::default();
@@ -176,16 +175,16 @@ impl ServerReplay<'_> {
             }
             let skip = opening.saturating_sub(at).min(step.octets.len());
             at += step.octets.len();
-            let octets = step.octets.get(skip..).unwrap_or_default();
+            let (_, octets) = step.octets.split_at(skip);
             if octets.is_empty() && step.end.is_none() {
                 continue;
             }
             if !self.rejects && !self.connection.is_limit_reached() {
                 self.wait(self.args.deadline(), |replay| {
-                    replay.endpoint.mark.reaches(before)
+                    replay.endpoint.mark().reaches(before)
                 });
                 self.fault()?;
-                if !self.endpoint.mark.reaches(before) {
+                if !self.endpoint.mark().reaches(before) {
                     return Err(self.missing(before));
                 }
             }
@@ -194,7 +193,7 @@ impl ServerReplay<'_> {
             }
             self.connection.send(octets);
             if let Some(end) = step.end {
-                self.connection.end(end == heirloom::vector::StreamEnd::Rst);
+                self.connection.end(end == StreamEnd::Rst);
             }
             self.wait(self.args.deadline(), |replay| {
                 replay.connection.is_written()
@@ -211,10 +210,10 @@ impl ServerReplay<'_> {
         }
         let last = marks.last().copied().unwrap_or_default();
         self.wait(self.args.deadline(), |replay| {
-            replay.endpoint.mark.reaches(last)
+            replay.endpoint.mark().reaches(last)
         });
         self.fault()?;
-        if !self.endpoint.mark.reaches(last) {
+        if !self.endpoint.mark().reaches(last) {
             return Err(self.missing(last));
         }
         let ends = |m: &Move| m.from == Side::Client && m.end.is_some();
@@ -229,19 +228,19 @@ impl ServerReplay<'_> {
     }
 
     fn conclude_rejection(&mut self) -> Result<(), String> {
-        let began = self.endpoint.mark.messages;
+        let messages = self.endpoint.mark().messages;
         self.wait(self.args.deadline(), |replay| {
-            replay.ended.is_some() || replay.endpoint.mark.closed
+            replay.ended.is_some() || replay.endpoint.mark().closed
         });
         let client = self.vector.expect.client.as_ref();
         let code = client.and_then(|c| c.code.as_deref()).unwrap_or_default();
-        if self.endpoint.mark.messages > began {
+        if self.endpoint.mark().messages > messages {
             return Err(format!("the client goes on, and {code} was expected"));
         }
-        if self.ended.is_none() && !self.endpoint.mark.closed {
+        if self.ended.is_none() && !self.endpoint.mark().closed {
             return Err(format!(
-                "the client neither says goodbye nor ends in time (--timeout-ms), and {code} was \
-                 expected"
+                "the client neither sends a close nor ends TCP in time (--timeout-ms), and {code} \
+                 was expected"
             ));
         }
         Ok(())
@@ -255,65 +254,65 @@ impl ServerReplay<'_> {
                     let room = KEPT_OCTETS.saturating_sub(self.seen.len());
                     let kept = octets.get(..room).unwrap_or(octets);
                     self.seen.extend_from_slice(kept);
-                    let open = self.endpoint.mark.open;
+                    let open = self.endpoint.mark().open;
                     self.endpoint.receive(octets, &mut SystemRandom);
                     if open {
-                        // The recording says what is said to it.
+                        // The recorded frames are sent, not ours.
                         self.endpoint.output.clear();
                     }
                     if self.octets > FLOOD_OCTETS {
-                        self.ended = Some("says far too much");
+                        self.ended = Some("sends far too much");
                     }
                 }
                 ReplayEvent::Fin => {
                     self.ended = Some("ends TCP");
-                    if !self.rejects && !self.endpoint.mark.closed {
+                    if !self.rejects && !self.endpoint.mark().closed {
                         self.endpoint.receive_end();
                     }
                 }
                 ReplayEvent::Rst => self.ended = Some("resets TCP"),
-                ReplayEvent::Written => {}
                 ReplayEvent::TimedOut => return,
+                // Our octets are written: the loop looks whether that is enough.
+                _ => {}
             }
         }
     }
 
-    /// What the client says wrong.
+    /// Says what the client sent wrong.
     fn fault(&self) -> Result<(), String> {
-        if let Some(refusal) = self.endpoint.refusal {
+        if let Some(refusal) = self.endpoint.received.refusal {
             return Err(format!(
-                "{}: {refusal}; it asks {}",
+                "{}: {refusal}; its request is {}",
                 refusal.code(),
                 shown(&self.seen)
             ));
         }
-        match self.endpoint.violation {
-            // How the recorded server says goodbye is its own affair.
-            Some(fault) if !self.rejects && !self.was_cut() => {
-                Err(describe::violation(fault, None, &self.seen, &[]))
+        match &self.endpoint.received.violation {
+            // A client need not close as the recorded one did.
+            Some(violation) if !self.rejects && !self.was_cut() => {
+                Err(describe::violation(violation, None, &self.seen, &[]))
             }
             _ => Ok(()),
         }
     }
 
-    /// Whether the recorded client ended TCP without a goodbye as well.
+    /// Whether the recorded client broke the same rule, such as ending TCP without
+    /// a close.
     fn was_cut(&self) -> bool {
-        let code = self
-            .endpoint
-            .violation
-            .map(|(violation, _)| violation.code());
+        let violation = self.endpoint.received.violation.as_ref();
+        let code = violation.map(|located| located.error.code());
         let server = self.vector.expect.server.as_ref();
         code.is_some() && server.and_then(|c| c.code.as_deref()) == code
     }
 
     fn missing(&self, want: Mark) -> String {
-        let mark = self.endpoint.mark;
+        let mark = self.endpoint.mark();
         let what = if want.open && !mark.open {
-            "the handshake is not finished: the eight octets do not come".to_owned()
+            "the handshake is not finished: the eight octets do not arrive".to_owned()
         } else if mark.messages < want.messages {
-            format!("{} of {} messages came", mark.messages, want.messages)
+            format!("{} of {} messages arrived", mark.messages, want.messages)
         } else {
-            "the client says no goodbye".to_owned()
+            "the client sends no close".to_owned()
         };
         match self.ended {
             Some(ended) => format!("{what}; the client {ended} after {} octets", self.octets),
@@ -325,20 +324,19 @@ impl ServerReplay<'_> {
     }
 }
 
-/// How far the recorded client had come after each move.
+/// How far the recorded conversation had come for the server after each move.
 fn marks(moves: &[Move], spoken: Vec<String>) -> Vec<Mark> {
-    let config = Arc::new(Config::default().with_all());
-    let mut endpoint = PassiveEndpoint::new(Conn::server(config), spoken);
+    let mut endpoint = PassiveEndpoint::new(Conn::server(all_versions()), spoken);
     let each = moves.iter().map(|step| {
         if step.from == Side::Client {
             endpoint.receive(&step.octets, &mut |_: &mut [u8]| {});
         }
-        endpoint.mark
+        endpoint.mark()
     });
     each.collect()
 }
 
-/// The octets of the recorded server that are its handshake.
+/// How many octets of the recorded server are its handshake.
 fn opening(recorded: &[u8], model: &[u8]) -> usize {
     let head = head_len(recorded).unwrap_or(recorded.len());
     let body = model.len() - head_len(model).unwrap_or(model.len());
@@ -351,8 +349,8 @@ fn opening(recorded: &[u8], model: &[u8]) -> usize {
     octets.min(recorded.len())
 }
 
-/// The recorded head for the client's own request: what was right for the
-/// recorded request becomes right for this one, the rest stays.
+/// The recorded head as a response to the client's own request: a header that was
+/// right for the recorded request gets the value that is right for this one.
 fn response(recorded: &[u8], model: &[u8], ours: &[u8]) -> Vec<u8> {
     let line_of = |head: &[u8], name: &str| -> Option<Vec<u8>> {
         let lines = head.split_inclusive(|octet| *octet == b'\n');
@@ -368,19 +366,18 @@ fn response(recorded: &[u8], model: &[u8], ours: &[u8]) -> Vec<u8> {
         };
         let value = |line: &[u8]| -> Vec<u8> {
             let colon = line.iter().position(|octet| *octet == b':');
-            let value = line.get(colon.unwrap_or(0)..).unwrap_or_default();
-            value.trim_ascii().to_vec()
+            line.split_at(colon.unwrap_or(0)).1.trim_ascii().to_vec()
         };
         let was_right = line_of(model, name).is_some_and(|right| value(&right) == value(line))
-            // A nonce is drawn; what our core drew is what it knows.
+            // A nonce is random, and our core unmasks with the one that it drew.
             || *name == "Sec-WebSocket-Nonce";
         if !was_right {
             response.extend_from_slice(line);
         } else if let Some(right) = line_of(ours, name) {
             let colon = line.iter().position(|octet| *octet == b':').unwrap_or(0);
-            response.extend_from_slice(line.get(..colon).unwrap_or_default());
+            response.extend_from_slice(line.split_at(colon).0);
             let colon = right.iter().position(|octet| *octet == b':').unwrap_or(0);
-            response.extend_from_slice(right.get(colon..).unwrap_or_default());
+            response.extend_from_slice(right.split_at(colon).1);
         }
     }
     response

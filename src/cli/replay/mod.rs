@@ -1,59 +1,60 @@
-//! `heirloom replay`: one side of recorded conversations, played to somebody
-//! else's other side.
+//! `heirloom replay`: one side of recorded conversations, played to a foreign
+//! server or client.
 
-mod against;
-mod describe;
-mod listen;
+mod moves;
 mod passive;
+mod describe;
+mod against;
+mod listen;
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args as ClapArgs, ValueEnum};
-use heirloom::Side;
 use heirloom::net::Url;
 use heirloom::net::replay::Faults;
-use heirloom::vector::{StreamEnd, Vector};
+use heirloom::vector::Vector;
 
-use super::check::{found, read};
+use self::moves::moves;
+use super::check::{UNFINISHED, found, read};
 use super::record::address;
 use super::report::{Case, ReportArgs, Reporter};
 use super::{Exit, complain, print_line};
 
-/// Hold a server to vectors by playing their clients, or a client by playing their servers.
+/// Test a server by playing the clients of vectors to it, or a client by playing the servers.
 #[derive(Debug, ClapArgs)]
 #[command(
     after_help = "Example: heirloom replay recordings --against ws://127.0.0.1:8076/\n\nOnly host \
-                  and port of the URL count: the request keeps the target and the Host that were \
-                  recorded. A hixie server answers with a location made of that Host, and is held \
-                  to it; with --rewrite-host the location must name the URL's host instead.\n\n\
+                  and port of the URL are used: the request keeps the recorded target and Host. A \
+                  hixie server must name that Host in its location; with --rewrite-host it must \
+                  name the host of the URL instead.\n\n\
                   With --listen, each vector takes the next connection."
 )]
 #[group(id = "peer", required = true, multiple = false, args = ["against", "listen"])]
 pub(super) struct Args {
-    /// Files of vectors, or folders with such files (*.json but schema.json).
+    /// Files of vectors, or folders with such files (*.json except schema.json).
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
-    /// The server to play the clients to, such as ws://127.0.0.1:8076/.
+    /// The server to which the clients are played, such as ws://127.0.0.1:8076/.
     #[arg(long, value_name = "URL", value_parser = super::request_args::url)]
     against: Option<Url>,
-    /// Where to wait for the client to play the servers to. Port 0 takes a free one.
+    /// Where to listen for the client to which the servers are played. Port 0 takes a free one.
     #[arg(long, value_name = "ADDR", value_parser = address)]
     listen: Option<SocketAddr>,
-    /// Compare the answers with the recorded ones, octet for octet.
+    /// Compare what the server sends with the recording, octet for octet.
     #[arg(long, conflicts_with_all = ["listen", "rewrite_host"])]
     exact: bool,
-    /// A header of the answer to leave out of that comparison; may be given more than once.
+    /// A header of the response that --exact does not compare; may be given more than once.
     #[arg(long, value_name = "NAME", requires = "exact")]
     ignore_header: Vec<String>,
-    /// Send the URL's host as Host and Origin instead of the recorded ones.
+    /// Send the host of the URL as Host and Origin instead of the recorded ones.
     #[arg(long, conflicts_with = "listen")]
     rewrite_host: bool,
-    /// Which waits are kept.
+    /// Which waits to keep.
     #[arg(long, value_name = "WAITS", default_value = "none")]
     pace: Pace,
-    /// Milliseconds that each wait for the other side may take.
+    /// Milliseconds to wait each time for the other side.
     #[arg(long, value_name = "MS", default_value_t = 5000,
           value_parser = clap::value_parser!(u64).range(1..=600_000))]
     timeout_ms: u64,
@@ -63,48 +64,42 @@ pub(super) struct Args {
     report: ReportArgs,
 }
 
-/// How our octets are delivered.
+/// Faults in how our octets are sent.
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Faults")]
 struct FaultArgs {
-    /// Write in slices of so many octets.
+    /// Write slices of so many octets.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..))]
     slicer: Option<u32>,
-    /// Hold every write back so long.
+    /// Delay every write by so many milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 0,
           value_parser = clap::value_parser!(u64).range(0..=60_000))]
     latency: u64,
-    /// End the connection after so many octets; what the other side said until then is judged.
+    /// End the connection after so many octets; what the other side sent until then is checked.
     #[arg(long, value_name = "BYTES")]
     limit_data: Option<u64>,
-    /// End by a reset instead of in order.
+    /// End by a reset instead of a FIN.
     #[arg(long)]
     reset_peer: bool,
 }
 
-/// Which waits are kept.
+/// Which waits to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Pace {
-    /// Those that were recorded.
+    /// The recorded ones.
     Recorded,
-    /// Those for the other side only.
+    /// Only those for the other side.
     None,
 }
 
-/// What comes of one vector: what is wrong, or why it was not played.
+/// The result of one vector.
 enum PlayOutcome {
+    /// It was played, and this is wrong.
     Played(Vec<String>),
+    /// It was not played, and why.
     Skipped(String),
-    /// There is nobody to play it to.
+    /// The peer cannot be reached, and why.
     Unreachable(String),
-}
-
-/// A step, ready to be played.
-struct Move {
-    from: Side,
-    octets: Vec<u8>,
-    end: Option<StreamEnd>,
-    after: Duration,
 }
 
 pub(super) fn run(args: &Args) -> Exit {
@@ -135,7 +130,7 @@ pub(super) fn run(args: &Args) -> Exit {
             }
         };
         for vector in vectors {
-            let began = Instant::now();
+            let started = Instant::now();
             let (mut skipped, mut failures, mut unreachable) = (None, Vec::new(), false);
             match peer.play(&vector, args) {
                 PlayOutcome::Played(what) => {
@@ -144,7 +139,7 @@ pub(super) fn run(args: &Args) -> Exit {
                 }
                 PlayOutcome::Skipped(why) => skipped = Some(why),
                 PlayOutcome::Unreachable(why) => {
-                    // A server that is gone later fails the vector it died of.
+                    // A server that is gone later fails the vector that ended it.
                     unreachable = !played;
                     failures = vec![why];
                 }
@@ -154,10 +149,10 @@ pub(super) fn run(args: &Args) -> Exit {
                 id: vector.id,
                 failures,
                 skipped,
-                ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+                ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             });
             if unreachable {
-                // The others would find the same.
+                // The other vectors would not reach it either.
                 reporter.finish();
                 return Exit::Unreachable;
             }
@@ -166,7 +161,7 @@ pub(super) fn run(args: &Args) -> Exit {
     reporter.finish()
 }
 
-/// Whom the vectors are played to.
+/// What the vectors are played to.
 enum Peer {
     Server(SocketAddr),
     Client(TcpListener),
@@ -201,10 +196,9 @@ impl Peer {
 
     fn play(&self, vector: &Vector, args: &Args) -> PlayOutcome {
         if vector.unfinished {
-            let why = "unfinished: the recording was cut off, so nothing follows from it";
-            return PlayOutcome::Skipped(why.to_owned());
+            return PlayOutcome::Skipped(UNFINISHED.to_owned());
         }
-        let moves = match moves(vector, args.pace) {
+        let moves = match moves(vector, args.pace == Pace::Recorded) {
             Ok(moves) => moves,
             Err(what) => return PlayOutcome::Played(vec![what]),
         };
@@ -225,45 +219,9 @@ impl Args {
         faults
     }
 
-    /// A wait that begins now is over then.
+    /// When a wait that starts now is over.
     fn deadline(&self) -> Instant {
-        // What is held back on purpose is no fault of the other side.
+        // What we hold back on purpose is not the fault of the peer.
         Instant::now() + Duration::from_millis(self.timeout_ms + self.faults.latency)
     }
-}
-
-fn moves(vector: &Vector, pace: Pace) -> Result<Vec<Move>, String> {
-    let mut moves = Vec::with_capacity(vector.steps.len());
-    for step in &vector.steps {
-        moves.push(Move {
-            from: step.from,
-            octets: step.octets()?,
-            end: step.end,
-            after: match pace {
-                Pace::Recorded => Duration::from_millis(step.after_ms.unwrap_or(0).min(60_000)),
-                Pace::None => Duration::ZERO,
-            },
-        });
-    }
-    Ok(moves)
-}
-
-/// All that one side says.
-fn all_of(moves: &[Move], from: Side) -> Vec<u8> {
-    let own = moves.iter().filter(|m| m.from == from);
-    own.flat_map(|m| m.octets.iter().copied()).collect()
-}
-
-/// The length of a head with its empty line.
-fn head_len(octets: &[u8]) -> Option<usize> {
-    let end = octets.windows(4).position(|four| four == b"\r\n\r\n")?;
-    Some(end + 4)
-}
-
-/// hybi-04 masks what its client says by a nonce of the server's, so that
-/// recorded frames mean nothing to another server.
-fn is_bound_to_its_nonce(vector: &Vector, moves: &[Move]) -> bool {
-    let request_octets = all_of(moves, Side::Client);
-    vector.version == "hybi-04"
-        && head_len(&request_octets).is_some_and(|end| request_octets.len() > end)
 }

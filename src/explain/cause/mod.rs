@@ -1,19 +1,22 @@
 //! The verdict: which rule was broken, what probably broke it, and the cure.
 
+mod rule;
+
 mod likely;
 
-use super::{About, MAX_PARTS, Outcome, Part, PartKind, Place, Verdict, is_masked, section, shown};
+use super::name::MAX_PARTS;
+use super::part::{Part, PartKind};
+use super::{Outcome, Place, Verdict};
 use crate::error::{Refusal, Violation};
-use crate::handshake;
 use crate::trace::Field;
-use crate::version::{Layout, Side, Version};
+use crate::version::{Side, Version};
 
 /// The first rule that was broken.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fault {
     from: Side,
     at: u64,
-    what: FaultKind,
+    kind: FaultKind,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +30,7 @@ impl Fault {
         Fault {
             from: Side::Client,
             at,
-            what: FaultKind::Refusal(refusal),
+            kind: FaultKind::Refusal(refusal),
         }
     }
 
@@ -35,19 +38,19 @@ impl Fault {
         Fault {
             from,
             at,
-            what: FaultKind::Violation(violation),
+            kind: FaultKind::Violation(violation),
         }
     }
 
     fn code(self) -> &'static str {
-        match self.what {
+        match self.kind {
             FaultKind::Refusal(refusal) => refusal.code(),
             FaultKind::Violation(violation) => violation.code(),
         }
     }
 
     fn sentence(self) -> String {
-        match self.what {
+        match self.kind {
             FaultKind::Refusal(refusal) => refusal.to_string(),
             FaultKind::Violation(violation) => violation.to_string(),
         }
@@ -65,10 +68,9 @@ pub(super) struct Case<'a> {
     pub(super) asks: bool,
     /// Whether the octets are frames alone.
     pub(super) no_handshake: bool,
-    /// Whether the handshake was finished, as seen in what the client and the
-    /// server say.
-    pub(super) open: [bool; 2],
-    /// Whether there were more parts than are told.
+    /// Whether the response was read to its end, the digest of hixie-76 included.
+    pub(super) response_is_whole: bool,
+    /// Whether there were more parts than are explained.
     pub(super) full: bool,
     pub(super) status: Option<u16>,
 }
@@ -90,7 +92,7 @@ impl<'a> Case<'a> {
         self.part(PartKind::Response)?.header(name)
     }
 
-    fn says_anything(&self, side: Side) -> bool {
+    fn has_sent(&self, side: Side) -> bool {
         self.parts.iter().any(|part| part.from == side)
     }
 
@@ -102,7 +104,7 @@ impl<'a> Case<'a> {
         own.find(|(_, part)| part.at <= fault.at && fault.at < part.end())
     }
 
-    /// The requirement of hixie-76 that most often goes missing.
+    /// Whether the eight octets of hixie-76 are due and missing.
     fn lacks_third_key(&self) -> bool {
         let due = self.asks && self.version.is_some_and(Version::has_body);
         let key3 = self.part(PartKind::Key3);
@@ -110,13 +112,11 @@ impl<'a> Case<'a> {
     }
 
     fn derived(&self, kind: PartKind, field: Field) -> Option<&'a [u8]> {
-        let derived = &self.part(kind)?.derived;
-        let found = derived.iter().find(|(f, _)| *f == field);
-        found.map(|(_, octets)| octets.as_slice())
+        self.part(kind)?.derived(field)
     }
 }
 
-/// What it came to.
+/// The verdict on a conversation.
 pub(super) fn verdict(case: &Case<'_>) -> Verdict {
     let likely = likely::likely(case);
     let (cause, cure) = likely.map_or((None, None), |(cause, cure)| (Some(cause), Some(cure)));
@@ -132,9 +132,9 @@ pub(super) fn verdict(case: &Case<'_>) -> Verdict {
             cure,
         };
     };
-    let outcome = match fault.what {
+    let outcome = match fault.kind {
         FaultKind::Violation(Violation::ResponseStatus { .. }) => Outcome::Refused,
-        // The bit has a meaning that both sides agreed on, and we know none.
+        // Both sides agreed on a meaning of the bit that is not known here.
         FaultKind::Violation(Violation::ReservedBits)
             if case.response_header("Sec-WebSocket-Extensions").is_some() =>
         {
@@ -151,23 +151,23 @@ pub(super) fn verdict(case: &Case<'_>) -> Verdict {
         }),
         code: Some(fault.code()),
         sentence: fault.sentence(),
-        section: Some(rule(case, fault)).filter(|section| !section.is_empty()),
+        section: rule::section_of(case.version, fault),
         cause,
         cure,
     }
 }
 
-/// Where no rule is broken.
+/// The outcome where no rule is broken.
 fn unbroken(case: &Case<'_>) -> (Outcome, String) {
-    let [client, server] = [Side::Client, Side::Server].map(|side| case.says_anything(side));
+    let [client, server] = [Side::Client, Side::Server].map(|side| case.has_sent(side));
     let cut = case.parts.iter().find(|part| part.missing.is_some());
     let incomplete = |sentence: String| (Outcome::Incomplete, sentence);
     if !client && !server {
-        return incomplete("there is not one octet".to_owned());
+        return incomplete("there are no octets".to_owned());
     }
     if case.full {
         return incomplete(format!(
-            "nothing is wrong so far, but only the first {MAX_PARTS} parts are told"
+            "nothing is wrong so far, but only the first {MAX_PARTS} parts are explained"
         ));
     }
     if let Some(part) = cut {
@@ -190,20 +190,21 @@ fn unbroken(case: &Case<'_>) -> (Outcome, String) {
         );
     }
     if case.lacks_third_key() {
-        return incomplete("the eight octets behind the request's head are not there".to_owned());
+        return incomplete("the eight octets behind the request's head are missing".to_owned());
     }
     if !server {
-        return incomplete("the request is right; an answer is not here".to_owned());
+        return incomplete("the request is right; the response is missing".to_owned());
     }
     if !client {
         return incomplete(
-            "the answer reads well; whether its proof is right only the request can tell"
+            "nothing is wrong with the response, but its proof cannot be checked without the \
+             request"
                 .to_owned(),
         );
     }
-    if !case.open[1] {
+    if !case.response_is_whole {
         return incomplete(
-            "the answer is right so far; the sixteen octets behind its head are not there"
+            "the response is right so far; the sixteen octets behind its head are missing"
                 .to_owned(),
         );
     }
@@ -223,104 +224,23 @@ fn unbroken(case: &Case<'_>) -> (Outcome, String) {
 }
 
 fn cut_off(part: &Part) -> String {
-    let whose = part.from.name();
+    let octets = part.octets;
     let what = match part.kind {
-        PartKind::Request => "head of the request",
-        PartKind::Response => "head of the answer",
-        PartKind::Key3 => "third key",
-        PartKind::Digest => "digest",
-        _ => "last frame",
-    };
-    match (part.kind, part.missing) {
-        (PartKind::Key3, _) => format!(
-            "the third key is cut off: {} of 8 octets are here",
-            part.octets
-        ),
-        (PartKind::Digest, _) => format!(
-            "the digest is cut off: {} of 16 octets are here",
-            part.octets
-        ),
-        (_, Some(1)) => format!("nothing is wrong so far, but the {whose}'s {what} lacks 1 octet"),
-        (_, Some(n)) if n > 0 => {
-            format!("nothing is wrong so far, but the {whose}'s {what} lacks {n} octets")
+        PartKind::Key3 => {
+            return format!("the third key is cut off: {octets} of 8 octets are here");
         }
-        _ => format!("nothing is wrong so far, but the {whose}'s {what} is cut off"),
-    }
-}
-
-/// The section with the rule that was broken.
-fn rule(case: &Case<'_>, fault: Fault) -> String {
-    let about = match fault.what {
-        FaultKind::Refusal(refusal) => match refusal {
-            Refusal::BareLf => return "RFC 9112 section 2.2".to_owned(),
-            Refusal::HeadFolded => return "RFC 9112 section 5.2".to_owned(),
-            Refusal::HeadMalformed => About::Http,
-            Refusal::KeyWithoutDigits { .. }
-            | Refusal::KeyWithoutSpaces { .. }
-            | Refusal::KeyNotDivisible { .. }
-            | Refusal::KeyTooLarge { .. }
-            | Refusal::KeyAlone => return "hixie-76 section 5.2".to_owned(),
-            Refusal::OriginMissing => return "hixie-76 section 4.1".to_owned(),
-            Refusal::HeadTooLong { .. }
-            | Refusal::TooManyHeaders { .. }
-            | Refusal::TlsUnexpected
-            | Refusal::HandshakeTimeout
-            | Refusal::OriginNotAllowed
-            | Refusal::TooManyConnections
-            | Refusal::GoingAway
-            | Refusal::NotFound => return String::new(),
-            // No document has a rule of this.
-            Refusal::DraftMalformed | Refusal::BodyUnexpected | Refusal::SubprotocolUnknown => {
-                return String::new();
-            }
-            Refusal::VersionUnknown { .. } | Refusal::VersionOff { .. } => {
-                return "RFC 6455 section 4.2.2".to_owned();
-            }
-            Refusal::VersionList | Refusal::VersionMalformed => {
-                return "RFC 6455 section 11.3.5".to_owned();
-            }
-            Refusal::HeaderRepeated {
-                name: "Sec-WebSocket-Key",
-            } => {
-                return "RFC 6455 section 11.3.1".to_owned();
-            }
-            _ if case.version.is_some_and(|v| v.number.is_none()) => {
-                let name = case.version.map_or("", |v| v.name);
-                return match name {
-                    "hixie-76" => format!("{name} section 5.1"),
-                    _ => String::new(),
-                };
-            }
-            _ => return "RFC 6455 section 4.2.1".to_owned(),
-        },
-        FaultKind::Violation(violation) => match violation {
-            Violation::ReservedBits
-            | Violation::ReservedOpcode { .. }
-            | Violation::LengthNotMinimal
-            | Violation::LengthOutOfRange => About::Frames(fault.from),
-            Violation::MaskMissing | Violation::MaskUnexpected => {
-                return "RFC 6455 section 5.1".to_owned();
-            }
-            Violation::ControlFragmented | Violation::ControlTooLong => About::Control,
-            Violation::ContinuationUnexpected | Violation::MessageInterrupted => {
-                return "RFC 6455 section 5.4".to_owned();
-            }
-            Violation::Utf8Invalid => return "RFC 6455 section 8.1".to_owned(),
-            Violation::CloseBodyShort | Violation::CloseReasonUtf8 => About::Closing(fault.from),
-            Violation::CloseCodeInvalid { .. } => About::CloseCodes,
-            Violation::ConnectionCut => return "RFC 6455 section 7.1.1".to_owned(),
-            Violation::ResponseMalformed => About::Http,
-            Violation::DigestMismatch | Violation::AcceptMismatch => About::Proof,
-            Violation::UpgradeMismatch
-            | Violation::ConnectionMismatch
-            | Violation::OriginMismatch
-            | Violation::LocationMismatch
-            | Violation::SubprotocolMismatch
-            | Violation::ExtensionUnexpected
-            | Violation::NonceMissing => About::Response,
-            Violation::ResponseLines => return "hixie-75 section 4.1".to_owned(),
-            _ => return String::new(),
-        },
+        PartKind::Digest => {
+            return format!("the digest is cut off: {octets} of 16 octets are here");
+        }
+        PartKind::Request => "head of the request".to_owned(),
+        PartKind::Response => "head of the response".to_owned(),
+        _ => format!("{}'s last frame", part.from),
     };
-    section(case.version, about)
+    match part.missing {
+        Some(1) => format!("nothing is wrong so far, but 1 octet of the {what} is missing"),
+        Some(n) if n > 0 => {
+            format!("nothing is wrong so far, but {n} octets of the {what} are missing")
+        }
+        _ => format!("nothing is wrong so far, but the {what} is cut off"),
+    }
 }

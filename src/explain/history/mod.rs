@@ -1,17 +1,20 @@
 //! The history of the versions, as pages: facts from the table, prose from the
-//! files beside this one, conversations as the explanation tells them.
+//! files beside this one, and explained conversations.
 
 mod timeline;
 
 use std::fmt::Write;
 use std::sync::Arc;
 
-use super::{Explanation, hex, plain};
-use crate::bytes::{Input, Output};
-use crate::conn::{Config, Conn, Event};
+use super::Explanation;
+use super::terminal::plain;
+use super::text::{hex, printable};
+use crate::bytes::Output;
+use crate::conn::{Config, Conn, Session, SessionEvent};
 use crate::error::Unsendable;
-use crate::frame::Message;
+
 use crate::handshake::ClientRequest;
+use crate::message::Message;
 use crate::version::{VERSIONS, Version, Versions};
 
 pub use self::timeline::timeline;
@@ -23,9 +26,9 @@ pub struct Example<'e> {
     pub id: &'e str,
     /// What it shows.
     pub title: &'e str,
-    /// The file it stands in, from the root of the repository.
+    /// Its file, from the root of the repository.
     pub file: &'e str,
-    /// What came of it.
+    /// Its explanation.
     pub explanation: &'e Explanation,
 }
 
@@ -65,29 +68,29 @@ pub fn page(version: &'static Version, example: &Example<'_>) -> String {
     };
     line(&mut page, "in the request", &number);
     line(&mut page, "shipped by", version.clients);
-    let says = [
+    let features = [
         (version.has_binary(), "binary messages"),
         (version.has_ping(), "ping"),
         (version.has_fragments(), "fragments"),
         (version.client_masks(), "a client that masks"),
         (version.has_close_codes(), "close codes"),
     ];
-    let says: Vec<&str> = says
+    let features: Vec<&str> = features
         .iter()
         .filter(|(has, _)| *has)
         .map(|(_, what)| *what)
         .collect();
-    let says = if says.is_empty() {
+    let features = if features.is_empty() {
         "texts only".to_owned()
     } else {
-        says.join(", ")
+        features.join(", ")
     };
-    line(&mut page, "it has", &says);
+    line(&mut page, "it has", &features);
     let _ = write!(page, "\n{}\n## A conversation\n\n", prose(version));
     let _ = writeln!(
         page,
-        "{}. It is the vector `{}` in [`{}`](../../{}); `heirloom explain {} --vector {}` says the \
-         same, and `--html` makes a page of it.\n",
+        "{}. It is the vector `{}` in [`{}`](../../{}); `heirloom explain {} --vector {}` prints \
+         the same, and `--html` makes a page of it.\n",
         example.title, example.id, example.file, example.file, example.file, example.id
     );
     let _ = writeln!(page, "```text\n{}```\n", plain(example.explanation));
@@ -95,15 +98,15 @@ pub fn page(version: &'static Version, example: &Example<'_>) -> String {
     page
 }
 
-/// Links to the version before, the index and the version behind.
+/// Links to the version before, the index and the next version.
 fn neighbours(version: &Version) -> String {
-    let at = VERSIONS.iter().position(|v| v == version);
-    let at = at.unwrap_or_default();
-    let link = |v: Option<&Version>, arrow: &str| v.map(|v| format!("{arrow}[{v}]({v}.md)"));
+    let older = VERSIONS.iter().take_while(|v| *v != version).last();
+    let newer = VERSIONS.iter().skip_while(|v| *v != version).nth(1);
+    let link = |v: Option<&Version>, word: &str| v.map(|v| format!("{word}: [{v}]({v}.md)"));
     let links = [
-        link(at.checked_sub(1).and_then(|n| VERSIONS.get(n)), "before: "),
+        link(older, "before"),
         Some("[all versions](README.md)".to_owned()),
-        link(VERSIONS.get(at + 1), "then: "),
+        link(newer, "then"),
     ];
     let links: Vec<String> = links.into_iter().flatten().collect();
     format!("{}\n", links.join(" · "))
@@ -116,7 +119,7 @@ pub fn index() -> String {
         "{}\n![The drafts and the clients that shipped them](timeline.svg)\n\n| version | dates | shipped by |\n| --- | --- | --- |\n",
         include_str!("index.md")
     );
-    for version in &VERSIONS {
+    for version in VERSIONS {
         let (first, last) = version.dates;
         let _ = writeln!(
             page,
@@ -125,18 +128,18 @@ pub fn index() -> String {
         );
     }
     page.push_str(
-        "\n[Why the client masks](masking.md): the attack that ended hixie-76, told with octets.\n\n\
-         All of this folder is written by `BLESS=1 cargo test --test explain_input`: the facts stand \
-         in the table, the prose in `src/explain/history/`, the conversations in `vectors/`. A test \
-         holds the pages to them.\n",
+        "\n[Why the client masks](masking.md): the attack that ended hixie-76, shown in octets.\n\n\
+         `BLESS=1 cargo test --test explain input` writes this folder: the facts come from the table, \
+         the prose from `src/explain/history/`, the conversations from `vectors/`. A test compares \
+         the pages with them.\n",
     );
     page
 }
 
-/// What the page of the attack sends: a request inside a text.
+/// The text that the attacker's page sends: a request.
 const TEXT: &str = "GET /script.js HTTP/1.1\r\nHost: site.example\r\n\r\n";
 
-/// The attack on hixie-76 and the answer to it, in Markdown.
+/// The attack on hixie-76 and how masking prevents it, in Markdown.
 ///
 /// # Errors
 ///
@@ -144,12 +147,12 @@ const TEXT: &str = "GET /script.js HTTP/1.1\r\nHost: site.example\r\n\r\n";
 pub fn masking() -> Result<String, Unsendable> {
     let mut page = String::from("# Why the client masks\n\n");
     page.push_str(include_str!("masking.md"));
-    shown(&mut page, "hixie-76")?;
+    frame_dump(&mut page, "hixie-76")?;
     page.push('\n');
     page.push_str(include_str!("masking-answer.md"));
     for name in ["hybi-04", "hybi-05", "rfc6455"] {
         let _ = write!(page, "\n**{name}**\n");
-        shown(&mut page, name)?;
+        frame_dump(&mut page, name)?;
     }
     page.push('\n');
     page.push_str(include_str!("masking-end.md"));
@@ -157,43 +160,26 @@ pub fn masking() -> Result<String, Unsendable> {
     Ok(page)
 }
 
-fn shown(page: &mut String, name: &str) -> Result<(), Unsendable> {
-    let version = VERSIONS.iter().find(|v| v.name == name);
-    let octets = version.map_or(Ok(Vec::new()), example_octets)?;
+fn frame_dump(page: &mut String, name: &str) -> Result<(), Unsendable> {
+    let Some(version) = Version::named(name) else {
+        unreachable!("{name} is in the table");
+    };
+    let octets = text_frame(version)?;
     page.push_str("\n```text\n");
     for (n, row) in octets.chunks(16).enumerate() {
-        let text: String = row
-            .iter()
-            .map(|o| {
-                if matches!(o, 0x20..=0x7e) {
-                    char::from(*o)
-                } else {
-                    '.'
-                }
-            })
-            .collect();
-        let line = format!("{:04x}  {:<47}  {text}", n * 16, hex(row));
+        let line = format!("{:04x}  {:<47}  {}", n * 16, hex(row), printable(row));
         let _ = writeln!(page, "{}", line.trim_end());
     }
     page.push_str("```\n");
     Ok(())
 }
 
-/// The frame in which a client of this version says the text, after a
-/// handshake with a server of ours.
-fn example_octets(version: &'static Version) -> Result<Vec<u8>, Unsendable> {
-    let config = Arc::new(Config {
-        versions: Versions::ALL,
-        ..Config::default()
-    });
-    let client_request = ClientRequest {
-        host: "attacker.example",
-        target: "/",
-        secure: false,
-        origin: Some("http://attacker.example"),
-        subprotocols: &[],
-        headers: &[],
-    };
+/// The frame in which a client of this version sends the text, after a handshake
+/// with a server of ours.
+fn text_frame(version: &'static Version) -> Result<Vec<u8>, Unsendable> {
+    let config = Arc::new(Config::default().with_versions(Versions::ALL));
+    let request =
+        ClientRequest::new("attacker.example", "/").with_origin("http://attacker.example");
     // The key of the RFC's example.
     let mut random = |octets: &mut [u8]| {
         let key = [0x37, 0xfa, 0x21, 0x3d];
@@ -201,21 +187,21 @@ fn example_octets(version: &'static Version) -> Result<Vec<u8>, Unsendable> {
             *octet = *k;
         }
     };
-    let (mut request_octets, mut response_octets) = (Vec::new(), Vec::new());
-    let mut out = Output::new(&mut request_octets, &mut random);
-    let mut client = Conn::client(version, &client_request, Arc::clone(&config), &mut out)?;
-    let mut server = Conn::server(config);
-    let mut input = Input::new(&mut request_octets);
-    let mut out = Output::new(&mut response_octets, &mut random);
-    while let Ok(Some(event)) = server.next(&mut input, &mut out) {
-        if let Event::Request(_) = event {
-            server.accept(None, &mut out)?;
+    let (mut requested, mut responded, mut frames) = (Vec::new(), Vec::new(), Vec::new());
+    let mut out = Output::new(&mut requested, &mut random);
+    let client = Conn::client(version, &request, Arc::clone(&config), &mut out)?;
+    let mut server = Session::new(Conn::server(config));
+    server.receive(&requested);
+    let mut out = Output::new(&mut responded, &mut random);
+    while let Ok(Some((event, conn))) = server.next(&mut out) {
+        if let SessionEvent::Request(_) = event {
+            conn.accept(None, &mut out)?;
         }
     }
-    let mut frames = Vec::new();
+    let mut client = Session::new(client);
+    client.receive(&responded);
     let mut out = Output::new(&mut frames, &mut random);
-    let mut input = Input::new(&mut response_octets);
-    while let Ok(Some(_)) = client.next(&mut input, &mut out) {}
-    client.send(Message::text(TEXT), &mut out)?;
+    while let Ok(Some(_)) = client.next(&mut out) {}
+    client.conn_mut().send(Message::text(TEXT), &mut out)?;
     Ok(frames)
 }

@@ -4,8 +4,7 @@ use std::fmt::Write;
 
 use crate::version::{VERSIONS, Version};
 
-/// The published attack, which split the drafts in two: those before it mask
-/// nothing.
+/// When the attack was published: the drafts before it mask nothing.
 const ATTACK: &str = "2010-11-26";
 
 const FIRST: &str = "2010-01-01";
@@ -16,14 +15,13 @@ const TOP: u32 = 64;
 const ROW: u32 = 58;
 const WIDTH: u32 = 960;
 
-/// No line of clients has more characters.
+/// A line of clients has at most so many characters.
 const LINE: usize = 112;
 
 /// The picture, as SVG.
 #[must_use]
 pub fn timeline() -> String {
-    let rows = u32::try_from(VERSIONS.len()).unwrap_or_default();
-    let bottom = TOP + rows * ROW;
+    let bottom = VERSIONS.iter().fold(TOP, |y, _| y + ROW);
     let height = bottom + 56;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" \
@@ -68,9 +66,8 @@ pub fn timeline() -> String {
         y - 11,
         y - 11
     );
-    for (n, version) in VERSIONS.iter().enumerate() {
-        let y = TOP + u32::try_from(n).unwrap_or_default() * ROW;
-        row(&mut svg, version, y);
+    for (n, version) in (0..).zip(VERSIONS) {
+        row(&mut svg, version, TOP + n * ROW);
     }
     svg.push_str("</svg>\n");
     svg
@@ -93,8 +90,8 @@ fn row(svg: &mut String, version: &Version, y: u32) {
         y,
         (to - from) + 12
     );
-    for (n, line) in wrapped(version.clients).iter().enumerate() {
-        let y = y + 28 + u32::try_from(n).unwrap_or_default() * 15;
+    for (n, line) in (0..).zip(wrapped(version.clients)) {
+        let y = y + 28 + n * 15;
         let _ = writeln!(
             svg,
             "<text class=\"clients\" x=\"{LEFT}\" y=\"{y}\">{line}</text>"
@@ -102,7 +99,7 @@ fn row(svg: &mut String, version: &Version, y: u32) {
     }
 }
 
-/// The picture in words, for whoever does not see it.
+/// The picture in words, for readers who cannot see it.
 fn described() -> String {
     let text = VERSIONS
         .iter()
@@ -126,14 +123,14 @@ fn wrapped(text: &str) -> Vec<String> {
     lines
 }
 
-/// Where a day lies.
+/// The x coordinate of a day.
 fn x(date: &str) -> u32 {
     let (first, last, day) = (days(FIRST), days(LAST), days(date));
     let span = (last - first).max(1);
     LEFT + (day.saturating_sub(first)) * (RIGHT - LEFT) / span
 }
 
-/// Days since the year 2000 began.
+/// Days since the start of the year 2000.
 fn days(date: &str) -> u32 {
     const BEFORE: [u32; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
     let mut parts = date.split('-').map(|part| part.parse().unwrap_or(1));

@@ -1,13 +1,14 @@
-//! An explanation as one page of HTML that needs nothing else: octets and words
-//! side by side, no script.
+//! An explanation as one self-contained page of HTML: octets and words side by
+//! side, no script.
 
 mod write;
 
 use self::write::Html;
-use super::{
-    Explanation, Item, Mark, Outcome, Part, PartKind, Role, Seen, Verdict, bit_pattern,
-    capitalised, is_masked, is_payload,
-};
+use super::derive::Mark;
+use super::part::{Part, PartKind, Seen, is_payload};
+use super::text::{bit_pattern, capitalised};
+use super::words::{Item, Role};
+use super::{Explanation, Outcome, Verdict};
 use crate::version::Side;
 
 /// A page that explains these conversations, each with its title, which may be
@@ -34,7 +35,7 @@ pub fn page(conversations: &[(String, Explanation)]) -> String {
     }
     html.mark(concat!(
         "<footer><p>Written by <code>heirloom explain --html</code> from the parse of the server ",
-        "itself. Point at an octet to light its words; follow it to link to it.</p></footer>\n",
+        "itself. Point at an octet to highlight its words; follow it to link to it.</p></footer>\n",
         "</main>\n</body>\n</html>\n"
     ));
     html.finish()
@@ -97,7 +98,7 @@ fn conversation(html: &mut Html, n: usize, title: &str, explanation: &Explanatio
             html.mark(". Spoken by ").text(version.clients).mark(".");
         }
         None => {
-            html.mark("No WebSocket version was found in it.");
+            html.mark("No WebSocket version was found.");
         }
     }
     html.mark("</p>\n<p><a href=\"#c")
@@ -113,7 +114,7 @@ fn conversation(html: &mut Html, n: usize, title: &str, explanation: &Explanatio
     html.mark("</article>\n");
 }
 
-/// Who said what when, in short.
+/// The parts of both sides in order, in short.
 fn ladder(html: &mut Html, c: u64, explanation: &Explanation) {
     html.mark("<ol class=\"ladder\" aria-label=\"The conversation in short\">\n");
     html.mark(
@@ -140,10 +141,10 @@ fn ladder(html: &mut Html, c: u64, explanation: &Explanation) {
     html.mark("</ol>\n");
 }
 
-/// No ladder has more rungs.
+/// The short view has at most so many lines.
 const MAX_RUNGS: usize = 40;
 
-/// No more octets of a field are shown.
+/// At most so many octets of a field are shown.
 const SHOWN_OCTETS: usize = 96;
 
 fn section(html: &mut Html, c: u64, m: u64, part: &Part) {
@@ -187,11 +188,11 @@ fn section(html: &mut Html, c: u64, m: u64, part: &Part) {
         }
     }
     if let Some(missing) = part.missing {
-        html.mark("<p class=\"cut\">✂ Here the octets end");
+        html.mark("<p class=\"cut\">✂ The octets end here");
         match missing {
-            0 => html.mark(", and it is not whole"),
-            1 => html.mark("; 1 more was to come"),
-            n => html.mark("; ").number(n).mark(" more were to come"),
+            0 => html.mark(", and the rest is missing"),
+            1 => html.mark("; 1 more is missing"),
+            n => html.mark("; ").number(n).mark(" more are missing"),
         };
         html.mark(".</p>\n");
     }
@@ -199,7 +200,7 @@ fn section(html: &mut Html, c: u64, m: u64, part: &Part) {
     html.mark("</section>\n");
 }
 
-/// Whether two fields stand in one row: those of a line, those of an octet.
+/// Whether two fields stand in one row: those of a line do, and those of an octet.
 fn same_row(part: &Part, one: &Item, next: &Item) -> bool {
     match part.kind {
         PartKind::Request | PartKind::Response => !matches!(one.field, "line-end" | "head-end"),
@@ -262,12 +263,12 @@ fn key(k: usize) -> &'static str {
     KEYS.get(k).copied().unwrap_or("k11")
 }
 
-/// The octets of a field, hex over character; with a mask, sent, key and
-/// unmasked one over the other.
+/// The octets of a field, hex above character; where they are masked, the octets
+/// as sent, the key and the unmasked octets one above the other.
 fn group(html: &mut Html, k: usize, part: &Part, item: &Item, seen: &Seen) {
     let (raw, plain) = (part.raw_of(&seen.span), part.plain_of(&seen.span));
     let payload = is_payload(seen.span.field);
-    let masked = raw != plain || is_masked(part) && payload;
+    let masked = raw != plain || part.is_masked() && payload;
     html.mark("<span class=\"g ").mark(key(k));
     html.mark(match item.field {
         "space" | "separator" | "line-end" | "head-end" => " thin\">",
@@ -484,7 +485,7 @@ fn verdict(html: &mut Html, c: u64, explanation: &Explanation) {
     html.mark("</section>\n");
 }
 
-/// Words of our own, with what stands between back-ticks as code.
+/// Our own words, with what stands between back-ticks as code.
 fn prose(html: &mut Html, words: &str) {
     for (n, piece) in words.split('`').enumerate() {
         if n % 2 == 1 {

@@ -1,12 +1,12 @@
-//! The one way text gets into a page: escaped.
+//! Text enters a page in one way: escaped.
 
-/// A page being written. What stands in the program goes in as it is; all else
-/// goes through [`Html::text`].
+/// A page that is being written. Markup of the program is written as it is;
+/// everything else goes through [`Html::text`].
 #[derive(Debug, Default)]
 pub(super) struct Html(String);
 
 impl Html {
-    /// Markup, which only the program itself can say.
+    /// Markup, which only the program itself can contain.
     pub(super) fn mark(&mut self, markup: &'static str) -> &mut Html {
         self.0.push_str(markup);
         self

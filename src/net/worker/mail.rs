@@ -1,128 +1,150 @@
-//! Mailboxes between workers: bounded, and nobody waits at them. What does not
-//! fit stays with the sender, who reads less until it does.
+//! The mail of one worker. What does not fit into the mailbox of another worker
+//! is kept here, and the connections that published it are not read until it
+//! fits.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use mio::Waker;
 
-/// Posts that may wait in one mailbox.
-const CAPACITY: usize = 64;
+use crate::net::post::{Mailbox, NotPosted, Post};
+use crate::net::topic::Batch;
 
-/// One worker's mail: its own box, and the way to all others.
+/// Posts that may wait from other workers.
+const FROM_WORKERS: usize = 64;
+/// Posts that may wait from outside.
+const FROM_OUTSIDE: usize = 1024;
+
+/// The mailboxes of one worker.
+#[derive(Clone, Debug)]
+pub(in crate::net) struct Mailboxes {
+    /// From the other workers, and what is never refused: new settings and the
+    /// drain.
+    pub(in crate::net) inbox: Arc<Mailbox>,
+    /// From outside. It is not emptied while posts to other workers wait.
+    pub(in crate::net) outside: Arc<Mailbox>,
+}
+
+impl Mailboxes {
+    pub(super) fn new(waker: &Arc<Waker>) -> Mailboxes {
+        let mailbox = |capacity| Arc::new(Mailbox::new(capacity, Arc::clone(waker)));
+        Mailboxes {
+            inbox: mailbox(FROM_WORKERS),
+            outside: mailbox(FROM_OUTSIDE),
+        }
+    }
+}
+
+/// The mailboxes that a worker empties. They take nothing more once it is gone.
 #[derive(Debug)]
-pub(in crate::net) struct Mail<P> {
-    inbox: Receiver<P>,
-    others: Vec<Other<P>>,
-    /// Set by a sender whose post did not fit into our box.
-    waited_for: Arc<AtomicBool>,
+pub(super) struct OwnMailboxes(pub(super) Mailboxes);
+
+impl Drop for OwnMailboxes {
+    fn drop(&mut self) {
+        self.0.inbox.close();
+        self.0.outside.close();
+    }
+}
+
+/// One worker's mail: its own mailboxes, and those of all others.
+#[derive(Debug)]
+pub(super) struct Mail {
+    own: OwnMailboxes,
+    others: Vec<Other>,
+    /// Links that are not read until all was sent.
+    paused: Vec<usize>,
 }
 
 #[derive(Debug)]
-struct Other<P> {
-    to: SyncSender<P>,
-    waker: Arc<Waker>,
-    waited_for: Arc<AtomicBool>,
-    unsent: VecDeque<P>,
+struct Other {
+    inbox: Arc<Mailbox>,
+    unsent: VecDeque<Batch>,
 }
 
-/// A mailbox for each of these workers.
-pub(super) fn mailboxes<P>(wakers: &[Arc<Waker>]) -> Vec<Mail<P>> {
-    let boxes: Vec<_> = wakers
-        .iter()
-        .map(|waker| {
-            let (to, inbox) = sync_channel(CAPACITY);
-            (
-                to,
-                inbox,
-                Arc::clone(waker),
-                Arc::new(AtomicBool::new(false)),
-            )
-        })
-        .collect();
-    let ways: Vec<_> = boxes
-        .iter()
-        .map(|(to, _, waker, flag)| (to.clone(), Arc::clone(waker), Arc::clone(flag)))
-        .collect();
-    let mail = boxes
-        .into_iter()
-        .enumerate()
-        .map(|(i, (_, inbox, _, flag))| Mail {
-            inbox,
-            others: ways
-                .iter()
-                .enumerate()
-                .filter(|(j, _)| *j != i)
-                .map(|(_, (to, waker, waited_for))| Other {
-                    to: to.clone(),
-                    waker: Arc::clone(waker),
-                    waited_for: Arc::clone(waited_for),
-                    unsent: VecDeque::new(),
-                })
-                .collect(),
-            waited_for: flag,
+impl Mail {
+    /// The mail of the worker that has `own` of all these mailboxes.
+    pub(super) fn new(own: OwnMailboxes, all: &[Mailboxes]) -> Mail {
+        let inboxes = all.iter().map(|mailboxes| &mailboxes.inbox);
+        let others = inboxes.filter(|inbox| !Arc::ptr_eq(inbox, &own.0.inbox));
+        let others = others.map(|inbox| Other {
+            inbox: Arc::clone(inbox),
+            unsent: VecDeque::new(),
         });
-    mail.collect()
-}
+        Mail {
+            others: others.collect(),
+            own,
+            paused: Vec::new(),
+        }
+    }
 
-impl<P: Clone> Mail<P> {
-    /// Posts to all others. What does not fit is held.
-    pub(super) fn post(&mut self, post: &P) {
+    /// Sends texts to all other workers. What does not fit is kept.
+    pub(super) fn publish(&mut self, batch: &Batch) {
         for other in &mut self.others {
-            other.unsent.push_back(post.clone());
+            other.unsent.push_back(batch.clone());
         }
         self.send_unsent();
     }
 
-    /// Sends what was held; whether all of it went.
-    pub(super) fn send_unsent(&mut self) -> bool {
-        let mut all = true;
+    /// Sends what was kept. Gives the links that may be read again, once all of
+    /// it was sent.
+    pub(super) fn send_unsent(&mut self) -> Vec<usize> {
         for other in &mut self.others {
-            let had = !other.unsent.is_empty();
-            while let Some(post) = other.unsent.pop_front() {
-                match other.to.try_send(post) {
+            while let Some(batch) = other.unsent.pop_front() {
+                match other.inbox.post(Post::Publish(batch.clone())) {
                     Ok(()) => {}
-                    Err(TrySendError::Full(post)) => {
-                        other.unsent.push_front(post);
-                        other.waited_for.store(true, Ordering::Release);
-                        all = false;
+                    Err(NotPosted::Full) => {
+                        other.unsent.push_front(batch);
                         break;
                     }
-                    // That worker has ended, and its links with it.
-                    Err(TrySendError::Disconnected(_)) => other.unsent.clear(),
+                    Err(NotPosted::Closed) => other.unsent.clear(),
                 }
             }
-            if had {
-                wake(&other.waker);
-            }
         }
-        all
+        if self.has_unsent() {
+            Vec::new()
+        } else {
+            std::mem::take(&mut self.paused)
+        }
     }
 
-    /// Whether something is held.
+    /// Whether something is kept.
     pub(super) fn has_unsent(&self) -> bool {
-        self.others.iter().any(|o| !o.unsent.is_empty())
+        self.others.iter().any(|other| !other.unsent.is_empty())
+    }
+
+    /// This link is not read until all was sent.
+    pub(super) fn pause(&mut self, token: usize) {
+        self.paused.push(token);
     }
 
     /// The next post of another worker.
-    pub(super) fn receive(&mut self) -> Option<P> {
-        self.inbox.try_recv().ok()
+    pub(super) fn receive(&self) -> Option<Post> {
+        self.own.0.inbox.take()
     }
 
-    /// Tells those who wait that there is room again.
-    pub(super) fn has_room(&mut self) {
-        if self.waited_for.swap(false, Ordering::AcqRel) {
+    /// The next post from outside. There is none while something is kept: it
+    /// could be more to keep.
+    pub(super) fn receive_from_outside(&self) -> Option<Post> {
+        if self.has_unsent() {
+            return None;
+        }
+        self.own.0.outside.take()
+    }
+
+    /// Tells other workers that have something to send that there is room.
+    pub(super) fn announce_room(&self) {
+        if self.own.0.inbox.was_wanted() {
             for other in &self.others {
-                wake(&other.waker);
+                other.inbox.wake();
             }
         }
     }
-}
 
-fn wake(waker: &Waker) {
-    if let Err(error) = waker.wake() {
-        log::error!("cannot wake a worker: {error}");
+    /// Has all workers drain, this one too.
+    pub(super) fn drain_all(&self) {
+        self.own.0.inbox.post_anyway(Post::Drain);
+        for other in &self.others {
+            other.inbox.post_anyway(Post::Drain);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Buffers of large messages, kept for the next ones.
+//! Memory of large messages, kept for the next ones.
 
 /// Smaller buffers are not worth keeping.
 const SMALL: usize = 4 * 1024;

@@ -2,21 +2,21 @@
 //! than the rest of a small message.
 
 use crate::bytes::Random;
-use crate::net::SystemRandom;
+use crate::random::SystemRandom;
 
 /// Octets drawn at once: the masks of 1,024 frames.
 const DRAWN: usize = 4 * 1024;
 
 /// Random octets that wait to be used, each once.
 ///
-/// They are as little to be guessed as those that are drawn one by one: nobody
-/// else sees them before they are on the wire, and no seed makes them. A
-/// process that was forked with them would say the same ones again; this one
-/// forks nowhere, and each worker has its own.
+/// They are as unpredictable as single draws: they come from the system, are used
+/// once and never leave this process before. A process that was forked with them
+/// would use the same ones again; this one forks nowhere, and each worker has its
+/// own.
 #[derive(Default)]
 pub(super) struct RandomPool {
-    /// Those that are left; they are used from the end. No memory, before the
-    /// first are wanted: most servers mask nothing.
+    /// Those that are left; they are used from the end. No memory before the
+    /// first are used: most servers mask nothing.
     octets: Vec<u8>,
 }
 
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_octets_are_given_twice() {
+    fn no_octets_are_used_twice() {
         let mut random_pool = RandomPool::default();
         let mut seen = HashSet::new();
         for _ in 0..DRAWN {

@@ -1,12 +1,12 @@
 //! The links of a worker, by slot.
 
-use super::Link;
+use super::link::Link;
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("a token holds a slot and its generation, 32 bits each");
 
-/// A token is a slot and its generation, so
-/// that a late event never meets a link that came after.
+/// The links of a worker. A token is a slot and its generation, so that a late
+/// event never meets a link that came after.
 pub(super) struct Slots<G> {
     slots: Vec<Slot<G>>,
     free: Vec<u32>,
@@ -89,10 +89,9 @@ fn parts(token: usize) -> (u32, u32) {
 mod tests {
     use std::sync::Arc;
 
-    use mio::net::TcpStream;
-
     use super::*;
     use crate::conn::Conn;
+    use crate::net::transport::Transport;
 
     #[test]
     fn a_token_never_meets_a_link_that_came_after() {
@@ -102,7 +101,7 @@ mod tests {
         let link = || {
             let stream = std::net::TcpStream::connect(address).expect("loopback");
             Box::new(Link::new(
-                TcpStream::from_std(stream),
+                Transport::from_std(stream).expect("options"),
                 Conn::server(Arc::default()),
                 0,
             ))

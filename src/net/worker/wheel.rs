@@ -1,6 +1,8 @@
 //! Deadlines: a coarse wheel. Each link has at most one deadline that counts;
 //! entries of deadlines that moved are dropped when they come up.
 
+use std::num::NonZeroU64;
+
 /// Milliseconds of one tick: no deadline is kept more exactly.
 const TICK_MS: u64 = 50;
 /// Ticks of one turn of the wheel, 25.6 seconds; what is due later goes round
@@ -25,19 +27,24 @@ impl Wheel {
     }
 
     /// Notes that `token` is to be looked at when `due_ms` has come, unless it
-    /// is `armed_ms` for an earlier look already (0 for none). Gives when the
-    /// next look is: an entry that comes up at another time is an old one.
-    pub(super) fn arm(&mut self, token: usize, due_ms: u64, armed_ms: u64) -> u64 {
+    /// is armed for an earlier look already. Gives when the next look is: an
+    /// entry that comes up at another time is an old one.
+    pub(super) fn arm(
+        &mut self,
+        token: usize,
+        due_ms: u64,
+        armed_ms: Option<NonZeroU64>,
+    ) -> Option<NonZeroU64> {
         let due = due_ms.div_ceil(TICK_MS);
         let due = due.clamp(self.tick + 1, self.tick + SLOTS - 1);
-        if armed_ms != 0 && armed_ms <= due * TICK_MS {
+        if armed_ms.is_some_and(|at| at.get() <= due * TICK_MS) {
             return armed_ms;
         }
         if let Some(slot) = self.slot(due) {
             slot.push(token);
             self.entries += 1;
         }
-        due * TICK_MS
+        NonZeroU64::new(due * TICK_MS)
     }
 
     /// Milliseconds until the next tick, if anything is armed.
@@ -83,7 +90,7 @@ mod tests {
     #[test]
     fn a_deadline_comes_up_once_and_not_before_its_time() {
         let mut wheel = Wheel::new();
-        wheel.arm(7, 1000, 0);
+        wheel.arm(7, 1000, None);
         assert!(came_up(&mut wheel, 999).is_empty());
         assert_eq!(came_up(&mut wheel, 1000), [7]);
         assert!(came_up(&mut wheel, 5000).is_empty());
@@ -93,7 +100,7 @@ mod tests {
     #[test]
     fn a_deadline_beyond_one_turn_comes_up_early_to_go_round_again() {
         let mut wheel = Wheel::new();
-        wheel.arm(7, 60_000, 0);
+        wheel.arm(7, 60_000, None);
         assert_eq!(came_up(&mut wheel, 30_000), [7]);
     }
 
@@ -101,7 +108,7 @@ mod tests {
     fn a_long_sleep_brings_up_all() {
         let mut wheel = Wheel::new();
         for token in 0..100 {
-            wheel.arm(token, token as u64 * 100, 0);
+            wheel.arm(token, token as u64 * 100, None);
         }
         assert_eq!(came_up(&mut wheel, 1_000_000).len(), 100);
     }

@@ -1,24 +1,25 @@
-//! HAR: what a browser's developer tools save.
+//! HAR: what the developer tools of a browser save.
 //!
-//! It keeps heads taken apart and whole messages, no octets: no frames, and
+//! It keeps the parts of heads, and whole messages, but no octets: no frames, and
 //! nothing of what follows a head in hixie-76.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::{Draft, Drafts, Unimportable, asks};
+use super::request::asks;
+use super::{Draft, Drafts, Unimportable};
 use crate::bytes::Escaped;
 use crate::vector::{MessageKind, ReceivedMessage, Step};
 use crate::version::Side;
 
-/// Entries that are looked at.
+/// Entries that are read.
 const MAX_ENTRIES: usize = 65_536;
 
 #[derive(Deserialize)]
 struct Har {
     log: Option<Log>,
-    /// What our own files have.
+    /// Vector files have this.
     vectors: Option<serde::de::IgnoredAny>,
 }
 
@@ -84,7 +85,7 @@ pub(super) fn is(text: &[u8]) -> bool {
 pub(super) fn read(text: &[u8], drafts: &mut Drafts<'_>) -> Result<(), Unimportable> {
     let har: Har = serde_json::from_slice(text).map_err(|error| Unimportable::Line {
         line: error.line(),
-        what: format!("not a HAR: {error}; save it again from the browser's network panel"),
+        what: format!("not a HAR: {error}; save it again from the network panel of the browser"),
     })?;
     let Some(log) = har.log else {
         return Err(Unimportable::Line {
@@ -92,7 +93,7 @@ pub(super) fn read(text: &[u8], drafts: &mut Drafts<'_>) -> Result<(), Unimporta
             what: if har.vectors.is_some() {
                 "it is a vector file already; `heirloom check` reads it"
             } else {
-                "this JSON has no \"log\", so it is no HAR"
+                "this JSON has no \"log\", so it is not a HAR"
             }
             .to_owned(),
         });
@@ -113,7 +114,7 @@ pub(super) fn read(text: &[u8], drafts: &mut Drafts<'_>) -> Result<(), Unimporta
         drafts.remark(format!("left out: {others} entries that are plain HTTP"));
     }
     if log.entries.len() > MAX_ENTRIES {
-        drafts.remark(format!("left out: what is behind entry {MAX_ENTRIES}"));
+        drafts.remark(format!("left out: the entries after entry {MAX_ENTRIES}"));
     }
     Ok(())
 }
@@ -141,12 +142,12 @@ impl Entry {
             return Err("WebSocket over HTTP/2 or HTTP/3 has no such handshake".to_owned());
         }
         if request.headers.is_empty() {
-            return Err("its request's headers were not kept".to_owned());
+            return Err("the headers of its request were not kept".to_owned());
         }
         let plain =
             |text: &str| !text.is_empty() && text.bytes().all(|o| (0x21..=0x7e).contains(&o));
         if !plain(&request.method) || !plain(&target) {
-            return Err("its method or its URL can stand in no request line".to_owned());
+            return Err("its method or its URL cannot stand in a request line".to_owned());
         }
         let mut head = vec![format!("{} {target} HTTP/1.1\r\n", request.method)];
         head.extend(lines(&request.headers)?);
@@ -171,11 +172,11 @@ impl Entry {
                 head.push("\r\n".to_owned());
                 steps.push(self::step(Side::Server, &head, note)?);
             }
-            _ => unfinished = Some("HAR kept no answer"),
+            _ => unfinished = Some("HAR kept no response"),
         }
         let messages = self.messages(drafts, n);
         if !messages.is_empty() {
-            unfinished.get_or_insert("HAR keeps no frames; what was heard is only in expect");
+            unfinished.get_or_insert("HAR keeps no frames; the messages are only in expect");
         }
         let mut octets = 0_usize;
         for step in &steps {
@@ -184,7 +185,7 @@ impl Entry {
         for received in &messages {
             octets = octets.saturating_add(received.octets()?.len());
         }
-        drafts.make_room(octets, steps.len() + messages.len())?;
+        drafts.count(octets, steps.len() + messages.len())?;
         let mut source = drafts.source("capture", &format!("entry {n}"));
         source.timing = Some("unknown".to_owned());
         source.date = self.started_date_time.as_deref().and_then(day);
@@ -231,7 +232,7 @@ impl Entry {
     }
 }
 
-/// The path and query of what follows `://`.
+/// The path and query of a URL after its `://`.
 fn target(rest: &str) -> String {
     let rest = rest.split('#').next().unwrap_or_default();
     match rest.find(['/', '?']) {
@@ -258,7 +259,7 @@ fn lines(headers: &[Header]) -> Result<Vec<String>, String> {
     each.collect()
 }
 
-/// A head as a step; what is above U+00FF goes over the wire as UTF-8.
+/// A head as a step. A head with characters above U+00FF is sent as UTF-8.
 fn step(from: Side, head: &[String], note: &str) -> Result<Step, String> {
     let text = head.concat();
     let latin1: Result<Vec<u8>, _> = text.chars().map(|c| u8::try_from(u32::from(c))).collect();
@@ -267,7 +268,7 @@ fn step(from: Side, head: &[String], note: &str) -> Result<Step, String> {
     Ok(step)
 }
 
-/// The day of a time as HAR writes it.
+/// The date of a time in the form of HAR.
 fn day(time: &str) -> Option<String> {
     let day = time.get(..10)?;
     let fits = day.bytes().enumerate().all(|(at, o)| match at {

@@ -1,21 +1,22 @@
-//! k3po scripts: what those of handshakes use.
+//! k3po scripts, as far as those of WebSocket handshakes need them.
 //!
-//! One `connect` or `accepted` is one conversation. What has no octets of its
+//! Each `connect` or `accepted` starts a conversation. What has no octets of its
 //! own, such as a regular expression, is refused with its line.
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::str::Chars;
 
-use super::{Draft, Drafts, MAX_OCTETS, MAX_STEPS, Unimportable, foreign};
+use super::request::other_protocol;
+use super::{Draft, Drafts, MAX_OCTETS, MAX_STEPS, Unimportable};
 use crate::bytes::Escaped;
 use crate::vector::{Step, StreamEnd};
 use crate::version::Side;
 
-/// Properties of one script.
+/// The most properties of one script.
 const MAX_PROPERTIES: usize = 4096;
 
-/// The words that a script's commands begin with.
+/// The words with which the commands of a script start.
 const COMMANDS: [&str; 8] = [
     "accept",
     "connect",
@@ -120,7 +121,7 @@ impl<'t> Lexer<'t> {
             Some('[') => self.octets(line)?,
             Some('$') => self.reference(line)?,
             Some('/') => {
-                let what = "a regular expression has no octets; put what was said in its place";
+                let what = "a regular expression has no octets; put the octets that were sent in its place";
                 return Err(error(line, what));
             }
             Some(_) => {
@@ -162,7 +163,7 @@ impl<'t> Lexer<'t> {
                     .filter(|digits| digits.bytes().all(|o| o.is_ascii_hexdigit()))
                     .and_then(|digits| u32::from_str_radix(&digits, 16).ok())
                     .and_then(char::from_u32)
-                    .ok_or_else(|| error(line, "\\u wants four hex digits of a character"))?
+                    .ok_or_else(|| error(line, "\\u needs four hex digits of a character"))?
             }
             _ => {
                 let what = "an unknown escape; known are \\r \\n \\t \\b \\f \\0 \\\" \\' \\\\ \\u";
@@ -192,7 +193,7 @@ impl<'t> Lexer<'t> {
         for word in inside.split_whitespace() {
             let Some(octet) = octet(word) else {
                 let what = format!(
-                    "[{}] is not read, only octets such as [0x88 0x02] are; put what was said in its place",
+                    "[{}] cannot be imported, only octets such as [0x88 0x02]; put the octets that were sent in its place",
                     Escaped::<40>(&inside)
                 );
                 return Err(error(line, what));
@@ -221,10 +222,11 @@ impl<'t> Lexer<'t> {
 /// One stream of a script.
 struct Conversation {
     line: usize,
-    /// Whose script it is: who writes.
+    /// The side whose script it is: `write` is what this side sends.
     own: Side,
-    /// Steps that are finished, and the octets of the one that grows.
+    /// Steps that are complete.
     steps: Vec<Step>,
+    /// The octets of the step that is not complete.
     growing: Option<(Side, Vec<u8>)>,
     from_client: Vec<u8>,
     octets: usize,
@@ -246,7 +248,7 @@ impl Conversation {
         }
     }
 
-    /// What comes next is a write of its own.
+    /// Completes the step: what comes next is a write of its own.
     fn pause(&mut self) {
         if let Some((from, octets)) = self.growing.take() {
             self.steps.push(Step::of(from, &octets));
@@ -268,10 +270,10 @@ struct Script<'t> {
     next: Option<Token>,
     properties: BTreeMap<String, TokenKind>,
     conversation: Option<Conversation>,
-    /// Whether an `accept` came before.
+    /// Whether there was an `accept` before.
     accepts: bool,
     notes: Vec<String>,
-    /// The line of the command at hand.
+    /// The line of the current command.
     line: usize,
 }
 
@@ -305,14 +307,14 @@ impl Script<'_> {
         if is { self.token() } else { Ok(None) }
     }
 
-    /// The name that must follow.
+    /// The next token, which must be a name.
     fn name(&mut self, of: &str) -> Result<String, Unimportable> {
         match self.token()? {
             Some(Token {
                 what: TokenKind::Word(name),
                 ..
             }) => Ok(name),
-            _ => Err(error(self.line, format!("{of} wants a name"))),
+            _ => Err(error(self.line, format!("{of} needs a name"))),
         }
     }
 
@@ -320,7 +322,7 @@ impl Script<'_> {
         while let Some(Token { line, what }) = self.token()? {
             self.line = line;
             let TokenKind::Word(word) = what else {
-                return Err(error(line, "a value where a command should be"));
+                return Err(error(line, "there is a value where a command should be"));
             };
             match word.as_str() {
                 "property" => self.property()?,
@@ -328,7 +330,7 @@ impl Script<'_> {
                     if self.word(&["await"])?.is_some() {
                         self.barrier()?;
                     } else {
-                        self.opens(&word, drafts)?;
+                        self.open(&word, drafts)?;
                     }
                 }
                 "accepted" => {
@@ -336,20 +338,22 @@ impl Script<'_> {
                         return Err(error(line, "accepted comes before accept"));
                     }
                     self.stream_name()?;
-                    self.begin(Side::Server, drafts);
+                    self.start(Side::Server, drafts);
                 }
                 "connected" | "opened" | "bound" | "unbound" | "disconnected" => {}
-                "write" => self.says(true)?,
-                "read" => self.says(false)?,
-                "close" => self.ends(StreamEnd::Fin, true)?,
-                "closed" => self.ends(StreamEnd::Fin, false)?,
-                "abort" | "disconnect" => self.ends(StreamEnd::Rst, true)?,
-                "aborted" => self.ends(StreamEnd::Rst, false)?,
+                "write" => self.octets_of(true)?,
+                "read" => self.octets_of(false)?,
+                "close" => self.end(StreamEnd::Fin, true)?,
+                "closed" => self.end(StreamEnd::Fin, false)?,
+                "abort" | "disconnect" => self.end(StreamEnd::Rst, true)?,
+                "aborted" => self.end(StreamEnd::Rst, false)?,
                 other => {
                     let other = Escaped::<40>(other);
                     return Err(error(
                         line,
-                        format!("`{other}` is not read; take it out, or write the vector by hand"),
+                        format!(
+                            "`{other}` cannot be imported; take it out, or write the vector by hand"
+                        ),
                     ));
                 }
             }
@@ -369,7 +373,7 @@ impl Script<'_> {
                 what: value @ (TokenKind::Text(_) | TokenKind::Octets(_)),
                 ..
             }) => value,
-            _ => return Err(error(line, "a property wants a text, octets or ${another}")),
+            _ => return Err(error(line, "a property needs a text, octets or ${another}")),
         };
         if self.properties.len() >= MAX_PROPERTIES {
             return Err(error(
@@ -385,26 +389,26 @@ impl Script<'_> {
         self.properties.get(name).ok_or_else(|| {
             let name = Escaped::<40>(name);
             let what = format!(
-                "${{{name}}} is no property of this script; functions are not run, put the value in its place"
+                "${{{name}}} is not a property of this script; functions are not run, put the value in its place"
             );
             error(self.line, what)
         })
     }
 
-    /// `connect URI` or `accept URI`, with what may follow.
-    fn opens(&mut self, word: &str, drafts: &mut Drafts<'_>) -> Result<(), Unimportable> {
+    /// `connect URI` or `accept URI`, with the words that may follow.
+    fn open(&mut self, word: &str, drafts: &mut Drafts<'_>) -> Result<(), Unimportable> {
         let line = self.line;
         let uri = match self.token()?.map(|token| token.what) {
             Some(TokenKind::Word(uri) | TokenKind::Text(uri)) => uri,
             Some(TokenKind::Reference(name)) => match self.resolve(&name)? {
                 TokenKind::Text(uri) => uri.clone(),
-                _ => return Err(error(line, "an address is a text")),
+                _ => return Err(error(line, "an address must be a text")),
             },
-            _ => return Err(error(line, format!("{word} wants an address"))),
+            _ => return Err(error(line, format!("{word} needs an address"))),
         };
         if !uri.starts_with("tcp:") {
             let what = format!(
-                "{} is not tcp://, and only there the script says all octets; write the heads out",
+                "{} is not tcp://, and only with tcp:// does a script have all octets; write the heads out",
                 Escaped::<60>(&uri)
             );
             return Err(error(line, what));
@@ -416,11 +420,11 @@ impl Script<'_> {
             self.barrier()?;
         }
         if self.word(&["option"])?.is_some() {
-            let what = "options are not read; take the line out if it changes no octets";
+            let what = "options cannot be imported; take the line out if it changes no octets";
             return Err(error(line, what));
         }
         if word == "connect" {
-            self.begin(Side::Client, drafts);
+            self.start(Side::Client, drafts);
         } else {
             self.finish(drafts);
             self.accepts = true;
@@ -450,7 +454,7 @@ impl Script<'_> {
         Ok(())
     }
 
-    fn begin(&mut self, own: Side, drafts: &mut Drafts<'_>) {
+    fn start(&mut self, own: Side, drafts: &mut Drafts<'_>) {
         self.finish(drafts);
         self.conversation = Some(Conversation {
             line: self.line,
@@ -465,7 +469,7 @@ impl Script<'_> {
 
     fn barrier(&mut self) -> Result<(), Unimportable> {
         let name = self.name("a barrier")?;
-        let note = "barriers are not kept: the order of the steps says the same";
+        let note = "barriers are not kept: the steps are in the same order";
         if !self.notes.iter().any(|n| n.ends_with(note)) {
             let name = Escaped::<40>(&name);
             self.notes
@@ -477,7 +481,7 @@ impl Script<'_> {
         Ok(())
     }
 
-    fn says(&mut self, own: bool) -> Result<(), Unimportable> {
+    fn octets_of(&mut self, own: bool) -> Result<(), Unimportable> {
         let line = self.line;
         let word = if own { "write" } else { "read" };
         if self.word(&["notify", "await"])?.is_some() {
@@ -490,10 +494,10 @@ impl Script<'_> {
             return Ok(());
         }
         if self.word(&["close", "closed"])?.is_some() {
-            return self.ends(StreamEnd::Fin, own);
+            return self.end(StreamEnd::Fin, own);
         }
         if self.word(&["abort", "aborted"])?.is_some() {
-            return self.ends(StreamEnd::Rst, own);
+            return self.end(StreamEnd::Rst, own);
         }
         let mut octets = Vec::new();
         let mut values = 0;
@@ -523,10 +527,10 @@ impl Script<'_> {
                     what: TokenKind::Word(next),
                     ..
                 }) => format!(
-                    "`{word} {}` is not read; write the octets out, as \"text\" or [0x00]",
+                    "`{word} {}` cannot be imported; write the octets out, as \"text\" or [0x00]",
                     Escaped::<40>(next)
                 ),
-                _ => format!("`{word}` wants a text or octets"),
+                _ => format!("`{word}` needs a text or octets"),
             };
             return Err(error(line, what));
         }
@@ -546,31 +550,31 @@ impl Script<'_> {
         Ok(())
     }
 
-    fn ends(&mut self, end: StreamEnd, own: bool) -> Result<(), Unimportable> {
+    fn end(&mut self, end: StreamEnd, own: bool) -> Result<(), Unimportable> {
         let Some(conversation) = &mut self.conversation else {
-            return Err(error(self.line, "an end comes before connect or accepted"));
+            return Err(error(self.line, "the end comes before connect or accepted"));
         };
         let side = conversation.own;
         let from = if own { side } else { side.peer() };
-        // `closed` behind `close` only waits.
+        // `closed` after `close` only waits.
         if own || conversation.ended == [false; 2] {
             conversation.end(from, end);
         }
         Ok(())
     }
 
-    /// Makes a vector of the conversation at hand.
+    /// Makes a vector of the current conversation.
     fn finish(&mut self, drafts: &mut Drafts<'_>) {
         let Some(mut conversation) = self.conversation.take() else {
             return;
         };
         conversation.pause();
         let place = format!("line {}", conversation.line);
-        if let Some(why) = foreign(&conversation.from_client) {
+        if let Some(why) = other_protocol(&conversation.from_client) {
             drafts.remark(format!("left out: {place}: {why}"));
             return;
         }
-        if let Err(why) = drafts.make_room(conversation.octets, conversation.steps.len()) {
+        if let Err(why) = drafts.count(conversation.octets, conversation.steps.len()) {
             drafts.remark(format!("left out: {place}: {why}"));
             return;
         }

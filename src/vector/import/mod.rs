@@ -1,47 +1,44 @@
-//! What others recorded, made into vectors: pcap, HAR, k3po.
+//! Makes vectors of what other programs recorded: pcap, HAR and k3po.
 //!
-//! The files are not trusted: what they hold is bounded, and what is wrong
-//! with them is said, with its place.
+//! The files are not trusted: each has a limit, and an error names the place in
+//! the file.
 
-mod har;
-mod k3po;
+mod request;
 mod pcap;
 mod tcp;
+mod har;
+mod k3po;
 
 use std::net::SocketAddr;
 
-use jiff::Timestamp;
-use memchr::memmem;
-
-use super::{Expect, File, Source, Step, Vector, header};
+use self::request::head;
+use super::recorded::header;
+use super::{Expect, File, Source, Step, Vector};
+use crate::version::Side;
 
 /// No file is longer than this, in octets.
 pub const MAX_FILE_OCTETS: usize = 256 * 1024 * 1024;
 
-/// No text, HAR or script, is longer than this, in octets: taken apart it
-/// needs many times the room.
+/// No text, HAR or script, is longer than this, in octets: parsed, it needs many
+/// times the memory.
 pub const MAX_TEXT_OCTETS: usize = 64 * 1024 * 1024;
 
-/// No connection is longer than this, nor are all together: a vector file
-/// holds no more.
+/// The most octets of all connections together: a vector file holds no more.
 pub const MAX_OCTETS: usize = 64 * 1024 * 1024;
 
-/// No connection has more steps and messages than this, nor have all together.
+/// The most steps and messages of all connections together.
 pub const MAX_STEPS: usize = 262_144;
 
-/// No capture has more TCP connections than this.
+/// The most TCP connections of a capture.
 pub const MAX_CONNECTIONS: usize = 65_536;
 
-/// A request's head is looked for in so many octets.
-const MAX_HEAD_OCTETS: usize = 64 * 1024;
-
-/// What is to be imported, and how.
+/// What to import of a file.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Options {
-    /// The file's name, which the vectors tell as their source.
+    /// The name of the file, which the vectors name as their source.
     pub name: String,
-    /// The server's port, where only its connections are wanted.
+    /// Import only connections to this port of a server.
     pub port: Option<u16>,
 }
 
@@ -56,13 +53,13 @@ impl Options {
     }
 }
 
-/// What came of a file.
+/// What was imported from a file.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Imported {
     /// The vectors, at least one.
     pub file: File,
-    /// What was left out or cut off, and why; a line each.
+    /// What was left out or cut off, and why: one line each.
     pub remarks: Vec<String>,
 }
 
@@ -70,8 +67,8 @@ pub struct Imported {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unimportable {
-    /// It is none of the known formats.
-    #[error("offset 0: it is no pcap, pcapng, HAR or k3po script; {0}")]
+    /// It has none of the known formats.
+    #[error("offset 0: it is not a pcap, pcapng, HAR or k3po script; {0}")]
     Unknown(&'static str),
     /// It is longer than [`MAX_FILE_OCTETS`].
     #[error(
@@ -80,26 +77,26 @@ pub enum Unimportable {
     TooLong,
     /// It is a text longer than [`MAX_TEXT_OCTETS`].
     #[error(
-        "it is no capture, and longer than {MAX_TEXT_OCTETS} octets; save only the WebSocket entries"
+        "it is not a capture, and longer than {MAX_TEXT_OCTETS} octets; save only the WebSocket entries"
     )]
     TextTooLong,
     /// Something in a binary file cannot be read.
     #[error("offset {offset}: {what}")]
     At {
-        /// Where.
+        /// The place.
         offset: usize,
-        /// What, and what to do.
+        /// What is wrong there, and what to do.
         what: String,
     },
     /// Something in a text cannot be read.
     #[error("line {line}: {what}")]
     Line {
-        /// Where.
+        /// The place.
         line: usize,
-        /// What, and what to do.
+        /// What is wrong there, and what to do.
         what: String,
     },
-    /// It can be read, and holds no conversation.
+    /// It can be read, but holds no conversation.
     #[error("there is no WebSocket conversation in it{}", because(.0))]
     Nothing(Vec<String>),
 }
@@ -112,11 +109,11 @@ fn because(remarks: &[String]) -> String {
     }
 }
 
-/// Makes vectors of a file; its format is told by its content.
+/// Makes vectors of a file; the content shows its format.
 ///
 /// # Errors
 ///
-/// Where it has no conversation that could be imported, and why.
+/// Why no conversation could be imported.
 pub fn import(octets: &[u8], options: &Options) -> Result<Imported, Unimportable> {
     if octets.len() > MAX_FILE_OCTETS {
         return Err(Unimportable::TooLong);
@@ -160,19 +157,19 @@ struct Segment<'a> {
     fin: bool,
     rst: bool,
     psh: bool,
-    /// Whether the capture kept only its begin.
+    /// Whether the capture kept only the start of it.
     cut: bool,
     payload: &'a [u8],
 }
 
-/// A conversation before the core has looked at it.
+/// A conversation that the core has not played yet.
 struct Draft {
     source: Source,
     secure: bool,
     steps: Vec<Step>,
-    /// Why it is cut off, where it is.
+    /// Why it is cut off; `None` where it is complete.
     unfinished: Option<String>,
-    /// What is known of the messages beside the steps.
+    /// Messages that are known although their frames are not among the steps.
     messages: Vec<super::ReceivedMessage>,
 }
 
@@ -181,8 +178,9 @@ struct Drafts<'o> {
     options: &'o Options,
     vectors: Vec<Vector>,
     remarks: Vec<String>,
-    /// Octets of all steps and messages, and how many they are.
+    /// Octets of all steps and messages.
     octets: usize,
+    /// How many steps and messages there are.
     steps: usize,
 }
 
@@ -201,13 +199,17 @@ impl<'o> Drafts<'o> {
         self.remarks.push(remark);
     }
 
-    /// Makes room for so many octets more in so many steps.
-    fn make_room(&mut self, octets: usize, steps: usize) -> Result<(), String> {
+    /// Counts so many more octets in so many more steps.
+    ///
+    /// # Errors
+    ///
+    /// Where that is more than the limit.
+    fn count(&mut self, octets: usize, steps: usize) -> Result<(), String> {
         let octets = self.octets.saturating_add(octets);
         let steps = self.steps.saturating_add(steps);
         if octets > MAX_OCTETS || steps > MAX_STEPS {
             return Err(format!(
-                "with it there would be more than {MAX_OCTETS} octets or {MAX_STEPS} steps; \
+                "with it the file would have more than {MAX_OCTETS} octets or {MAX_STEPS} steps; \
                  import a part of the file"
             ));
         }
@@ -228,7 +230,7 @@ impl<'o> Drafts<'o> {
         }
     }
 
-    /// Makes a vector of it; `place` names it where that fails.
+    /// Makes a vector of it. `place` names the conversation where that fails.
     fn add(&mut self, draft: Draft, place: &str) {
         let Draft {
             mut source,
@@ -238,7 +240,7 @@ impl<'o> Drafts<'o> {
             messages,
         } = draft;
         let Some(last) = steps.last_mut() else {
-            self.remark(format!("left out: {place}: nothing was said"));
+            self.remark(format!("left out: {place}: neither side sent anything"));
             return;
         };
         if let Some(why) = &unfinished {
@@ -246,12 +248,12 @@ impl<'o> Drafts<'o> {
             last.note = Some(format!("{}cut off here: {why}", note.unwrap_or_default()));
             self.remark(format!("unfinished: {place}: {why}"));
         }
-        let says = |from: crate::version::Side, name: &str| {
+        let value_of = |from: Side, name: &str| {
             let step = steps.iter().find(|step| step.from == from)?;
             named(&step.octets().ok()?, name)
         };
-        source.client = says(crate::version::Side::Client, "User-Agent");
-        source.server = says(crate::version::Side::Server, "Server");
+        source.client = value_of(Side::Client, "User-Agent");
+        source.server = value_of(Side::Server, "Server");
         let mut vector = Vector {
             id: String::new(),
             title: None,
@@ -269,7 +271,7 @@ impl<'o> Drafts<'o> {
         }
         if !messages.is_empty() {
             vector.expect.messages = messages;
-            vector.hold_only_who_agrees(false);
+            vector.expect_only_what_is_played(false);
         }
         let (stem, n) = (stem(&self.options.name), self.vectors.len() + 1);
         vector.id = format!("{}/{stem}-{n}", vector.version);
@@ -281,7 +283,7 @@ impl<'o> Drafts<'o> {
             return Err(Unimportable::Nothing(self.remarks));
         }
         let mut file = File::of(self.vectors);
-        // It does not lie in a folder beside the schema.
+        // Its folder is not the one beside the schema.
         file.schema = None;
         Ok(Imported {
             file,
@@ -290,7 +292,7 @@ impl<'o> Drafts<'o> {
     }
 }
 
-/// The file's name as a part of an id.
+/// The name of the file as part of an id.
 fn stem(name: &str) -> String {
     let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let name = name.split_once('.').map_or(name, |(stem, _)| stem);
@@ -306,89 +308,16 @@ fn stem(name: &str) -> String {
     if stem.is_empty() { "import" } else { stem }.to_owned()
 }
 
-/// The octets up to the first empty line, or what there is of them.
-fn head(octets: &[u8]) -> &[u8] {
-    let octets = octets.get(..MAX_HEAD_OCTETS).unwrap_or(octets);
-    let end = memmem::find(octets, b"\r\n\r\n").unwrap_or(octets.len());
-    octets.get(..end).unwrap_or(octets)
-}
-
-/// A header's value, where it is plain enough to stand in the source.
+/// The value of a header, where it is short visible ASCII.
 fn named(octets: &[u8], name: &str) -> Option<String> {
     let value = header(head(octets), name)?;
     let plain = value.bytes().all(|o| matches!(o, 0x20..=0x7e));
     (plain && !value.is_empty() && value.len() <= 200).then_some(value)
 }
 
-/// Why these octets of a client begin no WebSocket conversation.
-fn foreign(octets: &[u8]) -> Option<&'static str> {
-    const METHODS: [&[u8]; 8] = [
-        b"GET ",
-        b"POST ",
-        b"PUT ",
-        b"HEAD ",
-        b"DELETE ",
-        b"OPTIONS ",
-        b"PATCH ",
-        b"TRACE ",
-    ];
-    let is = |prefix: &[u8]| octets.starts_with(prefix);
-    if octets.is_empty() {
-        Some("the client says nothing")
-    } else if is(b"\x16\x03") || is(b"\x80") && octets.get(2) == Some(&1) {
-        Some("TLS, which a capture cannot be read through; record where it is plain")
-    } else if is(b"PRI * HTTP/2") {
-        Some("HTTP/2")
-    } else if is(b"<policy-file-request") {
-        Some("a Flash policy request")
-    } else if is(b"CONNECT ") {
-        Some("it goes through a proxy by CONNECT; capture behind the proxy")
-    } else if !METHODS.into_iter().any(is) {
-        Some("not HTTP, or its begin is not in the capture")
-    } else if asks(head(octets)) {
-        None
-    } else if memmem::find(octets, b"ec-WebSocket-").is_some() {
-        Some("the upgrade is not the first request of the connection")
-    } else if memmem::find(octets, b"\r\n\r\n").is_none() {
-        Some("its head has no end there, and what there is of it asks for no WebSocket")
-    } else {
-        Some("plain HTTP")
-    }
-}
-
-/// Whether a head asks for WebSocket.
-fn asks(head: &[u8]) -> bool {
-    head.split(|o| *o == b'\n').any(|line| {
-        let mut parts = line.splitn(2, |o| *o == b':');
-        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let value = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let upgrade = name == b"upgrade" && memmem::find(&value, b"websocket").is_some();
-        upgrade || name.starts_with(b"sec-websocket-") || name.starts_with(b"websocket-")
-    })
-}
-
-/// A day since 1970, as it is written; of a time in nanoseconds.
-fn date(time_ns: u64) -> Option<String> {
-    let time = Timestamp::from_nanosecond(i128::from(time_ns)).ok()?;
-    let day = time.strftime("%F").to_string();
-    // A capture without a clock says 1970.
-    (day != "1970-01-01").then_some(day)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        let day = |n: u64| date(n * 86_400 * 1_000_000_000);
-        assert_eq!(day(0), None);
-        assert_eq!(day(1).as_deref(), Some("1970-01-02"));
-        assert_eq!(day(11_016).as_deref(), Some("2000-02-29"));
-        assert_eq!(day(14_692).as_deref(), Some("2010-03-24"));
-        assert_eq!(day(20_777).as_deref(), Some("2026-11-20"));
-        assert_eq!(date(u64::MAX).as_deref(), Some("2554-07-21"));
-    }
 
     #[test]
     fn names_become_parts_of_an_id() {

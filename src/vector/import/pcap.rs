@@ -1,4 +1,4 @@
-//! Captures: pcap and pcapng files, down to the TCP segments in them.
+//! Reads the TCP segments of captures: pcap and pcapng files.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -7,17 +7,17 @@ use etherparse::{EtherType, LaxNetSlice, LaxSlicedPacket, TransportSlice};
 
 use super::{Segment, Unimportable};
 
-/// The octets of a packet are no more than this, or the file is damaged.
+/// A file that has a longer packet is damaged.
 const MAX_PACKET_OCTETS: usize = 16 * 1024 * 1024;
 
-/// Interfaces of one section of a pcapng.
+/// The most interfaces of one section of a pcapng.
 const MAX_INTERFACES: usize = 4096;
 
-/// The link types of the registry that are read.
+/// The link types that are read, by their numbers in the registry.
 mod link {
     pub(super) const NULL: u16 = 0;
     pub(super) const ETHERNET: u16 = 1;
-    /// What BSD and OpenBSD called raw IP before there was a registry.
+    /// Raw IP of BSD and OpenBSD, from before the registry.
     pub(super) const RAW_OLD: [u16; 2] = [12, 14];
     pub(super) const RAW: u16 = 101;
     pub(super) const LOOP: u16 = 108;
@@ -34,7 +34,7 @@ pub(super) fn is(file: &[u8]) -> bool {
     Pcap::of(file).is_some() || Order(Endian::Big).u32(file, 0) == Some(SECTION)
 }
 
-/// Reads all TCP segments, in their order; what was left out, and why.
+/// Reads all TCP segments in order. Gives what was left out, and why.
 pub(super) fn read<'a>(
     file: &'a [u8],
     each: &mut dyn FnMut(Segment<'a>),
@@ -49,7 +49,7 @@ pub(super) fn read<'a>(
         None => Pcapng::default().read(file, &mut sieve)?,
     };
     let mut remarks = sieve.remarks();
-    remarks.extend(cut.map(|why| format!("{why}; what comes before it is read")));
+    remarks.extend(cut.map(|why| format!("{why}; the packets before it are read")));
     Ok(remarks)
 }
 
@@ -60,7 +60,7 @@ enum Endian {
     Little,
 }
 
-/// Numbers of a file whose order of octets is known.
+/// Reads the numbers of a file in its order of octets.
 #[derive(Clone, Copy, Debug, Default)]
 struct Order(Endian);
 
@@ -99,7 +99,7 @@ impl Order {
 /// The head of a pcap file.
 struct Pcap {
     order: Order,
-    /// Nanoseconds in the smaller unit of its times.
+    /// How many nanoseconds the smaller unit of its times has.
     unit_ns: u64,
 }
 
@@ -119,7 +119,7 @@ impl Pcap {
         })
     }
 
-    /// Reads the packets; why it ends before its end, where it does.
+    /// Reads the packets. Gives why it stops before the end of the file, if so.
     fn read<'a>(
         &self,
         file: &'a [u8],
@@ -131,7 +131,7 @@ impl Pcap {
                 what: "the file ends inside the head of a pcap; copy it again".to_owned(),
             });
         };
-        // The upper half says whether frames keep their check sum.
+        // The upper half tells whether frames keep their checksum.
         let [low, high, ..] = link.to_le_bytes();
         let link = u16::from_le_bytes([low, high]);
         let mut at = 24_usize;
@@ -148,7 +148,7 @@ impl Pcap {
             };
             if len > MAX_PACKET_OCTETS {
                 return Ok(Some(format!(
-                    "offset {at}: packet {number} says it has {len} octets; the file is damaged there"
+                    "offset {at}: packet {number} claims {len} octets; the file is damaged there"
                 )));
             }
             let Some(octets) = file.get(at + 16..at + 16 + len) else {
@@ -167,15 +167,15 @@ impl Pcap {
 #[derive(Clone, Copy, Debug)]
 struct Interface {
     link: u16,
-    /// Octets that are kept of a packet, or 0 for all.
+    /// How many octets of a packet are kept; 0 for all.
     snap: usize,
-    /// Units in a second.
+    /// Units of time in a second.
     units: u64,
-    /// Seconds to add.
+    /// Seconds to add to its times.
     offset: i64,
 }
 
-/// What a pcapng's section has said.
+/// The current section of a pcapng.
 #[derive(Default)]
 struct Pcapng {
     order: Order,
@@ -183,7 +183,7 @@ struct Pcapng {
 }
 
 impl Pcapng {
-    /// Reads the blocks; why it ends before its end, where it does.
+    /// Reads the blocks. Gives why it stops before the end of the file, if so.
     fn read<'a>(
         &mut self,
         file: &'a [u8],
@@ -197,11 +197,13 @@ impl Pcapng {
                     Some([0x1a, 0x2b, 0x3c, 0x4d]) => Endian::Big,
                     Some([0x4d, 0x3c, 0x2b, 0x1a]) => Endian::Little,
                     None => return stop("the file ends inside the head of a section"),
-                    Some(_) if at > 0 => return stop("a section without its order of octets"),
+                    Some(_) if at > 0 => {
+                        return stop("a section does not tell its order of octets");
+                    }
                     Some(_) => {
                         return Err(Unimportable::At {
                             offset: 8,
-                            what: "the file is no pcapng after its first octets; copy it again"
+                            what: "the file is not a pcapng after its first octets; copy it again"
                                 .to_owned(),
                         });
                     }
@@ -224,9 +226,9 @@ impl Pcapng {
             if self.order.len(block, len - 4) != Some(len) {
                 return stop("a block's two lengths differ; the file is damaged there");
             }
-            let body = block.get(8..len - 4).unwrap_or_default();
+            let (_, body) = block.split_at(len - 4).0.split_at(8);
             if self.block(kind, body, sieve).is_none() {
-                return stop("a block is shorter than it says; the file is damaged there");
+                return stop("a block is too short for its content; the file is damaged there");
             }
             at += len;
         }
@@ -251,14 +253,14 @@ impl Pcapng {
                 }
                 return Some(());
             }
-            // A packet of a file of before 2012.
+            // The packet block of files from before 2012.
             2 => {
                 let len = order.len(body, 12)?;
                 let octets = body.get(20..)?.get(..len)?;
                 let interface = u32::from(order.u16(body, 0)?);
                 (interface, order.u32(body, 4)?, order.u32(body, 8)?, octets)
             }
-            // A packet that has no time.
+            // The simple packet block, which has no time.
             3 => {
                 let mut len = order.len(body, 0)?;
                 if let Some(first) = self.interfaces.first().filter(|i| i.snap > 0) {
@@ -285,7 +287,7 @@ impl Pcapng {
         Some(())
     }
 
-    /// Reads what an interface says of its times.
+    /// Reads the options of an interface that are about its times.
     fn options(&self, mut options: &[u8], interface: &mut Interface) {
         let order = self.order;
         while let (Some(code), Some(len)) = (order.u16(options, 0), order.u16(options, 2)) {
@@ -298,7 +300,7 @@ impl Pcapng {
                 (9, [resolution, ..]) => {
                     let exponent = u32::from(resolution & 0x7f);
                     let base: u64 = if resolution & 0x80 == 0 { 10 } else { 2 };
-                    // What no clock can have is taken for the default.
+                    // A resolution that no clock has becomes the default.
                     interface.units = base.checked_pow(exponent).unwrap_or(1_000_000);
                 }
                 (14, value) => interface.offset = order.i64(value, 0).unwrap_or(0),
@@ -319,7 +321,7 @@ impl Interface {
     }
 }
 
-/// Lets TCP segments through and counts what it leaves out.
+/// Passes TCP segments on, and counts what it leaves out.
 struct Sieve<'a, 'e> {
     each: &'e mut dyn FnMut(Segment<'a>),
     packets: usize,
@@ -350,7 +352,7 @@ impl<'a> Sieve<'a, '_> {
         };
         let Some(TransportSlice::Tcp(tcp)) = &packet.transport else {
             if payload.fragmented {
-                self.leave_out("that are fragments of IP, which are not put together");
+                self.leave_out("that are fragments of IP, which are not reassembled");
             } else if packet.stop_err.is_some() {
                 self.leave_out("that are damaged or cut short");
             }
@@ -379,7 +381,7 @@ impl<'a> Sieve<'a, '_> {
     }
 }
 
-/// The layers of a packet, as far as they can be told.
+/// The layers of a packet, as far as they can be read.
 fn slice(link: u16, octets: &[u8]) -> Result<LaxSlicedPacket<'_>, String> {
     let short = || "that are damaged or cut short".to_owned();
     let after = |n: usize| octets.get(n..).ok_or_else(short);
@@ -393,7 +395,8 @@ fn slice(link: u16, octets: &[u8]) -> Result<LaxSlicedPacket<'_>, String> {
     };
     match link {
         link::ETHERNET => LaxSlicedPacket::from_ethernet(octets).map_err(|_| short()),
-        // Four octets name the family, differently on each system; IP says it too.
+        // Four octets name the family, in another way on each system; the IP header
+        // names it too.
         link::NULL | link::LOOP => ip(after(4)?),
         link::RAW | link::IPV4 | link::IPV6 => ip(octets),
         link if link::RAW_OLD.contains(&link) => ip(octets),

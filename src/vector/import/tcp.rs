@@ -1,24 +1,27 @@
-//! TCP connections put together again from their segments.
+//! Reassembles TCP connections from their segments.
 //!
-//! All segments of a connection are there before it is put together, so their
-//! order in the capture matters little: within a direction the sequence
-//! numbers order them, and across directions a segment comes after the octets
-//! that it acknowledges.
+//! All segments of a connection are known before it is reassembled, so their
+//! order in the capture matters little: sequence numbers order them within a
+//! direction, and a segment comes after the octets of the other direction that it
+//! acknowledges.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 
-use super::{Draft, Drafts, MAX_CONNECTIONS, MAX_OCTETS, MAX_STEPS, Segment, date, foreign};
+use jiff::Timestamp;
+
+use super::request::other_protocol;
+use super::{Draft, Drafts, MAX_CONNECTIONS, MAX_OCTETS, MAX_STEPS, Segment};
 use crate::vector::{Step, StreamEnd};
 use crate::version::Side;
 
 /// The connections of a capture.
 #[derive(Default)]
 pub(super) struct Table<'a> {
-    /// Where the newest connection of two addresses is.
+    /// The index of the newest connection between two addresses.
     newest: HashMap<(SocketAddr, SocketAddr), usize>,
     all: Vec<Connection<'a>>,
-    /// Segments of connections beyond the limit.
+    /// How many segments belong to connections beyond the limit.
     refused: usize,
 }
 
@@ -26,9 +29,9 @@ struct Connection<'a> {
     /// The lower address is peer 0, the higher peer 1.
     peers: [SocketAddr; 2],
     segments: Vec<Piece<'a>>,
-    /// Where the numbers of each peer begin, by its SYN.
+    /// The first sequence number of each peer after its SYN.
     starts: [Option<u32>; 2],
-    /// Who opened it, by the SYN.
+    /// The peer that opened it, where a SYN shows that.
     client: Option<usize>,
     ended: bool,
 }
@@ -38,7 +41,7 @@ struct Piece<'a> {
     number: usize,
     time_ns: u64,
     from: usize,
-    /// The number of its first octet.
+    /// The sequence number of its first octet.
     seq: u32,
     ack: Option<u32>,
     fin: bool,
@@ -94,7 +97,7 @@ impl<'a> Table<'a> {
         }
         if other_ports > 0 {
             drafts.remark(format!(
-                "left out: {other_ports} connections of other ports (--port)"
+                "left out: {other_ports} connections to other ports (--port)"
             ));
         }
         if self.refused > 0 {
@@ -106,7 +109,7 @@ impl<'a> Table<'a> {
     }
 }
 
-/// How far `seq` lies behind `base`.
+/// How many octets `seq` is after `base`.
 fn distance(base: u32, seq: u32) -> i64 {
     i64::from(i32::from_ne_bytes(seq.wrapping_sub(base).to_ne_bytes()))
 }
@@ -125,7 +128,7 @@ impl<'a> Connection<'a> {
         match self.starts.get(from).copied().flatten() {
             Some(start) => start != first,
             None => {
-                // It may have been captured behind what it opens.
+                // It may have been captured after the segments of its connection.
                 let numbers = self.segments.iter().find_map(|piece| {
                     let own = piece.from == from;
                     if own { Some(piece.seq) } else { piece.ack }
@@ -197,12 +200,12 @@ impl<'a> Connection<'a> {
             last.unwrap_or(0)
         );
         let request = flow.sides.get(client).map(|side| side.octets.as_slice());
-        if let Some(why) = foreign(request.unwrap_or_default()) {
+        if let Some(why) = other_protocol(request.unwrap_or_default()) {
             drafts.remark(format!("left out: {place}: {why}"));
             return;
         }
         let octets = flow.sides.iter().map(|side| side.octets.len()).sum();
-        if let Err(why) = drafts.make_room(octets, flow.events.len()) {
+        if let Err(why) = drafts.count(octets, flow.events.len()) {
             drafts.remark(format!("left out: {place}: {why}"));
             return;
         }
@@ -218,10 +221,11 @@ impl<'a> Connection<'a> {
         let mut steps = Vec::with_capacity(flow.events.len());
         for event in &flow.events {
             let mut step = match event.what {
-                EventKind::Said { start, end } => {
-                    let side = flow.sides.get(event.from);
-                    let octets = side.and_then(|side| side.octets.get(start..end));
-                    Step::of(side_of(event.from), octets.unwrap_or_default())
+                EventKind::Octets { start, end } => {
+                    let [low, high] = &flow.sides;
+                    let side = if event.from == 0 { low } else { high };
+                    let octets = side.octets.split_at(end).0.split_at(start).1;
+                    Step::of(side_of(event.from), octets)
                 }
                 EventKind::Ends(end) => Step::end(side_of(event.from), end),
             };
@@ -231,9 +235,9 @@ impl<'a> Connection<'a> {
             steps.push(step);
         }
         for (number, from) in &flow.differing {
-            let who = side_of(*from).name();
+            let side = side_of(*from);
             drafts.remark(format!(
-                "{place}: packet {number} repeats octets of the {who} and says others; the first are kept"
+                "{place}: packet {number} repeats octets of the {side} with other values; the first are kept"
             ));
         }
         let unfinished = flow.why_unfinished(&side_of);
@@ -252,17 +256,17 @@ impl<'a> Connection<'a> {
     }
 }
 
-/// A connection in its order.
+/// A connection, reassembled.
 #[derive(Default)]
 struct Flow {
     sides: [HalfStream; 2],
     events: Vec<Event>,
     lost: Option<Lost>,
-    /// Retransmissions that say something else: the packet, and who.
+    /// Retransmissions with other octets: the packet, and the peer that sent it.
     differing: Vec<(usize, usize)>,
 }
 
-/// What one peer said.
+/// What one peer sent.
 #[derive(Default)]
 struct HalfStream {
     octets: Vec<u8>,
@@ -273,18 +277,18 @@ struct Event {
     from: usize,
     time_ns: u64,
     what: EventKind,
-    /// Whether what comes next may be of the same write.
+    /// Whether what follows may be part of the same write.
     open: bool,
 }
 
 #[derive(Clone, Copy)]
 enum EventKind {
-    Said { start: usize, end: usize },
+    Octets { start: usize, end: usize },
     Ends(StreamEnd),
 }
 
-/// Octets of a peer that are not in the capture, up to behind the last of
-/// them, and the packet that shows it.
+/// Octets of a peer that are not in the capture, and the packet that shows that
+/// they were sent.
 #[derive(Clone, Copy)]
 struct Gap {
     from: usize,
@@ -293,48 +297,49 @@ struct Gap {
     number: usize,
 }
 
-/// Why a flow ends before its connection does.
+/// Why the octets end before the connection does.
 enum Lost {
     Octets(Gap),
-    /// The begin of this packet is all that the capture kept.
+    /// The capture kept only the start of this packet.
     Cut(usize),
     TooLong,
 }
 
-/// A segment's place in its direction.
+/// Where a segment lies in its direction.
 #[derive(Clone, Copy)]
 struct PiecePlace {
     offset: i64,
-    /// Its place in the capture.
+    /// Its index in the capture.
     index: usize,
-    /// How much of the other direction it comes after.
+    /// How many octets of the other direction come before it.
     ack: i64,
 }
 
-/// One direction while it is put together. A segment goes from stage to stage
-/// once, so that no capture makes this slow.
+/// One direction while it is reassembled. A segment passes each stage once, so
+/// that no capture makes this slow.
 #[derive(Default)]
 struct Reassembly {
-    /// Those behind a gap, the nearest last.
+    /// Segments after a gap, the nearest last.
     behind: Vec<PiecePlace>,
-    /// Those without a gap that acknowledge what the other has not said yet.
+    /// Segments without a gap before them that acknowledge octets which the other
+    /// peer has not sent yet.
     early: BTreeSet<(i64, usize, i64)>,
-    /// Those that can be taken: place in the capture, offset.
+    /// Segments that can be taken: index in the capture, and offset.
     due: BTreeSet<(usize, i64)>,
-    /// The offset that comes next; behind a FIN, one more.
+    /// The offset that comes next; after a FIN, one more.
     next: i64,
-    /// The latest place in the capture that was taken.
+    /// The highest index in the capture that was taken.
     index: usize,
 }
 
-/// Differences that are told of one connection.
+/// The most differing retransmissions that are reported of one connection.
 const MAX_DIFFERING: usize = 3;
 
 impl Flow {
     fn of(connection: &Connection<'_>) -> Flow {
         let mut flow = Flow::default();
         let bases = [0, 1].map(|from| base(connection, from));
-        let [mut low, mut high] = [0, 1].map(|from| line(connection, from, bases));
+        let [mut low, mut high] = [0, 1].map(|from| reassembly(connection, from, bases));
         loop {
             let line = match (low.ready(high.next), high.ready(low.next)) {
                 (None, None) => break,
@@ -351,7 +356,7 @@ impl Flow {
                 return flow;
             }
         }
-        // What only waits for octets of the other side is there, and no gap.
+        // A segment that only waits for octets of the other peer is no gap.
         let lines = [(0, low), (1, high)];
         let reach = lines
             .each_ref()
@@ -365,7 +370,8 @@ impl Flow {
         flow
     }
 
-    /// Takes a segment's new octets and its end; false where that is the last.
+    /// Takes the new octets of a segment, and its end. Gives false where nothing
+    /// more is to be taken.
     fn take(
         &mut self,
         connection: &Connection<'_>,
@@ -383,7 +389,7 @@ impl Flow {
         let new = piece.payload.get(old..).unwrap_or_default();
         let start = usize::try_from(offset.max(0)).unwrap_or(usize::MAX);
         let again = side.octets.get(start..).unwrap_or_default();
-        // One octet that was acknowledged asks whether the peer still lives.
+        // A keepalive probe repeats one octet that was acknowledged.
         let probe = piece.payload.len() <= 1;
         let skipped = usize::try_from(-offset.min(0)).unwrap_or(0);
         let octets = piece.payload.get(skipped..).unwrap_or_default();
@@ -401,11 +407,11 @@ impl Flow {
             side.octets.extend_from_slice(new);
             let end = side.octets.len();
             line.next = i64::try_from(end).unwrap_or(i64::MAX);
-            // A write that is longer than a segment comes in several, and the
-            // last of them is pushed.
+            // A write that is longer than a segment is sent in several, and the
+            // last of them has PSH set.
             match self.events.last_mut() {
                 Some(last) if last.from == piece.from && last.open => {
-                    if let EventKind::Said { end: last_end, .. } = &mut last.what {
+                    if let EventKind::Octets { end: last_end, .. } = &mut last.what {
                         *last_end = end;
                     }
                     last.open = !piece.psh;
@@ -415,7 +421,7 @@ impl Flow {
                     self.events.push(Event {
                         from: piece.from,
                         time_ns: time_ns.max(piece.time_ns),
-                        what: EventKind::Said { start, end },
+                        what: EventKind::Octets { start, end },
                         open: !piece.psh,
                     });
                 }
@@ -445,14 +451,14 @@ impl Flow {
         let name = |from: usize| side_of(from).name();
         match &self.lost {
             Some(Lost::Octets(gap)) => Some(format!(
-                "the {}'s octets {} to {} are not in the capture, packet {} comes after them",
+                "the {}'s octets {} to {} are not in the capture, but packet {} comes after them",
                 name(gap.from),
                 gap.start,
                 gap.end,
                 gap.number
             )),
             Some(Lost::Cut(number)) => Some(format!(
-                "the capture keeps only the begin of packet {number}; capture with tcpdump -s 0"
+                "the capture keeps only the start of packet {number}; capture with tcpdump -s 0"
             )),
             Some(Lost::TooLong) => Some(format!(
                 "the connection is longer than {MAX_OCTETS} octets or {MAX_STEPS} steps"
@@ -467,8 +473,8 @@ impl Flow {
 }
 
 impl Reassembly {
-    /// The place in the capture of what comes next, if anything can, when the
-    /// other side has come so far.
+    /// The index in the capture of the segment that can be taken next, when the
+    /// other direction has come so far.
     fn ready(&mut self, other: i64) -> Option<usize> {
         while let Some(place) = self.behind.last().filter(|p| p.offset <= self.next) {
             self.early.insert((place.ack, place.index, place.offset));
@@ -485,7 +491,7 @@ impl Reassembly {
         Some(self.index.max(*index))
     }
 
-    /// How far the octets go that are there, and what is missing then.
+    /// How far the captured octets reach, and the gap after them.
     fn reach(&self, connection: &Connection<'_>, from: usize) -> (i64, Option<Gap>) {
         let end = |index: usize, offset: i64| {
             let piece = connection.segments.get(index);
@@ -514,7 +520,7 @@ impl Reassembly {
     }
 }
 
-/// The number of a peer's first octet.
+/// The sequence number of a peer's first octet.
 fn base(connection: &Connection<'_>, from: usize) -> Option<u32> {
     if let Some(start) = connection.starts.get(from).copied().flatten() {
         return Some(start);
@@ -525,12 +531,12 @@ fn base(connection: &Connection<'_>, from: usize) -> Option<u32> {
             .iter()
             .filter(|piece| piece.from == from)
     };
-    let says = own().find(|piece| !piece.payload.is_empty() || piece.fin);
-    let first = says.or_else(|| own().next())?.seq;
+    let first = own().find(|piece| !piece.payload.is_empty() || piece.fin);
+    let first = first.or_else(|| own().next())?.seq;
     let seqs = own()
         .filter(|piece| !piece.payload.is_empty() || piece.fin)
         .map(|piece| piece.seq);
-    // What the other side has acknowledged came before.
+    // What the other peer has acknowledged was sent before.
     let acks = connection
         .segments
         .iter()
@@ -542,8 +548,8 @@ fn base(connection: &Connection<'_>, from: usize) -> Option<u32> {
         .min_by_key(|seq| distance(first, *seq))
 }
 
-/// A direction's segments by their place in it.
-fn line(connection: &Connection<'_>, from: usize, bases: [Option<u32>; 2]) -> Reassembly {
+/// The segments of a direction, by their offset in it.
+fn reassembly(connection: &Connection<'_>, from: usize, bases: [Option<u32>; 2]) -> Reassembly {
     let base = |of: usize| bases.get(of).copied().flatten();
     let mut places = Vec::new();
     let mut end = 0;
@@ -553,7 +559,7 @@ fn line(connection: &Connection<'_>, from: usize, bases: [Option<u32>; 2]) -> Re
         };
         let mut offset = distance(start, piece.seq);
         if piece.rst {
-            // Its number may be an old one.
+            // Its sequence number may be an old one.
             offset = offset.max(end);
         }
         end = end.max(offset + length(piece.payload));
@@ -572,7 +578,7 @@ fn line(connection: &Connection<'_>, from: usize, bases: [Option<u32>; 2]) -> Re
     }
 }
 
-/// What was acknowledged beyond what is there.
+/// The octets that were acknowledged but are not in the capture.
 fn acknowledged(
     connection: &Connection<'_>,
     bases: [Option<u32>; 2],
@@ -592,4 +598,28 @@ fn acknowledged(
             })
         })
         .next()
+}
+
+/// The date of a time in nanoseconds since 1970.
+fn date(time_ns: u64) -> Option<String> {
+    let time = Timestamp::from_nanosecond(i128::from(time_ns)).ok()?;
+    let day = time.strftime("%F").to_string();
+    // A capture without a clock has times of 1970.
+    (day != "1970-01-01").then_some(day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        let day = |n: u64| date(n * 86_400 * 1_000_000_000);
+        assert_eq!(day(0), None);
+        assert_eq!(day(1).as_deref(), Some("1970-01-02"));
+        assert_eq!(day(11_016).as_deref(), Some("2000-02-29"));
+        assert_eq!(day(14_692).as_deref(), Some("2010-03-24"));
+        assert_eq!(day(20_777).as_deref(), Some("2026-11-20"));
+        assert_eq!(date(u64::MAX).as_deref(), Some("2554-07-21"));
+    }
 }

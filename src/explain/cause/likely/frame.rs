@@ -1,7 +1,11 @@
 //! What is wrong with frames.
 
-use super::{Case, Fault, Layout, Part, PartKind, Version, is, is_masked, shown};
+use super::super::Case;
+use super::look::is;
+use crate::explain::part::{Part, PartKind};
+use crate::explain::text::shown;
 use crate::trace::Field;
+use crate::version::{Layout, Version};
 
 /// The frame in which it broke.
 fn frame<'a>(case: &Case<'a>) -> Option<&'a Part> {
@@ -12,15 +16,15 @@ fn frame<'a>(case: &Case<'a>) -> Option<&'a Part> {
 pub(super) fn unmasked(case: &Case<'_>) -> Option<String> {
     is(case, "mask-missing")?;
     Some(
-        "The client sends a frame in clear: a client written by hand, or one that uses the framer \
-         of a server."
+        "The client sends a frame without a mask: it was written by hand, or it writes frames as a \
+         server does."
             .to_owned(),
     )
 }
 
 pub(super) fn masked_server(case: &Case<'_>) -> Option<String> {
     is(case, "mask-unexpected")?;
-    Some("The server masks like a client: it uses the framer of one.".to_owned())
+    Some("The server masks like a client: it writes frames as a client does.".to_owned())
 }
 
 pub(super) fn compressed(case: &Case<'_>) -> Option<String> {
@@ -32,21 +36,21 @@ pub(super) fn compressed(case: &Case<'_>) -> Option<String> {
     let offered = case.request_header("Sec-WebSocket-Extensions");
     rsv1.then(|| match offered {
         Some(offered) => format!(
-            "RSV1 marks a compressed message. The request offers {}, but no compression was agreed \
-             on that this parse follows.",
+            "RSV1 marks a compressed message. The request offers {}, but the response does not \
+             agree to it.",
             shown(offered, 80)
         ),
         None => "RSV1 marks a compressed message, and no compression was agreed on.".to_owned(),
     })
 }
 
-/// An extension that was agreed and that this program does not speak.
+/// An extension that was agreed and that this program does not have.
 pub(super) fn extension_agreed(case: &Case<'_>) -> Option<String> {
     is(case, "reserved-bits")?;
     let agreed = case.response_header("Sec-WebSocket-Extensions")?;
     Some(format!(
-        "Both sides agreed on {}, which gives this bit its meaning. Nothing need be wrong: this \
-         program speaks no extension, and reads no further.",
+        "Both sides agreed on {}, which gives this bit a meaning. Nothing need be wrong: this \
+         program has no extensions, so its explanation stops here.",
         shown(agreed, 80)
     ))
 }
@@ -56,9 +60,9 @@ pub(super) fn hixie_frames(case: &Case<'_>) -> Option<String> {
         return None;
     }
     let part = frame(case)?;
-    (!is_masked(part) && part.raw.first() == Some(&0)).then(|| {
-        "The frame begins with 00, as a text of hixie-75 and hixie-76 does: one side frames by \
-         another version than the handshake's."
+    (!part.is_masked() && part.raw.first() == Some(&0)).then(|| {
+        "The frame starts with 00, like a text of hixie-75 and hixie-76: one side uses the frames \
+         of another version than the handshake's."
             .to_owned()
     })
 }
@@ -78,8 +82,8 @@ pub(super) fn rfc_frames(case: &Case<'_>) -> Option<String> {
         )
     });
     odd.then(|| {
-        "A frame begins like one of RFC 6455, in a connection of a hixie version: one side frames \
-         by another version than the handshake's."
+        "A frame starts like one of RFC 6455, in a connection of a hixie version: one side uses \
+         the frames of another version than the handshake's."
             .to_owned()
     })
 }
@@ -92,11 +96,11 @@ pub(super) fn not_utf8(case: &Case<'_>) -> Option<String> {
     let payload = part.payload();
     let latin = payload.iter().any(|octet| *octet >= 0xc0) && !payload.contains(&0);
     Some(if latin {
-        "Octets from C0 up stand where no UTF-8 has them: the text is in Latin-1 or another old \
-         encoding, or was cut inside a character."
+        "Octets from C0 up stand where UTF-8 cannot have them: the text is in Latin-1 or another \
+         old encoding, or was cut inside a character."
             .to_owned()
     } else {
-        "These octets are no UTF-8: something binary was sent as text.".to_owned()
+        "These octets are not UTF-8: binary data was sent as text.".to_owned()
     })
 }
 
@@ -105,19 +109,21 @@ pub(super) fn inner_code(case: &Case<'_>) -> Option<String> {
     let code = frame(case)?.value(Field::CloseCode)?;
     Some(match code {
         1004..=1006 | 1015 => format!(
-            "A library put {code}, which it uses for itself when nothing was said, onto the wire."
+            "A library sent {code}, which it may only use inside: it stands for a close that was \
+             never received."
         ),
         _ => format!("The sender made {code} up."),
     })
 }
 
 pub(super) fn gone(case: &Case<'_>) -> Option<String> {
-    let Fault { from, .. } = case.fault?;
+    let from = case.fault?.from;
     is(case, "connection-cut")?;
     let version: &Version = case.version?;
     let who = from.name();
     Some(format!(
-        "The {who} was killed, its network went away, or it ends TCP where {} says goodbye first.",
+        "The {who} was killed, its network failed, or it ends TCP without the close that {} \
+         requires.",
         version.name
     ))
 }

@@ -1,4 +1,6 @@
-//! Likely causes: what a conversation looks like, what it means, what helps.
+//! Likely causes: what a conversation looks like, what that means and what helps.
+
+mod look;
 
 mod frame;
 mod proof;
@@ -20,8 +22,7 @@ use self::response::{
     location_scheme, no_http, origin_echo, refused_by_hop, refused_by_server, subprotocol_left_out,
     subprotocol_listed, subprotocol_of_list, upgrade_gone,
 };
-use super::{Case, Fault, Layout, Part, PartKind, Side, Version, handshake, is_masked, shown};
-use crate::trace::Field;
+use super::Case;
 
 /// The first cause that fits, and its cure.
 pub(super) fn likely(case: &Case<'_>) -> Option<(String, String)> {
@@ -51,7 +52,7 @@ const CAUSES: &[Row] = &[
     ),
     (
         bare_lf,
-        "End every line of the head in CR LF: printf 'GET / HTTP/1.1\\r\\n…', not an editor.",
+        "End every line of the head with CR LF: use printf 'GET / HTTP/1.1\\r\\n…', not an editor.",
     ),
     // What a hop did to the request.
     (
@@ -61,8 +62,8 @@ const CAUSES: &[Row] = &[
     ),
     (
         no_spaces,
-        "Let the proxy pass header values as they are; if there is none, it was no WebSocket \
-         client that asked.",
+        "Let the proxy pass header values as they are; without a proxy, the sender was not a \
+         WebSocket client.",
     ),
     (
         key_added,
@@ -84,12 +85,12 @@ const CAUSES: &[Row] = &[
     ),
     (
         third_key_held,
-        "Answer the head before the eight octets are there, as this server does; or pass the port \
-         as TCP.",
+        "Answer the head before the eight octets arrive, as this server does; or pass the port as \
+         TCP.",
     ),
     (
         version_listed,
-        "Ask for one version: Sec-WebSocket-Version: 13. Lists stand in answers only.",
+        "Ask for one version: Sec-WebSocket-Version: 13. Lists belong in responses only.",
     ),
     (
         version_unknown,
@@ -111,20 +112,20 @@ const CAUSES: &[Row] = &[
         repeated,
         "Send the header once; look for a proxy that adds its own to the client's.",
     ),
-    // What is wrong with the answer.
+    // What is wrong with the response.
     (
         lines_of_75,
         "Pass the port as TCP, or let hixie-75 clients reach the server without that proxy.",
     ),
     (
         location_scheme,
-        "Tell the server its public URL: heirloom serve --public-url wss://…, or let the proxy say \
-         it and the server believe it.",
+        "Tell the server its public URL: heirloom serve --public-url wss://…, or let the proxy send \
+         it and the server trust that proxy.",
     ),
     (
         location_port,
-        "Make the location of the Host header as it came, port included; let the proxy pass Host \
-         on (nginx `proxy_set_header Host $http_host`).",
+        "Build the location from the Host header as it was sent, port included; let the proxy pass \
+         Host on (nginx `proxy_set_header Host $http_host`).",
     ),
     (
         location_missing,
@@ -132,7 +133,7 @@ const CAUSES: &[Row] = &[
     ),
     (
         location_else,
-        "Make the location of the request's Host and path as they came.",
+        "Build the location from the request's Host and path as they were sent.",
     ),
     (
         origin_echo,
@@ -140,24 +141,27 @@ const CAUSES: &[Row] = &[
     ),
     (
         subprotocol_left_out,
-        "Send the one string back that was asked for, or refuse; a hixie client goes on with nothing else.",
+        "Send back the one string that the client asked for, or refuse; a hixie client accepts nothing \
+         else.",
     ),
     (
         subprotocol_of_list,
-        "Send the whole string back; up to hixie-76 it is no list.",
+        "Send the whole string back; up to hixie-76 it is not a list.",
     ),
     (
         subprotocol_listed,
-        "Choose one of those that were asked for, and send it alone; or none, without the header.",
+        "Choose one of the subprotocols that the client offers and send it alone, or leave the header \
+         out.",
     ),
     (
         spaces_lost,
         "Find the proxy between client and server and let it pass this port as TCP; if the server \
-         saw the keys whole, record at the client.",
+         received the keys whole, record at the client.",
     ),
     (
         digest_wrong,
-        "Compute MD5 over both numbers, most significant octet first, and the eight octets exactly as they came.",
+        "Compute MD5 over both numbers, most significant octet first, and the eight octets exactly as \
+         they were sent.",
     ),
     (
         accept_wrong,
@@ -165,7 +169,7 @@ const CAUSES: &[Row] = &[
     ),
     (
         upgrade_gone,
-        "Let the proxy pass Upgrade and Connection in answers too, or pass the port as TCP.",
+        "Let the proxy pass Upgrade and Connection in responses too, or pass the port as TCP.",
     ),
     (
         extension_unasked,
@@ -173,15 +177,15 @@ const CAUSES: &[Row] = &[
     ),
     (
         refused_by_hop,
-        "Look at what stands between: its log names the request.",
+        "Look at the logs of the proxies between client and server.",
     ),
     (
         refused_by_server,
-        "Look at the body of the answer: a server often says why.",
+        "Look at the body of the response: a server often gives its reason there.",
     ),
     (
         no_http,
-        "Check host and port: something else listens there.",
+        "Check host and port: another program listens there.",
     ),
     // What is wrong with a frame.
     (
@@ -198,107 +202,28 @@ const CAUSES: &[Row] = &[
     ),
     (
         compressed,
-        "Turn compression off on that side, or agree to it in the handshake: the answer must name \
-         the extension.",
+        "Turn compression off on that side, or agree to it in the handshake: the response must \
+         name the extension.",
     ),
     (
         hixie_frames,
-        "Frame by the version of the handshake: since hybi-01 a text does not lie between 00 and \
-         FF.",
+        "Use the frames of the handshake's version: since hybi-01 a text does not lie between 00 \
+         and FF.",
     ),
     (
         rfc_frames,
-        "Frame by the version of the handshake: a hixie text lies between 00 and FF.",
+        "Use the frames of the handshake's version: a hixie text lies between 00 and FF.",
     ),
     (
         not_utf8,
-        "Send text as UTF-8, or as a binary message what is no text.",
+        "Send text as UTF-8, and other octets as a binary message.",
     ),
     (
         inner_code,
-        "Send 1000, or no code at all; 1005, 1006 and 1015 are only for programs to tell each other.",
+        "Send 1000, or no code at all; 1005, 1006 and 1015 are only for use inside a program.",
     ),
     (
         gone,
-        "Send a close frame and wait for the other one before TCP ends.",
+        "Send a close frame and wait for the peer's before TCP ends.",
     ),
 ];
-
-fn is(case: &Case<'_>, code: &str) -> Option<()> {
-    (case.code() == code).then_some(())
-}
-
-fn starts(octets: Option<&[u8]>, with: &[u8]) -> bool {
-    octets.is_some_and(|octets| octets.starts_with(with))
-}
-
-fn unreadable<'a>(case: &Case<'a>, side: Side) -> Option<&'a [u8]> {
-    let own = case.parts.iter().filter(|part| part.from == side);
-    let mut own = own.filter(|part| part.kind == PartKind::Unreadable);
-    own.next().map(|part| part.raw.as_slice())
-}
-
-/// The hops that said that they were on the way.
-fn hop(case: &Case<'_>) -> String {
-    const TRACES: [&str; 5] = [
-        "Via",
-        "X-Forwarded-For",
-        "Forwarded",
-        "X-Forwarded-Proto",
-        "X-Real-IP",
-    ];
-    let found = TRACES
-        .into_iter()
-        .find(|name| case.request_header(name).is_some());
-    match found {
-        Some(name) => format!(" One was on the way: it left {name}."),
-        None => String::new(),
-    }
-}
-
-/// The digits and spaces of a key.
-struct Key {
-    digits: u64,
-    spaces: u64,
-}
-
-impl Key {
-    /// Its number if it had so many spaces more.
-    fn with(&self, more: u64) -> Option<u32> {
-        let spaces = self.spaces + more;
-        let whole = self.digits.checked_rem(spaces)? == 0;
-        let number = self.digits.checked_div(spaces)?;
-        u32::try_from(number).ok().filter(|_| whole)
-    }
-}
-
-/// The keys of hixie-76 that were read.
-fn keys(case: &Case<'_>) -> Vec<Key> {
-    let Some(request) = case.part(PartKind::Request) else {
-        return Vec::new();
-    };
-    let mut keys = Vec::new();
-    let mut digits = None;
-    for (field, octets) in &request.derived {
-        match (field, octets.first_chunk()) {
-            (Field::KeyDigits, _) => {
-                digits = std::str::from_utf8(octets)
-                    .ok()
-                    .and_then(|d| d.parse().ok());
-            }
-            (Field::KeySpaces, Some(spaces)) => keys.extend(digits.take().map(|digits| Key {
-                digits,
-                spaces: u64::from(u32::from_be_bytes(*spaces)),
-            })),
-            _ => {}
-        }
-    }
-    keys
-}
-
-fn spaces_more(lost: u64) -> String {
-    match lost {
-        1 => "one space more".to_owned(),
-        _ => format!("{lost} spaces more"),
-    }
-}

@@ -1,11 +1,14 @@
-//! How servers get proofs wrong: what they did instead is tried.
+//! How servers get proofs wrong: the known mistakes are tried one after the other.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 use sha1::Sha1;
 
-use super::{Case, PartKind, handshake, is, keys, spaces_more};
+use super::super::Case;
+use super::look::{is, keys, spaces_more};
+use crate::explain::part::PartKind;
+use crate::handshake;
 use crate::trace::Field;
 
 pub(super) fn digest_wrong(case: &Case<'_>) -> Option<String> {
@@ -27,7 +30,7 @@ pub(super) fn digest_wrong(case: &Case<'_>) -> Option<String> {
         (
             md5(&[numbers, trimmed]),
             "The server trimmed white space off the third key before it computed the digest: those \
-             eight octets are no text, and may begin or end with any octet.",
+             eight octets are not text, and may start or end with any octet.",
         ),
         (
             md5(&[&squeezed, key3]),
@@ -48,18 +51,18 @@ pub(super) fn digest_wrong(case: &Case<'_>) -> Option<String> {
         ),
         (
             md5(&[numbers, &text]),
-            "The server read the third key as UTF-8 text, which changes octets that are none.",
+            "The server read the third key as UTF-8 text, which changes octets that are not UTF-8.",
         ),
     ];
     let found = tries.into_iter().find(|(tried, _)| tried == digest);
     Some(match found {
         Some((_, why)) => why.to_owned(),
         None if digest.iter().all(u8::is_ascii_hexdigit) => {
-            "The server sends the digest in hex; the sixteen octets themselves are wanted."
+            "The server sends the digest in hex; it must send the sixteen octets themselves."
                 .to_owned()
         }
         None => {
-            "The server computed over other keys: a hop changed them, or the answer belongs to \
+            "The server computed over other keys: a hop changed them, or the response belongs to \
                  another request."
                 .to_owned()
         }
@@ -74,7 +77,7 @@ fn squeezed_number(key: &[u8]) -> Vec<u8> {
     number.map_or(Vec::new(), |n| n.to_be_bytes().to_vec())
 }
 
-/// With how many spaces more in the keys a digest would be right.
+/// How many more spaces in the keys would make a digest right.
 pub(super) fn spaces_lost(case: &Case<'_>) -> Option<String> {
     is(case, "digest-mismatch")?;
     let digest = &case.part(PartKind::Digest)?.raw;
@@ -104,8 +107,8 @@ pub(super) fn spaces_lost(case: &Case<'_>) -> Option<String> {
         .collect();
     (!told.is_empty()).then(|| {
         format!(
-            "With {} this digest is right: a hop squeezed runs of spaces in the request, or \
-             whatever recorded it did.",
+            "With {} this digest is right: a hop or the recorder squeezed runs of spaces in the \
+             request.",
             told.join(" and ")
         )
     })
@@ -115,7 +118,7 @@ pub(super) fn accept_wrong(case: &Case<'_>) -> Option<String> {
     is(case, "accept-mismatch")?;
     let Some(got) = case.response_header("Sec-WebSocket-Accept") else {
         return Some(
-            "The answer has no Sec-WebSocket-Accept: it comes from a server that does not know \
+            "The response has no Sec-WebSocket-Accept: it comes from a server that does not know \
              WebSocket, or is made for an older version."
                 .to_owned(),
         );
@@ -140,18 +143,18 @@ pub(super) fn accept_wrong(case: &Case<'_>) -> Option<String> {
         } else if is(sha1(&[&decoded, guid])) {
             "The server decoded the key before it hashed it; the characters themselves go in."
         } else if is(sha1(&[key.as_bytes(), &guid.to_ascii_lowercase()])) {
-            "The server has the GUID in small letters; its letters are capitals."
+            "The server uses the GUID in lower case; its letters are upper case."
         } else if got.eq_ignore_ascii_case(right) {
-            "Only the letters differ, large or small: a hop or a program changed their case, which \
-             in base64 means something."
+            "Only the case of letters differs: a hop or a program changed it, and in base64 case \
+             matters."
         } else if got == key.as_bytes() {
             "The server sends the key back as it is."
         } else if got.len() != 28 {
             "The accept is not 20 octets in base64: perhaps the SHA-1 was put into hex before it \
              was encoded."
         } else {
-            "The server computed over another key: a hop changed the key or keeps answers, or the \
-             answer belongs to another request."
+            "The server computed over another key: a hop changed the key or caches responses, or \
+             the response belongs to another request."
         }
         .to_owned(),
     )

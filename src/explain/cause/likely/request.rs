@@ -1,10 +1,14 @@
 //! What hops and clients do to requests.
 
-use super::{Case, PartKind, Side, hop, is, keys, shown, spaces_more, starts, unreadable};
+use super::super::Case;
+use super::look::{hop, is, keys, spaces_more, starts, unreadable};
+use crate::explain::part::PartKind;
+use crate::explain::text::shown;
+use crate::version::Side;
 
 pub(super) fn tls(case: &Case<'_>) -> Option<String> {
     is(case, "tls-unexpected")?;
-    Some("The client dialled wss:// and begins with TLS, but this port speaks without.".to_owned())
+    Some("The client dialled wss:// and starts with TLS, but this port has no TLS.".to_owned())
 }
 
 pub(super) fn frames_alone(case: &Case<'_>) -> Option<String> {
@@ -18,7 +22,7 @@ pub(super) fn frames_alone(case: &Case<'_>) -> Option<String> {
         0x00 | 0x80 | 0x81 | 0x82 | 0x88 | 0x89 | 0x8a | 0xff | 0x84
     );
     frame.then(|| {
-        "These octets look like frames, without the handshake that says their version.".to_owned()
+        "These octets look like frames, without the handshake that tells their version.".to_owned()
     })
 }
 
@@ -37,8 +41,8 @@ pub(super) fn bare_lf(case: &Case<'_>) -> Option<String> {
         return None;
     }
     Some(
-        "A line ends in LF without CR: the head was typed or saved by a program that ends lines so, \
-         or a hop wrote it anew."
+        "A line ends in LF without CR: the head was typed or saved by a program that ends lines \
+         this way, or a hop rewrote it."
             .to_owned(),
     )
 }
@@ -74,8 +78,7 @@ pub(super) fn no_spaces(case: &Case<'_>) -> Option<String> {
         return None;
     }
     Some(format!(
-        "The key is not as a client of hixie-76 makes it: a hop changed it, or somebody else wrote \
-         it.{}",
+        "No client of hixie-76 makes such a key: a hop changed it, or another program wrote it.{}",
         hop(case)
     ))
 }
@@ -91,7 +94,7 @@ pub(super) fn key_added(case: &Case<'_>) -> Option<String> {
     let hixie = case.request_header("Upgrade") == Some(b"WebSocket");
     (hixie && key.name == b"sec-websocket-key" && !others_lower).then(|| {
         "This is a request of hixie-75 to which HAProxy (3.2 or later, in HTTP mode) added a \
-         sec-websocket-key of its own: its letters are small, unlike those of the others, and no \
+         sec-websocket-key of its own: its letters are lower case, unlike those of the others, and no \
          version comes with it."
             .to_owned()
     })
@@ -115,7 +118,7 @@ pub(super) fn http_1_0(case: &Case<'_>) -> Option<String> {
         return None;
     }
     Some(format!(
-        "A proxy speaks HTTP/1.0 to the server: nginx does unless it is told otherwise.{}",
+        "A proxy speaks HTTP/1.0 to the server, as nginx does by default.{}",
         hop(case)
     ))
 }
@@ -127,7 +130,7 @@ pub(super) fn headers_stripped(case: &Case<'_>) -> Option<String> {
         _ => return None,
     };
     Some(format!(
-        "A proxy took {which} out of the request. Both headers are for one hop only, so a proxy \
+        "A proxy removed {which} from the request. Both headers are for one hop only, so a proxy \
          that does not know WebSocket drops them.{}",
         hop(case)
     ))
@@ -139,16 +142,16 @@ pub(super) fn third_key_held(case: &Case<'_>) -> Option<String> {
         || refused
         || matches!(case.code(), "handshake-cut" | "connection-cut");
     (waits && case.lacks_third_key()).then(|| {
-        "The eight octets behind the head did not come. Nothing announces them, so an HTTP proxy \
-         takes them for something after the request and holds them back until it sees the 101; and \
-         a server that waits for them never sends it."
+        "The eight octets behind the head did not arrive. No header announces them, so an HTTP \
+         proxy does not count them as part of the request and holds them back until it sees the \
+         101; and a server that waits for them never sends it."
             .to_owned()
     })
 }
 
 pub(super) fn version_listed(case: &Case<'_>) -> Option<String> {
     is(case, "version-list")?;
-    Some("The request names several versions, as only an answer may.".to_owned())
+    Some("The request names several versions, as only a response may.".to_owned())
 }
 
 pub(super) fn version_unknown(case: &Case<'_>) -> Option<String> {
@@ -161,7 +164,7 @@ pub(super) fn version_unknown(case: &Case<'_>) -> Option<String> {
         "0" | "1" | "2" | "3" => format!(
             "Number {number} was never on the wire: before hybi-04 a request had no number."
         ),
-        _ => format!("No document knows a version {number}."),
+        _ => format!("No document defines version {number}."),
     })
 }
 
@@ -190,8 +193,8 @@ pub(super) fn key_alone(case: &Case<'_>) -> Option<String> {
 pub(super) fn origin_missing(case: &Case<'_>) -> Option<String> {
     is(case, "origin-missing")?;
     Some(
-        "Without a key and a version it looks like hixie-75, but no page is named: a program, not a \
-         browser, asks for an upgrade and sends none of the newer headers."
+        "Without a key and a version it looks like hixie-75, but it names no origin: a program that \
+         is not a browser asks for an upgrade and sends none of the newer headers."
             .to_owned(),
     )
 }
@@ -199,7 +202,7 @@ pub(super) fn origin_missing(case: &Case<'_>) -> Option<String> {
 pub(super) fn repeated(case: &Case<'_>) -> Option<String> {
     is(case, "header-repeated")?;
     Some(format!(
-        "A header that may stand once stands twice: a hop added its own.{}",
+        "A header that may occur once occurs twice: a hop added its own.{}",
         hop(case)
     ))
 }

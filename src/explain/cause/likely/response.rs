@@ -1,7 +1,11 @@
-//! What servers and hops do to the heads of answers.
+//! What servers and hops do to the heads of responses.
 
-use super::{Case, Layout, PartKind, is, shown};
+use super::super::Case;
+use super::look::is;
+use crate::explain::part::PartKind;
+use crate::explain::text::shown;
 use crate::trace::Field;
+use crate::version::Layout;
 
 pub(super) fn lines_of_75(case: &Case<'_>) -> Option<String> {
     is(case, "response-lines")?;
@@ -19,8 +23,8 @@ pub(super) fn lines_of_75(case: &Case<'_>) -> Option<String> {
     let began = "Browsers of hixie-75 compare the first three lines octet by octet";
     Some(if reason != b"Web Socket Protocol Handshake" {
         format!(
-            "{began}, and the reason phrase is `{}`: a hop wrote the status line anew, or the \
-             server answers as to a newer version.",
+            "{began}, and the reason phrase is `{}`: a hop rewrote the status line, or the \
+             server answers as for a newer version.",
             shown(reason, 60)
         )
     } else if !first.eq_ignore_ascii_case("Upgrade") {
@@ -33,7 +37,7 @@ pub(super) fn lines_of_75(case: &Case<'_>) -> Option<String> {
     })
 }
 
-/// The location that came and the one that was dialled, in parts.
+/// The location that the server sent and the one that the client dialled.
 fn locations(case: &Case<'_>) -> Option<(String, String)> {
     is(case, "location-mismatch")?;
     let name = match case.part(PartKind::Response)?.header("WebSocket-Location") {
@@ -54,7 +58,7 @@ fn locations(case: &Case<'_>) -> Option<(String, String)> {
 
 fn both(got: &str, want: &str) -> String {
     let (got, want) = (shown(got.as_bytes(), 80), shown(want.as_bytes(), 80));
-    format!("the server says {got}, and the client dialled {want}")
+    format!("the server names {got}, and the client dialled {want}")
 }
 
 pub(super) fn location_scheme(case: &Case<'_>) -> Option<String> {
@@ -63,8 +67,7 @@ pub(super) fn location_scheme(case: &Case<'_>) -> Option<String> {
     let (want_scheme, want_rest) = want.split_once("://")?;
     (got_rest == want_rest && got_scheme != want_scheme).then(|| {
         format!(
-            "Only the scheme is wrong: {}. Something in between ends TLS, and the server does not \
-             know it.",
+            "Only the scheme is wrong: {}. A proxy ends TLS, and the server does not know that.",
             both(&got, &want)
         )
     })
@@ -105,10 +108,14 @@ pub(super) fn location_missing(case: &Case<'_>) -> Option<String> {
     }
     Some(match case.response_header(other) {
         Some(_) => {
-            format!("The answer has {other}, which is the header of another version, and no {own}.")
+            format!(
+                "The response has {other}, which is the header of another version, and no {own}."
+            )
         }
         None => {
-            format!("The answer has no {own}: it is made for another version, or a hop dropped it.")
+            format!(
+                "The response has no {own}: it is made for another version, or a hop dropped it."
+            )
         }
     })
 }
@@ -130,15 +137,15 @@ pub(super) fn origin_echo(case: &Case<'_>) -> Option<String> {
         .or(case.response_header("WebSocket-Origin"));
     Some(match got {
         None => {
-            "The answer does not say the origin back: it is made for another version.".to_owned()
+            "The response does not repeat the origin: it is made for another version.".to_owned()
         }
         Some(got) if got.eq_ignore_ascii_case(requested) => {
-            "The origin comes back in other letters, and clients compare it octet by octet."
+            "The origin comes back with letters of another case, and clients compare it octet by octet."
                 .to_owned()
         }
         Some(got) => format!(
-            "The server says {} back, and the client sent {}: the server has an origin of its own \
-             in mind, or a hop changed one of them.",
+            "The server repeats {}, but the client sent {}: the server is set to an origin of its own, \
+             or a hop changed one of them.",
             shown(got, 80),
             shown(requested, 80)
         ),
@@ -158,7 +165,7 @@ pub(super) fn subprotocol_left_out(case: &Case<'_>) -> Option<String> {
     let (requested, got) = subprotocols(case)?;
     got.is_none().then(|| {
         format!(
-            "The client asked for the subprotocol {}, and the answer has none. Safari 5 and iOS 4 \
+            "The client asked for the subprotocol {}, and the response has none. Safari 5 and iOS 4 \
              and 5 then fail with \"protocol mismatch\".",
             shown(requested, 80)
         )
@@ -204,9 +211,9 @@ pub(super) fn upgrade_gone(case: &Case<'_>) -> Option<String> {
         _ => return None,
     };
     Some(match case.response_header(name) {
-        None => format!("The answer is 101 but has no {name}: a hop took it out."),
+        None => format!("The response is 101 but has no {name}: a hop removed it."),
         Some(got) => format!(
-            "The answer says {name}: {}, which is not what clients of this version take.",
+            "The response has {name}: {}, which clients of this version do not accept.",
             shown(got, 60)
         ),
     })
@@ -227,20 +234,20 @@ pub(super) fn refused_by_hop(case: &Case<'_>) -> Option<String> {
     Some(match status {
         400 if hixie => {
             "HAProxy 2.4 and later, in HTTP mode, answers 400 itself to a request of this version: \
-             it wants a Sec-WebSocket-Key. A server may say 400 too."
+             it wants a Sec-WebSocket-Key. A server may answer 400 too."
                 .to_owned()
         }
         502..=504 => format!(
             "A proxy answers {status}: the server behind it did not answer in time, or not in a way \
-             that the proxy takes for an upgrade."
+             that the proxy accepts as an upgrade."
         ),
         300..=399 => {
-            "The server sends the client elsewhere, which WebSocket clients seldom follow."
+            "The server redirects the client, and few WebSocket clients follow a redirect."
                 .to_owned()
         }
         200 => {
-            "The server answers as to a request for a page: a hop took Upgrade out, or this path \
-                knows no WebSocket."
+            "The server answers as to a request for a page: a hop removed Upgrade, or this path has \
+             no WebSocket."
                 .to_owned()
         }
         _ => return None,
@@ -250,11 +257,13 @@ pub(super) fn refused_by_hop(case: &Case<'_>) -> Option<String> {
 pub(super) fn refused_by_server(case: &Case<'_>) -> Option<String> {
     is(case, "refused")?;
     Some(match case.status? {
-        401 | 407 => "The server wants to know who asks.".to_owned(),
+        401 | 407 => "The server wants credentials.".to_owned(),
         403 => "The server does not let pages of this origin connect, or this client.".to_owned(),
         404 => "There is nothing at this path.".to_owned(),
-        426 => "The server speaks other versions; Sec-WebSocket-Version in its answer lists them."
-            .to_owned(),
+        426 => {
+            "The server speaks other versions; Sec-WebSocket-Version in its response lists them."
+                .to_owned()
+        }
         505 => "The server wants HTTP/1.1: a hop speaks 1.0 to it.".to_owned(),
         _ => "The server refuses the upgrade.".to_owned(),
     })
@@ -262,5 +271,5 @@ pub(super) fn refused_by_server(case: &Case<'_>) -> Option<String> {
 
 pub(super) fn no_http(case: &Case<'_>) -> Option<String> {
     is(case, "response-malformed")?;
-    Some("Who answers does not speak HTTP.".to_owned())
+    Some("The program that answers does not speak HTTP.".to_owned())
 }

@@ -1,0 +1,49 @@
+//! Which option does something about a refusal: the sentence that a server of
+//! the command line adds to its text.
+
+use heirloom::error::Refusal;
+use heirloom::net::NetRefusal;
+
+/// For a refusal of the protocol.
+pub(super) fn of_refusal(refusal: Refusal) -> Option<String> {
+    let hint = match refusal {
+        Refusal::VersionOff { version, .. } => {
+            return Some(format!("`--versions +{version}` turns it on"));
+        }
+        Refusal::HeadTooLong { .. } => "`--max-head-bytes` sets the limit",
+        Refusal::HandshakeTimeout => "`--handshake-timeout-ms` sets the limit",
+        Refusal::OriginNotAllowed => "`--origin` names those that may",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// For a refusal of the server.
+pub(super) fn of_net_refusal(refusal: NetRefusal) -> Option<String> {
+    let hint = match refusal {
+        NetRefusal::ProxyHeader => "or take its address from the list of `--accept-proxy`",
+        NetRefusal::ProxyHeaderUnexpected => "or name it in `--accept-proxy`",
+        NetRefusal::BackendHandshake { .. } => "see `--to` and `--as`",
+        NetRefusal::BackendUnreachable => "`--to` says where it should be",
+        NetRefusal::BackendTimeout => "`--handshake-timeout-ms` sets the limit",
+        NetRefusal::TooManyConnections => "`--max-connections` sets the limit",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use heirloom::Version;
+
+    use super::*;
+
+    #[test]
+    fn a_version_that_is_off_has_the_option_that_turns_it_on() {
+        let version = Version::named("hixie-75").expect("it is in the table");
+        let on = heirloom::Versions::default();
+        let hint = of_refusal(Refusal::VersionOff { version, on });
+        assert_eq!(hint.as_deref(), Some("`--versions +hixie-75` turns it on"));
+        assert_eq!(of_refusal(Refusal::NotFound), None);
+    }
+}

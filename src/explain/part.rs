@@ -1,0 +1,224 @@
+//! Octets of one side that belong together, and the fields in them.
+
+use crate::trace::{Field, Span};
+use crate::version::{Side, Version};
+
+/// A part keeps no more octets than this; the others are only counted.
+pub const KEPT_OCTETS: usize = 64 * 1024;
+
+/// Octets of one side that belong together.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The side that sent them.
+    pub from: Side,
+    /// What they are.
+    pub kind: PartKind,
+    /// The version by which they were read.
+    pub version: Option<&'static Version>,
+    /// The position of the first in this side's stream.
+    pub at: u64,
+    /// How many they are.
+    pub octets: u64,
+    /// As they were sent, up to [`KEPT_OCTETS`].
+    pub raw: Vec<u8>,
+    /// Unmasked; the same where nothing masks them.
+    pub plain: Vec<u8>,
+    /// What each of them is, in order, every bit once.
+    pub spans: Vec<Seen>,
+    /// How many octets are missing at its end: 0 where nothing tells how many,
+    /// `None` where the part is whole.
+    pub missing: Option<u64>,
+    /// What the parse computed on the way.
+    pub(super) derived: Vec<(Field, Vec<u8>)>,
+}
+
+/// A span, and whether it was cut off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// What the parse named.
+    pub span: Span,
+    /// Whether the octets ended inside the field.
+    pub cut: bool,
+}
+
+/// What a part is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PartKind {
+    /// The head of a request.
+    Request,
+    /// The head of a response.
+    Response,
+    /// hixie-76: the eight octets after the request's head.
+    Key3,
+    /// hixie-76: the sixteen octets after the response's head.
+    Digest,
+    /// A frame.
+    Frame,
+    /// Octets that are not parsed: they follow a close, a refusal or a fault.
+    After,
+    /// Octets that cannot be read.
+    Unreadable,
+}
+
+impl PartKind {
+    /// The stable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            PartKind::Request => "request",
+            PartKind::Response => "answer",
+            PartKind::Key3 => "key3",
+            PartKind::Digest => "digest",
+            PartKind::Frame => "frame",
+            PartKind::After => "after",
+            PartKind::Unreadable => "unreadable",
+        }
+    }
+}
+
+impl Part {
+    /// A part without octets, at this position of its stream.
+    pub(super) fn new(
+        from: Side,
+        kind: PartKind,
+        version: Option<&'static Version>,
+        at: u64,
+    ) -> Part {
+        Part {
+            from,
+            kind,
+            version,
+            at,
+            octets: 0,
+            raw: Vec::new(),
+            plain: Vec::new(),
+            spans: Vec::new(),
+            missing: None,
+            derived: Vec::new(),
+        }
+    }
+
+    /// The position behind its last octet.
+    pub(super) fn end(&self) -> u64 {
+        self.at + self.octets
+    }
+
+    /// The octets of a span as they were sent, as far as they were kept.
+    #[must_use]
+    pub fn raw_of(&self, span: &Span) -> &[u8] {
+        self.slice(&self.raw, span)
+    }
+
+    /// The octets of a span unmasked, as far as they were kept.
+    #[must_use]
+    pub fn plain_of(&self, span: &Span) -> &[u8] {
+        self.slice(&self.plain, span)
+    }
+
+    fn slice<'a>(&self, octets: &'a [u8], span: &Span) -> &'a [u8] {
+        let index = |at: u64| {
+            let at = usize::try_from(at.saturating_sub(self.at)).unwrap_or(usize::MAX);
+            at.min(octets.len())
+        };
+        let (upto, _) = octets.split_at(index(span.at.end));
+        upto.get(index(span.at.start)..).unwrap_or_default()
+    }
+
+    /// Its first span of this field.
+    pub(super) fn span(&self, field: Field) -> Option<&Seen> {
+        self.spans.iter().find(|seen| seen.span.field == field)
+    }
+
+    /// The value of its first span of this field, if that is whole.
+    pub(super) fn value(&self, field: Field) -> Option<u64> {
+        let seen = self.span(field)?;
+        (!seen.cut).then_some(seen.span.value)
+    }
+
+    /// What the parse computed first as this field.
+    pub(super) fn derived(&self, field: Field) -> Option<&[u8]> {
+        let found = self.derived.iter().find(|(f, _)| *f == field);
+        found.map(|(_, octets)| octets.as_slice())
+    }
+
+    /// Whether its payload is masked.
+    pub(super) fn is_masked(&self) -> bool {
+        self.value(Field::Mask) == Some(1)
+            || self.value(Field::FrameNonce).is_some()
+            || self.value(Field::MaskingKey).is_some()
+    }
+
+    /// How many octets of payload it has, kept or not.
+    pub(super) fn payload_octets(&self) -> u64 {
+        let spans = self.spans.iter().map(|seen| &seen.span);
+        let payload = spans.filter(|span| is_payload(span.field));
+        payload.map(|span| span.at.end - span.at.start).sum()
+    }
+
+    /// Its payload unmasked, as far as it was kept.
+    pub(super) fn payload(&self) -> Vec<u8> {
+        let spans = self.spans.iter().map(|seen| &seen.span);
+        let payload = spans.filter(|span| is_payload(span.field));
+        payload
+            .flat_map(|span| self.plain_of(span).iter().copied())
+            .collect()
+    }
+
+    /// Its headers, if it is a head.
+    pub(super) fn headers(&self) -> Vec<HeaderSeen<'_>> {
+        let mut headers = Vec::new();
+        let mut name = None;
+        for seen in &self.spans {
+            let octets = self.raw_of(&seen.span);
+            match seen.span.field {
+                Field::HeaderName | Field::IgnoredName => {
+                    headers.extend(name.replace(octets).map(HeaderSeen::without_value));
+                }
+                Field::HeaderValue | Field::IgnoredValue => {
+                    let value = octets;
+                    headers.extend(name.take().map(|name| HeaderSeen { name, value }));
+                }
+                _ => {}
+            }
+        }
+        headers.extend(name.map(HeaderSeen::without_value));
+        headers
+    }
+
+    /// The value of its first header of this name.
+    pub(super) fn header(&self, name: &str) -> Option<&[u8]> {
+        let headers = self.headers();
+        let found = headers.iter().find(|header| header.is(name));
+        found.map(|header| header.value)
+    }
+}
+
+/// A header as the parse named it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeaderSeen<'a> {
+    pub(super) name: &'a [u8],
+    pub(super) value: &'a [u8],
+}
+
+impl<'a> HeaderSeen<'a> {
+    fn without_value(name: &'a [u8]) -> HeaderSeen<'a> {
+        HeaderSeen { name, value: &[] }
+    }
+
+    pub(super) fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name.as_bytes())
+    }
+}
+
+/// Whether a field is payload of a frame.
+pub(super) fn is_payload(field: Field) -> bool {
+    matches!(
+        field,
+        Field::Payload
+            | Field::Skipped
+            | Field::ControlPayload
+            | Field::CloseCode
+            | Field::CloseReason
+    )
+}

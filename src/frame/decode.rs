@@ -1,0 +1,343 @@
+//! The receiving half of the frame layer: octets to frames, for every layout.
+
+use memchr::memchr;
+
+use super::header::{Control, Found, Kind, Opcode, name};
+use super::mask::Mask;
+use super::wire::{Wire, WireLayout};
+use super::{hixie75, hybi04, hybi05, hybi07};
+use crate::bytes::Input;
+use crate::error::{Located, Violation};
+use crate::trace::{Field, SpanWriter, Trace};
+use crate::version::{Layout, Side};
+
+/// What was found next in the input.
+#[derive(Debug)]
+pub(crate) enum Frame<'b> {
+    /// The header of a data frame; its payload follows in chunks.
+    Data(Data),
+    /// Payload of the data frame at hand, as much as has arrived.
+    Chunk(Chunk<'b>),
+    /// A control frame, whole and unmasked. An error lies in its payload.
+    Control(Control, &'b [u8]),
+}
+
+/// The header of a data frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Data {
+    /// Text or binary; `None` of a continuation frame.
+    pub(crate) kind: Option<Kind>,
+    /// The octets of its payload; `None` of a hixie text, which ends with 0xFF.
+    pub(crate) length: Option<u64>,
+}
+
+/// Payload of a data frame, unmasked where it lies.
+#[derive(Debug)]
+pub(crate) struct Chunk<'b> {
+    pub(crate) octets: &'b mut [u8],
+    /// Whether the message ends here.
+    pub(crate) message_ends: bool,
+}
+
+/// What of a frame comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expect {
+    Header,
+    Payload,
+    /// hixie: text up to 0xFF.
+    Text,
+    /// hixie: text up to 0xFF that is not delivered.
+    SkippedText,
+    /// hixie: octets that are not delivered.
+    Skipped,
+}
+
+/// Reads the frames of one direction of a connection.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    /// The key for the rest of the frame at hand.
+    mask: Mask,
+    /// Octets of the frame at hand still to come.
+    rest: u64,
+    expect: Expect,
+    /// Whether the frame at hand is the last of its message.
+    last: bool,
+    /// Which end sends these frames.
+    from: Side,
+}
+
+impl Decoder {
+    /// Reads frames that `from` sends.
+    pub(crate) fn new(from: Side) -> Decoder {
+        Decoder {
+            mask: Mask::Clear,
+            rest: 0,
+            expect: Expect::Header,
+            last: true,
+            from,
+        }
+    }
+
+    /// Whether nothing of a frame has been read.
+    pub(crate) fn is_between_frames(&self) -> bool {
+        self.expect == Expect::Header
+    }
+
+    /// Whether a text without a length is arriving.
+    pub(crate) fn is_in_text_without_length(&self) -> bool {
+        self.expect == Expect::Text
+    }
+
+    /// Octets of payload still to come of the data frame at hand.
+    pub(crate) fn payload_to_come(&self) -> u64 {
+        if self.expect == Expect::Payload {
+            self.rest
+        } else {
+            0
+        }
+    }
+
+    /// What comes next in the input; `None` where more input is needed. hixie
+    /// frames that are to be skipped are skipped; `limit` is the most octets
+    /// that one may have.
+    ///
+    /// # Errors
+    ///
+    /// The rule that a header breaks.
+    ///
+    /// `HIXIE` says whether the layout is hixie's, so that neither kind of layout
+    /// pays for the other.
+    #[inline(always)]
+    pub(crate) fn next<'b, const HIXIE: bool, T: Trace>(
+        &mut self,
+        wire: &Wire,
+        limit: u64,
+        input: &mut Input<'b>,
+        trace: &mut T,
+    ) -> Result<Option<Frame<'b>>, Located<Violation>> {
+        if HIXIE {
+            return self.next_hixie(wire, limit, input, trace);
+        }
+        if self.expect == Expect::Payload {
+            return Ok(self.payload(input, trace).map(Frame::Chunk));
+        }
+        self.header(wire, input, trace)
+    }
+
+    /// A header from hybi-01 on, and the payload of a control frame with it.
+    #[inline(always)]
+    fn header<'b, T: Trace>(
+        &mut self,
+        wire: &Wire,
+        input: &mut Input<'b>,
+        trace: &mut T,
+    ) -> Result<Option<Frame<'b>>, Located<Violation>> {
+        let (version, from) = (wire.version(), self.from);
+        let rest = input.rest();
+        let found = match (&wire.layout, from) {
+            (WireLayout::Hybi07, _) => hybi07::read(version, from, rest),
+            (WireLayout::Hybi05, Side::Client) => hybi05::read(version, from, rest),
+            (WireLayout::Hybi04(key), Side::Client) => hybi04::read(version, from, key, rest),
+            (WireLayout::Hybi04WithoutKey, Side::Client) => {
+                unreachable!("no server reads hybi-04 without its key")
+            }
+            // Before hybi-07 no server masks, and before hybi-04 no client does.
+            _ => hybi05::read_clear(version, from, rest),
+        };
+        let Some(mut found) = found else {
+            return Ok(None);
+        };
+        let octets = found.octets();
+        if let Ok(header) = &found.header {
+            // A control frame is delivered whole, so it is read whole.
+            let payload = rest.len().saturating_sub(octets) as u64;
+            if matches!(header.opcode, Opcode::Control(_)) && payload < header.length {
+                return Ok(None);
+            }
+        }
+        let start = input.position();
+        if T::WATCHING {
+            name_header(&found, wire, &mut SpanWriter::new(trace, start));
+        }
+        input.take(octets);
+        let header = match &found.header {
+            Ok(header) => header,
+            Err(violation) => {
+                let at = found.broken_by(*violation);
+                return Err(Located::in_head(*violation, at, start));
+            }
+        };
+        let kind = match header.opcode {
+            Opcode::Data(kind) => Some(kind),
+            Opcode::Continuation => None,
+            Opcode::Control(control) => {
+                let at = input.position();
+                let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+                let payload = input.take(length);
+                found.mask.apply(payload);
+                if T::WATCHING {
+                    name_payload(control, payload, wire, &mut SpanWriter::new(trace, at));
+                }
+                return Ok(Some(Frame::Control(control, payload)));
+            }
+        };
+        let length = header.length;
+        self.last = header.last;
+        self.mask = found.mask;
+        self.rest = length;
+        self.expect = Expect::Payload;
+        Ok(Some(Frame::Data(Data {
+            kind,
+            length: Some(length),
+        })))
+    }
+
+    #[inline(always)]
+    fn payload<'b, T: Trace>(&mut self, input: &mut Input<'b>, trace: &mut T) -> Option<Chunk<'b>> {
+        if input.rest().is_empty() && self.rest > 0 {
+            return None;
+        }
+        let at = input.position();
+        let octets = input.take(usize::try_from(self.rest).unwrap_or(usize::MAX));
+        SpanWriter::new(trace, at).octets(octets.len(), Field::Payload, 0);
+        self.mask.apply(octets);
+        self.rest -= octets.len() as u64;
+        let frame_ends = self.rest == 0;
+        if frame_ends {
+            self.expect = Expect::Header;
+        }
+        Some(Chunk {
+            octets,
+            message_ends: frame_ends && self.last,
+        })
+    }
+
+    /// The hixie layout: a frame is a message, and text has no length.
+    #[inline(always)]
+    fn next_hixie<'b, T: Trace>(
+        &mut self,
+        wire: &Wire,
+        limit: u64,
+        input: &mut Input<'b>,
+        trace: &mut T,
+    ) -> Result<Option<Frame<'b>>, Located<Violation>> {
+        while !input.rest().is_empty() {
+            match self.expect {
+                Expect::Payload => unreachable!("a hixie text has no length"),
+                Expect::Header => {
+                    let found = hixie75::read(wire.version(), self.from, limit, input.rest());
+                    let Some((header, n)) = found else {
+                        return Ok(None);
+                    };
+                    let at = input.position();
+                    let octets = input.take(n);
+                    hixie75::name(octets, &mut SpanWriter::new(trace, at));
+                    // The octet at which a length is too long is its last one.
+                    let header =
+                        header.map_err(|violation| Located::in_head(violation, n - 1..n, at))?;
+                    match header {
+                        hixie75::Header::Text { deliver: true } => {
+                            self.expect = Expect::Text;
+                            return Ok(Some(Frame::Data(Data {
+                                kind: Some(Kind::Text),
+                                length: None,
+                            })));
+                        }
+                        hixie75::Header::Text { deliver: false } => {
+                            self.expect = Expect::SkippedText;
+                        }
+                        hixie75::Header::Skip(0) => {}
+                        hixie75::Header::Skip(length) => {
+                            self.rest = length;
+                            self.expect = Expect::Skipped;
+                        }
+                        hixie75::Header::Close => {
+                            return Ok(Some(Frame::Control(Control::Close, &[])));
+                        }
+                    }
+                }
+                Expect::Text => return Ok(Some(Frame::Chunk(self.text(input, trace)))),
+                Expect::SkippedText => {
+                    self.text(input, trace);
+                }
+                Expect::Skipped => {
+                    let at = input.position();
+                    let n = usize::try_from(self.rest).unwrap_or(usize::MAX);
+                    let n = input.take(n).len();
+                    SpanWriter::new(trace, at).octets(n, Field::Skipped, 0);
+                    self.rest -= n as u64;
+                    if self.rest == 0 {
+                        self.expect = Expect::Header;
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// hixie: text up to 0xFF, or as much of it as has arrived.
+    #[inline(always)]
+    fn text<'b, T: Trace>(&mut self, input: &mut Input<'b>, trace: &mut T) -> Chunk<'b> {
+        let end = memchr(hixie75::TERMINATOR, input.rest());
+        let n = end.unwrap_or(input.rest().len());
+        let mut spans = SpanWriter::new(trace, input.position());
+        let octets = input.take(n);
+        let field = if self.expect == Expect::Text {
+            Field::Payload
+        } else {
+            Field::Skipped
+        };
+        spans.octets(n, field, 0);
+        if end.is_some() {
+            spans.octets(1, Field::Terminator, u64::from(hixie75::TERMINATOR));
+            input.take(1);
+            self.expect = Expect::Header;
+        }
+        Chunk {
+            octets,
+            message_ends: end.is_some(),
+        }
+    }
+}
+
+/// Tells the observer what the octets of a header and its key are.
+fn name_header<T: Trace>(found: &Found, wire: &Wire, spans: &mut SpanWriter<'_, T>) {
+    let key = found.key.unwrap_or_default();
+    let number = u64::from(u32::from_be_bytes(key));
+    let field = match &wire.layout {
+        WireLayout::Hybi04(_) => Field::FrameNonce,
+        _ => Field::MaskingKey,
+    };
+    let layout = wire.version().layout;
+    if found.key_first {
+        spans.octets(4, field, number);
+        if let WireLayout::Hybi04(connection) = &wire.layout {
+            hybi04::derive(connection, key, spans);
+        }
+    }
+    name(found.raw, layout, spans);
+    if found.key.is_some() && layout == Layout::Hybi07 {
+        spans.octets(4, field, number);
+    }
+}
+
+/// Tells the observer what the payload of a control frame is.
+fn name_payload<T: Trace>(
+    control: Control,
+    payload: &[u8],
+    wire: &Wire,
+    spans: &mut SpanWriter<'_, T>,
+) {
+    if control != Control::Close {
+        return spans.octets(payload.len(), Field::ControlPayload, 0);
+    }
+    let mut reason = payload.len();
+    if let (Some((code, rest)), true) = (
+        payload.split_first_chunk::<2>(),
+        wire.version().has_close_codes(),
+    ) {
+        spans.octets(2, Field::CloseCode, u64::from(u16::from_be_bytes(*code)));
+        reason = rest.len();
+    }
+    spans.octets(reason, Field::CloseReason, 0);
+}

@@ -1,0 +1,180 @@
+//! The sending half of the frame layer: frames to octets, for every layout.
+
+#[cfg(feature = "net")]
+use alloc::vec::Vec;
+
+use super::header::{Control, Kind, MAX_HEADER, Opcode, write};
+use super::mask::Mask;
+use super::wire::{Wire, WireLayout};
+use super::{hixie75, hybi04};
+use crate::bytes::Output;
+use crate::version::{Layout, Side};
+
+/// Writes the frames that one end sends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Encoder<'w> {
+    wire: &'w Wire,
+    /// Which end sends these frames.
+    from: Side,
+}
+
+/// Which frame of its message a data frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub(crate) first: bool,
+    pub(crate) last: bool,
+}
+
+/// What stands before and after the payload of a frame that is not masked.
+#[derive(Clone, Copy, Debug)]
+pub struct Framing {
+    header: [u8; MAX_HEADER],
+    len: usize,
+    terminator: Option<u8>,
+}
+
+impl Framing {
+    /// The most octets that can stand before a payload.
+    pub const MAX_HEADER: usize = MAX_HEADER;
+
+    /// The octets before the payload.
+    #[must_use]
+    pub fn header(&self) -> &[u8] {
+        self.header.get(..self.len).unwrap_or(&self.header)
+    }
+
+    /// The octet after the payload, which only hixie has.
+    #[must_use]
+    pub fn terminator(&self) -> Option<u8> {
+        self.terminator
+    }
+
+    /// The framing of a whole message of `length` octets in a frame that is not
+    /// masked.
+    #[inline]
+    fn of(layout: Layout, kind: Kind, length: usize) -> Framing {
+        if layout == Layout::Hixie75 {
+            return Framing {
+                header: [0; MAX_HEADER],
+                len: 1,
+                terminator: Some(hixie75::TERMINATOR),
+            };
+        }
+        let (header, len) = write(layout, Opcode::Data(kind), true, length);
+        Framing {
+            header,
+            len,
+            terminator: None,
+        }
+    }
+}
+
+impl<'w> Encoder<'w> {
+    /// Writes the frames that `from` sends on this wire.
+    #[inline]
+    pub(crate) fn new(wire: &'w Wire, from: Side) -> Encoder<'w> {
+        Encoder { wire, from }
+    }
+
+    /// A whole message in one frame, as a server with this layout sends it: the
+    /// same octets for all its clients, which can share them.
+    #[cfg(feature = "net")]
+    pub(crate) fn server_frame(layout: Layout, kind: Kind, payload: &[u8], out: &mut Vec<u8>) {
+        let framing = Framing::of(layout, kind, payload.len());
+        out.extend_from_slice(framing.header());
+        out.extend_from_slice(payload);
+        out.extend(framing.terminator());
+    }
+
+    /// Whether this end masks what it sends.
+    #[inline]
+    fn masks(self) -> bool {
+        self.from == Side::Client && self.wire.version().client_masks()
+    }
+
+    /// The octets around a whole message of this length, which is then sent from
+    /// where it lies; `None` where it must be masked.
+    pub(crate) fn framing(self, kind: Kind, length: usize) -> Option<Framing> {
+        let layout = self.wire.version().layout;
+        (!self.masks()).then(|| Framing::of(layout, kind, length))
+    }
+
+    /// A data frame: a whole message, or a part of one. hixie has no fragments;
+    /// there the parts of a text make one frame.
+    #[inline]
+    pub(crate) fn data(self, kind: Kind, position: Position, payload: &[u8], out: &mut Output<'_>) {
+        if let WireLayout::Hixie75 = self.wire.layout {
+            if position.first {
+                out.octets.push(0);
+            }
+            out.octets.extend_from_slice(payload);
+            if position.last {
+                out.octets.push(hixie75::TERMINATOR);
+            }
+            return;
+        }
+        let opcode = if position.first {
+            Opcode::Data(kind)
+        } else {
+            Opcode::Continuation
+        };
+        self.frame(opcode, position.last, payload, out);
+    }
+
+    /// A control frame. hixie-76 has one close, FF 00, and hixie has no other
+    /// control frames: nothing is written for them.
+    pub(crate) fn control(self, control: Control, payload: &[u8], out: &mut Output<'_>) {
+        match (&self.wire.layout, control) {
+            (WireLayout::Hixie75, Control::Close) => {
+                out.octets.extend_from_slice(&hixie75::CLOSE);
+            }
+            (WireLayout::Hixie75, Control::Ping | Control::Pong) => {}
+            _ => self.frame(Opcode::Control(control), true, payload, out),
+        }
+    }
+
+    /// A frame from hybi-01 on.
+    #[inline]
+    fn frame(self, opcode: Opcode, last: bool, payload: &[u8], out: &mut Output<'_>) {
+        let layout = self.wire.version().layout;
+        let (header, n) = write(layout, opcode, last, payload.len());
+        let header = header.get(..n).unwrap_or(&header);
+        if !self.masks() {
+            out.octets.extend_from_slice(header);
+            out.octets.extend_from_slice(payload);
+            return;
+        }
+        self.masked(header, payload, out);
+    }
+
+    /// Draws a key, and masks what this layout masks with it.
+    fn masked(self, header: &[u8], payload: &[u8], out: &mut Output<'_>) {
+        let key: [u8; 4] = out.draw();
+        let octets = &mut *out.octets;
+        let start = octets.len();
+        if let WireLayout::Hybi07 = self.wire.layout {
+            octets.extend_from_slice(header);
+            if let Some(second) = octets.get_mut(start + 1) {
+                *second |= 0x80;
+            }
+            octets.extend_from_slice(&key);
+            let payload_start = octets.len();
+            octets.extend_from_slice(payload);
+            return mask_from(octets, payload_start, Mask::four(key));
+        }
+        let mask = match &self.wire.layout {
+            WireLayout::Hybi04(connection) => hybi04::mask(connection, key),
+            _ => Mask::four(key),
+        };
+        octets.extend_from_slice(&key);
+        octets.extend_from_slice(header);
+        octets.extend_from_slice(payload);
+        mask_from(octets, start + 4, mask);
+    }
+}
+
+/// Masks the octets from `start` on.
+fn mask_from(octets: &mut [u8], start: usize, mut mask: Mask) {
+    let (_, masked) = octets.split_at_mut(start);
+    mask.apply(masked);
+}

@@ -1,0 +1,90 @@
+//! What a decoder and an encoder must know of a connection.
+
+use alloc::boxed::Box;
+
+use super::hybi04::MaskingKey;
+use crate::error::Unsendable;
+use crate::version::{Layout, Side, Version};
+
+/// The version of an open connection, and how its frames are laid out.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    version: &'static Version,
+    pub(super) layout: WireLayout,
+}
+
+/// A layout with the key that it needs.
+#[derive(Debug)]
+pub(super) enum WireLayout {
+    Hixie75,
+    Hybi01,
+    Hybi04(Box<MaskingKey>),
+    /// hybi-04 whose handshake was not seen: frames of the server, which are not
+    /// masked, can be read, and a client can send nothing.
+    Hybi04WithoutKey,
+    Hybi05,
+    Hybi07,
+}
+
+impl Wire {
+    /// The wire that an opening handshake agreed on. hybi-04 makes a masking
+    /// key, and no other version does.
+    ///
+    /// # Panics
+    ///
+    /// Where the handshake of hybi-04 made no key, which is a fault of this
+    /// library.
+    pub(crate) fn agreed(version: &'static Version, key: Option<MaskingKey>) -> Wire {
+        let layout = match (version.layout, key) {
+            (Layout::Hixie75, _) => WireLayout::Hixie75,
+            (Layout::Hybi01, _) => WireLayout::Hybi01,
+            (Layout::Hybi04, Some(key)) => WireLayout::Hybi04(Box::new(key)),
+            (Layout::Hybi04, None) => unreachable!("the handshake of hybi-04 makes a key"),
+            (Layout::Hybi05, _) => WireLayout::Hybi05,
+            (Layout::Hybi07, _) => WireLayout::Hybi07,
+        };
+        Wire { version, layout }
+    }
+
+    /// The wire of a connection whose opening handshake was not seen, for the
+    /// end `side`.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsendable::NoMaskingKey`] for the server's end of hybi-04: it cannot
+    /// read what the client sends.
+    pub(crate) fn unseen(version: &'static Version, side: Side) -> Result<Wire, Unsendable> {
+        match (version.layout, side) {
+            (Layout::Hybi04, Side::Server) => Err(Unsendable::NoMaskingKey),
+            (_, Side::Client) => Ok(Wire::unseen_by_client(version)),
+            (_, Side::Server) => Ok(Wire::agreed(version, None)),
+        }
+    }
+
+    /// The same for the client's end.
+    pub(crate) fn unseen_by_client(version: &'static Version) -> Wire {
+        match version.layout {
+            Layout::Hybi04 => Wire {
+                version,
+                layout: WireLayout::Hybi04WithoutKey,
+            },
+            _ => Wire::agreed(version, None),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn version(&self) -> &'static Version {
+        self.version
+    }
+
+    /// Whether frames have the layout of hixie.
+    #[inline]
+    pub(crate) fn is_hixie(&self) -> bool {
+        matches!(self.layout, WireLayout::Hixie75)
+    }
+
+    /// Whether this end can send frames.
+    pub(crate) fn can_send(&self) -> bool {
+        !matches!(self.layout, WireLayout::Hybi04WithoutKey)
+    }
+}

@@ -1,0 +1,164 @@
+//! Which version a request asks for: a pure function of its head.
+
+use super::head::{Head, Header};
+use crate::error::{Located, Refusal};
+use crate::version::{Challenge, VERSIONS, Version, Versions};
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detected {
+    /// Plain HTTP: no upgrade.
+    Http,
+    /// An upgrade to this version.
+    Upgrade(&'static Version),
+}
+
+/// A refusal and the octets of the head in which its cause lies.
+pub(super) type Refused = (Refusal, core::ops::Range<usize>);
+
+/// Finds the version from the head alone.
+///
+/// # Errors
+///
+/// The refusal that fits, where no version does or the version is not `on`. Its
+/// octets count from the start of the head.
+pub fn detect(head: &Head<'_>, on: Versions) -> Result<Detected, Located<Refusal>> {
+    detect_in(head, on).map_err(|(refusal, at)| Located::in_head(refusal, at, 0))
+}
+
+pub(super) fn detect_in(head: &Head<'_>, on: Versions) -> Result<Detected, Refused> {
+    let [method, _, http] = head.first_line();
+    let upgrade = head.has_token("Upgrade", "websocket");
+    // Looked up in any case, so that the observer sees what decided.
+    let connection = head.has_token("Connection", "upgrade");
+    if !upgrade {
+        if let Some(sec) = head.headers().iter().find(|h| is_sec(h.name)) {
+            return Err((Refusal::UpgradeMissing, sec.line_at()));
+        }
+        // RFC 9112 section 3.2; HTTP/1.0, which health checks speak, has none.
+        if http == "HTTP/1.1" {
+            check_host(head)?;
+        }
+        return Ok(Detected::Http);
+    }
+    if http != "HTTP/1.1" {
+        return Err((Refusal::HttpVersion, head.first_line_at(2)));
+    }
+    if method != "GET" {
+        return Err((Refusal::MethodNotGet, head.first_line_at(0)));
+    }
+    if !connection {
+        let at = head.get("Connection").map(Header::line_at);
+        let at = at.unwrap_or_else(|| head.missing_at());
+        return Err((Refusal::ConnectionMissing, at));
+    }
+    check_host(head)?;
+    let version = version(head, on)?;
+    if on.contains(version) {
+        Ok(Detected::Upgrade(version))
+    } else {
+        let names = ["Sec-WebSocket-Version", "Sec-WebSocket-Key1", "Upgrade"];
+        let at = names.iter().find_map(|name| head.get(name));
+        let at = at.map_or_else(|| head.missing_at(), Header::line_at);
+        Err((Refusal::VersionOff { version, on }, at))
+    }
+}
+
+/// The decision table; the first row of it that fits decides.
+fn version(head: &Head<'_>, on: Versions) -> Result<&'static Version, Refused> {
+    let key = head.at_most_one("Sec-WebSocket-Key")?;
+    let key1 = head.at_most_one("Sec-WebSocket-Key1")?;
+    let key2 = head.at_most_one("Sec-WebSocket-Key2")?;
+    let draft = head.at_most_one("Sec-WebSocket-Draft")?;
+    if let Some((number, header)) = version_number(head)? {
+        let unknown = || (Refusal::VersionUnknown { number, on }, header.value_at());
+        let version = Version::numbered(number).ok_or_else(unknown)?;
+        // The number decides; numbered keys beside it mean nothing.
+        return if key.is_some() || !on.contains(version) {
+            Ok(version)
+        } else {
+            Err((Refusal::KeyMissing, head.missing_at()))
+        };
+    }
+    let version_missing = || (Refusal::VersionMissing, head.missing_at());
+    let row = |challenge, draft| {
+        let mut unnumbered = VERSIONS.iter().filter(|v| v.number.is_none());
+        unnumbered
+            .find(|v| v.challenge == challenge && v.has_draft() == draft)
+            .ok_or_else(version_missing)
+    };
+    match (key, draft.map(|h| h.value), key1, key2) {
+        // HAProxy adds a key of its own to hixie requests. No script in a
+        // browser can set a numbered key, so both of them still prove a client
+        // of hixie-76.
+        (_, None | Some(b"0"), Some(_), Some(_)) => row(Challenge::Hixie76, false),
+        (Some(_), ..) => Err(version_missing()),
+        (None, Some(b"1" | b"2" | b"3"), Some(_), Some(_)) => row(Challenge::Hixie76, true),
+        (None, Some(_), _, _) => {
+            let at = draft.map_or_else(|| head.missing_at(), Header::value_at);
+            Err((Refusal::DraftMalformed, at))
+        }
+        (None, None, Some(alone), None) | (None, None, None, Some(alone)) => {
+            Err((Refusal::KeyAlone, alone.line_at()))
+        }
+        (None, None, None, None) => {
+            let other_sec = head
+                .headers()
+                .iter()
+                .find(|h| is_sec(h.name) && !h.name.eq_ignore_ascii_case("Sec-WebSocket-Protocol"));
+            if let Some(other) = other_sec {
+                return Err((Refusal::VersionMissing, other.line_at()));
+            }
+            if !head.has("Origin") {
+                return Err((Refusal::OriginMissing, head.missing_at()));
+            }
+            row(Challenge::Hixie75, false)
+        }
+    }
+}
+
+/// `Sec-WebSocket-Version`: one number from 0 to 255 without a leading zero
+/// (RFC 6455 section 4.3), at most once (section 11.3.5).
+fn version_number<'b>(head: &Head<'b>) -> Result<Option<(u8, Header<'b>)>, Refused> {
+    let mut all = head.all("Sec-WebSocket-Version");
+    let (first, second) = (all.next(), all.next());
+    let Some(header) = first else {
+        return Ok(None);
+    };
+    if let Some(second) = second {
+        return Err((Refusal::VersionList, second.line_at()));
+    }
+    if header.value.contains(&b',') {
+        return Err((Refusal::VersionList, header.value_at()));
+    }
+    let digits = header.value;
+    let well_formed = digits.iter().all(u8::is_ascii_digit)
+        && (digits.len() == 1 || digits.first() != Some(&b'0'));
+    core::str::from_utf8(digits)
+        .ok()
+        .filter(|_| well_formed)
+        .and_then(|text| text.parse().ok())
+        .map(|number| Some((number, header)))
+        .ok_or_else(|| (Refusal::VersionMalformed, header.value_at()))
+}
+
+fn is_sec(name: &str) -> bool {
+    name.get(..14)
+        .is_some_and(|start| start.eq_ignore_ascii_case("Sec-WebSocket-"))
+}
+
+fn check_host(head: &Head<'_>) -> Result<(), Refused> {
+    match head.at_most_one("Host")? {
+        None => Err((Refusal::HostMissing, head.missing_at())),
+        Some(host) if host.value.is_empty() => Err((Refusal::HostMissing, host.line_at())),
+        Some(host) if is_authority(host.value) => Ok(()),
+        Some(host) => Err((Refusal::HostMalformed, host.value_at())),
+    }
+}
+
+/// Whether these octets can be a host and port (RFC 3986 section 3.2.2).
+pub(crate) fn is_authority(octets: &[u8]) -> bool {
+    octets
+        .iter()
+        .all(|o| o.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(o))
+}

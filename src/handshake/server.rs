@@ -1,0 +1,426 @@
+//! The server's end of the opening handshake: request in, response out.
+
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::mem;
+
+use super::detect::Refused;
+use super::head::{Head, Scan};
+use super::policy::Config;
+use super::request::{RefusedRequest, Request};
+use super::write::{HeadWriter, HttpResponse, write_refusal};
+use super::{Agreement, hixie75, hixie76, hybi04, hybi05};
+use crate::bytes::{Input, Output};
+use crate::error::{Located, Refusal, Unsendable};
+use crate::trace::{Field, Span, SpanWriter, Trace};
+use crate::version::{Challenge, Version};
+
+/// What happened in the handshake.
+#[derive(Debug)]
+pub(crate) enum ServerEvent<'b> {
+    /// A client asks for an upgrade.
+    Request(Box<Request<'b>>),
+    /// A client asks for something else.
+    Http(Box<Request<'b>>),
+    /// These octets are refused; the response is written.
+    Refused(Located<Refusal>, &'b [u8]),
+    /// The eight octets of hixie-76 have arrived, and the digest is written.
+    Open(Agreement),
+}
+
+/// How far the handshake has come.
+#[derive(Debug)]
+enum State {
+    /// The head of the request is arriving.
+    Head(Scan),
+    /// The request was delivered; a response is due.
+    Requested(PendingResponse),
+    /// A request without an upgrade was delivered; a response is due, with or
+    /// without a body.
+    Http { with_body: bool },
+    /// hixie-76: the head of the response was sent; eight octets are arriving.
+    Key3(&'static Version, [u32; 2]),
+}
+
+/// The server's end of one opening handshake.
+#[derive(Debug)]
+pub(crate) struct ServerHandshake {
+    state: State,
+}
+
+impl ServerHandshake {
+    pub(crate) fn new() -> ServerHandshake {
+        ServerHandshake {
+            state: State::Head(Scan::default()),
+        }
+    }
+
+    /// The version that was asked for, once a request was delivered.
+    pub(crate) fn version(&self) -> Option<&'static Version> {
+        match &self.state {
+            State::Requested(response) => Some(response.version),
+            State::Key3(version, _) => Some(version),
+            State::Head(_) | State::Http { .. } => None,
+        }
+    }
+
+    /// What happened next in the input; `None` where more input, or a response
+    /// of the caller, is needed. `config` becomes that of the request's route.
+    pub(crate) fn next<'b, T: Trace>(
+        &mut self,
+        config: &mut Arc<Config>,
+        input: &mut Input<'b>,
+        out: &mut Output<'_>,
+        trace: &mut T,
+    ) -> Option<ServerEvent<'b>> {
+        match &mut self.state {
+            State::Head(scan) => match find_head(scan, input.rest(), config) {
+                Ok(None) => None,
+                Ok(Some(end)) => Some(self.read_request(end, config, input, out, trace)),
+                Err(refused) => Some(self.refuse_unreadable(refused, config, input, out, trace)),
+            },
+            State::Requested(_) | State::Http { .. } => None,
+            State::Key3(version, numbers) => {
+                let key3 = *input.rest().first_chunk::<8>()?;
+                let mut spans = SpanWriter::new(trace, input.position());
+                spans.octets(8, Field::Key3, 0);
+                let digest = hixie76::digest(*numbers, key3, &mut spans);
+                out.octets.extend_from_slice(&digest);
+                input.take(8);
+                Some(ServerEvent::Open(Agreement {
+                    version,
+                    masking_key: None,
+                }))
+            }
+        }
+    }
+
+    fn read_request<'b, T: Trace>(
+        &mut self,
+        end: usize,
+        config: &mut Arc<Config>,
+        input: &mut Input<'b>,
+        out: &mut Output<'_>,
+        trace: &mut T,
+    ) -> ServerEvent<'b> {
+        let start = input.position();
+        let raw: &'b [u8] = input.take(end);
+        let head = match Head::request(raw, config.limits.headers) {
+            Ok(head) => head,
+            Err((error, at)) => {
+                SpanWriter::new(trace, start).octets(end, Field::Unreadable, 0);
+                let refused = (error.refusal(), at);
+                return self.refuse_head(refused, start, raw, config, out);
+            }
+        };
+        if let Some(of_route) = config.routes.as_ref().and_then(|r| r.config_for(&head)) {
+            *config = of_route;
+        }
+        // The observer learns of the lines in order, and then of what was
+        // derived from them.
+        let mut derived = Derived::default();
+        let checked = if T::WATCHING {
+            let mut spans = SpanWriter::new(&mut derived, start);
+            self.check(head, config, &mut spans)
+        } else {
+            self.check(head, config, &mut SpanWriter::new(&mut (), start))
+        };
+        let mut spans = SpanWriter::new(trace, start);
+        let (head, event) = match checked {
+            Ok(request) if request.version().is_some() => {
+                (None, ServerEvent::Request(Box::new(request)))
+            }
+            Ok(request) => (None, ServerEvent::Http(Box::new(request))),
+            Err(error) => {
+                let RefusedRequest { refused, head } = *error;
+                let event = self.refuse_head(refused, start, raw, config, out);
+                (Some(head), event)
+            }
+        };
+        if T::WATCHING {
+            let head = match &event {
+                ServerEvent::Request(request) | ServerEvent::Http(request) => Some(request.head()),
+                _ => head.as_ref(),
+            };
+            if let Some(head) = head {
+                head.name(&mut spans, true);
+            }
+            derived.tell(&mut spans);
+        }
+        event
+    }
+
+    /// Checks a request; the state is then the one in which a response is due.
+    fn check<'b, T: Trace>(
+        &mut self,
+        head: Head<'b>,
+        config: &Config,
+        spans: &mut SpanWriter<'_, T>,
+    ) -> Result<Request<'b>, Box<RefusedRequest<'b>>> {
+        let with_body = head.first_line()[0] != "HEAD";
+        self.state = State::Http { with_body };
+        let request = Request::read(head, config.versions)?;
+        let Some(version) = request.version() else {
+            return Ok(request);
+        };
+        if T::WATCHING {
+            // The caller chooses among the subprotocols, so they decide.
+            request.head().look_up(version.subprotocol_header());
+        }
+        if !config.origins.allow(request.origin()) {
+            let names = version.origin.iter();
+            let origin = names.filter_map(|name| request.head().get(name)).next();
+            let at = origin.map_or_else(|| request.head().missing_at(), |h| h.value_at());
+            return Err(request.refuse((Refusal::OriginNotAllowed, at)));
+        }
+        let public_url = config.public_url.as_deref();
+        match PendingResponse::prepare(&request, version, public_url, spans) {
+            Ok(response) => {
+                self.state = State::Requested(response);
+                Ok(request)
+            }
+            Err(refused) => Err(request.refuse(refused)),
+        }
+    }
+
+    /// Octets that are no head: they are named up to the one that shows it, and
+    /// thrown away.
+    fn refuse_unreadable<'b, T: Trace>(
+        &mut self,
+        refused: Refused,
+        config: &Config,
+        input: &mut Input<'b>,
+        out: &mut Output<'_>,
+        trace: &mut T,
+    ) -> ServerEvent<'b> {
+        let start = input.position();
+        let raw: &'b [u8] = input.take(refused.1.end);
+        SpanWriter::new(trace, start).octets(raw.len(), Field::Unreadable, 0);
+        self.refuse_head(refused, start, raw, config, out)
+    }
+
+    fn refuse_head<'b>(
+        &mut self,
+        (refusal, at): Refused,
+        start: u64,
+        raw: &'b [u8],
+        config: &Config,
+        out: &mut Output<'_>,
+    ) -> ServerEvent<'b> {
+        self.refuse(refusal, config, out);
+        ServerEvent::Refused(Located::in_head(refusal, at, start), raw)
+    }
+
+    /// Writes the 101. Gives the agreement, unless the eight octets of hixie-76
+    /// are due.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsendable::NotOpen`] where no upgrade is asked for,
+    /// [`Unsendable::HeaderValue`] where the subprotocol would add a line.
+    pub(crate) fn accept(
+        &mut self,
+        subprotocol: Option<&str>,
+        out: &mut Output<'_>,
+    ) -> Result<Option<Agreement>, Unsendable> {
+        let State::Requested(response) = &self.state else {
+            return Err(Unsendable::NotOpen);
+        };
+        let masking_key = response.write(subprotocol, out)?;
+        let version = response.version;
+        if let Proof::Hixie76(_, numbers) = response.proof {
+            self.state = State::Key3(version, numbers);
+            return Ok(None);
+        }
+        Ok(Some(Agreement {
+            version,
+            masking_key,
+        }))
+    }
+
+    /// The URL that the client dialled, where it is not what its Host says.
+    pub(crate) fn set_public_url(&mut self, base: &str) {
+        if let State::Requested(response) = &mut self.state {
+            if let Proof::Hixie75(echo) | Proof::Hixie76(echo, _) = &mut response.proof {
+                base.clone_into(&mut echo.base);
+            }
+        }
+    }
+
+    /// Writes a refusal, unless the head of a 101 was written.
+    pub(crate) fn refuse(&mut self, refusal: Refusal, config: &Config, out: &mut Output<'_>) {
+        if let Some(with_body) = self.response_body() {
+            write_refusal(refusal, config, with_body, out.octets);
+        }
+    }
+
+    /// Writes another response.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsendable::NotOpen`] after the head of a 101,
+    /// [`Unsendable::HeaderValue`] where a header would add a line.
+    pub(crate) fn respond(
+        &mut self,
+        response: &HttpResponse<'_>,
+        out: &mut Output<'_>,
+    ) -> Result<(), Unsendable> {
+        let with_body = self.response_body().ok_or(Unsendable::NotOpen)?;
+        response.write(with_body, out.octets)
+    }
+
+    /// Whether a response has a body; `None` where it was sent.
+    fn response_body(&self) -> Option<bool> {
+        match self.state {
+            State::Head(_) | State::Requested(_) => Some(true),
+            State::Http { with_body } => Some(with_body),
+            State::Key3(..) => None,
+        }
+    }
+}
+
+/// Looks for the end of a head.
+fn find_head(scan: &mut Scan, octets: &[u8], config: &Config) -> Result<Option<usize>, Refused> {
+    match octets.first() {
+        None => Ok(None),
+        Some(0x16) => Err((Refusal::TlsUnexpected, 0..1)),
+        Some(first) if !first.is_ascii_alphabetic() => Err((Refusal::HeadMalformed, 0..1)),
+        Some(_) => scan
+            .find_end(octets, config.limits.head_bytes)
+            .map_err(|(error, at)| (error.refusal(), at)),
+    }
+}
+
+/// What a server keeps of a request until it accepts: the request's buffer may
+/// be gone by then.
+#[derive(Debug)]
+struct PendingResponse {
+    version: &'static Version,
+    proof: Proof,
+}
+
+/// What the response proves, and by what.
+#[derive(Debug)]
+enum Proof {
+    Hixie75(Echo),
+    Hixie76(Echo, [u32; 2]),
+    /// hybi-04 and later: the key of the request.
+    Key(String),
+}
+
+/// What a hixie response repeats of its request.
+#[derive(Debug)]
+struct Echo {
+    origin: String,
+    /// Scheme and authority of the URL that the client dialled.
+    base: String,
+    target: String,
+}
+
+impl Echo {
+    /// The client's view of its own URL: Host and target verbatim.
+    fn of(request: &Request<'_>, public_url: Option<&str>) -> Echo {
+        Echo {
+            origin: request.origin().unwrap_or_default().to_owned(),
+            base: match public_url {
+                Some(base) => base.to_owned(),
+                None => format!("ws://{}", request.host()),
+            },
+            target: request.target().to_owned(),
+        }
+    }
+
+    fn location(&self) -> String {
+        format!("{}{}", self.base, self.target)
+    }
+}
+
+impl PendingResponse {
+    /// Reads the challenge of a request that asks for an upgrade.
+    fn prepare<T: Trace>(
+        request: &Request<'_>,
+        version: &'static Version,
+        public_url: Option<&str>,
+        spans: &mut SpanWriter<'_, T>,
+    ) -> Result<PendingResponse, Refused> {
+        let proof = match version.challenge {
+            Challenge::Hixie75 => Proof::Hixie75(Echo::of(request, public_url)),
+            Challenge::Hixie76 => {
+                let numbers = hixie76::numbers(request.head(), spans)?;
+                Proof::Hixie76(Echo::of(request, public_url), numbers)
+            }
+            Challenge::Hybi04 | Challenge::Hybi05 => {
+                let key = hybi05::read_key(request.head(), version)?;
+                hybi05::derive(key, spans);
+                Proof::Key(key.to_owned())
+            }
+        };
+        Ok(PendingResponse { version, proof })
+    }
+
+    /// Writes the head of the 101. Gives hybi-04's masking key, which is made on
+    /// the way.
+    fn write(
+        &self,
+        subprotocol: Option<&str>,
+        out: &mut Output<'_>,
+    ) -> Result<Option<[u8; 20]>, Unsendable> {
+        let nonce = match self.version.challenge {
+            Challenge::Hybi04 => Some(hybi04::nonce(out)),
+            _ => None,
+        };
+        let mut masking_key = None;
+        let mut head = HeadWriter::start(out.octets, status_line(self.version));
+        match &self.proof {
+            Proof::Hixie75(echo) => {
+                hixie75::write_response(&echo.origin, &echo.location(), &mut head);
+            }
+            Proof::Hixie76(echo, _) => {
+                hixie76::write_response(&echo.origin, &echo.location(), &mut head);
+            }
+            Proof::Key(key) => {
+                hybi05::write_response(key, nonce.as_deref(), &mut head);
+                masking_key = nonce.map(|nonce| hybi04::masking_key(key, &nonce));
+            }
+        }
+        if let Some(name) = subprotocol {
+            head.header(self.version.subprotocol_header(), name);
+        }
+        head.end()?;
+        Ok(masking_key)
+    }
+}
+
+/// The first line of a 101, as each draft prints it.
+fn status_line(version: &Version) -> &'static str {
+    match version.challenge {
+        Challenge::Hixie75 => "HTTP/1.1 101 Web Socket Protocol Handshake",
+        Challenge::Hixie76 => "HTTP/1.1 101 WebSocket Protocol Handshake",
+        Challenge::Hybi04 | Challenge::Hybi05 => "HTTP/1.1 101 Switching Protocols",
+    }
+}
+
+/// Keeps what was derived from a head until the head was named.
+#[derive(Default)]
+pub(super) struct Derived(Vec<(Field, Vec<u8>)>);
+
+impl Derived {
+    /// Tells it now.
+    pub(super) fn tell<T: Trace>(&mut self, spans: &mut SpanWriter<'_, T>) {
+        for (field, octets) in mem::take(&mut self.0) {
+            spans.derive(field, &octets);
+        }
+    }
+}
+
+impl Trace for Derived {
+    fn see(&mut self, _: Span) {}
+
+    fn derive(&mut self, field: Field, octets: &[u8]) {
+        self.0.push((field, octets.to_vec()));
+    }
+}

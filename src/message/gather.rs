@@ -1,0 +1,174 @@
+//! Pieces to whole messages, borrowed where they arrived whole.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use simdutf8::basic::from_utf8;
+
+use super::{Message, Piece};
+use crate::frame::Kind;
+
+/// Gathers the pieces of one message at a time.
+///
+/// The buffer is borrowed from the caller while a message is incomplete and
+/// handed back when it ends, so that a connection between messages owns none.
+#[derive(Debug, Default)]
+pub struct Gather {
+    kind: Option<Kind>,
+    /// Whether the text was checked while it arrived.
+    checked: bool,
+    octets: Vec<u8>,
+    /// Octets in front of the payload that do not belong to it.
+    spare: usize,
+    /// Octets of payload, from `spare` on. What lies behind them is room.
+    len: usize,
+}
+
+/// A text of a version that replaces what is not UTF-8, replaced.
+fn replaced(octets: &[u8]) -> Cow<'_, [u8]> {
+    match from_utf8(octets) {
+        Ok(_) => Cow::Borrowed(octets),
+        Err(_) => Cow::Owned(String::from_utf8_lossy(octets).into_owned().into_bytes()),
+    }
+}
+
+/// A message that arrived whole in one piece: nothing is copied, unless text
+/// had to be replaced.
+#[derive(Debug)]
+pub struct WholeMessage<'b> {
+    kind: Kind,
+    payload: Cow<'b, [u8]>,
+}
+
+impl<'b> WholeMessage<'b> {
+    /// The message of a piece that is first and last; `None` of another.
+    #[must_use]
+    #[inline]
+    pub fn of(piece: Piece<'b>) -> Option<WholeMessage<'b>> {
+        if !(piece.first && piece.last) {
+            return None;
+        }
+        let octets: &'b [u8] = piece.octets;
+        let payload = if piece.checked || piece.kind == Kind::Binary {
+            Cow::Borrowed(octets)
+        } else {
+            replaced(octets)
+        };
+        Some(WholeMessage {
+            kind: piece.kind,
+            payload,
+        })
+    }
+
+    /// The message.
+    #[must_use]
+    #[inline]
+    pub fn message(&self) -> Message<'_> {
+        Message::checked(self.kind, &self.payload)
+    }
+}
+
+impl Gather {
+    /// Gathers into this buffer and leaves `spare` octets in front of the
+    /// payload free.
+    #[must_use]
+    pub fn into_buffer(mut octets: Vec<u8>, spare: usize) -> Gather {
+        if octets.len() < spare {
+            octets.resize(spare, 0);
+        }
+        Gather {
+            octets,
+            spare,
+            ..Gather::default()
+        }
+    }
+
+    /// The kind of the message that is being gathered; `None` between messages.
+    #[must_use]
+    pub fn kind(&self) -> Option<Kind> {
+        self.kind
+    }
+
+    /// Octets of payload gathered so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no payload was gathered yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Adds a piece by copying it.
+    pub fn add(&mut self, piece: &Piece<'_>) {
+        let (end, n) = (self.spare + self.len, piece.octets.len());
+        match self.octets.get_mut(end..end + n) {
+            Some(room) => room.copy_from_slice(piece.octets),
+            None => {
+                self.octets.truncate(end);
+                self.octets.extend_from_slice(piece.octets);
+            }
+        }
+        self.add_in_place(piece.kind, piece.checked, n);
+    }
+
+    /// Room for `want` octets behind what was gathered. Octets that are read
+    /// into it and turn out to be one piece are gathered by
+    /// [`Gather::add_in_place`], without a copy.
+    pub fn room(&mut self, want: usize) -> &mut [u8] {
+        let start = self.spare + self.len;
+        if self.octets.len() < start + want {
+            self.octets.resize(start + want, 0);
+        }
+        let (_, behind) = self.octets.split_at_mut(start);
+        behind.split_at_mut(want).0
+    }
+
+    /// The first `n` octets of the room are a piece of this kind; `checked` as
+    /// [`Piece::checked`].
+    ///
+    /// # Panics
+    ///
+    /// Where the room was smaller.
+    pub fn add_in_place(&mut self, kind: Kind, checked: bool, n: usize) {
+        assert!(self.octets.len() - self.spare - self.len >= n);
+        self.kind = Some(kind);
+        self.checked = checked;
+        self.len += n;
+    }
+
+    /// The message, once its last piece was added; empty where none was. Text
+    /// that was not checked while it arrived is replaced where it is not UTF-8.
+    pub fn finish(&mut self) -> Message<'_> {
+        let kind = self.kind.unwrap_or(Kind::Binary);
+        if kind == Kind::Text && !self.checked {
+            if let Cow::Owned(text) = replaced(self.payload()) {
+                self.octets.truncate(self.spare);
+                self.octets.extend_from_slice(&text);
+                self.len = text.len();
+            }
+        }
+        Message::checked(kind, self.payload())
+    }
+
+    fn payload(&self) -> &[u8] {
+        let (_, payload) = self.octets.split_at(self.spare);
+        payload.split_at(self.len).0
+    }
+
+    /// Makes ready for the next message; the buffer is kept.
+    pub fn clear(&mut self) {
+        self.kind = None;
+        self.len = 0;
+    }
+
+    /// Gives the buffer up: what was gathered lies from `spare` to the end.
+    #[must_use]
+    pub fn into_octets(mut self) -> Vec<u8> {
+        self.octets.truncate(self.spare + self.len);
+        self.octets
+    }
+}

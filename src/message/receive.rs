@@ -1,0 +1,118 @@
+//! The receiving half of the message layer: order, size limit, UTF-8.
+
+use core::mem;
+use core::ops::Range;
+
+use super::Piece;
+use crate::error::Violation;
+use crate::frame::utf8::Utf8;
+use crate::frame::{Chunk, Data, Kind};
+use crate::version::{Layout, Version};
+
+/// Makes pieces of messages of the data frames of one direction.
+#[derive(Debug, Default)]
+pub(crate) struct Receiver {
+    /// Octets of the message at hand so far.
+    octets: u64,
+    utf8: Utf8,
+    /// The kind of the message at hand; `None` between messages.
+    kind: Option<Kind>,
+    /// Whether no piece of the message was delivered yet.
+    first: bool,
+}
+
+impl Receiver {
+    /// The header of a data frame was read; a message may have `limit` octets.
+    ///
+    /// # Errors
+    ///
+    /// A frame out of order (RFC 6455 section 5.4), or a message that is longer
+    /// than the limit.
+    #[inline(always)]
+    pub(crate) fn start_frame(&mut self, data: Data, limit: u64) -> Result<(), Violation> {
+        match (data.kind, self.kind) {
+            (Some(kind), None) => {
+                self.first = true;
+                self.octets = 0;
+                self.utf8 = Utf8::default();
+                self.kind = Some(kind);
+            }
+            (None, Some(_)) => {}
+            (Some(_), Some(_)) => return Err(Violation::MessageInterrupted),
+            (None, None) => return Err(Violation::ContinuationUnexpected),
+        }
+        match data.length {
+            Some(length) => self
+                .count(length, limit)
+                .map_err(|(violation, _)| violation),
+            None => Ok(()),
+        }
+    }
+
+    /// Payload of the frame whose header was read last.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the payload, and in which of its octets.
+    #[inline(always)]
+    pub(crate) fn piece<'b>(
+        &mut self,
+        chunk: Chunk<'b>,
+        version: &Version,
+        limit: u64,
+    ) -> Result<Piece<'b>, (Violation, Range<usize>)> {
+        let Some(kind) = self.kind else {
+            unreachable!("payload follows the header of a data frame");
+        };
+        let Chunk {
+            octets,
+            message_ends,
+        } = chunk;
+        if version.layout == Layout::Hixie75 {
+            // Its frames have no length, so the payload is counted as it comes.
+            self.count(octets.len() as u64, limit)?;
+        }
+        let checked = version.checks_text();
+        if kind == Kind::Text && checked {
+            self.check(octets, message_ends)?;
+        }
+        if message_ends {
+            self.kind = None;
+        }
+        Ok(Piece {
+            kind,
+            octets,
+            first: mem::replace(&mut self.first, false),
+            last: message_ends,
+            checked,
+        })
+    }
+
+    /// Counts octets into the message at hand. An error names the first octet of
+    /// them that is too many.
+    #[inline(always)]
+    fn count(&mut self, octets: u64, limit: u64) -> Result<(), (Violation, Range<usize>)> {
+        match self.octets.checked_add(octets) {
+            Some(message) if message <= limit => {
+                self.octets = message;
+                Ok(())
+            }
+            _ => {
+                let room = usize::try_from(limit.saturating_sub(self.octets)).unwrap_or(0);
+                Err((Violation::MessageTooBig { limit }, room..room + 1))
+            }
+        }
+    }
+
+    /// RFC 6455 section 8.1: text is checked as it arrives.
+    #[inline(always)]
+    fn check(&mut self, octets: &[u8], ends: bool) -> Result<(), (Violation, Range<usize>)> {
+        if let Err(invalid) = self.utf8.feed(octets) {
+            return Err((Violation::Utf8Invalid, invalid.at));
+        }
+        if ends && !self.utf8.is_complete() {
+            return Err((Violation::Utf8Invalid, octets.len()..octets.len()));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,356 @@
+//! What connections are for: an application answers requests and receives
+//! messages.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::backlog::Backlog;
+use super::link_id::LinkId;
+use super::proxy::ClientAddress;
+use super::recorder::Recorder;
+use super::refusal::AnyRefusal;
+use super::topic::Topics;
+use crate::bytes::Output;
+use crate::conn::{Coding, Conn, Tally};
+use crate::error::{Unsendable, Violation};
+use crate::handshake::Request;
+use crate::message::{Gather, Message, WholeMessage};
+use crate::version::{Side, Version};
+
+/// What connections are for. Each worker has an app of its own.
+pub trait App: Sized {
+    /// What the app keeps of a connection.
+    type Data: Default;
+
+    /// A client has connected. Called again where a PROXY header names another
+    /// client.
+    fn connected(&mut self, client: &ClientAddress, data: &mut Self::Data) {
+        let _ = (client, data);
+    }
+
+    /// A client asks for an upgrade, or for a page.
+    fn request(&mut self, request: &Request<'_>, data: &mut Self::Data) -> Reply;
+
+    /// A client's first octets, a head or what should have been one, were
+    /// refused before [`App::request`] was called.
+    fn refused(&mut self, refusal: AnyRefusal, octets: &[u8], data: &mut Self::Data) {
+        let _ = (refusal, octets, data);
+    }
+
+    /// Whether this connection is recorded. Called when a client has connected,
+    /// and again when a request was answered or refused: a recording that starts
+    /// then has the request's head too.
+    fn recorder(&mut self, data: &mut Self::Data) -> Option<Recorder> {
+        let _ = data;
+        None
+    }
+
+    /// The backend of a bridge has agreed, to this subprotocol: what its client
+    /// is answered.
+    fn backend_accepted(&mut self, subprotocol: Option<&str>, data: &mut Self::Data) -> Reply {
+        let _ = data;
+        Reply::Accept(subprotocol.map(str::to_owned))
+    }
+
+    /// The handshake is finished.
+    fn open(&mut self, link: &mut Handle<'_, Self>) {
+        let _ = link;
+    }
+
+    /// A whole message has arrived. Those of a bridge go on to the other end
+    /// without this call.
+    fn message(&mut self, incoming: Incoming<'_>, link: &mut Handle<'_, Self>) {
+        let _ = (incoming, link);
+    }
+
+    /// The connection is gone.
+    fn closed(&mut self, id: LinkId, summary: &Summary, data: &mut Self::Data) {
+        let _ = (id, summary, data);
+    }
+
+    /// The server has new settings: what this app took from elsewhere, such as a
+    /// table of routes, may have changed with them.
+    fn reloaded(&mut self) {}
+}
+
+/// What an [`App`] answers to a request.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Reply {
+    /// Upgrade, with this subprotocol.
+    Accept(Option<String>),
+    /// Refuse.
+    Refuse(AnyRefusal),
+    /// Answer with plain HTTP.
+    Http(Page),
+    /// Dial a backend, and upgrade when it agrees.
+    Bridge(Box<BackendDial>),
+}
+
+impl Reply {
+    /// Refuse for this reason.
+    pub fn refuse(refusal: impl Into<AnyRefusal>) -> Reply {
+        Reply::Refuse(refusal.into())
+    }
+}
+
+/// An answer of plain HTTP.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Page {
+    /// The HTTP status.
+    pub status: u16,
+    /// The media type.
+    pub content_type: &'static str,
+    /// More headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Page {
+    /// A page with status 200 and no more headers.
+    #[must_use]
+    pub fn new(content_type: &'static str, body: impl Into<Vec<u8>>) -> Page {
+        Page {
+            status: 200,
+            content_type,
+            headers: Vec::new(),
+            body: body.into(),
+        }
+    }
+
+    /// With this status.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Page {
+        self.status = status;
+        self
+    }
+
+    /// With this header besides.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Page {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+/// A backend to dial for a client.
+#[derive(Debug)]
+pub struct BackendDial {
+    /// Where it is; tried in this order.
+    pub addresses: Arc<[SocketAddr]>,
+    /// Our end, as its client.
+    pub conn: Conn,
+    /// What it is sent first: the request, behind a PROXY header where it wants
+    /// one.
+    pub output: Vec<u8>,
+    /// How payload is coded on its way from the client.
+    pub coding: Coding,
+    /// What the client dialled, where it is known better than by its Host.
+    pub public_url: Option<String>,
+}
+
+/// Which end ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClosedBy {
+    /// The client.
+    Client,
+    /// The backend of a bridge.
+    Backend,
+    /// This server.
+    Server,
+}
+
+impl ClosedBy {
+    /// The peer of a connection, given our side of it.
+    pub(super) fn peer_of(side: Side) -> ClosedBy {
+        match side {
+            Side::Server => ClosedBy::Client,
+            Side::Client => ClosedBy::Backend,
+        }
+    }
+}
+
+impl fmt::Display for ClosedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ClosedBy::Client => "client",
+            ClosedBy::Backend => "backend",
+            ClosedBy::Server => "server",
+        })
+    }
+}
+
+/// How a connection ended: what was seen first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndReason {
+    /// The end that ended it.
+    pub by: ClosedBy,
+    /// The stable code of a refusal or violation; `closed` for a close, `reset`,
+    /// `page`, `going-away`, or the timeout: `idle-timeout`, `write-timeout`,
+    /// `close-timeout`.
+    pub what: &'static str,
+    /// The status of a response, or the code of a close.
+    pub code: Option<u16>,
+}
+
+impl EndReason {
+    /// An end that this server caused.
+    pub(super) fn by_server(what: &'static str, code: Option<u16>) -> EndReason {
+        EndReason {
+            by: ClosedBy::Server,
+            what,
+            code,
+        }
+    }
+}
+
+/// What is known of a connection that is gone.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Summary {
+    /// The version that was spoken, or asked for.
+    pub version: Option<&'static Version>,
+    /// Whether a 101 was sent.
+    pub answered: bool,
+    /// Whether the handshake was finished.
+    pub opened: bool,
+    /// How it ended.
+    pub ended: EndReason,
+    /// What a bridge carried from the client.
+    pub from_client: Tally,
+    /// What a bridge carried to the client.
+    pub to_client: Tally,
+}
+
+/// A whole message that has arrived.
+#[derive(Debug)]
+pub struct Incoming<'a>(Arrived<'a>);
+
+#[derive(Debug)]
+enum Arrived<'a> {
+    /// At once, in the loop's buffer.
+    Whole(WholeMessage<'a>),
+    /// In pieces, in a buffer of its own.
+    Gathered(&'a mut Gather),
+}
+
+impl<'a> Incoming<'a> {
+    #[inline]
+    pub(super) fn whole(message: WholeMessage<'a>) -> Incoming<'a> {
+        Incoming(Arrived::Whole(message))
+    }
+
+    pub(super) fn gathered(gather: &'a mut Gather) -> Incoming<'a> {
+        Incoming(Arrived::Gathered(gather))
+    }
+
+    /// The message.
+    #[inline]
+    pub fn message(&mut self) -> Message<'_> {
+        match &mut self.0 {
+            Arrived::Whole(whole) => whole.message(),
+            Arrived::Gathered(gather) => gather.finish(),
+        }
+    }
+}
+
+/// A message from this size on is sent back from where it lies; shorter ones
+/// leave with their neighbours in one write.
+const LARGE: usize = 64 * 1024;
+
+/// A connection, while its app is called.
+pub struct Handle<'a, A: App> {
+    /// Its name.
+    pub id: LinkId,
+    /// What the app keeps of it.
+    pub data: &'a mut A::Data,
+    pub(super) conn: &'a mut Conn,
+    pub(super) out: Output<'a>,
+    pub(super) backlog: &'a mut Backlog,
+    pub(super) topics: &'a mut Topics,
+    pub(super) is_recorded: bool,
+}
+
+impl<A: App> Handle<'_, A> {
+    /// The version it speaks.
+    #[must_use]
+    pub fn version(&self) -> Option<&'static Version> {
+        self.conn.version()
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    ///
+    /// What this version or phase cannot send.
+    pub fn send(&mut self, message: Message<'_>) -> Result<(), Unsendable> {
+        self.conn.send(message, &mut self.out)
+    }
+
+    /// Sends a message back the way it arrived, from where it lies.
+    ///
+    /// # Errors
+    ///
+    /// What this version or phase cannot send.
+    #[inline]
+    pub fn send_back(&mut self, incoming: Incoming<'_>) -> Result<(), Unsendable> {
+        match incoming.0 {
+            Arrived::Whole(whole) => self.send(whole.message()),
+            Arrived::Gathered(gather) => self.send_gathered(gather),
+        }
+    }
+
+    fn send_gathered(&mut self, gather: &mut Gather) -> Result<(), Unsendable> {
+        let message = gather.finish();
+        // What is recorded goes by one way only.
+        if message.payload().len() < LARGE || self.is_recorded {
+            return self.conn.send(message, &mut self.out);
+        }
+        let (kind, length) = (message.kind(), message.payload().len());
+        let Some(framing) = self.conn.framing_of(kind, length)? else {
+            return self.conn.send(message, &mut self.out);
+        };
+        let gather = std::mem::take(gather);
+        self.backlog.push_small(self.out.octets);
+        self.out.octets.clear();
+        self.backlog.push_large(gather.into_octets(), &framing);
+        Ok(())
+    }
+
+    /// Sends a close, as far as this version has one.
+    pub fn close(&mut self, code: u16, reason: &str) {
+        self.conn.close(code, reason, &mut self.out);
+    }
+
+    /// Fails the connection for what the peer did.
+    pub fn fail(&mut self, violation: Violation) {
+        self.conn.fail(violation, &mut self.out);
+    }
+
+    /// From now on this connection receives what others publish in this topic.
+    pub fn subscribe(&mut self, topic: &str) {
+        self.topics.subscribe(self.id, topic);
+    }
+
+    /// This connection receives nothing more of this topic.
+    pub fn unsubscribe(&mut self, topic: &str) {
+        self.topics.unsubscribe(self.id, topic);
+    }
+
+    /// Sends a text to all other subscribers of a topic, in all workers. A
+    /// subscriber that does not read fast enough is disconnected.
+    pub fn publish(&mut self, topic: &str, text: &str) {
+        self.topics.publish(self.id, topic, text);
+    }
+}
+
+impl<A: App> fmt::Debug for Handle<'_, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}

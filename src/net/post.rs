@@ -1,0 +1,144 @@
+//! What reaches a worker from outside: one kind of post, through mailboxes that
+//! are bounded and at which nobody waits.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use mio::Waker;
+
+use super::proxy::Networks;
+use super::settings::Settings;
+use super::topic::Batch;
+use crate::conn::Config;
+use crate::frame::Kind;
+
+/// What reaches a worker.
+#[derive(Debug)]
+pub(super) enum Post {
+    /// Texts for the subscribers of a topic.
+    Publish(Batch),
+    /// A message for one connection.
+    Send {
+        token: usize,
+        kind: Kind,
+        payload: Vec<u8>,
+    },
+    /// A close for one connection.
+    Close {
+        token: usize,
+        code: u16,
+        reason: String,
+    },
+    /// What applies from now on.
+    Settings(Arc<Policy>),
+    /// Close all connections, and end.
+    Drain,
+}
+
+/// What applies to the connections of a server.
+#[derive(Clone, Debug)]
+pub(super) struct Policy {
+    /// What applies to a request before its route is known.
+    pub(super) config: Arc<Config>,
+    pub(super) settings: Settings,
+    /// The peers whose connections start with a PROXY header.
+    pub(super) proxies: Networks,
+}
+
+/// Posts that wait for one worker.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    posts: Mutex<Posts>,
+    capacity: usize,
+    waker: Arc<Waker>,
+}
+
+#[derive(Debug, Default)]
+struct Posts {
+    queue: VecDeque<Post>,
+    /// A post was returned because there was no room.
+    wanted: bool,
+    /// The worker has ended.
+    closed: bool,
+}
+
+/// A post that a mailbox did not take.
+#[derive(Debug)]
+pub(super) enum NotPosted {
+    /// As many posts wait as may.
+    Full,
+    /// The worker has ended, and its connections with it.
+    Closed,
+}
+
+impl Mailbox {
+    /// A mailbox for so many posts of the worker with this waker.
+    pub(super) fn new(capacity: usize, waker: Arc<Waker>) -> Mailbox {
+        Mailbox {
+            posts: Mutex::default(),
+            capacity,
+            waker,
+        }
+    }
+
+    /// Posts, if there is room.
+    pub(super) fn post(&self, post: Post) -> Result<(), NotPosted> {
+        let mut posts = self.posts();
+        if posts.closed {
+            return Err(NotPosted::Closed);
+        }
+        if posts.queue.len() >= self.capacity {
+            posts.wanted = true;
+            return Err(NotPosted::Full);
+        }
+        self.push(posts, post);
+        Ok(())
+    }
+
+    /// Posts whether or not there is room: for posts of which there are few.
+    pub(super) fn post_anyway(&self, post: Post) {
+        let posts = self.posts();
+        if !posts.closed {
+            self.push(posts, post);
+        }
+    }
+
+    fn push(&self, mut posts: MutexGuard<'_, Posts>, post: Post) {
+        let was_empty = posts.queue.is_empty();
+        posts.queue.push_back(post);
+        drop(posts);
+        // The worker takes posts until there is none.
+        if was_empty {
+            self.wake();
+        }
+    }
+
+    /// The next post.
+    pub(super) fn take(&self) -> Option<Post> {
+        self.posts().queue.pop_front()
+    }
+
+    /// Whether a post was returned for want of room since the last call.
+    pub(super) fn was_wanted(&self) -> bool {
+        std::mem::take(&mut self.posts().wanted)
+    }
+
+    /// Takes no more posts: the worker has ended.
+    pub(super) fn close(&self) {
+        let mut posts = self.posts();
+        posts.closed = true;
+        posts.queue.clear();
+    }
+
+    /// Wakes the worker.
+    pub(super) fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            log::error!("cannot wake a worker: {error}");
+        }
+    }
+
+    fn posts(&self) -> MutexGuard<'_, Posts> {
+        // A post is pushed or taken whole.
+        self.posts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

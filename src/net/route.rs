@@ -1,0 +1,371 @@
+//! Routes: which requests, by host and path, get which policy, and where they
+//! lead.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::backend::Backend;
+use super::lab::Lab;
+use crate::conn::{Config, Routes};
+use crate::handshake::{Head, Header};
+
+/// Where requests lead.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Destination {
+    /// Each message is sent back.
+    Echo,
+    /// Each text is sent to all others that are connected to this topic.
+    Topic(Arc<str>),
+    /// The lab page, whose connections are echoes.
+    Lab(Lab),
+    /// Messages are carried to a backend and back.
+    Backend(Arc<Backend>),
+}
+
+impl Destination {
+    /// The topic of this name.
+    #[must_use]
+    pub fn topic(name: &str) -> Destination {
+        Destination::Topic(name.into())
+    }
+
+    /// This backend.
+    #[must_use]
+    pub fn backend(backend: Backend) -> Destination {
+        Destination::Backend(Arc::new(backend))
+    }
+}
+
+/// The paths of a route. They are compared octet by octet with the path that was
+/// sent: nothing is decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Paths {
+    /// This one.
+    Exact(String),
+    /// This one, and all below it.
+    Below(String),
+}
+
+impl Paths {
+    fn matches(&self, path: &str) -> bool {
+        match self {
+            Paths::Exact(exact) => path == exact,
+            Paths::Below(prefix) => path.strip_prefix(&**prefix).is_some_and(|rest| {
+                rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/')
+            }),
+        }
+    }
+
+    /// Of two that match, the longer one wins, and of equals the exact one.
+    fn precision(&self) -> (usize, bool) {
+        match self {
+            Paths::Exact(exact) => (exact.len(), true),
+            Paths::Below(prefix) => (prefix.len(), false),
+        }
+    }
+}
+
+/// A host without its port; the colons of IPv6 stand in brackets.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => name,
+        _ => host,
+    }
+}
+
+/// A row of the table: which requests, by which policy, lead where.
+#[derive(Clone, Debug)]
+pub struct Route {
+    host: Option<String>,
+    paths: Paths,
+    config: Option<Arc<Config>>,
+    subprotocols: Arc<[String]>,
+    to: Destination,
+}
+
+impl Route {
+    /// Requests for this path, of any host.
+    #[must_use]
+    pub fn exact(path: &str, to: Destination) -> Route {
+        Route::of(Paths::Exact(path.to_owned()), to)
+    }
+
+    /// Requests for this path and all below it, of any host. `/app` has `/app`
+    /// and `/app/x`, but not `/apple`; `/` has all paths.
+    #[must_use]
+    pub fn below(path: &str, to: Destination) -> Route {
+        Route::of(Paths::Below(path.to_owned()), to)
+    }
+
+    fn of(paths: Paths, to: Destination) -> Route {
+        Route {
+            host: None,
+            paths,
+            config: None,
+            subprotocols: Arc::from([]),
+            to,
+        }
+    }
+
+    /// Only for this host, with or without its port. It comes before routes for
+    /// any host.
+    #[must_use]
+    pub fn with_host(mut self, host: &str) -> Route {
+        self.host = Some(host.to_ascii_lowercase());
+        self
+    }
+
+    /// With versions, origins, limits and public URL of its own.
+    #[must_use]
+    pub fn with_config(mut self, config: impl Into<Arc<Config>>) -> Route {
+        self.config = Some(config.into());
+        self
+    }
+
+    /// With these subprotocols, where it does not lead to a backend.
+    #[must_use]
+    pub fn with_subprotocols(mut self, subprotocols: impl Into<Arc<[String]>>) -> Route {
+        self.subprotocols = subprotocols.into();
+        self
+    }
+
+    pub(super) fn subprotocols(&self) -> &[String] {
+        &self.subprotocols
+    }
+
+    pub(super) fn to(&self) -> &Destination {
+        &self.to
+    }
+
+    /// The topic at this very path, if it leads to one.
+    fn exact_topic(&self) -> Option<&str> {
+        match (&self.paths, &self.to) {
+            (Paths::Exact(path), Destination::Topic(_)) => Some(path),
+            _ => None,
+        }
+    }
+
+    fn matches(&self, host: &str, path: &str) -> bool {
+        let is_host = match &self.host {
+            None => true,
+            Some(own) => {
+                own.eq_ignore_ascii_case(host) || own.eq_ignore_ascii_case(without_port(host))
+            }
+        };
+        is_host && self.paths.matches(path)
+    }
+
+    fn precision(&self) -> (bool, (usize, bool)) {
+        (self.host.is_some(), self.paths.precision())
+    }
+}
+
+/// The routes of a server, and what applies where no route says something else.
+///
+/// ```
+/// use heirloom::net::{Destination, Route, RouteTable};
+/// use heirloom::{Config, Versions};
+///
+/// let old = Config::default().with_versions(Versions::ALL);
+/// let table = RouteTable::new(Config::default())
+///     .with(Route::exact("/chat", Destination::topic("chat")))
+///     .with(Route::below("/old", Destination::Echo).with_config(old));
+/// ```
+#[derive(Clone, Debug)]
+pub struct RouteTable {
+    config: Config,
+    routes: Vec<Arc<Route>>,
+    /// A route is for one host only.
+    has_hosts: bool,
+    /// A route has a configuration of its own.
+    has_configs: bool,
+}
+
+impl RouteTable {
+    /// A table without routes. `config` applies until a request's route is
+    /// known, and where that has none of its own.
+    #[must_use]
+    pub fn new(config: Config) -> RouteTable {
+        RouteTable {
+            config,
+            routes: Vec::new(),
+            has_hosts: false,
+            has_configs: false,
+        }
+    }
+
+    /// With this route. Of those that match a request, one for its host comes
+    /// before one for any host, then the longest path wins, then the exact one,
+    /// then the first.
+    #[must_use]
+    pub fn with(mut self, route: Route) -> RouteTable {
+        self.has_hosts |= route.host.is_some();
+        self.has_configs |= route.config.is_some();
+        self.routes.push(Arc::new(route));
+        self
+    }
+
+    /// The route of this request.
+    pub(super) fn find(&self, head: &Head<'_>) -> Option<&Arc<Route>> {
+        let host = if self.has_hosts {
+            head.get("Host").and_then(Header::text)
+        } else {
+            None
+        };
+        let (host, path) = (host.unwrap_or(""), head.path());
+        let matching = self.routes.iter().filter(|r| r.matches(host, path));
+        // The first of equals.
+        matching.rev().max_by_key(|route| route.precision())
+    }
+
+    /// What applies to requests of this route.
+    pub(super) fn config_of<'t>(&'t self, route: &'t Route) -> &'t Config {
+        route.config.as_deref().unwrap_or(&self.config)
+    }
+
+    /// The paths that lead to a topic each.
+    pub(super) fn topic_paths(&self) -> impl Iterator<Item = &str> {
+        self.routes.iter().filter_map(|route| route.exact_topic())
+    }
+
+    /// The lab, if a route leads there.
+    pub(super) fn lab(&self) -> Option<&Lab> {
+        self.routes.iter().find_map(|route| match &route.to {
+            Destination::Lab(lab) => Some(lab),
+            _ => None,
+        })
+    }
+
+    /// Whether a route leads to a backend.
+    pub(super) fn has_backend(&self) -> bool {
+        let mut routes = self.routes.iter();
+        routes.any(|route| matches!(route.to, Destination::Backend(_)))
+    }
+}
+
+impl Routes for RouteTable {
+    fn config_for(&self, head: &Head<'_>) -> Option<Arc<Config>> {
+        if !self.has_configs {
+            return None;
+        }
+        self.find(head)?.config.clone()
+    }
+}
+
+/// A table of routes that can be replaced while a server runs.
+#[derive(Clone, Debug)]
+pub struct Router(Arc<Mutex<Arc<RouteTable>>>);
+
+impl Router {
+    /// Routes by this table.
+    #[must_use]
+    pub fn new(table: RouteTable) -> Router {
+        Router(Arc::new(Mutex::new(Arc::new(table))))
+    }
+
+    /// The table.
+    #[must_use]
+    pub fn table(&self) -> Arc<RouteTable> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the table. A server gets the new one by
+    /// [`Reloader::reload`](super::Reloader::reload) with [`Router::config`].
+    pub fn replace(&self, table: RouteTable) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
+    }
+
+    /// The configuration for a [`Server`](super::Server): it looks requests up in
+    /// the table.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        let table = self.table();
+        table.config.clone().with_routes(table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The topic that this request leads to.
+    fn found(table: &RouteTable, host: &str, path: &str) -> Option<String> {
+        let octets = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let head = Head::request(octets.as_bytes(), 100).expect("a head");
+        match &table.find(&head)?.to {
+            Destination::Topic(name) => Some((**name).to_owned()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn table(routes: impl IntoIterator<Item = Route>) -> RouteTable {
+        let table = RouteTable::new(Config::default());
+        routes.into_iter().fold(table, RouteTable::with)
+    }
+
+    #[test]
+    fn the_longest_path_wins_and_an_exact_one_before_a_prefix() {
+        let table = table([
+            Route::below("/", Destination::topic("all")),
+            Route::below("/app", Destination::topic("app")),
+            Route::below("/app/deep/", Destination::topic("deep")),
+            Route::exact("/app", Destination::topic("exact")),
+            Route::exact("/app", Destination::topic("late")),
+        ]);
+        for (path, topic) in [
+            ("/", "all"),
+            ("/apple", "all"),
+            ("/app", "exact"),
+            ("/app?query=/app/deep/", "exact"),
+            ("/app/", "app"),
+            ("/app/x", "app"),
+            ("/app/deep", "app"),
+            ("/app/deep/", "deep"),
+            ("/app/deep/x", "deep"),
+            ("/%61pp", "all"),
+            ("http://h/app", "exact"),
+        ] {
+            assert_eq!(found(&table, "h", path).as_deref(), Some(topic), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_route_for_the_host_comes_before_one_for_any() {
+        let table = table([
+            Route::below("/long/path", Destination::topic("any")),
+            Route::below("/", Destination::topic("a")).with_host("A.example"),
+            Route::below("/", Destination::topic("a81")).with_host("a.example:81"),
+        ]);
+        for (host, topic) in [
+            ("a.example", Some("a")),
+            ("a.EXAMPLE:8076", Some("a")),
+            ("b.example", Some("any")),
+            ("xa.example", Some("any")),
+        ] {
+            let found = found(&table, host, "/long/path");
+            assert_eq!(found.as_deref(), topic, "{host}");
+        }
+        assert_eq!(without_port("[::1]:8076"), "[::1]");
+        assert_eq!(without_port("[::1]"), "[::1]");
+        assert_eq!(found(&table, "a.example", "/"), Some("a".to_owned()));
+        assert_eq!(found(&table, "b.example", "/"), None);
+    }
+
+    #[test]
+    fn the_policy_of_a_request_is_that_of_its_route() {
+        let limits = crate::conn::Limits::default().with_message_bytes(7);
+        let own = Config::default().with_limits(limits);
+        let table = table([
+            Route::below("/own", Destination::Echo).with_config(own),
+            Route::below("/", Destination::Echo),
+        ]);
+        let config = |path: &str| {
+            let octets = format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n");
+            let head = Head::request(octets.as_bytes(), 100).expect("a head");
+            let config = table.config_for(&head)?;
+            Some(config.limits.message_bytes)
+        };
+        assert_eq!(config("/own/x"), Some(7));
+        assert_eq!(config("/"), None, "that of the connection goes on");
+    }
+}

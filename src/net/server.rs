@@ -1,0 +1,308 @@
+//! Servers: workers that run an app, and what other threads can do to them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+
+use super::app::App;
+use super::link_id::LinkId;
+use super::post::{NotPosted, Policy, Post};
+use super::proxy::Networks;
+use super::settings::Settings;
+use super::stats::ConnectionStats;
+use super::topic::Batch;
+use super::worker::{self, BoundWorker, Mailboxes, Setup, Worker};
+use crate::conn::Config;
+use crate::message::Message;
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {error}")]
+pub struct BindError {
+    /// Where.
+    pub address: SocketAddr,
+    /// Why.
+    #[source]
+    pub error: io::Error,
+}
+
+/// A server that is bound and not yet running.
+#[derive(Debug)]
+pub struct Server {
+    policy: Policy,
+    workers: Vec<BoundWorker>,
+    addresses: Vec<SocketAddr>,
+    stats: ConnectionStats,
+}
+
+impl Server {
+    /// Binds these addresses, once for each worker; port 0 becomes a free one.
+    /// `config` applies to each request whose route has none of its own.
+    ///
+    /// # Errors
+    ///
+    /// The first address that cannot be bound.
+    pub fn bind(
+        addresses: &[SocketAddr],
+        workers: usize,
+        config: impl Into<Arc<Config>>,
+    ) -> Result<Server, BindError> {
+        let failed = |(address, error)| BindError { address, error };
+        let mut bound = addresses.to_vec();
+        for address in addresses {
+            worker::check_free(*address).map_err(|error| failed((*address, error)))?;
+        }
+        let mut bound_workers = Vec::new();
+        for _ in 0..workers.max(1) {
+            bound_workers.push(BoundWorker::bind(&mut bound).map_err(failed)?);
+        }
+        Ok(Server {
+            policy: Policy {
+                config: config.into(),
+                settings: Settings::default(),
+                proxies: Networks::default(),
+            },
+            stats: ConnectionStats::new(bound_workers.iter().map(BoundWorker::waker)),
+            workers: bound_workers,
+            addresses: bound,
+        })
+    }
+
+    /// With this configuration in place of the one that it was bound with.
+    #[must_use]
+    pub fn with_config(mut self, config: impl Into<Arc<Config>>) -> Server {
+        self.policy.config = config.into();
+        self
+    }
+
+    /// With these counts and timeouts.
+    #[must_use]
+    pub fn with_settings(mut self, settings: Settings) -> Server {
+        self.policy.settings = settings;
+        self
+    }
+
+    /// Takes connections from these networks with a PROXY header in front only,
+    /// and believes it; from others, none.
+    #[must_use]
+    pub fn accept_proxy(mut self, networks: Networks) -> Server {
+        self.policy.proxies = networks;
+        self
+    }
+
+    /// The addresses, with their real ports.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Which connections are open.
+    #[must_use]
+    pub fn stats(&self) -> ConnectionStats {
+        self.stats.clone()
+    }
+
+    /// A way to send to its connections and topics from any thread.
+    #[must_use]
+    pub fn sender(&self) -> Sender {
+        Sender(self.mailboxes().into())
+    }
+
+    /// A way to stop it from another thread.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.mailboxes().into())
+    }
+
+    /// A way to change its settings while it runs. Call it when all else is set.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        Reloader {
+            mailboxes: self.mailboxes().into(),
+            proxies: self.policy.proxies.clone(),
+        }
+    }
+
+    fn mailboxes(&self) -> Vec<Mailboxes> {
+        let workers = self.workers.iter();
+        workers.map(|worker| worker.mailboxes().clone()).collect()
+    }
+
+    /// A pipe into the first worker's own loop: an octet written to it stops the
+    /// server, so that a signal handler can do it without a thread.
+    ///
+    /// # Errors
+    ///
+    /// Where the system gives no sockets.
+    pub fn shutdown_pipe(&mut self) -> io::Result<std::os::unix::net::UnixStream> {
+        let first = self.workers.first_mut().ok_or(io::ErrorKind::NotFound)?;
+        first.add_shutdown_pipe()
+    }
+
+    /// Runs until it was stopped and every connection has ended; `app` makes the
+    /// app of each worker. A single worker runs on the calling thread: a process
+    /// of one thread pays less for each system call.
+    ///
+    /// # Panics
+    ///
+    /// Where the system gives no threads.
+    pub fn run<A: App>(self, app: impl Fn() -> A + Sync) {
+        let setup = Setup {
+            mailboxes: self.mailboxes(),
+            policy: Arc::new(self.policy),
+            stats: self.stats,
+            places: Arc::default(),
+        };
+        let (setup, app) = (&setup, &app);
+        let alone = self.workers.len() == 1;
+        thread::scope(|scope| {
+            for (index, bound) in self.workers.into_iter().enumerate() {
+                let run = move || Worker::new(bound, index, app(), setup.clone()).run();
+                if alone {
+                    return run();
+                }
+                let name = format!("worker-{index}");
+                let thread = thread::Builder::new().name(name).spawn_scoped(scope, run);
+                assert!(thread.is_ok(), "cannot start a thread");
+            }
+        });
+    }
+}
+
+/// Sends to connections and topics of a running [`Server`], from any thread or
+/// timer. It never waits.
+///
+/// ```no_run
+/// use heirloom::Config;
+/// use heirloom::net::{Router, Server, Site, serve};
+///
+/// let router = Router::new(serve::routes(Config::default()));
+/// let server = Server::bind(&["127.0.0.1:8076".parse()?], 2, router.config())?;
+/// let sender = server.sender();
+/// std::thread::spawn(move || {
+///     // All who are in the chat get the time, whatever version they speak.
+///     while sender.publish("/chat", "tick").is_ok() {
+///         std::thread::sleep(std::time::Duration::from_secs(1));
+///     }
+/// });
+/// server.run(|| Site::new(&router));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Sender(Arc<[Mailboxes]>);
+
+/// Why a [`Sender`] did not send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// As many posts wait for the server's worker as may; try again later.
+    #[error("the mailbox of the server is full")]
+    Full,
+    /// The server has ended.
+    #[error("the server has ended")]
+    Ended,
+}
+
+impl From<NotPosted> for SendError {
+    fn from(not_posted: NotPosted) -> SendError {
+        match not_posted {
+            NotPosted::Full => SendError::Full,
+            NotPosted::Closed => SendError::Ended,
+        }
+    }
+}
+
+impl Sender {
+    /// Sends a message to one connection. Nothing happens where it is gone, is
+    /// not open, or has a version that cannot send this message. A connection
+    /// that does not read fast enough is ended.
+    ///
+    /// # Errors
+    ///
+    /// Where the server takes no more for now, or has ended.
+    pub fn send(&self, to: LinkId, message: Message<'_>) -> Result<(), SendError> {
+        let post = Post::Send {
+            token: to.token,
+            kind: message.kind(),
+            payload: message.payload().to_vec(),
+        };
+        self.post(to.worker, post)
+    }
+
+    /// Closes one connection, with this code and reason as far as its version
+    /// has them. Nothing happens where it is gone.
+    ///
+    /// # Errors
+    ///
+    /// Where the server takes no more for now, or has ended.
+    pub fn close(&self, link: LinkId, code: u16, reason: &str) -> Result<(), SendError> {
+        let post = Post::Close {
+            token: link.token,
+            code,
+            reason: reason.to_owned(),
+        };
+        self.post(link.worker, post)
+    }
+
+    /// Sends a text to all subscribers of a topic. Texts of one thread arrive in
+    /// their order.
+    ///
+    /// # Errors
+    ///
+    /// Where the server takes no more for now, or has ended.
+    pub fn publish(&self, topic: &str, text: &str) -> Result<(), SendError> {
+        // It passes the text on to the others, so that all of them get it or none.
+        self.post(0, Post::Publish(Batch::of_text(topic, text)))
+    }
+
+    fn post(&self, worker: usize, post: Post) -> Result<(), SendError> {
+        let mailboxes = self.0.get(worker).ok_or(SendError::Ended)?;
+        Ok(mailboxes.outside.post(post)?)
+    }
+}
+
+/// Stops a [`Server`].
+#[derive(Clone, Debug)]
+pub struct Stopper(Arc<[Mailboxes]>);
+
+impl Stopper {
+    /// Stops listening, closes every connection in its version's own way, and
+    /// lets the server end.
+    pub fn stop(&self) {
+        for mailboxes in self.0.iter() {
+            mailboxes.inbox.post_anyway(Post::Drain);
+        }
+    }
+}
+
+/// Changes the settings of a running [`Server`].
+#[derive(Clone, Debug)]
+pub struct Reloader {
+    mailboxes: Arc<[Mailboxes]>,
+    proxies: Networks,
+}
+
+impl Reloader {
+    /// The networks whose connections start with a PROXY header from now on.
+    #[must_use]
+    pub fn accept_proxy(mut self, networks: Networks) -> Reloader {
+        self.proxies = networks;
+        self
+    }
+
+    /// From now on new requests get this configuration, with the routes in it,
+    /// and all connections these counts and timeouts. Connections whose request
+    /// has arrived keep the configuration of their route.
+    pub fn reload(&self, config: impl Into<Arc<Config>>, settings: Settings) {
+        let policy = Arc::new(Policy {
+            config: config.into(),
+            settings,
+            proxies: self.proxies.clone(),
+        });
+        for mailboxes in self.mailboxes.iter() {
+            let post = Post::Settings(Arc::clone(&policy));
+            mailboxes.inbox.post_anyway(post);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What a server may hold and how long it waits: counts in octets or
+//! connections, times in milliseconds.
+
+use super::refusal::Hint;
+
+/// How much a server holds for its connections, and how long it waits for them.
+/// What one message or head may have is in the [`Limits`](crate::Limits) of a
+/// [`Config`](crate::Config).
+///
+/// ```
+/// use heirloom::net::Settings;
+///
+/// let settings = Settings::default().with_connections(100).with_idle_ms(60_000);
+/// assert_eq!(settings.handshake_ms, 10_000);
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Octets that wait for a peer that does not read. Above it nothing is read
+    /// that would add to them; a subscriber of a topic is disconnected.
+    pub output_bytes: usize,
+    /// Connections at the same time; more are refused with 503.
+    pub connections: usize,
+    /// Milliseconds for the opening handshake, from the connection of TCP on.
+    pub handshake_ms: u64,
+    /// Milliseconds for the closing handshake, from our close on.
+    pub close_ms: u64,
+    /// Milliseconds without a sign of the client before it gets a close; 0 is
+    /// never.
+    pub idle_ms: u64,
+    /// Milliseconds without progress while output waits.
+    pub write_ms: u64,
+    /// A sentence that is added to the text of the server's own refusals, such
+    /// as which option of a program sets a limit.
+    pub hint: Option<Hint>,
+}
+
+impl Default for Settings {
+    /// 1 MiB of output, 16,384 connections, 10 seconds for the opening
+    /// handshake, 5 for the closing one, no idle timeout, 30 seconds without
+    /// progress.
+    fn default() -> Settings {
+        Settings {
+            output_bytes: 1024 * 1024,
+            connections: 16_384,
+            handshake_ms: 10_000,
+            close_ms: 5_000,
+            idle_ms: 0,
+            write_ms: 30_000,
+            hint: None,
+        }
+    }
+}
+
+impl Settings {
+    /// With at most so many octets that wait for one peer.
+    #[must_use]
+    pub fn with_output_bytes(mut self, octets: usize) -> Settings {
+        self.output_bytes = octets;
+        self
+    }
+
+    /// With at most so many connections.
+    #[must_use]
+    pub fn with_connections(mut self, connections: usize) -> Settings {
+        self.connections = connections;
+        self
+    }
+
+    /// With so many milliseconds for the opening handshake.
+    #[must_use]
+    pub fn with_handshake_ms(mut self, ms: u64) -> Settings {
+        self.handshake_ms = ms;
+        self
+    }
+
+    /// With so many milliseconds for the closing handshake.
+    #[must_use]
+    pub fn with_close_ms(mut self, ms: u64) -> Settings {
+        self.close_ms = ms;
+        self
+    }
+
+    /// With so many milliseconds before a silent client gets a close; 0 is
+    /// never.
+    #[must_use]
+    pub fn with_idle_ms(mut self, ms: u64) -> Settings {
+        self.idle_ms = ms;
+        self
+    }
+
+    /// With so many milliseconds without progress while output waits.
+    #[must_use]
+    pub fn with_write_ms(mut self, ms: u64) -> Settings {
+        self.write_ms = ms;
+        self
+    }
+
+    /// With this hint added to the server's own refusals.
+    #[must_use]
+    pub fn with_hint(mut self, hint: Hint) -> Settings {
+        self.hint = Some(hint);
+        self
+    }
+}

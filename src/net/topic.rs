@@ -1,0 +1,379 @@
+//! Topics: what one connection publishes, all other subscribers of the topic
+//! receive, in whatever version each of them has.
+//!
+//! What is published in one turn of the loop is kept once as text, and framed
+//! once for each layout that a subscriber has. All subscribers of all workers
+//! share these frames: neither the number of messages nor that of subscribers
+//! multiplies memory.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use super::link_id::LinkId;
+use crate::frame::{Encoder, Kind};
+use crate::version::Layout;
+
+/// The topics of one worker: their subscribers here, and what was published in
+/// this turn of the loop.
+#[derive(Debug, Default)]
+pub(super) struct Topics {
+    topics: HashMap<Arc<str>, Topic>,
+    /// The topics of each connection that has any.
+    subscriptions: HashMap<LinkId, Vec<Arc<str>>>,
+    /// Topics in which something was published in this turn of the loop.
+    published: Vec<Arc<str>>,
+    /// Which turn of a connection this is.
+    turn: u64,
+}
+
+#[derive(Debug, Default)]
+struct Topic {
+    subscribers: Vec<LinkId>,
+    texts: Texts,
+    /// The turn of a connection in which something was published last, and how
+    /// much there was before it.
+    before_turn: (u64, Mark),
+}
+
+/// Texts in the order in which they were published.
+#[derive(Debug, Default)]
+struct Texts {
+    octets: String,
+    /// The octets of each text.
+    lengths: Vec<usize>,
+    runs: Vec<Run>,
+}
+
+/// Texts of one publisher without another one in between.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    /// The connection; `None` where they were published from outside.
+    from: Option<LinkId>,
+    /// How many texts there are up to the end of this run.
+    end: usize,
+}
+
+/// How much [`Texts`] hold.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    octets: usize,
+    texts: usize,
+    runs: usize,
+}
+
+impl Texts {
+    fn push(&mut self, from: Option<LinkId>, text: &str) {
+        self.octets.push_str(text);
+        self.lengths.push(text.len());
+        let end = self.lengths.len();
+        match self.runs.last_mut() {
+            Some(run) if run.from == from => run.end = end,
+            _ => self.runs.push(Run { from, end }),
+        }
+    }
+
+    fn mark(&self) -> Mark {
+        Mark {
+            octets: self.octets.len(),
+            texts: self.lengths.len(),
+            runs: self.runs.len(),
+        }
+    }
+
+    fn truncate(&mut self, mark: Mark) {
+        self.octets.truncate(mark.octets);
+        self.lengths.truncate(mark.texts);
+        self.runs.truncate(mark.runs);
+        // The last run may have grown since.
+        if let Some(run) = self.runs.last_mut() {
+            run.end = mark.texts;
+        }
+    }
+}
+
+impl Topics {
+    /// From now on this connection receives what others publish in this topic.
+    pub(super) fn subscribe(&mut self, link: LinkId, topic: &str) {
+        let subscriptions = self.subscriptions.entry(link).or_default();
+        if subscriptions.iter().any(|name| **name == *topic) {
+            return;
+        }
+        let name: Arc<str> = match self.topics.get_key_value(topic) {
+            Some((name, _)) => Arc::clone(name),
+            None => Arc::from(topic),
+        };
+        subscriptions.push(Arc::clone(&name));
+        let topic = self.topics.entry(name).or_default();
+        topic.subscribers.push(link);
+    }
+
+    /// This connection receives nothing more of this topic.
+    pub(super) fn unsubscribe(&mut self, link: LinkId, topic: &str) {
+        let Some(subscriptions) = self.subscriptions.get_mut(&link) else {
+            return;
+        };
+        subscriptions.retain(|name| **name != *topic);
+        if subscriptions.is_empty() {
+            self.subscriptions.remove(&link);
+        }
+        self.remove_subscriber(link, topic);
+    }
+
+    /// A connection is gone.
+    pub(super) fn remove_link(&mut self, link: LinkId) {
+        for topic in self.subscriptions.remove(&link).unwrap_or_default() {
+            self.remove_subscriber(link, &topic);
+        }
+    }
+
+    fn remove_subscriber(&mut self, link: LinkId, name: &str) {
+        if let Some(topic) = self.topics.get_mut(name) {
+            topic.subscribers.retain(|subscriber| *subscriber != link);
+            self.remove_if_unused(name);
+        }
+    }
+
+    fn remove_if_unused(&mut self, name: &str) {
+        let unused = |topic: &Topic| topic.subscribers.is_empty() && topic.texts.runs.is_empty();
+        if self.topics.get(name).is_some_and(unused) {
+            self.topics.remove(name);
+        }
+    }
+
+    /// The subscribers that this worker has.
+    pub(super) fn subscribers(&self, topic: &str) -> Vec<LinkId> {
+        let topic = self.topics.get(topic);
+        topic.map_or_else(Vec::new, |topic| topic.subscribers.clone())
+    }
+
+    /// A connection publishes a text for all other subscribers.
+    pub(super) fn publish(&mut self, from: LinkId, name: &str, text: &str) {
+        if !self.topics.contains_key(name) {
+            self.topics.insert(Arc::from(name), Topic::default());
+        }
+        let key = self
+            .topics
+            .get_key_value(name)
+            .map(|(key, _)| Arc::clone(key));
+        let (Some(key), Some(topic)) = (key, self.topics.get_mut(name)) else {
+            unreachable!("it was inserted");
+        };
+        if topic.texts.runs.is_empty() {
+            self.published.push(key);
+        }
+        let (turn, _) = topic.before_turn;
+        if turn != self.turn {
+            topic.before_turn = (self.turn, topic.texts.mark());
+        }
+        topic.texts.push(Some(from), text);
+    }
+
+    /// The turn of a connection starts.
+    pub(super) fn start_turn(&mut self) {
+        self.turn += 1;
+    }
+
+    /// Takes back what was published in this turn of a connection.
+    pub(super) fn discard_turn(&mut self) {
+        for name in &self.published {
+            if let Some(topic) = self.topics.get_mut(name) {
+                let (turn, before) = topic.before_turn;
+                if turn == self.turn {
+                    topic.texts.truncate(before);
+                }
+            }
+        }
+    }
+
+    /// All that was published in this turn of the loop, by topic.
+    pub(super) fn take(&mut self) -> Vec<Batch> {
+        let mut batches = Vec::new();
+        for name in std::mem::take(&mut self.published) {
+            if let Some(topic) = self.topics.get_mut(&name) {
+                topic.before_turn = Default::default();
+                let texts = std::mem::take(&mut topic.texts);
+                self.remove_if_unused(&name);
+                if !texts.runs.is_empty() {
+                    batches.push(Batch::new(name, texts));
+                }
+            }
+        }
+        batches
+    }
+}
+
+/// Texts that were published in one topic, for all its subscribers in all
+/// workers.
+#[derive(Clone, Debug)]
+pub(super) struct Batch(Arc<Published>);
+
+#[derive(Debug)]
+struct Published {
+    topic: Arc<str>,
+    texts: Texts,
+    /// The frames of each layout, made for its first subscriber.
+    frames: [OnceLock<Frames>; 5],
+}
+
+/// All texts, as a server with one layout sends them.
+#[derive(Debug)]
+struct Frames {
+    octets: Arc<[u8]>,
+    /// Where each run ends.
+    ends: Vec<usize>,
+}
+
+impl Frames {
+    fn of(texts: &Texts, layout: Layout) -> Frames {
+        let (mut octets, mut ends) = (Vec::new(), Vec::new());
+        let (mut rest, mut start) = (texts.octets.as_bytes(), 0);
+        for run in &texts.runs {
+            for length in texts.lengths.get(start..run.end).unwrap_or_default() {
+                let (text, behind) = rest.split_at(*length);
+                Encoder::server_frame(layout, Kind::Text, text, &mut octets);
+                rest = behind;
+            }
+            start = run.end;
+            ends.push(octets.len());
+        }
+        Frames {
+            octets: octets.into(),
+            ends,
+        }
+    }
+}
+
+impl Batch {
+    fn new(topic: Arc<str>, texts: Texts) -> Batch {
+        Batch(Arc::new(Published {
+            topic,
+            texts,
+            frames: Default::default(),
+        }))
+    }
+
+    /// A text that is published from outside of all connections.
+    pub(super) fn of_text(topic: &str, text: &str) -> Batch {
+        let mut texts = Texts::default();
+        texts.push(None, text);
+        Batch::new(Arc::from(topic), texts)
+    }
+
+    /// Where it was published.
+    pub(super) fn topic(&self) -> &str {
+        &self.0.topic
+    }
+
+    /// The connections that published some of it.
+    pub(super) fn publishers(&self) -> impl Iterator<Item = LinkId> {
+        self.0.texts.runs.iter().filter_map(|run| run.from)
+    }
+
+    /// The frames for a subscriber with this layout: all but its own texts.
+    pub(super) fn frames_for(&self, layout: Layout, subscriber: LinkId) -> Arc<[u8]> {
+        let frames = self.frames(layout);
+        if !self.publishers().any(|from| from == subscriber) {
+            return Arc::clone(&frames.octets);
+        }
+        let (mut others, mut start) = (Vec::new(), 0);
+        for (run, end) in self.0.texts.runs.iter().zip(&frames.ends) {
+            if run.from != Some(subscriber) {
+                others.extend_from_slice(frames.octets.get(start..*end).unwrap_or_default());
+            }
+            start = *end;
+        }
+        others.into()
+    }
+
+    fn frames(&self, layout: Layout) -> &Frames {
+        let [hixie75, hybi01, hybi04, hybi05, hybi07] = &self.0.frames;
+        let frames = match layout {
+            Layout::Hixie75 => hixie75,
+            Layout::Hybi01 => hybi01,
+            Layout::Hybi04 => hybi04,
+            Layout::Hybi05 => hybi05,
+            Layout::Hybi07 => hybi07,
+        };
+        frames.get_or_init(|| Frames::of(&self.0.texts, layout))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::version::Version;
+
+    fn link(token: usize) -> LinkId {
+        LinkId { worker: 0, token }
+    }
+
+    fn frames(batch: &Batch, name: &str, subscriber: usize) -> Vec<u8> {
+        let version = Version::named(name).expect("a version");
+        batch.frames_for(version.layout, link(subscriber)).to_vec()
+    }
+
+    /// What was published in the only topic.
+    fn take(topics: &mut Topics) -> Batch {
+        let mut batches = topics.take();
+        assert_eq!(batches.len(), 1);
+        batches.remove(0)
+    }
+
+    #[test]
+    fn each_receives_the_texts_of_the_others_in_its_own_version() {
+        let mut topics = Topics::default();
+        topics.publish(link(1), "t", "a");
+        topics.publish(link(1), "t", "b");
+        topics.publish(link(2), "t", "c");
+        let batch = take(&mut topics);
+        assert_eq!(batch.topic(), "t");
+        assert_eq!(frames(&batch, "hixie-76", 3), b"\0a\xff\0b\xff\0c\xff");
+        assert_eq!(frames(&batch, "hixie-75", 1), b"\0c\xff");
+        assert_eq!(frames(&batch, "rfc6455", 2), b"\x81\x01a\x81\x01b");
+        assert_eq!(frames(&batch, "hybi-03", 1), b"\x04\x01c");
+        assert_eq!(frames(&batch, "hybi-06", 1), b"\x84\x01c");
+        assert!(topics.take().is_empty());
+    }
+
+    #[test]
+    fn all_subscribers_of_a_layout_share_its_frames() {
+        let batch = Batch::of_text("t", "text");
+        let one = batch.frames_for(Layout::Hybi07, link(1));
+        let other = batch.clone().frames_for(Layout::Hybi07, link(2));
+        assert!(Arc::ptr_eq(&one, &other));
+    }
+
+    #[test]
+    fn what_is_taken_back_is_not_published() {
+        let mut topics = Topics::default();
+        topics.start_turn();
+        topics.publish(link(1), "t", "a");
+        topics.start_turn();
+        topics.publish(link(1), "t", "more");
+        topics.publish(link(2), "t", "b");
+        topics.publish(link(2), "other", "b");
+        topics.discard_turn();
+        assert_eq!(frames(&take(&mut topics), "rfc6455", 3), b"\x81\x01a");
+        topics.start_turn();
+        topics.publish(link(2), "t", "c");
+        assert_eq!(frames(&take(&mut topics), "rfc6455", 3), b"\x81\x01c");
+    }
+
+    #[test]
+    fn a_subscriber_has_the_topics_that_it_asked_for_and_no_topic_stays() {
+        let mut topics = Topics::default();
+        for topic in ["a", "b", "a"] {
+            topics.subscribe(link(1), topic);
+        }
+        topics.subscribe(link(2), "a");
+        assert_eq!(topics.subscribers("a"), [link(1), link(2)]);
+        topics.unsubscribe(link(1), "b");
+        assert_eq!(topics.subscribers("b"), []);
+        topics.remove_link(link(1));
+        assert_eq!(topics.subscribers("a"), [link(2)]);
+        topics.unsubscribe(link(2), "a");
+        topics.publish(link(2), "nobody is there", "text");
+        take(&mut topics);
+        assert!(topics.topics.is_empty() && topics.subscriptions.is_empty());
+    }
+}

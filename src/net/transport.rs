@@ -1,0 +1,310 @@
+//! A socket with its readiness: the only place that reads, writes, registers or
+//! shuts down a connection's socket.
+//!
+//! Readiness is edge-triggered: the system reports a change once. A
+//! [`Transport`] remembers what was reported until a call shows that it no
+//! longer holds.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::time::Duration;
+
+use mio::event::Event;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
+use socket2::SockRef;
+
+/// One end of a connection below the protocol.
+#[derive(Debug)]
+pub(super) struct Transport {
+    socket: Socket,
+    /// There may be something to read.
+    readable: bool,
+    /// The peer has ended its side, or may have: a short read proves nothing.
+    read_closed: bool,
+    /// The system takes octets.
+    writable: bool,
+    /// Registered for writing too.
+    watches_writes: bool,
+}
+
+/// What carries the octets.
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpStream),
+}
+
+/// The result of one read.
+#[derive(Debug)]
+pub(super) enum ReadResult {
+    /// So many octets were read.
+    Octets(usize),
+    /// There is nothing to read now; an event will say when there is.
+    Nothing,
+    /// The peer has ended its side.
+    End,
+    /// The connection was reset, or broke otherwise.
+    Broken(io::Error),
+}
+
+impl Transport {
+    fn tcp(stream: TcpStream, ready: bool) -> Transport {
+        Transport {
+            socket: Socket::Tcp(stream),
+            readable: ready,
+            read_closed: false,
+            writable: ready,
+            watches_writes: false,
+        }
+    }
+
+    /// Accepts a connection. It has the options of its listener.
+    ///
+    /// # Errors
+    ///
+    /// As `accept(2)`.
+    pub(super) fn accept(listener: &TcpListener) -> io::Result<(Transport, SocketAddr)> {
+        let (stream, peer) = listener.accept()?;
+        Ok((Transport::tcp(stream, true), peer))
+    }
+
+    /// Starts to connect. [`Transport::is_connected`] tells when that is done.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot even start.
+    pub(super) fn connect(address: SocketAddr) -> io::Result<Transport> {
+        Ok(Transport::tcp(TcpStream::connect(address)?, false))
+    }
+
+    /// Connects, and waits until that is done.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no connection.
+    pub(super) fn connect_timeout(address: SocketAddr, timeout: Duration) -> io::Result<Transport> {
+        let timeout = timeout.max(Duration::from_millis(1));
+        Transport::from_std(std::net::TcpStream::connect_timeout(&address, timeout)?)
+    }
+
+    /// Takes over a connected socket.
+    ///
+    /// # Errors
+    ///
+    /// Where its options cannot be set.
+    pub(super) fn from_std(stream: std::net::TcpStream) -> io::Result<Transport> {
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        Ok(Transport::tcp(TcpStream::from_std(stream), true))
+    }
+
+    /// Whether a connection that was started stands now; `false` while it is
+    /// under way.
+    ///
+    /// # Errors
+    ///
+    /// Why it failed.
+    pub(super) fn is_connected(&self) -> io::Result<bool> {
+        let Socket::Tcp(stream) = &self.socket;
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
+        match stream.peer_addr() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends small writes at once.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub(super) fn set_nodelay(&self) -> io::Result<()> {
+        let Socket::Tcp(stream) = &self.socket;
+        stream.set_nodelay(true)
+    }
+
+    /// Watches for reading, and for writing where `writes` says so.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub(super) fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        writes: bool,
+    ) -> io::Result<()> {
+        let mut interest = Interest::READABLE;
+        if writes {
+            interest |= Interest::WRITABLE;
+            self.watches_writes = true;
+        }
+        let Socket::Tcp(stream) = &mut self.socket;
+        registry.register(stream, token, interest)
+    }
+
+    /// Watches for writing too, where the system has stopped taking octets. A
+    /// socket that is not registered yet is registered for that later.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    #[inline]
+    pub(super) fn watch_writes(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        if self.watches_writes || self.writable {
+            return Ok(());
+        }
+        self.watches_writes = true;
+        let both = Interest::READABLE | Interest::WRITABLE;
+        let Socket::Tcp(stream) = &mut self.socket;
+        match registry.reregister(stream, token, both) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            watched => watched,
+        }
+    }
+
+    /// Remembers what an event says.
+    #[inline]
+    pub(super) fn on_event(&mut self, event: &Event) {
+        self.readable |= event.is_readable() || event.is_error();
+        self.read_closed |= event.is_read_closed();
+        self.writable |= event.is_writable();
+    }
+
+    /// Whether there may be something to read.
+    #[inline]
+    pub(super) fn is_readable(&self) -> bool {
+        self.readable
+    }
+
+    /// Has the next read ask the system, whatever the last event said: what a
+    /// peer sent before a write to it failed may be there to be read.
+    pub(super) fn assume_readable(&mut self) {
+        self.readable = true;
+    }
+
+    /// Whether the peer has ended its side, or may have.
+    #[inline]
+    pub(super) fn is_read_closed(&self) -> bool {
+        self.read_closed
+    }
+
+    /// Whether the system takes octets.
+    #[inline]
+    pub(super) fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    /// Does not write again before an event says that it can.
+    pub(super) fn assume_full(&mut self) {
+        self.writable = false;
+    }
+
+    /// Reads once. On Linux a short read from TCP proves that nothing is left,
+    /// unless the peer has ended its side: that saves the read that would only
+    /// say so.
+    #[inline]
+    pub(super) fn read(&mut self, room: &mut [u8]) -> ReadResult {
+        let Socket::Tcp(stream) = &mut self.socket;
+        loop {
+            return match stream.read(room) {
+                Ok(0) => {
+                    self.readable = false;
+                    self.read_closed = true;
+                    ReadResult::End
+                }
+                Ok(n) => {
+                    if cfg!(target_os = "linux") && n < room.len() && !self.read_closed {
+                        self.readable = false;
+                    }
+                    ReadResult::Octets(n)
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => {
+                        self.readable = false;
+                        ReadResult::Nothing
+                    }
+                    ErrorKind::Interrupted => continue,
+                    _ => ReadResult::Broken(error),
+                },
+            };
+        }
+    }
+
+    /// Writes once, and gives how many octets the system took. Fewer than all of
+    /// them mean that it takes no more for now.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing can be written any more.
+    #[inline]
+    pub(super) fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let Socket::Tcp(stream) = &mut self.socket;
+        loop {
+            return match stream.write(octets) {
+                Ok(n) => {
+                    self.writable = n == octets.len();
+                    Ok(n)
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => {
+                        self.writable = false;
+                        Ok(0)
+                    }
+                    ErrorKind::Interrupted => continue,
+                    _ => Err(error),
+                },
+            };
+        }
+    }
+
+    /// Ends our side; the peer may still send.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no connection any more.
+    pub(super) fn shutdown_write(&mut self) -> io::Result<()> {
+        let Socket::Tcp(stream) = &mut self.socket;
+        stream.shutdown(Shutdown::Write)
+    }
+
+    /// Ends the connection by a reset.
+    pub(super) fn reset(self) {
+        let Socket::Tcp(stream) = &self.socket;
+        // Where that is not possible, dropping it ends it in order.
+        let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    }
+
+    /// The address of the other end.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no connection.
+    pub(super) fn peer_address(&self) -> io::Result<SocketAddr> {
+        let Socket::Tcp(stream) = &self.socket;
+        stream.peer_addr()
+    }
+
+    /// The address of this end.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
+        let Socket::Tcp(stream) = &self.socket;
+        stream.local_addr()
+    }
+
+    /// The error that the socket has kept, such as a reset.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub(super) fn take_error(&self) -> io::Result<Option<io::Error>> {
+        let Socket::Tcp(stream) = &self.socket;
+        stream.take_error()
+    }
+}

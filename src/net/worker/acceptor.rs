@@ -1,0 +1,242 @@
+//! Listeners: bound once for each worker, accepted in batches.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+
+use mio::net::TcpListener;
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::net::proxy::ClientAddress;
+use crate::net::transport::Transport;
+
+/// Connections that may wait to be accepted; the system caps it.
+const BACKLOG: i32 = 4096;
+/// Connections accepted from one listener in one turn of the loop.
+const BATCH: usize = 64;
+/// Retry of an accept that failed for want of descriptors, in milliseconds.
+const RETRY_MS: u64 = 100;
+
+/// The listeners of one worker.
+#[derive(Debug)]
+pub(super) struct Acceptor {
+    listeners: Vec<Listener>,
+    /// A connection may be waiting.
+    waiting: bool,
+    /// When an accept that failed is tried again.
+    retry_ms: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Listener {
+    socket: TcpListener,
+    /// What it is bound to.
+    address: SocketAddr,
+}
+
+/// What an accept gave.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    Connection(Transport, ClientAddress),
+    /// The system has no descriptors or memory to spare.
+    Exhausted(io::Error),
+}
+
+/// How far a turn's accepts have come.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    listener: usize,
+    accepted: usize,
+}
+
+impl Acceptor {
+    /// Binds these addresses, for one worker of several, and writes the real
+    /// ports back. The listeners get the tokens from `first` on.
+    ///
+    /// # Errors
+    ///
+    /// The first address that cannot be bound, and why.
+    pub(super) fn bind(
+        addresses: &mut [SocketAddr],
+        registry: &Registry,
+        first: usize,
+    ) -> Result<Acceptor, (SocketAddr, io::Error)> {
+        let mut listeners = Vec::new();
+        for (i, address) in addresses.iter_mut().enumerate() {
+            let token = Token(first + i);
+            let listener =
+                Listener::bind(*address, registry, token).map_err(|error| (*address, error))?;
+            *address = listener.address;
+            listeners.push(listener);
+        }
+        Ok(Acceptor {
+            listeners,
+            waiting: true,
+            retry_ms: None,
+        })
+    }
+
+    /// How many tokens it has.
+    pub(super) fn len(&self) -> usize {
+        self.listeners.len()
+    }
+
+    /// An event says that a connection waits.
+    pub(super) fn set_waiting(&mut self) {
+        self.waiting = true;
+    }
+
+    /// A descriptor is free again.
+    pub(super) fn retry_soon(&mut self, now_ms: u64) {
+        if self.retry_ms.is_some() {
+            self.retry_ms = Some(now_ms);
+        }
+    }
+
+    /// Milliseconds until connections are accepted, if that is not left to an
+    /// event.
+    pub(super) fn wait_ms(&self, now_ms: u64) -> Option<u64> {
+        match self.retry_ms {
+            Some(at) => Some(at.saturating_sub(now_ms).max(1)),
+            None => self.waiting.then_some(0),
+        }
+    }
+
+    /// Starts to accept, if it is time.
+    pub(super) fn start_round(&mut self, now_ms: u64) -> Option<Round> {
+        if !self.waiting || self.retry_ms.is_some_and(|at| at > now_ms) {
+            return None;
+        }
+        self.retry_ms = None;
+        self.waiting = false;
+        Some(Round::default())
+    }
+
+    /// Accepts the next connection of this round. Events are edge-triggered:
+    /// whatever the error, the queue is still there, and no event will say so
+    /// again.
+    pub(super) fn next(&mut self, round: &mut Round, now_ms: u64) -> Option<Accepted> {
+        loop {
+            let listener = self.listeners.get(round.listener)?;
+            if round.accepted == BATCH {
+                self.waiting = true;
+            } else {
+                match listener.accept() {
+                    Ok((transport, client)) => {
+                        round.accepted += 1;
+                        return Some(Accepted::Connection(transport, client));
+                    }
+                    Err(error) => match Fault::of(&error) {
+                        Fault::Gone => {
+                            round.accepted += 1;
+                            continue;
+                        }
+                        Fault::Empty => {}
+                        Fault::Exhausted => {
+                            round.listener += 1;
+                            round.accepted = 0;
+                            self.waiting = true;
+                            self.retry_ms = Some(now_ms + RETRY_MS);
+                            return Some(Accepted::Exhausted(error));
+                        }
+                        Fault::Broken => log::error!("a listener is broken: {error}"),
+                    },
+                }
+            }
+            round.listener += 1;
+            round.accepted = 0;
+        }
+    }
+
+    /// Stops listening.
+    pub(super) fn close(&mut self, registry: &Registry) {
+        self.waiting = false;
+        self.retry_ms = None;
+        for mut listener in std::mem::take(&mut self.listeners) {
+            if let Err(error) = registry.deregister(&mut listener.socket) {
+                log::debug!("cannot stop watching a listener: {error}");
+            }
+        }
+    }
+}
+
+impl Listener {
+    /// Binds; several workers may bind the same address.
+    fn bind(address: SocketAddr, registry: &Registry, token: Token) -> io::Result<Listener> {
+        let socket = socket(address)?;
+        #[cfg(unix)]
+        socket.set_reuse_port(true)?;
+        // Connections inherit it.
+        socket.set_tcp_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        let mut socket = TcpListener::from_std(socket.into());
+        let address = socket.local_addr()?;
+        registry.register(&mut socket, token, Interest::READABLE)?;
+        Ok(Listener { socket, address })
+    }
+
+    fn accept(&self) -> io::Result<(Transport, ClientAddress)> {
+        let (transport, peer) = Transport::accept(&self.socket)?;
+        let mut client = ClientAddress::from(peer);
+        // As far as it is known at no cost: one listener may stand for many
+        // addresses.
+        client.destination = if self.address.ip().is_unspecified() {
+            transport.local_address().ok()
+        } else {
+            Some(self.address)
+        };
+        Ok((transport, client))
+    }
+}
+
+/// What an accept that failed means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// No connection waits.
+    Empty,
+    /// This connection is gone already; others may wait.
+    Gone,
+    /// The system has no descriptors or memory to spare.
+    Exhausted,
+    /// The listener itself is broken.
+    Broken,
+}
+
+impl Fault {
+    fn of(error: &io::Error) -> Fault {
+        match (error.kind(), error.raw_os_error()) {
+            (ErrorKind::WouldBlock, _) => Fault::Empty,
+            (ErrorKind::InvalidInput, _) => Fault::Broken,
+            (_, Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)) => {
+                Fault::Exhausted
+            }
+            (_, Some(libc::EBADF | libc::ENOTSOCK)) => Fault::Broken,
+            _ => Fault::Gone,
+        }
+    }
+}
+
+/// Checks that nothing listens there: `SO_REUSEPORT` would let two servers of
+/// one user share a port, and each would get half of the clients.
+pub(in crate::net) fn check_free(address: SocketAddr) -> io::Result<()> {
+    if address.port() == 0 {
+        return Ok(());
+    }
+    let socket = socket(address)?;
+    socket.bind(&address.into())?;
+    socket.listen(1)
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // Or a restart waits for the last run's connections to time out.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    Ok(socket)
+}

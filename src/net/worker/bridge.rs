@@ -1,0 +1,231 @@
+//! Bridges: two links, a client's and the one that was dialled for it. A turn of
+//! one of them has both at hand.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+
+use mio::{Registry, Token};
+
+use super::bridge_link::BridgeLink;
+use super::link::Link;
+use super::scratch::OutBuffer;
+use crate::bytes::Output;
+use crate::conn::{BridgeEnd, Conn, Event, Phase};
+use crate::error::Violation;
+use crate::net::app::{ClosedBy, EndReason};
+use crate::net::refusal::{Hint, NetRefusal};
+use crate::net::settings::Settings;
+use crate::net::transport::Transport;
+use crate::version::Side;
+
+/// What a turn knows of the bridge of its link.
+pub(super) enum BridgeTurn<'t, D> {
+    /// The link has no bridge.
+    None,
+    /// The other link of its bridge is gone.
+    PartnerGone,
+    /// The other link of its bridge.
+    Partner(Partner<'t, D>),
+}
+
+/// The other link of a bridge.
+pub(super) struct Partner<'t, D> {
+    /// What our link knows of it.
+    pub(super) bridge: &'t mut BridgeLink,
+    pub(super) link: &'t mut Link<D>,
+    pub(super) out: Output<'t>,
+}
+
+impl<'t, D> BridgeTurn<'t, D> {
+    pub(super) fn new(
+        bridge: &'t mut Option<Box<BridgeLink>>,
+        partner: Option<&'t mut Link<D>>,
+        out: &'t mut OutBuffer,
+    ) -> BridgeTurn<'t, D> {
+        match (bridge, partner) {
+            (None, _) => BridgeTurn::None,
+            (Some(_), None) => BridgeTurn::PartnerGone,
+            (Some(bridge), Some(link)) => BridgeTurn::Partner(Partner {
+                bridge,
+                link,
+                out: out.output(),
+            }),
+        }
+    }
+}
+
+impl<D> Partner<'_, D> {
+    /// Whether an open link must wait: its partner cannot be sent anything yet.
+    pub(super) fn is_early(&self) -> bool {
+        is_early(&self.link.conn)
+    }
+
+    /// Carries what happened to the other end.
+    pub(super) fn carry(
+        &mut self,
+        event: Event<'_>,
+        conn: &mut Conn,
+        out: &mut Output<'_>,
+    ) -> Result<(), Violation> {
+        let mut from = BridgeEnd { conn, out };
+        let mut to = BridgeEnd {
+            conn: &mut self.link.conn,
+            out: &mut self.out,
+        };
+        self.bridge.direction.carry(event, &mut from, &mut to)
+    }
+}
+
+/// Whether a connection is still in its handshake and can be sent nothing.
+fn is_early(conn: &Conn) -> bool {
+    conn.phase() == Phase::Handshake
+}
+
+/// The peer of a link, to which our end has this side, failed with this
+/// violation. If it is a backend that failed its handshake, its client is
+/// refused, unless that was answered.
+pub(super) fn refuse_client<D>(
+    side: Side,
+    violation: Violation,
+    partner: &mut Link<D>,
+    hint: Option<Hint>,
+    out: &mut Output<'_>,
+) {
+    if side == Side::Server || !is_early(&partner.conn) || partner.record.answered {
+        return;
+    }
+    let refusal = match violation {
+        Violation::ResponseStatus { status } => NetRefusal::BackendRefused { status },
+        violation => NetRefusal::BackendHandshake { violation },
+    };
+    partner.refuse(ClosedBy::Backend, refusal.into(), hint, out);
+}
+
+/// The peer of a link has ended its side of TCP in order: the other end closes.
+pub(super) fn end_of_input<D>(link: &mut Link<D>, partner: &mut Link<D>, out: &mut Output<'_>) {
+    if let Some(bridge) = &mut link.bridge {
+        let mut to = BridgeEnd {
+            conn: &mut partner.conn,
+            out,
+        };
+        bridge.direction.end(&link.conn, &mut to);
+    }
+}
+
+/// A link's partner is gone: it closes, unless it does already.
+pub(super) fn partner_lost<D>(
+    link: &mut Link<D>,
+    ended: Option<EndReason>,
+    hint: Option<Hint>,
+    out: &mut Output<'_>,
+) {
+    let Some(bridge) = &link.bridge else {
+        return;
+    };
+    let what = ended.map_or("connection-cut", |ended| ended.what);
+    if is_early(&link.conn) && link.is_of_client() && !link.record.answered {
+        let refusal = match what {
+            "backend-timeout" => NetRefusal::BackendTimeout,
+            "backend-unreachable" => NetRefusal::BackendUnreachable,
+            _ => NetRefusal::BackendHandshake {
+                violation: Violation::HandshakeCut,
+            },
+        };
+        return link.refuse(ClosedBy::Backend, refusal.into(), hint, out);
+    }
+    if let Some(ended) = ended {
+        link.record.end(ended);
+    }
+    let mut end = BridgeEnd {
+        conn: &mut link.conn,
+        out,
+    };
+    bridge.direction.peer_lost(what, &mut end);
+}
+
+/// After work on a bridge: where one link is over and the other is not, that one
+/// closes.
+pub(super) fn propagate_close<D>(
+    (link, out): (&mut Link<D>, &mut OutBuffer),
+    (partner, peer_out): (&mut Link<D>, &mut OutBuffer),
+    hint: Option<Hint>,
+) {
+    match (link.is_over(), partner.is_over()) {
+        (true, false) => {
+            partner_lost(partner, link.record.ended(), hint, &mut peer_out.output());
+        }
+        (false, true) => partner_lost(link, partner.record.ended(), hint, &mut out.output()),
+        _ => {}
+    }
+}
+
+/// Pauses each link of a bridge while the other one does not take what it sends.
+pub(super) fn pause_reads<D>(link: &mut Link<D>, partner: &mut Link<D>, settings: &Settings) {
+    let full = |link: &Link<D>| link.backlog.len() > link.high_water(settings);
+    let waits = |link: &Link<D>, partner: &Link<D>| {
+        !link.is_of_client() && link.conn.phase() == Phase::Open && is_early(&partner.conn)
+    };
+    link.flow.paused_by_bridge = !link.is_over() && (full(partner) || waits(link, partner));
+    partner.flow.paused_by_bridge = !partner.is_over() && (full(link) || waits(partner, link));
+}
+
+/// How far a connection to a backend has come.
+#[derive(Debug)]
+pub(super) enum Connecting {
+    /// TCP is connected.
+    Done,
+    /// It is under way.
+    Waiting,
+    /// No address is left.
+    Failed(io::Error),
+}
+
+/// Looks whether TCP of a link is connected. Where the backend cannot be reached
+/// at one address, the next one is tried.
+pub(super) fn connecting<D>(link: &mut Link<D>, token: usize, registry: &Registry) -> Connecting {
+    let Some(bridge) = &mut link.bridge else {
+        return Connecting::Done;
+    };
+    let Some(untried) = &mut bridge.untried else {
+        return Connecting::Done;
+    };
+    let error = match link.transport.is_connected() {
+        Ok(false) => return Connecting::Waiting,
+        Ok(true) => {
+            bridge.untried = None;
+            if let Err(error) = link.transport.set_nodelay() {
+                log::debug!(target: "heirloom::net", "TCP_NODELAY: {error}");
+            }
+            return Connecting::Done;
+        }
+        Err(error) => error,
+    };
+    log::debug!(target: "heirloom::net", "a backend does not answer: {error}");
+    match connect_next(untried) {
+        Ok(transport) => link.transport = transport,
+        Err(None) => return Connecting::Failed(error),
+        Err(Some(error)) => return Connecting::Failed(error),
+    }
+    match link.transport.register(registry, Token(token), true) {
+        Ok(()) => Connecting::Waiting,
+        Err(error) => Connecting::Failed(error),
+    }
+}
+
+/// Starts to connect to the next address with which that is possible; without an
+/// error where none was left.
+pub(super) fn connect_next(untried: &mut Vec<SocketAddr>) -> Result<Transport, Option<io::Error>> {
+    let mut failed = None;
+    while let Some(address) = untried.pop() {
+        match Transport::connect(address) {
+            Ok(transport) => return Ok(transport),
+            Err(error) => failed = Some(error),
+        }
+    }
+    Err(failed)
+}
+
+/// The error where a backend has no address at all.
+pub(super) fn no_address() -> io::Error {
+    io::Error::from(ErrorKind::NotFound)
+}

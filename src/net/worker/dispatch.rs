@@ -1,0 +1,422 @@
+//! What one turn of a link received, event by event: to the app, to the other
+//! end of its bridge, or into the message that is being gathered.
+
+use super::bridge::{self, BridgeTurn};
+use super::link::{Link, Preface};
+use super::pool::Pool;
+use super::record::LinkRecord;
+use super::scratch::{Context, Scratch, WarningLimiter};
+use crate::bytes::{Input, Output};
+use crate::conn::{Conn, Event};
+use crate::error::{Refusal, Unsendable, Violation};
+use crate::frame::Framing;
+use crate::handshake::{HttpResponse, Request};
+use crate::message::{Gather, Piece, WholeMessage};
+use crate::net::app::{App, BackendDial, ClosedBy, EndReason, Handle, Incoming, Page, Reply};
+use crate::net::link_id::LinkId;
+use crate::net::proxy;
+use crate::net::refusal::{AnyRefusal, Hint, NetRefusal};
+use crate::net::transport::Transport;
+use crate::version::Side;
+
+/// One turn of a link, while its input is parsed.
+pub(super) struct Dispatch<'t, A: App> {
+    handle: Handle<'t, A>,
+    gather: &'t mut Option<Box<Gather>>,
+    preface: &'t mut Preface,
+    transport: &'t Transport,
+    record: &'t mut LinkRecord,
+    bridge: BridgeTurn<'t, A::Data>,
+    dial: &'t mut Option<Box<BackendDial>>,
+    pool: &'t mut Pool,
+    warnings: &'t mut WarningLimiter,
+    context: &'t Context<'t>,
+}
+
+/// The parts of a turn: what parses, the shared buffer, and what was left
+/// unparsed.
+pub(super) type Parts<'t, A> = (Dispatch<'t, A>, &'t mut Vec<u8>, &'t mut Vec<u8>);
+
+impl<'t, A: App> Dispatch<'t, A> {
+    pub(super) fn new(
+        id: LinkId,
+        link: &'t mut Link<A::Data>,
+        partner: Option<&'t mut Link<A::Data>>,
+        scratch: &'t mut Scratch,
+        context: &'t Context<'t>,
+    ) -> Parts<'t, A> {
+        let handle = Handle {
+            id,
+            data: &mut link.data,
+            conn: &mut link.conn,
+            out: scratch.out.output(),
+            backlog: &mut link.backlog,
+            topics: &mut scratch.topics,
+            is_recorded: link.record.recorder().is_some(),
+        };
+        let dispatch = Dispatch {
+            handle,
+            gather: &mut link.input.gather,
+            preface: &mut link.preface,
+            transport: &link.transport,
+            record: &mut link.record,
+            bridge: BridgeTurn::new(&mut link.bridge, partner, &mut scratch.peer_out),
+            dial: &mut scratch.dial,
+            pool: &mut scratch.pool,
+            warnings: &mut scratch.warnings,
+            context,
+        };
+        (dispatch, &mut scratch.buffer, &mut link.input.unparsed)
+    }
+
+    /// Parses these octets; gives how many are left.
+    pub(super) fn parse(&mut self, app: &mut A, octets: &mut [u8]) -> usize {
+        let mut input = Input::new(octets);
+        if *self.preface != Preface::Done && !self.read_preface(app, &mut input) {
+            return input.rest().len();
+        }
+        loop {
+            if let BridgeTurn::Partner(partner) = &self.bridge {
+                if self.record.opened && self.handle.conn.can_send() && partner.is_early() {
+                    break;
+                }
+            }
+            let handle = &mut self.handle;
+            match handle.conn.next(&mut input, &mut handle.out) {
+                Ok(None) => break,
+                Ok(Some(event)) => match (event, &self.bridge) {
+                    (Event::Piece(piece), BridgeTurn::None) => self.piece(app, piece),
+                    // The end that it was for is gone.
+                    (Event::Piece(_), BridgeTurn::PartnerGone) => {}
+                    (event, BridgeTurn::Partner(_)) => self.bridge_event(app, event),
+                    (event, _) => self.event(app, event, input.rest()),
+                },
+                Err(located) => self.failed(located.error),
+            }
+        }
+        input.rest().len()
+    }
+
+    /// Parses payload that was read to where the message is gathered. Gives what
+    /// lies behind the message's end.
+    pub(super) fn parse_in_place(
+        &mut self,
+        app: &mut A,
+        mut gather: Box<Gather>,
+        n: usize,
+    ) -> Vec<u8> {
+        let (received, _) = gather.room(n).split_at_mut(n);
+        let mut input = Input::new(received);
+        let handle = &mut self.handle;
+        let event = handle.conn.next(&mut input, &mut handle.out);
+        let behind = input.rest().to_vec();
+        match event {
+            Ok(Some(Event::Piece(piece))) => {
+                let (kind, checked, last) = (piece.kind, piece.checked, piece.last);
+                let n = piece.octets.len();
+                gather.add_in_place(kind, checked, n);
+                *self.gather = Some(gather);
+                if last {
+                    self.finish(app);
+                }
+            }
+            Ok(_) => {}
+            Err(located) => self.failed(located.error),
+        }
+        behind
+    }
+
+    /// Reads what comes before HTTP; whether HTTP may follow in these octets.
+    fn read_preface(&mut self, app: &mut A, input: &mut Input<'_>) -> bool {
+        if *self.preface == Preface::ProxyHeader && !self.read_proxy_header(app, input) {
+            return false;
+        }
+        if *self.preface == Preface::Done {
+            return true;
+        }
+        match proxy::starts_with_header(input.rest()) {
+            None => return false,
+            Some(false) => {}
+            Some(true) => {
+                let octets = input.take_all();
+                let refusal = NetRefusal::ProxyHeaderUnexpected;
+                self.respond(refusal.into());
+                self.first_refused(app, refusal.into(), octets, &[]);
+            }
+        }
+        *self.preface = Preface::Done;
+        true
+    }
+
+    /// Reads the PROXY header in front of everything; whether it is there.
+    fn read_proxy_header(&mut self, app: &mut A, input: &mut Input<'_>) -> bool {
+        let Ok(peer) = self.transport.peer_address() else {
+            // Gone already.
+            input.take_all();
+            return false;
+        };
+        match proxy::read(input.rest(), peer) {
+            Ok(None) => false,
+            Ok(Some((client, octets))) => {
+                input.take(octets);
+                *self.preface = Preface::Unknown;
+                app.connected(&client, self.handle.data);
+                self.start_recording(app, &[input.rest()]);
+                true
+            }
+            Err(refusal) => {
+                *self.preface = Preface::Done;
+                input.take_all();
+                self.refused(refusal.into());
+                self.respond(refusal.into());
+                true
+            }
+        }
+    }
+
+    /// Answers with a refusal.
+    fn respond(&mut self, refusal: AnyRefusal) {
+        let hint = self.context.hint();
+        refusal.respond(self.handle.conn, hint, &mut self.handle.out);
+    }
+
+    /// The client's first octets were refused, and the response is written.
+    fn first_refused(&mut self, app: &mut A, refusal: AnyRefusal, octets: &[u8], behind: &[u8]) {
+        app.refused(refusal, octets, self.handle.data);
+        if self.record.recorder().is_none() {
+            self.start_recording(app, &[octets, behind]);
+        }
+        self.refused(refusal);
+    }
+
+    /// What happened on a link of a bridge.
+    fn bridge_event(&mut self, app: &mut A, event: Event<'_>) {
+        let BridgeTurn::Partner(partner) = &mut self.bridge else {
+            return;
+        };
+        let handle = &mut self.handle;
+        match event {
+            Event::Response(response) => {
+                partner.bridge.subprotocol = response.subprotocol().map(str::to_owned);
+            }
+            Event::Open if handle.conn.side() == Side::Client => {
+                log::debug!(target: "heirloom::handshake", "the backend agrees: {}", version_name(handle.conn));
+                self.record.opened = true;
+                let chosen = partner.bridge.subprotocol.take();
+                let link = &mut *partner.link;
+                let reply = app.backend_accepted(chosen.as_deref(), &mut link.data);
+                link.flow.parse_due = true;
+                let hint = self.context.hint();
+                write_reply(
+                    &mut link.conn,
+                    &mut partner.out,
+                    &mut link.record,
+                    hint,
+                    reply,
+                );
+            }
+            Event::Open => {
+                partner.link.flow.parse_due = true;
+                self.opened(app);
+            }
+            event => self.carry(event),
+        }
+    }
+
+    /// Carries an event to the other end of the bridge.
+    fn carry(&mut self, event: Event<'_>) {
+        let BridgeTurn::Partner(partner) = &mut self.bridge else {
+            return;
+        };
+        let close = match &event {
+            Event::Close(reason) => Some(reason.code),
+            _ => None,
+        };
+        let handle = &mut self.handle;
+        let by = ClosedBy::peer_of(handle.conn.side());
+        if let Err(violation) = partner.carry(event, handle.conn, &mut handle.out) {
+            log_violation(handle.conn, violation);
+            let is_binary = violation == Violation::BinaryUnwanted;
+            if is_binary && self.warnings.again(self.context.now_ms) {
+                let version = version_name(&partner.link.conn);
+                log::warn!(
+                    target: "heirloom::net",
+                    "a {by} sent a binary message, and {version} has none: both ends of the bridge \
+                     are closed"
+                );
+            }
+            self.ended(by, violation.code(), violation.close_code());
+        } else if let Some(code) = close {
+            self.ended(by, "closed", code);
+        }
+    }
+
+    /// The peer broke the protocol; the close is in the output.
+    fn failed(&mut self, violation: Violation) {
+        let side = self.handle.conn.side();
+        log_violation(self.handle.conn, violation);
+        if let BridgeTurn::Partner(partner) = &mut self.bridge {
+            let hint = self.context.hint();
+            bridge::refuse_client(side, violation, partner.link, hint, &mut partner.out);
+        }
+        self.ended(
+            ClosedBy::peer_of(side),
+            violation.code(),
+            violation.close_code(),
+        );
+    }
+
+    fn refused(&mut self, refusal: AnyRefusal) {
+        log::debug!(target: "heirloom::handshake", "refused: {}", refusal.code());
+        self.ended(ClosedBy::Server, refusal.code(), Some(refusal.status()));
+    }
+
+    fn ended(&mut self, by: ClosedBy, what: &'static str, code: Option<u16>) {
+        let ended = EndReason { by, what, code };
+        self.record.end(ended);
+        if let BridgeTurn::Partner(partner) = &mut self.bridge {
+            partner.link.record.end(ended);
+        }
+    }
+
+    fn opened(&mut self, app: &mut A) {
+        let handle = &mut self.handle;
+        log::debug!(target: "heirloom::handshake", "open: {}", version_name(handle.conn));
+        self.record.opened = true;
+        // The app may look at the recording now, and this response is not written
+        // yet.
+        self.record.note_output(handle.out.octets);
+        app.open(handle);
+    }
+
+    #[inline]
+    fn piece(&mut self, app: &mut A, piece: Piece<'_>) {
+        if piece.first && piece.last {
+            if let Some(whole) = WholeMessage::of(piece) {
+                app.message(Incoming::whole(whole), &mut self.handle);
+            }
+            return;
+        }
+        let (pool, now_ms) = (&mut *self.pool, self.context.now_ms);
+        let gather = self.gather.get_or_insert_with(|| {
+            let buffer = pool.take(now_ms);
+            Box::new(Gather::into_buffer(buffer, Framing::MAX_HEADER))
+        });
+        gather.add(&piece);
+        if piece.last {
+            self.finish(app);
+        }
+    }
+
+    /// The last piece of a message was gathered.
+    fn finish(&mut self, app: &mut A) {
+        if let Some(mut gather) = self.gather.take() {
+            app.message(Incoming::gathered(&mut gather), &mut self.handle);
+            self.pool.put(gather.into_octets());
+        }
+    }
+
+    /// What happened on a link without a bridge; `behind` was received after it.
+    fn event(&mut self, app: &mut A, event: Event<'_>, behind: &[u8]) {
+        match event {
+            Event::Open => self.opened(app),
+            Event::Request(request) | Event::Http(request) => self.request(app, &request, behind),
+            Event::Refused(refused) => {
+                let refusal = refused.refusal.error;
+                if let Refusal::VersionOff { version, .. } = refusal {
+                    self.record.set_requested_version(version);
+                }
+                self.first_refused(app, refusal.into(), refused.octets, behind);
+            }
+            Event::Close(reason) => {
+                log::debug!(target: "heirloom::net", "closed by the peer: {:?}", reason.code);
+                self.ended(ClosedBy::Client, "closed", reason.code);
+            }
+            Event::Response(_) | Event::Piece(_) | Event::Ping(_) | Event::Pong(_) => {}
+        }
+    }
+
+    /// A client asks for something; `behind` was received after the request.
+    fn request(&mut self, app: &mut A, request: &Request<'_>, behind: &[u8]) {
+        let reply = app.request(request, self.handle.data);
+        if self.record.recorder().is_none() {
+            self.start_recording(app, &[request.head().raw(), behind]);
+        }
+        let Handle { conn, out, .. } = &mut self.handle;
+        match reply {
+            Reply::Bridge(dial) => {
+                if let Some(base) = &dial.public_url {
+                    conn.set_public_url(base);
+                }
+                conn.set_manual_control();
+                *self.dial = Some(dial);
+            }
+            reply => write_reply(conn, out, self.record, self.context.hint(), reply),
+        }
+    }
+
+    /// Starts a recording, if the app wants one, with what was received already.
+    fn start_recording(&mut self, app: &mut A, received: &[&[u8]]) {
+        if let Some(recorder) = app.recorder(self.handle.data) {
+            self.handle.is_recorded = true;
+            for octets in received {
+                recorder.note(Side::Client, octets);
+            }
+            self.record.start_recording(recorder);
+        }
+    }
+}
+
+/// Answers a request.
+fn write_reply(
+    conn: &mut Conn,
+    out: &mut Output<'_>,
+    record: &mut LinkRecord,
+    hint: Option<Hint>,
+    reply: Reply,
+) {
+    let replied = match reply {
+        Reply::Accept(subprotocol) => {
+            let accepted = conn.accept(subprotocol.as_deref(), out);
+            record.answered = accepted.is_ok();
+            log::debug!(target: "heirloom::handshake", "101 sent: {}", version_name(conn));
+            accepted
+        }
+        Reply::Refuse(refusal) => {
+            log::debug!(target: "heirloom::handshake", "refused: {}", refusal.code());
+            record.end(EndReason::by_server(refusal.code(), Some(refusal.status())));
+            refusal.respond(conn, hint, out);
+            Ok(())
+        }
+        Reply::Http(page) => {
+            record.end(EndReason::by_server("page", Some(page.status)));
+            write_page(conn, &page, out)
+        }
+        // One backend is enough.
+        Reply::Bridge(_) => Err(Unsendable::NotOpen),
+    };
+    if let Err(error) = replied {
+        log::warn!("cannot answer a request: {error}");
+        conn.refuse(Refusal::NotFound, out);
+    }
+}
+
+fn write_page(conn: &mut Conn, page: &Page, out: &mut Output<'_>) -> Result<(), Unsendable> {
+    let headers: Vec<(&str, &str)> = page.headers.iter().map(|(n, v)| (*n, &**v)).collect();
+    let response = HttpResponse {
+        status: page.status,
+        content_type: page.content_type,
+        headers: &headers,
+        body: &page.body,
+    };
+    conn.respond(&response, out)
+}
+
+fn version_name(conn: &Conn) -> &'static str {
+    conn.version().map_or("no version", |v| v.name)
+}
+
+fn log_violation(conn: &Conn, violation: Violation) {
+    let version = version_name(conn);
+    log::debug!(target: "heirloom::net", "{version}: {}: {violation}", violation.code());
+}

@@ -1,0 +1,167 @@
+//! The links of a worker: where they are, which have more to do, and their
+//! deadlines.
+
+use std::collections::VecDeque;
+use std::io;
+
+use mio::{Registry, Token};
+
+use super::link::{AfterTurn, Link, TURN};
+use super::pool::Pool;
+use super::scratch::Context;
+use super::slots::Slots;
+use super::timing::Stage;
+use super::wheel::Wheel;
+use crate::conn::Phase;
+use crate::net::backlog::Progress;
+use crate::net::settings::Settings;
+
+/// The links of one worker.
+pub(super) struct Links<D> {
+    pub(super) slots: Slots<D>,
+    /// Links that have more to do, in order.
+    ready: VecDeque<usize>,
+    pub(super) wheel: Wheel,
+}
+
+impl<D> Links<D> {
+    pub(super) fn new() -> Links<D> {
+        Links {
+            slots: Slots::default(),
+            ready: VecDeque::new(),
+            wheel: Wheel::new(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn get(&mut self, token: usize) -> Option<&mut Link<D>> {
+        self.slots.get(token)?.as_deref_mut()
+    }
+
+    /// Takes a link out of its slot, to work on it.
+    #[inline]
+    pub(super) fn take(&mut self, token: usize) -> Option<Box<Link<D>>> {
+        self.slots.get(token)?.take()
+    }
+
+    /// Puts it back, and into the ready list if it has more to do.
+    #[inline]
+    pub(super) fn put_back(&mut self, token: usize, mut link: Box<Link<D>>, settings: &Settings) {
+        if !link.flow.queued && link.wants_read(settings) {
+            link.flow.queued = true;
+            self.ready.push_back(token);
+        }
+        if let Some(slot) = self.slots.get(token) {
+            *slot = Some(link);
+        }
+    }
+
+    /// Puts a link into the ready list.
+    pub(super) fn enqueue(&mut self, token: usize) {
+        if let Some(Some(link)) = self.slots.get(token) {
+            if !link.flow.queued {
+                link.flow.queued = true;
+                self.ready.push_back(token);
+            }
+        }
+    }
+
+    /// How many links have more to do.
+    pub(super) fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// The next link that has more to do.
+    pub(super) fn next_ready(&mut self) -> Option<usize> {
+        let token = self.ready.pop_front()?;
+        if let Some(link) = self.get(token) {
+            link.flow.queued = false;
+        }
+        Some(token)
+    }
+}
+
+/// What settles a link after work on it.
+pub(super) struct Settle<'w> {
+    pub(super) registry: &'w Registry,
+    pub(super) wheel: &'w mut Wheel,
+    pub(super) pool: &'w mut Pool,
+    pub(super) context: Context<'w>,
+}
+
+impl Settle<'_> {
+    /// Writes the link's output, moves it on to the next stage and arms its
+    /// deadline.
+    pub(super) fn settle<D>(
+        &mut self,
+        token: usize,
+        link: &mut Link<D>,
+        out: &mut Vec<u8>,
+    ) -> AfterTurn {
+        let now_ms = self.context.now_ms;
+        let had_backlog = !link.backlog.is_empty();
+        link.record.end_turn(out);
+        match link.backlog.send(out, &mut link.transport) {
+            Ok(Progress::Some) => {
+                if had_backlog && link.timing.stage() != Stage::Handshake {
+                    link.timing.restart(now_ms);
+                }
+            }
+            Ok(Progress::None) => {}
+            Err(error) => {
+                log::debug!(target: "heirloom::net", "a write failed: {error}");
+                return AfterTurn::Drop;
+            }
+        }
+        if out.capacity() > 4 * TURN {
+            *out = Vec::new();
+        }
+        while let Some(buffer) = link.backlog.spent() {
+            self.pool.put(buffer);
+        }
+        if advance(link, now_ms) == AfterTurn::Drop {
+            return AfterTurn::Drop;
+        }
+        if !link.backlog.is_empty() {
+            if !had_backlog && link.timing.stage() == Stage::Open {
+                link.timing.restart(now_ms);
+            }
+            if let Err(error) = link.transport.watch_writes(self.registry, Token(token)) {
+                warn_of_watching(&error);
+                return AfterTurn::Drop;
+            }
+        }
+        link.arm(self.wheel, token, self.context.settings);
+        AfterTurn::Keep
+    }
+}
+
+pub(super) fn warn_of_watching(error: &io::Error) {
+    log::warn!("cannot watch a connection: {error}");
+}
+
+/// Moves a link on to the stage that its connection has come to.
+fn advance<D>(link: &mut Link<D>, now_ms: u64) -> AfterTurn {
+    match (link.timing.stage(), link.conn.phase()) {
+        (Stage::Handshake, Phase::Open) => link.timing.enter(Stage::Open, now_ms),
+        (Stage::Handshake | Stage::Open, Phase::Closing | Phase::Closed) => {
+            link.timing.enter(Stage::Closing, now_ms);
+        }
+        _ => {}
+    }
+    let is_closing = link.timing.stage() == Stage::Closing;
+    if is_closing && link.backlog.is_empty() && link.conn.has_sent_all() {
+        // All is written and the peer has nothing more to send, or has gone:
+        // nothing is left that could cause a reset.
+        let transport = &mut link.transport;
+        let has_ended = transport.is_read_closed() || link.conn.is_close_complete();
+        if !transport.is_readable() && has_ended {
+            return AfterTurn::Drop;
+        }
+        if transport.shutdown_write().is_err() {
+            return AfterTurn::Drop;
+        }
+        link.timing.enter(Stage::Draining(0), now_ms);
+    }
+    AfterTurn::Keep
+}

@@ -1,0 +1,102 @@
+//! What is noted of a connection: how far it came, how it ended, and its
+//! recording where it has one.
+
+use crate::net::app::EndReason;
+use crate::net::recorder::Recorder;
+use crate::version::{Side, Version};
+
+/// What is noted of a link.
+#[derive(Debug)]
+pub(super) struct LinkRecord {
+    /// A 101 was sent.
+    pub(super) answered: bool,
+    /// The handshake was finished.
+    pub(super) opened: bool,
+    /// When it started, in seconds of the worker's life.
+    pub(super) began_s: u32,
+    /// Boxed, since an idle link has none of it.
+    details: Option<Box<Details>>,
+}
+
+#[derive(Debug, Default)]
+struct Details {
+    /// How it ended: what was seen first.
+    ended: Option<EndReason>,
+    /// The version that was asked for, where it is off.
+    requested_version: Option<&'static Version>,
+    /// Keeps what goes over its wire.
+    recorder: Option<Recorder>,
+    /// Octets of this turn's output that were recorded.
+    recorded: usize,
+}
+
+impl LinkRecord {
+    pub(super) fn new(now_ms: u64) -> LinkRecord {
+        LinkRecord {
+            answered: false,
+            opened: false,
+            began_s: u32::try_from(now_ms / 1000).unwrap_or(u32::MAX),
+            details: None,
+        }
+    }
+
+    /// Notes an end, unless another one was seen before.
+    pub(super) fn end(&mut self, ended: EndReason) {
+        self.details
+            .get_or_insert_default()
+            .ended
+            .get_or_insert(ended);
+    }
+
+    /// How it ended, once that is known.
+    pub(super) fn ended(&self) -> Option<EndReason> {
+        self.details.as_ref()?.ended
+    }
+
+    /// Notes a version that is off.
+    pub(super) fn set_requested_version(&mut self, version: &'static Version) {
+        self.details.get_or_insert_default().requested_version = Some(version);
+    }
+
+    pub(super) fn requested_version(&self) -> Option<&'static Version> {
+        self.details.as_ref()?.requested_version
+    }
+
+    /// Records what goes over the wire from now on.
+    pub(super) fn start_recording(&mut self, recorder: Recorder) {
+        self.details.get_or_insert_default().recorder = Some(recorder);
+    }
+
+    #[inline]
+    pub(super) fn recorder(&self) -> Option<&Recorder> {
+        self.details.as_ref()?.recorder.as_ref()
+    }
+
+    /// Records the output of this turn so far.
+    #[inline]
+    pub(super) fn note_output(&mut self, out: &[u8]) {
+        if let Some(details) = &mut self.details {
+            details.note_output(out);
+        }
+    }
+
+    /// Records the rest of this turn's output, which is written then.
+    #[inline]
+    pub(super) fn end_turn(&mut self, out: &[u8]) {
+        if let Some(details) = &mut self.details {
+            details.note_output(out);
+            details.recorded = 0;
+        }
+    }
+}
+
+impl Details {
+    fn note_output(&mut self, out: &[u8]) {
+        if let Some(recorder) = &self.recorder {
+            if let Some(new) = out.get(self.recorded..) {
+                recorder.note(Side::Server, new);
+            }
+            self.recorded = out.len();
+        }
+    }
+}

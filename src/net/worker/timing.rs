@@ -1,0 +1,133 @@
+//! How far a connection has come, and its deadline: each stage has exactly one.
+
+use std::num::NonZeroU64;
+
+use super::wheel::Wheel;
+use crate::net::settings::Settings;
+use crate::version::Side;
+
+/// How far a link has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The opening handshake, from TCP's connection on.
+    Handshake,
+    /// Messages go both ways.
+    Open,
+    /// The last output is being written, or the peer's close is awaited.
+    Closing,
+    /// Our side of TCP is shut down. What still arrives is thrown away, so that
+    /// no reset destroys our last output (RFC 9112 section 9.6). So many octets
+    /// were thrown away.
+    Draining(u32),
+}
+
+/// The stage of a link and its deadline.
+#[derive(Debug)]
+pub(super) struct Timing {
+    /// From when on the deadline counts, in milliseconds of the worker's life.
+    since_ms: u64,
+    /// When the wheel looks at it next.
+    armed_ms: Option<NonZeroU64>,
+    stage: Stage,
+}
+
+impl Timing {
+    pub(super) fn new(now_ms: u64) -> Timing {
+        Timing {
+            since_ms: now_ms,
+            armed_ms: None,
+            stage: Stage::Handshake,
+        }
+    }
+
+    #[inline]
+    pub(super) fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// The next stage, whose deadline counts from now on.
+    pub(super) fn enter(&mut self, stage: Stage, now_ms: u64) {
+        self.stage = stage;
+        self.restart(now_ms);
+    }
+
+    /// The deadline of this stage counts from now on: there was progress.
+    #[inline]
+    pub(super) fn restart(&mut self, now_ms: u64) {
+        self.since_ms = now_ms;
+    }
+
+    /// Octets were thrown away while draining; gives how many there were.
+    pub(super) fn drained(&mut self, octets: usize) -> u32 {
+        let Stage::Draining(drained) = &mut self.stage else {
+            return 0;
+        };
+        let octets = u32::try_from(octets).unwrap_or(u32::MAX);
+        *drained = drained.saturating_add(octets);
+        *drained
+    }
+
+    /// Milliseconds without progress.
+    pub(super) fn waited_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.since_ms)
+    }
+
+    /// The deadline of this stage, if there is one. `output_waits` says whether
+    /// the peer has to read first, `side` which end of the connection is ours.
+    pub(super) fn due_ms(
+        &self,
+        settings: &Settings,
+        output_waits: bool,
+        side: Side,
+    ) -> Option<u64> {
+        let wait = match self.stage {
+            Stage::Handshake => settings.handshake_ms,
+            // A peer that reads our last output slowly may have all of it.
+            Stage::Open | Stage::Closing if output_waits => settings.write_ms,
+            // A bridge is as idle as its client.
+            Stage::Open if settings.idle_ms == 0 || side == Side::Client => return None,
+            Stage::Open => settings.idle_ms,
+            Stage::Closing | Stage::Draining(_) => settings.close_ms,
+        };
+        Some(self.since_ms.saturating_add(wait))
+    }
+
+    /// Has the wheel look at it when `due_ms` has come, or before.
+    #[inline]
+    pub(super) fn arm(&mut self, wheel: &mut Wheel, token: usize, due_ms: u64) {
+        self.armed_ms = wheel.arm(token, due_ms, self.armed_ms);
+    }
+
+    /// The wheel looks at it. Whether this is the look that it was armed for: an
+    /// entry of a deadline that has moved is not.
+    pub(super) fn comes_up(&mut self, now_ms: u64) -> bool {
+        let is_armed = self.armed_ms.is_some_and(|at| at.get() <= now_ms);
+        if is_armed {
+            self.armed_ms = None;
+        }
+        is_armed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stage_has_exactly_one_deadline() {
+        let settings = Settings::default();
+        for stage in [Stage::Handshake, Stage::Closing, Stage::Draining(0)] {
+            assert!(due(stage, &settings, false).is_some(), "{stage:?}");
+        }
+        assert_eq!(due(Stage::Open, &settings, false), None, "idle is off");
+        assert!(due(Stage::Open, &settings, true).is_some(), "write stall");
+        let idle = Settings::default().with_idle_ms(7);
+        assert_eq!(due(Stage::Open, &idle, false), Some(7));
+    }
+
+    fn due(stage: Stage, settings: &Settings, output_waits: bool) -> Option<u64> {
+        let mut timing = Timing::new(0);
+        timing.enter(stage, 0);
+        timing.due_ms(settings, output_waits, Side::Server)
+    }
+}

@@ -1,0 +1,277 @@
+//! One turn of a link: at most one read, and all that comes of it.
+
+use super::bridge;
+use super::dispatch::Dispatch;
+use super::link::{AfterTurn, Link, TURN};
+use super::scratch::{Context, FRONT, OutBuffer, Scratch};
+use super::timing::Stage;
+use crate::bytes::Input;
+use crate::conn::Phase;
+use crate::error::Refusal;
+use crate::frame::GOING_AWAY;
+use crate::net::app::{App, ClosedBy, EndReason};
+use crate::net::link_id::LinkId;
+use crate::net::refusal::{AnyRefusal, NetRefusal};
+use crate::net::transport::ReadResult;
+use crate::version::Side;
+
+/// A message of which so much is still to come is read to where it will lie.
+const DIRECT: usize = TURN;
+/// Octets that a peer may still send while we drain: one that is told that its
+/// message is too big is sending it.
+const DRAIN: u32 = 1024 * 1024;
+
+/// A link and what its turn may use.
+pub(super) struct Turn<'t, A: App> {
+    pub(super) token: usize,
+    pub(super) link: &'t mut Link<A::Data>,
+    /// The other link of its bridge.
+    pub(super) partner: Option<&'t mut Link<A::Data>>,
+    pub(super) app: &'t mut A,
+    pub(super) scratch: &'t mut Scratch,
+    pub(super) context: Context<'t>,
+}
+
+impl<A: App> Turn<'_, A> {
+    /// Reads once and parses what was read.
+    pub(super) fn take(mut self) -> AfterTurn {
+        if !self.link.wants_read(self.context.settings) {
+            return AfterTurn::Keep;
+        }
+        if let Stage::Draining(_) = self.link.timing.stage() {
+            return drain(self.link, &mut self.scratch.buffer);
+        }
+        if std::mem::take(&mut self.link.flow.parse_due) {
+            self.parse_unparsed();
+            return AfterTurn::Keep;
+        }
+        let read = match self.direct_room() {
+            Some(want) => self.read_into_message(want),
+            None => self.read_and_dispatch(),
+        };
+        let link = self.link;
+        match read {
+            ReadResult::Octets(_) => {
+                if link.timing.stage() == Stage::Open && link.backlog.is_empty() {
+                    link.timing.restart(self.context.now_ms);
+                }
+                AfterTurn::Keep
+            }
+            ReadResult::Nothing => AfterTurn::Keep,
+            ReadResult::Broken(_) => {
+                link.ended_by_peer("reset", None);
+                AfterTurn::Drop
+            }
+            ReadResult::End => {
+                end_of_input(
+                    link,
+                    self.partner,
+                    &mut self.scratch.peer_out,
+                    &self.context,
+                );
+                AfterTurn::Keep
+            }
+        }
+    }
+
+    /// How much to read to where a message is being gathered, if so.
+    #[inline]
+    fn direct_room(&self) -> Option<usize> {
+        let gather = self.link.input.gather.as_ref()?;
+        let to_come = if gather.len() >= DIRECT && self.link.conn.text_to_come() {
+            TURN
+        } else {
+            usize::try_from(self.link.conn.payload_to_come()).unwrap_or(usize::MAX)
+        };
+        (to_come >= DIRECT && self.link.input.unparsed.is_empty()).then(|| to_come.min(TURN))
+    }
+
+    fn dispatch(&mut self) -> (Dispatch<'_, A>, &mut Vec<u8>, &mut Vec<u8>, &mut A) {
+        let id = LinkId {
+            worker: self.context.worker,
+            token: self.token,
+        };
+        let partner = self.partner.as_deref_mut();
+        let (dispatch, buffer, unparsed) =
+            Dispatch::new(id, self.link, partner, self.scratch, &self.context);
+        (dispatch, buffer, unparsed, self.app)
+    }
+
+    /// Parses what was read before.
+    fn parse_unparsed(&mut self) {
+        let mut octets = std::mem::take(&mut self.link.input.unparsed);
+        let (mut dispatch, _, unparsed, app) = self.dispatch();
+        let left = dispatch.parse(app, &mut octets);
+        octets.drain(..octets.len() - left);
+        *unparsed = octets;
+    }
+
+    /// Reads into the shared buffer and parses.
+    fn read_and_dispatch(&mut self) -> ReadResult {
+        let (_, room) = self.scratch.buffer.split_at_mut(FRONT);
+        let read = self.link.transport.read(room);
+        let ReadResult::Octets(n) = read else {
+            return read;
+        };
+        if let Some(recorder) = self.link.record.recorder() {
+            recorder.note(Side::Client, room.split_at(n).0);
+        }
+        let (mut dispatch, buffer, unparsed, app) = self.dispatch();
+        let (front_and_received, _) = buffer.split_at_mut(FRONT + n);
+        if unparsed.len() <= FRONT {
+            // Put what was left in front of what was received: nothing large
+            // moves.
+            let (_, octets) = front_and_received.split_at_mut(FRONT - unparsed.len());
+            if !unparsed.is_empty() {
+                octets
+                    .split_at_mut(unparsed.len())
+                    .0
+                    .copy_from_slice(unparsed);
+                unparsed.clear();
+            }
+            let left = dispatch.parse(app, octets);
+            if left > 0 {
+                unparsed.extend_from_slice(octets.split_at(octets.len() - left).1);
+            }
+        } else {
+            // A head in small portions: append, and the search for its end goes
+            // on from where it was.
+            let (_, received) = front_and_received.split_at(FRONT);
+            unparsed.extend_from_slice(received);
+            let left = dispatch.parse(app, unparsed);
+            unparsed.drain(..unparsed.len() - left);
+        }
+        if unparsed.is_empty() && unparsed.capacity() > 0 {
+            *unparsed = Vec::new();
+        }
+        read
+    }
+
+    /// Reads payload straight to where the message is gathered.
+    fn read_into_message(&mut self, want: usize) -> ReadResult {
+        let Some(mut gather) = self.link.input.gather.take() else {
+            return ReadResult::Nothing;
+        };
+        let room = gather.room(want);
+        let read = self.link.transport.read(room);
+        let ReadResult::Octets(n) = read else {
+            self.link.input.gather = Some(gather);
+            return read;
+        };
+        if let Some(recorder) = self.link.record.recorder() {
+            recorder.note(Side::Client, room.split_at(n).0);
+        }
+        let (mut dispatch, _, unparsed, app) = self.dispatch();
+        let mut behind = dispatch.parse_in_place(app, gather, n);
+        if !behind.is_empty() {
+            let left = dispatch.parse(app, &mut behind);
+            behind.drain(..behind.len() - left);
+            *unparsed = behind;
+        }
+        read
+    }
+
+    /// A deadline has come.
+    pub(super) fn expire(self) -> AfterTurn {
+        let (link, context) = (self.link, self.context);
+        let mut out = self.scratch.out.output();
+        match link.timing.stage() {
+            Stage::Handshake if !link.is_of_client() => {
+                link.ended_by_peer(NetRefusal::BackendTimeout.code(), None);
+                AfterTurn::Drop
+            }
+            Stage::Handshake => {
+                let (by, refusal): (_, AnyRefusal) =
+                    if link.bridge.is_some() && !link.record.answered {
+                        (ClosedBy::Backend, NetRefusal::BackendTimeout.into())
+                    } else {
+                        (ClosedBy::Client, Refusal::HandshakeTimeout.into())
+                    };
+                link.refuse(by, refusal, context.hint(), &mut out);
+                AfterTurn::Keep
+            }
+            Stage::Open if link.flow.paused_by_bridge && link.backlog.is_empty() => {
+                // Reading is paused, so that nothing was read proves nothing. The
+                // partner that does not read has a deadline of its own.
+                link.timing.restart(context.now_ms);
+                AfterTurn::Keep
+            }
+            Stage::Open if link.backlog.is_empty() => {
+                link.conn.close(GOING_AWAY, "idle", &mut out);
+                link.ended_by_peer("idle-timeout", Some(GOING_AWAY));
+                AfterTurn::Keep
+            }
+            // A peer that does not read cannot be sent a close either.
+            Stage::Open => {
+                link.ended_by_peer("write-timeout", None);
+                AfterTurn::Drop
+            }
+            Stage::Closing | Stage::Draining(_) => {
+                link.ended_by_peer("close-timeout", None);
+                AfterTurn::Drop
+            }
+        }
+    }
+
+    /// The server is being stopped.
+    pub(super) fn go_away(self) {
+        let (link, hint) = (self.link, self.context.hint());
+        let mut out = self.scratch.out.output();
+        match link.conn.phase() {
+            Phase::Handshake if link.is_of_client() => {
+                let refusal = NetRefusal::GoingAway.into();
+                link.refuse(ClosedBy::Server, refusal, hint, &mut out);
+            }
+            // The refusal of its client ends a backend's handshake, in whatever
+            // order the two stand.
+            Phase::Handshake => {}
+            _ => {
+                let ended = EndReason::by_server("going-away", Some(GOING_AWAY));
+                link.record.end(ended);
+                link.conn.close(GOING_AWAY, "going-away", &mut out);
+            }
+        }
+    }
+}
+
+/// The peer has ended its side of TCP.
+fn end_of_input<D>(
+    link: &mut Link<D>,
+    partner: Option<&mut Link<D>>,
+    peer_out: &mut OutBuffer,
+    context: &Context<'_>,
+) {
+    let left = Input::new(&mut link.input.unparsed);
+    match link.conn.end_of_input(&left) {
+        Ok(()) => {
+            if let Some(partner) = partner {
+                bridge::end_of_input(link, partner, &mut peer_out.output());
+            }
+            link.ended_by_peer("closed", None);
+        }
+        Err(located) => {
+            let violation = located.error;
+            log::debug!(target: "heirloom::net", "{violation}");
+            if let Some(partner) = partner {
+                let (side, hint) = (link.conn.side(), context.hint());
+                bridge::refuse_client(side, violation, partner, hint, &mut peer_out.output());
+            }
+            link.ended_by_peer(violation.code(), None);
+        }
+    }
+}
+
+/// Throws away what a peer still sends after our last output.
+fn drain<D>(link: &mut Link<D>, buffer: &mut [u8]) -> AfterTurn {
+    match link.transport.read(buffer) {
+        ReadResult::Octets(n) => {
+            if link.timing.drained(n) > DRAIN {
+                AfterTurn::Drop
+            } else {
+                AfterTurn::Keep
+            }
+        }
+        ReadResult::Nothing => AfterTurn::Keep,
+        ReadResult::End | ReadResult::Broken(_) => AfterTurn::Drop,
+    }
+}

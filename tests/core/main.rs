@@ -1,0 +1,16 @@
+//! The core in memory: two ends of every version, joined or bridged, whatever
+//! the portions in which octets arrive.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
+
+#[path = "../support/memory.rs"]
+mod memory;
+
+mod bridge;
+mod closing;
+mod pair;
+mod splits;

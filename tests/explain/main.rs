@@ -1,0 +1,12 @@
+//! The explanation: every octet named, the cause found, whatever was pasted.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
+
+mod causes;
+#[cfg(feature = "cli")]
+mod input;
+mod octets;

@@ -1,0 +1,321 @@
+//! `heirloom replay`: servers and clients that are right pass, and what is
+//! wrong with the others is named by octet and rule.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use crate::support::PATIENCE;
+use crate::support::program::{Ended, HEIRLOOM, Program, run};
+
+/// A server that reads one request and sends this, then reads to the end.
+fn wrong_server(sends: &'static [u8], body: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            response(&mut stream.unwrap(), sends, body);
+        }
+    });
+    address
+}
+
+fn response(stream: &mut TcpStream, sends: &[u8], body: usize) {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut request = Vec::new();
+    let mut octet = [0];
+    while !request.ends_with(b"\r\n\r\n") {
+        if stream.read(&mut octet).unwrap_or(0) == 0 {
+            return;
+        }
+        request.extend(octet);
+    }
+    let mut key3 = vec![0; body];
+    let _ = stream.read_exact(&mut key3);
+    let _ = stream.write_all(sends);
+    let _ = stream.read_to_end(&mut Vec::new());
+}
+
+fn against(path: &str, server: SocketAddr, more: &[&str]) -> Ended {
+    let url = format!("ws://{server}/");
+    let mut args = vec![
+        "replay",
+        path,
+        "--against",
+        &url,
+        "--json",
+        "--timeout-ms",
+        "300",
+    ];
+    args.extend(more);
+    run(&args)
+}
+
+/// The line about this vector.
+fn line<'e>(ended: &'e Ended, id: &str) -> &'e str {
+    let quoted = format!("\"id\":\"{id}\"");
+    let line = ended.out.lines().find(|line| line.contains(&quoted));
+    line.unwrap_or_else(|| panic!("{id} is not there: {ended:?}"))
+}
+
+#[test]
+fn our_own_server_is_right() {
+    let serve = Program::serve(&["--versions", "all"]);
+    for path in [
+        "vectors/hixie-75/frames.json",
+        "vectors/hixie-76/keys.json",
+        "vectors/hixie-76/bad-keys.json",
+        "vectors/hybi-03/control.json",
+        "vectors/hybi-07/bad-frames.json",
+        "vectors/hybi-08/fragments.json",
+        "vectors/rfc6455/closing.json",
+        "vectors/rfc6455/control.json",
+        "vectors/rfc6455/utf8.json",
+        "vectors/none/versions.json",
+    ] {
+        let ended = against(path, serve.address, &[]);
+        let failed: Vec<&str> = ended
+            .out
+            .lines()
+            .filter(|line| line.contains("\"result\":\"failed\""))
+            .filter(|line| !line.contains("subprotocol-unknown"))
+            .collect();
+        assert!(failed.is_empty(), "{path}: {failed:#?}");
+        assert!(ended.out.contains("\"result\":\"ok\""), "{path}: {ended:?}");
+    }
+}
+
+const ANSWER_76: &[u8] = b"HTTP/1.1 101 WebSocket Protocol Handshake\r\n\
+    Upgrade: WebSocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Origin: http://example.com\r\n\
+    Sec-WebSocket-Location: ws://example.com/demo\r\n\r\n\
+    n`9eBk9z$R8pOtVc";
+
+#[test]
+fn a_bad_digest_is_named_by_its_octet() {
+    let server = wrong_server(ANSWER_76, 8);
+    let ended = against("vectors/hixie-76/frames.json", server, &[]);
+    assert_eq!(ended.code, Some(1));
+    let line = line(&ended, "hixie-76/text");
+    let octet = ANSWER_76.len() - 1;
+    assert!(line.contains("digest-mismatch"), "{line}");
+    let what = format!("octet {octet} is \\\"c\\\" where \\\"b\\\" was expected");
+    assert!(line.contains(&what), "{line}");
+    let hex = "6e 60 39 65 42 6b 39 7a 24 52 38 70 4f 74 56";
+    assert!(
+        line.contains(&format!("the digest is {hex} 63 and {hex} 62")),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_swapped_header_order_in_75_is_named_by_its_octet() {
+    let server = wrong_server(
+        b"HTTP/1.1 101 Web Socket Protocol Handshake\r\n\
+          Connection: Upgrade\r\nUpgrade: WebSocket\r\n\
+          WebSocket-Origin: http://example.com\r\n\
+          WebSocket-Location: ws://example.com/demo\r\n\r\n",
+        0,
+    );
+    let ended = against("vectors/hixie-75/frames.json", server, &[]);
+    assert_eq!(ended.code, Some(1));
+    let line = line(&ended, "hixie-75/text");
+    assert!(line.contains("response-lines"), "{line}");
+    let what = "octet 44 is \\\"C\\\" where \\\"U\\\" was expected";
+    assert!(line.contains(what), "{line}");
+}
+
+#[test]
+fn a_header_that_is_missing_or_wrong_is_named() {
+    const MISSING: &[u8] =
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    let server = wrong_server(MISSING, 0);
+    let ended = against("vectors/rfc6455/rfc-examples.json", server, &[]);
+    assert_eq!(ended.code, Some(1));
+    let missing = format!(
+        "accept-mismatch: the header Sec-WebSocket-Accept is missing from the {} octets",
+        MISSING.len()
+    );
+    assert!(ended.out.contains(&missing), "{ended:?}");
+
+    let server = wrong_server(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+          Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOx=\r\n\r\n",
+        0,
+    );
+    let ended = against("vectors/rfc6455/rfc-examples.json", server, &[]);
+    let what = "accept-mismatch: in Sec-WebSocket-Accept, octet 123 is \\\"x\\\" where \\\"o\\\"";
+    assert!(ended.out.contains(what), "{ended:?}");
+
+    let server = wrong_server(
+        b"HTTP/1.1 101 Web Socket Protocol Handshake\r\n\
+          Upgrade: WebSocket\r\nConnection: Upgrade\r\n\
+          WebSocket-Origin: http://example.com\r\n\
+          WebSocket-Location: wss://example.com/demo\r\n\r\n",
+        0,
+    );
+    let ended = against("vectors/hixie-75/frames.json", server, &[]);
+    let line = line(&ended, "hixie-75/text");
+    assert!(
+        line.contains("location-mismatch: in WebSocket-Location, octet 145"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_server_that_upgrades_what_it_must_refuse_is_caught() {
+    let server = wrong_server(ANSWER_76, 8);
+    let ended = against("vectors/hixie-76/bad-keys.json", server, &[]);
+    assert_eq!(ended.code, Some(1));
+    assert!(
+        ended.out.contains("the server upgrades, and key-"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn silence_is_a_failure_and_no_hang() {
+    let server = wrong_server(b"", 0);
+    let ended = against("vectors/rfc6455/rfc-examples.json", server, &[]);
+    assert_eq!(ended.code, Some(1));
+    assert!(
+        ended
+            .out
+            .contains("the head of the response does not arrive"),
+        "{ended:?}"
+    );
+    let unused = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let ended = against("vectors/rfc6455/rfc-examples.json", unused, &[]);
+    assert!(ended.out.contains("cannot connect"), "{ended:?}");
+    assert_eq!(ended.code, Some(3));
+}
+
+#[test]
+fn faults_and_exactness() {
+    let serve = Program::serve(&["--versions", "all"]);
+    let path = "vectors/hixie-76/frames.json";
+    for more in [
+        &["--slicer", "1"] as &[&str],
+        &["--slicer", "3", "--latency", "5"],
+        &["--limit-data", "40"],
+        &["--limit-data", "250", "--reset-peer"],
+        &["--pace", "recorded"],
+        &["--rewrite-host"],
+    ] {
+        let ended = against(path, serve.address, more);
+        let failed = ended
+            .out
+            .lines()
+            .find(|l| l.contains("\"result\":\"failed\""));
+        assert_eq!(failed, None, "{more:?}");
+        assert!(
+            ended.out.contains("\"result\":\"ok\""),
+            "{more:?}: {ended:?}"
+        );
+    }
+    let exact = against(path, serve.address, &["--exact"]);
+    let text = line(&exact, "hixie-76/text");
+    assert!(text.contains("\"result\":\"ok\""), "{text}");
+
+    let server = wrong_server(
+        b"HTTP/1.1 101 WebSocket Protocol Handshake\r\n\
+          Upgrade: WebSocket\r\nConnection: Upgrade\r\nServer: x\r\n\
+          Sec-WebSocket-Origin: http://example.com\r\n\
+          Sec-WebSocket-Location: ws://example.com/demo\r\n\r\n\
+          n`9eBk9z$R8pOtVb\x00Hello\xff",
+        8,
+    );
+    let exact = against(path, server, &["--exact"]);
+    let text = line(&exact, "hixie-76/text");
+    assert!(text.contains("not exact: octet 86 is \\\"r\\\""), "{text}");
+    let ignored = against(path, server, &["--exact", "--ignore-header", "server"]);
+    let text = line(&ignored, "hixie-76/text");
+    assert!(text.contains("\"result\":\"ok\""), "{text}");
+}
+
+/// `heirloom connect` to a replayed server, which sends these lines.
+fn connect(to: SocketAddr, version: &str, lines: &str) {
+    let url = format!("ws://{to}/demo");
+    let mut child = Command::new(HEIRLOOM)
+        .args(["connect", &url, "--as", version])
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let _ = child.stdin.take().unwrap().write_all(lines.as_bytes());
+    child.wait().unwrap();
+}
+
+fn listen(path: &str) -> Program {
+    let mut command = Command::new(HEIRLOOM);
+    command.args(["replay", path, "--listen", "127.0.0.1:0", "--json"]);
+    Program::start(command.args(["--timeout-ms", "2000"]))
+}
+
+/// A file with one vector of the corpus.
+fn one(path: &str, id: &str) -> std::path::PathBuf {
+    let mut file = heirloom::vector::File::read(&std::fs::read(path).unwrap()).unwrap();
+    file.vectors.retain(|vector| vector.id == id);
+    assert_eq!(file.vectors.len(), 1, "{id}");
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("heirloom-replay-{}-{number}.json", std::process::id());
+    let to = std::env::temp_dir().join(name);
+    std::fs::write(&to, file.to_canonical()).unwrap();
+    to
+}
+
+#[test]
+fn a_client_that_is_right_passes_and_receives_the_recorded_messages() {
+    for (version, folder) in [
+        ("hixie-75", "hixie-75"),
+        ("hixie-76", "hixie-76"),
+        ("8", "hybi-08"),
+        ("13", "rfc6455"),
+    ] {
+        let id = format!("{folder}/text");
+        let file = one(&format!("vectors/{folder}/frames.json"), &id);
+        let replay = listen(file.to_str().unwrap());
+        connect(replay.address, version, "Hello\n");
+        let (_, ended) = replay.wait();
+        assert!(
+            ended.out.contains("\"result\":\"ok\""),
+            "{version}: {ended:?}"
+        );
+        assert_eq!(ended.code, Some(0), "{version}: {ended:?}");
+        std::fs::remove_file(file).unwrap();
+    }
+}
+
+#[test]
+fn a_client_of_another_version_or_none_is_named() {
+    let file = one("vectors/hixie-76/frames.json", "hixie-76/text");
+    let replay = listen(file.to_str().unwrap());
+    connect(replay.address, "13", "Hello\n");
+    let (_, ended) = replay.wait();
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.out.contains("the client speaks rfc6455"), "{ended:?}");
+
+    let replay = listen(file.to_str().unwrap());
+    let (_, ended) = replay.wait();
+    assert!(
+        ended.out.contains("no client connected in time"),
+        "{ended:?}"
+    );
+
+    let replay = listen(file.to_str().unwrap());
+    let mut stream = TcpStream::connect(replay.address).unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        .unwrap();
+    let (_, ended) = replay.wait();
+    assert!(ended.out.contains("not-found"), "{ended:?}");
+    std::fs::remove_file(file).unwrap();
+}
