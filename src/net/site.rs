@@ -133,7 +133,7 @@ impl Site {
     /// The answer to plain HTTP.
     fn page(&self, route: Option<&Arc<Route>>, request: &Request<'_>) -> Reply {
         match (request.method(), request.path()) {
-            ("GET" | "HEAD", HEALTH) => Reply::Http(Page::new("text/plain; charset=utf-8", "ok\n")),
+            ("GET" | "HEAD", HEALTH) => Reply::Http(health_page(route)),
             ("GET" | "HEAD", _) => match route.and_then(|route| self.page_of(route, request)) {
                 Some(page) => Reply::Http(page),
                 None => Reply::refuse(Refusal::NotFound),
@@ -419,4 +419,16 @@ fn publish(mut incoming: Incoming<'_>, link: &mut Handle<'_, Site>) {
         link.publish(topic, text);
     }
     link.data.route = route;
+}
+
+/// The answer to a health check. Like every page of a server it says that it is
+/// not to be kept; a gateway's is without these headers, like its front page.
+fn health_page(route: Option<&Arc<Route>>) -> Page {
+    let page = Page::new("text/plain; charset=utf-8", "ok\n");
+    match route.map(|route| route.to()) {
+        Some(Destination::Backend(_)) => page,
+        _ => page
+            .with_header("Content-Security-Policy", "default-src 'none'")
+            .with_header("Cache-Control", "no-store"),
+    }
 }

@@ -27,7 +27,12 @@ fn plain_requests_get_their_pages() {
     let is_html = |l: &String| l.starts_with("Content-Type: text/html");
     assert!(lines.iter().any(is_html), "{lines:?}");
     let ask = |line: &str| get(&server, &format!("{line} HTTP/1.1\r\nHost: h\r\n\r\n"));
-    assert_eq!(ask("GET /healthz").0, 200);
+    let (status, _, lines) = ask("GET /healthz");
+    assert_eq!(status, 200);
+    assert!(
+        lines.contains(&"Cache-Control: no-store".to_owned()),
+        "a proxy must not answer for the server: {lines:?}"
+    );
     assert_eq!(ask("GET /healthz?deep").1, "ok\n");
     let (status, body, _) = ask("GET /nowhere");
     assert_eq!(status, 404);
