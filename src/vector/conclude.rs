@@ -24,10 +24,10 @@ const SLOWLY_OCTETS: usize = 64 * 1024;
 impl Vector {
     /// Sets `version` and `expect` to what the core concludes from the steps.
     ///
-    /// The vector holds a side only to what can be expected of it: the client
-    /// where our server would take the request, the server where ours sends the
-    /// very octets that were recorded. Where more messages are received than an
-    /// expectation can hold, it holds neither side to them and lists none.
+    /// Something is expected of the client where our server would accept the
+    /// request, and of the server where ours sends exactly the recorded octets.
+    /// Where there are more messages than can be listed, nothing is expected of
+    /// either side, and no message is listed.
     ///
     /// # Errors
     ///
@@ -97,7 +97,7 @@ impl Vector {
             Some(_) if both && version.is_some_and(|v| !v.has_close_codes()) => {
                 Close::Word(CloseWord::Clean)
             }
-            Some(sent) => Close::Said(sent),
+            Some(sent) => Close::Sent(sent),
         });
         if messages.len() < MAX_RECEIVED {
             expect.client = client.and_then(PassiveEndpoint::conclusion);

@@ -1,5 +1,5 @@
-//! Compares what one side of the core made of a conversation with what the
-//! vector expects.
+//! Compares what one side of the core concluded from a conversation with what
+//! the vector expects.
 
 use std::fmt;
 
@@ -105,7 +105,7 @@ impl Played {
             Some(Close::Word(CloseWord::Clean)) if closed.is_none() => {
                 return Err("no close was received, and one was expected".to_owned());
             }
-            Some(Close::Said(CloseSent { from, code, reason })) if *from == side.peer() => {
+            Some(Close::Sent(CloseSent { from, code, reason })) if *from == side.peer() => {
                 Some((*code, reason.clone().unwrap_or_default()))
             }
             _ => return Ok(()),

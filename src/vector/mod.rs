@@ -55,7 +55,7 @@ pub struct Vector {
     /// What it shows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// The version it is about; `none` where there is none.
+    /// The version that it is about; `none` where it is about no version.
     pub version: String,
     /// Where it comes from.
     pub source: Source,
@@ -228,7 +228,7 @@ pub enum ExpectedResult {
 
 /// A message, ping or pong that is received.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "struct Heard")]
+#[serde(deny_unknown_fields, expecting = "a message")]
 pub struct ReceivedMessage {
     /// The side that sent it.
     pub from: Side,
@@ -279,7 +279,7 @@ pub enum Close {
     /// `clean` in a version without close codes, `none` where no close is sent.
     Word(CloseWord),
     /// Which side sends a close first, with its code and reason.
-    Said(CloseSent),
+    Sent(CloseSent),
 }
 
 /// A close without a code, or none.

@@ -1,4 +1,4 @@
-//! Holding the core to a vector: in memory, from either side, at any split.
+//! Plays a vector to the core: in memory, to either side, at any split.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -274,7 +274,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
                 None => break,
             }
         }
-        // It may have sent more: what the next turns hold.
+        // It may have sent the octets of later turns too.
         let sent = self.played.sent.split_at(self.compared).1;
         if sent.starts_with(want) {
             self.compared = end;
@@ -340,7 +340,7 @@ fn on_event(
 }
 
 /// The messages that our server has still to send, and all the octets that the
-/// recorded server sent. Our client sends none.
+/// recorded server sent. Our client sends no messages.
 struct ToSend<'s> {
     messages: &'s [ScriptMessage],
     recorded: &'s [u8],

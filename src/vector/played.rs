@@ -1,4 +1,4 @@
-//! What one side of the core made of a conversation.
+//! What one side of the core concluded from a conversation.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::frame::close_code;
 use crate::handshake::{Request, Response, hixie76_number};
 use crate::version::Version;
 
-/// What one side of the core made of a conversation.
+/// What one side of the core concluded from a conversation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Played {
     /// How many octets this side received.
@@ -24,7 +24,7 @@ pub struct Played {
     pub(super) rejected: Option<Rejected>,
 }
 
-/// What the opening handshake came to.
+/// The result of the opening handshake.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Handshake {
     pub(super) version: Option<&'static Version>,
@@ -47,7 +47,7 @@ impl Handshake {
         }
     }
 
-    /// A client that asked for this version received this response.
+    /// A client that requested this version received this response.
     pub(super) fn response(&mut self, response: &Response<'_>, version: Option<&'static Version>) {
         self.version = version;
         self.subprotocol = response.subprotocol().map(str::to_owned);

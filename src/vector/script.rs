@@ -34,7 +34,7 @@ impl fmt::Display for Split {
 pub struct Failure {
     /// The vector.
     pub id: String,
-    /// The side that was held to it.
+    /// The side to which it was played.
     pub side: Side,
     /// How the octets that it received were split.
     pub split: Split,

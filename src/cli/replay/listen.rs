@@ -15,7 +15,7 @@ use super::moves::{Move, all_of, all_versions, head_len, is_bound_to_its_nonce};
 use super::passive::{Mark, PassiveEndpoint};
 use super::{Args, PlayOutcome};
 
-/// How often the listener is asked for its client.
+/// How often the listener is polled.
 const TICK: Duration = Duration::from_millis(10);
 
 /// Octets of the client that are kept to be shown.

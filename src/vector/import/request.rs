@@ -5,7 +5,7 @@ use memchr::memmem;
 /// The head of a request is searched for in so many octets.
 const MAX_HEAD_OCTETS: usize = 64 * 1024;
 
-/// The octets up to the first empty line, or all where there is none.
+/// The octets up to the first empty line, or all octets if there is no empty line.
 pub(super) fn head(octets: &[u8]) -> &[u8] {
     let octets = octets.get(..MAX_HEAD_OCTETS).unwrap_or(octets);
     let end = memmem::find(octets, b"\r\n\r\n").unwrap_or(octets.len());
