@@ -91,7 +91,8 @@ fn a_server_that_never_reads_times_out() {
     let host = Host::after_opening(|_| thread::sleep(PATIENCE));
     // More than the buffers of both ends take.
     let line = [&vec![b'x'; 1 << 20][..], b"\n"].concat();
-    let input = Stdin::Ends(&line.repeat(32));
+    let lines = line.repeat(32);
+    let input = Stdin::Ends(&lines);
     let ended = connect(host.address, &["--write-timeout-ms", "500"], input);
     ended
         .exits(5)
