@@ -106,7 +106,7 @@ fn places(spans: &[Span], octets: usize) -> BTreeSet<usize> {
         let end = usize::try_from(span.at.end).unwrap_or(usize::MAX);
         if matches!(
             span.field,
-            Field::Payload | Field::Skipped | Field::IgnoredValue
+            Field::Payload | Field::Skipped | Field::IgnoredValue | Field::AfterEnd
         ) {
             for edge in [start, end] {
                 at.extend(edge.saturating_sub(8)..=edge + 8);
