@@ -101,7 +101,7 @@ coded! {
     #[error("this is not an HTTP request")]
     HeadMalformed = "head-malformed", 400;
     /// The first octet of a TLS record.
-    #[error("this port speaks ws, not wss: the client began with TLS")]
+    #[error("this port speaks ws, not wss: the client started a TLS handshake")]
     TlsUnexpected = "tls-unexpected", 400;
     /// LF without CR.
     #[error("a line of the head ends in LF alone; lines end in CR LF")]
