@@ -156,24 +156,25 @@ impl Finding {
             Severity::Refused => style.note(&verdict),
             Severity::Silent | Severity::Wrong => style.bad(&verdict),
         };
-        let timing = self.timing.map(|t| format!(" ({t})")).unwrap_or_default();
-        let name = format!("{}{timing}", self.version);
-        format!("{name:<25} {verdict} {}", self.reason)
+        format!("{:<25} {verdict} {}", self.name(), self.reason)
+    }
+
+    /// The version, with the timing of hixie-76's last octets.
+    fn name(&self) -> String {
+        match self.timing {
+            Some(timing) => format!("{} ({timing})", self.version),
+            None => self.version.to_string(),
+        }
     }
 }
 
 fn suite(args: &Args, findings: &[Finding]) -> TestSuite {
     let mut suite = TestSuite::new(format!("probe {}", args.url));
     for finding in findings {
-        let timing = finding
-            .timing
-            .map(|t| format!(" ({t})"))
-            .unwrap_or_default();
         let failure =
             (finding.severity >= args.fail_on).then(|| (finding.verdict, finding.reason.clone()));
-        let name = format!("{}{timing}", finding.version);
         let time = Duration::from_millis(u64::try_from(finding.ms).unwrap_or(u64::MAX));
-        let mut case = junit_case("probe", name, failure, time);
+        let mut case = junit_case("probe", finding.name(), failure, time);
         case.set_system_out(finding.reason.clone());
         suite.add_test_case(case);
     }

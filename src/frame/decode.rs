@@ -9,7 +9,7 @@ use super::{hixie75, hybi04, hybi05, hybi07};
 use crate::bytes::Input;
 use crate::error::{Located, Violation};
 use crate::trace::{Field, SpanWriter, Trace};
-use crate::version::{Layout, Side};
+use crate::version::Side;
 
 /// What was found next in the input.
 #[derive(Debug)]
@@ -302,22 +302,25 @@ impl Decoder {
 
 /// Tells the observer what the octets of a header and its key are.
 fn name_header<T: Trace>(found: &Found, wire: &Wire, spans: &mut SpanWriter<'_, T>) {
-    let key = found.key.unwrap_or_default();
-    let number = u64::from(u32::from_be_bytes(key));
-    let field = match &wire.layout {
-        WireLayout::Hybi04(_) => Field::FrameNonce,
-        _ => Field::MaskingKey,
-    };
     let layout = wire.version().layout;
-    if found.key_first {
-        spans.octets(4, field, number);
-        if let WireLayout::Hybi04(connection) = &wire.layout {
-            hybi04::derive(connection, key, spans);
+    let (first, behind) = if found.key_first {
+        (found.key, None)
+    } else {
+        (None, found.key)
+    };
+    if let Some(key) = first {
+        let number = u64::from(u32::from_be_bytes(key));
+        match &wire.layout {
+            WireLayout::Hybi04(connection) => {
+                spans.octets(4, Field::FrameNonce, number);
+                hybi04::derive(connection, key, spans);
+            }
+            _ => spans.octets(4, Field::MaskingKey, number),
         }
     }
     name(found.raw, layout, spans);
-    if found.key.is_some() && layout == Layout::Hybi07 {
-        spans.octets(4, field, number);
+    if let Some(key) = behind {
+        spans.octets(4, Field::MaskingKey, u64::from(u32::from_be_bytes(key)));
     }
 }
 

@@ -254,9 +254,10 @@ impl Chain {
             if text.is_empty() {
                 continue;
             }
-            let element = Element::read(text);
-            chain.is_clean &= element.is_some();
-            let mut element = element.unwrap_or_default();
+            let mut element = Element::read(text).unwrap_or_else(|| {
+                chain.is_clean = false;
+                Element::default()
+            });
             if chain.nodes.len() == MAX_HOPS {
                 chain.nodes.pop_front();
             }

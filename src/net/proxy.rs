@@ -252,7 +252,9 @@ fn can_be_v1(line: &[u8]) -> bool {
 }
 
 fn read_v2(octets: &[u8], peer: SocketAddr) -> Result<Option<(ClientAddress, usize)>, NetRefusal> {
-    let after = octets.get(v2::PROTOCOL_PREFIX.len()..).unwrap_or_default();
+    let Some(after) = octets.strip_prefix(v2::PROTOCOL_PREFIX) else {
+        return Ok(None);
+    };
     let is_local = match after {
         [V2_LOCAL, ..] => true,
         [V2_PROXY] => false,
