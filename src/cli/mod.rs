@@ -119,7 +119,7 @@ pub(crate) fn main() -> ExitCode {
 
 /// Tells why the program does not go on.
 fn complain(error: &dyn Display) {
-    // Where standard error is closed, it cannot be told anywhere.
+    // Where standard error is closed, there is no other place for it.
     let _ = writeln!(std::io::stderr(), "heirloom: {error}");
 }
 

@@ -7,7 +7,7 @@ use memchr::memmem;
 
 use crate::version::Side;
 
-/// A dump gives at most so many octets.
+/// The maximum number of octets of a dump.
 pub const MAX_OCTETS: usize = 64 * 1024 * 1024;
 
 /// What a text holds.

@@ -191,7 +191,7 @@ impl Explainer {
         SIDES.into_iter().for_each(|side| self.report_end(side));
     }
 
-    /// Tells the connection of a side that its TCP has ended, once all octets are
+    /// Reports the end of TCP to the connection of a side, once all octets are
     /// parsed.
     fn report_end(&mut self, side: Side) {
         let has_response =

@@ -91,7 +91,7 @@ const INDENT: usize = 12;
 /// The column where words start beside a field of a frame.
 const WORDS: usize = 44;
 
-/// At most so many octets of a payload are shown.
+/// The maximum number of octets of a payload that are shown.
 const SHOWN_OCTETS: usize = 64;
 
 /// Octets in a row.

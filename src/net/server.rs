@@ -181,7 +181,7 @@ impl Server {
 /// let server = Server::bind(&["127.0.0.1:8076".parse()?], 2, router.config())?;
 /// let sender = server.sender();
 /// std::thread::spawn(move || {
-///     // All who are in the chat get the time, whatever version they speak.
+///     // All clients in the chat get the time, whatever their version.
 ///     while sender.publish("/chat", "tick").is_ok() {
 ///         std::thread::sleep(std::time::Duration::from_secs(1));
 ///     }

@@ -75,7 +75,7 @@ pub struct SiteData {
 /// What is kept of some connections only.
 #[derive(Debug, Default)]
 struct Details {
-    /// The client, where it is logged or told to a backend.
+    /// The client, where it is logged or named to a backend.
     client: Option<ConnectedClient>,
     path: Option<Box<str>>,
     /// Its handshake was logged.

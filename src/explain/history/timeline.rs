@@ -15,7 +15,7 @@ const TOP: u32 = 64;
 const ROW: u32 = 58;
 const WIDTH: u32 = 960;
 
-/// A line of clients has at most so many characters.
+/// The maximum number of characters of a line of clients.
 const LINE: usize = 112;
 
 /// The picture, as SVG.

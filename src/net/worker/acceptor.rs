@@ -81,7 +81,7 @@ impl Acceptor {
         self.listeners.len()
     }
 
-    /// An event says that a connection waits.
+    /// An event reports that a connection waits.
     pub(super) fn set_waiting(&mut self) {
         self.waiting = true;
     }

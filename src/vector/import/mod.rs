@@ -199,7 +199,7 @@ impl<'o> Drafts<'o> {
         self.remarks.push(remark);
     }
 
-    /// Counts so many more octets in so many more steps.
+    /// Adds these numbers of octets and steps to the totals.
     ///
     /// # Errors
     ///

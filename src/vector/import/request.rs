@@ -2,7 +2,7 @@
 
 use memchr::{memchr, memmem};
 
-/// The head of a request is searched for in so many octets.
+/// The maximum length of a request's head.
 const MAX_HEAD_OCTETS: usize = 64 * 1024;
 
 /// The octets up to the first empty line, or all where there is none.
