@@ -493,62 +493,63 @@ def find_versions(debian, ws):
         versions["ws"] = json.load(f)["version"]
 
 
-PAGE = """# Who understands whom
+PAGE = """# Interoperability
 
-Written by `tests/peers/run`, which drives these peers against the built program on loopback.
+`tests/peers/run` writes this page. It runs these peers against the built program on loopback.
 
 {matrix}
 
-- *yes*: checked in this run. *-*: the peer has no such thing. *differs*: the peer is known to depart from its draft, and
-  the check holds it to that.
-- *connects*: the version on the wire is the one named. *1 MiB*, *binary*: one message of that size. *200*: messages in a
-  row. *room*: with a client of another version in `/chat`. *closes*: each version's own goodbye, seen on the wire or by
-  the peer. *drain*: what TERM makes the server say. *refusal*: 426 and `version-off:` while the version is off.
-- Servers are driven by `heirloom connect --as VERSION`.
+- *yes*: the check passed in this run. *-*: the peer does not have this feature. *differs*: the peer departs from its
+  draft in a known way, and the check expects that.
+- *connects*: the version on the wire is the one named. *1 MiB*, *binary*: one message of that size. *200*: that many
+  messages in a row. *room*: messages to and from a client of another version on the topic `/chat`. *closes*: the closing
+  handshake of the version, seen on the wire or by the peer. *drain*: the close that the server sends after TERM.
+  *refusal*: 426 and `version-off:` while the version is off.
+- The client of the servers is `heirloom connect --as VERSION`.
 
 ## Through the gateway
 
 {gateways}
 
-- The backend is ws {ws}, an RFC 6455 server for Node.js. *alone*: `heirloom gateway` faces the client. *HAProxy tcp*,
-  *nginx stream*, *nginx http*: Debian's {haproxy} or {nginx} stands before it, with the settings of
-  [deployment](deployment.md).
+- The backend is ws {ws}, an RFC 6455 server for Node.js. *alone*: the client connects to `heirloom gateway`
+  directly. *HAProxy tcp*, *nginx stream*, *nginx http*: it connects through Debian's {haproxy} or {nginx}, with the
+  settings of [deployment](deployment.md).
 - *connects*: the version on the wire is the one named, and the backend is asked in version 13. *1 MiB*, *binary*: one
-  message of that size. *1000*: messages in a row. *closes*: the client begins, and the backend hears it; codes and
-  reasons pass where the version has them. *closed*: the backend begins, with 4001, and the client hears its own
-  version's goodbye.
-- hixie-75 *differs* behind nginx http: nginx puts lines of its own first, and the browsers of hixie-75 compare the
-  first three.
+  message of that size. *1000*: that many messages in a row. *closes*: the client closes, and the backend receives the
+  close; codes and reasons pass where the version has them. *closed*: the backend closes with 4001, and the client
+  receives the close of its own version.
+- hixie-75 *differs* behind nginx http: nginx writes headers of its own first, and the browsers of hixie-75 compare the
+  first three lines.
 
 ## Recordings
 
 {recordings}
 
 - *recorded*: `heirloom record` between the browser and `heirloom serve` wrote one vector for each of three conversations,
-  with the version, the messages and the goodbye that were. *check*: `heirloom check` and `--fmt-check` are content.
+  with the right version, messages and close. *check*: `heirloom check` and `--fmt-check` pass.
 - *tcpdump*: a capture of one more conversation, imported, has the same octets of each side as its recording. *heirloom*, *Perl*:
-  `heirloom replay` plays the browser to `heirloom serve` and to Perl's Protocol::WebSocket.
+  `heirloom replay` sends the browser's side to `heirloom serve` and to Perl's Protocol::WebSocket.
 
 ## The lab page
 
 {labs}
 
-- Both browsers have the page of one `heirloom serve` open. *shown*: the version that the server saw. *text* to *binary*: the
-  buttons, each message back as it went. *trips*: round trips in words and painted. *chat*: heard in the other browser.
-  *explained*: both heads and the proof. *listed*: the connections of both. *vector*: `heirloom check` is content with
-  the recording, while the connection is open and after it. *closes*: says goodbye, and connects again. *keyboard*: Tab
-  comes to every control and Enter presses it.
-- In Chromium besides: nothing in the console, no request elsewhere, contrast of at least 4.5, no wider than 320 pixels,
-  and the same of what `heirloom explain --html` writes. Without WebSocket and without script the page says so, and
-  PhantomJS is told which version is off.
+- Both browsers have the page of one `heirloom serve` open. *shown*: the version that the server found. *text* to *binary*:
+  the buttons, each with the right echo. *trips*: round trips as text and as a graph. *chat*: the other browser receives
+  the message. *explained*: both heads and the proof. *listed*: the connections of both. *vector*: `heirloom check` passes
+  the recording, while the connection is open and after it. *closes*: closes and connects again. *keyboard*: Tab reaches
+  every control and Enter presses it.
+- In Chromium also: nothing in the console, no request to other servers, contrast of at least 4.5, no wider than 320
+  pixels, and the same for the pages of `heirloom explain --html`. Without WebSocket or without script the page explains
+  that, and PhantomJS is shown which version is off.
 
 ## Known differences
 
 {differences}
-- PhantomJS 1.9.8 ends TCP at a frame boundary and never says FF 00.
-- em-websocket keeps no account of the goodbye of hixie-76; the end of TCP is what it reports.
-- The Ruby gem as a server takes white space off the ends of the eight octets of hixie-76, and then proves the wrong thing;
-  `heirloom connect` refuses that, and the check draws other octets.
+- PhantomJS 1.9.8 ends TCP at a frame boundary and never sends FF 00.
+- em-websocket does not report the close of hixie-76, only the end of TCP.
+- The Ruby gem as a server strips white space from the ends of the eight octets of hixie-76, so its proof is wrong for such
+  octets. `heirloom connect` refuses that proof, and the check uses octets without white space at the ends.
 """
 
 
