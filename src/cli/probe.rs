@@ -1,5 +1,5 @@
-//! `heirloom probe`: which versions a server speaks, a verdict and a reason
-//! each.
+//! `heirloom probe`: the versions that a server accepts, each with a verdict and
+//! a reason.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use super::request_args::RequestArgs;
 use super::style::Style;
 use super::{Exit, complain, print_line};
 
-/// Ask a server for each version: which it speaks, a verdict and a reason each.
+/// Try each version with a server, and print a verdict and a reason for each.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Example: heirloom probe ws://127.0.0.1:8076/ --fail-on refused")]
 pub(super) struct Args {
@@ -56,9 +56,9 @@ pub(super) struct Args {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 enum Severity {
-    /// The version is spoken as it should be.
+    /// The server accepts the version and follows it.
     Good,
-    /// The version is refused, and the refusal says so.
+    /// The version is refused by a response that names the reason.
     Refused,
     /// The server ends, resets or hangs without an answer.
     Silent,

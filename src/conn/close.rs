@@ -97,8 +97,8 @@ impl Conn {
         }
     }
 
-    /// Fails the connection (RFC 6455 section 7.1.7): sends the close that says
-    /// so, as far as this version can, and parses nothing more.
+    /// Fails the connection (RFC 6455 section 7.1.7): sends a close with the code
+    /// of the violation, as far as this version can, and parses nothing more.
     #[cold]
     pub fn fail(&mut self, violation: Violation, out: &mut Output<'_>) {
         if let Some(code) = violation.close_code() {

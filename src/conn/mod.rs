@@ -470,8 +470,8 @@ impl Conn {
         }
     }
 
-    /// The handshake is finished; `announced` says whether [`Event::Open`] is
-    /// being delivered.
+    /// The handshake is finished; `announced` is whether [`Event::Open`] is being
+    /// delivered.
     fn open(&mut self, wire: Wire, announced: bool) {
         let mut open = Open::new(wire, self.side);
         open.announced = announced;

@@ -63,7 +63,7 @@ enum Request {
 }
 
 impl Explainer {
-    /// Starts with a handshake. `secure` says that it runs inside TLS, which a
+    /// Starts with a handshake. `secure` is whether it runs inside TLS, which a
     /// hixie response must repeat in its location.
     #[must_use]
     pub fn new(secure: bool) -> Explainer {

@@ -148,7 +148,7 @@ pub struct BackendDial {
     pub output: Vec<u8>,
     /// How payload is coded on its way from the client.
     pub coding: Coding,
-    /// What the client dialled, where it is known better than by its Host.
+    /// The URL that the client dialled, where it differs from its Host.
     pub public_url: Option<String>,
 }
 

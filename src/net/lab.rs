@@ -39,8 +39,8 @@ pub trait Explain: Send + Sync {
     /// The conversation, explained.
     fn explain(&self, recording: &Recording) -> Value;
 
-    /// The conversation as a vector file. `unfinished` says that more was sent, or
-    /// may be.
+    /// The conversation as a vector file. `unfinished` is whether more was sent, or
+    /// may be sent.
     fn vector(&self, recording: &Recording, unfinished: bool) -> String;
 
     /// Whether every handshake is to be explained, by [`Explain::handshake`].

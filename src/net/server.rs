@@ -83,8 +83,8 @@ impl Server {
         self
     }
 
-    /// Takes connections from these networks with a PROXY header in front only,
-    /// and believes it; from others, none.
+    /// Requires a PROXY header on connections from these networks, and believes
+    /// it; refuses one on all other connections.
     #[must_use]
     pub fn accept_proxy(mut self, networks: Networks) -> Server {
         self.policy.proxies = networks;

@@ -327,7 +327,7 @@ impl ClientReplay<'_> {
         }
     }
 
-    /// Says what the server sent wrong, unless it was to refuse and has refused.
+    /// The server's violation as an error, unless it was to refuse and has refused.
     fn fault(&mut self) -> Result<(), String> {
         let Some(located) = self.violation() else {
             return Ok(());
@@ -353,7 +353,7 @@ impl ClientReplay<'_> {
         Err(what)
     }
 
-    /// Says what has not arrived.
+    /// What has not arrived, in words.
     fn missing(&self, want: Mark, waited: &Waited) -> String {
         let how = match (waited, self.ended) {
             (_, Some(ended)) => format!("the server {ended} after {} octets", self.octets),

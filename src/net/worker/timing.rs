@@ -72,8 +72,8 @@ impl Timing {
         now_ms.saturating_sub(self.since_ms)
     }
 
-    /// The deadline of this stage, if there is one. `output_waits` says whether
-    /// the peer has to read first, `side` which end of the connection is ours.
+    /// The deadline of this stage, if there is one. `output_waits` is whether the
+    /// peer has to read first, `side` is our end of the connection.
     pub(super) fn due_ms(
         &self,
         settings: &Settings,
