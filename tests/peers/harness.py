@@ -41,12 +41,12 @@ SENTENCES = {
     "binary": "gets a binary message of 1 MiB back as it went",
     "200": "gets 200 messages in a row back in their order",
     "1000": "gets 1000 messages in a row back in their order",
-    "room": "hears the others of a room and not itself",
+    "room": "receives the messages of others on a topic and not its own",
     "closes": "closes in its own way",
     "closed": "is closed in its own way",
-    "drain": "hears goodbye when the server drains",
-    "refusal": "is told how to turn its version on",
-    "recorded": "is recorded as what it said",
+    "drain": "receives a close when the server drains",
+    "refusal": "gets a refusal that names how to turn its version on",
+    "recorded": "is recorded as what it sent",
     "check": "the core holds, and the files are canonical",
     "heirloom": "replayed against heirloom serve",
     "tcpdump": "a capture of it imports to the same octets",
@@ -54,13 +54,13 @@ SENTENCES = {
     "shown": "is shown its version",
     "64 KiB": "gets a text of 64 KiB back as it went",
     "trips": "has its round trips in words and painted",
-    "chat": "is heard in the other browser, as it went",
+    "chat": "arrives in the other browser unchanged",
     "explained": "has its handshake explained",
     "listed": "sees the connections of both browsers",
     "vector": "gives a vector that holds",
     "keyboard": "needs no mouse",
     "lab binary": "gets a binary message of 256 octets back as it went",
-    "lab closes": "says goodbye and connects again",
+    "lab closes": "closes and connects again",
 }
 # What a library does otherwise than its draft says, and is held to here: (peer, role, version) -> why.
 DIFFERENCES = {}
@@ -148,7 +148,7 @@ def share_a_room(one, other, port):
 
 
 def closes(client, port, event):
-    """The client says goodbye, the server answers, the server ends TCP."""
+    """The client closes, the server replies, the server ends TCP."""
     tap = Tap(port)
     with opened(client, tap.port) as socket:
         socket.text(HELLO)
@@ -157,7 +157,7 @@ def closes(client, port, event):
         expect(socket, "closed", event)
         tap.wait_ended()
     if event == "eof":
-        # hixie-75 has no goodbye on the wire.
+        # hixie-75 has no close on the wire.
         for who in ("client", "server"):
             require(tap.said(who) == b"\0" + HELLO.encode() + b"\xff", f"the {who} says {tap.said(who).hex()}")
         return
@@ -184,7 +184,7 @@ def phantomjs_closes(client, port):
     require(tap.said("client") == b"\0" + HELLO.encode() + b"\xff", f"it says {tap.said('client').hex()}")
 
 
-def hears_goodbye(client, binary, options, event):
+def receives_close(client, binary, options, event):
     with Heirloom(binary, *options) as server, opened(client, server.port) as socket:
         socket.text(HELLO)
         expect(socket, "text", HELLO)
@@ -279,28 +279,28 @@ def check_pages(report, binary, phantomjs_folder):
     print("\n".join(sorted(os.path.join(SCREENSHOTS, name) for name in os.listdir(SCREENSHOTS))), flush=True)
 
 
-def check_library_client(report, row, client, binary, version, on_by_default, has_binary, goodbye, drain_goodbye):
+def check_library_client(report, row, client, binary, version, on_by_default, has_binary, closing, drain_close):
     options = [] if on_by_default else ["--versions", "all"]
     with Heirloom(binary, *options) as server:
         echo_checks(report, row, client, server.port, version, has_binary)
         other = perl_client("draft-ietf-hybi-00" if version == "13" else "draft-ietf-hybi-17")
         report.check(row, "room", share_a_room, client, other, server.port)
-        report.check(row, "closes", closes, client, server.port, goodbye)
-    report.check(row, "drain", hears_goodbye, client, binary, options, drain_goodbye)
+        report.check(row, "closes", closes, client, server.port, closing)
+    report.check(row, "drain", receives_close, client, binary, options, drain_close)
     if not on_by_default:
         with Heirloom(binary) as server:
             report.check(row, "refusal", is_told_why, client, server.port)
 
 
 def check_perl_clients(report, binary):
-    for name, version, wire, on, has_binary, goodbye, drain in (
+    for name, version, wire, on, has_binary, closing, drain in (
         ("draft-hixie-75", "hixie-75", "75", False, False, "eof", "eof"),
         ("draft-ietf-hybi-00", "hixie-76", "76", True, False, "ff00", "ff00"),
         ("draft-ietf-hybi-10", "hybi-08", "8", True, True, "code 1000", "code 1001 going-away"),
         ("draft-ietf-hybi-17", "rfc6455", "13", True, True, "code 1000", "code 1001 going-away"),
     ):
         row = report.row(versions["perl"], "client", version)
-        check_library_client(report, row, perl_client(name), binary, wire, on, has_binary, goodbye, drain)
+        check_library_client(report, row, perl_client(name), binary, wire, on, has_binary, closing, drain)
 
 
 # Ruby as a client, and servers.
@@ -321,7 +321,7 @@ def ruby_frames_otherwise(client, binary, octets):
 
 
 def check_ruby_clients(report, binary):
-    for number, version, wire, on, has_binary, goodbye, drain in (
+    for number, version, wire, on, has_binary, closing, drain in (
         (75, "hixie-75", "75", False, False, "eof", "eof"),
         (76, "hixie-76", "76", True, False, "ff00", "ff00"),
         (3, "hybi-03", "draft 3", False, True, "code none", "code none"),
@@ -330,7 +330,7 @@ def check_ruby_clients(report, binary):
         (13, "rfc6455", "13", True, True, "code 1000", "code 1001"),
     ):
         row = report.row(versions["ruby"], "client", version)
-        check_library_client(report, row, ruby_client(number), binary, wire, on, has_binary, goodbye, drain)
+        check_library_client(report, row, ruby_client(number), binary, wire, on, has_binary, closing, drain)
     for number, version, octets, why in (
         (1, "hybi-01", b"\0Hello\xff", "it frames drafts 1 and 2 like hixie-76"),
         (2, "hybi-02", b"\0Hello\xff", "it frames drafts 1 and 2 like hixie-76"),
