@@ -1,4 +1,4 @@
-//! Which version a browser speaks, by its User-Agent.
+//! The version of a browser, by its User-Agent.
 //!
 //! The releases are those that [`VERSIONS`](crate::version::VERSIONS) names as
 //! clients; a test compares the two.
@@ -10,7 +10,7 @@ use crate::version::Version;
 pub struct Known {
     /// Its name and release, such as `Firefox 7`.
     pub browser: String,
-    /// The version that it speaks; `None` where it has no WebSocket.
+    /// Its version; `None` where it has no WebSocket.
     pub version: Option<&'static Version>,
     /// A remark about it.
     pub note: Option<&'static str>,

@@ -1,8 +1,8 @@
 //! What goes wrong, and at which end.
 //!
-//! Three errors for three causes: a [`Refusal`] says why a server does not
-//! upgrade a request, and has an HTTP status; a [`Violation`] says why a
-//! connection fails, and has a close code; an [`Unsendable`] says what the
+//! Three errors for three causes: a [`Refusal`] is why a server does not
+//! upgrade a request, and has an HTTP status; a [`Violation`] is why a
+//! connection fails, and has a close code; an [`Unsendable`] is what the
 //! caller asked to send and this version or state cannot. Each refusal and
 //! violation has a stable code, which scripts and vectors may depend on:
 //! [`REFUSALS`] and [`VIOLATIONS`] list them. [`Located`] adds the octets in
@@ -101,7 +101,7 @@ coded! {
     #[error("this is not an HTTP request")]
     HeadMalformed = "head-malformed", 400;
     /// The first octet of a TLS record.
-    #[error("this port speaks ws, not wss: the client began with TLS")]
+    #[error("this port speaks ws, not wss: the client started a TLS handshake")]
     TlsUnexpected = "tls-unexpected", 400;
     /// LF without CR.
     #[error("a line of the head ends in LF alone; lines end in CR LF")]
@@ -178,7 +178,7 @@ coded! {
     /// An origin that cannot be echoed.
     #[error("the Origin is empty, or holds octets that are not visible ASCII")]
     OriginMalformed = "origin-malformed", 400;
-    /// The origin policy says no.
+    /// The origin policy does not allow this origin.
     #[error("pages of this origin may not connect here")]
     OriginNotAllowed = "origin-not-allowed", 403;
     /// A hixie client insists on a subprotocol that is not spoken.
@@ -273,10 +273,10 @@ coded! {
     /// hixie-75 section 4.1: the first three lines are compared octet by octet.
     #[error("the first three lines of the response are not those of hixie-75, octet for octet")]
     ResponseLines = "response-lines", None;
-    /// `Upgrade` is missing or says something else.
+    /// `Upgrade` is missing or has another value.
     #[error("the response's Upgrade is missing, repeated or not `websocket`")]
     UpgradeMismatch = "upgrade-mismatch", None;
-    /// `Connection` is missing or does not say Upgrade.
+    /// `Connection` is missing or does not contain Upgrade.
     #[error("the response's Connection is missing or does not say Upgrade")]
     ConnectionMismatch = "connection-mismatch", None;
     /// `Sec-WebSocket-Accept` is not the proof.

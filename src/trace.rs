@@ -8,7 +8,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// One field of the wire: where it lies and what it says.
+/// One field on the wire: its octets, its kind and its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
     /// The octets it lies in, by their position in the peer's stream.

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
-/// One WebSocket version: what a peer speaks.
+/// One WebSocket version.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Version {
@@ -46,7 +46,7 @@ pub struct Version {
     /// Whether the rules hold that RFC 6455 added to its drafts: client frames
     /// are masked, lengths are minimal, keys have 16 octets, 1004 is reserved.
     pub rfc_rules: bool,
-    /// Whether a server speaks it by default.
+    /// Whether a server accepts it by default.
     pub default_on: bool,
     /// The dates of the first and the last document with this wire.
     pub dates: (&'static str, &'static str),

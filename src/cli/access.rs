@@ -64,7 +64,7 @@ impl AccessLog {
     pub(super) fn note(&self, record: &AccessRecord<'_>) {
         let line = self.line(record);
         self.lines.write(if self.json {
-            json(&line).unwrap_or_default()
+            json(&line).expect("strings and numbers are valid in JSON")
         } else {
             line.text()
         });

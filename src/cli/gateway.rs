@@ -10,7 +10,7 @@ use super::access::AccessLog;
 use super::server_args::ServerArgs;
 use super::{Exit, complain, version};
 
-/// Put any version in front of a modern backend, which stays as it is.
+/// Accept clients of any version in front of a backend of one version, which needs no change.
 #[derive(Debug, ClapArgs)]
 #[command(
     after_help = "Example: heirloom gateway --listen 0.0.0.0:8076 --to ws://127.0.0.1:9000/app\n\n\
@@ -19,11 +19,11 @@ use super::{Exit, complain, version};
                   HAProxy and nginx."
 )]
 pub(super) struct Args {
-    /// The URL of the backend. A path in it is asked for whatever the client asked for; without
-    /// one it is the client's own. The client's query is passed on unless the URL has one.
+    /// The URL of the backend. A path in it replaces the path of the client's request. The
+    /// client's query is passed on unless the URL has one.
     #[arg(long, value_name = "URL", value_parser = super::request_args::url)]
     to: Url,
-    /// The version that is spoken to the backend.
+    /// The version of the connections to the backend.
     #[arg(long = "as", value_name = "VERSION", default_value = "rfc6455", value_parser = version)]
     version: &'static Version,
     /// What to do with binary messages when one side has none: close with 1003, or carry them as

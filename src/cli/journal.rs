@@ -439,10 +439,11 @@ fn request_without_keys(steps: &[Step]) -> Option<Vec<u8>> {
     let mut kept = Vec::with_capacity(head.len());
     for line in head.split(|octet| *octet == b'\n') {
         const KEY: &[u8] = b"sec-websocket-key";
-        let name = line.get(..KEY.len()).unwrap_or_default();
-        if name.eq_ignore_ascii_case(KEY) {
+        let name = line.get(..KEY.len());
+        if name.is_some_and(|name| name.eq_ignore_ascii_case(KEY)) {
             let colon = line.iter().position(|octet| *octet == b':');
-            kept.extend_from_slice(line.get(..colon.unwrap_or(line.len())).unwrap_or_default());
+            let (name, _) = line.split_at(colon.unwrap_or(line.len()));
+            kept.extend_from_slice(name);
         } else {
             kept.extend_from_slice(line);
         }

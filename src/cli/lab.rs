@@ -67,7 +67,7 @@ fn explained(recording: &Recording, config: &Config) -> Explanation {
     let mut explanation = explainer.finish();
     if recording.is_cut && explanation.verdict.outcome == Outcome::Incomplete {
         explanation.verdict.sentence =
-            "nothing is wrong in what was kept; more was said than is kept".to_owned();
+            "nothing is wrong in what was kept; more was sent than was kept".to_owned();
     }
     if explanation.parts.len() > PARTS {
         explanation.parts.truncate(PARTS);

@@ -17,7 +17,7 @@ pub(super) struct LimitArgs {
           value_parser = clap::value_parser!(u64).range(1..=1_073_741_824))]
     max_message_bytes: u64,
     /// Octets that may wait to be sent to one peer. Above it nothing is read that would add to
-    /// them, and a peer in a room is disconnected.
+    /// them, and a subscriber of a topic is disconnected.
     #[arg(long, value_name = "BYTES", default_value_t = 1_048_576,
           value_parser = clap::value_parser!(u32).range(1024..=1_073_741_824))]
     max_output_bytes: u32,

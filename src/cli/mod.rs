@@ -117,9 +117,9 @@ pub(crate) fn main() -> ExitCode {
     exit.into()
 }
 
-/// Tells why the program does not go on.
+/// Prints why the program ends.
 fn complain(error: &dyn Display) {
-    // Where standard error is closed, it cannot be told anywhere.
+    // Where standard error is closed, there is no other place for it.
     let _ = writeln!(std::io::stderr(), "heirloom: {error}");
 }
 

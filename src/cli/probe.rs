@@ -1,5 +1,5 @@
-//! `heirloom probe`: which versions a server speaks, a verdict and a reason
-//! each.
+//! `heirloom probe`: the versions that a server accepts, each with a verdict and
+//! a reason.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use super::request_args::RequestArgs;
 use super::style::Style;
 use super::{Exit, complain, print_line};
 
-/// Ask a server for each version: which it speaks, a verdict and a reason each.
+/// Try each version with a server, and print a verdict and a reason for each.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Example: heirloom probe ws://127.0.0.1:8076/ --fail-on refused")]
 pub(super) struct Args {
@@ -56,9 +56,9 @@ pub(super) struct Args {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 enum Severity {
-    /// The version is spoken as it should be.
+    /// The server accepts the version and follows it.
     Good,
-    /// The version is refused, and the refusal says so.
+    /// The version is refused by a response that names the reason.
     Refused,
     /// The server ends, resets or hangs without an answer.
     Silent,
@@ -156,24 +156,25 @@ impl Finding {
             Severity::Refused => style.note(&verdict),
             Severity::Silent | Severity::Wrong => style.bad(&verdict),
         };
-        let timing = self.timing.map(|t| format!(" ({t})")).unwrap_or_default();
-        let name = format!("{}{timing}", self.version);
-        format!("{name:<25} {verdict} {}", self.reason)
+        format!("{:<25} {verdict} {}", self.name(), self.reason)
+    }
+
+    /// The version, with the timing of hixie-76's last octets.
+    fn name(&self) -> String {
+        match self.timing {
+            Some(timing) => format!("{} ({timing})", self.version),
+            None => self.version.to_string(),
+        }
     }
 }
 
 fn suite(args: &Args, findings: &[Finding]) -> TestSuite {
     let mut suite = TestSuite::new(format!("probe {}", args.url));
     for finding in findings {
-        let timing = finding
-            .timing
-            .map(|t| format!(" ({t})"))
-            .unwrap_or_default();
         let failure =
             (finding.severity >= args.fail_on).then(|| (finding.verdict, finding.reason.clone()));
-        let name = format!("{}{timing}", finding.version);
         let time = Duration::from_millis(u64::try_from(finding.ms).unwrap_or(u64::MAX));
-        let mut case = junit_case("probe", name, failure, time);
+        let mut case = junit_case("probe", finding.name(), failure, time);
         case.set_system_out(finding.reason.clone());
         suite.add_test_case(case);
     }

@@ -11,12 +11,12 @@ use super::line_writer::LineWriter;
 use super::server_args::ServerArgs;
 use super::{Exit, complain, header_text};
 
-/// Serve every version: any path sends back what it gets, /chat is a chat, / is the lab page.
+/// Serve clients of every version: any path echoes, /chat is a chat, / is the lab page.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Example: heirloom serve --listen 127.0.0.1:8076 --versions +hixie-75")]
 pub(super) struct Args {
-    /// A subprotocol that the server speaks; may be given more than once. A hixie client asks with
-    /// one string, which may hold spaces; the others ask with a list.
+    /// A subprotocol of the server; may be given more than once. A hixie client asks with one
+    /// string, which may hold spaces; the others ask with a list.
     #[arg(long, value_name = "NAME", value_parser = header_text)]
     subprotocol: Vec<String>,
     /// Explain each handshake on standard output, octet by octet, as it happens.

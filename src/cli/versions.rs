@@ -174,12 +174,12 @@ fn markdown(rows: &[Row]) -> String {
     page
 }
 
-const PREFACE: &str = "# Versions\n\nThe table `VERSIONS` of `src/version.rs`, printed by `heirloom versions --markdown`; a test \
-holds this page to it.\n\n";
+const PREFACE: &str = "# Versions\n\n`heirloom versions --markdown` prints this page from the table `VERSIONS` of \
+`src/version.rs`; a test compares the two.\n\n";
 
-const UNVERIFIED: &str = "\n## Not verified\n\nThe texts of the drafts hybi-01 to hybi-12 were not at hand; what is \
-built follows implementations of that time that agree. These points have one source or none, and the tests whose \
-names start with `unverified` show what heirloom does:\n\n\
+const UNVERIFIED: &str = "\n## Not verified\n\nThe texts of the drafts hybi-01 to hybi-12 were not available. \
+heirloom follows implementations of that time that agree with each other. The points below have one source or none. \
+The tests whose names start with `unverified` show what heirloom does:\n\n\
 - hybi-01 and -02 may have a close body; the reply repeats it, as in hybi-03.\n\
 - hybi-03: a client that offers several subprotocols may accept one of them; the server echoes the whole string or refuses.\n\
 - hybi-05: the reply to a close has the letter of its own sender, `C` or `S`.\n\

@@ -76,7 +76,7 @@ pub struct Direction {
     grouped: u8,
     /// Whether padding was received, which ends base64.
     padded: bool,
-    /// Whether a part of the message at hand was sent.
+    /// Whether a part of the current message was sent.
     started: bool,
     /// The code of the close that was received, for the one that is sent.
     close_code: Option<u16>,

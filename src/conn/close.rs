@@ -10,8 +10,8 @@ use crate::error::{Located, Violation};
 use crate::frame::{Control, Encoder, close};
 use crate::version::{Closing, Layout, Side};
 
-/// The peer has sent a close, and the caller, who has control, has not replied:
-/// until then this end may still send.
+/// The peer has sent a close, and the caller, which has manual control, has not
+/// replied yet. Until then this end may still send.
 #[derive(Debug)]
 pub(super) struct PeerClosed {
     pub(super) open: Open,
@@ -97,8 +97,8 @@ impl Conn {
         }
     }
 
-    /// Fails the connection (RFC 6455 section 7.1.7): sends the close that says
-    /// so, as far as this version can, and parses nothing more.
+    /// Fails the connection (RFC 6455 section 7.1.7): sends a close with the code
+    /// of the violation, as far as this version can, and parses nothing more.
     #[cold]
     pub fn fail(&mut self, violation: Violation, out: &mut Output<'_>) {
         if let Some(code) = violation.close_code() {
@@ -202,7 +202,7 @@ impl Conn {
     }
 
     /// Whether nothing more will be sent. After a server's FF 00 that is so at
-    /// once: the end of TCP tells a WebKit of 2011 what its FF 00 does not.
+    /// once: a WebKit of 2011 needs the end of TCP, because it ignores FF 00.
     #[must_use]
     pub fn has_sent_all(&self) -> bool {
         match self.phase() {

@@ -50,8 +50,8 @@ pub enum Event<'b> {
     Http(Box<Request<'b>>),
     /// Server: a request was refused, and the response is in the output.
     Refused(Box<RefusedRequest<'b>>),
-    /// Client: the head of the response has arrived. What is wrong with it is
-    /// the next thing that [`Conn::next`] says.
+    /// Client: the head of the response has arrived. If it is wrong, the next
+    /// call of [`Conn::next`] returns the error.
     Response(Box<Response<'b>>),
     /// The handshake is finished on both sides.
     Open,
@@ -229,7 +229,7 @@ impl Conn {
         }
     }
 
-    /// Leaves pings and closes of the peer to the caller, who answers by
+    /// Leaves pings and closes of the peer to the caller, which answers by
     /// [`Conn::pong`] and [`Conn::close`]. A bridge replies once its other
     /// connection has replied. After the peer's close this end may still send.
     pub fn set_manual_control(&mut self) {
@@ -289,17 +289,16 @@ impl Conn {
         }
     }
 
-    /// The octets of payload that are still to come of the frame at hand, where
-    /// a length says so: a caller that gathers whole messages may read them
-    /// straight to where they will lie.
+    /// The octets of payload that are still to come of the current frame, where
+    /// its length is known. A caller that gathers whole messages may read them
+    /// straight into the message's buffer.
     #[must_use]
     pub fn payload_to_come(&self) -> u64 {
         self.receiving()
             .map_or(0, |open| open.decoder.payload_to_come())
     }
 
-    /// Whether a text without a length is arriving: only its last octet tells
-    /// where it ends.
+    /// Whether a text without a length is arriving: it ends at its 0xFF.
     #[must_use]
     pub fn text_to_come(&self) -> bool {
         self.receiving()
@@ -471,8 +470,8 @@ impl Conn {
         }
     }
 
-    /// The handshake is finished; `announced` says whether [`Event::Open`] is
-    /// being delivered.
+    /// The handshake is finished; `announced` is whether [`Event::Open`] is being
+    /// delivered.
     fn open(&mut self, wire: Wire, announced: bool) {
         let mut open = Open::new(wire, self.side);
         open.announced = announced;
@@ -489,8 +488,8 @@ impl Conn {
         Err(Unsendable::NotOpen)
     }
 
-    /// Server: upgrades. The 101 is written; the connection is open when
-    /// [`Event::Open`] says so.
+    /// Server: upgrades. The 101 is written; the connection is open at
+    /// [`Event::Open`].
     ///
     /// # Errors
     ///
@@ -508,9 +507,9 @@ impl Conn {
         Ok(())
     }
 
-    /// Server: between request and response, says what the client dialled, such
-    /// as `wss://example.com`, where it is not what its Host says. hixie clients
-    /// compare it. [`Config::public_url`] comes first.
+    /// Server: between request and response, sets the URL that the client dialled,
+    /// such as `wss://example.com`, where it differs from its Host. hixie clients
+    /// compare it. [`Config::public_url`] takes precedence.
     pub fn set_public_url(&mut self, base: &str) {
         if self.config.public_url.is_none() {
             if let Ok(server) = self.server_handshake() {

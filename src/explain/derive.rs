@@ -240,7 +240,7 @@ fn lit(key: &[u8]) -> Vec<Run> {
     runs
 }
 
-/// A key is shown with at most so many octets.
+/// The maximum number of octets of a key that are shown.
 const MAX_KEY_OCTETS: usize = 300;
 
 fn cut(digits: &str) -> String {

@@ -7,7 +7,7 @@ use memchr::memmem;
 
 use crate::version::Side;
 
-/// A dump gives at most so many octets.
+/// The maximum number of octets of a dump.
 pub const MAX_OCTETS: usize = 64 * 1024 * 1024;
 
 /// What a text holds.
@@ -347,7 +347,8 @@ fn lines(text: &str) -> Option<Dump> {
             let missing = line.offset.checked_sub(expected)?;
             total = total.checked_add(missing).filter(|n| *n <= MAX_OCTETS)?;
             let last = block.octets.len().saturating_sub(16);
-            let row = block.octets.get(last..).unwrap_or_default().to_vec();
+            let (_, row) = block.octets.split_at(last);
+            let row = row.to_vec();
             block.octets.extend(row.iter().cycle().take(missing));
         }
         block.octets.extend_from_slice(octets);

@@ -4,7 +4,7 @@ use super::part::{Part, PartKind};
 use super::section::About;
 use crate::version::Version;
 
-/// What a field is, and the subject of the section that says so.
+/// What a field is, and the subject of its section.
 pub(super) type FieldWords = (String, Option<About>);
 
 /// What a header is for, where that is known, or else whether it decided.

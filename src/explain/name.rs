@@ -22,7 +22,7 @@ enum Note {
     Derived(Field, Vec<u8>),
 }
 
-/// Keeps what a parse reports until its octets are at hand.
+/// Keeps what a parse reports until its octets are known.
 #[derive(Debug, Default)]
 pub(super) struct Namer {
     notes: Vec<Note>,

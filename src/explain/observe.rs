@@ -63,7 +63,7 @@ enum Request {
 }
 
 impl Explainer {
-    /// Starts with a handshake. `secure` says that it runs inside TLS, which a
+    /// Starts with a handshake. `secure` is whether it runs inside TLS, which a
     /// hixie response must repeat in its location.
     #[must_use]
     pub fn new(secure: bool) -> Explainer {
@@ -191,7 +191,7 @@ impl Explainer {
         SIDES.into_iter().for_each(|side| self.report_end(side));
     }
 
-    /// Tells the connection of a side that its TCP has ended, once all octets are
+    /// Reports the end of TCP to the connection of a side, once all octets are
     /// parsed.
     fn report_end(&mut self, side: Side) {
         let has_response =

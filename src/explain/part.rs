@@ -122,7 +122,8 @@ impl Part {
             at.min(octets.len())
         };
         let (upto, _) = octets.split_at(index(span.at.end));
-        upto.get(index(span.at.start)..).unwrap_or_default()
+        let (_, slice) = upto.split_at(index(span.at.start).min(upto.len()));
+        slice
     }
 
     /// Its first span of this field.

@@ -12,7 +12,7 @@ use crate::handshake::{Detected, Head, Header, detect};
 use crate::trace::Field;
 use crate::version::{Side, Version, Versions};
 
-/// The session is given no more octets at once, which bounds what a parse tells
+/// The session is given no more octets at once, which bounds what a parse reports
 /// at once.
 const PORTION: usize = 64 * 1024;
 
@@ -225,7 +225,7 @@ impl Stream {
         self.current = current;
     }
 
-    /// Tells the connection that TCP has ended.
+    /// Reports the end of TCP to the connection.
     pub(super) fn end_of_input(&mut self) -> Result<(), Located<Violation>> {
         self.tcp = Tcp::Reported;
         match &mut self.session {

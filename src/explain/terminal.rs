@@ -91,7 +91,7 @@ const INDENT: usize = 12;
 /// The column where words start beside a field of a frame.
 const WORDS: usize = 44;
 
-/// At most so many octets of a payload are shown.
+/// The maximum number of octets of a payload that are shown.
 const SHOWN_OCTETS: usize = 64;
 
 /// Octets in a row.
@@ -326,8 +326,8 @@ impl TextWriter<'_> {
     /// Payload, masked and unmasked side by side.
     fn payload(&mut self, part: &Part, item: &Item) {
         let start = usize::try_from(item.at.saturating_sub(part.at)).unwrap_or(usize::MAX);
-        let raw = part.raw.get(start..).unwrap_or_default();
-        let plain = part.plain.get(start..).unwrap_or_default();
+        let (_, raw) = part.raw.split_at(start.min(part.raw.len()));
+        let (_, plain) = part.plain.split_at(start.min(part.plain.len()));
         let n = usize::try_from(item.octets).unwrap_or(usize::MAX);
         let shown_octets = n.min(SHOWN_OCTETS).min(raw.len());
         let masked = part.is_masked();

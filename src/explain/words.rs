@@ -248,8 +248,8 @@ fn role(field: Field) -> Role {
     }
 }
 
-/// A value is shown with at most so many characters; the octets beyond are
-/// counted.
+/// The maximum number of characters of a value that are shown; the octets
+/// beyond are counted.
 const SHOWN: usize = 200;
 
 fn value(part: &Part, seen: &Seen) -> String {

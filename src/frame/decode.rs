@@ -9,14 +9,14 @@ use super::{hixie75, hybi04, hybi05, hybi07};
 use crate::bytes::Input;
 use crate::error::{Located, Violation};
 use crate::trace::{Field, SpanWriter, Trace};
-use crate::version::{Layout, Side};
+use crate::version::Side;
 
 /// What was found next in the input.
 #[derive(Debug)]
 pub(crate) enum Frame<'b> {
     /// The header of a data frame; its payload follows in chunks.
     Data(Data),
-    /// Payload of the data frame at hand, as much as has arrived.
+    /// Payload of the current data frame, as much as has arrived.
     Chunk(Chunk<'b>),
     /// A control frame, whole and unmasked. An error lies in its payload.
     Control(Control, &'b [u8]),
@@ -55,12 +55,12 @@ enum Expect {
 /// Reads the frames of one direction of a connection.
 #[derive(Debug)]
 pub(crate) struct Decoder {
-    /// The key for the rest of the frame at hand.
+    /// The key for the rest of the current frame.
     mask: Mask,
-    /// Octets of the frame at hand still to come.
+    /// Octets of the current frame still to come.
     rest: u64,
     expect: Expect,
-    /// Whether the frame at hand is the last of its message.
+    /// Whether the current frame is the last of its message.
     last: bool,
     /// Which end sends these frames.
     from: Side,
@@ -88,7 +88,7 @@ impl Decoder {
         self.expect == Expect::Text
     }
 
-    /// Octets of payload still to come of the data frame at hand.
+    /// Octets of payload still to come of the current data frame.
     pub(crate) fn payload_to_come(&self) -> u64 {
         if self.expect == Expect::Payload {
             self.rest
@@ -105,7 +105,7 @@ impl Decoder {
     ///
     /// The rule that a header breaks.
     ///
-    /// `HIXIE` says whether the layout is hixie's, so that neither kind of layout
+    /// `HIXIE` is whether the layout is hixie's, so that neither kind of layout
     /// pays for the other.
     #[inline(always)]
     pub(crate) fn next<'b, const HIXIE: bool, T: Trace>(
@@ -300,28 +300,31 @@ impl Decoder {
     }
 }
 
-/// Tells the observer what the octets of a header and its key are.
+/// Reports the fields of a header and its key to the observer.
 fn name_header<T: Trace>(found: &Found, wire: &Wire, spans: &mut SpanWriter<'_, T>) {
-    let key = found.key.unwrap_or_default();
-    let number = u64::from(u32::from_be_bytes(key));
-    let field = match &wire.layout {
-        WireLayout::Hybi04(_) => Field::FrameNonce,
-        _ => Field::MaskingKey,
-    };
     let layout = wire.version().layout;
-    if found.key_first {
-        spans.octets(4, field, number);
-        if let WireLayout::Hybi04(connection) = &wire.layout {
-            hybi04::derive(connection, key, spans);
+    let (first, behind) = if found.key_first {
+        (found.key, None)
+    } else {
+        (None, found.key)
+    };
+    if let Some(key) = first {
+        let number = u64::from(u32::from_be_bytes(key));
+        match &wire.layout {
+            WireLayout::Hybi04(connection) => {
+                spans.octets(4, Field::FrameNonce, number);
+                hybi04::derive(connection, key, spans);
+            }
+            _ => spans.octets(4, Field::MaskingKey, number),
         }
     }
     name(found.raw, layout, spans);
-    if found.key.is_some() && layout == Layout::Hybi07 {
-        spans.octets(4, field, number);
+    if let Some(key) = behind {
+        spans.octets(4, Field::MaskingKey, u64::from(u32::from_be_bytes(key)));
     }
 }
 
-/// Tells the observer what the payload of a control frame is.
+/// Reports the fields of a control frame's payload to the observer.
 fn name_payload<T: Trace>(
     control: Control,
     payload: &[u8],

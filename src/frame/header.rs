@@ -102,8 +102,8 @@ impl Raw {
         })
     }
 
-    /// Whether the top bit of the first octet says that the message ends:
-    /// hybi-01 says MORE where the others say FIN.
+    /// Whether the top bit of the first octet means that the message ends:
+    /// hybi-01 has MORE where the others have FIN.
     #[inline]
     fn is_last(self, layout: Layout) -> bool {
         (self.first & 0x80 != 0) != (layout == Layout::Hybi01)
@@ -208,7 +208,7 @@ pub(super) fn check(raw: Raw, version: &Version, from: Side) -> Result<Header, V
     })
 }
 
-/// Tells the observer what the octets of a header are, without its key.
+/// Reports the fields of a header to the observer, without its key.
 pub(super) fn name<T: Trace>(raw: Raw, layout: Layout, spans: &mut SpanWriter<'_, T>) {
     let (first, second) = (u64::from(raw.first), u64::from(raw.second));
     let top = if layout == Layout::Hybi01 {
@@ -249,7 +249,7 @@ pub(super) fn write(
     last: bool,
     length: usize,
 ) -> ([u8; MAX_HEADER], usize) {
-    // hybi-01 says MORE where the others say FIN.
+    // hybi-01 has MORE where the others have FIN.
     let top = if last == (layout == Layout::Hybi01) {
         0
     } else {

@@ -62,7 +62,7 @@ pub(super) fn read(
     None
 }
 
-/// Tells the observer what these octets of type and length are.
+/// Reports the type and length of a frame to the observer.
 pub(super) fn name<T: Trace>(octets: &[u8], spans: &mut SpanWriter<'_, T>) {
     if let Some((kind, digits)) = octets.split_first() {
         spans.octets(1, Field::FrameType, u64::from(*kind));

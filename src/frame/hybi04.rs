@@ -39,7 +39,7 @@ fn digest(connection: &MaskingKey, nonce: [u8; 4]) -> [u8; 20] {
     sha1.finalize().into()
 }
 
-/// Tells the observer how the key of this frame is made.
+/// Reports to the observer how the key of this frame is made.
 pub(super) fn derive<T: Trace>(
     connection: &MaskingKey,
     nonce: [u8; 4],

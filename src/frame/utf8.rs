@@ -27,10 +27,10 @@ impl Invalid {
     /// Finds the first wrong octet of the character that starts at `start`.
     #[cold]
     fn from(octets: &[u8], start: usize) -> Invalid {
-        let rest = octets.get(start..).unwrap_or_default();
+        let (_, rest) = octets.split_at(start);
         let wrong = (1..=rest.len().min(4)).find(|n| {
-            let so_far = core::str::from_utf8(rest.get(..*n).unwrap_or_default());
-            so_far.is_err_and(|error| error.error_len().is_some())
+            let (so_far, _) = rest.split_at(*n);
+            core::str::from_utf8(so_far).is_err_and(|error| error.error_len().is_some())
         });
         let end = start + wrong.unwrap_or(1);
         Invalid { at: end - 1..end }
@@ -55,7 +55,8 @@ impl Utf8 {
                 }
                 // Cut inside a character that may yet be completed.
                 None => {
-                    self.start_character(rest.get(error.valid_up_to()..).unwrap_or_default());
+                    let (_, character) = rest.split_at(error.valid_up_to());
+                    self.start_character(character);
                     Ok(())
                 }
             },
@@ -93,7 +94,7 @@ impl Utf8 {
             *slot = *octet;
             len += 1;
             rest = after;
-            let so_far = character.get(..len).unwrap_or_default();
+            let (so_far, _) = character.split_at(len);
             match core::str::from_utf8(so_far) {
                 Ok(_) => {
                     self.len = 0;
@@ -104,7 +105,8 @@ impl Utf8 {
             }
         }
         self.len = 0;
-        self.start_character(character.get(..len).unwrap_or_default());
+        let (character, _) = character.split_at(len);
+        self.start_character(character);
         Ok(rest)
     }
 }
@@ -124,8 +126,8 @@ impl Replace {
     pub(crate) fn feed<'o>(&mut self, octets: &'o [u8], last: bool) -> Cow<'o, [u8]> {
         let mut text = Cow::Borrowed(octets);
         if self.len > 0 {
-            let partial = self.partial.get(..usize::from(self.len));
-            text = Cow::Owned([partial.unwrap_or_default(), octets].concat());
+            let (partial, _) = self.partial.split_at(usize::from(self.len));
+            text = Cow::Owned([partial, octets].concat());
             self.len = 0;
         }
         let error = match from_utf8(&text) {
@@ -133,10 +135,12 @@ impl Replace {
             Err(error) => error,
         };
         if error.error_len().is_none() && !last {
-            self.start(text.get(error.valid_up_to()..).unwrap_or_default());
+            let (_, character) = text.split_at(error.valid_up_to());
+            self.start(character);
             return match text {
                 Cow::Borrowed(octets) => {
-                    Cow::Borrowed(octets.get(..error.valid_up_to()).unwrap_or_default())
+                    let (valid, _) = octets.split_at(error.valid_up_to());
+                    Cow::Borrowed(valid)
                 }
                 Cow::Owned(mut octets) => {
                     octets.truncate(error.valid_up_to());
@@ -255,12 +259,9 @@ mod tests {
                 for second in first..=text.len() {
                     let mut replace = Replace::default();
                     let mut replaced = Vec::new();
-                    for (piece, last) in [
-                        (text.get(..first), false),
-                        (text.get(first..second), false),
-                        (text.get(second..), true),
-                    ] {
-                        let piece = piece.unwrap_or_default();
+                    let (start, end) = text.split_at(second);
+                    let (start, middle) = start.split_at(first);
+                    for (piece, last) in [(start, false), (middle, false), (end, true)] {
                         replaced.extend_from_slice(&replace.feed(piece, last));
                     }
                     assert_eq!(replaced, whole, "{text:x?} at {first} and {second}");

@@ -52,7 +52,7 @@ enum State {
     Digest,
 }
 
-/// What the response is held to.
+/// What the response is checked against.
 #[derive(Debug)]
 enum Expected {
     /// The request was seen.
@@ -70,8 +70,8 @@ pub(crate) struct ClientHandshake {
 }
 
 impl ClientHandshake {
-    /// Holds the server to this request, with the eight octets of hixie-76 where
-    /// they are.
+    /// Checks the server's response against this request, which includes the eight
+    /// octets of hixie-76.
     pub(crate) fn of_request(
         request: &[u8],
         secure: bool,
@@ -289,7 +289,7 @@ fn looks_like(head: &Head<'_>) -> Option<&'static Version> {
     Version::named(name)
 }
 
-/// What a response must say whatever the request was.
+/// The checks of a response that need no request.
 fn verify_upgrade(version: &Version, head: &Head<'_>) -> Result<(), Violated> {
     match version.challenge {
         Challenge::Hixie75 => hixie75::verify_upgrade(head),

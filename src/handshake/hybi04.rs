@@ -29,7 +29,7 @@ pub(super) fn masking_key(key: &str, nonce: &str) -> [u8; 20] {
     sha1.finalize().into()
 }
 
-/// Tells the observer how the masking key is made.
+/// Reports to the observer how the masking key is made.
 pub(super) fn derive<T: Trace>(key: &str, nonce: &str, spans: &mut SpanWriter<'_, T>) {
     if T::WATCHING {
         let input = format!("{key}{nonce}{GUID}");

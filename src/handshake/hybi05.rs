@@ -158,7 +158,7 @@ pub(super) fn extensions<'b>(head: &Head<'b>) -> impl Iterator<Item = (&'b str, 
         .filter(|(name, _)| !name.is_empty())
 }
 
-/// Tells the observer how the proof is made.
+/// Reports to the observer how the proof is made.
 pub(super) fn derive<T: Trace>(key: &str, spans: &mut SpanWriter<'_, T>) {
     if T::WATCHING {
         spans.derive(Field::AcceptInput, format!("{key}{GUID}").as_bytes());

@@ -34,21 +34,21 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// With at most so many octets of head.
+    /// Sets the maximum length of a head.
     #[must_use]
     pub fn with_head_bytes(mut self, octets: u32) -> Limits {
         self.head_bytes = octets;
         self
     }
 
-    /// With at most so many headers; 128 is the most that can be.
+    /// Sets the maximum number of headers of a head, at most 128.
     #[must_use]
     pub fn with_headers(mut self, headers: u16) -> Limits {
         self.headers = headers;
         self
     }
 
-    /// With at most so many octets of message.
+    /// Sets the maximum length of a message.
     #[must_use]
     pub fn with_message_bytes(mut self, octets: u64) -> Limits {
         self.message_bytes = octets;

@@ -242,7 +242,7 @@ impl ServerHandshake {
         }))
     }
 
-    /// The URL that the client dialled, where it is not what its Host says.
+    /// Sets the URL that the client dialled, where it differs from its Host.
     pub(crate) fn set_public_url(&mut self, base: &str) {
         if let State::Requested(response) = &mut self.state {
             if let Proof::Hixie75(echo) | Proof::Hixie76(echo, _) = &mut response.proof {
@@ -409,7 +409,7 @@ fn status_line(version: &Version) -> &'static str {
 pub(super) struct Derived(Vec<(Field, Vec<u8>)>);
 
 impl Derived {
-    /// Tells it now.
+    /// Reports it now.
     pub(super) fn tell<T: Trace>(&mut self, spans: &mut SpanWriter<'_, T>) {
         for (field, octets) in mem::take(&mut self.0) {
             spans.derive(field, &octets);

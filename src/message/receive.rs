@@ -12,10 +12,10 @@ use crate::version::{Layout, Version};
 /// Makes pieces of messages of the data frames of one direction.
 #[derive(Debug, Default)]
 pub(crate) struct Receiver {
-    /// Octets of the message at hand so far.
+    /// Octets of the current message so far.
     octets: u64,
     utf8: Utf8,
-    /// The kind of the message at hand; `None` between messages.
+    /// The kind of the current message; `None` between messages.
     kind: Option<Kind>,
     /// Whether no piece of the message was delivered yet.
     first: bool,
@@ -88,8 +88,8 @@ impl Receiver {
         })
     }
 
-    /// Counts octets into the message at hand. An error names the first octet of
-    /// them that is too many.
+    /// Counts octets of the current message. An error names the first octet
+    /// beyond the limit.
     #[inline(always)]
     fn count(&mut self, octets: u64, limit: u64) -> Result<(), (Violation, Range<usize>)> {
         match self.octets.checked_add(octets) {

@@ -95,7 +95,7 @@ impl Acceptor {
     }
 
     /// The same, where `choose` sees the request and gives the subprotocol to
-    /// agree on, or says why the request is refused.
+    /// agree on, or returns why the request is refused.
     ///
     /// ```no_run
     /// # use heirloom::server::Acceptor;

@@ -148,7 +148,7 @@ pub struct BackendDial {
     pub output: Vec<u8>,
     /// How payload is coded on its way from the client.
     pub coding: Coding,
-    /// What the client dialled, where it is known better than by its Host.
+    /// The URL that the client dialled, where it differs from its Host.
     pub public_url: Option<String>,
 }
 
@@ -257,8 +257,8 @@ impl<'a> Incoming<'a> {
     }
 }
 
-/// A message from this size on is sent back from where it lies; shorter ones
-/// leave with their neighbours in one write.
+/// A message of at least this size is sent back from its own buffer; shorter
+/// ones are gathered into one write.
 const LARGE: usize = 64 * 1024;
 
 /// A connection, while its app is called.
@@ -275,7 +275,7 @@ pub struct Handle<'a, A: App> {
 }
 
 impl<A: App> Handle<'_, A> {
-    /// The version it speaks.
+    /// The version of the connection.
     #[must_use]
     pub fn version(&self) -> Option<&'static Version> {
         self.conn.version()
@@ -290,7 +290,7 @@ impl<A: App> Handle<'_, A> {
         self.conn.send(message, &mut self.out)
     }
 
-    /// Sends a message back the way it arrived, from where it lies.
+    /// Sends a received message back, without a copy where that is possible.
     ///
     /// # Errors
     ///
@@ -305,7 +305,7 @@ impl<A: App> Handle<'_, A> {
 
     fn send_gathered(&mut self, gather: &mut Gather) -> Result<(), Unsendable> {
         let message = gather.finish();
-        // What is recorded goes by one way only.
+        // A recorded connection sends all its octets by the same path.
         if message.payload().len() < LARGE || self.is_recorded {
             return self.conn.send(message, &mut self.out);
         }

@@ -183,8 +183,8 @@ impl<S: Read + Write> WebSocket<S> {
         self.flush()
     }
 
-    /// Sends a ping with at most 125 octets. [`WebSocket::last_pong`] tells when
-    /// its pong was read.
+    /// Sends a ping with at most 125 octets. [`WebSocket::last_pong`] gives the
+    /// payload of its pong when that was read.
     ///
     /// # Errors
     ///

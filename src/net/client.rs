@@ -37,8 +37,8 @@ pub fn connect(url: &str) -> Result<WebSocket<TcpStream>, Error> {
 }
 
 /// Does the opening handshake over a stream that is connected, as a client of
-/// RFC 6455. The URL says what to ask for; with `wss://` the stream is expected
-/// to be TLS.
+/// RFC 6455. The URL is what to ask for; with `wss://` the stream is expected to
+/// be TLS.
 ///
 /// ```no_run
 /// # fn over_unix() -> Result<(), heirloom::Error> {
@@ -104,7 +104,7 @@ impl Connector {
         Connector::default()
     }
 
-    /// Speaks this version.
+    /// Sets the version.
     #[must_use]
     pub fn with_version(mut self, version: &'static Version) -> Connector {
         self.version = version;
@@ -244,7 +244,7 @@ struct ClientHandshake<S, F> {
     wire: SessionStream<S>,
     before_io: F,
     subprotocol: Option<String>,
-    /// The length of the response's body, where it says one.
+    /// The length of the response's body, where it has a Content-Length.
     content_length: usize,
 }
 
@@ -281,7 +281,7 @@ impl<S: Read + Write, F: Fn(&S) -> Result<(), Error>> ClientHandshake<S, F> {
         Ok(())
     }
 
-    /// The error, with what a server that refused says about it.
+    /// The error, with the body of a server that refused.
     fn failed(&mut self, located: Located<Violation>) -> Error {
         let Violation::ResponseStatus { status } = located.error else {
             return located.into();

@@ -128,8 +128,8 @@ pub enum Progress {
 }
 
 /// Handles what [`Connection::step`] parsed, and may send by the connection
-/// while it does. What the peer did wrong is an `Err`; the close that says so is
-/// in the output then.
+/// while it does. A violation by the peer is an `Err`; our close is in the output
+/// then.
 pub type OnEvent<'a> =
     dyn FnMut(Result<SessionEvent<'_>, Located<Violation>>, &mut Conn, &mut Output<'_>) + 'a;
 

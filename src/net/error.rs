@@ -35,7 +35,7 @@ pub enum Error {
         /// The body of the response, as much as had arrived.
         body: String,
     },
-    /// Server: the request was refused, and the client was told so.
+    /// Server: the request was refused, and the response was sent.
     #[error("the request was refused: {refusal}")]
     Refused {
         /// Why.
@@ -48,7 +48,7 @@ pub enum Error {
     /// Server: the request asks for no upgrade. The client was answered with 426.
     #[error("the request is plain HTTP and asks for no WebSocket")]
     PlainHttp,
-    /// The peer broke the protocol. It was told so, as far as its version can be.
+    /// The peer broke the protocol. It was sent the close that its version has.
     #[error("the connection failed: {0}")]
     Violation(#[from] Located<Violation>),
     /// The version or the state of the connection cannot send this. Nothing was

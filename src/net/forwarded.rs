@@ -1,5 +1,5 @@
-//! Headers that say who the client is behind proxies: `X-Forwarded-*` and
-//! `Forwarded`. Believed of trusted peers only, written always.
+//! The headers by which proxies name the client: `X-Forwarded-*` and
+//! `Forwarded`. They are read from trusted peers only, and always written.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
@@ -7,11 +7,11 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::proxy::{ClientAddress, Networks};
 use crate::handshake::{Header, Request, is_authority};
 
-/// A longer chain of a trusted peer is not handed on.
+/// A longer chain from a trusted peer is not forwarded.
 const MAX_CHAIN_OCTETS: usize = 2048;
-/// So many hops are looked at, from the nearest on.
+/// The maximum number of hops that are read, the nearest first.
 const MAX_HOPS: usize = 32;
-/// A longer host is nobody's: a name has at most 253 octets.
+/// The maximum length of a host and port. A host name has at most 253 octets.
 const MAX_HOST_OCTETS: usize = 512;
 
 const FOR: &str = "X-Forwarded-For";
@@ -19,19 +19,19 @@ const PROTO: &str = "X-Forwarded-Proto";
 const HOST: &str = "X-Forwarded-Host";
 const FORWARDED: &str = "Forwarded";
 
-/// What is known of the client of a request, and the headers that tell it to a
-/// backend.
+/// What is known of the client of a request, and the headers that pass it on to
+/// a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forwarded {
-    /// The nearest address that is not trusted; that of the peer, where the
-    /// peer is not trusted or names nobody.
+    /// The nearest address that is not trusted. It is the address of the peer
+    /// where the peer is not trusted or names no client.
     pub client: IpAddr,
-    /// Whether the client speaks TLS, to us or to who stands in front of us.
+    /// Whether the client uses TLS, to us or to a proxy in front of us.
     pub secure: bool,
-    /// The host and port that the client named. `None` where it named none,
-    /// which only plain HTTP does, or one that is too long to be one.
+    /// The host and port that the client named. `None` where the request has no
+    /// valid host, which only plain HTTP may lack, or one that is too long.
     pub host: Option<String>,
-    /// Names and values of headers, to be written in place of the client's.
+    /// Names and values of the headers that replace those of the client.
     pub headers: Vec<(&'static str, String)>,
 }
 
@@ -44,10 +44,10 @@ impl Forwarded {
         Some(format!("{scheme}://{}", self.host.as_ref()?))
     }
 
-    /// Finds who the client is. What proxies wrote is believed where `client` is
-    /// one of the `trusted`, whose part it is to write or remove each of
-    /// `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded`: one that it lets
-    /// through is taken for its own.
+    /// Finds the client of a request. The headers are read where the peer,
+    /// `client`, is one of the `trusted`. A trusted proxy must write or remove
+    /// each of `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded`: a header
+    /// that it passes on unchanged is believed like its own.
     #[must_use]
     pub fn of(request: &Request<'_>, client: &ClientAddress, trusted: &Networks) -> Forwarded {
         let peer = client.address.ip().to_canonical();
@@ -67,7 +67,7 @@ impl Forwarded {
         let mut element = format!("for={}", node_name(peer));
         if let Some(host) = &host {
             headers.push((HOST, host.clone()));
-            // An authority has neither of the two octets that want escaping.
+            // An authority has no quote and no backslash, so nothing is escaped.
             element.push_str(&format!(";host=\"{host}\""));
         }
         element.push_str(&format!(";proto={scheme}"));
@@ -89,15 +89,15 @@ fn after(chain: Option<String>, own: &str) -> String {
     }
 }
 
-/// What a trusted peer says.
+/// The headers of a trusted peer.
 #[derive(Debug, Default)]
 struct BelievedHeaders {
     client: Option<IpAddr>,
     secure: Option<bool>,
     host: Option<String>,
-    /// The chain of X-Forwarded-For, where it can be handed on.
+    /// The chain of X-Forwarded-For, where it can be forwarded.
     addresses: Option<String>,
-    /// The chain of Forwarded, where it can be handed on.
+    /// The chain of Forwarded, where it can be forwarded.
     elements: Option<String>,
 }
 
@@ -129,7 +129,8 @@ impl BelievedHeaders {
                 .and_then(is_secure)
                 .or_else(|| is_secure(&first_proto?)),
             host: first_of(HOST).and_then(host).or_else(|| host(&first_host?)),
-            // A proxy that speaks the one way only is heard in both.
+            // Backends may read either header, so both are written, each from
+            // the other where a proxy wrote only one.
             addresses: joined(&addresses).or_else(|| {
                 let is_translated =
                     addresses.is_empty() && chain.is_clean && !chain.nodes.is_empty();
@@ -169,15 +170,15 @@ fn list(nodes: &VecDeque<Option<IpAddr>>, name: impl Fn(Option<IpAddr>) -> Strin
     names.join(", ")
 }
 
-/// The chain as it came, where we may write it.
+/// The chain as it was received, where it can be written again.
 fn joined(lines: &[Header<'_>]) -> Option<String> {
     let texts: Option<Vec<&str>> = lines.iter().map(|line| line.text()).collect();
     let chain = texts?.join(", ");
     (!chain.is_empty() && chain.len() <= MAX_CHAIN_OCTETS).then_some(chain)
 }
 
-/// The addresses of `X-Forwarded-For`. Octets are looked at, for a client must
-/// not hide behind rubbish that it sent in front of what a proxy appended.
+/// The addresses of `X-Forwarded-For`. They are read as octets: a line that is
+/// not UTF-8 must not hide the address that a proxy appended to it.
 fn nearest_first(lines: &[Header<'_>]) -> impl Iterator<Item = Option<IpAddr>> {
     lines
         .iter()
@@ -188,8 +189,8 @@ fn nearest_first(lines: &[Header<'_>]) -> impl Iterator<Item = Option<IpAddr>> {
         .map(|item| address(std::str::from_utf8(item).ok()?))
 }
 
-/// The first of these hops that is not trusted. Where it has no address
-/// nothing is known: what stands behind it, it may have made up itself.
+/// The first of these hops that is not trusted; `None` where that hop has no
+/// address. A hop behind it is not read, because it may be invented.
 fn first_untrusted(
     nearest_first: impl Iterator<Item = Option<IpAddr>>,
     trusted: &Networks,
@@ -200,7 +201,7 @@ fn first_untrusted(
         .flatten()
 }
 
-/// The address of a hop. Some write a port behind it, some write brackets.
+/// The address of a hop. Some proxies add a port, some write brackets.
 fn address(hop: &str) -> Option<IpAddr> {
     if let Some(rest) = hop.strip_prefix('[') {
         let (address, port) = rest.split_once(']')?;
@@ -228,14 +229,14 @@ fn host(text: &str) -> Option<String> {
     fits.then(|| text.to_owned())
 }
 
-/// What all lines of `Forwarded` say (RFC 7239 section 4).
+/// All lines of `Forwarded` as one list (RFC 7239 section 4).
 #[derive(Debug)]
 struct Chain {
     first: Element,
-    /// What the last elements name, in the order they stand.
+    /// The addresses of the last elements, in their order.
     nodes: VecDeque<Option<IpAddr>>,
-    /// Whether all of it was understood. Behind a quote that stays open, our
-    /// own element would be a part of the client's.
+    /// Whether all of it could be parsed. After a quote that is not closed, our
+    /// own element would become part of the client's.
     is_clean: bool,
 }
 
@@ -247,15 +248,16 @@ impl Chain {
             is_clean: true,
         };
         let mut count = 0usize;
-        // A line with other octets is one element that nobody understands.
+        // A line that is not text counts as one element that cannot be parsed.
         let texts = lines.iter().map(|line| line.text().unwrap_or("\""));
         for text in texts.flat_map(|text| unquoted(text, ',')) {
             if text.is_empty() {
                 continue;
             }
-            let element = Element::read(text);
-            chain.is_clean &= element.is_some();
-            let mut element = element.unwrap_or_default();
+            let mut element = Element::read(text).unwrap_or_else(|| {
+                chain.is_clean = false;
+                Element::default()
+            });
             if chain.nodes.len() == MAX_HOPS {
                 chain.nodes.pop_front();
             }
@@ -263,7 +265,7 @@ impl Chain {
             let names = node.is_some();
             let node = node.and_then(|node| address(&node));
             chain.nodes.push_back(node);
-            // What stands in front of the client's own, it may have made up.
+            // The elements in front of the client's own may be invented by it.
             if count == 0 || names && node.is_none_or(|ip| !trusted.contains(ip)) {
                 chain.first = element;
             }
@@ -274,10 +276,10 @@ impl Chain {
     }
 }
 
-/// What one hop says.
+/// The element of one hop.
 #[derive(Debug, Default)]
 struct Element {
-    /// Of `for`.
+    /// The value of `for`.
     node: Option<String>,
     host: Option<String>,
     proto: Option<String>,
@@ -308,7 +310,7 @@ impl Element {
     }
 }
 
-/// Splits where the separator stands outside of quotes.
+/// Splits at each separator that is not inside quotes.
 fn unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |c| {
@@ -325,8 +327,8 @@ fn unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
     .map(str::trim)
 }
 
-/// A token or a quoted string. Addresses stand unquoted in the wild, colons
-/// and brackets and all.
+/// A token or a quoted string. Many proxies write addresses without quotes,
+/// with their colons and brackets.
 fn value(written: &str) -> Option<String> {
     let Some(inner) = written.strip_prefix('"') else {
         let is_bare = !written.is_empty() && !written.contains(['"', '\\', ' ']);
@@ -352,8 +354,8 @@ mod tests {
     use proptest::prelude::*;
     use std::sync::Arc;
 
-    /// Asks with these headers, as a peer of this address; trusted are
-    /// 10.0.0.0/8 and 2001:db8:1::/48.
+    /// Parses a request with these headers from a peer with this address. The
+    /// networks 10.0.0.0/8 and 2001:db8:1::/48 are trusted.
     fn forwarded_by(peer: &str, lines: &[&str]) -> Forwarded {
         let octets: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
         forwarded_by_octets(peer, &octets)
@@ -489,9 +491,9 @@ mod tests {
             ("[2001:db8::1]", "2001:db8::1"),
             ("[2001:db8::1]:4711, [2001:db8:1::1]:2", "2001:db8::1"),
             ("::ffff:192.0.2.1", "192.0.2.1"),
-            // None but trusted ones.
+            // All of them are trusted.
             ("10.0.0.3, 10.0.0.2", "10.0.0.1"),
-            // Nobody knows what stands behind these.
+            // The hops behind these are not known.
             ("192.0.2.1, unknown", "10.0.0.1"),
             ("192.0.2.1, _hidden, 10.0.0.2", "10.0.0.1"),
             ("192.0.2.1, 192.0.2.256", "10.0.0.1"),
@@ -522,7 +524,7 @@ mod tests {
             (";; for=192.0.2.1 ;,, ", "192.0.2.1"),
             ("for=192.0.2.1;secret=\"a,b;for=127.0.0.1\"", "192.0.2.1"),
             ("for=192.0.2.1;secret=\"a\\\",for=127.0.0.1\"", "192.0.2.1"),
-            // Nobody knows what stands behind these.
+            // The hops behind these are not known.
             ("for=192.0.2.1, for=unknown", "10.0.0.1"),
             ("for=192.0.2.1, for=_hidden", "10.0.0.1"),
             ("for=192.0.2.1, by=10.0.0.2", "10.0.0.1"),

@@ -3,7 +3,7 @@
 //!
 //! A page has a token that only it knows, and by that token it gets its own
 //! handshake explained, the list of connections, and the recording. What is
-//! kept is bounded: so many pages, so many octets each, the oldest go first.
+//! kept is bounded in pages and in octets for each; the oldest pages go first.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
@@ -39,8 +39,8 @@ pub trait Explain: Send + Sync {
     /// The conversation, explained.
     fn explain(&self, recording: &Recording) -> Value;
 
-    /// The conversation as a vector file. `unfinished` says that more was sent, or
-    /// may be.
+    /// The conversation as a vector file. `unfinished` is whether more was sent, or
+    /// may be sent.
     fn vector(&self, recording: &Recording, unfinished: bool) -> String;
 
     /// Whether every handshake is to be explained, by [`Explain::handshake`].

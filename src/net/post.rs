@@ -1,5 +1,5 @@
-//! What reaches a worker from outside: one kind of post, through mailboxes that
-//! are bounded and at which nobody waits.
+//! What reaches a worker from other threads: posts, through a bounded mailbox
+//! that never blocks its sender.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use super::topic::Batch;
 use crate::conn::Config;
 use crate::frame::Kind;
 
-/// What reaches a worker.
+/// A request to a worker from another thread.
 #[derive(Debug)]
 pub(super) enum Post {
     /// Texts for the subscribers of a topic.
@@ -29,16 +29,16 @@ pub(super) enum Post {
         code: u16,
         reason: String,
     },
-    /// What applies from now on.
+    /// The configuration and settings from now on.
     Settings(Arc<Policy>),
     /// Close all connections, and end.
     Drain,
 }
 
-/// What applies to the connections of a server.
+/// The configuration and settings of the connections of a server.
 #[derive(Clone, Debug)]
 pub(super) struct Policy {
-    /// What applies to a request before its route is known.
+    /// The configuration of a request before its route is known.
     pub(super) config: Arc<Config>,
     pub(super) settings: Settings,
     /// The peers whose connections start with a PROXY header.
@@ -65,14 +65,14 @@ struct Posts {
 /// A post that a mailbox did not take.
 #[derive(Debug)]
 pub(super) enum NotPosted {
-    /// As many posts wait as may.
+    /// The mailbox is at its capacity.
     Full,
     /// The worker has ended, and its connections with it.
     Closed,
 }
 
 impl Mailbox {
-    /// A mailbox for so many posts of the worker with this waker.
+    /// A mailbox with this capacity, for the worker with this waker.
     pub(super) fn new(capacity: usize, waker: Arc<Waker>) -> Mailbox {
         Mailbox {
             posts: Mutex::default(),
@@ -81,7 +81,7 @@ impl Mailbox {
         }
     }
 
-    /// Posts, if there is room.
+    /// Adds a post, if there is room.
     pub(super) fn post(&self, post: Post) -> Result<(), NotPosted> {
         let mut posts = self.posts();
         if posts.closed {
@@ -95,7 +95,7 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Posts whether or not there is room: for posts of which there are few.
+    /// Adds a post whether or not there is room. Only for posts that are rare.
     pub(super) fn post_anyway(&self, post: Post) {
         let posts = self.posts();
         if !posts.closed {
@@ -107,7 +107,8 @@ impl Mailbox {
         let was_empty = posts.queue.is_empty();
         posts.queue.push_back(post);
         drop(posts);
-        // The worker takes posts until there is none.
+        // The worker takes posts until the queue is empty, so it needs waking
+        // only where the queue was empty.
         if was_empty {
             self.wake();
         }
@@ -123,7 +124,7 @@ impl Mailbox {
         std::mem::take(&mut self.posts().wanted)
     }
 
-    /// Takes no more posts: the worker has ended.
+    /// Refuses all further posts: the worker has ended.
     pub(super) fn close(&self) {
         let mut posts = self.posts();
         posts.closed = true;
@@ -138,7 +139,7 @@ impl Mailbox {
     }
 
     fn posts(&self) -> MutexGuard<'_, Posts> {
-        // A post is pushed or taken whole.
+        // A post is pushed or taken as a whole, so a panic leaves no half of one.
         self.posts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
-//! The PROXY protocol, and who is believed: who is at the other end where a
-//! balancer stands between.
+//! The PROXY protocol, by which a load balancer names the client, and the
+//! networks whose headers are believed.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -10,27 +10,27 @@ use ppp::{PartialResult, v1, v2};
 
 use super::refusal::NetRefusal;
 
-/// What a line of version 1 may have, its CR LF included.
+/// The maximum length of a line of version 1, with its CR LF.
 const MAX_V1_OCTETS: usize = 107;
-/// What may follow the length of version 2: addresses, and TLVs of which a
-/// certificate's name and a cloud's own are the longest.
+/// The maximum length of what follows the length field of version 2: addresses
+/// and TLVs. The longest TLVs are names of certificates and those of clouds.
 const MAX_V2_OCTETS: u16 = 4096;
-/// Octets of version 2 before what its length counts.
+/// The octets of version 2 that its length field does not count.
 const V2_FIXED_OCTETS: usize = 16;
 
-/// How a line of version 1 begins where it names addresses.
+/// The start of a line of version 1 with addresses.
 const V1_ADDRESSES: [&[u8]; 2] = [b"PROXY TCP4 ", b"PROXY TCP6 "];
-/// How it begins where it names none.
+/// The start of a line of version 1 without addresses.
 const V1_UNKNOWN: &[u8] = b"PROXY UNKNOWN";
 
-/// The thirteenth octet of version 2: its number, and the command.
+/// The thirteenth octet of version 2: the version number and the command.
 const V2_LOCAL: u8 = 0x20;
 const V2_PROXY: u8 = 0x21;
 
-/// The bit of the TLV about TLS that says that there was TLS.
+/// The bit in the TLV for TLS that is set where the client used TLS.
 const CLIENT_SSL: u8 = 0x01;
 
-/// Networks whose word is taken. Nobody's is by default.
+/// The networks of trusted proxies. The default is empty.
 ///
 /// ```
 /// use heirloom::net::Networks;
@@ -67,13 +67,13 @@ pub enum NetworksError {
          write such as 127.0.0.1, ::1 or 10.0.0.0/8, with commas between"
     )]
     Malformed(String),
-    /// An address with bits that its network does not have. It is refused
-    /// because either may have been meant, and trust is not guessed.
+    /// An address with bits outside of its prefix. It is refused because it may
+    /// mean the address or the network.
     #[error("{written} is an address within {network}; write {network}, or the address alone")]
     HostBits {
-        /// What was written.
+        /// The text as it was given.
         written: IpNet,
-        /// The network it is in.
+        /// The network that contains it.
         network: IpNet,
     },
 }
@@ -81,7 +81,7 @@ pub enum NetworksError {
 impl FromStr for Networks {
     type Err = NetworksError;
 
-    /// Reads addresses and networks with commas between.
+    /// Parses a comma-separated list of addresses and networks.
     fn from_str(list: &str) -> Result<Networks, NetworksError> {
         list.split(',').map(|item| network(item.trim())).collect()
     }
@@ -93,7 +93,7 @@ impl FromIterator<IpNet> for Networks {
     }
 }
 
-/// Joins several, as where an option is given more than once.
+/// Joins several lists, for an option that is given more than once.
 impl FromIterator<Networks> for Networks {
     fn from_iter<I: IntoIterator<Item = Networks>>(lists: I) -> Networks {
         lists.into_iter().flat_map(|list| list.0).collect()
@@ -110,7 +110,8 @@ fn network(item: &str) -> Result<IpNet, NetworksError> {
     if network != written {
         return Err(NetworksError::HostBits { written, network });
     }
-    // Addresses are compared unmapped, so what is mapped is unmapped here.
+    // `contains` compares IPv4 addresses, so an IPv4-mapped network becomes one
+    // of IPv4.
     let unmapped = match network.addr() {
         IpAddr::V6(address) => address
             .to_ipv4_mapped()
@@ -125,19 +126,19 @@ fn network(item: &str) -> Result<IpNet, NetworksError> {
     }
 }
 
-/// Who is at the other end.
+/// The address of a client, from TCP or from a PROXY header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddress {
-    /// The address of TCP, or what a PROXY header says in its place.
+    /// The peer's address of TCP, or the source address of a PROXY header.
     pub address: SocketAddr,
-    /// The address it dialled, where a PROXY header says so.
+    /// The address that the client connected to, from a PROXY header.
     pub destination: Option<SocketAddr>,
-    /// Whether a PROXY header says that TLS was ended in front of us.
+    /// Whether the client used TLS, from a PROXY header.
     pub secure: bool,
 }
 
 impl From<SocketAddr> for ClientAddress {
-    /// The other end of TCP itself.
+    /// The address of the TCP peer itself.
     fn from(address: SocketAddr) -> ClientAddress {
         ClientAddress {
             address,
@@ -152,11 +153,11 @@ impl From<SocketAddr> for ClientAddress {
 pub enum ProxyVersion {
     /// A line of text.
     V1,
-    /// Octets, which can also say that there was TLS.
+    /// Binary; it can also carry that the client used TLS.
     V2,
 }
 
-/// A name that no version of the PROXY protocol has.
+/// An unknown name of a version of the PROXY protocol.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no version of the PROXY protocol is named {0:?}; the names are v1 and v2")]
 pub struct UnknownProxyVersion(String);
@@ -173,8 +174,8 @@ impl FromStr for ProxyVersion {
     }
 }
 
-/// Reads the header that a connection begins with, of either version; gives
-/// who it names and how many octets it has. `None` asks for more octets.
+/// Reads the header of either version at the start of a connection. Returns the
+/// client and the length of the header; `None` asks for more octets.
 pub(super) fn read(
     octets: &[u8],
     peer: SocketAddr,
@@ -210,7 +211,7 @@ fn read_v1(octets: &[u8], peer: SocketAddr) -> Result<Option<(ClientAddress, usi
         return Ok(None);
     }
     let length = line.len();
-    // What follows UNKNOWN is for nobody to read, so ppp does not see it.
+    // The receiver must ignore what follows UNKNOWN, so ppp does not parse it.
     if line.starts_with(V1_UNKNOWN) {
         return Ok(Some((peer.into(), length)));
     }
@@ -229,8 +230,8 @@ fn read_v1(octets: &[u8], peer: SocketAddr) -> Result<Option<(ClientAddress, usi
     Ok(Some((client, length)))
 }
 
-/// Whether this begins like a line of version 1, so that rubbish is refused at
-/// its first octet and not when as much has come as a line may have.
+/// Whether these octets can be the start of a line of version 1. Other octets
+/// are refused at the first wrong one, not only at the maximum length.
 fn can_be_v1(line: &[u8]) -> bool {
     let cr = memchr(b'\r', line).unwrap_or(line.len());
     let (body, end) = line.split_at_checked(cr).unwrap_or((line, b""));
@@ -251,11 +252,13 @@ fn can_be_v1(line: &[u8]) -> bool {
 }
 
 fn read_v2(octets: &[u8], peer: SocketAddr) -> Result<Option<(ClientAddress, usize)>, NetRefusal> {
-    let after = octets.get(v2::PROTOCOL_PREFIX.len()..).unwrap_or_default();
+    let Some(after) = octets.strip_prefix(v2::PROTOCOL_PREFIX) else {
+        return Ok(None);
+    };
     let is_local = match after {
         [V2_LOCAL, ..] => true,
         [V2_PROXY] => false,
-        // Families and transports that the text of the protocol lists.
+        // The address families and transports of the specification.
         [
             V2_PROXY,
             0x00..=0x02 | 0x10..=0x12 | 0x20..=0x22 | 0x30..=0x32,
@@ -272,8 +275,8 @@ fn read_v2(octets: &[u8], peer: SocketAddr) -> Result<Option<(ClientAddress, usi
         return Err(NetRefusal::ProxyHeader);
     }
     let whole = V2_FIXED_OCTETS + usize::from(length);
-    // A balancer that speaks for itself may put anything there, addresses of
-    // no family and too short ones among it; ppp would judge them.
+    // The receiver must ignore what follows LOCAL, which may be addresses of an
+    // unknown family or too few octets; ppp would check them.
     if is_local {
         return Ok((octets.len() >= whole).then(|| (peer.into(), whole)));
     }
@@ -291,12 +294,12 @@ fn read_v2(octets: &[u8], peer: SocketAddr) -> Result<Option<(ClientAddress, usi
             (a.source_address, a.source_port),
             (a.destination_address, a.destination_port),
         ),
-        // Nothing that could be at the other end of TCP.
+        // Datagrams and Unix sockets are no address of a TCP client.
         _ => ClientAddress::from(peer),
     };
     for tlv in header.tlvs() {
         let tlv = tlv.map_err(|_| NetRefusal::ProxyHeader)?;
-        // The bits, four octets about a certificate, and TLVs of its own.
+        // The bits, four octets about the certificate, and nested TLVs.
         if tlv.kind == u8::from(v2::Type::SSL) {
             client.secure |= matches!(*tlv.value, [bits, _, _, _, _, ..] if bits & CLIENT_SSL != 0);
         }
@@ -312,8 +315,8 @@ fn named<A: Into<IpAddr>>(source: (A, u16), destination: (A, u16)) -> ClientAddr
     }
 }
 
-/// The header that tells a backend who its client is. Where the client named
-/// no address that it dialled, `local` stands there, which it reached.
+/// The header that names the client to a backend. `local`, our own address,
+/// stands in for the destination where that is not known.
 pub(super) fn write(version: ProxyVersion, client: &ClientAddress, local: SocketAddr) -> Vec<u8> {
     let pair = of_one_family(client.address, client.destination.unwrap_or(local));
     match version {
@@ -321,8 +324,8 @@ pub(super) fn write(version: ProxyVersion, client: &ClientAddress, local: Socket
         ProxyVersion::V2 => {
             let proxy = v2::Version::Two | v2::Command::Proxy;
             let header = v2::Builder::with_addresses(proxy, v2::Protocol::Stream, pair);
-            // Not 0 behind the bits: that would be a certificate that was
-            // found good, and there are backends that look at nothing else.
+            // The verify field is not 0: 0 means that a client certificate was
+            // verified, and some backends check only this field.
             let tls = [CLIENT_SSL, 0, 0, 0, 1];
             let header = if client.secure {
                 header.write_tlv(v2::Type::SSL, &tls)
@@ -336,8 +339,8 @@ pub(super) fn write(version: ProxyVersion, client: &ClientAddress, local: Socket
     }
 }
 
-/// A header names two addresses of one family; where they are of two, IPv4 is
-/// mapped into IPv6.
+/// A header carries two addresses of one family. Where their families differ,
+/// the IPv4 address is mapped into IPv6.
 fn of_one_family(source: SocketAddr, destination: SocketAddr) -> (SocketAddr, SocketAddr) {
     let plain = |a: SocketAddr| SocketAddr::new(a.ip().to_canonical(), a.port());
     let mapped = |a: SocketAddr| match a.ip() {
@@ -382,7 +385,7 @@ mod tests {
     /// The addresses 198.51.100.1:1000 and 203.0.113.2:443.
     const BODY_V4: [u8; 12] = [198, 51, 100, 1, 203, 0, 113, 2, 0x03, 0xe8, 0x01, 0xbb];
 
-    /// Headers that are right, and whom they name.
+    /// Valid headers and the clients that they name.
     fn right() -> Vec<(Vec<u8>, ClientAddress)> {
         let v4 = client("198.51.100.1:1000", "203.0.113.2:443", false);
         let v6 = client("[2001:db8::1]:1000", "[2001:db8::2]:443", false);
@@ -418,14 +421,14 @@ mod tests {
                 ClientAddress { secure: true, ..v4 },
             ),
             (v2_header(V2_LOCAL, 0x00, &[]), direct),
-            // The rest of a LOCAL is not looked at.
+            // The rest of a LOCAL is ignored.
             (v2_header(V2_LOCAL, 0x11, &[]), direct),
             (v2_header(V2_LOCAL, 0xff, &tls(CLIENT_SSL)), direct),
             (v2_header(V2_PROXY, 0x00, &[]), direct),
-            // Where no family is named, all that follows is skipped.
+            // What follows the family UNSPEC is ignored.
             (v2_header(V2_PROXY, 0x00, &tls(CLIENT_SSL)[12..]), direct),
             (v2_header(V2_PROXY, 0x00, &[0xff]), direct),
-            // Datagrams, and a socket in a file system.
+            // Datagrams, and a Unix socket.
             (v2_header(V2_PROXY, 0x12, &BODY_V4), direct),
             (v2_header(V2_PROXY, 0x31, &[b'/'; 216]), direct),
         ]
@@ -466,7 +469,7 @@ mod tests {
             (b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2", b"\n"),
             (b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r", b"\t"),
             (b"PROXY TCP4 1.2.3.4 5.6.7.8 ", b"+1 2\r\n"),
-            // A whole line, of which the end shows that it is none.
+            // A whole line with a wrong end.
             (b"PROXY TCP4 1.2.3.4 5.6.7.8 1 65536\r", b"\n"),
             (b"PROXY TCP4 1.2.3.4 5.6.7.8 01 2\r", b"\n"),
             (b"PROXY TCP4 ::1 ::2 1 2\r", b"\n"),
@@ -612,7 +615,7 @@ mod tests {
             if let Ok(Some((_, length))) = whole {
                 prop_assert!(length <= octets.len());
             }
-            // However it comes, it is the same; a refusal is never taken back.
+            // The result is the same at every cut, and a refusal is final.
             for cut in 0..octets.len() {
                 match read(&octets[..cut], peer()) {
                     Ok(None) => {}

@@ -1,25 +1,25 @@
-//! Tapes: what goes over one connection's wire, kept for whoever asks.
+//! Recordings: the octets that one connection read and wrote.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::version::Side;
 
-/// What was said on one connection, from its begin, in the order in which it
-/// was read and written here.
+/// The octets of one connection from its start, in the order in which they were
+/// read and written here.
 #[derive(Clone, Debug, Default)]
 pub struct Recording {
-    /// What each read or write held, and whose it was.
+    /// The octets of each read or write, and the side that sent them.
     pub steps: Vec<(Side, Vec<u8>)>,
-    /// Whether more was said than was kept.
+    /// Whether more was sent than was kept.
     pub is_cut: bool,
     octets: usize,
 }
 
-/// Steps of a conversation that are kept.
+/// The maximum number of steps of a recording.
 const STEPS: usize = 512;
 
-/// Keeps the conversation of one connection, up to a bound. Copies of a
-/// recorder record the same. Only connections that have one pay for its lock.
+/// Records one connection, up to a limit. Clones share one recording. A
+/// connection without a recorder takes no lock.
 #[derive(Clone, Debug)]
 pub struct Recorder {
     kept: Arc<Mutex<Recording>>,
@@ -27,7 +27,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// A recorder for so many octets.
+    /// A recorder that keeps at most this number of octets.
     #[must_use]
     pub fn new(octets: usize) -> Recorder {
         Recorder {
@@ -36,14 +36,13 @@ impl Recorder {
         }
     }
 
-    /// What was said so far.
+    /// A copy of the recording so far.
     #[must_use]
     pub fn recording(&self) -> Recording {
         self.kept().clone()
     }
 
-    /// Keeps nothing more and gives the memory back: another recorder took its
-    /// place.
+    /// Stops and frees the recording: another recorder has replaced this one.
     pub(super) fn retire(&self) {
         *self.kept() = Recording {
             is_cut: true,
@@ -51,7 +50,7 @@ impl Recorder {
         };
     }
 
-    /// One side says something.
+    /// Adds octets that this side sent.
     pub(super) fn note(&self, from: Side, octets: &[u8]) {
         if octets.is_empty() {
             return;
@@ -59,7 +58,8 @@ impl Recorder {
         let mut kept = self.kept();
         let room = self.limit - kept.octets;
         if kept.is_cut || octets.len() > room || kept.steps.len() >= STEPS {
-            // Nothing after what is missing: what is kept is a begin.
+            // Nothing is kept after a gap: a recording is the start of a
+            // conversation.
             let octets = octets.get(..room).unwrap_or(octets);
             if !kept.is_cut && !octets.is_empty() {
                 kept.steps.push((from, octets.to_vec()));
@@ -73,7 +73,7 @@ impl Recorder {
     }
 
     fn kept(&self) -> MutexGuard<'_, Recording> {
-        // Half a step cannot be there: it is pushed whole.
+        // A step is pushed as a whole, so a panic cannot leave half of one.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tape_keeps_a_begin_and_says_that_more_was_said() {
+    fn a_recording_keeps_the_start_and_shows_that_it_was_cut() {
         let recorder = Recorder::new(5);
         recorder.note(Side::Client, b"abc");
         assert!(!recorder.recording().is_cut);

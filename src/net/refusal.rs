@@ -24,7 +24,7 @@ coded! {
     /// No PROXY header where there must be one.
     #[error("this listener takes connections from that address with a PROXY header only; let the balancer send one")]
     ProxyHeader = "proxy-header", 400;
-    /// A PROXY header where none is believed.
+    /// A PROXY header from a peer that is not trusted.
     #[error("the connection starts with a PROXY header, and none is believed from this address; let the balancer send none")]
     ProxyHeaderUnexpected = "proxy-header-unexpected", 400;
     /// No route leads from this host and path to anything but a page.
@@ -36,8 +36,8 @@ coded! {
     /// The backend of a gateway refused.
     #[error("the backend behind this gateway refused with HTTP status {status}")]
     BackendRefused { status: u16 } = "backend-refused", 502;
-    /// The backend of a gateway is no WebSocket server of the version that it is
-    /// asked in.
+    /// The backend of a gateway is not a WebSocket server of the configured
+    /// version.
     #[error("the backend behind this gateway does not answer as a WebSocket server does: {violation}")]
     BackendHandshake { violation: Violation } = "backend-handshake", 502;
     /// No TCP connection to the backend of a gateway.

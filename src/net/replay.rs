@@ -1,5 +1,5 @@
-//! One connection for octets of the caller: sends what it is given, when and in
-//! the portions that it is told to, and gives what arrives.
+//! One connection for octets of the caller: writes them in the portions and with
+//! the delay that [`Faults`] sets, and returns what arrives.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -29,28 +29,28 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// With writes of so many octets.
+    /// Sets the size of each write.
     #[must_use]
     pub fn with_slice_bytes(mut self, octets: usize) -> Faults {
         self.slice_bytes = Some(octets);
         self
     }
 
-    /// With octets held back for so long.
+    /// Sets the delay before octets are written.
     #[must_use]
     pub fn with_latency(mut self, latency: Duration) -> Faults {
         self.latency = latency;
         self
     }
 
-    /// With an end after so many octets.
+    /// Sets the number of octets after which the connection ends.
     #[must_use]
     pub fn with_limit_bytes(mut self, octets: u64) -> Faults {
         self.limit_bytes = Some(octets);
         self
     }
 
-    /// With ends that are resets.
+    /// Ends the connection by a reset.
     #[must_use]
     pub fn with_reset(mut self) -> Faults {
         self.reset = true;

@@ -160,7 +160,7 @@ impl Route {
     }
 }
 
-/// The routes of a server, and what applies where no route says something else.
+/// The routes of a server, and the configuration of requests without a route.
 ///
 /// ```
 /// use heirloom::net::{Destination, Route, RouteTable};

@@ -83,8 +83,8 @@ impl Server {
         self
     }
 
-    /// Takes connections from these networks with a PROXY header in front only,
-    /// and believes it; from others, none.
+    /// Requires a PROXY header on connections from these networks, and believes
+    /// it; refuses one on all other connections.
     #[must_use]
     pub fn accept_proxy(mut self, networks: Networks) -> Server {
         self.policy.proxies = networks;
@@ -181,7 +181,7 @@ impl Server {
 /// let server = Server::bind(&["127.0.0.1:8076".parse()?], 2, router.config())?;
 /// let sender = server.sender();
 /// std::thread::spawn(move || {
-///     // All who are in the chat get the time, whatever version they speak.
+///     // All clients in the chat get the time, whatever their version.
 ///     while sender.publish("/chat", "tick").is_ok() {
 ///         std::thread::sleep(std::time::Duration::from_secs(1));
 ///     }

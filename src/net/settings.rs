@@ -53,43 +53,43 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// With at most so many octets that wait for one peer.
+    /// Sets the maximum of unsent octets for each peer.
     #[must_use]
     pub fn with_output_bytes(mut self, octets: usize) -> Settings {
         self.output_bytes = octets;
         self
     }
 
-    /// With at most so many connections.
+    /// Sets the maximum number of connections.
     #[must_use]
     pub fn with_connections(mut self, connections: usize) -> Settings {
         self.connections = connections;
         self
     }
 
-    /// With so many milliseconds for the opening handshake.
+    /// Sets the timeout of the opening handshake, in milliseconds.
     #[must_use]
     pub fn with_handshake_ms(mut self, ms: u64) -> Settings {
         self.handshake_ms = ms;
         self
     }
 
-    /// With so many milliseconds for the closing handshake.
+    /// Sets the timeout of the closing handshake, in milliseconds.
     #[must_use]
     pub fn with_close_ms(mut self, ms: u64) -> Settings {
         self.close_ms = ms;
         self
     }
 
-    /// With so many milliseconds before a silent client gets a close; 0 is
-    /// never.
+    /// Sets the time, in milliseconds, after which an idle client gets a close; 0
+    /// is never.
     #[must_use]
     pub fn with_idle_ms(mut self, ms: u64) -> Settings {
         self.idle_ms = ms;
         self
     }
 
-    /// With so many milliseconds without progress while output waits.
+    /// Sets how long output may wait without progress, in milliseconds.
     #[must_use]
     pub fn with_write_ms(mut self, ms: u64) -> Settings {
         self.write_ms = ms;

@@ -18,7 +18,7 @@ use crate::error::{Refusal, Violation};
 use crate::handshake::Request;
 use crate::version::Version;
 
-/// Where balancers ask whether the server is there.
+/// The path of health checks.
 const HEALTH: &str = "/healthz";
 /// Octets of a handshake that are kept where every one is explained.
 const HANDSHAKE: usize = 64 * 1024;
@@ -31,7 +31,7 @@ const HANDSHAKES: &str = "heirloom::handshakes";
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct AccessRecord<'a> {
-    /// The client: the address of TCP, or what trusted proxies say.
+    /// The client's address, from TCP or from trusted proxies.
     pub client: SocketAddr,
     /// The path that was asked for, without its query, which may hold secrets;
     /// `None` where no request was accepted as one.
@@ -75,7 +75,7 @@ pub struct SiteData {
 /// What is kept of some connections only.
 #[derive(Debug, Default)]
 struct Details {
-    /// The client, where it is logged or told to a backend.
+    /// The client, where it is logged or named to a backend.
     client: Option<ConnectedClient>,
     path: Option<Box<str>>,
     /// Its handshake was logged.

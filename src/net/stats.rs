@@ -7,12 +7,12 @@ use mio::Waker;
 
 use crate::version::Version;
 
-/// Connections of one worker that are listed one by one, as
-/// [`StatsSnapshot::listed`] says; more are counted.
+/// The maximum number of connections per worker in [`StatsSnapshot::listed`].
+/// The others are only counted.
 pub(super) const LISTED: usize = 256;
 
-/// Which connections are open. Nobody waits: each worker writes its own part
-/// when it was asked, at most once a second, and what is read is what was
+/// The open connections of a server. Reading never blocks: each worker writes
+/// its own part on request, at most once a second, and a reader gets what was
 /// written last.
 #[derive(Clone, Debug)]
 pub struct ConnectionStats {
@@ -26,7 +26,7 @@ struct Part {
     waker: Arc<Waker>,
 }
 
-/// What was counted.
+/// The open connections at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct StatsSnapshot {
     /// Connections whose handshake is finished and that are not closing.
@@ -38,7 +38,7 @@ pub struct StatsSnapshot {
 /// One connection.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionInfo {
-    /// What it speaks.
+    /// The version of the connection.
     pub version: &'static Version,
     /// Seconds since it was accepted.
     pub age_s: u64,
@@ -56,7 +56,7 @@ impl ConnectionStats {
         }
     }
 
-    /// What was counted last; asks every worker to count anew.
+    /// The last count. Also asks every worker for a new one.
     #[must_use]
     pub fn snapshot(&self) -> StatsSnapshot {
         let mut all = StatsSnapshot::default();
@@ -73,13 +73,13 @@ impl ConnectionStats {
         all
     }
 
-    /// Whether this worker is to count.
+    /// Whether this worker must write its part.
     pub(super) fn is_wanted(&self, worker: usize) -> bool {
         let part = self.parts.get(worker);
         part.is_some_and(|part| part.wanted.load(Ordering::Acquire))
     }
 
-    /// What this worker counted.
+    /// Writes the part of this worker.
     pub(super) fn write(&self, worker: usize, snapshot: StatsSnapshot) {
         if let Some(part) = self.parts.get(worker) {
             part.wanted.store(false, Ordering::Release);

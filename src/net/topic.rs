@@ -227,8 +227,9 @@ impl Frames {
     fn of(texts: &Texts, layout: Layout) -> Frames {
         let (mut octets, mut ends) = (Vec::new(), Vec::new());
         let (mut rest, mut start) = (texts.octets.as_bytes(), 0);
+        let mut lengths = texts.lengths.iter();
         for run in &texts.runs {
-            for length in texts.lengths.get(start..run.end).unwrap_or_default() {
+            for length in lengths.by_ref().take(run.end - start) {
                 let (text, behind) = rest.split_at(*length);
                 Encoder::server_frame(layout, Kind::Text, text, &mut octets);
                 rest = behind;
@@ -276,11 +277,13 @@ impl Batch {
             return Arc::clone(&frames.octets);
         }
         let (mut others, mut start) = (Vec::new(), 0);
+        let mut rest = &*frames.octets;
         for (run, end) in self.0.texts.runs.iter().zip(&frames.ends) {
+            let (octets, behind) = rest.split_at(end - start);
             if run.from != Some(subscriber) {
-                others.extend_from_slice(frames.octets.get(start..*end).unwrap_or_default());
+                others.extend_from_slice(octets);
             }
-            start = *end;
+            (rest, start) = (behind, *end);
         }
         others.into()
     }

@@ -37,9 +37,9 @@ enum Socket {
 /// The result of one read.
 #[derive(Debug)]
 pub(super) enum ReadResult {
-    /// So many octets were read.
+    /// This number of octets was read.
     Octets(usize),
-    /// There is nothing to read now; an event will say when there is.
+    /// There is nothing to read now; an event will report when there is.
     Nothing,
     /// The peer has ended its side.
     End,
@@ -68,7 +68,8 @@ impl Transport {
         Ok((Transport::tcp(stream, true), peer))
     }
 
-    /// Starts to connect. [`Transport::is_connected`] tells when that is done.
+    /// Starts to connect. [`Transport::is_connected`] returns true when that is
+    /// done.
     ///
     /// # Errors
     ///
@@ -120,17 +121,17 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// The error of the system.
     pub(super) fn set_nodelay(&self) -> io::Result<()> {
         let Socket::Tcp(stream) = &self.socket;
         stream.set_nodelay(true)
     }
 
-    /// Watches for reading, and for writing where `writes` says so.
+    /// Watches for reading, and for writing where `writes` is set.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// The error of the system.
     pub(super) fn register(
         &mut self,
         registry: &Registry,
@@ -151,7 +152,7 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// The error of the system.
     #[inline]
     pub(super) fn watch_writes(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         if self.watches_writes || self.writable {
@@ -166,7 +167,7 @@ impl Transport {
         }
     }
 
-    /// Remembers what an event says.
+    /// Remembers the readiness that an event reports.
     #[inline]
     pub(super) fn on_event(&mut self, event: &Event) {
         self.readable |= event.is_readable() || event.is_error();
@@ -180,8 +181,8 @@ impl Transport {
         self.readable
     }
 
-    /// Has the next read ask the system, whatever the last event said: what a
-    /// peer sent before a write to it failed may be there to be read.
+    /// Lets the next read ask the system, whatever the last event reported: after
+    /// a failed write there may still be octets of the peer to read.
     pub(super) fn assume_readable(&mut self) {
         self.readable = true;
     }
@@ -204,8 +205,7 @@ impl Transport {
     }
 
     /// Reads once. On Linux a short read from TCP proves that nothing is left,
-    /// unless the peer has ended its side: that saves the read that would only
-    /// say so.
+    /// unless the peer has ended its side. That saves a second read.
     #[inline]
     pub(super) fn read(&mut self, room: &mut [u8]) -> ReadResult {
         let Socket::Tcp(stream) = &mut self.socket;
@@ -292,7 +292,7 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// The error of the system.
     pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
         let Socket::Tcp(stream) = &self.socket;
         stream.local_addr()
@@ -302,7 +302,7 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// The error of the system.
     pub(super) fn take_error(&self) -> io::Result<Option<io::Error>> {
         let Socket::Tcp(stream) = &self.socket;
         stream.take_error()

@@ -18,7 +18,7 @@ const TALL: [&str; 3] = ["\"text\": ", "\"steps\": ", "\"vectors\": "];
 /// A write of fewer octets is never a `fill`.
 const MIN_FILL_OCTETS: usize = 256;
 
-/// A `fill` repeats at most so many octets.
+/// The maximum number of octets that a `fill` repeats.
 const MAX_PERIOD_OCTETS: usize = 16;
 
 /// The schema allows no more repetitions.

@@ -266,7 +266,7 @@ fn settings_folder() -> Result<Folder> {
     Ok(Folder(folder))
 }
 
-/// An address where nobody listens now; whoever cannot choose one itself is told this.
+/// An address where nothing listens now, for programs that cannot choose one.
 fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
@@ -343,7 +343,7 @@ fn measure(work: &Work, options: &Options<Middle>) -> Result<Row> {
 type Latencies = Vec<(Option<Middle>, Vec<f64>)>;
 
 /// All on one core: only one of them has something to do at a time, and a core that has to be woken for it makes
-/// whoever stands there wait several times as long as all their work takes.
+/// it wait several times as long as all the work takes.
 fn measure_latency(name: &str, wire: Wire, options: &Options<Middle>) -> Result<Latencies> {
     let script = script(wire, 125)?;
     let direct = backend()?;

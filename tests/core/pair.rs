@@ -266,7 +266,7 @@ fn half_a_hixie_text_is_never_completed_by_a_close() {
 }
 
 /// Without the key that is made in its handshake, hybi-04 is read by a client
-/// and sent by nobody.
+/// and sent by neither side.
 #[test]
 fn hybi_04_is_not_sent_without_its_key() {
     let hybi_04 = Version::named("hybi-04").unwrap();

@@ -222,7 +222,7 @@ fn a_subprotocol_of_a_backend_of_hixie_76_is_what_was_asked_for_or_none() {
     let gate = gate_with(&backend.url(), |set| {
         set.backend.version = Version::named("hixie-76").unwrap();
     });
-    // The draft overlooks what nobody asked for; so does its client.
+    // The draft ignores a subprotocol that was not asked for; so does its client.
     for (asked, answered, told) in [
         (None, Some("chat"), Ok(None)),
         (Some("chat"), Some("chat"), Ok(Some("chat"))),

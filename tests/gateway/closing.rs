@@ -1,4 +1,4 @@
-//! Goodbyes, and ends that are lost without one.
+//! Closes, and connections that end without one.
 
 use heirloom::conn::Tally;
 use heirloom::net::ClosedBy;
@@ -8,7 +8,7 @@ use crate::support::backend::{Backend, clear};
 use crate::support::peer::{CLOSE, RFC, Speaks, TEXT, frame};
 
 #[test]
-fn goodbyes_are_carried_with_code_and_reason_and_answered_end_to_end() {
+fn closes_are_carried_with_code_and_reason_and_answered_end_to_end() {
     let backend = Backend::listen();
     let gate = gate(&backend);
 
@@ -52,7 +52,7 @@ fn goodbyes_are_carried_with_code_and_reason_and_answered_end_to_end() {
 }
 
 #[test]
-fn goodbyes_of_hixie_are_codes_for_the_backend_and_its_code_is_theirs() {
+fn closes_of_hixie_are_codes_for_the_backend_and_its_code_closes_them() {
     let backend = Backend::listen();
     let gate = gate(&backend);
 
@@ -80,7 +80,7 @@ fn goodbyes_of_hixie_are_codes_for_the_backend_and_its_code_is_theirs() {
 }
 
 #[test]
-fn who_says_goodbye_by_half_a_tcp_still_hears_what_the_backend_says() {
+fn a_client_that_closes_by_half_of_tcp_still_receives_what_the_backend_sends() {
     let backend = Backend::listen();
     let gate = gate(&backend);
     for speaks in [HIXIE_75, HIXIE_76] {
@@ -98,7 +98,7 @@ fn who_says_goodbye_by_half_a_tcp_still_hears_what_the_backend_says() {
 }
 
 #[test]
-fn a_backend_that_half_closes_after_its_goodbye_still_gets_the_client_s() {
+fn a_backend_that_half_closes_after_its_close_still_gets_the_client_s() {
     let backend = Backend::listen();
     let gate = gate(&backend);
     let (mut client, mut served) = bridge(&gate, &backend, RFC);

@@ -31,7 +31,7 @@ fn a_client_that_is_silent_too_long_is_sent_away_and_the_backend_is_told() {
 }
 
 #[test]
-fn who_talks_is_not_idle() {
+fn a_client_that_sends_is_not_idle() {
     let backend = Backend::listen();
     let gate = gate_with(&backend.url(), |set| set.settings.idle_ms = 400);
     let (mut client, mut served) = bridge(&gate, &backend, RFC);
@@ -39,7 +39,7 @@ fn who_talks_is_not_idle() {
     while begin.elapsed() < milliseconds(1200) {
         client.send_text("still");
         assert_eq!(served.receive_text(), "still");
-        // The end would be heard at once.
+        // A close would arrive at once.
         assert!(!client.receives_within(milliseconds(50)));
     }
 }
@@ -63,7 +63,7 @@ fn a_hixie_76_client_without_its_eight_octets_was_answered_and_never_open() {
 }
 
 #[test]
-fn a_gateway_that_stops_says_goodbye_to_both_sides_and_ends() {
+fn a_gateway_that_stops_closes_both_sides_and_ends() {
     let backend = Backend::listen();
     let gate = gate(&backend);
     let mut pairs: Vec<(Peer, Served)> = ALL
@@ -156,7 +156,7 @@ fn a_connection_that_ends_tells_what_it_carried() {
 }
 
 #[test]
-fn who_is_not_heard_because_the_backend_takes_nothing_is_not_idle() {
+fn a_client_that_is_not_read_because_its_backend_does_not_read_is_not_idle() {
     let backend = Backend::listen();
     let gate = gate_with(&backend.url(), |set| {
         set.settings.idle_ms = 300;
@@ -177,7 +177,7 @@ fn who_is_not_heard_because_the_backend_takes_nothing_is_not_idle() {
 }
 
 #[test]
-fn a_client_that_breaks_off_while_it_is_not_heard_is_gone_at_once() {
+fn a_client_that_breaks_off_while_it_is_not_read_is_gone_at_once() {
     let backend = Backend::listen();
     let gate = gate_with(&backend.url(), |set| set.settings.output_bytes = 4096);
     let (client, served) = bridge(&gate, &backend, RFC);

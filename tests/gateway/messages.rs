@@ -8,7 +8,7 @@ use crate::support::backend::{Backend, clear};
 use crate::support::peer::{BINARY, DIGEST, PING, PONG, Peer, RFC, frame, said};
 
 #[test]
-fn half_a_message_is_heard_before_its_other_half_is_said() {
+fn half_a_message_arrives_before_its_other_half_is_sent() {
     let backend = Backend::listen();
     let gate = gate(&backend);
 

@@ -1,5 +1,5 @@
-//! The order of the two handshakes: when the client hears its 101, and what it
-//! hears where there is none.
+//! The order of the two handshakes: when the client gets its 101, and what it
+//! gets where the backend refuses.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
@@ -14,7 +14,7 @@ use crate::support::backend::{Backend, clear};
 use crate::support::peer::{DIGEST, KEY3, PING, PONG, Peer, RFC, TEXT, request, said};
 
 #[test]
-fn the_client_hears_101_when_the_backend_agreed_and_not_before() {
+fn the_client_gets_its_101_when_the_backend_agreed_and_not_before() {
     let backend = Backend::listen();
     let gate = gate(&backend);
     for speaks in ALL {
@@ -179,7 +179,7 @@ fn a_refusal_of_the_backend_is_told_with_its_status_where_it_is_about_the_reques
 }
 
 #[test]
-fn a_backend_that_nobody_can_reach_is_502() {
+fn a_backend_that_cannot_be_reached_is_502() {
     let gone = {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap()
@@ -229,7 +229,7 @@ fn a_backend_that_does_not_answer_in_time_is_504() {
 
 #[test]
 fn a_backend_that_never_takes_the_connection_is_504() {
-    // A queue of one that is full: nobody accepts, and SYNs are not answered.
+    // A queue of one that is full: nothing is accepted, and SYNs are not answered.
     let listener =
         socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();

@@ -1,5 +1,5 @@
-//! Backpressure: who does not read stops who speaks to it, and nobody else. And
-//! many at once.
+//! Backpressure: a peer that does not read stops only the peer that sends to it.
+//! And many at once.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -61,7 +61,7 @@ fn write_until_stuck(peer: &Peer, octets: &[u8], mut meanwhile: impl FnMut()) ->
 const PAIR: usize = 1 << 20;
 
 #[test]
-fn a_client_that_does_not_read_stops_its_backend_and_nobody_else() {
+fn a_client_that_does_not_read_stops_its_backend_only() {
     for speaks in [HIXIE_76, RFC] {
         let backend = Backend::listen();
         let gate = gate(&backend);
@@ -93,7 +93,7 @@ fn a_client_that_does_not_read_stops_its_backend_and_nobody_else() {
 }
 
 #[test]
-fn a_backend_that_does_not_read_stops_its_client_and_nobody_else() {
+fn a_backend_that_does_not_read_stops_its_client_only() {
     for speaks in [HIXIE_76, RFC] {
         let backend = Backend::listen();
         let gate = gate(&backend);
@@ -135,7 +135,7 @@ fn messages_that_grow_on_the_way_are_held_within_the_same_bound() {
 }
 
 #[test]
-fn who_asks_for_pongs_and_reads_none_is_not_read_for_ever() {
+fn a_peer_that_asks_for_pongs_and_reads_none_is_not_read_for_ever() {
     let backend = Backend::listen();
     let gate = gate(&backend);
     let (_client, served) = bridge(&gate, &backend, HIXIE_76);
@@ -159,7 +159,7 @@ fn a_reader_that_never_takes_anything_is_ended_and_so_is_its_partner() {
     served.stream().set_nonblocking(true).unwrap();
     let message = clear(BINARY, &[7; 60_000]);
     let begin = Instant::now();
-    // Until it is reset, or its goodbye has come.
+    // Until it is reset, or its close has arrived.
     loop {
         assert!(begin.elapsed() < PATIENCE, "it is never ended");
         match served.stream().write(&message) {
@@ -312,7 +312,7 @@ fn many_that_come_and_go_leave_no_descriptor_behind() {
         let whole = request(speaks, "/");
         let mut client = Peer::connect(gateway.address);
         if n % 4 == 0 {
-            // Nobody is dialled for half a head.
+            // No backend is dialled for half a head.
             client.send(&whole[..30]);
             client.reset();
             continue;
@@ -354,7 +354,7 @@ fn what_a_client_says_after_its_backend_is_gone_is_not_kept() {
         clients.push(client);
     }
     let before = resident(program.id());
-    // 4 MiB each that never end, in place of the goodbye.
+    // 4 MiB each that never end, in place of the close.
     let mut head = vec![BINARY, 0x80 | 127];
     head.extend((8u64 << 20).to_be_bytes());
     head.extend([0; 4]);

@@ -398,7 +398,7 @@ fn what_cannot_be_started_says_why_by_its_exit_code() {
 }
 
 #[test]
-fn term_and_int_say_goodbye_to_both_sides_and_exit_0() {
+fn term_and_int_close_both_sides_and_exit_0() {
     for signal in ["TERM", "INT"] {
         let backend = Backend::listen();
         let program = gateway(&backend, &["--workers", "2"]);

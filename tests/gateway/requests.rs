@@ -207,7 +207,7 @@ fn a_hixie_client_that_does_not_get_its_subprotocol_is_refused() {
             let (head, body) = client.response();
             assert_eq!(head.status(), 400);
             assert!(body.starts_with("subprotocol-unknown: "), "{body}");
-            // It had agreed, so it is told goodbye, and nothing else.
+            // It had agreed, so it gets a close and nothing else.
             served.receive_close(1001);
         }
     }

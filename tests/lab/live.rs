@@ -165,7 +165,7 @@ fn behind_a_proxy_the_client_is_the_one_the_proxy_names() {
     refused.send(b"PROXY TCP6 2001:db8::1 2001:db8::2 4712 80\r\n");
     refused.send(&request(Speaks::Number(99), "/"));
     assert_eq!(refused.response().0.status(), 426);
-    // No header: nobody else can be named.
+    // No header: no other address can be named.
     let mut plain = Peer::connect(program.address);
     plain.send(&request(RFC, "/x"));
     plain.is_cut_off();

@@ -34,7 +34,7 @@ fn counted(page: &Page, open: usize) -> (Value, Duration) {
 }
 
 #[test]
-fn every_version_is_listed_from_every_worker_and_who_is_gone_is_not() {
+fn every_version_is_listed_from_every_worker_and_a_client_that_is_gone_is_not() {
     let program = serve(&[], &["--versions", "all", "--workers", "2"]);
     let page = Page::load(&program);
     assert_eq!(page.json("connections")["open"], 0);
@@ -52,7 +52,7 @@ fn every_version_is_listed_from_every_worker_and_who_is_gone_is_not() {
     assert_eq!(versions(&told), all);
     let most = begin.elapsed().as_secs() + 1;
     assert!(ages(&told).iter().all(|age| *age <= most), "{told}");
-    // The first of them says goodbye in the old way, by TCP alone.
+    // The first of them closes in the old way, by TCP alone.
     peers.remove(0).close();
     let (told, took) = counted(&page, 11);
     all.remove(0);
@@ -82,7 +82,7 @@ fn a_connection_grows_older_and_the_youngest_stand_first() {
 }
 
 #[test]
-fn who_has_not_finished_the_handshake_is_not_counted() {
+fn a_client_in_its_handshake_is_not_counted() {
     let program = serve(&[], &["--workers", "1"]);
     let page = Page::load(&program);
     let mut half = Peer::connect(program.address);

@@ -28,7 +28,7 @@ pub(crate) fn held(workers: usize) -> (Running, Receiver<()>, Sender<()>) {
 }
 
 #[test]
-fn what_one_did_not_hear_no_other_hears() {
+fn what_one_client_did_not_receive_no_other_receives() {
     let (server, is_held, let_go) = held(1);
     let mut holder = Peer::open(server.address, RFC, "/");
     let mut leaver = Peer::open(server.address, RFC, "/");
@@ -77,7 +77,7 @@ fn an_app_that_panics_at_any_time_ends_no_other_connection() {
 }
 
 #[test]
-fn the_goodbye_after_a_panic_reaches_a_client_that_is_still_writing() {
+fn the_close_after_a_panic_reaches_a_client_that_is_still_writing() {
     let server = words(1);
     for _ in 0..10 {
         let mut peer = Peer::open(server.address, RFC, "/");

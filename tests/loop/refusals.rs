@@ -38,7 +38,7 @@ fn a_refusal_reaches_a_client_that_is_still_writing() {
 }
 
 #[test]
-fn a_goodbye_reaches_a_client_that_is_still_writing() {
+fn a_close_reaches_a_client_that_is_still_writing() {
     let server = Running::serve(setup(|s| s.config.limits.message_bytes = 100_000));
     let unmasked = [&[TEXT, 5][..], b"Hello"].concat();
     let not_utf8 = frame(TEXT, b"good \xff bad");
@@ -55,7 +55,7 @@ fn a_goodbye_reaches_a_client_that_is_still_writing() {
 }
 
 #[test]
-fn what_came_before_a_violation_is_answered_before_the_goodbye() {
+fn what_arrived_before_a_violation_is_answered_before_the_close() {
     let server = Running::serve(Config::default());
     let mut peer = Peer::open(server.address, RFC, "/");
     peer.send(&[said(RFC, "fine"), frame(0x83, b"no such opcode")].concat());

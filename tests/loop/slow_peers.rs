@@ -15,7 +15,7 @@ use crate::support::server::{Running, setup};
 use crate::{HIXIE_76, milliseconds};
 
 #[test]
-fn who_says_something_and_ends_at_once_still_gets_his_echo() {
+fn a_client_that_sends_and_ends_at_once_still_gets_its_echo() {
     let server = Running::serve(Config::default());
     for speaks in [HIXIE_76, RFC] {
         for text in ["last words", &"long ".repeat(100_000)] {
@@ -30,7 +30,7 @@ fn who_says_something_and_ends_at_once_still_gets_his_echo() {
 }
 
 #[test]
-fn who_ends_before_he_has_heard_all_still_hears_all() {
+fn a_client_that_ends_before_it_has_received_all_still_receives_all() {
     let server = Running::serve(Config::default());
     // More than the system holds for him when the end is seen.
     let text = "long ".repeat(1_600_000);
@@ -45,7 +45,7 @@ fn who_ends_before_he_has_heard_all_still_hears_all() {
 }
 
 #[test]
-fn who_ends_inside_his_head_gets_nothing_but_the_end() {
+fn a_client_that_ends_inside_its_head_gets_nothing_but_the_end() {
     let server = Running::serve(Config::default());
     let mut peer = Peer::connect(server.address);
     peer.send(b"GET / HTTP/1.1\r\nHost:");
@@ -98,7 +98,7 @@ fn a_peer_that_never_reads_is_not_read_and_is_ended_and_no_other_waits_for_it() 
 }
 
 #[test]
-fn who_reads_again_in_time_gets_all_he_asked_for() {
+fn a_client_that_reads_again_in_time_gets_all_it_asked_for() {
     let server = Running::serve(setup(|s| s.settings.output_bytes = 64 * 1024));
     let mut peer = Peer::connect_narrow(server.address);
     peer.upgrade(RFC, "/");
@@ -151,7 +151,7 @@ fn floods_do_not_keep_a_polite_peer_waiting() {
 }
 
 #[test]
-fn who_is_silent_too_long_is_sent_away_and_who_talks_is_not() {
+fn an_idle_client_is_closed_and_one_that_sends_is_not() {
     let server = Running::serve(setup(|s| s.settings.idle_ms = 500));
     let mut old = Peer::open(server.address, HIXIE_76, "/");
     let mut new = Peer::open(server.address, RFC, "/");

@@ -9,7 +9,7 @@ use crate::support::server::{Running, setup};
 use crate::{HIXIE_76, head_of_76};
 
 #[test]
-fn a_server_that_stops_says_goodbye_in_each_version_s_own_way() {
+fn a_server_that_stops_closes_in_each_version_s_own_way() {
     let server = Running::serve_on(2, setup(|s| s.config.versions = Versions::ALL));
     let (address, mut peers) = (server.address, Vec::new());
     for speaks in [Speaks::Hixie75, HIXIE_76, RFC, Speaks::Number(8)] {

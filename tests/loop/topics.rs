@@ -35,7 +35,7 @@ fn the_room_carries_text_from_any_version_to_all_others() {
             }
         }
     }
-    // Had one heard itself, that would come before its goodbye.
+    // A text of its own would arrive before its close.
     outside.echo("not in the room");
     for member in &mut members {
         member.close();
@@ -75,7 +75,7 @@ fn the_room_keeps_the_order_of_each_sender() {
 }
 
 #[test]
-fn who_leaves_the_room_hears_no_more_of_it_and_the_others_stay() {
+fn a_client_that_leaves_a_topic_receives_no_more_of_it_and_the_others_stay() {
     let server = Running::serve_on(2, Config::default());
     let mut members: Vec<Peer> = (0..6)
         .map(|n| Peer::open(server.address, [HIXIE_76, RFC][n % 2], "/chat"))
@@ -131,8 +131,8 @@ fn a_member_that_does_not_read_is_dropped_and_the_rest_never_wait() {
 }
 
 #[test]
-fn a_crowd_that_shouts_is_heard_whole() {
-    // Everybody speaks at once, faster than mailboxes take: senders are read
+fn many_that_publish_at_once_are_received_whole() {
+    // All publish at once, faster than mailboxes take: senders are read
     // less, and nothing is lost.
     let server = Running::serve_on(2, Config::default());
     let members: Vec<Peer> = (0..8)
@@ -153,7 +153,7 @@ fn a_crowd_that_shouts_is_heard_whole() {
             })
         })
         .collect();
-    // Nobody leaves before all have heard all, and nobody is forgotten.
+    // All stay until all have received everything, and each one is still subscribed.
     let mut members: Vec<Peer> = threads.into_iter().map(|t| t.join().unwrap()).collect();
     for n in 0..members.len() {
         members[n].send_text("and me?");
@@ -164,7 +164,7 @@ fn a_crowd_that_shouts_is_heard_whole() {
 }
 
 #[test]
-fn who_reads_is_not_dropped_however_much_all_say_at_once() {
+fn a_subscriber_that_reads_is_not_dropped_however_much_all_publish_at_once() {
     let server = Running::serve(Config::default());
     let peers: Vec<Peer> = (0..24)
         .map(|_| Peer::open(server.address, RFC, "/chat"))
@@ -185,7 +185,7 @@ fn who_reads_is_not_dropped_however_much_all_say_at_once() {
 }
 
 #[test]
-fn who_posts_faster_than_another_worker_takes_is_not_read_meanwhile() {
+fn a_client_that_publishes_faster_than_another_worker_takes_is_not_read_meanwhile() {
     let (server, is_held, let_go) = held(2);
     let mut peers: Vec<Peer> = (0..16)
         .map(|_| Peer::open(server.address, RFC, "/"))

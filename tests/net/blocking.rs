@@ -690,7 +690,7 @@ fn the_types_can_be_sent_to_threads() {
     let _ = Connector::new().with_config(config);
 }
 
-// An implementation that nobody here wrote.
+// An implementation from elsewhere.
 
 fn foreign_messages() -> Vec<tungstenite::Message> {
     vec![

@@ -1,4 +1,4 @@
-//! An implementation that nobody here wrote, against the server and the client
+//! An implementation from elsewhere, against the server and the client
 //! on the mio loop. `blocking.rs` has it against those that block.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 // ws of npm as a server that echoes, and does what some texts ask for:
 //   "head"                 sends the request's line and headers as JSON
-//   "close CODE REASON"    says goodbye with them
+//   "close CODE REASON"    sends a close with them
 //   "ping TEXT"            pings with the text, and sends "pong TEXT" when the answer has come
-//   "vanish"               ends TCP without a goodbye
+//   "vanish"               ends TCP without a close
 //   backend.js FOLDER      where node_modules is
 // Of subprotocols it speaks "chat". A target with "refuse=STATUS" is refused with that status.
 // Prints "listening PORT", then for each connection "open VERSION" and "closed CODE REASON".

@@ -21,7 +21,7 @@ binmode $socket;
 my $handshake = Protocol::WebSocket::Handshake::Client->new(
     url => "ws://127.0.0.1:$port$path", version => $version);
 my $frames = Protocol::WebSocket::Frame->new(version => $version, max_payload_size => 0);
-my ($orders, $head, $how, $said_goodbye) = ('', '', 'eof', 0);
+my ($orders, $head, $how, $close_sent) = ('', '', 'eof', 0);
 
 put($handshake->to_string);
 
@@ -48,9 +48,9 @@ sub send_frame {
     put($handshake->build_frame(max_payload_size => 0, %frame)->to_bytes);
 }
 
-sub say_goodbye {
+sub send_close {
     my ($code_and_reason) = @_;
-    return if $said_goodbye++;
+    return if $close_sent++;
     # hixie-75 has no closing handshake: the end of TCP is all.
     if   ($version eq 'draft-hixie-75') { shutdown $socket, 1 }
     else                                { send_frame(type => 'close', buffer => $hixie ? '' : $code_and_reason) }
@@ -62,7 +62,7 @@ sub read_orders {
     $orders .= $data;
     while ($orders =~ s/^(\w+)(?: ([0-9a-f]*))?\n//) {
         my ($verb, $hex) = ($1, $2);
-        if ($verb eq 'close') { say_goodbye(pack 'H*', $hex) }
+        if ($verb eq 'close') { send_close(pack 'H*', $hex) }
         else                  { send_frame(type => $verb, buffer => pack 'H*', $hex) }
     }
 }
@@ -97,7 +97,7 @@ sub read_frames {
         if ($frames->is_close) {
             $how = $hixie ? 'ff00' : length $octets >= 2 ? join ' ', 'code', unpack 'na*', $octets : 'code none';
             $how =~ s/ $//;
-            say_goodbye(substr $octets, 0, 2);
+            send_close(substr $octets, 0, 2);
         }
         else {
             print +($frames->is_binary ? 'binary ' : 'text '), unpack('H*', $octets), "\n";

@@ -1,7 +1,7 @@
 #!/usr/bin/ruby
 # The gem `websocket` as a client of one connection.
 #   client.rb PORT PATH VERSION      VERSION is the gem's number
-# Orders and events as in client.pl, but the goodbye is always with 1000; before each frame that it sends it prints "frame HEX".
+# Orders and events as in client.pl, but its close always has 1000; before each frame that it sends it prints "frame HEX".
 require 'socket'
 require 'websocket'
 
@@ -20,7 +20,7 @@ HAS_CODES = !HIXIE && version >= 6
 @orders = ''.b
 @open = false
 @how = 'eof'
-@said_goodbye = false
+@close_sent = false
 @version = version
 
 def put_frame(type, data, code = nil)
@@ -31,9 +31,9 @@ rescue SystemCallError, IOError
   nil # the server has gone, or our side is ended; what it still says is read below
 end
 
-def say_goodbye
-  return if @said_goodbye
-  @said_goodbye = true
+def send_close
+  return if @close_sent
+  @close_sent = true
   if @version == 75 then @socket.close_write
   elsif HAS_CODES then put_frame(:close, '', 1000)
   else put_frame(:close, '')
@@ -51,7 +51,7 @@ def read_orders
   @orders << data
   while (line = @orders.slice!(/\A.*?\n/n))
     verb, hex = line.split
-    verb == 'close' ? say_goodbye : put_frame(verb.to_sym, [hex.to_s].pack('H*'))
+    verb == 'close' ? send_close : put_frame(verb.to_sym, [hex.to_s].pack('H*'))
   end
 end
 
@@ -77,7 +77,7 @@ def read_frames
   while (frame = @frames.next)
     if frame.type == :close
       @how = HIXIE ? 'ff00' : frame.code ? "code #{frame.code}" : 'code none'
-      say_goodbye
+      send_close
     else
       puts "#{frame.type} #{frame.to_s.b.unpack1('H*')}"
     end

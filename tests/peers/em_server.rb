@@ -8,7 +8,7 @@ EM.run do
     ws.onopen { |handshake| puts "open #{handshake.protocol_version}" }
     ws.onmessage { |message| ws.send(message) }
     ws.onbinary { |message| ws.send_binary(message) }
-    # It keeps no account of goodbyes before draft 3.
+    # It does not report closes before draft 3.
     ws.onclose { |event| puts "closed #{event && event[:was_clean] ? "code #{event[:code]}" : 'eof'}" }
     ws.onerror { |error| puts "error #{error.message}" }
   end

@@ -156,8 +156,8 @@ def not_for_its_browsers(way):
         require(raw.hixie_text(HELLO) == HELLO, "no echo")
 
 
-def check_client(report, way, peer, client, version, wire, goodbye, drops):
-    """`goodbye` is what it and the backend say of the client's, None where it has codes; `drops` what it says of 4001."""
+def check_client(report, way, peer, client, version, wire, closing, drops):
+    """`closing` is what it and the backend report of the close, None where it has codes; `drops` what it reports of 4001."""
     row = report.row(peer, "gateway", version, way.name)
     Heirloom.latest = way.gateway
     if way.name == "nginx http" and version == "hixie-75":
@@ -166,11 +166,11 @@ def check_client(report, way, peer, client, version, wire, goodbye, drops):
     report.check(row, "connects", way.watched, version, connects, client, way, wire)
     for column, messages in (("text", [HELLO]), ("UTF-8", [BEYOND_BMP]), ("1 MiB", [MIB_TEXT]), ("1000", ROW_OF_1000)):
         report.check(row, column, way.watched, version, echoes, client, way.port, *messages)
-    if goodbye is None:
+    if closing is None:
         report.check(row, "binary", way.watched, version, echoes_binary, client, way.port)
         report.check(row, "closes", closes_with_codes, client, way, version)
     else:
-        report.check(row, "closes", closes, client, way, version, *goodbye)
+        report.check(row, "closes", closes, client, way, version, *closing)
     report.check(row, "closed", closed, client, way, version, drops)
 
 
@@ -483,19 +483,19 @@ def several_machines(binary, debian, node_modules, old, new):
         replaced = {":8000": f":{port}", ":8076": f":{gateways['/one'].port}", ":8077": f":{gateways['/two'].port}"}
         balancer = stack.enter_context(debian.haproxy_with(settings("haproxy-several.cfg", replaced), port))
         landed = {"/one": [], "/two": []}
-        for client, _, goodbye in clients:
+        for client, _, closing in clients:
             places = []
             for _ in range(2):
                 socket, place = land(client)
-                landed[place].append((socket, goodbye))
+                landed[place].append((socket, closing))
                 places.append(place)
             require(sorted(places) == ["/one", "/two"], f"two clients land on {places}")
         # Both ends of each conversation hear that the machine goes away.
         backends["/one"].forget_lines()
         code = gateways["/one"].drain()
         require(code == 0, f"the gateway that drains exits with {code}")
-        for socket, goodbye in landed["/one"]:
-            expect(socket, "closed", goodbye)
+        for socket, closing in landed["/one"]:
+            expect(socket, "closed", closing)
         heard = [backends["/one"].line() for _ in landed["/one"]]
         require(set(heard) == {b"closed 1001 going-away"}, f"the backend of the gateway that drains says {heard}")
         # The balancer's checks have lines too.
@@ -563,13 +563,13 @@ def check_gateways(report, binary, debian_folder, node_modules, engines, perl):
             if "rfc6455" in browsers:
                 peer, client = browsers["rfc6455"]
                 check_client(report, way, peer, client, "rfc6455", "13", None, "code 4001 clean true reason bye")
-            for name, version, wire, goodbye, drops in (
-                # hixie-75 has no goodbye, and PhantomJS says none: the end of TCP is all.
+            for name, version, wire, closing, drops in (
+                # hixie-75 has no close, and PhantomJS sends none: they only end TCP.
                 ("draft-hixie-75", "hixie-75", "75", ("eof", "closed 1001"), "eof"),
                 ("draft-ietf-hybi-00", "hixie-76", "76", ("ff00", "closed 1000"), "ff00"),
                 ("draft-ietf-hybi-10", "hybi-08", "8", None, "code 4001 bye"),
             ):
-                check_client(report, way, perl, perl_client(name), version, wire, goodbye, drops)
+                check_client(report, way, perl, perl_client(name), version, wire, closing, drops)
         for way in found.values():
             title = f"gateway, {way.name}: "
             report.hold(title + "hixie-76 with its body", way.watched, "hixie-76", takes_body, way, False)

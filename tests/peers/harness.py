@@ -41,12 +41,12 @@ SENTENCES = {
     "binary": "gets a binary message of 1 MiB back as it went",
     "200": "gets 200 messages in a row back in their order",
     "1000": "gets 1000 messages in a row back in their order",
-    "room": "hears the others of a room and not itself",
+    "room": "receives the messages of others on a topic and not its own",
     "closes": "closes in its own way",
     "closed": "is closed in its own way",
-    "drain": "hears goodbye when the server drains",
-    "refusal": "is told how to turn its version on",
-    "recorded": "is recorded as what it said",
+    "drain": "receives a close when the server drains",
+    "refusal": "gets a refusal that names how to turn its version on",
+    "recorded": "is recorded as what it sent",
     "check": "the core holds, and the files are canonical",
     "heirloom": "replayed against heirloom serve",
     "tcpdump": "a capture of it imports to the same octets",
@@ -54,13 +54,13 @@ SENTENCES = {
     "shown": "is shown its version",
     "64 KiB": "gets a text of 64 KiB back as it went",
     "trips": "has its round trips in words and painted",
-    "chat": "is heard in the other browser, as it went",
+    "chat": "arrives in the other browser unchanged",
     "explained": "has its handshake explained",
     "listed": "sees the connections of both browsers",
     "vector": "gives a vector that holds",
     "keyboard": "needs no mouse",
     "lab binary": "gets a binary message of 256 octets back as it went",
-    "lab closes": "says goodbye and connects again",
+    "lab closes": "closes and connects again",
 }
 # What a library does otherwise than its draft says, and is held to here: (peer, role, version) -> why.
 DIFFERENCES = {}
@@ -148,7 +148,7 @@ def share_a_room(one, other, port):
 
 
 def closes(client, port, event):
-    """The client says goodbye, the server answers, the server ends TCP."""
+    """The client closes, the server replies, the server ends TCP."""
     tap = Tap(port)
     with opened(client, tap.port) as socket:
         socket.text(HELLO)
@@ -157,7 +157,7 @@ def closes(client, port, event):
         expect(socket, "closed", event)
         tap.wait_ended()
     if event == "eof":
-        # hixie-75 has no goodbye on the wire.
+        # hixie-75 has no close on the wire.
         for who in ("client", "server"):
             require(tap.said(who) == b"\0" + HELLO.encode() + b"\xff", f"the {who} says {tap.said(who).hex()}")
         return
@@ -184,7 +184,7 @@ def phantomjs_closes(client, port):
     require(tap.said("client") == b"\0" + HELLO.encode() + b"\xff", f"it says {tap.said('client').hex()}")
 
 
-def hears_goodbye(client, binary, options, event):
+def receives_close(client, binary, options, event):
     with Heirloom(binary, *options) as server, opened(client, server.port) as socket:
         socket.text(HELLO)
         expect(socket, "text", HELLO)
@@ -279,28 +279,28 @@ def check_pages(report, binary, phantomjs_folder):
     print("\n".join(sorted(os.path.join(SCREENSHOTS, name) for name in os.listdir(SCREENSHOTS))), flush=True)
 
 
-def check_library_client(report, row, client, binary, version, on_by_default, has_binary, goodbye, drain_goodbye):
+def check_library_client(report, row, client, binary, version, on_by_default, has_binary, closing, drain_close):
     options = [] if on_by_default else ["--versions", "all"]
     with Heirloom(binary, *options) as server:
         echo_checks(report, row, client, server.port, version, has_binary)
         other = perl_client("draft-ietf-hybi-00" if version == "13" else "draft-ietf-hybi-17")
         report.check(row, "room", share_a_room, client, other, server.port)
-        report.check(row, "closes", closes, client, server.port, goodbye)
-    report.check(row, "drain", hears_goodbye, client, binary, options, drain_goodbye)
+        report.check(row, "closes", closes, client, server.port, closing)
+    report.check(row, "drain", receives_close, client, binary, options, drain_close)
     if not on_by_default:
         with Heirloom(binary) as server:
             report.check(row, "refusal", is_told_why, client, server.port)
 
 
 def check_perl_clients(report, binary):
-    for name, version, wire, on, has_binary, goodbye, drain in (
+    for name, version, wire, on, has_binary, closing, drain in (
         ("draft-hixie-75", "hixie-75", "75", False, False, "eof", "eof"),
         ("draft-ietf-hybi-00", "hixie-76", "76", True, False, "ff00", "ff00"),
         ("draft-ietf-hybi-10", "hybi-08", "8", True, True, "code 1000", "code 1001 going-away"),
         ("draft-ietf-hybi-17", "rfc6455", "13", True, True, "code 1000", "code 1001 going-away"),
     ):
         row = report.row(versions["perl"], "client", version)
-        check_library_client(report, row, perl_client(name), binary, wire, on, has_binary, goodbye, drain)
+        check_library_client(report, row, perl_client(name), binary, wire, on, has_binary, closing, drain)
 
 
 # Ruby as a client, and servers.
@@ -321,7 +321,7 @@ def ruby_frames_otherwise(client, binary, octets):
 
 
 def check_ruby_clients(report, binary):
-    for number, version, wire, on, has_binary, goodbye, drain in (
+    for number, version, wire, on, has_binary, closing, drain in (
         (75, "hixie-75", "75", False, False, "eof", "eof"),
         (76, "hixie-76", "76", True, False, "ff00", "ff00"),
         (3, "hybi-03", "draft 3", False, True, "code none", "code none"),
@@ -330,7 +330,7 @@ def check_ruby_clients(report, binary):
         (13, "rfc6455", "13", True, True, "code 1000", "code 1001"),
     ):
         row = report.row(versions["ruby"], "client", version)
-        check_library_client(report, row, ruby_client(number), binary, wire, on, has_binary, goodbye, drain)
+        check_library_client(report, row, ruby_client(number), binary, wire, on, has_binary, closing, drain)
     for number, version, octets, why in (
         (1, "hybi-01", b"\0Hello\xff", "it frames drafts 1 and 2 like hixie-76"),
         (2, "hybi-02", b"\0Hello\xff", "it frames drafts 1 and 2 like hixie-76"),
@@ -493,62 +493,63 @@ def find_versions(debian, ws):
         versions["ws"] = json.load(f)["version"]
 
 
-PAGE = """# Who understands whom
+PAGE = """# Interoperability
 
-Written by `tests/peers/run`, which drives these peers against the built program on loopback.
+`tests/peers/run` writes this page. It runs these peers against the built program on loopback.
 
 {matrix}
 
-- *yes*: checked in this run. *-*: the peer has no such thing. *differs*: the peer is known to depart from its draft, and
-  the check holds it to that.
-- *connects*: the version on the wire is the one named. *1 MiB*, *binary*: one message of that size. *200*: messages in a
-  row. *room*: with a client of another version in `/chat`. *closes*: each version's own goodbye, seen on the wire or by
-  the peer. *drain*: what TERM makes the server say. *refusal*: 426 and `version-off:` while the version is off.
-- Servers are driven by `heirloom connect --as VERSION`.
+- *yes*: the check passed in this run. *-*: the peer does not have this feature. *differs*: the peer departs from its
+  draft in a known way, and the check expects that.
+- *connects*: the version on the wire is the one named. *1 MiB*, *binary*: one message of that size. *200*: that many
+  messages in a row. *room*: messages to and from a client of another version on the topic `/chat`. *closes*: the closing
+  handshake of the version, seen on the wire or by the peer. *drain*: the close that the server sends after TERM.
+  *refusal*: 426 and `version-off:` while the version is off.
+- The client of the servers is `heirloom connect --as VERSION`.
 
 ## Through the gateway
 
 {gateways}
 
-- The backend is ws {ws}, an RFC 6455 server for Node.js. *alone*: `heirloom gateway` faces the client. *HAProxy tcp*,
-  *nginx stream*, *nginx http*: Debian's {haproxy} or {nginx} stands before it, with the settings of
-  [deployment](deployment.md).
+- The backend is ws {ws}, an RFC 6455 server for Node.js. *alone*: the client connects to `heirloom gateway`
+  directly. *HAProxy tcp*, *nginx stream*, *nginx http*: it connects through Debian's {haproxy} or {nginx}, with the
+  settings of [deployment](deployment.md).
 - *connects*: the version on the wire is the one named, and the backend is asked in version 13. *1 MiB*, *binary*: one
-  message of that size. *1000*: messages in a row. *closes*: the client begins, and the backend hears it; codes and
-  reasons pass where the version has them. *closed*: the backend begins, with 4001, and the client hears its own
-  version's goodbye.
-- hixie-75 *differs* behind nginx http: nginx puts lines of its own first, and the browsers of hixie-75 compare the
-  first three.
+  message of that size. *1000*: that many messages in a row. *closes*: the client closes, and the backend receives the
+  close; codes and reasons pass where the version has them. *closed*: the backend closes with 4001, and the client
+  receives the close of its own version.
+- hixie-75 *differs* behind nginx http: nginx writes headers of its own first, and the browsers of hixie-75 compare the
+  first three lines.
 
 ## Recordings
 
 {recordings}
 
 - *recorded*: `heirloom record` between the browser and `heirloom serve` wrote one vector for each of three conversations,
-  with the version, the messages and the goodbye that were. *check*: `heirloom check` and `--fmt-check` are content.
+  with the right version, messages and close. *check*: `heirloom check` and `--fmt-check` pass.
 - *tcpdump*: a capture of one more conversation, imported, has the same octets of each side as its recording. *heirloom*, *Perl*:
-  `heirloom replay` plays the browser to `heirloom serve` and to Perl's Protocol::WebSocket.
+  `heirloom replay` sends the browser's side to `heirloom serve` and to Perl's Protocol::WebSocket.
 
 ## The lab page
 
 {labs}
 
-- Both browsers have the page of one `heirloom serve` open. *shown*: the version that the server saw. *text* to *binary*: the
-  buttons, each message back as it went. *trips*: round trips in words and painted. *chat*: heard in the other browser.
-  *explained*: both heads and the proof. *listed*: the connections of both. *vector*: `heirloom check` is content with
-  the recording, while the connection is open and after it. *closes*: says goodbye, and connects again. *keyboard*: Tab
-  comes to every control and Enter presses it.
-- In Chromium besides: nothing in the console, no request elsewhere, contrast of at least 4.5, no wider than 320 pixels,
-  and the same of what `heirloom explain --html` writes. Without WebSocket and without script the page says so, and
-  PhantomJS is told which version is off.
+- Both browsers have the page of one `heirloom serve` open. *shown*: the version that the server found. *text* to *binary*:
+  the buttons, each with the right echo. *trips*: round trips as text and as a graph. *chat*: the other browser receives
+  the message. *explained*: both heads and the proof. *listed*: the connections of both. *vector*: `heirloom check` passes
+  the recording, while the connection is open and after it. *closes*: closes and connects again. *keyboard*: Tab reaches
+  every control and Enter presses it.
+- In Chromium also: nothing in the console, no request to other servers, contrast of at least 4.5, no wider than 320
+  pixels, and the same for the pages of `heirloom explain --html`. Without WebSocket or without script the page explains
+  that, and PhantomJS is shown which version is off.
 
 ## Known differences
 
 {differences}
-- PhantomJS 1.9.8 ends TCP at a frame boundary and never says FF 00.
-- em-websocket keeps no account of the goodbye of hixie-76; the end of TCP is what it reports.
-- The Ruby gem as a server takes white space off the ends of the eight octets of hixie-76, and then proves the wrong thing;
-  `heirloom connect` refuses that, and the check draws other octets.
+- PhantomJS 1.9.8 ends TCP at a frame boundary and never sends FF 00.
+- em-websocket does not report the close of hixie-76, only the end of TCP.
+- The Ruby gem as a server strips white space from the ends of the eight octets of hixie-76, so its proof is wrong for such
+  octets. `heirloom connect` refuses that proof, and the check uses octets without white space at the ends.
 """
 
 

@@ -135,7 +135,7 @@ def gives_vector(page, binary, version):
 
 def closes(page, binary, version, press):
     press(page, "close")
-    page.wait("document.getElementById('state').textContent.indexOf('closed') === 0", "goodbye")
+    page.wait("document.getElementById('state').textContent.indexOf('closed') === 0", "close")
     for name in ("close", "test-text", "test-binary"):
         require(page.disabled(name), f"{name} can be pressed, and nothing is open")
     gives_vector(page, binary, version)

@@ -52,7 +52,7 @@ def said(lines):
     return " / ".join(lines[-4:])[:300]
 
 
-def record(client, binary, port, folder, version, goodbye):
+def record(client, binary, port, folder, version, closing):
     with Recorder(binary, port, folder) as recorder:
         paths = []
         for messages in CONVERSATIONS:
@@ -80,7 +80,7 @@ def record(client, binary, port, folder, version, goodbye):
         for side in ("client", "server"):
             texts = [m["data"] for m in concluded["messages"] if m["from"] == side]
             require(texts == messages, f"the {side} said {shortly(messages)}, recorded is {shortly(texts)}")
-        require(concluded.get("close") == goodbye, f"the goodbye is recorded as {concluded.get('close')}, not {goodbye}")
+        require(concluded.get("close") == closing, f"the close is recorded as {concluded.get('close')}, not {closing}")
     files = sorted(glob.glob(os.path.join(glob.escape(folder), "**", "*"), recursive=True))
     require(files == sorted(paths), f"the folder holds {files}")
 
@@ -168,10 +168,10 @@ def check_recordings(report, binary, engines, perl):
     }
     for (peer, _, version), client in engines.items():
         row = report.row(peer, "recording", version)
-        opens, how, goodbye = wires[version]
+        opens, how, closing = wires[version]
         folder = os.path.join(tempfile.mkdtemp(prefix="recordings-", dir=WORK), "out")
         with Heirloom(binary) as server:
-            if not report.check(row, "recorded", record, client, binary, server.port, folder, version, goodbye):
+            if not report.check(row, "recorded", record, client, binary, server.port, folder, version, closing):
                 continue
             report.check(row, "check", held_and_canonical, binary, folder)
             report.check(row, "heirloom", replayed, binary, folder, server.port)

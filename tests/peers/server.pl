@@ -41,7 +41,7 @@ sub put {
     }
 }
 
-# True once the client has said goodbye.
+# True once the client has sent a close.
 sub echo {
     my ($socket, $handshake, $frames, $how) = @_;
     my $hixie = $handshake->version =~ /^draft-hixie|hybi-00$/;

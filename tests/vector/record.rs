@@ -168,7 +168,7 @@ fn every_version_is_recorded_plays_and_is_replayed() {
 }
 
 #[test]
-fn a_client_that_nobody_here_wrote_is_recorded() {
+fn a_client_of_another_library_is_recorded() {
     let folder = Folder::new();
     let serve = Program::serve(&[]);
     let record = record(serve.address, folder.path(), &[]);

@@ -327,7 +327,7 @@ impl ClientReplay<'_> {
         }
     }
 
-    /// Says what the server sent wrong, unless it was to refuse and has refused.
+    /// The server's violation as an error, unless it was to refuse and has refused.
     fn fault(&mut self) -> Result<(), String> {
         let Some(located) = self.violation() else {
             return Ok(());
@@ -345,8 +345,7 @@ impl ClientReplay<'_> {
             self.wait(Instant::now() + Duration::from_millis(200), |_| false);
             let end = head_len(&self.seen).unwrap_or(self.seen.len());
             let (_, body) = self.seen.split_at(end);
-            let first = self.seen.split(|octet| *octet == b'\r').next();
-            what = format!("refused: it sends {}", shown(first.unwrap_or_default()));
+            what = format!("refused: it sends {}", shown(before(&self.seen, b'\r')));
             if !body.is_empty() {
                 what.push_str(&format!(", and {}", shown(body)));
             }
@@ -354,7 +353,7 @@ impl ClientReplay<'_> {
         Err(what)
     }
 
-    /// Says what has not arrived.
+    /// What has not arrived, in words.
     fn missing(&self, want: Mark, waited: &Waited) -> String {
         let how = match (waited, self.ended) {
             (_, Some(ended)) => format!("the server {ended} after {} octets", self.octets),
@@ -417,8 +416,7 @@ impl ClientReplay<'_> {
         self.wait(self.args.deadline(), |replay| {
             replay.ended.is_some() || replay.seen.contains(&b'\n')
         });
-        let line = self.seen.split(|octet| *octet == b'\n').next();
-        let line = line.unwrap_or_default().trim_ascii_end();
+        let line = before(&self.seen, b'\n').trim_ascii_end();
         let status = line.split(|octet| *octet == b' ').nth(1);
         let status = status.unwrap_or_default();
         let server = self.vector.expect.server.as_ref();
@@ -511,11 +509,17 @@ fn without(octets: &[u8], names: &[String]) -> Vec<u8> {
     let kept = head
         .split_inclusive(|octet| *octet == b'\n')
         .filter(|line| {
-            let name = line.split(|octet| *octet == b':').next();
-            let name = name.unwrap_or_default();
+            let name = before(line, b':');
             !names
                 .iter()
                 .any(|ignored| name.eq_ignore_ascii_case(ignored.as_bytes()))
         });
     [&kept.collect::<Vec<_>>().concat(), rest].concat()
+}
+
+/// The octets before the first of this value; all of them where there is none.
+fn before(octets: &[u8], stop: u8) -> &[u8] {
+    let end = octets.iter().position(|octet| *octet == stop);
+    let (before, _) = octets.split_at(end.unwrap_or(octets.len()));
+    before
 }

@@ -278,7 +278,7 @@ impl ServerReplay<'_> {
         }
     }
 
-    /// Says what the client sent wrong.
+    /// The client's violation as an error, if there is one.
     fn fault(&self) -> Result<(), String> {
         if let Some(refusal) = self.endpoint.received.refusal {
             return Err(format!(

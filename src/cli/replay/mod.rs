@@ -68,14 +68,14 @@ pub(super) struct Args {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Faults")]
 struct FaultArgs {
-    /// Write slices of so many octets.
+    /// Write slices of this many octets.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..))]
     slicer: Option<u32>,
-    /// Delay every write by so many milliseconds.
+    /// Delay every write by this many milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 0,
           value_parser = clap::value_parser!(u64).range(0..=60_000))]
     latency: u64,
-    /// End the connection after so many octets; what the other side sent until then is checked.
+    /// End the connection after this many octets; what the other side sent until then is checked.
     #[arg(long, value_name = "BYTES")]
     limit_data: Option<u64>,
     /// End by a reset instead of a FIN.

@@ -57,7 +57,7 @@ impl Fault {
     }
 }
 
-/// A conversation as the causes look at it.
+/// A conversation, for the causes to examine.
 #[derive(Clone, Copy)]
 pub(super) struct Case<'a> {
     pub(super) version: Option<&'static Version>,

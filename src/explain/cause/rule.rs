@@ -14,7 +14,7 @@ enum Rule {
     Section(&'static str),
     /// In the section about this, which each version has for itself.
     About(fn(Side) -> About),
-    /// Where the version says what a request must have.
+    /// The section of the version about what a request must have.
     Request,
 }
 

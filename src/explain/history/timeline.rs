@@ -15,7 +15,7 @@ const TOP: u32 = 64;
 const ROW: u32 = 58;
 const WIDTH: u32 = 960;
 
-/// A line of clients has at most so many characters.
+/// The maximum number of characters of a line of clients.
 const LINE: usize = 112;
 
 /// The picture, as SVG.
@@ -136,9 +136,11 @@ fn days(date: &str) -> u32 {
     let mut parts = date.split('-').map(|part| part.parse().unwrap_or(1));
     let [year, month, day]: [u32; 3] = [(); 3].map(|()| parts.next().unwrap_or(1));
     let years = year.saturating_sub(2000);
-    let before = BEFORE.get(month.saturating_sub(1) as usize).copied();
+    let Some(before) = BEFORE.get(month.saturating_sub(1) as usize) else {
+        unreachable!("a date of our tables has a month from 1 to 12");
+    };
     let leap = u32::from(years % 4 == 0 && month > 2);
-    years * 365 + years.div_ceil(4) + before.unwrap_or_default() + leap + day
+    years * 365 + years.div_ceil(4) + before + leap + day
 }
 
 const QUARTERS: [(&str, &str); 9] = [

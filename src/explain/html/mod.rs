@@ -141,10 +141,10 @@ fn ladder(html: &mut Html, c: u64, explanation: &Explanation) {
     html.mark("</ol>\n");
 }
 
-/// The short view has at most so many lines.
+/// The maximum number of lines of the short view.
 const MAX_RUNGS: usize = 40;
 
-/// At most so many octets of a field are shown.
+/// The maximum number of octets of a field that are shown.
 const SHOWN_OCTETS: usize = 96;
 
 fn section(html: &mut Html, c: u64, m: u64, part: &Part) {

@@ -81,7 +81,7 @@ impl Acceptor {
         self.listeners.len()
     }
 
-    /// An event says that a connection waits.
+    /// An event reports that a connection waits.
     pub(super) fn set_waiting(&mut self) {
         self.waiting = true;
     }
@@ -113,8 +113,8 @@ impl Acceptor {
     }
 
     /// Accepts the next connection of this round. Events are edge-triggered:
-    /// whatever the error, the queue is still there, and no event will say so
-    /// again.
+    /// whatever the error, connections may still wait in the queue, and no further
+    /// event will report them.
     pub(super) fn next(&mut self, round: &mut Round, now_ms: u64) -> Option<Accepted> {
         loop {
             let listener = self.listeners.get(round.listener)?;

@@ -50,9 +50,9 @@ pub(super) struct LinkInput {
 /// What comes before HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Preface {
-    /// A PROXY header, which is believed.
+    /// A PROXY header of a trusted proxy.
     ProxyHeader,
-    /// Nothing that is believed; the first octets tell.
+    /// The peer is not trusted: a PROXY header is refused.
     Unknown,
     /// Nothing, or it was read.
     Done,

@@ -131,7 +131,7 @@ impl Mail {
         self.own.0.outside.take()
     }
 
-    /// Tells other workers that have something to send that there is room.
+    /// Wakes other workers that wait for room in this mailbox.
     pub(super) fn announce_room(&self) {
         if self.own.0.inbox.was_wanted() {
             for other in &self.others {

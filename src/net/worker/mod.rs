@@ -56,9 +56,9 @@ pub(super) use self::bound::BoundWorker;
 pub(super) use self::mail::Mailboxes;
 pub(super) use self::places::Places;
 
-/// A subscriber whose backlog is over the limit has so many milliseconds to read
-/// something, and at most so many times the limit waits for it. What all share
-/// is not its own, so it has more time than the limit alone would give.
+/// A subscriber whose backlog is over the limit has this time to read something,
+/// while its backlog is at most `PATIENCE` times the limit. The backlog of a
+/// topic is shared by all subscribers, so one that reads slowly costs little.
 const PATIENCE_MS: u64 = 1_000;
 const PATIENCE: usize = 16;
 
@@ -136,7 +136,7 @@ impl<A: App> Worker<A> {
         }
     }
 
-    /// Runs until it was told to drain and the last link is gone.
+    /// Runs until the drain has started and the last link is gone.
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
         let mut due = Vec::new();
@@ -346,7 +346,7 @@ impl<A: App> Worker<A> {
         result.filter(|_| dropped[0].is_none())
     }
 
-    /// The wheel says that a deadline may have come.
+    /// The wheel reports that a deadline may have come.
     fn deadline_reached(&mut self, token: usize) {
         let now_ms = self.clock.now_ms;
         let Some(Some(link)) = self.links.slots.get(token) else {
@@ -457,7 +457,7 @@ impl<A: App> Worker<A> {
     }
 
     /// Whether TCP of this link is connected. Where the backend cannot be reached
-    /// at any address, its client is told.
+    /// at any address, its client gets a 502.
     fn is_connected(&mut self, token: usize) -> bool {
         let Some(link) = self.links.get(token) else {
             return false;
@@ -474,7 +474,7 @@ impl<A: App> Worker<A> {
         }
     }
 
-    /// Each client is told; the log has it once a second.
+    /// Each client gets its refusal; the log gets a line at most once a second.
     fn warn_of_backend(&mut self, error: &io::Error) {
         if self.scratch.warnings.again(self.clock.now_ms) {
             log::warn!(target: "heirloom::net", "the backend cannot be reached: {error}");
@@ -501,7 +501,8 @@ impl<A: App> Worker<A> {
         carried.unwrap_or_default()
     }
 
-    /// A link's partner is gone, which had carried so much, and ended so.
+    /// A link's partner is gone. `carried` is what it had carried, `ended` how it
+    /// ended.
     fn partner_removed(&mut self, token: usize, carried: Tally, ended: EndReason) {
         let Some(link) = self.links.get(token) else {
             return;

@@ -16,8 +16,8 @@ pub(super) enum Stage {
     /// The last output is being written, or the peer's close is awaited.
     Closing,
     /// Our side of TCP is shut down. What still arrives is thrown away, so that
-    /// no reset destroys our last output (RFC 9112 section 9.6). So many octets
-    /// were thrown away.
+    /// no reset destroys our last output (RFC 9112 section 9.6). The number
+    /// counts the octets that were thrown away.
     Draining(u32),
 }
 
@@ -72,8 +72,8 @@ impl Timing {
         now_ms.saturating_sub(self.since_ms)
     }
 
-    /// The deadline of this stage, if there is one. `output_waits` says whether
-    /// the peer has to read first, `side` which end of the connection is ours.
+    /// The deadline of this stage, if there is one. `output_waits` is whether the
+    /// peer has to read first, `side` is our end of the connection.
     pub(super) fn due_ms(
         &self,
         settings: &Settings,

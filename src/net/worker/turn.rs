@@ -15,10 +15,11 @@ use crate::net::refusal::{AnyRefusal, NetRefusal};
 use crate::net::transport::ReadResult;
 use crate::version::Side;
 
-/// A message of which so much is still to come is read to where it will lie.
+/// A message of which at least this much is still to come is read straight into
+/// its own buffer.
 const DIRECT: usize = TURN;
-/// Octets that a peer may still send while we drain: one that is told that its
-/// message is too big is sending it.
+/// Octets that a peer may still send while we drain: a peer whose message is too
+/// big may be in the middle of sending it.
 const DRAIN: u32 = 1024 * 1024;
 
 /// A link and what its turn may use.

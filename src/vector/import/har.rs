@@ -234,7 +234,7 @@ impl Entry {
 
 /// The path and query of a URL after its `://`.
 fn target(rest: &str) -> String {
-    let rest = rest.split('#').next().unwrap_or_default();
+    let rest = rest.split_once('#').map_or(rest, |(rest, _)| rest);
     match rest.find(['/', '?']) {
         Some(at) => {
             let (_, target) = rest.split_at(at);

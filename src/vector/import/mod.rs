@@ -199,7 +199,7 @@ impl<'o> Drafts<'o> {
         self.remarks.push(remark);
     }
 
-    /// Counts so many more octets in so many more steps.
+    /// Adds these numbers of octets and steps to the totals.
     ///
     /// # Errors
     ///
@@ -294,7 +294,7 @@ impl<'o> Drafts<'o> {
 
 /// The name of the file as part of an id.
 fn stem(name: &str) -> String {
-    let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let name = name.rsplit_once(['/', '\\']).map_or(name, |(_, name)| name);
     let name = name.split_once('.').map_or(name, |(stem, _)| stem);
     let mut stem = String::new();
     for c in name.chars().map(|c| c.to_ascii_lowercase()).take(60) {

@@ -1,8 +1,8 @@
 //! Which octets of a client start a WebSocket conversation.
 
-use memchr::memmem;
+use memchr::{memchr, memmem};
 
-/// The head of a request is searched for in so many octets.
+/// The maximum length of a request's head.
 const MAX_HEAD_OCTETS: usize = 64 * 1024;
 
 /// The octets up to the first empty line, or all octets if there is no empty line.
@@ -51,10 +51,10 @@ pub(super) fn other_protocol(octets: &[u8]) -> Option<&'static str> {
 /// Whether this head of a request asks for WebSocket.
 pub(super) fn asks(head: &[u8]) -> bool {
     head.split(|o| *o == b'\n').any(|line| {
-        let mut parts = line.splitn(2, |o| *o == b':');
-        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let value = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let upgrade = name == b"upgrade" && memmem::find(&value, b"websocket").is_some();
+        let colon = memchr(b':', line).unwrap_or(line.len());
+        let line = line.to_ascii_lowercase();
+        let (name, value) = line.split_at(colon);
+        let upgrade = name == b"upgrade" && memmem::find(value, b"websocket").is_some();
         upgrade || name.starts_with(b"sec-websocket-") || name.starts_with(b"websocket-")
     })
 }

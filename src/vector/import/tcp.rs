@@ -199,8 +199,9 @@ impl<'a> Connection<'a> {
             first.unwrap_or(0),
             last.unwrap_or(0)
         );
-        let request = flow.sides.get(client).map(|side| side.octets.as_slice());
-        if let Some(why) = other_protocol(request.unwrap_or_default()) {
+        let [low, high] = &flow.sides;
+        let requester = if client == 0 { low } else { high };
+        if let Some(why) = other_protocol(&requester.octets) {
             drafts.remark(format!("left out: {place}: {why}"));
             return;
         }

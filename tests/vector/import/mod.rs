@@ -1,5 +1,5 @@
 //! Captures built from the vectors come back as the same octets, whatever
-//! happens to their segments; HAR and k3po; files that nobody vouches for.
+//! happens to their segments; HAR and k3po; files that are not trusted.
 
 mod captures;
 mod k3po;
