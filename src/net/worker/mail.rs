@@ -82,12 +82,21 @@ impl Mail {
         for other in &mut self.others {
             other.unsent.push_back(batch.clone());
         }
-        self.send_unsent();
+        self.send_kept();
     }
 
     /// Sends what was kept. Gives the links that may be read again, once all of
     /// it was sent.
     pub(super) fn send_unsent(&mut self) -> Vec<usize> {
+        self.send_kept();
+        if self.has_unsent() {
+            Vec::new()
+        } else {
+            std::mem::take(&mut self.paused)
+        }
+    }
+
+    fn send_kept(&mut self) {
         for other in &mut self.others {
             while let Some(batch) = other.unsent.pop_front() {
                 match other.inbox.post(Post::Publish(batch.clone())) {
@@ -99,11 +108,6 @@ impl Mail {
                     Err(NotPosted::Closed) => other.unsent.clear(),
                 }
             }
-        }
-        if self.has_unsent() {
-            Vec::new()
-        } else {
-            std::mem::take(&mut self.paused)
         }
     }
 
@@ -131,7 +135,7 @@ impl Mail {
         self.own.0.outside.take()
     }
 
-    /// Wakes other workers that wait for room in this mailbox.
+    /// Tells other workers that have something to send that there is room.
     pub(super) fn announce_room(&self) {
         if self.own.0.inbox.was_wanted() {
             for other in &self.others {
