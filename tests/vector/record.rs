@@ -319,6 +319,30 @@ fn a_full_disk_stops_the_recording_and_not_the_traffic() {
     assert!(ended.talk.contains("nothing more is recorded"), "{ended:?}");
 }
 
+#[test]
+fn a_standard_output_that_is_not_read_stops_neither_the_recording_nor_the_end() {
+    let folder = Folder::new();
+    let serve = Program::serve(&[]);
+    // Long names fill a pipe with few lines.
+    let deep = format!("{0}/{0}/{0}/{0}/{0}/{0}/{0}/{0}", "d".repeat(200));
+    let out = folder.0.join(deep);
+    let record = record(serve.address, out.to_str().unwrap(), &[]);
+    let count = 100;
+    for _ in 0..count {
+        let mut peer = Peer::open(record.address, RFC, "/");
+        peer.echo("it goes on");
+        peer.close();
+    }
+    let files = || fs::read_dir(&out).unwrap().map(|e| e.unwrap().path());
+    eventually(|| {
+        let done = |path: &PathBuf| path.extension().is_some_and(|e| e == "json");
+        files().filter(done).count() == count
+    });
+    record.signal("TERM");
+    let status = record.ends_within(Duration::from_secs(5));
+    assert_eq!(status.code(), Some(0));
+}
+
 /// A server by hand, and a client of it through the recorder.
 fn by_hand(record: &Program, server: &TcpListener) -> (TcpStream, TcpStream) {
     let client = TcpStream::connect(record.address).unwrap();
