@@ -86,6 +86,11 @@ impl Acceptor {
         self.waiting = true;
     }
 
+    /// Whether another round would accept more at once.
+    pub(super) fn has_more(&self, now_ms: u64) -> bool {
+        self.waiting && self.retry_ms.is_none_or(|at| at <= now_ms)
+    }
+
     /// A descriptor is free again.
     pub(super) fn retry_soon(&mut self, now_ms: u64) {
         if self.retry_ms.is_some() {
