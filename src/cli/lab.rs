@@ -10,8 +10,8 @@ use heirloom::vector::Step;
 use serde_json::{Value, json};
 
 use super::explain::shown;
-use super::journal::{date, recording_file};
 use super::print_line;
+use super::recording::{date, recording_file};
 use super::style::Style;
 
 /// Explains the conversations of a server.

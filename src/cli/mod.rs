@@ -13,6 +13,8 @@ mod report;
 mod server_args;
 
 mod access;
+mod recording;
+
 mod journal;
 
 mod check;
@@ -30,7 +32,10 @@ mod gateway;
 mod serve;
 
 use std::fmt::Display;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{ArgAction, Parser, Subcommand};
@@ -158,6 +163,16 @@ fn print_line(line: &dyn Display) {
         // A closed pipe ends the output quietly.
         let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
     }
+}
+
+/// Creates a file that may hold what a peer sent, cookies among it: only its owner
+/// reads it. Fails where the name is taken, by a link too.
+fn create_private(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
 }
 
 /// A version by its name, for an option.

@@ -89,7 +89,8 @@ pub(super) fn run(args: &Args) -> Exit {
     let max_octets = args.limits.max_recording_bytes;
     if args.recover {
         return match Store::new(&out, mode, max_octets).recover() {
-            Ok(_) => Exit::Good,
+            Ok(true) => Exit::Good,
+            Ok(false) => Exit::Failed,
             Err(error) => {
                 complain_of(&out, &error);
                 Exit::Failed
@@ -122,6 +123,7 @@ pub(super) fn run(args: &Args) -> Exit {
         print_line(&format!("listening on ws://{address}/"));
     }
     relay.run(|| store.recorder());
+    store.finish_kept();
     Exit::Good
 }
 
