@@ -21,7 +21,10 @@ use super::{Exit, complain, print_line};
                   recordings\n\nAn open connection has a journal, NAME.open, beside the \
                   vectors. `heirloom record --recover --out DIR` makes vectors of the journals that \
                   a killed recorder left, and marks them `unfinished`; run it while no recorder \
-                  writes there."
+                  writes there. A journal that it cannot read stays as it is, and the exit status \
+                  is 1.\n\nWhile the disk takes nothing, connections go on and their steps wait in \
+                  memory, up to 1 MiB each. Only their owner can read the files, which may hold \
+                  cookies."
 )]
 pub(super) struct Args {
     /// Where to listen; may be given more than once. Port 0 takes a free one.

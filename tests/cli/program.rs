@@ -82,6 +82,12 @@ fn help_names_each_limit_with_its_unit_and_default() {
             "Milliseconds",
             settings.write_ms,
         ),
+        (
+            "--drain-timeout-ms",
+            "<MS>",
+            "Milliseconds",
+            settings.drain_ms,
+        ),
     ] {
         let start = format!("{name} {unit} {word}");
         let (_, after) = help

@@ -445,8 +445,9 @@ impl<A: App> Worker<A> {
         let transport = match bridge::connect_next(&mut untried) {
             Ok(transport) => transport,
             Err(error) => {
-                self.warn_of_backend(&error.unwrap_or_else(bridge::no_address));
-                return self.refuse_unreachable(client);
+                let error = error.unwrap_or_else(bridge::no_address);
+                self.warn_of_backend(&error);
+                return self.refuse_unconnected(client, bridge::no_connection(&error));
             }
         };
         let mut conn = dial.conn;
@@ -483,7 +484,7 @@ impl<A: App> Worker<A> {
             Connecting::Done => true,
             Connecting::Waiting => false,
             Connecting::Failed(error) => {
-                link.ended_by_peer(NetRefusal::BackendUnreachable.code(), None);
+                link.ended_by_peer(bridge::no_connection(&error).code(), None);
                 self.warn_of_backend(&error);
                 self.remove_link(token);
                 false
@@ -493,16 +494,25 @@ impl<A: App> Worker<A> {
 
     /// Each client is told; the log has it once a second.
     fn warn_of_backend(&mut self, error: &io::Error) {
-        if self.scratch.warnings.backend.again(self.clock.now_ms) {
+        let now_ms = self.clock.now_ms;
+        let warnings = &mut self.scratch.warnings;
+        if bridge::no_connection(error) == NetRefusal::OutOfSockets {
+            if warnings.sockets.again(now_ms) {
+                log::warn!(target: "heirloom::net", "there is no socket for a connection to the backend: {error}");
+            }
+        } else if warnings.backend.again(now_ms) {
             log::warn!(target: "heirloom::net", "the backend cannot be reached: {error}");
         }
     }
 
-    fn refuse_unreachable(&mut self, client: usize) {
+    fn refuse_unconnected(&mut self, client: usize, refusal: NetRefusal) {
+        let by = match refusal {
+            NetRefusal::OutOfSockets => ClosedBy::Server,
+            _ => ClosedBy::Backend,
+        };
         self.with_link(client, |turn| {
-            let refusal = NetRefusal::BackendUnreachable.into();
             let (hint, mut out) = (turn.context.hint(), turn.scratch.out.output());
-            turn.link.refuse(ClosedBy::Backend, refusal, hint, &mut out);
+            turn.link.refuse(by, refusal.into(), hint, &mut out);
         });
     }
 
