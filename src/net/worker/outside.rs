@@ -175,17 +175,14 @@ impl<A: App> Worker<A> {
         }
     }
 
-    /// Closes all connections, refuses those that wait to be accepted, and stops
-    /// listening.
+    /// Refuses the connections that wait to be accepted, stops listening and closes
+    /// all others.
     pub(super) fn start_drain(&mut self) {
         let due_ms = self.clock.now_ms + self.policy.settings.drain_ms;
         self.drain = Drain::Started { due_ms };
         let links = self.links.slots.links();
         let clients = links.filter(|link| link.is_of_client()).count();
         log::info!("draining {clients} connections");
-        for token in self.links.slots.tokens() {
-            self.with_link(token, |turn| turn.go_away());
-        }
         // The system has completed TCP's handshake with those that wait: closing
         // the listener would reset them.
         self.acceptor.set_waiting();
@@ -193,6 +190,9 @@ impl<A: App> Worker<A> {
             self.accept();
         }
         self.acceptor.close(self.poll.registry());
+        for token in self.links.slots.tokens() {
+            self.with_link(token, |turn| turn.go_away());
+        }
     }
 
     /// Whether the worker has nothing more to do. Connections that have not ended
