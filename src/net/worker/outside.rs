@@ -18,6 +18,9 @@ use crate::net::topic::Batch;
 /// is not its own, so it has more time than the limit alone would give.
 const PATIENCE_MS: u64 = 1_000;
 const PATIENCE: usize = 16;
+/// Rounds of accepts when the server is stopped: more than the system's queue
+/// holds, and an end to them while clients keep coming.
+const LAST_ROUNDS: usize = 128;
 
 impl<A: App> Worker<A> {
     /// Hands on what was published in this turn of the loop.
@@ -186,7 +189,10 @@ impl<A: App> Worker<A> {
         // The system has completed TCP's handshake with those that wait: closing
         // the listener would reset them.
         self.acceptor.set_waiting();
-        while self.acceptor.has_more(self.clock.now_ms) {
+        for _ in 0..LAST_ROUNDS {
+            if !self.acceptor.has_more(self.clock.now_ms) {
+                break;
+            }
             self.accept();
         }
         self.acceptor.close(self.poll.registry());
