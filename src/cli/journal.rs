@@ -14,9 +14,9 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -38,6 +38,8 @@ const MAX_LINE_OCTETS: u64 = 1024 * 1024;
 const MAX_NAMES: u32 = 1_000_000;
 /// How long to wait before a disk that failed is tried again.
 const RETRY: Duration = Duration::from_millis(100);
+/// How long a disk that fails is tried again when the connection has ended.
+const GRACE: Duration = Duration::from_secs(2);
 /// Warnings of one kind come no faster.
 const WARNING_EVERY: Duration = Duration::from_secs(1);
 /// The longest vector file that is read for its requests.
@@ -183,14 +185,14 @@ impl Store {
         }
     }
 
-    /// Tries until it succeeds, or until the connection has ended: then once more.
+    /// Tries until it succeeds, or until the connection has been gone for a while.
     fn retry<T>(
         &self,
-        has_ended: &AtomicBool,
+        ended: &OnceLock<Instant>,
         mut what: impl FnMut() -> io::Result<T>,
     ) -> Option<T> {
         loop {
-            let is_last = has_ended.load(Ordering::Acquire);
+            let is_last = ended.get().is_some_and(|at| at.elapsed() >= GRACE);
             match what() {
                 Ok(done) => return Some(done),
                 Err(error) => self.warn(&error),
@@ -260,16 +262,17 @@ impl Store {
 
     /// Makes a vector file of a journal. Where that fails, the journal is kept and
     /// tried again when the next recording is finished.
-    fn finish_or_keep(&self, journal: PathBuf, unfinished: bool) {
-        match self.finish(&journal, unfinished) {
-            Ok(()) => self.finish_kept(),
-            Err(error) => {
-                self.warn(&error);
-                self.kept().push(Kept {
-                    journal,
-                    unfinished,
-                });
+    fn finish_or_keep(&self, one: Kept, ended: &OnceLock<Instant>) {
+        let finished = self.retry(ended, || match self.finish(&one.journal, one.unfinished) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                complain_of(&one.journal, &error);
+                Ok(())
             }
+            finished => finished,
+        });
+        match finished {
+            Some(()) => self.finish_kept(),
+            None => self.kept().push(one),
         }
     }
 
@@ -348,8 +351,8 @@ pub(super) struct ConnectionRecorder {
     /// Octets that wait for the disk.
     waiting: Arc<AtomicUsize>,
     writer: Option<JournalWriter>,
-    /// The connection has ended.
-    ended: Arc<AtomicBool>,
+    /// When the connection ended.
+    ended: Arc<OnceLock<Instant>>,
     /// The recording has ended before the connection.
     stopped: bool,
 }
@@ -437,12 +440,16 @@ impl TrafficRecorder for ConnectionRecorder {
             return;
         };
         drop(writer.entries);
-        self.ended.store(true, Ordering::Release);
+        // It is set once.
+        let _ = self.ended.set(Instant::now());
         let Ok(Some(written)) = writer.thread.join() else {
             return;
         };
-        let unfinished = self.stopped || written.is_cut || cut.is_some();
-        self.store.finish_or_keep(written.journal, unfinished);
+        let one = Kept {
+            journal: written.journal,
+            unfinished: self.stopped || written.is_cut || cut.is_some(),
+        };
+        self.store.finish_or_keep(one, &self.ended);
     }
 }
 
@@ -502,10 +509,10 @@ impl ConnectionRecorder {
 fn write_entries(
     store: &Store,
     waiting: &AtomicUsize,
-    has_ended: &AtomicBool,
+    ended: &OnceLock<Instant>,
     entries: &Receiver<JournalEntry>,
 ) -> Option<WrittenJournal> {
-    let (journal, mut file) = store.retry(has_ended, || store.open())?;
+    let (journal, mut file) = store.retry(ended, || store.open())?;
     let mut length = 0;
     for entry in entries {
         let weight = entry.weight();
@@ -513,7 +520,7 @@ fn write_entries(
             unreachable!("a step is JSON");
         };
         let mut is_again = false;
-        let written = store.retry(has_ended, || {
+        let written = store.retry(ended, || {
             if std::mem::replace(&mut is_again, true) {
                 // A part of it may have been written.
                 file.set_len(length)?;
