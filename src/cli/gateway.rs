@@ -72,13 +72,7 @@ pub(super) fn run(args: Args) -> Exit {
         Ok(server) => server,
         Err(exit) => return exit,
     };
-    let log = match AccessLog::open(&args.to, args.json) {
-        Ok(log) => log,
-        Err(error) => {
-            complain(&format!("cannot write access lines: {error}"));
-            return Exit::Unreachable;
-        }
-    };
+    let log = AccessLog::new(&args.to, args.json);
     let config = args.server.config();
     let router = Router::new(gateway::routes(config, args.backend(addresses)));
     let server = server.with_config(router.config());
@@ -86,7 +80,6 @@ pub(super) fn run(args: Args) -> Exit {
         let log = log.clone();
         Site::new(&router).with_access_log(move |record| log.note(record))
     });
-    log.close();
     Exit::Good
 }
 

@@ -67,6 +67,10 @@ pub(super) struct ListenLimitArgs {
     #[arg(long, value_name = "MS", default_value_t = Settings::default().idle_ms,
           value_parser = clap::value_parser!(u64).range(0..=86_400_000))]
     idle_timeout_ms: u64,
+    /// Milliseconds that connections have to end after TERM before they are closed.
+    #[arg(long, value_name = "MS", default_value_t = Settings::default().drain_ms,
+          value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    drain_timeout_ms: u64,
 }
 
 impl ListenLimitArgs {
@@ -81,5 +85,6 @@ impl ListenLimitArgs {
             .settings()
             .with_connections(self.max_connections as usize)
             .with_idle_ms(self.idle_timeout_ms)
+            .with_drain_ms(self.drain_timeout_ms)
     }
 }

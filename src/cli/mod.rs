@@ -13,6 +13,8 @@ mod report;
 mod server_args;
 
 mod access;
+mod recording;
+
 mod journal;
 
 mod check;
@@ -30,11 +32,16 @@ mod gateway;
 mod serve;
 
 use std::fmt::Display;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{ArgAction, Parser, Subcommand};
 use heirloom::{Version, Versions};
+
+use self::style::Style;
 
 /// Every WebSocket version that ever went over a wire, hixie-75 to RFC 6455,
 /// on one port.
@@ -99,9 +106,19 @@ pub(crate) fn main() -> ExitCode {
         (false, _) => "trace",
     };
     let environment = env_logger::Env::default().default_filter_or(level);
-    env_logger::Builder::from_env(environment)
-        .format_timestamp_millis()
-        .init();
+    let mut logger = env_logger::Builder::from_env(environment);
+    logger.format_timestamp_millis();
+    if let Some(lines) = cli.command.lines_while_serving() {
+        if let Err(error) = line_writer::start(lines) {
+            complain(&format!("cannot write {lines}: {error}"));
+            return Exit::Unreachable.into();
+        }
+        if Style::of(&std::io::stderr()).is_coloured() {
+            logger.write_style(env_logger::WriteStyle::Always);
+        }
+        logger.target(env_logger::Target::Pipe(Box::new(line_writer::LogLines)));
+    }
+    logger.init();
     let exit = match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Gateway(args) => gateway::run(args),
@@ -114,20 +131,48 @@ pub(crate) fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Versions(args) => versions::run(&args),
     };
+    line_writer::finish();
     exit.into()
+}
+
+impl Command {
+    /// What the lines of standard output are called, where this command serves: no
+    /// connection waits for a stream that is not read.
+    fn lines_while_serving(&self) -> Option<&'static str> {
+        match self {
+            Command::Serve(_) => Some("explanations"),
+            Command::Gateway(_) => Some("access lines"),
+            Command::Record(_) => Some("lines"),
+            _ => None,
+        }
+    }
 }
 
 /// Tells why the program does not go on.
 fn complain(error: &dyn Display) {
-    // Where standard error is closed, it cannot be told anywhere.
-    let _ = writeln!(std::io::stderr(), "heirloom: {error}");
+    if let Err(line) = line_writer::to_error(format!("heirloom: {error}\n")) {
+        // Where standard error is closed, it cannot be told anywhere.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
 }
 
 /// A line of data on standard output, at once.
 fn print_line(line: &dyn Display) {
-    let mut out = std::io::stdout().lock();
-    // A closed pipe ends the output quietly.
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    if let Err(line) = line_writer::to_out(format!("{line}\n")) {
+        let mut out = std::io::stdout().lock();
+        // A closed pipe ends the output quietly.
+        let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+    }
+}
+
+/// Creates a file that may hold what a peer sent, cookies among it: only its owner
+/// reads it. Fails where the name is taken, by a link too.
+fn create_private(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
 }
 
 /// A version by its name, for an option.

@@ -21,7 +21,10 @@ use super::{Exit, complain, print_line};
                   recordings\n\nAn open connection has a journal, NAME.open, beside the \
                   vectors. `heirloom record --recover --out DIR` makes vectors of the journals that \
                   a killed recorder left, and marks them `unfinished`; run it while no recorder \
-                  writes there."
+                  writes there. A journal that it cannot read stays as it is, and the exit status \
+                  is 1.\n\nWhile the disk takes nothing, connections go on and their steps wait in \
+                  memory, up to 1 MiB each. Only their owner can read the files, which may hold \
+                  cookies."
 )]
 pub(super) struct Args {
     /// Where to listen; may be given more than once. Port 0 takes a free one.
@@ -89,7 +92,8 @@ pub(super) fn run(args: &Args) -> Exit {
     let max_octets = args.limits.max_recording_bytes;
     if args.recover {
         return match Store::new(&out, mode, max_octets).recover() {
-            Ok(_) => Exit::Good,
+            Ok(true) => Exit::Good,
+            Ok(false) => Exit::Failed,
             Err(error) => {
                 complain_of(&out, &error);
                 Exit::Failed
@@ -122,6 +126,7 @@ pub(super) fn run(args: &Args) -> Exit {
         print_line(&format!("listening on ws://{address}/"));
     }
     relay.run(|| store.recorder());
+    store.finish_kept();
     Exit::Good
 }
 

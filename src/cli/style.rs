@@ -24,6 +24,10 @@ impl Style {
         self.terminal
     }
 
+    pub(super) fn is_coloured(self) -> bool {
+        self.colour
+    }
+
     pub(super) fn incoming(self, text: &str) -> String {
         self.painted("36", text)
     }

@@ -272,6 +272,8 @@ pub struct Handle<'a, A: App> {
     pub(super) backlog: &'a mut Backlog,
     pub(super) topics: &'a mut Topics,
     pub(super) is_recorded: bool,
+    /// How the app has ended it.
+    pub(super) ended: Option<EndReason>,
 }
 
 impl<A: App> Handle<'_, A> {
@@ -323,11 +325,18 @@ impl<A: App> Handle<'_, A> {
     /// Sends a close, as far as this version has one.
     pub fn close(&mut self, code: u16, reason: &str) {
         self.conn.close(code, reason, &mut self.out);
+        let ended = EndReason::by_server("closed", Some(code));
+        self.ended.get_or_insert(ended);
     }
 
     /// Fails the connection for what the peer did.
     pub fn fail(&mut self, violation: Violation) {
         self.conn.fail(violation, &mut self.out);
+        self.ended.get_or_insert(EndReason {
+            by: ClosedBy::peer_of(self.conn.side()),
+            what: violation.code(),
+            code: violation.close_code(),
+        });
     }
 
     /// From now on this connection receives what others publish in this topic.

@@ -21,6 +21,8 @@ mod forwarded;
 
 mod link_id;
 
+mod warning;
+
 mod topic;
 
 mod post;

@@ -49,6 +49,9 @@ coded! {
     /// As many connections as there may be.
     #[error("there are as many connections as there may be; try again later")]
     TooManyConnections = "too-many-connections", 503;
+    /// The system gives a gateway no socket for its backend.
+    #[error("this gateway has no socket left for a connection to its backend; try again later")]
+    OutOfSockets = "out-of-sockets", 503;
     /// The server is being stopped.
     #[error("the server is going away; try again later")]
     GoingAway = "going-away", 503;
@@ -78,7 +81,7 @@ impl NetRefusal {
             None => format!("{}: {self}\n", self.code()),
         };
         let headers: &[(&str, &str)] = match self {
-            NetRefusal::TooManyConnections | NetRefusal::GoingAway => {
+            NetRefusal::TooManyConnections | NetRefusal::OutOfSockets | NetRefusal::GoingAway => {
                 &[("Retry-After", RETRY_AFTER)]
             }
             _ => &[],

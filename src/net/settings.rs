@@ -30,6 +30,9 @@ pub struct Settings {
     pub idle_ms: u64,
     /// Milliseconds without progress while output waits.
     pub write_ms: u64,
+    /// Milliseconds that connections have to end when the server is stopped; then
+    /// they are closed.
+    pub drain_ms: u64,
     /// A sentence that is added to the text of the server's own refusals, such
     /// as which option of a program sets a limit.
     pub hint: Option<Hint>,
@@ -38,7 +41,7 @@ pub struct Settings {
 impl Default for Settings {
     /// 1 MiB of output, 16,384 connections, 10 seconds for the opening
     /// handshake, 5 for the closing one, no idle timeout, 30 seconds without
-    /// progress.
+    /// progress, 30 seconds from the stop to the end.
     fn default() -> Settings {
         Settings {
             output_bytes: 1024 * 1024,
@@ -47,6 +50,7 @@ impl Default for Settings {
             close_ms: 5_000,
             idle_ms: 0,
             write_ms: 30_000,
+            drain_ms: 30_000,
             hint: None,
         }
     }
@@ -93,6 +97,13 @@ impl Settings {
     #[must_use]
     pub fn with_write_ms(mut self, ms: u64) -> Settings {
         self.write_ms = ms;
+        self
+    }
+
+    /// With so many milliseconds for connections to end when the server is stopped.
+    #[must_use]
+    pub fn with_drain_ms(mut self, ms: u64) -> Settings {
+        self.drain_ms = ms;
         self
     }
 

@@ -14,6 +14,14 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
+/// Whether the system has no descriptors or memory to spare.
+pub(super) fn is_exhausted(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    )
+}
+
 /// One end of a connection below the protocol.
 #[derive(Debug)]
 pub(super) struct Transport {

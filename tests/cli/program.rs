@@ -1,12 +1,14 @@
 //! The program, as scripts and people use it: exit codes, lines, signals.
 
 use std::net::TcpListener;
+use std::process::Command;
+use std::time::Duration;
 
 use heirloom::net::Settings;
 use heirloom::{Limits, VERSIONS};
 
 use crate::support::peer::{Peer, RFC, Speaks, frame};
-use crate::support::program::{Program, run};
+use crate::support::program::{HEIRLOOM, Program, run};
 
 #[test]
 fn help_lists_the_commands_and_exit_statuses() {
@@ -79,6 +81,12 @@ fn help_names_each_limit_with_its_unit_and_default() {
             "<MS>",
             "Milliseconds",
             settings.write_ms,
+        ),
+        (
+            "--drain-timeout-ms",
+            "<MS>",
+            "Milliseconds",
+            settings.drain_ms,
         ),
     ] {
         let start = format!("{name} {unit} {word}");
@@ -218,6 +226,23 @@ fn a_closed_pipe_does_not_stop_the_server() {
     program.signal("TERM");
     peer.is_sent_away();
     assert_eq!(program.wait().0.code(), Some(0));
+}
+
+#[test]
+fn a_standard_error_that_is_not_read_stops_no_connection_and_not_the_end() {
+    let mut command = Command::new(HEIRLOOM);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--workers", "1", "-vvv"]);
+    let (program, _unread) = Program::start_unheard(&mut command);
+    let mut first = Peer::open(program.address, RFC, "/");
+    // More log lines than a pipe holds.
+    for _ in 0..400 {
+        Peer::open(program.address, RFC, "/").echo("hello");
+    }
+    first.echo("still here");
+    drop(first);
+    program.signal("TERM");
+    let status = program.ends_within(Duration::from_secs(5));
+    assert_eq!(status.code(), Some(0));
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod program;
 mod refusals;
 mod slow_peers;
 mod stopping;
+mod summaries;
 mod topics;
 
 use std::time::Duration;

@@ -86,6 +86,33 @@ impl Program {
                 let _ = tell.send(line.unwrap());
             }
         });
+        Program::of(child, lines)
+    }
+
+    /// Starts it; its standard error is a pipe that is not read. The pipe stays
+    /// open for as long as what is returned beside it.
+    pub(crate) fn start_unheard(command: &mut Command) -> (Program, impl Sized + use<>) {
+        let mut child = spawn(command);
+        let talk = child.stderr.take().unwrap();
+        let (tell, lines) = channel();
+        (Program::of(child, lines), (tell, talk))
+    }
+
+    /// Waits for its end for as long as a server may take that has nothing to
+    /// wait for.
+    pub(crate) fn ends_within(mut self, wait: Duration) -> ExitStatus {
+        let until = Instant::now() + wait;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < until, "it does not end within {wait:?}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// A child that is to say where it listens.
+    fn of(mut child: Child, lines: Receiver<String>) -> Program {
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let (tell, first) = channel();
         thread::spawn(move || {

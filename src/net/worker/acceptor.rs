@@ -8,7 +8,7 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::net::proxy::ClientAddress;
-use crate::net::transport::Transport;
+use crate::net::transport::{Transport, is_exhausted};
 
 /// Connections that may wait to be accepted; the system caps it.
 const BACKLOG: i32 = 4096;
@@ -84,6 +84,11 @@ impl Acceptor {
     /// An event says that a connection waits.
     pub(super) fn set_waiting(&mut self) {
         self.waiting = true;
+    }
+
+    /// Whether another round would accept more at once.
+    pub(super) fn has_more(&self, now_ms: u64) -> bool {
+        self.waiting && self.retry_ms.is_none_or(|at| at <= now_ms)
     }
 
     /// A descriptor is free again.
@@ -209,9 +214,7 @@ impl Fault {
         match (error.kind(), error.raw_os_error()) {
             (ErrorKind::WouldBlock, _) => Fault::Empty,
             (ErrorKind::InvalidInput, _) => Fault::Broken,
-            (_, Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)) => {
-                Fault::Exhausted
-            }
+            _ if is_exhausted(error) => Fault::Exhausted,
             (_, Some(libc::EBADF | libc::ENOTSOCK)) => Fault::Broken,
             _ => Fault::Gone,
         }

@@ -15,7 +15,7 @@ use crate::error::Violation;
 use crate::net::app::{ClosedBy, EndReason};
 use crate::net::refusal::{Hint, NetRefusal};
 use crate::net::settings::Settings;
-use crate::net::transport::Transport;
+use crate::net::transport::{Transport, is_exhausted};
 use crate::version::Side;
 
 /// What a turn knows of the bridge of its link.
@@ -127,6 +127,7 @@ pub(super) fn partner_lost<D>(
         let refusal = match what {
             "backend-timeout" => NetRefusal::BackendTimeout,
             "backend-unreachable" => NetRefusal::BackendUnreachable,
+            "out-of-sockets" => NetRefusal::OutOfSockets,
             _ => NetRefusal::BackendHandshake {
                 violation: Violation::HandshakeCut,
             },
@@ -223,6 +224,17 @@ pub(super) fn connect_next(untried: &mut Vec<SocketAddr>) -> Result<Transport, O
         }
     }
     Err(failed)
+}
+
+/// Why a client is refused whose backend has no connection: because the backend
+/// does not answer, or because the system gives us no socket.
+pub(super) fn no_connection(error: &io::Error) -> NetRefusal {
+    let is_local = error.kind() == ErrorKind::AddrNotAvailable || is_exhausted(error);
+    if is_local {
+        NetRefusal::OutOfSockets
+    } else {
+        NetRefusal::BackendUnreachable
+    }
 }
 
 /// The error where a backend has no address at all.

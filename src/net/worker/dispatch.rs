@@ -5,7 +5,7 @@ use super::bridge::{self, BridgeTurn};
 use super::link::{Link, Preface};
 use super::pool::Pool;
 use super::record::LinkRecord;
-use super::scratch::{Context, Scratch, WarningLimiter};
+use super::scratch::{Context, Scratch, Warnings};
 use crate::bytes::{Input, Output};
 use crate::conn::{Conn, Event};
 use crate::error::{Refusal, Unsendable, Violation};
@@ -29,7 +29,7 @@ pub(super) struct Dispatch<'t, A: App> {
     bridge: BridgeTurn<'t, A::Data>,
     dial: &'t mut Option<Box<BackendDial>>,
     pool: &'t mut Pool,
-    warnings: &'t mut WarningLimiter,
+    warnings: &'t mut Warnings,
     context: &'t Context<'t>,
 }
 
@@ -53,6 +53,7 @@ impl<'t, A: App> Dispatch<'t, A> {
             backlog: &mut link.backlog,
             topics: &mut scratch.topics,
             is_recorded: link.record.recorder().is_some(),
+            ended: None,
         };
         let dispatch = Dispatch {
             handle,
@@ -237,7 +238,7 @@ impl<'t, A: App> Dispatch<'t, A> {
         if let Err(violation) = partner.carry(event, handle.conn, &mut handle.out) {
             log_violation(handle.conn, violation);
             let is_binary = violation == Violation::BinaryUnwanted;
-            if is_binary && self.warnings.again(self.context.now_ms) {
+            if is_binary && self.warnings.binary.again(self.context.now_ms) {
                 let version = version_name(&partner.link.conn);
                 log::warn!(
                     target: "heirloom::net",
@@ -287,6 +288,15 @@ impl<'t, A: App> Dispatch<'t, A> {
         // yet.
         self.record.note_output(handle.out.octets);
         app.open(handle);
+        self.note_end();
+    }
+
+    /// Notes how the app has ended the connection, if it has.
+    #[inline]
+    fn note_end(&mut self) {
+        if let Some(EndReason { by, what, code }) = self.handle.ended.take() {
+            self.ended(by, what, code);
+        }
     }
 
     #[inline]
@@ -294,6 +304,7 @@ impl<'t, A: App> Dispatch<'t, A> {
         if piece.first && piece.last {
             if let Some(whole) = WholeMessage::of(piece) {
                 app.message(Incoming::whole(whole), &mut self.handle);
+                self.note_end();
             }
             return;
         }
@@ -312,6 +323,7 @@ impl<'t, A: App> Dispatch<'t, A> {
     fn finish(&mut self, app: &mut A) {
         if let Some(mut gather) = self.gather.take() {
             app.message(Incoming::gathered(&mut gather), &mut self.handle);
+            self.note_end();
             self.pool.put(gather.into_octets());
         }
     }

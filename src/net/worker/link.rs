@@ -196,6 +196,7 @@ impl<D> Link<D> {
     pub(super) fn fail_after_panic(&mut self, out: &mut Output<'_>) {
         self.input.unparsed = Vec::new();
         self.input.gather = None;
+        self.preface = Preface::Done;
         let violation = Violation::Internal;
         self.conn.fail(violation, out);
         self.record

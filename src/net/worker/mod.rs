@@ -18,6 +18,7 @@ mod links;
 mod dispatch;
 mod bound;
 mod turn;
+mod outside;
 
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -40,27 +41,17 @@ use self::scratch::{Context, Scratch};
 use self::turn::Turn;
 use super::app::{App, BackendDial, ClosedBy, EndReason, Summary};
 use super::link_id::LinkId;
-use super::post::{Policy, Post};
+use super::post::Policy;
 use super::proxy::ClientAddress;
 use super::refusal::NetRefusal;
 use super::stats::ConnectionStats;
-use super::topic::Batch;
 use super::transport::Transport;
 use crate::conn::{Conn, Tally};
-use crate::error::Unsendable;
-use crate::frame::Kind;
-use crate::message::Message;
 
 pub(super) use self::acceptor::check_free;
 pub(super) use self::bound::BoundWorker;
 pub(super) use self::mail::Mailboxes;
 pub(super) use self::places::Places;
-
-/// A subscriber whose backlog is over the limit has so many milliseconds to read
-/// something, and at most so many times the limit waits for it. What all share
-/// is not its own, so it has more time than the limit alone would give.
-const PATIENCE_MS: u64 = 1_000;
-const PATIENCE: usize = 16;
 
 /// What the workers of a server share.
 #[derive(Clone, Debug)]
@@ -110,7 +101,20 @@ enum Drain {
     No,
     /// After what has arrived before.
     Requested,
-    Started,
+    /// Connections have until then to end.
+    Started {
+        due_ms: u64,
+    },
+}
+
+impl Drain {
+    /// Milliseconds until what is still open is closed.
+    fn wait_ms(self, now_ms: u64) -> Option<u64> {
+        match self {
+            Drain::Started { due_ms } => Some(due_ms.saturating_sub(now_ms)),
+            Drain::No | Drain::Requested => None,
+        }
+    }
 }
 
 impl<A: App> Worker<A> {
@@ -141,7 +145,7 @@ impl<A: App> Worker<A> {
         let mut events = Events::with_capacity(1024);
         let mut due = Vec::new();
         let listeners = FIRST_LISTENER..FIRST_LISTENER + self.acceptor.len();
-        while !(self.drain == Drain::Started && self.links.slots.live == 0) {
+        while !self.is_drained() {
             match self.poll.poll(&mut events, self.timeout()) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => {
                     log::error!("poll failed: {error}");
@@ -189,6 +193,7 @@ impl<A: App> Worker<A> {
             self.scratch.pool.wait_ms(),
             self.counter.wait_ms(now_ms),
             self.links.wheel.wait_ms(now_ms),
+            self.drain.wait_ms(now_ms),
         ];
         next.into_iter().flatten().min().map(Duration::from_millis)
     }
@@ -219,7 +224,7 @@ impl<A: App> Worker<A> {
             match accepted {
                 Accepted::Connection(transport, client) => self.add_client(transport, client),
                 Accepted::Exhausted(error) => {
-                    if self.scratch.warnings.again(now_ms) {
+                    if self.scratch.warnings.accept.again(now_ms) {
                         log::warn!(
                             "cannot accept: {error}; {} connections are open, others wait until \
                              one ends",
@@ -233,27 +238,36 @@ impl<A: App> Worker<A> {
 
     fn add_client(&mut self, transport: Transport, client: ClientAddress) {
         let policy = &self.policy;
-        let Some(counted_as) = self.places.take(policy.settings.connections) else {
+        let drains = matches!(self.drain, Drain::Started { .. });
+        let limit = if drains {
+            usize::MAX
+        } else {
+            policy.settings.connections
+        };
+        let Some(counted_as) = self.places.take(limit) else {
             return;
         };
         log::debug!(target: "heirloom::net", "{} connected", client.address);
         let conn = Conn::server(Arc::clone(&policy.config));
-        let mut link = Box::new(Link::new(transport, conn, self.clock.now_ms));
+        let now_ms = self.clock.now_ms;
+        // The app makes its data.
+        let new = AssertUnwindSafe(|| Box::new(Link::new(transport, conn, now_ms)));
+        let Ok(mut link) = catch_unwind(new) else {
+            self.places.leave(counted_as);
+            return self.scratch.warnings.of_panic(now_ms);
+        };
         link.counted_as = counted_as;
-        self.app.connected(&client, &mut link.data);
-        if policy.proxies.contains(client.address.ip()) {
+        let proxied = policy.proxies.contains(client.address.ip());
+        if proxied {
             link.preface = Preface::ProxyHeader;
-        } else if let Some(recorder) = self.app.recorder(&mut link.data) {
-            link.record.start_recording(recorder);
         }
+        let refusal = match counted_as {
+            _ if drains => Some(NetRefusal::GoingAway),
+            CountedAs::Surplus => Some(NetRefusal::TooManyConnections),
+            CountedAs::Connection | CountedAs::Bridge => None,
+        };
         let token = self.links.slots.put(link);
-        if counted_as == CountedAs::Surplus {
-            self.with_link(token, |turn| {
-                let refusal = NetRefusal::TooManyConnections.into();
-                let (hint, mut out) = (turn.context.hint(), turn.scratch.out.output());
-                turn.link.refuse(ClosedBy::Server, refusal, hint, &mut out);
-            });
-        }
+        self.with_link(token, |turn| turn.greet(&client, refusal));
         // As a rule the head is there already: read before waiting for it.
         self.turn(token);
         if let Some(link) = self.links.get(token) {
@@ -306,7 +320,7 @@ impl<A: App> Worker<A> {
         let result = match worked {
             Ok(result) => Some(result),
             Err(_) => {
-                log::error!("a connection ended by a panic");
+                scratch.warnings.of_panic(context.now_ms);
                 // A partner that does not get all it was to get must not get a
                 // close either, which could complete half a text.
                 partner_missed_output = !scratch.peer_out.octets.is_empty();
@@ -400,12 +414,15 @@ impl<A: App> Worker<A> {
             let (app, data) = (&mut self.app, &mut link.data);
             let closed = AssertUnwindSafe(|| app.closed(id, &summary, data));
             if catch_unwind(closed).is_err() {
-                log::error!("the app panicked when a connection was gone");
+                self.scratch.warnings.of_panic(self.clock.now_ms);
             }
             self.scratch.topics.remove_link(id);
         }
         self.places.leave(link.counted_as);
-        drop(link);
+        // What the app keeps of it goes with it.
+        if catch_unwind(AssertUnwindSafe(|| drop(link))).is_err() {
+            self.scratch.warnings.of_panic(self.clock.now_ms);
+        }
         self.links.slots.drop(token);
         self.acceptor.retry_soon(self.clock.now_ms);
     }
@@ -428,8 +445,9 @@ impl<A: App> Worker<A> {
         let transport = match bridge::connect_next(&mut untried) {
             Ok(transport) => transport,
             Err(error) => {
-                self.warn_of_backend(&error.unwrap_or_else(bridge::no_address));
-                return self.refuse_unreachable(client);
+                let error = error.unwrap_or_else(bridge::no_address);
+                self.warn_of_backend(&error);
+                return self.refuse_unconnected(client, bridge::no_connection(&error));
             }
         };
         let mut conn = dial.conn;
@@ -466,7 +484,7 @@ impl<A: App> Worker<A> {
             Connecting::Done => true,
             Connecting::Waiting => false,
             Connecting::Failed(error) => {
-                link.ended_by_peer(NetRefusal::BackendUnreachable.code(), None);
+                link.ended_by_peer(bridge::no_connection(&error).code(), None);
                 self.warn_of_backend(&error);
                 self.remove_link(token);
                 false
@@ -476,16 +494,25 @@ impl<A: App> Worker<A> {
 
     /// Each client is told; the log has it once a second.
     fn warn_of_backend(&mut self, error: &io::Error) {
-        if self.scratch.warnings.again(self.clock.now_ms) {
+        let now_ms = self.clock.now_ms;
+        let warnings = &mut self.scratch.warnings;
+        if bridge::no_connection(error) == NetRefusal::OutOfSockets {
+            if warnings.sockets.again(now_ms) {
+                log::warn!(target: "heirloom::net", "there is no socket for a connection to the backend: {error}");
+            }
+        } else if warnings.backend.again(now_ms) {
             log::warn!(target: "heirloom::net", "the backend cannot be reached: {error}");
         }
     }
 
-    fn refuse_unreachable(&mut self, client: usize) {
+    fn refuse_unconnected(&mut self, client: usize, refusal: NetRefusal) {
+        let by = match refusal {
+            NetRefusal::OutOfSockets => ClosedBy::Server,
+            _ => ClosedBy::Backend,
+        };
         self.with_link(client, |turn| {
-            let refusal = NetRefusal::BackendUnreachable.into();
             let (hint, mut out) = (turn.context.hint(), turn.scratch.out.output());
-            turn.link.refuse(ClosedBy::Backend, refusal, hint, &mut out);
+            turn.link.refuse(by, refusal.into(), hint, &mut out);
         });
     }
 
@@ -523,174 +550,5 @@ impl<A: App> Worker<A> {
                 bridge::partner_lost(turn.link, Some(ended), hint, &mut out);
             }
         });
-    }
-}
-
-// What crosses workers.
-
-impl<A: App> Worker<A> {
-    /// Hands on what was published in this turn of the loop.
-    fn publish(&mut self) {
-        for batch in self.scratch.topics.take() {
-            self.mail.publish(&batch);
-            if self.mail.has_unsent() {
-                // What publishes faster than the other workers take is not read
-                // until they have.
-                for LinkId { token, .. } in batch.publishers() {
-                    if let Some(link) = self.links.get(token) {
-                        if !link.flow.paused_by_mailbox {
-                            link.flow.paused_by_mailbox = true;
-                            self.mail.pause(token);
-                        }
-                    }
-                }
-            }
-            self.deliver(&batch);
-        }
-    }
-
-    /// Sends texts to the subscribers that this worker has. One that does not
-    /// read fast enough is disconnected.
-    fn deliver(&mut self, batch: &Batch) {
-        for subscriber in self.scratch.topics.subscribers(batch.topic()) {
-            let token = subscriber.token;
-            if !self.keeps_up(token) {
-                continue;
-            }
-            let sent = self.with_link(token, |turn| {
-                let link = turn.link;
-                let framing = link.conn.framing_of(Kind::Text, 0);
-                let (Some(version), Ok(_)) = (link.conn.version(), framing) else {
-                    return Ok(());
-                };
-                let octets = batch.frames_for(version.layout, subscriber);
-                if octets.is_empty() {
-                    return Ok(());
-                }
-                if let Some(recorder) = link.record.recorder() {
-                    recorder.note(crate::version::Side::Server, &octets);
-                }
-                if link.backlog.is_empty() {
-                    link.timing.restart(turn.context.now_ms);
-                }
-                link.backlog.send_shared(octets, &mut link.transport)
-            });
-            if let Some(Err(error)) = sent {
-                log::debug!(target: "heirloom::net", "a write failed: {error}");
-                self.remove_link(token);
-            }
-        }
-    }
-
-    /// Whether a link may be sent more that it did not ask for. One that does not
-    /// read fast enough is disconnected, so that neither its messages nor others
-    /// wait for it.
-    fn keeps_up(&mut self, token: usize) -> bool {
-        let limit = self.policy.settings.output_bytes;
-        let Some(link) = self.links.get(token) else {
-            return false;
-        };
-        let waits = link.backlog.len();
-        if waits <= limit {
-            return true;
-        }
-        let stalls = link.timing.waited_ms(self.clock.now_ms) >= PATIENCE_MS;
-        if stalls || waits > limit.saturating_mul(PATIENCE) {
-            log::warn!(target: "heirloom::net", "a connection that does not read its messages is disconnected");
-            self.remove_link(token);
-            return false;
-        }
-        true
-    }
-
-    /// Reads all posts that wait.
-    fn read_mail(&mut self) {
-        while let Some(post) = self.mail.receive() {
-            self.on_post(post);
-        }
-        self.mail.announce_room();
-        for token in self.mail.send_unsent() {
-            if let Some(link) = self.links.get(token) {
-                link.flow.paused_by_mailbox = false;
-            }
-            self.links.enqueue(token);
-        }
-        while let Some(post) = self.mail.receive_from_outside() {
-            if let Post::Publish(batch) = &post {
-                self.mail.publish(batch);
-            }
-            self.on_post(post);
-        }
-    }
-
-    fn on_post(&mut self, post: Post) {
-        match post {
-            Post::Publish(batch) => self.deliver(&batch),
-            Post::Send {
-                token,
-                kind,
-                payload,
-            } => self.send(token, Message::checked(kind, &payload)),
-            Post::Close {
-                token,
-                code,
-                reason,
-            } => {
-                self.with_link(token, |turn| {
-                    let ended = EndReason::by_server("closed", Some(code));
-                    turn.link.record.end(ended);
-                    let mut out = turn.scratch.out.output();
-                    turn.link.conn.close(code, &reason, &mut out);
-                });
-            }
-            Post::Settings(policy) => self.reload(policy),
-            Post::Drain => {
-                if self.drain == Drain::No {
-                    self.drain = Drain::Requested;
-                }
-            }
-        }
-    }
-
-    /// Sends a message that comes from outside.
-    fn send(&mut self, token: usize, message: Message<'_>) {
-        if !self.keeps_up(token) {
-            return;
-        }
-        let sent = self.with_link(token, |turn| -> Result<(), Unsendable> {
-            let mut out = turn.scratch.out.output();
-            turn.link.conn.send(message, &mut out)
-        });
-        if let Some(Err(error)) = sent {
-            log::debug!(target: "heirloom::net", "a message was not sent: {error}");
-        }
-    }
-
-    /// From now on this applies. Connections whose request has arrived keep what
-    /// applied to it.
-    fn reload(&mut self, policy: Arc<Policy>) {
-        self.policy = policy;
-        let app = AssertUnwindSafe(|| self.app.reloaded());
-        if catch_unwind(app).is_err() {
-            log::error!("the app panicked when the settings changed");
-        }
-        // A timeout may be shorter now.
-        for token in self.links.slots.tokens() {
-            if let Some(Some(link)) = self.links.slots.get(token) {
-                link.arm(&mut self.links.wheel, token, &self.policy.settings);
-            }
-        }
-    }
-
-    /// Stops listening and closes all connections.
-    fn start_drain(&mut self) {
-        self.drain = Drain::Started;
-        let links = self.links.slots.links();
-        let clients = links.filter(|link| link.is_of_client()).count();
-        log::info!("draining {clients} connections");
-        self.acceptor.close(self.poll.registry());
-        for token in self.links.slots.tokens() {
-            self.with_link(token, |turn| turn.go_away());
-        }
     }
 }

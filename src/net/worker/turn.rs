@@ -2,7 +2,7 @@
 
 use super::bridge;
 use super::dispatch::Dispatch;
-use super::link::{AfterTurn, Link, TURN};
+use super::link::{AfterTurn, Link, Preface, TURN};
 use super::scratch::{Context, FRONT, OutBuffer, Scratch};
 use super::timing::Stage;
 use crate::bytes::Input;
@@ -11,6 +11,7 @@ use crate::error::Refusal;
 use crate::frame::GOING_AWAY;
 use crate::net::app::{App, ClosedBy, EndReason};
 use crate::net::link_id::LinkId;
+use crate::net::proxy::ClientAddress;
 use crate::net::refusal::{AnyRefusal, NetRefusal};
 use crate::net::transport::ReadResult;
 use crate::version::Side;
@@ -33,6 +34,21 @@ pub(super) struct Turn<'t, A: App> {
 }
 
 impl<A: App> Turn<'_, A> {
+    /// A client has connected. It is refused at once where there is a reason.
+    pub(super) fn greet(self, client: &ClientAddress, refusal: Option<NetRefusal>) {
+        let link = self.link;
+        self.app.connected(client, &mut link.data);
+        if link.preface != Preface::ProxyHeader {
+            if let Some(recorder) = self.app.recorder(&mut link.data) {
+                link.record.start_recording(recorder);
+            }
+        }
+        if let Some(refusal) = refusal {
+            let (hint, mut out) = (self.context.hint(), self.scratch.out.output());
+            link.refuse(ClosedBy::Server, refusal.into(), hint, &mut out);
+        }
+    }
+
     /// Reads once and parses what was read.
     pub(super) fn take(mut self) -> AfterTurn {
         if !self.link.wants_read(self.context.settings) {
