@@ -33,6 +33,9 @@ impl Open {
     /// Replies to a close with this body.
     fn reply_to_close(&self, side: Side, received: &[u8], out: &mut Output<'_>) {
         let version = self.wire.version();
+        if self.sender.is_inside_frame() {
+            return;
+        }
         match version.closing {
             Closing::Hixie75 => {}
             Closing::Hixie76 => {
@@ -49,7 +52,8 @@ impl Open {
     /// Gives whether the peer is to reply.
     fn send_close(&self, side: Side, code: u16, reason: &str, out: &mut Output<'_>) -> bool {
         let version = self.wire.version();
-        if !self.wire.can_send() {
+        // Inside a frame a close would be read as payload: there TCP ends.
+        if !self.wire.can_send() || self.sender.is_inside_frame() {
             return false;
         }
         match version.closing {

@@ -33,7 +33,7 @@ use crate::message::{Message, Piece, Receiver, Sender};
 use crate::trace::{Field, SpanWriter, Trace};
 use crate::version::{Side, Version};
 
-pub use self::bridge::{BridgeEnd, Coding, Direction, Tally};
+pub use self::bridge::{BridgeEnd, Coding, Direction, FRAGMENT, Tally};
 use self::close::PeerClosed;
 pub use self::session::{Session, SessionEvent};
 pub use crate::handshake::{Config, Limits, Routes};
@@ -662,6 +662,7 @@ impl Conn {
         if payload.len() > 125 {
             return Err(Unsendable::ControlTooLong(payload.len()));
         }
+        open.sender.control()?;
         open.send_control(side, control, payload, out);
         Ok(())
     }
@@ -680,7 +681,7 @@ impl Open {
     }
 
     fn send_control(&self, side: Side, control: Control, payload: &[u8], out: &mut Output<'_>) {
-        if self.wire.can_send() {
+        if self.wire.can_send() && !self.sender.is_inside_frame() {
             Encoder::new(&self.wire, side).control(control, payload, out);
         }
     }
