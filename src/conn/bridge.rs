@@ -13,8 +13,9 @@ use crate::bytes::Output;
 use crate::error::{Unsendable, Violation};
 use crate::frame::utf8::{Replace, Utf8};
 use crate::frame::{
-    BAD_GATEWAY, Encoder, GOING_AWAY, Kind, NO_STATUS, NORMAL, OpenFrame, Position, Reason,
+    BAD_GATEWAY, Encoder, GOING_AWAY, Kind, NO_STATUS, NORMAL, OpenFrame, Position, Reason, Wire,
 };
+use crate::handshake::CarriedHeader;
 use crate::message::Piece;
 use crate::version::{Side, Version};
 
@@ -163,7 +164,9 @@ impl Direction {
             Side::Server => GOING_AWAY,
         };
         self.close_code = Some(code);
-        to.conn.close(code, "", to.out);
+        if !to.conn.reply_to_peer(to.out) {
+            to.conn.close(code, "", to.out);
+        }
     }
 
     /// The code of the close that was carried, once one was.
@@ -461,6 +464,26 @@ impl FramePart {
 }
 
 impl Conn {
+    /// Server: upgrades as [`Conn::accept`] does, with headers of the 101 of
+    /// another server, which are carried as they are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Conn::accept`].
+    pub fn accept_carrying(
+        &mut self,
+        subprotocol: Option<&str>,
+        headers: &[CarriedHeader<'_>],
+        out: &mut Output<'_>,
+    ) -> Result<(), Unsendable> {
+        let agreed = self.server_handshake()?.accept(subprotocol, headers, out)?;
+        if let Some(agreement) = agreed {
+            let wire = Wire::agreed(agreement.version, agreement.masking_key);
+            self.open(wire, false);
+        }
+        Ok(())
+    }
+
     /// Sends the header of a data frame whose payload has this length and
     /// follows by [`Conn::continue_frame`]. A text must have been checked. Until
     /// the frame is whole no other frame is sent, and a close ends the

@@ -501,11 +501,7 @@ impl Conn {
         subprotocol: Option<&str>,
         out: &mut Output<'_>,
     ) -> Result<(), Unsendable> {
-        if let Some(agreement) = self.server_handshake()?.accept(subprotocol, out)? {
-            let wire = Wire::agreed(agreement.version, agreement.masking_key);
-            self.open(wire, false);
-        }
-        Ok(())
+        self.accept_carrying(subprotocol, &[], out)
     }
 
     /// Server: between request and response, says what the client dialled, such
