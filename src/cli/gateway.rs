@@ -34,6 +34,10 @@ pub(super) struct Args {
     /// networks, separated by commas. Those of other peers are dropped.
     #[arg(long, value_name = "NETS")]
     accept_forwarded: Vec<Networks>,
+    /// A further header of clients that the backend gets, all its lines as they are; may be given
+    /// more than once. Cookie, Authorization, User-Agent and the origin are always passed.
+    #[arg(long, value_name = "NAME", value_parser = passed_header)]
+    pass_header: Vec<String>,
     /// Start connections to the backend with a PROXY header, of version v1 or v2.
     #[arg(
         long,
@@ -95,7 +99,16 @@ impl Args {
         Backend::new(self.to.clone(), addresses, self.version)
             .with_binary(binary)
             .with_proxy_header(self.send_proxy)
+            .with_passed_headers(self.pass_header.clone())
             .with_trusted(self.accept_forwarded.iter().cloned().collect())
             .with_config(config)
+    }
+}
+
+/// The name of a header that can be passed.
+fn passed_header(name: &str) -> Result<String, String> {
+    match Backend::check_passed(name) {
+        Ok(()) => Ok(name.to_owned()),
+        Err(why) => Err(why.to_owned()),
     }
 }

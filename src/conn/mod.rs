@@ -33,7 +33,7 @@ use crate::message::{Message, Piece, Receiver, Sender};
 use crate::trace::{Field, SpanWriter, Trace};
 use crate::version::{Side, Version};
 
-pub use self::bridge::{BridgeEnd, Coding, Direction, Tally};
+pub use self::bridge::{BridgeEnd, Coding, Direction, FRAGMENT, Tally};
 use self::close::PeerClosed;
 pub use self::session::{Session, SessionEvent};
 pub use crate::handshake::{Config, Limits, Routes};
@@ -558,11 +558,7 @@ impl Conn {
         subprotocol: Option<&str>,
         out: &mut Output<'_>,
     ) -> Result<(), Unsendable> {
-        if let Some(agreement) = self.server_handshake()?.accept(subprotocol, out)? {
-            let wire = Wire::agreed(agreement.version, agreement.masking_key);
-            self.open(wire, false);
-        }
-        Ok(())
+        self.accept_carrying(subprotocol, &[], out)
     }
 
     /// Server: between request and response, says what the client dialled, such
@@ -723,6 +719,7 @@ impl Conn {
         if payload.len() > 125 {
             return Err(Unsendable::ControlTooLong(payload.len()));
         }
+        open.sender.control()?;
         open.send_control(side, control, payload, out);
         Ok(())
     }
@@ -751,7 +748,7 @@ impl Open {
     }
 
     fn send_control(&self, side: Side, control: Control, payload: &[u8], out: &mut Output<'_>) {
-        if self.wire.can_send() {
+        if self.wire.can_send() && !self.sender.is_inside_frame() {
             Encoder::new(&self.wire, side).control(control, payload, out);
         }
     }

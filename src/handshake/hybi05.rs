@@ -113,6 +113,7 @@ pub(super) fn write_request(
     for (name, value) in request.headers {
         head.header(name, value);
     }
+    head.carried(request.carried);
     if let Some(number) = version.number {
         head.header("Sec-WebSocket-Version", &number.to_string());
     }

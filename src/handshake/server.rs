@@ -12,7 +12,7 @@ use super::detect::Refused;
 use super::head::{Head, Scan, line_and_octet};
 use super::policy::Config;
 use super::request::{RefusedRequest, Request};
-use super::write::{HeadWriter, HttpResponse, write_refusal};
+use super::write::{CarriedHeader, HeadWriter, HttpResponse, write_refusal};
 use super::{Agreement, hixie75, hixie76, hybi04, hybi05};
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Refusal, Unsendable};
@@ -218,7 +218,7 @@ impl ServerHandshake {
         ServerEvent::Refused(Located::in_head(refusal, at, start), raw)
     }
 
-    /// Writes the 101. Gives the agreement, unless the eight octets of hixie-76
+    /// Writes the 101, with these headers that are carried. Gives the agreement, unless the eight octets of hixie-76
     /// are due.
     ///
     /// # Errors
@@ -228,12 +228,13 @@ impl ServerHandshake {
     pub(crate) fn accept(
         &mut self,
         subprotocol: Option<&str>,
+        carried: &[CarriedHeader<'_>],
         out: &mut Output<'_>,
     ) -> Result<Option<Agreement>, Unsendable> {
         let State::Requested(response) = &self.state else {
             return Err(Unsendable::NotOpen);
         };
-        let masking_key = response.write(subprotocol, out)?;
+        let masking_key = response.write(subprotocol, carried, out)?;
         let version = response.version;
         if let Proof::Hixie76(_, numbers) = response.proof {
             self.state = State::Key3(version, numbers);
@@ -395,6 +396,7 @@ impl PendingResponse {
     fn write(
         &self,
         subprotocol: Option<&str>,
+        carried: &[CarriedHeader<'_>],
         out: &mut Output<'_>,
     ) -> Result<Option<[u8; 20]>, Unsendable> {
         let nonce = match self.version.challenge {
@@ -418,6 +420,7 @@ impl PendingResponse {
         if let Some(name) = subprotocol {
             head.header(self.version.subprotocol_header(), name);
         }
+        head.carried(carried);
         head.end()?;
         Ok(masking_key)
     }

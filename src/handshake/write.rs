@@ -8,6 +8,10 @@ use super::head::{is_field_text, is_token_octet};
 use super::policy::Config;
 use crate::error::{Refusal, Unsendable};
 
+/// A header whose value is only carried, from one head to another: its name, and
+/// any octets but CR, LF and NUL.
+pub type CarriedHeader<'a> = (&'a str, &'a [u8]);
+
 /// Writes a head line by line and refuses a value that would add a line.
 pub(crate) struct HeadWriter<'o> {
     out: &'o mut Vec<u8>,
@@ -28,10 +32,24 @@ impl<'o> HeadWriter<'o> {
     }
 
     pub(crate) fn header(&mut self, name: &str, value: &str) {
-        self.clean &= is_field_text(value.as_bytes()) && is_token(name);
+        self.clean &= is_field_text(value.as_bytes());
+        self.line(name, value.as_bytes());
+    }
+
+    /// Headers whose values are only carried: any octets but those that would
+    /// add a line or end it (RFC 9110 section 5.5).
+    pub(crate) fn carried(&mut self, headers: &[CarriedHeader<'_>]) {
+        for (name, value) in headers {
+            self.clean &= !value.iter().any(|o| matches!(o, b'\r' | b'\n' | 0));
+            self.line(name, value);
+        }
+    }
+
+    fn line(&mut self, name: &str, value: &[u8]) {
+        self.clean &= is_token(name);
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b": ");
-        self.out.extend_from_slice(value.as_bytes());
+        self.out.extend_from_slice(value);
         self.out.extend_from_slice(b"\r\n");
     }
 
@@ -61,6 +79,8 @@ pub struct HttpResponse<'a> {
     pub content_type: &'a str,
     /// More headers.
     pub headers: &'a [(&'a str, &'a str)],
+    /// Headers that are only carried.
+    pub carried: &'a [CarriedHeader<'a>],
     /// The body.
     pub body: &'a [u8],
 }
@@ -76,6 +96,7 @@ impl HttpResponse<'_> {
         for (name, value) in self.headers {
             head.header(name, value);
         }
+        head.carried(self.carried);
         head.header("Content-Type", self.content_type);
         head.header("X-Content-Type-Options", "nosniff");
         head.header("Content-Length", &self.body.len().to_string());
@@ -132,6 +153,7 @@ pub(super) fn write_refusal(
         status: refusal.status(),
         content_type: "text/plain; charset=utf-8",
         headers: &headers,
+        carried: &[],
         body: body.as_bytes(),
     };
     // All of it is ours, so it is clean.

@@ -114,6 +114,19 @@ impl Served {
         self.peer.send(response.as_bytes());
     }
 
+    /// The head of hixie-75 that is right.
+    pub(crate) fn response_of_75(&self) -> String {
+        let header = |name| self.head.header(name).unwrap();
+        let path = self.head.lines[0].split(' ').nth(1).unwrap();
+        format!(
+            "HTTP/1.1 101 Web Socket Protocol Handshake\r\nUpgrade: WebSocket\r\n\
+             Connection: Upgrade\r\nWebSocket-Origin: {}\r\n\
+             WebSocket-Location: ws://{}{path}\r\n\r\n",
+            header("Origin"),
+            header("Host"),
+        )
+    }
+
     /// The head of hixie-76 that is right; the eight octets are not read.
     pub(crate) fn response_of_76(&self) -> String {
         let header = |name| self.head.header(name).unwrap();

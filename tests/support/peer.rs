@@ -206,8 +206,11 @@ impl Peer {
     pub(crate) fn head(&mut self) -> Head {
         let mut lines = Vec::new();
         loop {
-            let mut line = String::new();
-            self.reader.read_line(&mut line).unwrap();
+            let mut line = Vec::new();
+            self.reader.read_until(b'\n', &mut line).unwrap();
+            // Octets that are not UTF-8 are Latin-1.
+            let line = String::from_utf8(line)
+                .unwrap_or_else(|error| error.as_bytes().iter().map(|o| char::from(*o)).collect());
             let line = line.strip_suffix("\r\n").expect("lines end in CR LF");
             if line.is_empty() {
                 return Head { lines };

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use mio::{Registry, Token};
 
-use super::bridge_link::BridgeLink;
+use super::bridge_link::{BridgeLink, CarriedBack};
 use super::link::Link;
 use super::scratch::OutBuffer;
 use crate::bytes::Output;
@@ -83,10 +83,11 @@ fn is_early(conn: &Conn) -> bool {
 
 /// The peer of a link, to which our end has this side, failed with this
 /// violation. If it is a backend that failed its handshake, its client is
-/// refused, unless that was answered.
+/// refused, unless that was answered; `headers` are those of its response that
+/// the client gets.
 pub(super) fn refuse_client<D>(
-    side: Side,
-    violation: Violation,
+    (side, violation): (Side, Violation),
+    headers: &CarriedBack,
     partner: &mut Link<D>,
     hint: Option<Hint>,
     out: &mut Output<'_>,
@@ -98,7 +99,19 @@ pub(super) fn refuse_client<D>(
         Violation::ResponseStatus { status } => NetRefusal::BackendRefused { status },
         violation => NetRefusal::BackendHandshake { violation },
     };
-    partner.refuse(ClosedBy::Backend, refusal.into(), hint, out);
+    partner.record.end(EndReason {
+        by: ClosedBy::Backend,
+        what: refusal.code(),
+        code: Some(refusal.response_status()),
+    });
+    // 407 and 426 concern the hop to the backend, and so do their headers.
+    let is_for_client = refusal.response_status() < 500;
+    let headers = if is_for_client {
+        headers.headers()
+    } else {
+        Vec::new()
+    };
+    refusal.respond_carrying(&headers, &mut partner.conn, hint, out);
 }
 
 /// The peer of a link has ended its side of TCP in order: the other end closes.

@@ -3,6 +3,35 @@
 use std::net::SocketAddr;
 
 use crate::conn::{Coding, Direction, Tally};
+use crate::handshake::{CarriedHeader, Response};
+
+/// Headers of a backend's response that its client gets, as they are.
+#[derive(Debug, Default)]
+pub(super) struct CarriedBack(Vec<(&'static str, Vec<u8>)>);
+
+impl CarriedBack {
+    /// Those of a 101, or of a status that says what to do about it.
+    pub(super) fn of(response: &Response<'_>) -> CarriedBack {
+        let names: &[&'static str] = match response.status() {
+            101 => &["Set-Cookie"],
+            400..=499 => &["WWW-Authenticate", "Retry-After"],
+            _ => &[],
+        };
+        let lines = names.iter().flat_map(|name| {
+            let all = response.head().all(name);
+            all.map(|header| (*name, header.value.to_vec()))
+        });
+        CarriedBack(lines.collect())
+    }
+
+    /// The headers, to write them.
+    pub(super) fn headers(&self) -> Vec<CarriedHeader<'_>> {
+        self.0
+            .iter()
+            .map(|(name, value)| (*name, &**value))
+            .collect()
+    }
+}
 
 /// What a link of a bridge knows of the other one.
 #[derive(Debug)]
@@ -15,6 +44,8 @@ pub(super) struct BridgeLink {
     pub(super) carried: Tally,
     /// The backend's link: the subprotocol that it chose.
     pub(super) subprotocol: Option<String>,
+    /// The backend's link: the headers of its response that its client gets.
+    pub(super) headers: CarriedBack,
     /// Addresses to try, the next one last; `None` where TCP is connected.
     pub(super) untried: Option<Vec<SocketAddr>>,
 }
@@ -27,6 +58,7 @@ impl BridgeLink {
             direction: Direction::new(coding),
             carried: Tally::default(),
             subprotocol: None,
+            headers: CarriedBack::default(),
             untried: None,
         }
     }

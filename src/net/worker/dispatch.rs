@@ -2,12 +2,13 @@
 //! end of its bridge, or into the message that is being gathered.
 
 use super::bridge::{self, BridgeTurn};
+use super::bridge_link::CarriedBack;
 use super::link::{Link, Preface};
 use super::pool::Pool;
 use super::record::LinkRecord;
 use super::scratch::{Context, Scratch, Warnings};
 use crate::bytes::{Input, Output};
-use crate::conn::{Conn, Event};
+use crate::conn::{Conn, Event, Phase};
 use crate::error::{Refusal, Unsendable, Violation};
 use crate::frame::Framing;
 use crate::handshake::{HttpResponse, Request};
@@ -199,21 +200,23 @@ impl<'t, A: App> Dispatch<'t, A> {
         match event {
             Event::Response(response) => {
                 partner.bridge.subprotocol = response.subprotocol().map(str::to_owned);
+                partner.bridge.headers = CarriedBack::of(&response);
             }
             Event::Open if handle.conn.side() == Side::Client => {
                 log::debug!(target: "heirloom::handshake", "the backend agrees: {}", version_name(handle.conn));
                 self.record.opened = true;
                 let chosen = partner.bridge.subprotocol.take();
+                let headers = std::mem::take(&mut partner.bridge.headers);
                 let link = &mut *partner.link;
                 let reply = app.backend_accepted(chosen.as_deref(), &mut link.data);
                 link.flow.parse_due = true;
                 let hint = self.context.hint();
                 write_reply(
-                    &mut link.conn,
-                    &mut partner.out,
+                    (&mut link.conn, &mut partner.out),
                     &mut link.record,
                     hint,
                     reply,
+                    &headers,
                 );
             }
             Event::Open => {
@@ -258,7 +261,14 @@ impl<'t, A: App> Dispatch<'t, A> {
         log_violation(self.handle.conn, violation);
         if let BridgeTurn::Partner(partner) = &mut self.bridge {
             let hint = self.context.hint();
-            bridge::refuse_client(side, violation, partner.link, hint, &mut partner.out);
+            let headers = &partner.bridge.headers;
+            bridge::refuse_client(
+                (side, violation),
+                headers,
+                partner.link,
+                hint,
+                &mut partner.out,
+            );
         }
         self.ended(
             ClosedBy::peer_of(side),
@@ -367,7 +377,16 @@ impl<'t, A: App> Dispatch<'t, A> {
                 conn.set_manual_control();
                 *self.dial = Some(dial);
             }
-            reply => write_reply(conn, out, self.record, self.context.hint(), reply),
+            reply => {
+                let hint = self.context.hint();
+                write_reply(
+                    (conn, out),
+                    self.record,
+                    hint,
+                    reply,
+                    &CarriedBack::default(),
+                );
+            }
         }
     }
 
@@ -383,18 +402,22 @@ impl<'t, A: App> Dispatch<'t, A> {
     }
 }
 
-/// Answers a request.
+/// Answers a request; a 101 has these headers besides.
 fn write_reply(
-    conn: &mut Conn,
-    out: &mut Output<'_>,
+    (conn, out): (&mut Conn, &mut Output<'_>),
     record: &mut LinkRecord,
     hint: Option<Hint>,
     reply: Reply,
+    headers: &CarriedBack,
 ) {
     let replied = match reply {
         Reply::Accept(subprotocol) => {
-            let accepted = conn.accept(subprotocol.as_deref(), out);
+            let headers = headers.headers();
+            let accepted = conn.accept_carrying(subprotocol.as_deref(), &headers, out);
             record.answered = accepted.is_ok();
+            // Without the eight octets of hixie-76 the handshake is finished by
+            // this response, even where a close follows in the same turn.
+            record.opened |= conn.phase() == Phase::Open;
             log::debug!(target: "heirloom::handshake", "101 sent: {}", version_name(conn));
             accepted
         }
@@ -423,6 +446,7 @@ fn write_page(conn: &mut Conn, page: &Page, out: &mut Output<'_>) -> Result<(), 
         status: page.status,
         content_type: page.content_type,
         headers: &headers,
+        carried: &[],
         body: &page.body,
     };
     conn.respond(&response, out)

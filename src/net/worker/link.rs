@@ -69,6 +69,8 @@ pub(super) struct Flow {
     pub(super) paused_by_mailbox: bool,
     /// Until the other link of its bridge takes what it sends.
     pub(super) paused_by_bridge: bool,
+    /// Our side of TCP is shut down, and its peer's is still read.
+    pub(super) has_ended_writes: bool,
 }
 
 /// Which of the counted places a link takes.

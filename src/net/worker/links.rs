@@ -150,6 +150,16 @@ fn advance<D>(link: &mut Link<D>, now_ms: u64) -> AfterTurn {
         _ => {}
     }
     let is_closing = link.timing.stage() == Stage::Closing;
+    if is_closing && link.conn.ends_by_tcp() {
+        // What the peer still sends is not thrown away.
+        if link.backlog.is_empty() && !link.flow.has_ended_writes {
+            link.flow.has_ended_writes = true;
+            if link.transport.shutdown_write().is_err() {
+                return AfterTurn::Drop;
+            }
+        }
+        return AfterTurn::Keep;
+    }
     if is_closing && link.backlog.is_empty() && link.conn.has_sent_all() {
         // All is written and the peer has nothing more to send, or has gone:
         // nothing is left that could cause a reset.

@@ -1,6 +1,7 @@
 //! One turn of a link: at most one read, and all that comes of it.
 
 use super::bridge;
+use super::bridge_link::CarriedBack;
 use super::dispatch::Dispatch;
 use super::link::{AfterTurn, Link, Preface, TURN};
 use super::scratch::{Context, FRONT, OutBuffer, Scratch};
@@ -214,7 +215,8 @@ impl<A: App> Turn<'_, A> {
             }
             Stage::Open if link.backlog.is_empty() => {
                 link.conn.close(GOING_AWAY, "idle", &mut out);
-                link.ended_by_peer("idle-timeout", Some(GOING_AWAY));
+                let ended = EndReason::by_server("idle-timeout", Some(GOING_AWAY));
+                link.record.end(ended);
                 AfterTurn::Keep
             }
             // A peer that does not read cannot be sent a close either.
@@ -270,7 +272,9 @@ fn end_of_input<D>(
             log::debug!(target: "heirloom::net", "{violation}");
             if let Some(partner) = partner {
                 let (side, hint) = (link.conn.side(), context.hint());
-                bridge::refuse_client(side, violation, partner, hint, &mut peer_out.output());
+                let headers = CarriedBack::default();
+                let mut out = peer_out.output();
+                bridge::refuse_client((side, violation), &headers, partner, hint, &mut out);
             }
             link.ended_by_peer(violation.code(), None);
         }
