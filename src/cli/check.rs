@@ -17,7 +17,7 @@ use heirloom::bytes::Escaped;
 use heirloom::vector::{File, Script, Unusable, Vector};
 
 use super::report::{Case, ReportArgs, Reporter};
-use super::{Exit, complain, print_line};
+use super::{Exit, complain, output, print_line};
 
 /// Play vectors to the core: in memory, at every split, from both sides.
 #[derive(Debug, ClapArgs)]
@@ -104,6 +104,9 @@ fn check(files: &[(String, Result<File, String>)], report: &ReportArgs) -> Exit 
                 reporter.case(case);
                 turn += 1;
             }
+            if reporter.is_over() {
+                break;
+            }
         }
     });
     log::info!(
@@ -130,6 +133,7 @@ impl Job<'_> {
                 let case = Case {
                     file: (*path).to_owned(),
                     failures: vec![(*what).to_owned()],
+                    is_error: true,
                     ..Case::default()
                 };
                 (case, 0)
@@ -220,7 +224,9 @@ fn format(paths: &[PathBuf], rewrite: bool) -> Exit {
             Ok(false) => {}
             Ok(true) if rewrite => {
                 differ += 1;
-                print_line(&format!("rewritten {name}"));
+                if !output::is_quiet() {
+                    print_line(&format!("rewritten {name}"));
+                }
             }
             Ok(true) => {
                 differ += 1;

@@ -2,7 +2,7 @@
 //! was broken.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -16,7 +16,7 @@ use heirloom::vector::{File, Vector};
 use heirloom::{Side, Version};
 
 use super::style::Style;
-use super::{Exit, complain};
+use super::{Exit, complain, output, remark};
 
 /// Explain what each octet of a handshake or capture is, and which rule was
 /// broken.
@@ -237,7 +237,7 @@ fn guessed(
     from: Option<Side>,
 ) -> Result<Vec<Conversation>, String> {
     if octets.starts_with(&[0xff, 0xfe]) || octets.starts_with(&[0xfe, 0xff]) {
-        complain(&format!(
+        remark(&format!(
             "{name}: this looks like text in UTF-16, as PowerShell's `>` writes it; save it as UTF-8, \
              or give --format raw"
         ));
@@ -262,7 +262,7 @@ fn guessed(
     }
     let octets = match dump::pasted(&octets) {
         Some(pasted) => {
-            complain(&format!(
+            remark(&format!(
                 "{name}: this is text without a CR; each line of a head gets its CR LF back, and \
                  --format raw leaves it as it is"
             ));
@@ -303,7 +303,7 @@ fn hex(
     match found {
         Dump::Octets(dumped) => {
             if let Some((due, got)) = std::str::from_utf8(octets).ok().and_then(dump::gap) {
-                complain(&format!(
+                remark(&format!(
                     "{name}: the offsets jump from {due:#x} to {got:#x}: octets are missing there, \
                      and what follows is explained as if none were"
                 ));
@@ -330,8 +330,8 @@ fn imported_ones(
     name: &str,
 ) -> Result<Vec<Conversation>, String> {
     let imported = imported.map_err(|error| error.to_string())?;
-    for remark in &imported.remarks {
-        complain(&format!("{name}: {remark}"));
+    for text in &imported.remarks {
+        remark(&format!("{name}: {text}"));
     }
     chosen(imported.file, args)
 }
@@ -481,7 +481,5 @@ fn painted(style: Style, ink: Ink, text: &str) -> String {
 }
 
 fn print(text: &str) {
-    let mut out = io::stdout().lock();
-    // A closed pipe means that its reader has enough.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    output::write(text.as_bytes());
 }

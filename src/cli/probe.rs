@@ -15,10 +15,12 @@ use heirloom::version::{VERSIONS, Version, Versions};
 use quick_junit::TestSuite;
 use serde::Serialize;
 
-use super::report::{junit_case, print_json, write_junit};
+use super::answer::{Answer, not_http};
+use super::report::{Bad, junit_case, print_json, write_junit};
 use super::request_args::RequestArgs;
 use super::style::Style;
-use super::{Exit, complain, print_line};
+use super::units::milliseconds;
+use super::{Exit, complain, output, print_line};
 
 /// Ask a server for each version: which it speaks, a verdict and a reason each.
 #[derive(Debug, ClapArgs)]
@@ -32,7 +34,8 @@ pub(super) struct Args {
         long,
         value_name = "LIST",
         default_value = "all",
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        value_parser = super::versions
     )]
     versions: Versions,
     #[command(flatten)]
@@ -45,7 +48,7 @@ pub(super) struct Args {
     junit: Option<PathBuf>,
     /// Milliseconds that one attempt may take.
     #[arg(long, value_name = "MS", default_value_t = 5000,
-          value_parser = clap::value_parser!(u64).range(1..=600_000))]
+          value_parser = milliseconds(1..=600_000))]
     timeout_ms: u64,
     /// Exit with 1 when a verdict is as bad as this or worse.
     #[arg(long, value_name = "SEVERITY", default_value = "wrong")]
@@ -64,6 +67,9 @@ enum Severity {
     Silent,
     /// The server sends something that is wrong in this version.
     Wrong,
+    /// The server cannot be reached, so nothing is known.
+    #[value(skip)]
+    Error,
 }
 
 /// The outcome of one attempt.
@@ -93,6 +99,9 @@ const TIMINGS: [(&str, KeyBody); 3] = [
     ("after the 101", KeyBody::AfterResponse),
 ];
 
+/// The verdict where the request cannot be written, or no server would take it.
+const UNSENDABLE: &str = "unsendable";
+
 /// Octets above which a server that was sent one message has sent too much.
 const FLOOD: u64 = 1024 * 1024;
 
@@ -113,31 +122,34 @@ pub(super) fn run(args: &Args) -> Exit {
             let finding = attempt(args, version, name, body);
             if args.json {
                 print_json(&finding);
-            } else {
+            } else if !output::is_quiet() || finding.severity >= args.fail_on {
                 print_line(&finding.line(style));
             }
-            let unreachable = finding.verdict == "unreachable";
+            let ended = finding.severity == Severity::Error;
             findings.push(finding);
-            if unreachable {
-                // The others would find the same.
-                return finish(args, &findings, Some(Exit::Unreachable));
+            // Of a server that is not there the others would find the same.
+            if ended || output::is_over() && args.junit.is_none() {
+                return finish(args, &findings);
             }
         }
     }
-    finish(args, &findings, None)
+    finish(args, &findings)
 }
 
-fn finish(args: &Args, findings: &[Finding], exit: Option<Exit>) -> Exit {
+fn finish(args: &Args, findings: &[Finding]) -> Exit {
     if let Some(path) = &args.junit {
         if let Err(exit) = write_junit(path, "probe", [suite(args, findings)]) {
             return exit;
         }
     }
-    if let Some(exit) = exit {
-        return exit;
-    }
     let is = |verdict| findings.iter().all(|f| f.verdict == verdict);
-    if findings.iter().any(|f| f.severity >= args.fail_on) {
+    if findings.iter().any(|f| f.verdict == "unreachable") {
+        Exit::Unreachable
+    } else if findings.iter().any(|f| f.verdict == UNSENDABLE) {
+        Exit::Usage
+    } else if findings.iter().any(|f| f.severity == Severity::Error) {
+        Exit::TimedOut
+    } else if findings.iter().any(|f| f.severity >= args.fail_on) {
         Exit::Failed
     } else if is("hangs") {
         Exit::TimedOut
@@ -154,7 +166,7 @@ impl Finding {
         let verdict = match self.severity {
             Severity::Good => style.good(&verdict),
             Severity::Refused => style.note(&verdict),
-            Severity::Silent | Severity::Wrong => style.bad(&verdict),
+            Severity::Silent | Severity::Wrong | Severity::Error => style.bad(&verdict),
         };
         let timing = self.timing.map(|t| format!(" ({t})")).unwrap_or_default();
         let name = format!("{}{timing}", self.version);
@@ -164,16 +176,24 @@ impl Finding {
 
 fn suite(args: &Args, findings: &[Finding]) -> TestSuite {
     let mut suite = TestSuite::new(format!("probe {}", args.url));
+    // Where no version is spoken, no refusal and no silence is good.
+    let spoken = findings.iter().any(|f| f.severity == Severity::Good);
     for finding in findings {
         let timing = finding
             .timing
             .map(|t| format!(" ({t})"))
             .unwrap_or_default();
-        let failure =
-            (finding.severity >= args.fail_on).then(|| (finding.verdict, finding.reason.clone()));
+        let bad = match finding.severity {
+            Severity::Good => None,
+            Severity::Error => Some(Bad::Error(finding.verdict)),
+            severity if severity >= args.fail_on => Some(Bad::Failure(finding.verdict)),
+            _ if !spoken => Some(Bad::Error(finding.verdict)),
+            _ => None,
+        };
+        let bad = bad.map(|bad| (bad, finding.reason.clone()));
         let name = format!("{}{timing}", finding.version);
         let time = Duration::from_millis(u64::try_from(finding.ms).unwrap_or(u64::MAX));
-        let mut case = junit_case("probe", name, failure, time);
+        let mut case = junit_case("probe", name, bad, time);
         case.set_system_out(finding.reason.clone());
         suite.add_test_case(case);
     }
@@ -196,6 +216,7 @@ fn attempt(
         version,
         status: None,
         lists: None,
+        answer: Answer::default(),
         violation: None,
         opened: false,
         subprotocol: None,
@@ -207,9 +228,10 @@ fn attempt(
         Ok(mut client) => probe.converse(&mut client, deadline),
         Err(DialError::TimedOut) => {
             let reason = "the host does not answer at all in time (--timeout-ms)".to_owned();
-            (Severity::Silent, "hangs", reason)
+            (Severity::Error, "hangs", reason)
         }
-        Err(error) => (Severity::Silent, "unreachable", error.to_string()),
+        Err(error @ DialError::Request(_)) => (Severity::Error, UNSENDABLE, error.to_string()),
+        Err(error) => (Severity::Error, "unreachable", error.to_string()),
     };
     Finding {
         version: version.name,
@@ -230,6 +252,7 @@ struct Probe {
     version: &'static Version,
     status: Option<u16>,
     lists: Option<String>,
+    answer: Answer,
     violation: Option<Violation>,
     opened: bool,
     subprotocol: Option<String>,
@@ -355,6 +378,7 @@ impl Probe {
         match event {
             Ok(SessionEvent::Response(response)) => {
                 self.status = Some(response.status());
+                self.answer = Answer::of(&response);
                 let lists = response.head().get("Sec-WebSocket-Version");
                 self.lists = lists
                     .and_then(|h| h.text())
@@ -382,7 +406,12 @@ impl Probe {
     fn wrong(&self, client: &mut Connection, deadline: Instant) -> Option<ProbeConclusion> {
         let violation = self.violation?;
         let Violation::ResponseStatus { status } = violation else {
-            return Some((Severity::Wrong, violation.code(), violation.to_string()));
+            let start = match self.status {
+                None => not_http(client.unparsed()),
+                Some(_) => String::new(),
+            };
+            let reason = format!("{violation}{start}");
+            return Some((Severity::Wrong, violation.code(), reason));
         };
         let lists = self
             .lists
@@ -390,18 +419,10 @@ impl Probe {
             .map(|lists| format!(", which lists {lists}"))
             .unwrap_or_default();
         let soon = deadline.min(Instant::now() + Duration::from_millis(300));
-        while client.unparsed().is_empty() {
-            match client.step(Some(soon), &mut (), &mut |_, _, _| {}) {
-                Progress::Transferred | Progress::Woken => {}
-                _ => break,
-            }
-        }
-        let body = String::from_utf8_lossy(client.unparsed()).into_owned();
-        let word = match body.lines().next().unwrap_or_default() {
-            "" => String::new(),
-            line => format!(": {}", Escaped::<160>(line)),
-        };
-        let reason = format!("HTTP status {status}{lists}{word}");
+        let says = self.answer.says(client, soon);
+        let says = says.map(|line| format!(": {}", Escaped::<160>(&line)));
+        let (asks, says) = (self.answer.asks(), says.unwrap_or_default());
+        let reason = format!("HTTP status {status}{lists}{asks}{says}");
         Some((Severity::Refused, "refused", reason))
     }
 }

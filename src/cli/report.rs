@@ -13,7 +13,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde::Serialize;
 
 use super::style::Style;
-use super::{Exit, complain, print_line};
+use super::{Exit, complain, output, print_line};
 
 /// How results are reported.
 #[derive(Debug, ClapArgs)]
@@ -27,6 +27,13 @@ pub(super) struct ReportArgs {
     /// Also write the results as JUnit to this file.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+}
+
+impl ReportArgs {
+    /// Whether standard output is for a program, and holds results only.
+    pub(super) fn is_machine(&self) -> bool {
+        self.json || self.tap
+    }
 }
 
 /// The result of one vector, or of a file that cannot be read.
@@ -44,6 +51,9 @@ pub(super) struct Case {
     pub(super) skipped: Option<String>,
     /// How long it took.
     pub(super) ms: u64,
+    /// Nothing was proved: the file cannot be used, or the peer cannot be reached.
+    #[serde(skip)]
+    pub(super) is_error: bool,
 }
 
 /// Reports results as they arrive. The cases of one file arrive in a row.
@@ -86,8 +96,7 @@ impl<'a> Reporter<'a> {
             command,
             args,
             style: Style::of(&std::io::stdout()),
-            progress: std::io::stderr()
-                .is_terminal()
+            progress: (std::io::stderr().is_terminal() && !output::is_quiet())
                 .then(|| Progress::new(total)),
             open: None,
             all: Tally::default(),
@@ -129,8 +138,46 @@ impl<'a> Reporter<'a> {
         }
     }
 
+    /// Whether no more results are wanted: nothing reads them.
+    pub(super) fn is_over(&self) -> bool {
+        self.args.junit.is_none() && output::is_over()
+    }
+
+    /// Reports that the peer cannot be reached, before any vector was played. A
+    /// person reads it on standard error.
+    pub(super) fn unreachable(mut self, peer: &str, why: &str) -> Exit {
+        complain(&why);
+        let machine = self.args.json || self.args.tap || self.args.junit.is_some();
+        if machine {
+            let plain = !self.args.json && !self.args.tap;
+            self.case(Case {
+                file: peer.to_owned(),
+                failures: vec![why.to_owned()],
+                is_error: true,
+                ..Case::default()
+            });
+            if plain {
+                self.open = None;
+            }
+            // The exit status is the same where the report cannot be written.
+            let _ = self.end();
+        }
+        Exit::Unreachable
+    }
+
     /// Reports that all results have arrived.
     pub(super) fn finish(mut self) -> Exit {
+        if let Err(exit) = self.end() {
+            return exit;
+        }
+        match self.all.failed {
+            0 => Exit::Good,
+            _ => Exit::Failed,
+        }
+    }
+
+    /// Reports what stands behind the last result.
+    fn end(&mut self) -> Result<(), Exit> {
         self.hide_progress();
         if self.args.tap {
             print_line(&format!("1..{}", self.number));
@@ -141,17 +188,16 @@ impl<'a> Reporter<'a> {
                 0 => self.style.good("all good"),
                 n => self.style.bad(&format!("{n} failed")),
             };
-            print_line(&format!("{files}, {}: {verdict}", self.all));
-        }
-        if let Some(path) = &self.args.junit {
-            let suites = std::mem::take(&mut self.suites);
-            if let Err(exit) = write_junit(path, self.command, suites.into_values()) {
-                return exit;
+            if !output::is_quiet() || self.all.failed > 0 && self.files > 0 {
+                print_line(&format!("{files}, {}: {verdict}", self.all));
             }
         }
-        match self.all.failed {
-            0 => Exit::Good,
-            _ => Exit::Failed,
+        match &self.args.junit {
+            Some(path) => {
+                let suites = std::mem::take(&mut self.suites);
+                write_junit(path, self.command, suites.into_values())
+            }
+            None => Ok(()),
         }
     }
 
@@ -173,6 +219,9 @@ impl<'a> Reporter<'a> {
         };
         self.files += 1;
         self.hide_progress();
+        if output::is_quiet() && tally.failed == 0 {
+            return;
+        }
         let word = match tally.failed {
             0 => self.style.good("ok"),
             _ => self.style.bad("FAILED"),
@@ -280,7 +329,12 @@ impl Case {
         };
         let failure = (!self.failures.is_empty()).then(|| {
             let what: Vec<String> = self.failures.iter().map(|f| inert_lines(f)).collect();
-            ("failure", what.join("\n"))
+            let bad = if self.is_error {
+                Bad::Error("error")
+            } else {
+                Bad::Failure("failure")
+            };
+            (bad, what.join("\n"))
         });
         let time = Duration::from_millis(self.ms);
         let mut case = junit_case(command, name, failure, time);
@@ -329,19 +383,33 @@ impl Progress {
     }
 }
 
-/// One test of a JUnit report. A failure has a word for its kind, and a text.
+/// What JUnit calls a result that is not good, with a word for its kind.
+pub(super) enum Bad {
+    /// What was tested is wrong.
+    Failure(&'static str),
+    /// Nothing was proved, as where the server cannot be reached.
+    Error(&'static str),
+}
+
+/// One test of a JUnit report. What is not good has a text: its first line is the
+/// message, and all of it is the body.
 pub(super) fn junit_case(
     command: &str,
     name: String,
-    failure: Option<(&str, String)>,
+    bad: Option<(Bad, String)>,
     time: Duration,
 ) -> TestCase {
-    let status = match failure {
+    let status = match bad {
         None => TestCaseStatus::success(),
-        Some((kind, what)) => {
-            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-            status.set_type(kind);
-            status.set_message(what);
+        Some((bad, what)) => {
+            let (kind, word) = match bad {
+                Bad::Failure(word) => (NonSuccessKind::Failure, word),
+                Bad::Error(word) => (NonSuccessKind::Error, word),
+            };
+            let mut status = TestCaseStatus::non_success(kind);
+            status.set_type(word);
+            status.set_message(what.lines().next().unwrap_or_default());
+            status.set_description(what);
             status
         }
     };
@@ -365,7 +433,7 @@ pub(super) fn write_junit(
         .and_then(|xml| fs::write(path, xml).map_err(|error| error.to_string()));
     written.map_err(|error| {
         complain(&format!("cannot write {}: {error}", path.display()));
-        Exit::Usage
+        Exit::Unreachable
     })
 }
 
