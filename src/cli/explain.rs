@@ -16,7 +16,8 @@ use heirloom::vector::{File, Vector};
 use heirloom::{Side, Version};
 
 use super::style::Style;
-use super::{Exit, complain, output, remark};
+use super::verdict::{Place, Severity, Verdict};
+use super::{Exit, complain, output, remark, report};
 
 /// Explain what each octet of a handshake or capture is, and which rule was
 /// broken.
@@ -104,6 +105,8 @@ macro_rules! example {
 
 /// A conversation to explain.
 struct Conversation {
+    /// The vector, where it is one.
+    id: Option<String>,
     title: Option<String>,
     secure: bool,
     turns: Vec<StreamEvent>,
@@ -283,6 +286,7 @@ fn unknown(octets: Vec<u8>) -> Vec<DumpedOctets> {
 fn one(dumped: Vec<DumpedOctets>, from: Option<Side>, secure: bool) -> Conversation {
     let turns = dump::sides(dumped, from).into_iter();
     Conversation {
+        id: None,
         title: None,
         secure,
         turns: turns
@@ -374,6 +378,7 @@ fn recorded(vector: &Vector) -> Result<Conversation, String> {
         None => vector.id.clone(),
     };
     Ok(Conversation {
+        id: Some(vector.id.clone()),
         title: Some(title),
         secure: vector.secure,
         turns,
@@ -436,8 +441,8 @@ fn print_explanations(conversations: Vec<Conversation>, args: &Args) -> Exit {
         if args.html {
             pages.push((title.unwrap_or_default().to_owned(), explanation));
         } else if args.json {
-            match json::json(&explanation) {
-                Ok(line) => print(&format!("{line}\n")),
+            match line(&conversation, &explanation, args) {
+                Ok(line) => print(&line),
                 Err(error) => complain(&error),
             }
         } else {
@@ -461,6 +466,51 @@ fn print_explanations(conversations: Vec<Conversation>, args: &Args) -> Exit {
         print(&html::page(&pages));
     }
     if broken { Exit::Failed } else { Exit::Good }
+}
+
+/// A line of JSON: the explanation, and the verdict with the keys that all verdicts
+/// have.
+fn line(
+    conversation: &Conversation,
+    explanation: &Explanation,
+    args: &Args,
+) -> serde_json::Result<String> {
+    let explained = json::json(explanation)?;
+    let conclusion = report::json(&verdict(conversation, explanation, args))?;
+    let explained = explained.strip_suffix('}').unwrap_or(&explained);
+    Ok(format!("{explained},\"conclusion\":{conclusion}}}\n"))
+}
+
+fn verdict(conversation: &Conversation, explanation: &Explanation, args: &Args) -> Verdict {
+    let told = &explanation.verdict;
+    let place = told.place.map(|place| {
+        let part = place.part.and_then(|part| explanation.parts.get(part));
+        let items = part.map(|part| part.items()).unwrap_or_default();
+        // The octet is the last that was parsed.
+        let item = items
+            .into_iter()
+            .find(|item| (item.at..item.at + item.octets).contains(&place.at));
+        Place {
+            side: Some(place.from.name()),
+            octet: Some(place.at),
+            field: item.as_ref().map(|item| item.field.to_owned()),
+            expected: Some(told.sentence.clone()),
+            seen: item.map(|item| item.value),
+        }
+    });
+    let file = args.file.as_ref().map(|file| file.display().to_string());
+    Verdict {
+        id: conversation.id.clone().or(file),
+        title: conversation.title.clone(),
+        verdict: told.code.unwrap_or(told.outcome.name()),
+        severity: match told.outcome {
+            Outcome::Good => Severity::Good,
+            Outcome::Refused => Severity::Refused,
+            Outcome::Broken => Severity::Wrong,
+            _ => Severity::Unproved,
+        },
+        place: place.unwrap_or_default(),
+    }
 }
 
 /// An explanation in the style of standard output.

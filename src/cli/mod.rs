@@ -14,6 +14,8 @@ mod line_writer;
 mod request_args;
 mod stdin;
 
+mod verdict;
+
 mod report;
 mod server_args;
 

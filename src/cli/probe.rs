@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::Args as ClapArgs;
+use heirloom::Side;
 use heirloom::bytes::Escaped;
 use heirloom::conn::{Phase, SessionEvent};
 use heirloom::error::{Located, Violation};
@@ -20,6 +21,7 @@ use super::report::{Bad, junit_case, print_json, write_junit};
 use super::request_args::RequestArgs;
 use super::style::Style;
 use super::units::milliseconds;
+use super::verdict::{Place, Severity, Verdict, header_of};
 use super::{Exit, complain, output, print_line};
 
 /// Ask a server for each version: which it speaks, a verdict and a reason each.
@@ -55,34 +57,21 @@ pub(super) struct Args {
     fail_on: Severity,
 }
 
-/// How bad a verdict is, the worst last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-enum Severity {
-    /// The version is spoken as it should be.
-    Good,
-    /// The version is refused, and the refusal says so.
-    Refused,
-    /// The server ends, resets or hangs without an answer.
-    Silent,
-    /// The server sends something that is wrong in this version.
-    Wrong,
-    /// The server cannot be reached, so nothing is known.
-    #[value(skip)]
-    Error,
-}
-
 /// The outcome of one attempt.
 #[derive(Clone, Debug, Serialize)]
 struct Finding {
     version: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     timing: Option<&'static str>,
+    #[serde(skip)]
     severity: Severity,
     /// A word for scripts: `speaks`, `refused`, `hangs`, `ends`, `resets`,
     /// `floods`, `unreachable`, or the stable code of a violation.
+    #[serde(skip)]
     verdict: &'static str,
     reason: String,
+    #[serde(skip)]
+    place: Place,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     /// The versions a refusal lists.
@@ -121,7 +110,7 @@ pub(super) fn run(args: &Args) -> Exit {
         for (name, body) in timings {
             let finding = attempt(args, version, name, body);
             if args.json {
-                print_json(&finding);
+                print_json(&finding.as_json());
             } else if !output::is_quiet() || finding.severity >= args.fail_on {
                 print_line(&finding.line(style));
             }
@@ -161,15 +150,42 @@ fn finish(args: &Args, findings: &[Finding]) -> Exit {
 }
 
 impl Finding {
+    fn as_json(&self) -> impl Serialize + '_ {
+        #[derive(Serialize)]
+        struct ProbeLine<'f> {
+            #[serde(flatten)]
+            finding: &'f Finding,
+            #[serde(flatten)]
+            verdict: Verdict,
+        }
+        let timing = self.timing.map(|t| t.replace(' ', "-"));
+        let timing = timing.map(|t| format!("/{t}")).unwrap_or_default();
+        ProbeLine {
+            finding: self,
+            verdict: Verdict {
+                id: Some(format!("{}{timing}", self.version)),
+                title: Some(self.name()),
+                verdict: self.verdict,
+                severity: self.severity,
+                place: self.place.clone(),
+            },
+        }
+    }
+
+    /// The version, and when the eight octets of hixie-76 were sent.
+    fn name(&self) -> String {
+        let timing = self.timing.map(|t| format!(" ({t})")).unwrap_or_default();
+        format!("{}{timing}", self.version)
+    }
+
     fn line(&self, style: Style) -> String {
         let verdict = format!("{:<9}", self.verdict);
         let verdict = match self.severity {
             Severity::Good => style.good(&verdict),
-            Severity::Refused => style.note(&verdict),
+            Severity::Refused | Severity::Unproved => style.note(&verdict),
             Severity::Silent | Severity::Wrong | Severity::Error => style.bad(&verdict),
         };
-        let timing = self.timing.map(|t| format!(" ({t})")).unwrap_or_default();
-        let name = format!("{}{timing}", self.version);
+        let name = self.name();
         format!("{name:<25} {verdict} {}", self.reason)
     }
 }
@@ -179,10 +195,6 @@ fn suite(args: &Args, findings: &[Finding]) -> TestSuite {
     // Where no version is spoken, no refusal and no silence is good.
     let spoken = findings.iter().any(|f| f.severity == Severity::Good);
     for finding in findings {
-        let timing = finding
-            .timing
-            .map(|t| format!(" ({t})"))
-            .unwrap_or_default();
         let bad = match finding.severity {
             Severity::Good => None,
             Severity::Error => Some(Bad::Error(finding.verdict)),
@@ -191,7 +203,7 @@ fn suite(args: &Args, findings: &[Finding]) -> TestSuite {
             _ => None,
         };
         let bad = bad.map(|bad| (bad, finding.reason.clone()));
-        let name = format!("{}{timing}", finding.version);
+        let name = finding.name();
         let time = Duration::from_millis(u64::try_from(finding.ms).unwrap_or(u64::MAX));
         let mut case = junit_case("probe", name, bad, time);
         case.set_system_out(finding.reason.clone());
@@ -239,6 +251,7 @@ fn attempt(
         severity,
         verdict,
         reason,
+        place: probe.place(severity),
         status: probe.status,
         lists: probe.lists,
         ms: start.elapsed().as_millis(),
@@ -253,7 +266,7 @@ struct Probe {
     status: Option<u16>,
     lists: Option<String>,
     answer: Answer,
-    violation: Option<Violation>,
+    violation: Option<Located<Violation>>,
     opened: bool,
     subprotocol: Option<String>,
     /// How the server answered our question.
@@ -370,6 +383,32 @@ impl Probe {
         }
     }
 
+    /// Where the server is wrong, if it is.
+    fn place(&self, severity: Severity) -> Place {
+        if severity == Severity::Good {
+            return Place::default();
+        }
+        let mut place = Place {
+            side: Some(Side::Server.name()),
+            ..Place::default()
+        };
+        if let Some(located) = &self.violation {
+            let violation = located.error;
+            place.octet = Some(located.at.start);
+            if let Violation::ResponseStatus { status } = violation {
+                place.field = Some("status".to_owned());
+                place.expected = Some("101".to_owned());
+                place.seen = Some(status.to_string());
+            } else {
+                let header = header_of(violation, Some(self.version));
+                let part = if self.opened { "frame" } else { "head" };
+                place.field = Some(header.unwrap_or(part).to_owned());
+                place.expected = Some(violation.to_string());
+            }
+        }
+        place
+    }
+
     fn answered(&self) -> bool {
         self.status == Some(101) && !self.opened
     }
@@ -398,13 +437,13 @@ impl Probe {
             }
             Ok(SessionEvent::Close(_)) => self.closed = true,
             Ok(_) => {}
-            Err(located) => self.violation = Some(located.error),
+            Err(located) => self.violation = Some(located),
         }
     }
 
     /// What is wrong, if anything is.
     fn wrong(&self, client: &mut Connection, deadline: Instant) -> Option<ProbeConclusion> {
-        let violation = self.violation?;
+        let violation = self.violation.as_ref()?.error;
         let Violation::ResponseStatus { status } = violation else {
             let start = match self.status {
                 None => not_http(client.unparsed()),

@@ -8,11 +8,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args as ClapArgs;
+use heirloom::Side;
 use heirloom::bytes::Escaped;
+use heirloom::vector::Difference;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::style::Style;
+use super::verdict::{Place, Severity, Verdict};
 use super::{Exit, complain, output, print_line};
 
 /// How results are reported.
@@ -42,10 +45,16 @@ pub(super) struct Case {
     /// The file, as it was named.
     pub(super) file: String,
     /// The vector; empty where the result is about the whole file.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip)]
     pub(super) id: String,
+    #[serde(skip)]
+    pub(super) title: Option<String>,
+    /// The side that is wrong, if one is.
+    #[serde(skip)]
+    pub(super) side: Option<Side>,
     /// What is wrong; a failure may have several lines.
-    pub(super) failures: Vec<String>,
+    #[serde(serialize_with = "texts")]
+    pub(super) failures: Vec<Difference>,
     /// Why it was skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) skipped: Option<String>,
@@ -54,6 +63,11 @@ pub(super) struct Case {
     /// Nothing was proved: the file cannot be used, or the peer cannot be reached.
     #[serde(skip)]
     pub(super) is_error: bool,
+}
+
+/// The texts of what differs.
+fn texts<S: Serializer>(failures: &[Difference], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(failures.iter().map(|failure| &failure.what))
 }
 
 /// Reports results as they arrive. The cases of one file arrive in a row.
@@ -152,7 +166,7 @@ impl<'a> Reporter<'a> {
             let plain = !self.args.json && !self.args.tap;
             self.case(Case {
                 file: peer.to_owned(),
-                failures: vec![why.to_owned()],
+                failures: vec![why.to_owned().into()],
                 is_error: true,
                 ..Case::default()
             });
@@ -260,6 +274,35 @@ impl Case {
         }
     }
 
+    /// The keys that all verdicts have. Of several differences they hold the
+    /// first.
+    fn envelope(&self) -> Verdict {
+        let severity = match (self.is_error, self.verdict()) {
+            (true, _) => Severity::Error,
+            (false, "ok") => Severity::Good,
+            (false, "skipped") => Severity::Unproved,
+            (false, _) => Severity::Wrong,
+        };
+        let first = self.failures.first();
+        Verdict {
+            id: Some(if self.id.is_empty() {
+                self.file.clone()
+            } else {
+                self.id.clone()
+            }),
+            title: self.title.clone(),
+            verdict: if self.is_error {
+                "error"
+            } else {
+                self.verdict()
+            },
+            severity,
+            place: first
+                .map(|first| Place::of(self.side, first))
+                .unwrap_or_default(),
+        }
+    }
+
     /// The lines below the line of the file.
     fn as_lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -276,7 +319,8 @@ impl Case {
             let more = more.into_iter().flat_map(|more| more.split('\n'));
             lines.extend(more.map(|line| format!("  {}", inert(line))));
         };
-        for what in self.skipped.iter().chain(&self.failures) {
+        let failures = self.failures.iter().map(|failure| &failure.what);
+        for what in self.skipped.iter().chain(failures) {
             name(&mut lines, what);
         }
         lines
@@ -288,10 +332,13 @@ impl Case {
             result: &'static str,
             #[serde(flatten)]
             case: &'a Case,
+            #[serde(flatten)]
+            verdict: Verdict,
         }
         ReportLine {
             result: self.verdict(),
             case: self,
+            verdict: self.envelope(),
         }
     }
 
@@ -312,7 +359,7 @@ impl Case {
             lines.push_str("\n  ---\n  failures:");
             for failure in &self.failures {
                 // YAML reads the strings of JSON.
-                if let Ok(failure) = json(&inert_lines(failure)) {
+                if let Ok(failure) = json(&inert_lines(&failure.what)) {
                     lines.push_str(&format!("\n    - {failure}"));
                 }
             }
@@ -328,7 +375,7 @@ impl Case {
             inert(&self.id)
         };
         let failure = (!self.failures.is_empty()).then(|| {
-            let what: Vec<String> = self.failures.iter().map(|f| inert_lines(f)).collect();
+            let what: Vec<String> = self.failures.iter().map(|f| inert_lines(&f.what)).collect();
             let bad = if self.is_error {
                 Bad::Error("error")
             } else {

@@ -307,6 +307,68 @@ fn with_json_standard_output_holds_json_only() {
 }
 
 #[test]
+fn every_verdict_has_the_same_keys() {
+    let schema = fs::read_to_string("docs/verdict.schema.json").unwrap();
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    let schema = jsonschema::validator_for(&schema).unwrap();
+    let folder = folder("keys");
+    let wrong = folder.join("wrong.json");
+    let vectors = fs::read_to_string("vectors/hixie-76/draft-examples.json").unwrap();
+    fs::write(
+        &wrong,
+        vectors.replace("8jKS'y:G*Co,Wxa-", "8jKS'y:G*Co,WxaX"),
+    )
+    .unwrap();
+    let wrong = wrong.to_str().unwrap();
+    let server = Program::serve(&[]);
+    let url = format!("ws://{}/", server.address);
+    let mut severities = Vec::new();
+    let mut differs = 0;
+    for args in [
+        &["check", VECTORS, wrong, "Cargo.toml", "--json"][..],
+        &["replay", VECTORS, wrong, "--against", &url, "--json"],
+        &["replay", VECTORS, "--against", &url, "--json", "--exact"],
+        &["replay", VECTORS, "--against", &dead(), "--json"],
+        &["probe", &url, "--json"],
+        &["probe", &dead(), "--json"],
+        &["explain", VECTORS, "--json"],
+        &["explain", wrong, "--json"],
+    ] {
+        let ended = run(args);
+        assert!(!ended.out.is_empty(), "{args:?}: {}", ended.talk);
+        for line in ended.out.lines() {
+            let value: Value = serde_json::from_str(line).unwrap();
+            let verdict = match value.get("conclusion") {
+                Some(conclusion) => conclusion,
+                None => &value,
+            };
+            let errors: Vec<String> = schema
+                .iter_errors(verdict)
+                .map(|error| error.to_string())
+                .collect();
+            assert!(errors.is_empty(), "{args:?}: {errors:?}: {line}");
+            let severity = verdict["severity"].as_str().unwrap().to_owned();
+            if severity == "wrong" {
+                assert!(verdict["side"].is_string(), "{line}");
+                differs += usize::from(
+                    ["octet", "field", "expected", "seen"]
+                        .iter()
+                        .all(|key| !verdict[key].is_null()),
+                );
+            }
+            severities.push(severity);
+        }
+    }
+    for severity in ["good", "refused", "wrong", "error"] {
+        assert!(
+            severities.iter().any(|s| s == severity),
+            "{severity}: {severities:?}"
+        );
+    }
+    assert!(differs >= 3, "{differs} verdicts say all of a difference");
+}
+
+#[test]
 fn quiet_is_quiet() {
     let server = Program::serve(&[]);
     let url = format!("ws://{}/", server.address);

@@ -12,9 +12,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args as ClapArgs, ValueEnum};
+use heirloom::Side;
 use heirloom::net::Url;
 use heirloom::net::replay::Faults;
-use heirloom::vector::Vector;
+use heirloom::vector::{Difference, Vector};
 
 use self::moves::moves;
 use super::check::{UNFINISHED, found, read};
@@ -97,7 +98,7 @@ enum Pace {
 /// The result of one vector.
 enum PlayOutcome {
     /// It was played, and this is wrong.
-    Played(Vec<String>),
+    Played(Vec<Difference>),
     /// It was not played, and why.
     Skipped(String),
     /// The peer cannot be reached, and why.
@@ -128,7 +129,7 @@ pub(super) fn run(args: &Args) -> Exit {
             Err(what) => {
                 reporter.case(Case {
                     file,
-                    failures: vec![what],
+                    failures: vec![what.into()],
                     is_error: true,
                     ..Case::default()
                 });
@@ -147,12 +148,14 @@ pub(super) fn run(args: &Args) -> Exit {
                 PlayOutcome::Unreachable(why) => {
                     // A server that is gone later fails the vector that ended it.
                     unreachable = !played;
-                    failures = vec![why];
+                    failures = vec![why.into()];
                 }
             }
             reporter.case(Case {
                 file: file.clone(),
                 id: vector.id,
+                title: vector.title,
+                side: Some(args.side()),
                 failures,
                 skipped,
                 is_error: unreachable,
@@ -207,7 +210,7 @@ impl Peer {
         }
         let moves = match moves(vector, args.pace == Pace::Recorded) {
             Ok(moves) => moves,
-            Err(what) => return PlayOutcome::Played(vec![what]),
+            Err(what) => return PlayOutcome::Played(vec![what.into()]),
         };
         match self {
             Peer::Server(address) => against::play(vector, moves, *address, args),
@@ -217,6 +220,15 @@ impl Peer {
 }
 
 impl Args {
+    /// The side that is tested.
+    fn side(&self) -> Side {
+        if self.against.is_some() {
+            Side::Server
+        } else {
+            Side::Client
+        }
+    }
+
     /// The peer, as it was named.
     fn peer_name(&self) -> String {
         match (&self.against, self.listen) {
