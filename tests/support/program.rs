@@ -78,21 +78,38 @@ impl Program {
 
     /// Starts it and waits for the line that tells where it listens.
     pub(crate) fn start(command: &mut Command) -> Program {
+        // Standard output holds JSON only then.
+        let json = command.get_args().any(|argument| argument == "--json");
         let mut child = spawn(command);
         let talk = BufReader::new(child.stderr.take().unwrap());
         let (tell, lines) = channel();
+        let (tell_line, first) = channel();
+        let tell_of_json = tell_line.clone();
         thread::spawn(move || {
             for line in talk.lines() {
-                let _ = tell.send(line.unwrap());
+                let line = line.unwrap();
+                if json && line.starts_with("listening on ") {
+                    let _ = tell_of_json.send((format!("{line}\n"), None));
+                } else {
+                    let _ = tell.send(line);
+                }
+            }
+            // It has ended, and may never have listened.
+            if json {
+                let _ = tell_of_json.send((String::new(), None));
             }
         });
         let mut out = BufReader::new(child.stdout.take().unwrap());
-        let (tell, first) = channel();
-        thread::spawn(move || {
-            let mut line = String::new();
-            let _ = out.read_line(&mut line);
-            let _ = tell.send((line, out));
-        });
+        let mut later = None;
+        if json {
+            later = Some(out);
+        } else {
+            thread::spawn(move || {
+                let mut line = String::new();
+                let _ = out.read_line(&mut line);
+                let _ = tell_line.send((line, Some(out)));
+            });
+        }
         let Ok((line, out)) = first.recv_timeout(PATIENCE) else {
             let _ = child.kill();
             panic!("it says nothing");
@@ -109,7 +126,7 @@ impl Program {
         Program {
             child,
             talk: lines,
-            out: Some(out),
+            out: out.or(later),
             line,
             address,
         }
