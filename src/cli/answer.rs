@@ -185,7 +185,16 @@ fn title(page: &str) -> Option<String> {
 
 /// The first octets of what is no HTTP, behind a semicolon; empty where nothing
 /// was received, or where it starts as HTTP does.
-pub(super) fn not_http(received: &[u8]) -> String {
+pub(super) fn not_http(client: &Connection) -> String {
+    let received = [client.parsed(), client.unparsed()].concat();
+    if client.received() != received.len() as u64 {
+        // The first ones are gone.
+        return String::new();
+    }
+    of_octets(&received)
+}
+
+fn of_octets(received: &[u8]) -> String {
     let start = received.get(..5).unwrap_or(received);
     if received.is_empty() || b"HTTP/".starts_with(start) {
         return String::new();

@@ -210,7 +210,7 @@ impl<'a> Conversation<'a> {
                     return Err(Exit::TimedOut);
                 }
                 Progress::TimedOut => {
-                    let start = not_http(client.unparsed());
+                    let start = not_http(client);
                     complain(&format!(
                         "the server did not answer in time (--handshake-timeout-ms){start}"
                     ));
@@ -227,7 +227,7 @@ impl<'a> Conversation<'a> {
                     complain(&format!(
                         "the server ended the connection without an answer; it may not speak {}{}",
                         self.args.version,
-                        not_http(client.unparsed())
+                        not_http(client)
                     ));
                     return Err(Exit::Refused);
                 }
@@ -254,7 +254,7 @@ impl<'a> Conversation<'a> {
                 )
             }
             _ if self.received.has_101 => String::new(),
-            _ => not_http(client.unparsed()),
+            _ => not_http(client),
         };
         complain(&format!("{}: {violation}{text}", violation.code()));
         Err(Exit::Refused)
@@ -304,7 +304,9 @@ impl<'a> Conversation<'a> {
         let due = [deadline, stalls, silent].into_iter().flatten().min();
         match self.step(client, due) {
             // There is no closing handshake to wait for.
-            Progress::TimedOut if self.has_ended_hixie75(client) => Some(self.ended(Ok(()))),
+            Progress::TimedOut if silent == due && self.has_ended_hixie75(client) => {
+                Some(self.ended(Ok(())))
+            }
             Progress::TimedOut if client.conn().phase() == Phase::Closed => {
                 Some(self.ended(Ok(())))
             }
@@ -348,7 +350,9 @@ impl<'a> Conversation<'a> {
         }
         let closing = self.input.lines.is_none();
         if closing && self.is_hixie75() {
-            return Some(self.input.active + SILENCE);
+            // A server that never falls silent has the time of a closing handshake.
+            let half = Duration::from_millis(self.settings.close_ms / 2);
+            return Some(self.input.active + SILENCE.min(half));
         }
         let ended = self.input.ended.filter(|_| !closing)?;
         match self.args.input.wait {

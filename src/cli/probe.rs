@@ -446,7 +446,7 @@ impl Probe {
         let violation = self.violation.as_ref()?.error;
         let Violation::ResponseStatus { status } = violation else {
             let start = match self.status {
-                None => not_http(client.unparsed()),
+                None => not_http(client),
                 Some(_) => String::new(),
             };
             let reason = format!("{violation}{start}");

@@ -13,7 +13,7 @@ use heirloom::net::Settings;
 use heirloom::net::relay::Relay;
 
 use super::journal::{Mode, Store, complain_of};
-use super::server_args::{addresses, stop_on_signals};
+use super::server_args::{addresses, server_address, stop_on_signals};
 use super::units::{milliseconds, octets};
 use super::{Exit, complain, output, print_line};
 
@@ -34,7 +34,7 @@ pub(super) struct Args {
     listen: Vec<Vec<SocketAddr>>,
     /// The address of the server, such as 127.0.0.1:8076.
     #[arg(long, value_name = "ADDR", required_unless_present = "recover",
-          value_parser = address)]
+          value_parser = server_address)]
     to: Option<SocketAddr>,
     /// The folder for the vectors; it is created if it does not exist.
     #[arg(long, value_name = "DIR", required_unless_present = "none")]

@@ -161,21 +161,18 @@ impl<'a> Reporter<'a> {
     /// person reads it on standard error.
     pub(super) fn unreachable(mut self, peer: &str, why: &str) -> Exit {
         complain(&why);
-        let machine = self.args.json || self.args.tap || self.args.junit.is_some();
-        if machine {
-            let plain = !self.args.json && !self.args.tap;
-            self.case(Case {
-                file: peer.to_owned(),
-                failures: vec![why.to_owned().into()],
-                is_error: true,
-                ..Case::default()
-            });
-            if plain {
-                self.open = None;
-            }
-            // The exit status is the same where the report cannot be written.
-            let _ = self.end();
+        self.case(Case {
+            file: peer.to_owned(),
+            failures: vec![why.to_owned().into()],
+            is_error: true,
+            ..Case::default()
+        });
+        self.hide_progress();
+        if self.args.tap {
+            print_line(&format!("1..{}", self.number));
         }
+        // The exit status is the same where the report cannot be written.
+        let _ = self.write_report();
         Exit::Unreachable
     }
 
@@ -206,6 +203,11 @@ impl<'a> Reporter<'a> {
                 print_line(&format!("{files}, {}: {verdict}", self.all));
             }
         }
+        self.write_report()
+    }
+
+    /// Writes the report as JUnit, if one is asked for.
+    fn write_report(&mut self) -> Result<(), Exit> {
         match &self.args.junit {
             Some(path) => {
                 let suites = std::mem::take(&mut self.suites);

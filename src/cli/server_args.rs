@@ -142,8 +142,22 @@ fn cores() -> usize {
 }
 
 pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
+    found(text, suggest::of_listener(text))
+}
+
+/// The address of a server.
+pub(super) fn server_address(text: &str) -> Result<SocketAddr, String> {
+    let found = found(text, suggest::of_server(text))?;
+    found
+        .first()
+        .copied()
+        .ok_or_else(|| "no address".to_owned())
+}
+
+/// The addresses of this name; where it is no address, what was meant.
+fn found(text: &str, meant: Option<String>) -> Result<Vec<SocketAddr>, String> {
     let hint = "give HOST:PORT, such as 127.0.0.1:8076 or [::1]:0";
-    if let Some(meant) = suggest::of_address(text) {
+    if let Some(meant) = meant {
         return Err(format!("{hint}; {meant}"));
     }
     let found = text

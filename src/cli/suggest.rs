@@ -38,7 +38,9 @@ pub(super) fn of_version(name: &str) -> Option<&'static str> {
         return Some(version.name);
     }
     // The number alone tells, whatever stands around it.
-    let is_number = |version: &&Version| version.aliases.contains(&number);
+    let is_number = |version: &&Version| {
+        version.aliases.contains(&&*digits) || version.aliases.contains(&number)
+    };
     let words = ["hixie", "hybi", "draft", "version", "ietf"];
     let tells = words.iter().any(|word| has(word)) || name.starts_with('v');
     if let Some(version) = VERSIONS.iter().find(is_number).filter(|_| tells) {
@@ -101,16 +103,34 @@ fn is_port(text: &str) -> bool {
     text.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
-/// How to write an address of which only the port was given.
-pub(super) fn of_address(text: &str) -> Option<String> {
-    let port = text.strip_prefix([':', '*']).unwrap_or(text);
-    let port = port.trim_start_matches(':');
-    port.parse::<u16>().ok().map(|port| {
+/// The address of a listener that was probably meant: that of a URL, or two of
+/// which only the port was given.
+pub(super) fn of_listener(text: &str) -> Option<String> {
+    if text.contains("://") {
+        return of_server(text);
+    }
+    port_of(text).map(|port| {
         format!(
             "did you mean 127.0.0.1:{port}, which this machine alone can reach, or 0.0.0.0:{port}, \
              which all can?"
         )
     })
+}
+
+/// The address of a server that was probably meant.
+pub(super) fn of_server(text: &str) -> Option<String> {
+    if let Some((_, rest)) = text.split_once("://") {
+        let address = rest.split('/').next().unwrap_or(rest);
+        return Some(format!("did you mean {address}?"));
+    }
+    port_of(text).map(|port| format!("did you mean 127.0.0.1:{port}?"))
+}
+
+/// The port, where there is only one.
+fn port_of(text: &str) -> Option<u16> {
+    let port = text.strip_prefix([':', '*']).unwrap_or(text);
+    let port = port.trim_start_matches(':');
+    port.parse().ok()
 }
 
 /// A tip about an option that does not exist.

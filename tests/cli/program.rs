@@ -311,6 +311,15 @@ fn a_port_alone_gets_an_answer() {
             "did you mean 127.0.0.1:9000, which this machine alone can reach, or 0.0.0.0:9000";
         assert!(ended.talk.contains(meant), "{}", ended.talk);
     }
+    let to = ["record", "--listen", "127.0.0.1:0", "--none", "--to"];
+    for (server, meant) in [
+        (":9000", "did you mean 127.0.0.1:9000?"),
+        ("ws://h:9000/a", "did you mean h:9000?"),
+    ] {
+        let ended = run(&[&to[..], &[server]].concat());
+        assert_eq!(ended.code, Some(2));
+        assert!(ended.talk.contains(meant), "{}", ended.talk);
+    }
     let ended = run(&["serve", "--port", "9000"]);
     assert!(
         ended.talk.contains("--listen 127.0.0.1:8076"),

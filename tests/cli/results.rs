@@ -62,7 +62,7 @@ fn commands(url: &str, folder: &Path) -> Vec<Vec<String>> {
         &format!("explain {VECTORS} --json"),
         &format!("explain {VECTORS} --html"),
         "explain --version hixie-76",
-        &format!("import {har}"),
+        &format!("import {har} -q"),
         &format!("probe {url} --versions 13"),
         &format!("probe {url} --versions 13 --json"),
         &format!("replay {VECTORS} --against {url}"),
@@ -186,7 +186,7 @@ fn a_report_that_cannot_be_written_is_an_error() {
             let (code, errors) = run_into(&strings(args), Stdio::null());
             assert_eq!(code, Some(3), "{args:?}: {errors}");
             let sentence = format!("heirloom: cannot write {path}: ");
-            assert!(errors.starts_with(&sentence), "{args:?}: {errors}");
+            assert!(errors.contains(&sentence), "{args:?}: {errors}");
         }
     }
 }

@@ -89,7 +89,7 @@ fn all_of_the_input_can_be_one_message() {
     let ended = heirloom(&[&args[..], &["--binary"]].concat(), Stdin::Ends(&octets));
     ended.exits(0);
     assert_eq!(ended.out, [&octets[..], b"\n"].concat());
-    let limit = ["--max-message-bytes", "15"];
+    let limit = ["--max-message-bytes", "13"];
     let ended = heirloom(&[&args[..], &limit].concat(), Stdin::Ends(text.as_bytes()));
     ended.exits(2);
 }
