@@ -105,8 +105,9 @@ macro_rules! example {
 
 /// A conversation to explain.
 struct Conversation {
-    /// The vector, where it is one.
+    /// The vector and its title, where it is one.
     id: Option<String>,
+    name: Option<String>,
     title: Option<String>,
     secure: bool,
     turns: Vec<StreamEvent>,
@@ -287,6 +288,7 @@ fn one(dumped: Vec<DumpedOctets>, from: Option<Side>, secure: bool) -> Conversat
     let turns = dump::sides(dumped, from).into_iter();
     Conversation {
         id: None,
+        name: None,
         title: None,
         secure,
         turns: turns
@@ -379,6 +381,7 @@ fn recorded(vector: &Vector) -> Result<Conversation, String> {
     };
     Ok(Conversation {
         id: Some(vector.id.clone()),
+        name: vector.title.clone(),
         title: Some(title),
         secure: vector.secure,
         turns,
@@ -501,7 +504,7 @@ fn verdict(conversation: &Conversation, explanation: &Explanation, args: &Args) 
     let file = args.file.as_ref().map(|file| file.display().to_string());
     Verdict {
         id: conversation.id.clone().or(file),
-        title: conversation.title.clone(),
+        title: conversation.name.clone(),
         verdict: told.code.unwrap_or(told.outcome.name()),
         severity: match told.outcome {
             Outcome::Good => Severity::Good,

@@ -169,7 +169,12 @@ fn show(error: &clap::Error) -> Exit {
         };
         let mut text = text.replacen("error:", "heirloom:", 1);
         if let Some(tip) = suggest::of_argument(error) {
-            text.push_str(&format!("\n  tip: {tip}\n"));
+            // An option that is only spelled like it is no help then.
+            let lines = text
+                .lines()
+                .filter(|line| !line.contains("a similar argument"));
+            text = lines.collect::<Vec<_>>().join("\n");
+            text.push_str(&format!("\n\n  tip: {tip}\n"));
         }
         // Where standard error is closed, it cannot be told anywhere.
         let _ = std::io::stderr().write_all(text.as_bytes());
