@@ -25,9 +25,14 @@ pub(super) fn write(octets: &[u8]) {
         return;
     }
     let mut out = io::stdout().lock();
-    let Err(error) = out.write_all(octets).and_then(|()| out.flush()) else {
-        return;
-    };
+    if let Err(error) = out.write_all(octets).and_then(|()| out.flush()) {
+        note(&error);
+    }
+}
+
+/// Notes why standard output takes nothing, and tells it once, unless that is a
+/// closed pipe.
+fn note(error: &io::Error) {
     if error.kind() == ErrorKind::BrokenPipe {
         STATE.store(CLOSED, Ordering::Release);
     } else if STATE.swap(FAILED, Ordering::AcqRel) != FAILED {

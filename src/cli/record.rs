@@ -13,9 +13,9 @@ use heirloom::net::Settings;
 use heirloom::net::relay::Relay;
 
 use super::journal::{Mode, Store, complain_of};
-use super::server_args::{addresses, server_address, stop_on_signals};
+use super::server_args::{addresses, announce, server_address, stop_on_signals};
 use super::units::{milliseconds, octets};
-use super::{Exit, complain, output, print_line};
+use super::{Exit, complain, output};
 
 /// Record what a client and a server send each other: nothing is changed, and each connection
 /// becomes a vector file.
@@ -131,7 +131,7 @@ pub(super) fn run(args: &Args) -> Exit {
     }
     let store = Arc::new(Store::new(&out, mode, max_octets));
     for address in relay.addresses() {
-        print_line(&format!("listening on ws://{address}/"));
+        announce(address, false);
     }
     if output::has_failed() {
         return Exit::Unreachable;

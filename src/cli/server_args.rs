@@ -17,7 +17,7 @@ use signal_hook::flag;
 use signal_hook::low_level::pipe;
 
 use super::limits::ListenLimitArgs;
-use super::{Exit, complain, hint, output, print_line, suggest};
+use super::{Exit, complain, hint, output, suggest};
 
 /// Where clients connect, and which may.
 #[derive(Debug, Args)]
@@ -104,7 +104,8 @@ pub(super) fn announce(address: &SocketAddr, json: bool) {
         // Where standard error is closed, it cannot be told anywhere.
         let _ = writeln!(io::stderr(), "{line}");
     } else {
-        print_line(&line);
+        // At once: the caller must know whether it could be written.
+        output::write(format!("{line}\n").as_bytes());
     }
 }
 
