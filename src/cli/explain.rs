@@ -2,7 +2,7 @@
 //! was broken.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -16,7 +16,8 @@ use heirloom::vector::{File, Vector};
 use heirloom::{Side, Version};
 
 use super::style::Style;
-use super::{Exit, complain};
+use super::verdict::{Place, Severity, Verdict};
+use super::{Exit, complain, output, remark, report};
 
 /// Explain what each octet of a handshake or capture is, and which rule was
 /// broken.
@@ -104,6 +105,9 @@ macro_rules! example {
 
 /// A conversation to explain.
 struct Conversation {
+    /// The vector and its title, where it is one.
+    id: Option<String>,
+    name: Option<String>,
     title: Option<String>,
     secure: bool,
     turns: Vec<StreamEvent>,
@@ -237,7 +241,7 @@ fn guessed(
     from: Option<Side>,
 ) -> Result<Vec<Conversation>, String> {
     if octets.starts_with(&[0xff, 0xfe]) || octets.starts_with(&[0xfe, 0xff]) {
-        complain(&format!(
+        remark(&format!(
             "{name}: this looks like text in UTF-16, as PowerShell's `>` writes it; save it as UTF-8, \
              or give --format raw"
         ));
@@ -262,7 +266,7 @@ fn guessed(
     }
     let octets = match dump::pasted(&octets) {
         Some(pasted) => {
-            complain(&format!(
+            remark(&format!(
                 "{name}: this is text without a CR; each line of a head gets its CR LF back, and \
                  --format raw leaves it as it is"
             ));
@@ -283,6 +287,8 @@ fn unknown(octets: Vec<u8>) -> Vec<DumpedOctets> {
 fn one(dumped: Vec<DumpedOctets>, from: Option<Side>, secure: bool) -> Conversation {
     let turns = dump::sides(dumped, from).into_iter();
     Conversation {
+        id: None,
+        name: None,
         title: None,
         secure,
         turns: turns
@@ -303,7 +309,7 @@ fn hex(
     match found {
         Dump::Octets(dumped) => {
             if let Some((due, got)) = std::str::from_utf8(octets).ok().and_then(dump::gap) {
-                complain(&format!(
+                remark(&format!(
                     "{name}: the offsets jump from {due:#x} to {got:#x}: octets are missing there, \
                      and what follows is explained as if none were"
                 ));
@@ -330,8 +336,8 @@ fn imported_ones(
     name: &str,
 ) -> Result<Vec<Conversation>, String> {
     let imported = imported.map_err(|error| error.to_string())?;
-    for remark in &imported.remarks {
-        complain(&format!("{name}: {remark}"));
+    for text in &imported.remarks {
+        remark(&format!("{name}: {text}"));
     }
     chosen(imported.file, args)
 }
@@ -374,6 +380,8 @@ fn recorded(vector: &Vector) -> Result<Conversation, String> {
         None => vector.id.clone(),
     };
     Ok(Conversation {
+        id: Some(vector.id.clone()),
+        name: vector.title.clone(),
         title: Some(title),
         secure: vector.secure,
         turns,
@@ -436,8 +444,8 @@ fn print_explanations(conversations: Vec<Conversation>, args: &Args) -> Exit {
         if args.html {
             pages.push((title.unwrap_or_default().to_owned(), explanation));
         } else if args.json {
-            match json::json(&explanation) {
-                Ok(line) => print(&format!("{line}\n")),
+            match line(&conversation, &explanation, args) {
+                Ok(line) => print(&line),
                 Err(error) => complain(&error),
             }
         } else {
@@ -463,6 +471,51 @@ fn print_explanations(conversations: Vec<Conversation>, args: &Args) -> Exit {
     if broken { Exit::Failed } else { Exit::Good }
 }
 
+/// A line of JSON: the explanation, and the verdict with the keys that all verdicts
+/// have.
+fn line(
+    conversation: &Conversation,
+    explanation: &Explanation,
+    args: &Args,
+) -> serde_json::Result<String> {
+    let explained = json::json(explanation)?;
+    let conclusion = report::json(&verdict(conversation, explanation, args))?;
+    let explained = explained.strip_suffix('}').unwrap_or(&explained);
+    Ok(format!("{explained},\"conclusion\":{conclusion}}}\n"))
+}
+
+fn verdict(conversation: &Conversation, explanation: &Explanation, args: &Args) -> Verdict {
+    let told = &explanation.verdict;
+    let place = told.place.map(|place| {
+        let part = place.part.and_then(|part| explanation.parts.get(part));
+        let items = part.map(|part| part.items()).unwrap_or_default();
+        // The octet is the last that was parsed.
+        let item = items
+            .into_iter()
+            .find(|item| (item.at..item.at + item.octets).contains(&place.at));
+        Place {
+            side: Some(place.from.name()),
+            octet: Some(place.at),
+            field: item.as_ref().map(|item| item.field.to_owned()),
+            expected: Some(told.sentence.clone()),
+            seen: item.map(|item| item.value),
+        }
+    });
+    let file = args.file.as_ref().map(|file| file.display().to_string());
+    Verdict {
+        id: conversation.id.clone().or(file),
+        title: conversation.name.clone(),
+        verdict: told.code.unwrap_or(told.outcome.name()),
+        severity: match told.outcome {
+            Outcome::Good => Severity::Good,
+            Outcome::Refused => Severity::Refused,
+            Outcome::Broken => Severity::Wrong,
+            _ => Severity::Unproved,
+        },
+        place: place.unwrap_or_default(),
+    }
+}
+
 /// An explanation in the style of standard output.
 pub(super) fn shown(explanation: &Explanation, style: Style) -> String {
     terminal::painted(explanation, &|ink, text| painted(style, ink, text))
@@ -481,7 +534,5 @@ fn painted(style: Style, ink: Ink, text: &str) -> String {
 }
 
 fn print(text: &str) {
-    let mut out = io::stdout().lock();
-    // A closed pipe means that its reader has enough.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    output::write(text.as_bytes());
 }

@@ -72,7 +72,7 @@ pub(super) fn run(args: Args) -> Exit {
             return Exit::Unreachable;
         }
     };
-    let server = match args.server.bind() {
+    let server = match args.server.bind(args.json) {
         Ok(server) => server,
         Err(exit) => return exit,
     };

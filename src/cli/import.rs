@@ -10,7 +10,7 @@ use heirloom::bytes::Escaped;
 use heirloom::vector::File;
 use heirloom::vector::import::{self, MAX_FILE_OCTETS, Options};
 
-use super::{Exit, complain, create_private};
+use super::{Exit, complain, create_private, output, remark};
 
 /// Make vectors of a capture (pcap, pcapng), a HAR or a k3po script.
 #[derive(Debug, ClapArgs)]
@@ -62,14 +62,14 @@ pub(super) fn run(args: &Args) -> Exit {
         Err((path, error)) => {
             let path = path.display().to_string();
             complain(&format!("cannot write {}: {error}", Escaped::<400>(&path)));
-            Exit::Usage
+            Exit::Unreachable
         }
     }
 }
 
 fn print_remarks(shown: &Escaped<'_, 400>, remarks: &[String]) {
-    for remark in remarks {
-        complain(&format!("{shown}: {remark}"));
+    for text in remarks {
+        remark(&format!("{shown}: {text}"));
     }
 }
 
@@ -87,11 +87,7 @@ type Unwritten = (PathBuf, io::Error);
 
 fn write(args: &Args, file: File) -> Result<(), Unwritten> {
     let Some(out) = &args.out else {
-        let mut stdout = io::stdout().lock();
-        // A closed pipe is no error: its reader wants no more.
-        let _ = stdout
-            .write_all(file.to_canonical().as_bytes())
-            .and_then(|()| stdout.flush());
+        output::write(file.to_canonical().as_bytes());
         return Ok(());
     };
     let fail = |path: &Path| {

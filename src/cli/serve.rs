@@ -27,7 +27,7 @@ pub(super) struct Args {
 
 /// Runs until a signal and the last connection.
 pub(super) fn run(args: Args) -> Exit {
-    let server = match args.server.bind() {
+    let server = match args.server.bind(false) {
         Ok(server) => server,
         Err(exit) => return exit,
     };

@@ -242,6 +242,12 @@ impl Connection {
         self.session.unparsed()
     }
 
+    /// What was parsed of the octets that were received last.
+    #[must_use]
+    pub fn parsed(&self) -> &[u8] {
+        self.session.parsed()
+    }
+
     /// Octets received so far.
     #[must_use]
     pub fn received(&self) -> u64 {

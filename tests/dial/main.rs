@@ -14,8 +14,10 @@
 mod support;
 
 mod after_open;
+mod answers;
 mod floods;
 mod host;
+mod input;
 mod junit;
 mod own_server;
 mod probe;

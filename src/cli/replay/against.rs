@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use heirloom::conn::Conn;
 use heirloom::error::{Located, Violation};
 use heirloom::net::replay::{ReplayConnection, ReplayEvent};
-use heirloom::vector::{Conclusion, ExpectedResult, MessageKind, StreamEnd, Vector};
+use heirloom::vector::{Conclusion, Difference, ExpectedResult, MessageKind, StreamEnd, Vector};
 use heirloom::{Side, SystemRandom};
 
 use super::describe::{self, difference, shown};
@@ -61,7 +61,7 @@ pub(super) fn play(
         Err(_) if required != Required::Accepts => Vec::new(),
         Err(code) => {
             let what = format!("our client cannot check the response to this request: {code}");
-            return PlayOutcome::Played(vec![what]);
+            return PlayOutcome::Played(vec![what.into()]);
         }
     };
     let connection = match ReplayConnection::connect(
@@ -232,7 +232,7 @@ enum Waited {
 }
 
 impl ClientReplay<'_> {
-    fn converse(&mut self, moves: &[Move], marks: &[Mark]) -> Result<(), String> {
+    fn converse(&mut self, moves: &[Move], marks: &[Mark]) -> Result<(), Difference> {
         let mut before = Mark::default();
         let mut responded = false;
         for (i, step) in moves.iter().enumerate() {
@@ -246,7 +246,7 @@ impl ClientReplay<'_> {
                 let waited = self.wait(self.args.deadline(), |replay| replay.reaches(before));
                 self.fault()?;
                 if self.required == Required::Accepts && !matches!(waited, Waited::Reached) {
-                    return Err(self.missing(before, &waited));
+                    return Err(self.missing(before, &waited).into());
                 }
             }
             if !step.after.is_zero() {
@@ -328,7 +328,7 @@ impl ClientReplay<'_> {
     }
 
     /// Says what the server sent wrong, unless it was to refuse and has refused.
-    fn fault(&mut self) -> Result<(), String> {
+    fn fault(&mut self) -> Result<(), Difference> {
         let Some(located) = self.violation() else {
             return Ok(());
         };
@@ -339,19 +339,24 @@ impl ClientReplay<'_> {
         let version = self.endpoint.as_ref().and_then(|e| e.conn().version());
         let spoken = self.vector.expect.subprotocol.iter().cloned().collect();
         let model = describe::model(&self.request, spoken);
-        let mut what = describe::violation(located, version, &self.seen, &model);
+        let mut found = describe::violation(located, version, &self.seen, &model);
         if refused {
             // The body may say why.
             self.wait(Instant::now() + Duration::from_millis(200), |_| false);
             let end = head_len(&self.seen).unwrap_or(self.seen.len());
             let (_, body) = self.seen.split_at(end);
             let first = self.seen.split(|octet| *octet == b'\r').next();
-            what = format!("refused: it sends {}", shown(first.unwrap_or_default()));
+            let first = shown(first.unwrap_or_default());
+            let mut what = format!("refused: it sends {first}");
             if !body.is_empty() {
                 what.push_str(&format!(", and {}", shown(body)));
             }
+            found = Difference::from(what)
+                .at(0)
+                .in_field("status-line")
+                .between("101", first);
         }
-        Err(what)
+        Err(found)
     }
 
     /// Says what has not arrived.
@@ -376,7 +381,7 @@ impl ClientReplay<'_> {
         format!("{what}; {how}")
     }
 
-    fn conclude(&mut self, moves: &[Move], want: Mark) -> Result<(), String> {
+    fn conclude(&mut self, moves: &[Move], want: Mark) -> Result<(), Difference> {
         let messages = self.expected()?;
         let waited = self.wait(self.args.deadline(), |replay| {
             replay.reaches(want) && replay.lacks(&messages).is_none()
@@ -392,10 +397,11 @@ impl ClientReplay<'_> {
                 "the {kind:?} {} does not arrive; what arrives is [{}]",
                 shown(octets),
                 received.join(", ")
-            ));
+            )
+            .into());
         }
         if !matches!(waited, Waited::Reached) && !self.mark().reaches(want) {
-            return Err(self.missing(want, &waited));
+            return Err(self.missing(want, &waited).into());
         }
         let ends = moves
             .iter()
@@ -407,13 +413,14 @@ impl ClientReplay<'_> {
                 return Err(format!(
                     "the server does not end TCP within {} ms (--timeout-ms)",
                     self.args.timeout_ms
-                ));
+                )
+                .into());
             }
         }
         Ok(())
     }
 
-    fn conclude_refusal(&mut self) -> Result<(), String> {
+    fn conclude_refusal(&mut self) -> Result<(), Difference> {
         self.wait(self.args.deadline(), |replay| {
             replay.ended.is_some() || replay.seen.contains(&b'\n')
         });
@@ -427,25 +434,28 @@ impl ClientReplay<'_> {
             let at = line.iter().position(|octet| *octet == b' ').unwrap_or(0) + 1;
             return Err(format!(
                 "octet {at} starts \"101\": the server upgrades, and {code} was expected"
-            ));
+            )
+            .into());
         }
         if self.ended.is_none() && line.is_empty() {
             return Err(format!(
                 "the server neither responds nor ends TCP within {} ms (--timeout-ms), and {code} \
                  was expected",
                 self.args.timeout_ms
-            ));
+            )
+            .into());
         }
         match server.and_then(|c| c.status) {
             Some(want) if self.args.exact && status != want.to_string().as_bytes() => Err(format!(
                 "it sends {}, and status {want} ({code}) was expected",
                 shown(line)
-            )),
+            )
+            .into()),
             _ => Ok(()),
         }
     }
 
-    fn conclude_failure(&mut self) -> Result<(), String> {
+    fn conclude_failure(&mut self) -> Result<(), Difference> {
         self.wait(self.args.deadline(), |replay| {
             replay.mark().closed || replay.ended.is_some()
         });
@@ -459,7 +469,8 @@ impl ClientReplay<'_> {
             "the server does not object: it neither sends a close nor ends TCP within {} ms \
              (--timeout-ms), and {code} was expected",
             self.args.timeout_ms
-        ))
+        )
+        .into())
     }
 
     /// The messages that the server must send.
@@ -482,7 +493,7 @@ impl ClientReplay<'_> {
             .find(|want| !received.any(|message| message == *want))
     }
 
-    fn compare(&mut self, want: &[u8], failures: &mut Vec<String>) {
+    fn compare(&mut self, want: &[u8], failures: &mut Vec<Difference>) {
         self.wait(self.args.deadline(), |replay| {
             replay.seen.len() >= want.len()
         });
@@ -494,12 +505,20 @@ impl ClientReplay<'_> {
             } else {
                 "without the ignored headers, "
             };
-            failures.push(format!(
+            let what = format!(
                 "not exact: {but}{} ({} octets arrived, {} were recorded)",
                 difference(&seen, &want, 0),
                 seen.len(),
                 want.len()
-            ));
+            );
+            let at = want.iter().zip(&seen).take_while(|(w, s)| w == s).count();
+            let from = |octets: &[u8]| shown(octets.get(at..).unwrap_or_default());
+            failures.push(
+                Difference::from(what)
+                    .at(at as u64)
+                    .in_field("octets")
+                    .between(from(&want), from(&seen)),
+            );
         }
     }
 }
