@@ -13,6 +13,7 @@ mod report;
 mod server_args;
 
 mod access;
+mod head_search;
 mod journal;
 
 mod check;
