@@ -20,6 +20,7 @@ mod report;
 mod server_args;
 
 mod access;
+mod head_search;
 mod recording;
 
 mod journal;

@@ -7,6 +7,8 @@ use heirloom::bytes::Escaped;
 use heirloom::vector::{self, Expect, Source, Step, Vector};
 use jiff::Timestamp;
 
+use super::head_search::HeadSearch;
+
 /// The request of a longer head is not compared.
 const MAX_HEAD_OCTETS: usize = 1024 * 1024;
 
@@ -67,15 +69,13 @@ pub(super) fn request_without_keys(steps: &[Step]) -> Option<Vec<u8>> {
 
 /// The first head that one side sent, without its empty line.
 fn head(steps: &[Step], from: Side) -> Option<Vec<u8>> {
-    let mut octets = Vec::new();
+    let mut head = HeadSearch::default();
     for step in steps.iter().filter(|step| step.from == from) {
-        octets.extend(step.octets().ok()?);
-        let end = octets.windows(4).position(|four| four == b"\r\n\r\n");
-        if let Some(end) = end {
-            octets.truncate(end);
-            return Some(octets);
+        if let Some(end) = head.add(&step.octets().ok()?) {
+            head.octets.truncate(end);
+            return Some(head.octets);
         }
-        if octets.len() > MAX_HEAD_OCTETS {
+        if head.octets.len() > MAX_HEAD_OCTETS {
             return None;
         }
     }

@@ -145,6 +145,18 @@ impl Part {
         found.map(|(_, octets)| octets.as_slice())
     }
 
+    /// Whether it is a head, or the start of one that cannot be read yet.
+    pub(super) fn is_in_head(&self) -> bool {
+        let head = matches!(self.kind, PartKind::Request | PartKind::Response);
+        head || self.kind == PartKind::Unreadable && self.at == 0
+    }
+
+    /// hixie: whether it is a frame that ends with 0xFF, and that has not come.
+    pub(super) fn lacks_terminator(&self) -> bool {
+        let text = self.value(Field::FrameType).is_some_and(|kind| kind < 0x80);
+        text && self.span(Field::Terminator).is_none()
+    }
+
     /// Whether its payload is masked.
     pub(super) fn is_masked(&self) -> bool {
         self.value(Field::Mask) == Some(1)
