@@ -7,6 +7,11 @@
 // A file may use those above it.
 mod transport;
 
+mod url;
+
+mod attempts;
+mod resolve;
+
 mod refusal;
 
 mod settings;
@@ -32,7 +37,6 @@ mod worker;
 mod server;
 
 pub mod lab;
-mod url;
 
 mod backend;
 
@@ -64,10 +68,11 @@ pub use self::link_id::LinkId;
 pub use self::proxy::{ClientAddress, Networks, NetworksError, ProxyVersion, UnknownProxyVersion};
 pub use self::recorder::{Recorder, Recording};
 pub use self::refusal::{AnyRefusal, NetRefusal, REFUSALS};
+pub use self::resolve::Resolver;
 pub use self::route::{Destination, Route, RouteTable, Router};
 pub use self::server::{BindError, Reloader, SendError, Sender, Server, Stopper};
 pub use self::settings::Settings;
 pub use self::site::{AccessRecord, Site, SiteData};
 pub use self::stats::{ConnectionInfo, ConnectionStats, StatsSnapshot};
-pub use self::url::{BadUrl, Unresolved, Url};
+pub use self::url::{BadEndpoint, BadUrl, Endpoint, Unresolved, Url};
 pub use crate::random::SystemRandom;

@@ -17,6 +17,7 @@ mod after_open;
 mod floods;
 mod host;
 mod junit;
+mod names;
 mod own_server;
 mod probe;
 mod program;

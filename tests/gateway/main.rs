@@ -16,6 +16,7 @@ mod closing;
 mod ends;
 mod gate;
 mod messages;
+mod names;
 mod order;
 mod pressure;
 mod program;

@@ -7,13 +7,13 @@ mod describe;
 mod against;
 mod listen;
 
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args as ClapArgs, ValueEnum};
-use heirloom::net::Url;
 use heirloom::net::replay::Faults;
+use heirloom::net::{Endpoint, Url};
 use heirloom::vector::Vector;
 
 use self::moves::moves;
@@ -163,7 +163,7 @@ pub(super) fn run(args: &Args) -> Exit {
 
 /// What the vectors are played to.
 enum Peer {
-    Server(SocketAddr),
+    Server(Endpoint),
     Client(TcpListener),
 }
 
@@ -174,14 +174,7 @@ impl Peer {
             Exit::Unreachable
         };
         if let Some(url) = &args.against {
-            let host = url.host.as_str();
-            let found = host
-                .to_socket_addrs()
-                .or_else(|_| format!("{host}:80").to_socket_addrs())
-                .map_err(|error| cannot(format!("no address for {host}: {error}")))?
-                .next();
-            let address = found.ok_or_else(|| cannot(format!("no address for {host}")))?;
-            return Ok(Peer::Server(address));
+            return Ok(Peer::Server(url.endpoint()));
         }
         let Some(address) = args.listen else {
             return Err(Exit::Usage);
@@ -203,7 +196,7 @@ impl Peer {
             Err(what) => return PlayOutcome::Played(vec![what]),
         };
         match self {
-            Peer::Server(address) => against::play(vector, moves, *address, args),
+            Peer::Server(endpoint) => against::play(vector, moves, endpoint, args),
             Peer::Client(listener) => listen::play(vector, &moves, listener, args),
         }
     }

@@ -1,7 +1,6 @@
 //! What a link of a bridge knows of the other one.
 
-use std::net::SocketAddr;
-
+use super::dialling::Dialling;
 use crate::conn::{Coding, Direction, Tally};
 
 /// What a link of a bridge knows of the other one.
@@ -15,8 +14,8 @@ pub(super) struct BridgeLink {
     pub(super) carried: Tally,
     /// The backend's link: the subprotocol that it chose.
     pub(super) subprotocol: Option<String>,
-    /// Addresses to try, the next one last; `None` where TCP is connected.
-    pub(super) untried: Option<Vec<SocketAddr>>,
+    /// The backend's link: how it is dialled; `None` once TCP is connected.
+    pub(super) dialling: Option<Dialling>,
 }
 
 impl BridgeLink {
@@ -27,18 +26,14 @@ impl BridgeLink {
             direction: Direction::new(coding),
             carried: Tally::default(),
             subprotocol: None,
-            untried: None,
+            dialling: None,
         }
     }
 
     /// Of a backend that is being dialled for the client with this link.
-    pub(super) fn of_backend(
-        client: usize,
-        coding: Coding,
-        untried: Vec<SocketAddr>,
-    ) -> BridgeLink {
+    pub(super) fn of_backend(client: usize, coding: Coding, dialling: Dialling) -> BridgeLink {
         BridgeLink {
-            untried: Some(untried),
+            dialling: Some(dialling),
             ..BridgeLink::of_client(client, coding.reverse())
         }
     }

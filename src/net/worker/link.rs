@@ -2,6 +2,7 @@
 //! it.
 
 use super::bridge_link::BridgeLink;
+use super::dialling::Dialling;
 use super::record::LinkRecord;
 use super::timing::Timing;
 use super::wheel::Wheel;
@@ -151,7 +152,12 @@ impl<D> Link<D> {
     /// The deadline of its stage, if there is one.
     pub(super) fn due_ms(&self, settings: &Settings) -> Option<u64> {
         let output_waits = !self.backlog.is_empty();
-        self.timing.due_ms(settings, output_waits, self.conn.side())
+        let due = self.timing.due_ms(settings, output_waits, self.conn.side());
+        let dialling = self.bridge.as_ref().and_then(|b| b.dialling.as_ref());
+        match dialling.and_then(Dialling::due_ms) {
+            Some(next) => Some(due.map_or(next, |due| due.min(next))),
+            None => due,
+        }
     }
 
     /// Has the wheel watch its deadline.
@@ -166,11 +172,31 @@ impl<D> Link<D> {
         self.conn.phase() == Phase::Closed
     }
 
-    /// Whether TCP to a backend is being connected.
+    /// Whether a backend is being dialled.
     #[inline]
     pub(super) fn is_connecting(&self) -> bool {
         let bridge = self.bridge.as_ref();
-        bridge.is_some_and(|bridge| bridge.untried.is_some())
+        bridge.is_some_and(|bridge| bridge.dialling.is_some())
+    }
+
+    /// Whether the deadline of its stage has come.
+    pub(super) fn is_late(&self, settings: &Settings, now_ms: u64) -> bool {
+        let output_waits = !self.backlog.is_empty();
+        let due = self.timing.due_ms(settings, output_waits, self.conn.side());
+        due.is_some_and(|due| due <= now_ms)
+    }
+
+    /// How its backend is dialled, while it is.
+    pub(super) fn dialling(&mut self) -> Option<&mut Dialling> {
+        self.bridge.as_mut()?.dialling.as_mut()
+    }
+
+    /// Its backend is connected.
+    pub(super) fn connected(&mut self, transport: Transport) {
+        self.transport = transport;
+        if let Some(bridge) = &mut self.bridge {
+            bridge.dialling = None;
+        }
     }
 
     /// The other link of its bridge, while there is one.

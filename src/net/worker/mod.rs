@@ -1,6 +1,7 @@
 //! A worker: one thread, one loop, its own listeners and links.
 
 mod wheel;
+mod dialling;
 mod bridge_link;
 mod record;
 mod timing;
@@ -30,9 +31,9 @@ use mio::{Events, Poll, Token};
 
 use self::acceptor::{Accepted, Acceptor};
 use self::bound::{FIRST_LISTENER, SHUTDOWN, WAKER};
-use self::bridge::Connecting;
 use self::bridge_link::BridgeLink;
 use self::counter::Counter;
+use self::dialling::{ATTEMPT, Connecting, Dialling};
 use self::link::{AfterTurn, CountedAs, Link, Preface};
 use self::links::{Links, Settle, warn_of_watching};
 use self::mail::Mail;
@@ -43,6 +44,7 @@ use super::link_id::LinkId;
 use super::post::{Policy, Post};
 use super::proxy::ClientAddress;
 use super::refusal::NetRefusal;
+use super::resolve::Found;
 use super::stats::ConnectionStats;
 use super::topic::Batch;
 use super::transport::Transport;
@@ -99,6 +101,11 @@ struct Clock {
 }
 
 impl Clock {
+    /// The instant of this time.
+    fn at(&self, ms: u64) -> Instant {
+        self.start + Duration::from_millis(ms)
+    }
+
     fn tick(&mut self) {
         self.now_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
     }
@@ -195,6 +202,9 @@ impl<A: App> Worker<A> {
 
     /// A socket is ready.
     fn on_event(&mut self, token: usize, event: &Event) {
+        if token & ATTEMPT != 0 {
+            return self.advance_dial(token & !ATTEMPT);
+        }
         let Some(link) = self.links.get(token) else {
             return;
         };
@@ -204,9 +214,7 @@ impl<A: App> Worker<A> {
             // sent before it broke off is still for its client.
             return self.remove_link(token);
         }
-        if !link.is_connecting() || self.is_connected(token) {
-            self.turn(token);
-        }
+        self.turn(token);
     }
 
     /// Accepts the connections that wait, a batch at a time.
@@ -361,6 +369,9 @@ impl<A: App> Worker<A> {
         if due > now_ms {
             return link.timing.arm(&mut self.links.wheel, token, due);
         }
+        if link.is_connecting() && !link.is_late(&self.policy.settings, now_ms) {
+            return self.advance_dial(token);
+        }
         let after = self.with_link(token, |turn| turn.expire());
         if after == Some(AfterTurn::Drop) {
             self.remove_link(token);
@@ -423,70 +434,78 @@ impl<A: App> Worker<A> {
 impl<A: App> Worker<A> {
     /// Dials a backend for a client that waits.
     fn dial(&mut self, client: usize, dial: BackendDial) {
-        let mut untried = dial.addresses.to_vec();
-        untried.reverse();
-        let transport = match bridge::connect_next(&mut untried) {
-            Ok(transport) => transport,
-            Err(error) => {
-                self.warn_of_backend(&error.unwrap_or_else(bridge::no_address));
-                return self.refuse_unreachable(client);
-            }
-        };
+        let now_ms = self.clock.now_ms;
+        let settings = &self.policy.settings;
+        let mut deadline_ms = now_ms.saturating_add(settings.handshake_ms);
         let mut conn = dial.conn;
         conn.set_manual_control();
-        let mut link = Box::new(Link::new(transport, conn, self.clock.now_ms));
+        let mut link = Box::new(Link::new(Transport::missing(), conn, now_ms));
         link.counted_as = CountedAs::Bridge;
         link.preface = Preface::Done;
         link.backlog.push_small(&dial.output);
-        let bridge = BridgeLink::of_backend(client, dial.coding, untried);
-        link.bridge = Some(Box::new(bridge));
         let token = self.links.slots.put(link);
         if let Some(link) = self.links.get(client) {
-            let bridge = BridgeLink::of_client(token, dial.coding);
-            link.bridge = Some(Box::new(bridge));
+            deadline_ms = link.due_ms(settings).unwrap_or(deadline_ms);
+            link.bridge = Some(Box::new(BridgeLink::of_client(token, dial.coding)));
         }
+        let (endpoint, resolver) = (&dial.endpoint, &dial.resolver);
+        let dialling = Dialling::new(endpoint.clone(), resolver.clone(), deadline_ms);
         let Some(Some(link)) = self.links.slots.get(token) else {
             return;
         };
-        link.arm(&mut self.links.wheel, token, &self.policy.settings);
-        let registry = self.poll.registry();
-        if let Err(error) = link.transport.register(registry, Token(token), true) {
-            warn_of_watching(&error);
-            self.remove_link(token);
+        let bridge = BridgeLink::of_backend(client, dial.coding, dialling);
+        link.bridge = Some(Box::new(bridge));
+        link.arm(&mut self.links.wheel, token, settings);
+        if let Some(known) = resolver.known(endpoint) {
+            return self.resolved(token, Ok(known));
         }
+        let inbox = self.mail.inbox();
+        resolver.resolve(endpoint, self.clock.at(deadline_ms), move |found| {
+            inbox.post_anyway(Post::Resolved { token, found });
+        });
     }
 
-    /// Whether TCP of this link is connected. Where the backend cannot be reached
-    /// at any address, its client is told.
-    fn is_connected(&mut self, token: usize) -> bool {
-        let Some(link) = self.links.get(token) else {
-            return false;
+    /// The addresses of a backend are known, or that it has none.
+    fn resolved(&mut self, token: usize, found: Found) {
+        let now_ms = self.clock.now_ms;
+        let Some(dialling) = self.links.get(token).and_then(Link::dialling) else {
+            return;
         };
-        match bridge::connecting(link, token, self.poll.registry()) {
-            Connecting::Done => true,
-            Connecting::Waiting => false,
-            Connecting::Failed(error) => {
-                link.ended_by_peer(NetRefusal::BackendUnreachable.code(), None);
-                self.warn_of_backend(&error);
-                self.remove_link(token);
-                false
-            }
+        match dialling.resolved(found, now_ms) {
+            Ok(()) => self.advance_dial(token),
+            Err(error) => self.backend_unreachable(token, &error),
         }
     }
 
-    /// Each client is told; the log has it once a second.
-    fn warn_of_backend(&mut self, error: &io::Error) {
+    /// Looks how far dialling a backend has come.
+    fn advance_dial(&mut self, token: usize) {
+        let now_ms = self.clock.now_ms;
+        let Some(Some(link)) = self.links.slots.get(token) else {
+            return;
+        };
+        let Some(dialling) = link.dialling() else {
+            return;
+        };
+        match dialling.advance(token, now_ms, self.poll.registry()) {
+            Connecting::Done(transport) => {
+                link.connected(transport);
+                self.turn(token);
+            }
+            Connecting::Waiting => link.arm(&mut self.links.wheel, token, &self.policy.settings),
+            Connecting::Failed(error) => self.backend_unreachable(token, &error),
+        }
+    }
+
+    /// A backend cannot be reached at any address: its client is told, and the log
+    /// has it once a second.
+    fn backend_unreachable(&mut self, token: usize, error: &io::Error) {
         if self.scratch.warnings.again(self.clock.now_ms) {
             log::warn!(target: "heirloom::net", "the backend cannot be reached: {error}");
         }
-    }
-
-    fn refuse_unreachable(&mut self, client: usize) {
-        self.with_link(client, |turn| {
-            let refusal = NetRefusal::BackendUnreachable.into();
-            let (hint, mut out) = (turn.context.hint(), turn.scratch.out.output());
-            turn.link.refuse(ClosedBy::Backend, refusal, hint, &mut out);
-        });
+        if let Some(link) = self.links.get(token) {
+            link.ended_by_peer(NetRefusal::BackendUnreachable.code(), None);
+        }
+        self.remove_link(token);
     }
 
     /// A link is gone, and ended so: its partner closes. Gives what the partner
@@ -512,7 +531,7 @@ impl<A: App> Worker<A> {
             bridge.carried = carried;
             // There is no peer to write to yet, and what waits must not keep the
             // link.
-            if bridge.untried.is_some() {
+            if bridge.dialling.is_some() {
                 return self.remove_link(token);
             }
         }
@@ -643,6 +662,7 @@ impl<A: App> Worker<A> {
                     turn.link.conn.close(code, &reason, &mut out);
                 });
             }
+            Post::Resolved { token, found } => self.resolved(token, found),
             Post::Settings(policy) => self.reload(policy),
             Post::Drain => {
                 if self.drain == Drain::No {

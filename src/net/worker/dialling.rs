@@ -1,0 +1,102 @@
+//! How the backend of a bridge is dialled: its name is resolved, then its
+//! addresses are tried.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mio::{Registry, Token};
+
+use crate::net::attempts::{Attempted, Attempts};
+use crate::net::resolve::{Found, Resolver};
+use crate::net::transport::Transport;
+use crate::net::url::Endpoint;
+
+/// Set in the tokens of the sockets that are tried: what becomes of one of them
+/// must not be taken for an event of the link's own socket.
+pub(super) const ATTEMPT: usize = 1 << 63;
+
+/// A backend that is not connected yet.
+#[derive(Debug)]
+pub(super) struct Dialling {
+    endpoint: Endpoint,
+    resolver: Resolver,
+    /// When the client's patience ends, in milliseconds of the worker's life.
+    deadline_ms: u64,
+    /// `None` while its name is being resolved.
+    attempts: Option<Attempts>,
+}
+
+/// How far a connection to a backend has come.
+#[derive(Debug)]
+pub(super) enum Connecting {
+    /// TCP is connected.
+    Done(Transport),
+    /// It is under way.
+    Waiting,
+    /// No address is left.
+    Failed(io::Error),
+}
+
+impl Dialling {
+    pub(super) fn new(endpoint: Endpoint, resolver: Resolver, deadline_ms: u64) -> Dialling {
+        Dialling {
+            endpoint,
+            resolver,
+            deadline_ms,
+            attempts: None,
+        }
+    }
+
+    /// Its addresses are known now.
+    ///
+    /// # Errors
+    ///
+    /// Why there are none.
+    pub(super) fn resolved(&mut self, found: Found, now_ms: u64) -> io::Result<()> {
+        let addresses: Arc<[SocketAddr]> = found.map_err(io::Error::other)?;
+        self.attempts = Some(Attempts::new(&addresses, now_ms, self.deadline_ms));
+        Ok(())
+    }
+
+    /// When the next address is tried, if one is left.
+    pub(super) fn due_ms(&self) -> Option<u64> {
+        self.attempts.as_ref()?.due_ms()
+    }
+
+    /// Looks what became of the attempts, and starts those that are due.
+    pub(super) fn advance(&mut self, token: usize, now_ms: u64, registry: &Registry) -> Connecting {
+        let Some(attempts) = &mut self.attempts else {
+            return Connecting::Waiting;
+        };
+        match attempts.advance(now_ms, registry, Token(token | ATTEMPT)) {
+            Attempted::Waiting => Connecting::Waiting,
+            Attempted::Connected(mut transport) => {
+                if !attempts.has_failed() {
+                    self.attempts = None;
+                }
+                if let Err(error) = transport.set_nodelay() {
+                    log::debug!(target: "heirloom::net", "TCP_NODELAY: {error}");
+                }
+                match transport.rename(registry, Token(token)) {
+                    Ok(()) => Connecting::Done(transport),
+                    Err(error) => Connecting::Failed(error),
+                }
+            }
+            Attempted::Failed(failed) => {
+                let not_found = || io::Error::from(io::ErrorKind::NotFound);
+                Connecting::Failed(failed.map_or_else(not_found, |(_, error)| error))
+            }
+        }
+    }
+}
+
+impl Drop for Dialling {
+    /// An address has failed, or none has answered in time: the name is looked up
+    /// again when it is dialled next.
+    fn drop(&mut self) {
+        if self.attempts.is_some() {
+            self.resolver.forget(&self.endpoint);
+        }
+    }
+}
