@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll, Token, Waker};
 
 use super::attempts::{Attempted, Attempts};
+use super::keepalive::Keepalive;
 use super::resolve::Resolver;
 use super::transport::{ReadResult, Transport};
 use super::url::{Endpoint, Unresolved, Url};
@@ -59,6 +60,8 @@ pub struct DialOptions {
     pub output_bytes: usize,
     /// Finds the addresses of the server.
     pub resolver: Resolver,
+    /// How TCP finds out that the server is gone without a word.
+    pub keepalive: Option<Keepalive>,
 }
 
 impl Default for DialOptions {
@@ -68,6 +71,7 @@ impl Default for DialOptions {
             config: Arc::default(),
             output_bytes: 1024 * 1024,
             resolver: Resolver::default(),
+            keepalive: Some(Keepalive::default()),
         }
     }
 }
@@ -91,6 +95,13 @@ impl DialOptions {
     #[must_use]
     pub fn with_output_bytes(mut self, octets: usize) -> DialOptions {
         self.output_bytes = octets;
+        self
+    }
+
+    /// With this TCP keepalive, or without one.
+    #[must_use]
+    pub fn with_keepalive(mut self, keepalive: impl Into<Option<Keepalive>>) -> DialOptions {
+        self.keepalive = keepalive.into();
         self
     }
 
@@ -215,6 +226,7 @@ impl Connection {
         let conn = Conn::client(version, request, options.config, &mut out)?;
         let key3 = DelayedKey3::split_off(&mut octets, version, options.key_body);
         let mut transport = connect(&url.endpoint(), &options.resolver, deadline)?;
+        transport.set_keepalive(options.keepalive);
         let waiting = Waiting::new().map_err(DialError::Poll)?;
         transport
             .register(waiting.poll.registry(), SOCKET, true)

@@ -5,6 +5,8 @@
 //! is one that leads requests along a table of routes.
 
 // A file may use those above it.
+mod keepalive;
+
 mod transport;
 
 mod url;
@@ -64,6 +66,7 @@ pub use self::app::{
 pub use self::backend::{Backend, Binary};
 pub use self::error::Error;
 pub use self::forwarded::Forwarded;
+pub use self::keepalive::Keepalive;
 pub use self::link_id::LinkId;
 pub use self::proxy::{ClientAddress, Networks, NetworksError, ProxyVersion, UnknownProxyVersion};
 pub use self::recorder::{Recorder, Recording};

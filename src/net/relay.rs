@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
+use socket2::SockRef;
 
 use super::dial;
+use super::keepalive::Keepalive;
 use super::resolve::Resolver;
 use super::server::BindError;
 use super::settings::Settings;
@@ -127,6 +129,8 @@ impl Relay {
         for (i, address) in addresses.iter().enumerate() {
             let listen = || -> io::Result<(TcpListener, SocketAddr)> {
                 let listener = std::net::TcpListener::bind(address)?;
+                // Connections inherit it.
+                Keepalive::set(settings.keepalive, SockRef::from(&listener))?;
                 listener.set_nonblocking(true)?;
                 let mut listener = TcpListener::from_std(listener);
                 let token = Token(FIRST + i);
@@ -270,7 +274,10 @@ impl Relay {
                 let timeout = Duration::from_millis(shared.settings.handshake_ms);
                 let deadline = Instant::now() + timeout;
                 match dial::connect(&shared.to, &shared.resolver, deadline) {
-                    Ok(server) => Carrier::new(shared, poll, client, server, recorder).run(),
+                    Ok(server) => {
+                        server.set_keepalive(shared.settings.keepalive);
+                        Carrier::new(shared, poll, client, server, recorder).run();
+                    }
                     Err(error) => {
                         log::warn!("{peer}: {}: {error}", shared.to);
                         client.reset();

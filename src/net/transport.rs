@@ -14,6 +14,8 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
+use super::keepalive::{self, Keepalive};
+
 /// One end of a connection below the protocol.
 #[derive(Debug)]
 pub(super) struct Transport {
@@ -135,6 +137,23 @@ impl Transport {
     /// What the system says.
     pub(super) fn set_nodelay(&self) -> io::Result<()> {
         self.socket.tcp()?.set_nodelay(true)
+    }
+
+    /// Has TCP ask a silent peer whether it is there, or not.
+    pub(super) fn set_keepalive(&self, keepalive: Option<Keepalive>) {
+        let set = |stream| Keepalive::set(keepalive, SockRef::from(stream));
+        if let Err(error) = self.socket.tcp().and_then(set) {
+            log::debug!(target: "heirloom::net", "TCP keepalive: {error}");
+        }
+    }
+
+    /// Has TCP end the connection where the peer has not acknowledged what it was
+    /// sent for so many milliseconds.
+    pub(super) fn set_user_timeout(&self, ms: u64) {
+        let set = |stream| keepalive::set_user_timeout(SockRef::from(stream), ms);
+        if let Err(error) = self.socket.tcp().and_then(set) {
+            log::debug!(target: "heirloom::net", "TCP_USER_TIMEOUT: {error}");
+        }
     }
 
     /// The connection stands: it may be read and written at once.

@@ -21,7 +21,12 @@ fn a_client_that_is_silent_too_long_is_sent_away_and_the_backend_is_told() {
         client.is_sent_away();
         served.receive_close(1001);
         drop(client);
-        assert_eq!(gate.seen().what, "idle-timeout", "{speaks:?}");
+        let seen = gate.seen();
+        assert_eq!(
+            (seen.by, seen.what),
+            (ClosedBy::Server, "idle-timeout"),
+            "{speaks:?}"
+        );
     }
     // The one that does not answer is ended too.
     let (mut client, mut served) = bridge(&gate, &backend, RFC);

@@ -15,6 +15,7 @@ mod bad_backends;
 mod closing;
 mod ends;
 mod gate;
+mod liveness;
 mod messages;
 mod names;
 mod order;

@@ -6,6 +6,7 @@ use super::link::{Link, Preface};
 use super::pool::Pool;
 use super::record::LinkRecord;
 use super::scratch::{Context, Scratch, WarningLimiter};
+use super::timing::ping_payload;
 use crate::bytes::{Input, Output};
 use crate::conn::{Conn, Event};
 use crate::error::{Refusal, Unsendable, Violation};
@@ -219,6 +220,8 @@ impl<'t, A: App> Dispatch<'t, A> {
                 partner.link.flow.parse_due = true;
                 self.opened(app);
             }
+            // It answers our own ping.
+            Event::Pong(payload) if *payload == *ping_payload() => {}
             event => self.carry(event),
         }
     }

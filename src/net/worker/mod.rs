@@ -1,5 +1,6 @@
 //! A worker: one thread, one loop, its own listeners and links.
 
+mod clock;
 mod wheel;
 mod dialling;
 mod bridge_link;
@@ -23,7 +24,7 @@ mod turn;
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::event::Event;
 use mio::net::UnixStream;
@@ -32,6 +33,7 @@ use mio::{Events, Poll, Token};
 use self::acceptor::{Accepted, Acceptor};
 use self::bound::{FIRST_LISTENER, SHUTDOWN, WAKER};
 use self::bridge_link::BridgeLink;
+use self::clock::Clock;
 use self::counter::Counter;
 use self::dialling::{ATTEMPT, Connecting, Dialling};
 use self::link::{AfterTurn, CountedAs, Link, Preface};
@@ -93,24 +95,6 @@ pub(super) struct Worker<A: App> {
     drain: Drain,
 }
 
-/// The time of this turn of the loop.
-#[derive(Debug)]
-struct Clock {
-    start: Instant,
-    now_ms: u64,
-}
-
-impl Clock {
-    /// The instant of this time.
-    fn at(&self, ms: u64) -> Instant {
-        self.start + Duration::from_millis(ms)
-    }
-
-    fn tick(&mut self) {
-        self.now_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    }
-}
-
 /// Whether the worker is being stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Drain {
@@ -123,6 +107,8 @@ enum Drain {
 impl<A: App> Worker<A> {
     /// Worker number `index`.
     pub(super) fn new(bound: BoundWorker, index: usize, app: A, setup: Setup) -> Worker<A> {
+        let keepalive = setup.policy.settings.keepalive;
+        bound.acceptor.set_keepalive(keepalive);
         Worker {
             app,
             index,
@@ -135,10 +121,7 @@ impl<A: App> Worker<A> {
             policy: setup.policy,
             places: setup.places,
             counter: Counter::new(setup.stats, index),
-            clock: Clock {
-                start: Instant::now(),
-                now_ms: 0,
-            },
+            clock: Clock::new(),
             drain: Drain::No,
         }
     }
@@ -437,13 +420,8 @@ impl<A: App> Worker<A> {
         let now_ms = self.clock.now_ms;
         let settings = &self.policy.settings;
         let mut deadline_ms = now_ms.saturating_add(settings.handshake_ms);
-        let mut conn = dial.conn;
-        conn.set_manual_control();
-        let mut link = Box::new(Link::new(Transport::missing(), conn, now_ms));
-        link.counted_as = CountedAs::Bridge;
-        link.preface = Preface::Done;
-        link.backlog.push_small(&dial.output);
-        let token = self.links.slots.put(link);
+        let link = Link::of_backend(dial.conn, &dial.output, now_ms);
+        let token = self.links.slots.put(Box::new(link));
         if let Some(link) = self.links.get(client) {
             deadline_ms = link.due_ms(settings).unwrap_or(deadline_ms);
             link.bridge = Some(Box::new(BridgeLink::of_client(token, dial.coding)));
@@ -488,6 +466,7 @@ impl<A: App> Worker<A> {
         };
         match dialling.advance(token, now_ms, self.poll.registry()) {
             Connecting::Done(transport) => {
+                transport.set_keepalive(self.policy.settings.keepalive);
                 link.connected(transport);
                 self.turn(token);
             }
@@ -589,10 +568,7 @@ impl<A: App> Worker<A> {
                 if let Some(recorder) = link.record.recorder() {
                     recorder.note(crate::version::Side::Server, &octets);
                 }
-                if link.backlog.is_empty() {
-                    link.timing.restart(turn.context.now_ms);
-                }
-                link.backlog.send_shared(octets, &mut link.transport)
+                link.send_shared(octets, turn.context.now_ms)
             });
             if let Some(Err(error)) = sent {
                 log::debug!(target: "heirloom::net", "a write failed: {error}");
@@ -694,9 +670,12 @@ impl<A: App> Worker<A> {
         if catch_unwind(app).is_err() {
             log::error!("the app panicked when the settings changed");
         }
+        let keepalive = self.policy.settings.keepalive;
+        self.acceptor.set_keepalive(keepalive);
         // A timeout may be shorter now.
         for token in self.links.slots.tokens() {
             if let Some(Some(link)) = self.links.slots.get(token) {
+                link.set_user_timeout(&self.policy.settings);
                 link.arm(&mut self.links.wheel, token, &self.policy.settings);
             }
         }

@@ -4,7 +4,7 @@ use super::bridge;
 use super::dispatch::Dispatch;
 use super::link::{AfterTurn, Link, TURN};
 use super::scratch::{Context, FRONT, OutBuffer, Scratch};
-use super::timing::Stage;
+use super::timing::{Stage, ping_payload};
 use crate::bytes::Input;
 use crate::conn::Phase;
 use crate::error::Refusal;
@@ -58,8 +58,8 @@ impl<A: App> Turn<'_, A> {
                 AfterTurn::Keep
             }
             ReadResult::Nothing => AfterTurn::Keep,
-            ReadResult::Broken(_) => {
-                link.ended_by_peer("reset", None);
+            ReadResult::Broken(error) => {
+                link.broken(&error);
                 AfterTurn::Drop
             }
             ReadResult::End => {
@@ -196,9 +196,15 @@ impl<A: App> Turn<'_, A> {
                 link.timing.restart(context.now_ms);
                 AfterTurn::Keep
             }
+            Stage::Open if link.timing.take_ping(link.timed_peer()) => {
+                // Where it cannot be sent, the peer has the rest of the time.
+                let _ = link.conn.ping(ping_payload(), &mut out);
+                AfterTurn::Keep
+            }
             Stage::Open if link.backlog.is_empty() => {
                 link.conn.close(GOING_AWAY, "idle", &mut out);
-                link.ended_by_peer("idle-timeout", Some(GOING_AWAY));
+                let ended = EndReason::by_server("idle-timeout", Some(GOING_AWAY));
+                link.record.end(ended);
                 AfterTurn::Keep
             }
             // A peer that does not read cannot be sent a close either.
