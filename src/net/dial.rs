@@ -507,13 +507,30 @@ pub(super) fn connect(
     resolver: &Resolver,
     deadline: Instant,
 ) -> Result<Transport, DialError> {
-    let found = resolver.resolve_until(endpoint, deadline);
-    let addresses = found.ok_or(DialError::TimedOut)??;
-    let connected = connect_to(&addresses, deadline);
+    let known = resolver.known(endpoint);
+    let is_old = known.is_some() && endpoint.is_name();
+    let addresses = match known {
+        Some(known) => known,
+        None => look_up(endpoint, resolver, deadline)?,
+    };
+    let mut connected = connect_to(&addresses, deadline);
     if !matches!(connected, Ok((_, false))) {
         resolver.forget(endpoint);
     }
+    if is_old && matches!(connected, Err(DialError::Connect(..))) {
+        // The server may have moved since.
+        connected = connect_to(&look_up(endpoint, resolver, deadline)?, deadline);
+    }
     connected.map(|(transport, _)| transport)
+}
+
+fn look_up(
+    endpoint: &Endpoint,
+    resolver: &Resolver,
+    deadline: Instant,
+) -> Result<Arc<[SocketAddr]>, DialError> {
+    let found = resolver.resolve_until(endpoint, deadline);
+    Ok(found.ok_or(DialError::TimedOut)??)
 }
 
 /// Connects to one of these addresses; whether another one has failed before.

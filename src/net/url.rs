@@ -96,6 +96,13 @@ impl Endpoint {
     }
 }
 
+impl Endpoint {
+    /// Whether it has to be resolved.
+    pub(super) fn is_name(&self) -> bool {
+        matches!(self.0, Host::Name(..))
+    }
+}
+
 impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Endpoint {
         Endpoint(Host::Address(address))

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use mio::{Registry, Token};
 
+use super::clock::Clock;
 use crate::net::attempts::{Attempted, Attempts};
 use crate::net::resolve::{Found, Resolver};
 use crate::net::transport::Transport;
@@ -25,6 +26,8 @@ pub(super) struct Dialling {
     deadline_ms: u64,
     /// `None` while its name is being resolved.
     attempts: Option<Attempts>,
+    /// They were looked up for this dial, not for one before.
+    is_looked_up: bool,
 }
 
 /// How far a connection to a backend has come.
@@ -34,6 +37,9 @@ pub(super) enum Connecting {
     Done(Transport),
     /// It is under way.
     Waiting,
+    /// No address is left, and they were looked up a moment ago: the backend may
+    /// have moved since.
+    Outdated,
     /// No address is left.
     Failed(io::Error),
 }
@@ -45,7 +51,20 @@ impl Dialling {
             resolver,
             deadline_ms,
             attempts: None,
+            is_looked_up: false,
         }
+    }
+
+    /// Its addresses, where they are known without a lookup.
+    pub(super) fn known(&self) -> Option<Arc<[SocketAddr]>> {
+        self.resolver.known(&self.endpoint)
+    }
+
+    /// Looks its addresses up, and calls `tell` with them on another thread.
+    pub(super) fn look_up(&mut self, clock: &Clock, tell: impl FnOnce(Found) + Send + 'static) {
+        self.is_looked_up = true;
+        let deadline = clock.at(self.deadline_ms);
+        self.resolver.resolve(&self.endpoint, deadline, tell);
     }
 
     /// Its addresses are known now.
@@ -82,6 +101,11 @@ impl Dialling {
                     Ok(()) => Connecting::Done(transport),
                     Err(error) => Connecting::Failed(error),
                 }
+            }
+            Attempted::Failed(_) if !self.is_looked_up && self.endpoint.is_name() => {
+                self.attempts = None;
+                self.resolver.forget(&self.endpoint);
+                Connecting::Outdated
             }
             Attempted::Failed(failed) => {
                 let not_found = || io::Error::from(io::ErrorKind::NotFound);

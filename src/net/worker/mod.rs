@@ -107,8 +107,9 @@ enum Drain {
 impl<A: App> Worker<A> {
     /// Worker number `index`.
     pub(super) fn new(bound: BoundWorker, index: usize, app: A, setup: Setup) -> Worker<A> {
-        let keepalive = setup.policy.settings.keepalive;
-        bound.acceptor.set_keepalive(keepalive);
+        bound
+            .acceptor
+            .set_keepalive(setup.policy.settings.keepalive);
         Worker {
             app,
             index,
@@ -426,30 +427,36 @@ impl<A: App> Worker<A> {
             deadline_ms = link.due_ms(settings).unwrap_or(deadline_ms);
             link.bridge = Some(Box::new(BridgeLink::of_client(token, dial.coding)));
         }
-        let (endpoint, resolver) = (&dial.endpoint, &dial.resolver);
-        let dialling = Dialling::new(endpoint.clone(), resolver.clone(), deadline_ms);
+        let dialling = Dialling::new(dial.endpoint, dial.resolver, deadline_ms);
+        let known = dialling.known();
         let Some(Some(link)) = self.links.slots.get(token) else {
             return;
         };
         let bridge = BridgeLink::of_backend(client, dial.coding, dialling);
         link.bridge = Some(Box::new(bridge));
         link.arm(&mut self.links.wheel, token, settings);
-        if let Some(known) = resolver.known(endpoint) {
-            return self.resolved(token, Ok(known));
+        match known {
+            Some(known) => self.resolved(token, Ok(known)),
+            None => self.look_up(token),
         }
+    }
+
+    /// Has the name of a backend looked up.
+    fn look_up(&mut self, token: usize) {
         let inbox = self.mail.inbox();
-        resolver.resolve(endpoint, self.clock.at(deadline_ms), move |found| {
-            inbox.post_anyway(Post::Resolved { token, found });
-        });
+        if let Some(dialling) = self.links.get(token).and_then(Link::dialling) {
+            dialling.look_up(&self.clock, move |found| {
+                inbox.post_anyway(Post::Resolved { token, found });
+            });
+        }
     }
 
     /// The addresses of a backend are known, or that it has none.
     fn resolved(&mut self, token: usize, found: Found) {
-        let now_ms = self.clock.now_ms;
         let Some(dialling) = self.links.get(token).and_then(Link::dialling) else {
             return;
         };
-        match dialling.resolved(found, now_ms) {
+        match dialling.resolved(found, self.clock.now_ms) {
             Ok(()) => self.advance_dial(token),
             Err(error) => self.backend_unreachable(token, &error),
         }
@@ -457,26 +464,25 @@ impl<A: App> Worker<A> {
 
     /// Looks how far dialling a backend has come.
     fn advance_dial(&mut self, token: usize) {
-        let now_ms = self.clock.now_ms;
         let Some(Some(link)) = self.links.slots.get(token) else {
             return;
         };
         let Some(dialling) = link.dialling() else {
             return;
         };
-        match dialling.advance(token, now_ms, self.poll.registry()) {
+        match dialling.advance(token, self.clock.now_ms, self.poll.registry()) {
             Connecting::Done(transport) => {
                 transport.set_keepalive(self.policy.settings.keepalive);
                 link.connected(transport);
                 self.turn(token);
             }
             Connecting::Waiting => link.arm(&mut self.links.wheel, token, &self.policy.settings),
+            Connecting::Outdated => self.look_up(token),
             Connecting::Failed(error) => self.backend_unreachable(token, &error),
         }
     }
 
-    /// A backend cannot be reached at any address: its client is told, and the log
-    /// has it once a second.
+    /// A backend cannot be reached: its client is told, the log once a second.
     fn backend_unreachable(&mut self, token: usize, error: &io::Error) {
         if self.scratch.warnings.again(self.clock.now_ms) {
             log::warn!(target: "heirloom::net", "the backend cannot be reached: {error}");
@@ -670,8 +676,7 @@ impl<A: App> Worker<A> {
         if catch_unwind(app).is_err() {
             log::error!("the app panicked when the settings changed");
         }
-        let keepalive = self.policy.settings.keepalive;
-        self.acceptor.set_keepalive(keepalive);
+        self.acceptor.set_keepalive(self.policy.settings.keepalive);
         // A timeout may be shorter now.
         for token in self.links.slots.tokens() {
             if let Some(Some(link)) = self.links.slots.get(token) {
