@@ -1,14 +1,12 @@
 //! `heirloom gateway`: any version in front, one version behind.
 
-use std::net::SocketAddr;
-
 use clap::{Args as ClapArgs, ValueEnum};
 use heirloom::Version;
 use heirloom::net::{Backend, Binary, Networks, ProxyVersion, Router, Site, Url, gateway};
 
 use super::access::AccessLog;
 use super::server_args::ServerArgs;
-use super::{Exit, complain, version};
+use super::{Exit, version};
 
 /// Put any version in front of a modern backend, which stays as it is.
 #[derive(Debug, ClapArgs)]
@@ -20,7 +18,8 @@ use super::{Exit, complain, version};
 )]
 pub(super) struct Args {
     /// The URL of the backend. A path in it is asked for whatever the client asked for; without
-    /// one it is the client's own. The client's query is passed on unless the URL has one.
+    /// one it is the client's own. The client's query is passed on unless the URL has one. The
+    /// host name is resolved for each connection.
     #[arg(long, value_name = "URL", value_parser = super::request_args::url)]
     to: Url,
     /// The version that is spoken to the backend.
@@ -65,20 +64,13 @@ enum BinaryArg {
 
 /// Runs until a signal and the last connection.
 pub(super) fn run(args: Args) -> Exit {
-    let addresses: Vec<SocketAddr> = match args.to.addresses() {
-        Ok(addresses) => addresses,
-        Err(error) => {
-            complain(&error);
-            return Exit::Unreachable;
-        }
-    };
     let server = match args.server.bind(args.json) {
         Ok(server) => server,
         Err(exit) => return exit,
     };
     let log = AccessLog::new(&args.to, args.json);
     let config = args.server.config();
-    let router = Router::new(gateway::routes(config, args.backend(addresses)));
+    let router = Router::new(gateway::routes(config, args.backend()));
     let server = server.with_config(router.config());
     server.run(|| {
         let log = log.clone();
@@ -88,7 +80,7 @@ pub(super) fn run(args: Args) -> Exit {
 }
 
 impl Args {
-    fn backend(&self, addresses: Vec<SocketAddr>) -> Backend {
+    fn backend(&self) -> Backend {
         let binary = match self.binary {
             BinaryArg::Refuse => Binary::Refuse,
             BinaryArg::Base64 => Binary::Base64,
@@ -96,7 +88,7 @@ impl Args {
         // What is passed on and added must fit where the client's own head did.
         let mut config = self.server.config();
         config.limits.head_bytes = config.limits.head_bytes.saturating_add(ADDED);
-        Backend::new(self.to.clone(), addresses, self.version)
+        Backend::new(self.to.clone(), self.version)
             .with_binary(binary)
             .with_proxy_header(self.send_proxy)
             .with_passed_headers(self.pass_header.clone())

@@ -66,7 +66,9 @@ pub(super) struct ListenLimitArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 16_384,
           value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     max_connections: u32,
-    /// Milliseconds without a sign of the client before it is sent a close; 0 is never.
+    /// Milliseconds without a sign of life from the client before it is sent a close; 0 is never.
+    /// A client whose version has pings is pinged at half of the time. For one without pings,
+    /// what it was sent is a sign too, as long as its TCP acknowledges it.
     #[arg(long, value_name = "MS", default_value_t = Settings::default().idle_ms,
           value_parser = milliseconds(0..=86_400_000))]
     idle_timeout_ms: u64,

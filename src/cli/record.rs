@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use clap::Args as ClapArgs;
 use heirloom::bytes::Escaped;
-use heirloom::net::Settings;
 use heirloom::net::relay::Relay;
+use heirloom::net::{Endpoint, Resolver, Settings};
 
 use super::journal::{Mode, Store, complain_of};
 use super::server_args::{addresses, announce, server_address, stop_on_signals};
@@ -35,10 +35,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "ADDR", required_unless_present = "recover",
           value_parser = addresses)]
     listen: Vec<Vec<SocketAddr>>,
-    /// The address of the server, such as 127.0.0.1:8076.
+    /// The server, such as 127.0.0.1:8076. A host name is resolved for each connection.
     #[arg(long, value_name = "ADDR", required_unless_present = "recover",
           value_parser = server_address)]
-    to: Option<SocketAddr>,
+    to: Option<Endpoint>,
     /// The folder for the vectors; it is created if it does not exist.
     #[arg(long, value_name = "DIR", required_unless_present = "none")]
     out: Option<PathBuf>,
@@ -104,7 +104,7 @@ pub(super) fn run(args: &Args) -> Exit {
             }
         };
     }
-    let Some(to) = args.to else {
+    let Some(to) = args.to.clone() else {
         complain(&"--to is missing");
         return Exit::Usage;
     };
@@ -122,7 +122,7 @@ pub(super) fn run(args: &Args) -> Exit {
         .with_close_ms(args.limits.close_timeout_ms)
         .with_idle_ms(args.limits.idle_timeout_ms)
         .with_write_ms(args.limits.write_timeout_ms);
-    let mut relay = match Relay::bind(&args.listen.concat(), to, settings) {
+    let mut relay = match Relay::bind(&args.listen.concat(), to, Resolver::default(), settings) {
         Ok(relay) => relay,
         Err(error) => {
             complain(&error);

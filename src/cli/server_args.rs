@@ -10,7 +10,7 @@ use std::thread;
 
 use clap::Args;
 use heirloom::handshake::Origins;
-use heirloom::net::{Networks, Server};
+use heirloom::net::{BadEndpoint, Endpoint, Networks, Server};
 use heirloom::{Config, Versions};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -143,22 +143,8 @@ fn cores() -> usize {
 }
 
 pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
-    found(text, suggest::of_listener(text))
-}
-
-/// The address of a server.
-pub(super) fn server_address(text: &str) -> Result<SocketAddr, String> {
-    let found = found(text, suggest::of_server(text))?;
-    found
-        .first()
-        .copied()
-        .ok_or_else(|| "no address".to_owned())
-}
-
-/// The addresses of this name; where it is no address, what was meant.
-fn found(text: &str, meant: Option<String>) -> Result<Vec<SocketAddr>, String> {
     let hint = "give HOST:PORT, such as 127.0.0.1:8076 or [::1]:0";
-    if let Some(meant) = meant {
+    if let Some(meant) = suggest::of_listener(text) {
         return Err(format!("{hint}; {meant}"));
     }
     let found = text
@@ -170,6 +156,14 @@ fn found(text: &str, meant: Option<String>) -> Result<Vec<SocketAddr>, String> {
         Err(hint.to_owned())
     } else {
         Ok(first)
+    }
+}
+
+/// Where a server is. Its name is not resolved.
+pub(super) fn server_address(text: &str) -> Result<Endpoint, String> {
+    match suggest::of_server(text) {
+        Some(meant) => Err(format!("{BadEndpoint}; {meant}")),
+        None => text.parse().map_err(|error: BadEndpoint| error.to_string()),
     }
 }
 

@@ -2,15 +2,15 @@
 //! messages.
 
 use std::fmt;
-use std::net::SocketAddr;
-use std::sync::Arc;
 
 use super::backlog::Backlog;
 use super::link_id::LinkId;
 use super::proxy::ClientAddress;
 use super::recorder::Recorder;
 use super::refusal::AnyRefusal;
+use super::resolve::Resolver;
 use super::topic::Topics;
+use super::url::Endpoint;
 use crate::bytes::Output;
 use crate::conn::{Coding, Conn, Tally};
 use crate::error::{Unsendable, Violation};
@@ -139,8 +139,10 @@ impl Page {
 /// A backend to dial for a client.
 #[derive(Debug)]
 pub struct BackendDial {
-    /// Where it is; tried in this order.
-    pub addresses: Arc<[SocketAddr]>,
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// Finds its addresses.
+    pub resolver: Resolver,
     /// Our end, as its client.
     pub conn: Conn,
     /// What it is sent first: the request, behind a PROXY header where it wants

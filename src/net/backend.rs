@@ -8,6 +8,7 @@ use super::app::BackendDial;
 use super::forwarded::Forwarded;
 use super::proxy::{self, ClientAddress, Networks, ProxyVersion};
 use super::refusal::{AnyRefusal, NetRefusal};
+use super::resolve::Resolver;
 use super::url::Url;
 use crate::bytes::Output;
 use crate::conn::{Coding, Config, Conn};
@@ -39,8 +40,8 @@ pub enum Binary {
 pub struct Backend {
     /// Its URL. A path in it is asked for whatever the client asked for.
     pub to: Url,
-    /// Its addresses, tried in this order.
-    pub addresses: Arc<[SocketAddr]>,
+    /// Finds its addresses, each time it is dialled.
+    pub resolver: Resolver,
     /// The version that is spoken to it.
     pub version: &'static Version,
     /// What to do with binary messages where one side has none.
@@ -67,16 +68,13 @@ pub(super) struct ClientAgreement {
 }
 
 impl Backend {
-    /// A backend at this URL with these addresses, asked in this version.
+    /// A backend at this URL, asked in this version. Its name is resolved when it
+    /// is dialled.
     #[must_use]
-    pub fn new(
-        to: Url,
-        addresses: impl Into<Arc<[SocketAddr]>>,
-        version: &'static Version,
-    ) -> Backend {
+    pub fn new(to: Url, version: &'static Version) -> Backend {
         Backend {
             to,
-            addresses: addresses.into(),
+            resolver: Resolver::default(),
             version,
             binary: Binary::default(),
             send_proxy: None,
@@ -84,6 +82,13 @@ impl Backend {
             pass_headers: Arc::default(),
             config: Arc::default(),
         }
+    }
+
+    /// With this resolver for its name.
+    #[must_use]
+    pub fn with_resolver(mut self, resolver: Resolver) -> Backend {
+        self.resolver = resolver;
+        self
     }
 
     /// With this way to carry binary messages where one side has none.
@@ -198,7 +203,8 @@ impl Backend {
             }
         }
         let dial = BackendDial {
-            addresses: Arc::clone(&self.addresses),
+            endpoint: self.to.endpoint(),
+            resolver: self.resolver.clone(),
             conn,
             output,
             coding,

@@ -12,10 +12,15 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
+use socket2::SockRef;
 
+use super::dial;
+use super::keepalive::Keepalive;
+use super::resolve::Resolver;
 use super::server::BindError;
 use super::settings::Settings;
 use super::transport::{ReadResult, Transport};
+use super::url::Endpoint;
 use super::warning::WarningLimiter;
 use crate::version::Side;
 
@@ -79,7 +84,8 @@ pub enum CutShort {
 /// What the connections share with the listeners.
 #[derive(Debug)]
 struct Shared {
-    to: SocketAddr,
+    to: Endpoint,
+    resolver: Resolver,
     settings: Settings,
     open: AtomicUsize,
     /// When connections are cut off; set by the stop.
@@ -151,8 +157,8 @@ impl CarriedConnection {
 }
 
 impl Relay {
-    /// Binds these addresses, to carry their connections to `to`. Of the
-    /// settings it uses those of connections and time: `handshake_ms` for
+    /// Binds these addresses, to carry their connections to `to`, which is
+    /// resolved for each of them. Of the settings it uses those of connections and time: `handshake_ms` for
     /// connecting to the server, `close_ms` for ending after the stop.
     ///
     /// # Errors
@@ -160,10 +166,12 @@ impl Relay {
     /// The first address that cannot be bound.
     pub fn bind(
         addresses: &[SocketAddr],
-        to: SocketAddr,
+        to: impl Into<Endpoint>,
+        resolver: Resolver,
         settings: Settings,
     ) -> Result<Relay, BindError> {
-        let first = addresses.first().copied().unwrap_or(to);
+        let first = addresses.first().copied();
+        let first = first.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
         let failed = |address, error| BindError { address, error };
         let poll = Poll::new().map_err(|error| failed(first, error))?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(|error| failed(first, error))?;
@@ -172,6 +180,8 @@ impl Relay {
         for (i, address) in addresses.iter().enumerate() {
             let listen = || -> io::Result<(TcpListener, SocketAddr)> {
                 let listener = std::net::TcpListener::bind(address)?;
+                // Connections inherit it.
+                Keepalive::set(settings.keepalive, SockRef::from(&listener))?;
                 listener.set_nonblocking(true)?;
                 let mut listener = TcpListener::from_std(listener);
                 let token = Token(FIRST + i);
@@ -190,7 +200,8 @@ impl Relay {
             addresses: bound,
             shutdown: None,
             shared: Arc::new(Shared {
-                to,
+                to: to.into(),
+                resolver,
                 settings,
                 open: AtomicUsize::new(0),
                 cut_at: OnceLock::new(),
@@ -319,14 +330,16 @@ impl Relay {
             .spawn(move || {
                 let shared = &guard.0;
                 let timeout = Duration::from_millis(shared.settings.handshake_ms);
-                match Transport::connect_timeout(shared.to, timeout) {
+                let deadline = Instant::now() + timeout;
+                match dial::connect(&shared.to, &shared.resolver, deadline) {
                     Ok(server) => {
                         reached.store(true, Ordering::Release);
+                        server.set_keepalive(shared.settings.keepalive);
                         Carrier::new(shared, poll, client, server, recorder).run();
                     }
                     Err(error) => {
                         if shared.warnings.again(&shared.warnings.connect) {
-                            log::warn!("{peer}: cannot connect to {}: {error}", shared.to);
+                            log::warn!("{peer}: {}: {error}", shared.to);
                         }
                         client.reset();
                         recorder.done(Some(CutShort::Unreachable));

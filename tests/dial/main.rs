@@ -19,6 +19,7 @@ mod floods;
 mod host;
 mod input;
 mod junit;
+mod names;
 mod own_server;
 mod probe;
 mod program;

@@ -183,7 +183,7 @@ fn a_panic_when_a_backend_agrees_ends_that_bridge_and_no_other() {
     let served = backend::Backend::listen();
     let to = served.url().parse().unwrap();
     let version = VERSIONS.iter().find(|v| v.name == "rfc6455").unwrap();
-    let backend = Backend::new(to, [served.address], version);
+    let backend = Backend::new(to, version);
     let router = Router::new(gateway::routes(Config::default(), backend));
     let config = router.config();
     let server = Running::app(1, config, move || {

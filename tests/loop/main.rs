@@ -12,6 +12,7 @@ mod support;
 
 mod failing;
 mod handshakes;
+mod liveness;
 mod messages;
 mod pages;
 #[cfg(feature = "cli")]

@@ -1,17 +1,44 @@
 //! Backends that write their octets by hand: the right response, or a wrong one
 //! that the test asks for.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::{Deref, DerefMut};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 use sha1::Sha1;
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::PATIENCE;
 use super::peer::{CLOSE, Head, Peer, TEXT};
+
+/// An address that does not answer: nothing is accepted there, and its queue is
+/// full.
+pub(crate) struct Silent {
+    _listener: Socket,
+    _queued: Vec<TcpStream>,
+    pub(crate) address: SocketAddr,
+}
+
+impl Silent {
+    pub(crate) fn new() -> Silent {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let moment = Duration::from_millis(100);
+        let queued = std::iter::from_fn(|| TcpStream::connect_timeout(&address, moment).ok());
+        Silent {
+            _queued: queued.collect(),
+            _listener: listener,
+            address,
+        }
+    }
+}
 
 /// Listens on a free port of loopback.
 pub(crate) struct Backend {

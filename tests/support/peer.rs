@@ -257,9 +257,12 @@ impl Peer {
         (head[0], clear.map(|(o, k)| o ^ k).collect())
     }
 
-    /// A close frame with this code; its reason.
+    /// A close frame with this code, which pings may precede; its reason.
     pub(crate) fn close_frame(&mut self, code: u16) -> String {
-        let (first, body) = self.frame();
+        let (mut first, mut body) = self.frame();
+        while first == PING {
+            (first, body) = self.frame();
+        }
         assert_eq!(first, CLOSE, "{body:?} is no close");
         assert_eq!(body[..2], code.to_be_bytes(), "{body:?}");
         String::from_utf8(body[2..].to_vec()).unwrap()

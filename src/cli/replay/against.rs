@@ -1,10 +1,10 @@
 //! The clients of vectors, played to a foreign server.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use heirloom::conn::Conn;
 use heirloom::error::{Located, Violation};
+use heirloom::net::Endpoint;
 use heirloom::net::replay::{ReplayConnection, ReplayEvent};
 use heirloom::vector::{Conclusion, Difference, ExpectedResult, MessageKind, StreamEnd, Vector};
 use heirloom::{Side, SystemRandom};
@@ -33,7 +33,7 @@ enum Required {
 pub(super) fn play(
     vector: &Vector,
     mut moves: Vec<Move>,
-    address: SocketAddr,
+    endpoint: &Endpoint,
     args: &Args,
 ) -> PlayOutcome {
     let required = match required(vector) {
@@ -65,12 +65,12 @@ pub(super) fn play(
         }
     };
     let connection = match ReplayConnection::connect(
-        address,
+        endpoint,
         Duration::from_millis(args.timeout_ms),
         args.faults(),
     ) {
         Ok(connection) => connection,
-        Err(error) => return PlayOutcome::Unreachable(format!("cannot connect: {error}")),
+        Err(error) => return PlayOutcome::Unreachable(error.to_string()),
     };
     let endpoint = Conn::client_of(&request, false, all_versions())
         .ok()

@@ -7,14 +7,14 @@ mod describe;
 mod against;
 mod listen;
 
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args as ClapArgs, ValueEnum};
 use heirloom::Side;
-use heirloom::net::Url;
 use heirloom::net::replay::Faults;
+use heirloom::net::{Endpoint, Url};
 use heirloom::vector::{Difference, Vector};
 
 use self::moves::moves;
@@ -176,7 +176,7 @@ pub(super) fn run(args: &Args) -> Exit {
 
 /// What the vectors are played to.
 enum Peer {
-    Server(SocketAddr),
+    Server(Endpoint),
     Client(TcpListener),
 }
 
@@ -184,14 +184,7 @@ impl Peer {
     /// The peer, or why it cannot be reached.
     fn of(args: &Args) -> Result<Peer, String> {
         if let Some(url) = &args.against {
-            let host = url.host.as_str();
-            let found = host
-                .to_socket_addrs()
-                .or_else(|_| format!("{host}:80").to_socket_addrs())
-                .map_err(|error| format!("no address for {host}: {error}"))?
-                .next();
-            let address = found.ok_or_else(|| format!("no address for {host}"))?;
-            return Ok(Peer::Server(address));
+            return Ok(Peer::Server(url.endpoint()));
         }
         let Some(address) = args.listen else {
             unreachable!("clap requires --against or --listen");
@@ -213,7 +206,7 @@ impl Peer {
             Err(what) => return PlayOutcome::Played(vec![what.into()]),
         };
         match self {
-            Peer::Server(address) => against::play(vector, moves, *address, args),
+            Peer::Server(endpoint) => against::play(vector, moves, endpoint, args),
             Peer::Client(listener) => listen::play(vector, &moves, listener, args),
         }
     }

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use crate::net::keepalive::Keepalive;
 use crate::net::proxy::ClientAddress;
 use crate::net::transport::{Transport, is_exhausted};
 
@@ -150,6 +151,16 @@ impl Acceptor {
             }
             round.listener += 1;
             round.accepted = 0;
+        }
+    }
+
+    /// Sets the TCP keepalive of the connections that are accepted from now on.
+    pub(super) fn set_keepalive(&self, keepalive: Option<Keepalive>) {
+        for listener in &self.listeners {
+            let socket = SockRef::from(&listener.socket);
+            if let Err(error) = Keepalive::set(keepalive, socket) {
+                log::debug!(target: "heirloom::net", "TCP keepalive: {error}");
+            }
         }
     }
 

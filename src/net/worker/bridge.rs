@@ -1,11 +1,6 @@
 //! Bridges: two links, a client's and the one that was dialled for it. A turn of
 //! one of them has both at hand.
 
-use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
-
-use mio::{Registry, Token};
-
 use super::bridge_link::{BridgeLink, CarriedBack};
 use super::link::Link;
 use super::scratch::OutBuffer;
@@ -15,7 +10,6 @@ use crate::error::Violation;
 use crate::net::app::{ClosedBy, EndReason};
 use crate::net::refusal::{Hint, NetRefusal};
 use crate::net::settings::Settings;
-use crate::net::transport::{Transport, is_exhausted};
 use crate::version::Side;
 
 /// What a turn knows of the bridge of its link.
@@ -145,7 +139,11 @@ pub(super) fn partner_lost<D>(
                 violation: Violation::HandshakeCut,
             },
         };
-        return link.refuse(ClosedBy::Backend, refusal.into(), hint, out);
+        let by = match refusal {
+            NetRefusal::OutOfSockets => ClosedBy::Server,
+            _ => ClosedBy::Backend,
+        };
+        return link.refuse(by, refusal.into(), hint, out);
     }
     if let Some(ended) = ended {
         link.record.end(ended);
@@ -181,76 +179,4 @@ pub(super) fn pause_reads<D>(link: &mut Link<D>, partner: &mut Link<D>, settings
     };
     link.flow.paused_by_bridge = !link.is_over() && (full(partner) || waits(link, partner));
     partner.flow.paused_by_bridge = !partner.is_over() && (full(link) || waits(partner, link));
-}
-
-/// How far a connection to a backend has come.
-#[derive(Debug)]
-pub(super) enum Connecting {
-    /// TCP is connected.
-    Done,
-    /// It is under way.
-    Waiting,
-    /// No address is left.
-    Failed(io::Error),
-}
-
-/// Looks whether TCP of a link is connected. Where the backend cannot be reached
-/// at one address, the next one is tried.
-pub(super) fn connecting<D>(link: &mut Link<D>, token: usize, registry: &Registry) -> Connecting {
-    let Some(bridge) = &mut link.bridge else {
-        return Connecting::Done;
-    };
-    let Some(untried) = &mut bridge.untried else {
-        return Connecting::Done;
-    };
-    let error = match link.transport.is_connected() {
-        Ok(false) => return Connecting::Waiting,
-        Ok(true) => {
-            bridge.untried = None;
-            if let Err(error) = link.transport.set_nodelay() {
-                log::debug!(target: "heirloom::net", "TCP_NODELAY: {error}");
-            }
-            return Connecting::Done;
-        }
-        Err(error) => error,
-    };
-    log::debug!(target: "heirloom::net", "a backend does not answer: {error}");
-    match connect_next(untried) {
-        Ok(transport) => link.transport = transport,
-        Err(None) => return Connecting::Failed(error),
-        Err(Some(error)) => return Connecting::Failed(error),
-    }
-    match link.transport.register(registry, Token(token), true) {
-        Ok(()) => Connecting::Waiting,
-        Err(error) => Connecting::Failed(error),
-    }
-}
-
-/// Starts to connect to the next address with which that is possible; without an
-/// error where none was left.
-pub(super) fn connect_next(untried: &mut Vec<SocketAddr>) -> Result<Transport, Option<io::Error>> {
-    let mut failed = None;
-    while let Some(address) = untried.pop() {
-        match Transport::connect(address) {
-            Ok(transport) => return Ok(transport),
-            Err(error) => failed = Some(error),
-        }
-    }
-    Err(failed)
-}
-
-/// Why a client is refused whose backend has no connection: because the backend
-/// does not answer, or because the system gives us no socket.
-pub(super) fn no_connection(error: &io::Error) -> NetRefusal {
-    let is_local = error.kind() == ErrorKind::AddrNotAvailable || is_exhausted(error);
-    if is_local {
-        NetRefusal::OutOfSockets
-    } else {
-        NetRefusal::BackendUnreachable
-    }
-}
-
-/// The error where a backend has no address at all.
-pub(super) fn no_address() -> io::Error {
-    io::Error::from(ErrorKind::NotFound)
 }

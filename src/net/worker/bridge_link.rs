@@ -1,7 +1,6 @@
 //! What a link of a bridge knows of the other one.
 
-use std::net::SocketAddr;
-
+use super::dialling::Dialling;
 use crate::conn::{Coding, Direction, Tally};
 use crate::handshake::{CarriedHeader, Response};
 
@@ -46,8 +45,8 @@ pub(super) struct BridgeLink {
     pub(super) subprotocol: Option<String>,
     /// The backend's link: the headers of its response that its client gets.
     pub(super) headers: CarriedBack,
-    /// Addresses to try, the next one last; `None` where TCP is connected.
-    pub(super) untried: Option<Vec<SocketAddr>>,
+    /// The backend's link: how it is dialled; `None` once TCP is connected.
+    pub(super) dialling: Option<Dialling>,
 }
 
 impl BridgeLink {
@@ -59,18 +58,14 @@ impl BridgeLink {
             carried: Tally::default(),
             subprotocol: None,
             headers: CarriedBack::default(),
-            untried: None,
+            dialling: None,
         }
     }
 
     /// Of a backend that is being dialled for the client with this link.
-    pub(super) fn of_backend(
-        client: usize,
-        coding: Coding,
-        untried: Vec<SocketAddr>,
-    ) -> BridgeLink {
+    pub(super) fn of_backend(client: usize, coding: Coding, dialling: Dialling) -> BridgeLink {
         BridgeLink {
-            untried: Some(untried),
+            dialling: Some(dialling),
             ..BridgeLink::of_client(client, coding.reverse())
         }
     }

@@ -7,6 +7,7 @@ use super::link::{Link, Preface};
 use super::pool::Pool;
 use super::record::LinkRecord;
 use super::scratch::{Context, Scratch, Warnings};
+use super::timing::ping_payload;
 use crate::bytes::{Input, Output};
 use crate::conn::{Conn, Event, Phase};
 use crate::error::{Refusal, Unsendable, Violation};
@@ -223,6 +224,8 @@ impl<'t, A: App> Dispatch<'t, A> {
                 partner.link.flow.parse_due = true;
                 self.opened(app);
             }
+            // It answers our own ping.
+            Event::Pong(payload) if *payload == *ping_payload() => {}
             event => self.carry(event),
         }
     }

@@ -103,13 +103,16 @@ impl Settle<'_> {
         link.record.end_turn(out);
         match link.backlog.send(out, &mut link.transport) {
             Ok(Progress::Some) => {
-                if had_backlog && link.timing.stage() != Stage::Handshake {
+                let stage = link.timing.stage();
+                let is_life = stage == Stage::Open && !link.has_ping();
+                if had_backlog && stage != Stage::Handshake || is_life {
                     link.timing.restart(now_ms);
                 }
             }
             Ok(Progress::None) => {}
             Err(error) => {
                 log::debug!(target: "heirloom::net", "a write failed: {error}");
+                link.broken(&error);
                 return AfterTurn::Drop;
             }
         }
@@ -119,8 +122,12 @@ impl Settle<'_> {
         while let Some(buffer) = link.backlog.spent() {
             self.pool.put(buffer);
         }
+        let stage = link.timing.stage();
         if advance(link, now_ms) == AfterTurn::Drop {
             return AfterTurn::Drop;
+        }
+        if stage == Stage::Handshake {
+            link.set_user_timeout(self.context.settings);
         }
         if !link.backlog.is_empty() {
             if !had_backlog && link.timing.stage() == Stage::Open {

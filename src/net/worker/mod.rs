@@ -1,6 +1,8 @@
 //! A worker: one thread, one loop, its own listeners and links.
 
+mod clock;
 mod wheel;
+mod dialling;
 mod bridge_link;
 mod record;
 mod timing;
@@ -23,7 +25,7 @@ mod outside;
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::event::Event;
 use mio::net::UnixStream;
@@ -31,19 +33,21 @@ use mio::{Events, Poll, Token};
 
 use self::acceptor::{Accepted, Acceptor};
 use self::bound::{FIRST_LISTENER, SHUTDOWN, WAKER};
-use self::bridge::Connecting;
 use self::bridge_link::BridgeLink;
+use self::clock::Clock;
 use self::counter::Counter;
+use self::dialling::{ATTEMPT, Connecting, Dialling};
 use self::link::{AfterTurn, CountedAs, Link, Preface};
 use self::links::{Links, Settle, warn_of_watching};
 use self::mail::Mail;
 use self::scratch::{Context, Scratch};
 use self::turn::Turn;
-use super::app::{App, BackendDial, ClosedBy, EndReason, Summary};
+use super::app::{App, BackendDial, EndReason, Summary};
 use super::link_id::LinkId;
-use super::post::Policy;
+use super::post::{Policy, Post};
 use super::proxy::ClientAddress;
 use super::refusal::NetRefusal;
+use super::resolve::Found;
 use super::stats::ConnectionStats;
 use super::transport::Transport;
 use crate::conn::{Conn, Tally};
@@ -82,19 +86,6 @@ pub(super) struct Worker<A: App> {
     drain: Drain,
 }
 
-/// The time of this turn of the loop.
-#[derive(Debug)]
-struct Clock {
-    start: Instant,
-    now_ms: u64,
-}
-
-impl Clock {
-    fn tick(&mut self) {
-        self.now_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    }
-}
-
 /// Whether the worker is being stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Drain {
@@ -120,6 +111,9 @@ impl Drain {
 impl<A: App> Worker<A> {
     /// Worker number `index`.
     pub(super) fn new(bound: BoundWorker, index: usize, app: A, setup: Setup) -> Worker<A> {
+        bound
+            .acceptor
+            .set_keepalive(setup.policy.settings.keepalive);
         Worker {
             app,
             index,
@@ -132,10 +126,7 @@ impl<A: App> Worker<A> {
             policy: setup.policy,
             places: setup.places,
             counter: Counter::new(setup.stats, index),
-            clock: Clock {
-                start: Instant::now(),
-                now_ms: 0,
-            },
+            clock: Clock::new(),
             drain: Drain::No,
         }
     }
@@ -200,6 +191,9 @@ impl<A: App> Worker<A> {
 
     /// A socket is ready.
     fn on_event(&mut self, token: usize, event: &Event) {
+        if token & ATTEMPT != 0 {
+            return self.advance_dial(token & !ATTEMPT);
+        }
         let Some(link) = self.links.get(token) else {
             return;
         };
@@ -209,9 +203,7 @@ impl<A: App> Worker<A> {
             // sent before it broke off is still for its client.
             return self.remove_link(token);
         }
-        if !link.is_connecting() || self.is_connected(token) {
-            self.turn(token);
-        }
+        self.turn(token);
     }
 
     /// Accepts the connections that wait, a batch at a time.
@@ -375,6 +367,9 @@ impl<A: App> Worker<A> {
         if due > now_ms {
             return link.timing.arm(&mut self.links.wheel, token, due);
         }
+        if link.is_connecting() && !link.is_late(&self.policy.settings, now_ms) {
+            return self.advance_dial(token);
+        }
         let after = self.with_link(token, |turn| turn.expire());
         if after == Some(AfterTurn::Drop) {
             self.remove_link(token);
@@ -440,80 +435,91 @@ impl<A: App> Worker<A> {
 impl<A: App> Worker<A> {
     /// Dials a backend for a client that waits.
     fn dial(&mut self, client: usize, dial: BackendDial) {
-        let mut untried = dial.addresses.to_vec();
-        untried.reverse();
-        let transport = match bridge::connect_next(&mut untried) {
-            Ok(transport) => transport,
-            Err(error) => {
-                let error = error.unwrap_or_else(bridge::no_address);
-                self.warn_of_backend(&error);
-                return self.refuse_unconnected(client, bridge::no_connection(&error));
-            }
-        };
-        let mut conn = dial.conn;
-        conn.set_manual_control();
-        let mut link = Box::new(Link::new(transport, conn, self.clock.now_ms));
-        link.counted_as = CountedAs::Bridge;
-        link.preface = Preface::Done;
-        link.backlog.push_small(&dial.output);
-        let bridge = BridgeLink::of_backend(client, dial.coding, untried);
-        link.bridge = Some(Box::new(bridge));
-        let token = self.links.slots.put(link);
+        let now_ms = self.clock.now_ms;
+        let settings = &self.policy.settings;
+        let mut deadline_ms = now_ms.saturating_add(settings.handshake_ms);
+        let link = Link::of_backend(dial.conn, &dial.output, now_ms);
+        let token = self.links.slots.put(Box::new(link));
         if let Some(link) = self.links.get(client) {
-            let bridge = BridgeLink::of_client(token, dial.coding);
-            link.bridge = Some(Box::new(bridge));
+            deadline_ms = link.due_ms(settings).unwrap_or(deadline_ms);
+            link.bridge = Some(Box::new(BridgeLink::of_client(token, dial.coding)));
         }
+        let dialling = Dialling::new(dial.endpoint, dial.resolver, deadline_ms);
+        let known = dialling.known();
         let Some(Some(link)) = self.links.slots.get(token) else {
             return;
         };
-        link.arm(&mut self.links.wheel, token, &self.policy.settings);
-        let registry = self.poll.registry();
-        if let Err(error) = link.transport.register(registry, Token(token), true) {
-            warn_of_watching(&error);
-            self.remove_link(token);
+        let bridge = BridgeLink::of_backend(client, dial.coding, dialling);
+        link.bridge = Some(Box::new(bridge));
+        link.arm(&mut self.links.wheel, token, settings);
+        match known {
+            Some(known) => self.resolved(token, Ok(known)),
+            None => self.look_up(token),
         }
     }
 
-    /// Whether TCP of this link is connected. Where the backend cannot be reached
-    /// at any address, its client is told.
-    fn is_connected(&mut self, token: usize) -> bool {
-        let Some(link) = self.links.get(token) else {
-            return false;
+    /// Has the name of a backend looked up.
+    fn look_up(&mut self, token: usize) {
+        let inbox = self.mail.inbox();
+        if let Some(dialling) = self.links.get(token).and_then(Link::dialling) {
+            dialling.look_up(&self.clock, move |found| {
+                inbox.post_anyway(Post::Resolved { token, found });
+            });
+        }
+    }
+
+    /// The addresses of a backend are known, or that it has none.
+    fn resolved(&mut self, token: usize, found: Found) {
+        let Some(dialling) = self.links.get(token).and_then(Link::dialling) else {
+            return;
         };
-        match bridge::connecting(link, token, self.poll.registry()) {
-            Connecting::Done => true,
-            Connecting::Waiting => false,
-            Connecting::Failed(error) => {
-                link.ended_by_peer(bridge::no_connection(&error).code(), None);
-                self.warn_of_backend(&error);
-                self.remove_link(token);
-                false
-            }
+        match dialling.resolved(found, self.clock.now_ms) {
+            Ok(()) => self.advance_dial(token),
+            Err(error) => self.backend_unreachable(token, &error),
         }
     }
 
-    /// Each client is told; the log has it once a second.
-    fn warn_of_backend(&mut self, error: &io::Error) {
+    /// Looks how far dialling a backend has come.
+    fn advance_dial(&mut self, token: usize) {
+        let Some(Some(link)) = self.links.slots.get(token) else {
+            return;
+        };
+        let Some(dialling) = link.dialling() else {
+            return;
+        };
+        match dialling.advance(token, self.clock.now_ms, self.poll.registry()) {
+            Connecting::Done(transport) => {
+                transport.set_keepalive(self.policy.settings.keepalive);
+                link.connected(transport);
+                self.turn(token);
+            }
+            Connecting::Waiting => link.arm(&mut self.links.wheel, token, &self.policy.settings),
+            Connecting::Outdated => self.look_up(token),
+            Connecting::Failed(error) => self.backend_unreachable(token, &error),
+        }
+    }
+
+    /// There is no connection to a backend: its client is told, the log once a
+    /// second.
+    fn backend_unreachable(&mut self, token: usize, error: &io::Error) {
+        let refusal = dialling::no_connection(error);
+        self.warn_of_backend(refusal, error);
+        if let Some(link) = self.links.get(token) {
+            link.ended_by_peer(refusal.code(), None);
+        }
+        self.remove_link(token);
+    }
+
+    fn warn_of_backend(&mut self, refusal: NetRefusal, error: &io::Error) {
         let now_ms = self.clock.now_ms;
         let warnings = &mut self.scratch.warnings;
-        if bridge::no_connection(error) == NetRefusal::OutOfSockets {
+        if refusal == NetRefusal::OutOfSockets {
             if warnings.sockets.again(now_ms) {
                 log::warn!(target: "heirloom::net", "there is no socket for a connection to the backend: {error}");
             }
         } else if warnings.backend.again(now_ms) {
             log::warn!(target: "heirloom::net", "the backend cannot be reached: {error}");
         }
-    }
-
-    fn refuse_unconnected(&mut self, client: usize, refusal: NetRefusal) {
-        let by = match refusal {
-            NetRefusal::OutOfSockets => ClosedBy::Server,
-            _ => ClosedBy::Backend,
-        };
-        self.with_link(client, |turn| {
-            let (hint, mut out) = (turn.context.hint(), turn.scratch.out.output());
-            turn.link.refuse(by, refusal.into(), hint, &mut out);
-        });
     }
 
     /// A link is gone, and ended so: its partner closes. Gives what the partner
@@ -539,7 +545,7 @@ impl<A: App> Worker<A> {
             bridge.carried = carried;
             // There is no peer to write to yet, and what waits must not keep the
             // link.
-            if bridge.untried.is_some() {
+            if bridge.dialling.is_some() {
                 return self.remove_link(token);
             }
         }

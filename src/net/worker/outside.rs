@@ -64,10 +64,7 @@ impl<A: App> Worker<A> {
                 if let Some(recorder) = link.record.recorder() {
                     recorder.note(crate::version::Side::Server, &octets);
                 }
-                if link.backlog.is_empty() {
-                    link.timing.restart(turn.context.now_ms);
-                }
-                link.backlog.send_shared(octets, &mut link.transport)
+                link.send_shared(octets, turn.context.now_ms)
             });
             if let Some(Err(error)) = sent {
                 log::debug!(target: "heirloom::net", "a write failed: {error}");
@@ -139,6 +136,7 @@ impl<A: App> Worker<A> {
                     turn.link.conn.close(code, &reason, &mut out);
                 });
             }
+            Post::Resolved { token, found } => self.resolved(token, found),
             Post::Settings(policy) => self.reload(policy),
             Post::Drain => {
                 if self.drain == Drain::No {
@@ -170,9 +168,11 @@ impl<A: App> Worker<A> {
         if catch_unwind(app).is_err() {
             log::error!("the app panicked when the settings changed");
         }
+        self.acceptor.set_keepalive(self.policy.settings.keepalive);
         // A timeout may be shorter now.
         for token in self.links.slots.tokens() {
             if let Some(Some(link)) = self.links.slots.get(token) {
+                link.set_user_timeout(&self.policy.settings);
                 link.arm(&mut self.links.wheel, token, &self.policy.settings);
             }
         }

@@ -5,7 +5,7 @@ use super::bridge_link::CarriedBack;
 use super::dispatch::Dispatch;
 use super::link::{AfterTurn, Link, Preface, TURN};
 use super::scratch::{Context, FRONT, OutBuffer, Scratch};
-use super::timing::Stage;
+use super::timing::{Stage, ping_payload};
 use crate::bytes::Input;
 use crate::conn::Phase;
 use crate::error::Refusal;
@@ -75,8 +75,8 @@ impl<A: App> Turn<'_, A> {
                 AfterTurn::Keep
             }
             ReadResult::Nothing => AfterTurn::Keep,
-            ReadResult::Broken(_) => {
-                link.ended_by_peer("reset", None);
+            ReadResult::Broken(error) => {
+                link.broken(&error);
                 AfterTurn::Drop
             }
             ReadResult::End => {
@@ -211,6 +211,11 @@ impl<A: App> Turn<'_, A> {
                 // Reading is paused, so that nothing was read proves nothing. The
                 // partner that does not read has a deadline of its own.
                 link.timing.restart(context.now_ms);
+                AfterTurn::Keep
+            }
+            Stage::Open if link.timing.take_ping(link.timed_peer()) => {
+                // Where it cannot be sent, the peer has the rest of the time.
+                let _ = link.conn.ping(ping_payload(), &mut out);
                 AfterTurn::Keep
             }
             Stage::Open if link.backlog.is_empty() => {
