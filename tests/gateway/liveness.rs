@@ -32,9 +32,9 @@ fn pings_of_a_backend_are_not_answered_for_a_client_that_is_silent() {
         let (mut client, mut served) = bridge(&gate, &backend, speaks);
         served.send(&clear(PING, b"there?"));
         assert_eq!(client.frame(), (PING, b"there?".to_vec()));
-        // No pong comes before the close.
-        served.receive_close(1001);
         client.is_sent_away();
+        // No pong came before the close.
+        served.receive_close(1001);
     }
     // One that answers is heard.
     let (mut client, mut served) = bridge(&gate, &backend, RFC);

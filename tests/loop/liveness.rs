@@ -103,6 +103,8 @@ fn timer(local: u16, remote: u16) -> String {
 fn tcp_looks_after_connections_that_were_accepted() {
     for (keepalive, expected) in [(Settings::default().keepalive, "02"), (None, "00")] {
         let server = Running::serve(setup(|s| s.settings.keepalive = keepalive));
+        // It runs when this one was served, and its settings hold.
+        Peer::open(server.address, RFC, "/").echo("open");
         let mut client = Peer::open(server.address, RFC, "/");
         client.echo("open");
         let port = client.stream().local_addr().unwrap().port();

@@ -182,8 +182,10 @@ impl Listener {
         let socket = socket(address)?;
         #[cfg(unix)]
         socket.set_reuse_port(true)?;
-        // Connections inherit it.
+        // Connections inherit both, those too that come before the settings are
+        // known.
         socket.set_tcp_nodelay(true)?;
+        Keepalive::set(Some(Keepalive::default()), SockRef::from(&socket))?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
