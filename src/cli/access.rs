@@ -1,6 +1,5 @@
 //! Access lines: one for each connection that has ended.
 
-use std::io;
 use std::sync::Arc;
 
 use heirloom::bytes::Escaped;
@@ -8,13 +7,12 @@ use heirloom::net::{AccessRecord, Url};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::line_writer::LineWriter;
+use super::print_line;
 use super::report::json;
 
 /// Access lines about connections to one backend.
 #[derive(Clone)]
 pub(super) struct AccessLog {
-    lines: LineWriter,
     backend: Arc<str>,
     json: bool,
 }
@@ -52,27 +50,21 @@ impl From<heirloom::conn::Tally> for Traffic {
 
 impl AccessLog {
     /// Lines about connections to this backend, on standard output.
-    pub(super) fn open(backend: &Url, json: bool) -> io::Result<AccessLog> {
-        Ok(AccessLog {
-            lines: LineWriter::open("access lines")?,
+    pub(super) fn new(backend: &Url, json: bool) -> AccessLog {
+        AccessLog {
             backend: backend.host.as_str().into(),
             json,
-        })
+        }
     }
 
     /// Notes a connection that has ended.
     pub(super) fn note(&self, record: &AccessRecord<'_>) {
         let line = self.line(record);
-        self.lines.write(if self.json {
+        print_line(&if self.json {
             json(&line).expect("strings and numbers are valid in JSON")
         } else {
             line.text()
         });
-    }
-
-    /// Waits until all lines are written, or nothing reads them.
-    pub(super) fn close(self) {
-        self.lines.close();
     }
 
     fn line<'a>(&'a self, record: &AccessRecord<'a>) -> LogLine<'a> {

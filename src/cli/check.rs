@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use clap::Args as ClapArgs;
 use heirloom::Side;
 use heirloom::bytes::Escaped;
-use heirloom::vector::{File, Script, Unusable, Vector};
+use heirloom::vector::{Difference, File, Script, Unusable, Vector};
 
 use super::report::{Case, ReportArgs, Reporter};
-use super::{Exit, complain, print_line};
+use super::{Exit, complain, output, print_line};
 
 /// Play vectors to the core: in memory, at every split, from both sides.
 #[derive(Debug, ClapArgs)]
@@ -104,6 +104,9 @@ fn check(files: &[(String, Result<File, String>)], report: &ReportArgs) -> Exit 
                 reporter.case(case);
                 turn += 1;
             }
+            if reporter.is_over() {
+                break;
+            }
         }
     });
     log::info!(
@@ -129,7 +132,8 @@ impl Job<'_> {
             Job::File(path, what) => {
                 let case = Case {
                     file: (*path).to_owned(),
-                    failures: vec![(*what).to_owned()],
+                    failures: vec![(*what).to_owned().into()],
+                    is_error: true,
                     ..Case::default()
                 };
                 (case, 0)
@@ -139,12 +143,13 @@ impl Job<'_> {
                 let mut case = Case {
                     file: (*path).to_owned(),
                     id: vector.id.clone(),
+                    title: vector.title.clone(),
                     skipped: skipped(vector),
                     ..Case::default()
                 };
                 let mut octets = 0;
                 if case.skipped.is_none() {
-                    case.failures = check_vector(vector, &mut octets);
+                    check_vector(vector, &mut case, &mut octets);
                 }
                 case.ms = ms(start.elapsed());
                 (case, octets)
@@ -167,28 +172,35 @@ fn skipped(vector: &Vector) -> Option<String> {
 }
 
 /// Plays a vector to both sides at every split that matters.
-fn check_vector(vector: &Vector, octets: &mut usize) -> Vec<String> {
+fn check_vector(vector: &Vector, case: &mut Case, octets: &mut usize) {
     let script = match Script::new(vector) {
         Ok(script) => script,
-        Err(what) => return vec![what],
+        Err(what) => {
+            case.failures = vec![what.into()];
+            case.is_error = true;
+            return;
+        }
     };
-    let mut failures = Vec::new();
     for side in [Side::Server, Side::Client] {
         match catch_unwind(AssertUnwindSafe(|| check_side(&script, side))) {
             Ok((failure, played)) => {
-                failures.extend(failure);
+                if failure.is_some() {
+                    case.side.get_or_insert(side);
+                }
+                case.failures.extend(failure);
                 *octets += played;
             }
-            Err(_) => failures.push(format!(
-                "the core panics as {side:?}, which is a bug of heirloom"
-            )),
+            Err(_) => {
+                case.side.get_or_insert(side);
+                let what = format!("the core panics as {side:?}, which is a bug of heirloom");
+                case.failures.push(what.into());
+            }
         }
     }
-    failures
 }
 
 /// What is wrong on this side, and how many octets were played for it.
-fn check_side(script: &Script<'_>, side: Side) -> (Option<String>, usize) {
+fn check_side(script: &Script<'_>, side: Side) -> (Option<Difference>, usize) {
     let (mut first, mut failed, mut octets) = (None, 0_usize, 0);
     let splits = script.splits(side);
     for split in &splits {
@@ -206,7 +218,9 @@ fn check_side(script: &Script<'_>, side: Side) -> (Option<String>, usize) {
         } else {
             String::new()
         };
-        format!("{}, {}{others}: {}", first.side, first.split, first.what)
+        let mut difference = *first.what;
+        difference.what = format!("{}, {}{others}: {difference}", first.side, first.split);
+        difference
     });
     (failure, octets)
 }
@@ -220,7 +234,9 @@ fn format(paths: &[PathBuf], rewrite: bool) -> Exit {
             Ok(false) => {}
             Ok(true) if rewrite => {
                 differ += 1;
-                print_line(&format!("rewritten {name}"));
+                if !output::is_quiet() {
+                    print_line(&format!("rewritten {name}"));
+                }
             }
             Ok(true) => {
                 differ += 1;

@@ -1,11 +1,9 @@
 //! `heirloom connect`: a client of any version. Lines of standard input are sent
 //! as messages, and received messages are lines of standard output.
 
-use std::io::{self, BufRead, Read, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
-use std::thread;
+use std::io::{self, Write};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use clap::Args as ClapArgs;
@@ -19,13 +17,13 @@ use heirloom::net::{Settings, Url};
 use heirloom::trace::{Field, Span};
 use heirloom::version::{Closing, Version};
 use heirloom::{Kind, Message, SessionEvent};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
+use super::answer::{Answer, not_http};
 use super::limits::LimitArgs;
 use super::request_args::RequestArgs;
+use super::stdin::{self, Cut, InputMessage};
 use super::style::Style;
-use super::{Exit, complain};
+use super::{Exit, complain, output, units};
 
 /// Connect as a client of any version: lines of standard input are sent as messages, and received
 /// messages are lines of standard output.
@@ -41,9 +39,8 @@ pub(super) struct Args {
     version: &'static Version,
     #[command(flatten)]
     request: RequestArgs,
-    /// Send lines as binary messages.
-    #[arg(long)]
-    binary: bool,
+    #[command(flatten)]
+    input: InputArgs,
     /// Send a ping first, and report when its pong arrives.
     #[arg(long)]
     ping: bool,
@@ -51,12 +48,41 @@ pub(super) struct Args {
     limits: LimitArgs,
 }
 
-/// Lines that may wait to be sent.
-const LINES: usize = 64;
+/// How standard input becomes messages.
+#[derive(Debug, ClapArgs)]
+struct InputArgs {
+    /// Send lines as binary messages.
+    #[arg(long)]
+    binary: bool,
+    /// Send all of standard input as one message, as it is.
+    #[arg(long, conflicts_with = "null")]
+    one_message: bool,
+    /// Messages end with a NUL octet instead of a line end, in input and output.
+    #[arg(short = '0', long = "null")]
+    null: bool,
+    /// How long to wait for messages after the end of input, in seconds or with a unit. Where it is
+    /// not given: until the server has been silent for a second, or, where the input is empty,
+    /// until the server closes.
+    #[arg(long, value_name = "TIME", value_parser = units::seconds)]
+    wait: Option<u64>,
+}
+
+impl InputArgs {
+    fn cut(&self) -> Cut {
+        match (self.one_message, self.null) {
+            (true, _) => Cut::Whole,
+            (false, true) => Cut::Nuls,
+            (false, false) => Cut::Lines,
+        }
+    }
+}
+
+/// How long a server is silent that has no more to say.
+const SILENCE: Duration = Duration::from_secs(1);
 const PING: &[u8] = b"heirloom";
 
 pub(super) fn run(args: &Args, verbose: bool) -> Exit {
-    if args.binary && !args.version.has_binary() {
+    if args.input.binary && !args.version.has_binary() {
         complain(&format!(
             "{} has no binary messages; leave --binary out, or choose another version",
             args.version
@@ -117,6 +143,8 @@ struct Received {
     /// Whether the head of a 101 was received.
     has_101: bool,
     opened: bool,
+    /// What the head of the response tells.
+    answer: Answer,
     /// The code and reason of the server's close.
     close: Option<(Option<u16>, String)>,
     /// When the ping was sent whose pong is due.
@@ -128,13 +156,19 @@ struct Display {
     out: Style,
     notes: Style,
     verbose: bool,
-    /// Standard output is a closed pipe.
-    stdout_closed: bool,
+    /// What ends a message in a file or a pipe.
+    end: &'static [u8],
 }
 
 /// The lines that are sent, until the connection is closed.
 struct Input {
-    lines: Option<Receiver<InputLine>>,
+    lines: Option<Receiver<InputMessage>>,
+    /// Whether any was read.
+    any: bool,
+    /// When the end of input was seen.
+    ended: Option<Instant>,
+    /// When octets were last sent or received.
+    active: Instant,
     /// When the closing handshake, or the last pong, must have arrived.
     deadline: Option<Instant>,
     /// A line could not be sent, for what it is or because the server had gone.
@@ -151,10 +185,13 @@ impl<'a> Conversation<'a> {
                 out: Style::of(&io::stdout()),
                 notes: Style::of(&io::stderr()),
                 verbose,
-                stdout_closed: false,
+                end: if args.input.null { b"\0" } else { b"\n" },
             },
             input: Input {
                 lines: None,
+                any: false,
+                ended: None,
+                active: Instant::now(),
                 deadline: None,
                 unsent: None,
             },
@@ -173,7 +210,10 @@ impl<'a> Conversation<'a> {
                     return Err(Exit::TimedOut);
                 }
                 Progress::TimedOut => {
-                    complain(&"the server did not answer in time (--handshake-timeout-ms)");
+                    let start = not_http(client);
+                    complain(&format!(
+                        "the server did not answer in time (--handshake-timeout-ms){start}"
+                    ));
                     return Err(Exit::TimedOut);
                 }
                 Progress::Ended(_) if self.received.has_101 => {
@@ -185,8 +225,9 @@ impl<'a> Conversation<'a> {
                 }
                 Progress::Ended(_) => {
                     complain(&format!(
-                        "the server ended the connection without an answer; it may not speak {}",
-                        self.args.version
+                        "the server ended the connection without an answer; it may not speak {}{}",
+                        self.args.version,
+                        not_http(client)
                     ));
                     return Err(Exit::Refused);
                 }
@@ -204,9 +245,16 @@ impl<'a> Conversation<'a> {
         let text = match violation {
             Violation::ResponseStatus { .. } => {
                 let soon = Instant::now() + Duration::from_millis(500);
-                body(client, soon.min(deadline))
+                let says = self.received.answer.says(client, soon.min(deadline));
+                let says = says.map(|line| format!("; it says: {}", Escaped::<300>(&line)));
+                format!(
+                    "{}{}",
+                    self.received.answer.asks(),
+                    says.unwrap_or_default()
+                )
             }
-            _ => String::new(),
+            _ if self.received.has_101 => String::new(),
+            _ => not_http(client),
         };
         complain(&format!("{}: {violation}{text}", violation.code()));
         Err(Exit::Refused)
@@ -223,10 +271,10 @@ impl<'a> Conversation<'a> {
                 .note_frame(&format!("> ping {} octets", PING.len()));
         }
         let limit = self.args.limits.limits().message_bytes;
-        self.input.lines = Some(read_lines(client, limit));
-        let stopped = stop_on_signals(client);
+        self.input.lines = Some(stdin::read(client, self.args.input.cut(), limit));
+        let stopped = stdin::stop_on_signals(client);
         loop {
-            let stop = stopped.load(Ordering::Acquire) || self.display.stdout_closed;
+            let stop = stopped.load(Ordering::Acquire) || output::is_over();
             if stop && self.input.deadline.is_none() {
                 self.send_close(client);
             }
@@ -252,11 +300,18 @@ impl<'a> Conversation<'a> {
         let write = Duration::from_millis(self.settings.write_ms);
         let deadline = self.input.deadline;
         let stalls = client.stalled().map(|since| since + write);
-        let due = [deadline, stalls].into_iter().flatten().min();
+        let silent = self.silent_at(client);
+        let due = [deadline, stalls, silent].into_iter().flatten().min();
         match self.step(client, due) {
+            // There is no closing handshake to wait for.
+            Progress::TimedOut if silent == due && self.has_ended_hixie75(client) => {
+                Some(self.ended(Ok(())))
+            }
             Progress::TimedOut if client.conn().phase() == Phase::Closed => {
                 Some(self.ended(Ok(())))
             }
+            // Our close is sent next.
+            Progress::TimedOut if silent.is_some() && silent == due => None,
             Progress::TimedOut => {
                 complain(if deadline.is_none_or(|deadline| Some(deadline) != due) {
                     &"the server reads nothing of what we send (--write-timeout-ms)"
@@ -275,6 +330,35 @@ impl<'a> Conversation<'a> {
                 Some(Exit::Failed)
             }
             _ => None,
+        }
+    }
+
+    fn is_hixie75(&self) -> bool {
+        self.args.version.closing == Closing::Hixie75
+    }
+
+    /// Whether our side of TCP has ended, which is all the close that hixie-75 has.
+    fn has_ended_hixie75(&self, client: &Connection) -> bool {
+        self.input.lines.is_none() && self.is_hixie75() && client.unsent().is_empty()
+    }
+
+    /// When the server has said all, unless it sends something before; `None`
+    /// where that is not waited for.
+    fn silent_at(&self, client: &Connection) -> Option<Instant> {
+        if !client.unsent().is_empty() {
+            return None;
+        }
+        let closing = self.input.lines.is_none();
+        if closing && self.is_hixie75() {
+            // A server that never falls silent has the time of a closing handshake.
+            let half = Duration::from_millis(self.settings.close_ms / 2);
+            return Some(self.input.active + SILENCE.min(half));
+        }
+        let ended = self.input.ended.filter(|_| !closing)?;
+        match self.args.input.wait {
+            Some(wait) => Some(ended + Duration::from_millis(wait)),
+            None if !self.input.any && !stdin::is_terminal() => None,
+            None => Some(self.input.active.max(ended) + SILENCE),
         }
     }
 
@@ -306,6 +390,7 @@ impl<'a> Conversation<'a> {
         }
         match lines.try_recv() {
             Ok(line) => {
+                self.input.any = true;
                 if self.send(client, line) {
                     return true;
                 }
@@ -313,11 +398,19 @@ impl<'a> Conversation<'a> {
                 self.send_close(client);
             }
             Err(TryRecvError::Empty) => {}
-            Err(TryRecvError::Disconnected) if self.received.pinged.is_none() => {
-                self.send_close(client);
-            }
             // All is sent, and the pong is due.
-            Err(TryRecvError::Disconnected) => self.wait_for_close(),
+            Err(TryRecvError::Disconnected) if self.received.pinged.is_some() => {
+                self.wait_for_close();
+            }
+            // All is sent, and replies may still arrive.
+            Err(TryRecvError::Disconnected) => {
+                self.input.deadline = None;
+                self.input.ended.get_or_insert_with(Instant::now);
+                let silent = self.silent_at(client);
+                if silent.is_some_and(|silent| silent <= Instant::now()) {
+                    self.send_close(client);
+                }
+            }
         }
         false
     }
@@ -326,6 +419,7 @@ impl<'a> Conversation<'a> {
     /// ends, and the server may still finish what it sends.
     fn send_close(&mut self, client: &mut Connection) {
         self.input.lines = None;
+        self.input.active = Instant::now();
         self.input.deadline = Some(self.close_deadline());
         if self.args.version.closing == Closing::Hixie75 {
             if let Err(error) = client.shutdown() {
@@ -362,17 +456,17 @@ impl<'a> Conversation<'a> {
     }
 
     /// Sends a line; whether more may be sent.
-    fn send(&mut self, client: &mut Connection, line: InputLine) -> bool {
+    fn send(&mut self, client: &mut Connection, line: InputMessage) -> bool {
         let line = match line {
-            InputLine::Whole(line) => line,
-            InputLine::TooLong => {
+            InputMessage::Whole(line) => line,
+            InputMessage::TooLong => {
                 complain(&"a line is longer than a message may be (--max-message-bytes)");
                 self.input.unsent = Some(Exit::Usage);
                 return false;
             }
         };
         let message = match std::str::from_utf8(&line) {
-            _ if self.args.binary => Message::binary(&line),
+            _ if self.args.input.binary => Message::binary(&line),
             Ok(text) => Message::text(text),
             Err(_) => {
                 complain(&"a line is not UTF-8; send it with --binary");
@@ -398,15 +492,27 @@ impl<'a> Conversation<'a> {
         let version = self.args.version;
         let (received, display) = (&mut self.received, &mut self.display);
         if !display.verbose {
-            return client.step(deadline, &mut (), &mut |event, _, _| {
+            let progress = client.step(deadline, &mut (), &mut |event, _, _| {
                 received.on_event(event, version, display);
             });
+            self.input.note(&progress);
+            return progress;
         }
         let progress = client.step(deadline, &mut spans, &mut |event, _, _| {
             received.on_event(event, version, display);
         });
         print_frames(&spans);
+        self.input.note(&progress);
         progress
+    }
+}
+
+impl Input {
+    /// Notes that the connection is not silent.
+    fn note(&mut self, progress: &Progress) {
+        if matches!(progress, Progress::Transferred) {
+            self.active = Instant::now();
+        }
     }
 }
 
@@ -425,12 +531,19 @@ impl Received {
         match event {
             Ok(SessionEvent::Response(response)) => {
                 self.has_101 = response.status() == 101;
+                self.answer = Answer::of(&response);
                 display.response(&response);
             }
             Ok(SessionEvent::Open) => {
                 self.opened = true;
                 display.note(&format!("open, {version}"));
             }
+            Ok(SessionEvent::Stray(octets)) => complain(&format!(
+                "the server sent {} octets of white space between the handshake and its first \
+                 frame ({}); they belong to neither and were skipped",
+                octets.len(),
+                octets.escape_ascii()
+            )),
             Ok(SessionEvent::Message(message)) => display.message(message),
             Ok(SessionEvent::Ping(octets)) => {
                 display.note_frame(&format!("> pong {} octets", octets.len()));
@@ -439,7 +552,7 @@ impl Received {
                 if let Some(sent) = self.pinged.filter(|_| octets == PING) {
                     self.pinged = None;
                     let ms = sent.elapsed().as_secs_f64() * 1000.0;
-                    let _ = writeln!(io::stderr(), "* pong after {ms:.1} ms");
+                    display.print_note(&format!("pong after {ms:.1} ms"));
                 }
             }
             Ok(SessionEvent::Close(reason)) => {
@@ -462,8 +575,7 @@ impl Display {
     }
 
     /// A message is a line: as it is in a pipe, escaped on a terminal.
-    fn message(&mut self, message: Message<'_>) {
-        let mut out = io::stdout().lock();
+    fn message(&self, message: Message<'_>) {
         let line = if self.out.is_terminal() {
             let text = message.as_text().map_or_else(
                 || message.payload().escape_ascii().to_string(),
@@ -471,10 +583,9 @@ impl Display {
             );
             format!("{} {text}\n", self.out.incoming("<")).into_bytes()
         } else {
-            [message.payload(), b"\n"].concat()
+            [message.payload(), self.end].concat()
         };
-        let written = out.write_all(&line).and_then(|()| out.flush());
-        self.stdout_closed |= written.is_err();
+        output::write(&line);
     }
 
     /// A note about a frame: only with `--verbose`.
@@ -496,6 +607,9 @@ impl Display {
     }
 
     fn print_note(&self, note: &str) {
+        if output::is_quiet() {
+            return;
+        }
         let _ = writeln!(io::stderr(), "{} {note}", self.notes.note("*"));
     }
 }
@@ -549,86 +663,4 @@ fn kind_name(kind: Kind) -> &'static str {
 
 fn raw(head: &Head<'_>) -> String {
     String::from_utf8_lossy(head.raw()).into_owned()
-}
-
-/// The first line of a refusal's body, if it arrives soon.
-fn body(client: &mut Connection, deadline: Instant) -> String {
-    while client.unparsed().is_empty() {
-        match client.step(Some(deadline), &mut (), &mut |_, _, _| {}) {
-            Progress::Transferred | Progress::Woken => {}
-            _ => break,
-        }
-    }
-    let text = String::from_utf8_lossy(client.unparsed());
-    match text.lines().next() {
-        None | Some("") => String::new(),
-        Some(line) => format!("; it says: {}", Escaped::<300>(line)),
-    }
-}
-
-/// A line of standard input.
-enum InputLine {
-    Whole(Vec<u8>),
-    /// More octets than a message may have.
-    TooLong,
-}
-
-/// Reads standard input on a thread of its own, since that may block.
-fn read_lines(client: &Connection, limit: u64) -> Receiver<InputLine> {
-    let (send, receive) = sync_channel(LINES);
-    let waker = client.waker();
-    let reader = thread::Builder::new().name("stdin".to_owned());
-    let spawned = reader.spawn(move || {
-        let mut input = io::stdin().lock();
-        let mut line = Vec::new();
-        // A line, its end, and one octet that is too many.
-        let room = limit.saturating_add(3);
-        while let Ok(1..) = (&mut input).take(room).read_until(b'\n', &mut line) {
-            if line.last() == Some(&b'\n') {
-                line.pop();
-            }
-            if line.last() == Some(&b'\r') {
-                line.pop();
-            }
-            let too_long = line.len() as u64 > limit;
-            let line = if too_long {
-                InputLine::TooLong
-            } else {
-                InputLine::Whole(std::mem::take(&mut line))
-            };
-            if send.send(line).is_err() || waker.wake().is_err() || too_long {
-                return;
-            }
-        }
-        drop(send);
-        // Without this the loop would go on waiting.
-        let _ = waker.wake();
-    });
-    if let Err(error) = spawned {
-        complain(&format!("cannot read standard input: {error}"));
-    }
-    receive
-}
-
-/// The first TERM or INT sends a close, the second ends the program at once.
-fn stop_on_signals(client: &Connection) -> Arc<AtomicBool> {
-    let stopped = Arc::new(AtomicBool::new(false));
-    let (flag, waker) = (Arc::clone(&stopped), client.waker());
-    let waiting = Signals::new([SIGTERM, SIGINT]).and_then(|mut signals| {
-        thread::Builder::new()
-            .name("signals".to_owned())
-            .spawn(move || {
-                for signal in signals.forever() {
-                    if flag.swap(true, Ordering::AcqRel) {
-                        std::process::exit(128 + signal);
-                    }
-                    // Where it cannot be woken it ends with the conversation.
-                    let _ = waker.wake();
-                }
-            })
-    });
-    if let Err(error) = waiting {
-        log::warn!("cannot wait for signals: {error}");
-    }
-    stopped
 }

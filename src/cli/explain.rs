@@ -2,7 +2,7 @@
 //! was broken.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -10,20 +10,25 @@ use clap::{Args as ClapArgs, ValueEnum};
 use heirloom::bytes::Escaped;
 use heirloom::explain::dump::{self, Dump, DumpedOctets, Speaker};
 use heirloom::explain::terminal::{self, Ink};
-use heirloom::explain::{Explainer, Explanation, Outcome, history, html, json};
+use heirloom::explain::{
+    Explainer, Explanation, MAX_PARTS, Outcome, history, html, json, kind, transcript,
+};
 use heirloom::vector::import::{self, MAX_FILE_OCTETS, Options, Unimportable};
 use heirloom::vector::{File, Vector};
 use heirloom::{Side, Version};
+use memchr::memmem;
 
 use super::style::Style;
-use super::{Exit, complain};
+use super::verdict::{Place, Severity, Verdict};
+use super::{Exit, complain, output, remark, report};
 
 /// Explain what each octet of a handshake or capture is, and which rule was
 /// broken.
 ///
 /// Takes octets as they are, hex dumps (xxd, hexdump -C, tcpdump -X, Wireshark,
-/// curl --trace, bare hex), heads pasted as text, vectors, captures (pcap,
-/// pcapng), HAR and k3po scripts. Without FILE and with --version it prints the
+/// curl --trace, od -t x1, bare hex), heads pasted as text, the output of curl -v,
+/// `heirloom connect -v` and ngrep, the headers that a browser's network panel
+/// copies, vectors, captures (pcap, pcapng), HAR and k3po scripts. Without FILE and with --version it prints the
 /// history of that version.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
@@ -76,7 +81,8 @@ const EXAMPLES: &str = "Examples:
   echo 81 05 48 65 6c 6c 6f | heirloom explain - --version rfc6455 --from server
   heirloom explain --version hixie-76
 
-Exit status: 0 nothing is wrong, 1 a rule is broken or the server refuses, 2 FILE cannot be read.";
+Exit status: 0 nothing is wrong; 1 a rule is broken, the server refuses, or the octets end inside a
+head or a frame; 2 FILE cannot be read.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -104,6 +110,9 @@ macro_rules! example {
 
 /// A conversation to explain.
 struct Conversation {
+    /// The vector and its title, where it is one.
+    id: Option<String>,
+    name: Option<String>,
     title: Option<String>,
     secure: bool,
     turns: Vec<StreamEvent>,
@@ -112,6 +121,26 @@ struct Conversation {
 enum StreamEvent {
     Octets(Side, Vec<u8>),
     End(Side),
+}
+
+/// A conversation that was found in the file. The octets of a vector are made only
+/// when it is explained: a `fill` of few letters stands for megabytes.
+enum Found {
+    Octets(Conversation),
+    Vector(Box<Vector>),
+}
+
+impl Found {
+    fn of(dumped: Vec<DumpedOctets>, from: Option<Side>, secure: bool) -> Found {
+        Found::Octets(one(dumped, from, secure))
+    }
+
+    fn conversation(self) -> Result<Conversation, String> {
+        match self {
+            Found::Octets(conversation) => Ok(conversation),
+            Found::Vector(vector) => recorded(&vector),
+        }
+    }
 }
 
 pub(super) fn run(args: &Args) -> Exit {
@@ -212,13 +241,13 @@ fn side() -> impl TypedValueParser<Value = Side> {
 }
 
 /// The conversations in the file, by its content or by the format that was named.
-fn conversations(octets: Vec<u8>, args: &Args, name: &str) -> Result<Vec<Conversation>, String> {
+fn conversations(octets: Vec<u8>, args: &Args, name: &str) -> Result<Vec<Found>, String> {
     if octets.is_empty() {
         return Err("it is empty; give it the octets of a handshake or a capture".to_owned());
     }
     let from = args.from;
     let found = match args.format {
-        Format::Raw => return Ok(vec![one(unknown(octets), from, args.secure)]),
+        Format::Raw => return Ok(vec![Found::of(unknown(octets), from, args.secure)]),
         Format::Vector => vectors(&octets, args)?,
         Format::Capture => captured(&octets, args, name)?,
         Format::Hex => hex(&octets, args, name, from)?.ok_or(NO_DUMP)?,
@@ -235,12 +264,15 @@ fn guessed(
     args: &Args,
     name: &str,
     from: Option<Side>,
-) -> Result<Vec<Conversation>, String> {
-    if octets.starts_with(&[0xff, 0xfe]) || octets.starts_with(&[0xfe, 0xff]) {
-        complain(&format!(
-            "{name}: this looks like text in UTF-16, as PowerShell's `>` writes it; save it as UTF-8, \
-             or give --format raw"
-        ));
+) -> Result<Vec<Found>, String> {
+    if args.version.is_none()
+        && (octets.starts_with(&[0xff, 0xfe]) || octets.starts_with(&[0xfe, 0xff]))
+    {
+        return Err(
+            "it looks like text in UTF-16, as PowerShell's `>` writes it; save it as UTF-8, or give \
+             --format raw"
+                .to_owned(),
+        );
     }
     let octets = match octets.strip_prefix(b"\xef\xbb\xbf") {
         Some(text) => text.to_vec(),
@@ -249,7 +281,15 @@ fn guessed(
     if octets.trim_ascii_start().starts_with(b"{") {
         return match File::read(&octets) {
             Ok(file) => chosen(file, args),
-            Err(error) => captured(&octets, args, name).map_err(|_| error.to_string()),
+            Err(error) => captured(&octets, args, name).map_err(|other| {
+                let is_har = memmem::find(&octets, b"\"log\"").is_some();
+                let is_vectors = memmem::find(&octets, b"\"vectors\"").is_some();
+                if is_har && !is_vectors {
+                    other
+                } else {
+                    error.to_string()
+                }
+            }),
         };
     }
     let options = options(args, name);
@@ -257,20 +297,43 @@ fn guessed(
         Err(Unimportable::Unknown(_)) => {}
         imported => return imported_ones(imported, args, name),
     }
+    if let Some(found) = std::str::from_utf8(&octets).ok().and_then(transcript::read) {
+        complain(&format!(
+            "{name}: this looks like the output of {}; its heads are explained, with CR LF after each \
+             line, and the rest is left out",
+            found.program
+        ));
+        return Ok(vec![Found::of(
+            found.octets,
+            from,
+            found.secure || args.secure,
+        )]);
+    }
     if let Some(found) = hex(&octets, args, name, from)? {
         return Ok(found);
     }
-    let octets = match dump::pasted(&octets) {
-        Some(pasted) => {
-            complain(&format!(
-                "{name}: this is text without a CR; each line of a head gets its CR LF back, and \
-                 --format raw leaves it as it is"
-            ));
-            pasted
+    if args.version.is_none() {
+        if let Some(what) = kind::looks_like(&octets) {
+            return Err(format!("{what}, or --format raw to explain it as it is"));
         }
-        None => octets,
+    }
+    let Some(pasted) = dump::pasted(&octets) else {
+        return Ok(vec![Found::of(unknown(octets), from, args.secure)]);
     };
-    Ok(vec![one(unknown(octets), from, args.secure)])
+    remark(&format!(
+        "{name}: this is text without a CR; each line of a head gets its CR LF back, and --format \
+         raw leaves it as it is"
+    ));
+    // An empty line at the end is easily lost. Where the head is wrong or no upgrade
+    // with it, the head is rather cut off.
+    let lost = pasted.ends_with(b"\r\n\r\n") && !octets.ends_with(b"\n\n");
+    let with_line = one(unknown(pasted.clone()), from, args.secure);
+    let outcome = with_line.explained(args.version, args).verdict.outcome;
+    if lost && matches!(outcome, Outcome::Broken | Outcome::Http) {
+        let cut = pasted.split_at(pasted.len() - 2).0.to_vec();
+        return Ok(vec![Found::of(unknown(cut), from, args.secure)]);
+    }
+    Ok(vec![Found::Octets(with_line)])
 }
 
 fn unknown(octets: Vec<u8>) -> Vec<DumpedOctets> {
@@ -283,6 +346,8 @@ fn unknown(octets: Vec<u8>) -> Vec<DumpedOctets> {
 fn one(dumped: Vec<DumpedOctets>, from: Option<Side>, secure: bool) -> Conversation {
     let turns = dump::sides(dumped, from).into_iter();
     Conversation {
+        id: None,
+        name: None,
         title: None,
         secure,
         turns: turns
@@ -296,19 +361,19 @@ fn hex(
     args: &Args,
     name: &str,
     from: Option<Side>,
-) -> Result<Option<Vec<Conversation>>, String> {
+) -> Result<Option<Vec<Found>>, String> {
     let Some(found) = std::str::from_utf8(octets).ok().and_then(dump::read) else {
         return Ok(None);
     };
     match found {
         Dump::Octets(dumped) => {
             if let Some((due, got)) = std::str::from_utf8(octets).ok().and_then(dump::gap) {
-                complain(&format!(
+                remark(&format!(
                     "{name}: the offsets jump from {due:#x} to {got:#x}: octets are missing there, \
                      and what follows is explained as if none were"
                 ));
             }
-            Ok(Some(vec![one(dumped, from, args.secure)]))
+            Ok(Some(vec![Found::of(dumped, from, args.secure)]))
         }
         Dump::Packets(packets) => captured(&dump::capture(&packets), args, name).map(Some),
     }
@@ -320,7 +385,7 @@ fn options(args: &Args, name: &str) -> Options {
     options
 }
 
-fn captured(octets: &[u8], args: &Args, name: &str) -> Result<Vec<Conversation>, String> {
+fn captured(octets: &[u8], args: &Args, name: &str) -> Result<Vec<Found>, String> {
     imported_ones(import::import(octets, &options(args, name)), args, name)
 }
 
@@ -328,25 +393,25 @@ fn imported_ones(
     imported: Result<import::Imported, Unimportable>,
     args: &Args,
     name: &str,
-) -> Result<Vec<Conversation>, String> {
+) -> Result<Vec<Found>, String> {
     let imported = imported.map_err(|error| error.to_string())?;
-    for remark in &imported.remarks {
-        complain(&format!("{name}: {remark}"));
+    for text in &imported.remarks {
+        remark(&format!("{name}: {text}"));
     }
     chosen(imported.file, args)
 }
 
-fn vectors(octets: &[u8], args: &Args) -> Result<Vec<Conversation>, String> {
+fn vectors(octets: &[u8], args: &Args) -> Result<Vec<Found>, String> {
     let file = File::read(octets).map_err(|error| error.to_string())?;
     chosen(file, args)
 }
 
-fn chosen(file: File, args: &Args) -> Result<Vec<Conversation>, String> {
+fn chosen(file: File, args: &Args) -> Result<Vec<Found>, String> {
     let mut found = Vec::new();
     let ids: Vec<String> = file.vectors.iter().map(|v| v.id.clone()).collect();
     for vector in file.vectors {
         if args.vector.as_ref().is_none_or(|id| *id == vector.id) {
-            found.push(recorded(&vector)?);
+            found.push(Found::Vector(Box::new(vector)));
         }
     }
     match (found.is_empty(), &args.vector) {
@@ -374,6 +439,8 @@ fn recorded(vector: &Vector) -> Result<Conversation, String> {
         None => vector.id.clone(),
     };
     Ok(Conversation {
+        id: Some(vector.id.clone()),
+        name: vector.title.clone(),
         title: Some(title),
         secure: vector.secure,
         turns,
@@ -422,22 +489,39 @@ impl Conversation {
     }
 }
 
-fn print_explanations(conversations: Vec<Conversation>, args: &Args) -> Exit {
+fn print_explanations(conversations: Vec<Found>, args: &Args) -> Exit {
     let style = Style::of(&io::stdout());
-    let mut broken = false;
+    let mut failed = false;
     let mut pages = Vec::new();
+    let mut parts = 0;
     for (n, conversation) in conversations.into_iter().enumerate() {
+        if parts > MAX_PARTS {
+            complain(&format!(
+                "the page has the first {n} conversations: it holds no more than {MAX_PARTS} parts; \
+                 choose one of the others by --vector"
+            ));
+            break;
+        }
+        let conversation = match conversation.conversation() {
+            Ok(conversation) => conversation,
+            Err(what) => {
+                complain(&what);
+                return Exit::Usage;
+            }
+        };
         let explanation = conversation.explained(args.version, args);
-        broken |= matches!(
-            explanation.verdict.outcome,
-            Outcome::Broken | Outcome::Refused
-        );
+        failed |= explanation.is_cut_off()
+            || matches!(
+                explanation.verdict.outcome,
+                Outcome::Broken | Outcome::Refused
+            );
         let title = conversation.title.as_deref();
         if args.html {
+            parts += explanation.parts.len();
             pages.push((title.unwrap_or_default().to_owned(), explanation));
         } else if args.json {
-            match json::json(&explanation) {
-                Ok(line) => print(&format!("{line}\n")),
+            match line(&conversation, &explanation, args) {
+                Ok(line) => print(&line),
                 Err(error) => complain(&error),
             }
         } else {
@@ -460,7 +544,52 @@ fn print_explanations(conversations: Vec<Conversation>, args: &Args) -> Exit {
     if args.html {
         print(&html::page(&pages));
     }
-    if broken { Exit::Failed } else { Exit::Good }
+    if failed { Exit::Failed } else { Exit::Good }
+}
+
+/// A line of JSON: the explanation, and the verdict with the keys that all verdicts
+/// have.
+fn line(
+    conversation: &Conversation,
+    explanation: &Explanation,
+    args: &Args,
+) -> serde_json::Result<String> {
+    let explained = json::json(explanation)?;
+    let conclusion = report::json(&verdict(conversation, explanation, args))?;
+    let explained = explained.strip_suffix('}').unwrap_or(&explained);
+    Ok(format!("{explained},\"conclusion\":{conclusion}}}\n"))
+}
+
+fn verdict(conversation: &Conversation, explanation: &Explanation, args: &Args) -> Verdict {
+    let told = &explanation.verdict;
+    let place = told.place.map(|place| {
+        let part = place.part.and_then(|part| explanation.parts.get(part));
+        let items = part.map(|part| part.items()).unwrap_or_default();
+        // The octet is the last that was parsed.
+        let item = items
+            .into_iter()
+            .find(|item| (item.at..item.at + item.octets).contains(&place.at));
+        Place {
+            side: Some(place.from.name()),
+            octet: Some(place.at),
+            field: item.as_ref().map(|item| item.field.to_owned()),
+            expected: Some(told.sentence.clone()),
+            seen: item.map(|item| item.value),
+        }
+    });
+    let file = args.file.as_ref().map(|file| file.display().to_string());
+    Verdict {
+        id: conversation.id.clone().or(file),
+        title: conversation.name.clone(),
+        verdict: told.code.unwrap_or(told.outcome.name()),
+        severity: match told.outcome {
+            Outcome::Good => Severity::Good,
+            Outcome::Refused => Severity::Refused,
+            Outcome::Broken => Severity::Wrong,
+            _ => Severity::Unproved,
+        },
+        place: place.unwrap_or_default(),
+    }
 }
 
 /// An explanation in the style of standard output.
@@ -481,7 +610,5 @@ fn painted(style: Style, ink: Ink, text: &str) -> String {
 }
 
 fn print(text: &str) {
-    let mut out = io::stdout().lock();
-    // A closed pipe means that its reader has enough.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    output::write(text.as_bytes());
 }

@@ -1,14 +1,12 @@
 //! `heirloom gateway`: any version in front, one version behind.
 
-use std::net::SocketAddr;
-
 use clap::{Args as ClapArgs, ValueEnum};
 use heirloom::Version;
 use heirloom::net::{Backend, Binary, Networks, ProxyVersion, Router, Site, Url, gateway};
 
 use super::access::AccessLog;
 use super::server_args::ServerArgs;
-use super::{Exit, complain, version};
+use super::{Exit, version};
 
 /// Accept clients of any version in front of a backend of one version, which needs no change.
 #[derive(Debug, ClapArgs)]
@@ -20,7 +18,8 @@ use super::{Exit, complain, version};
 )]
 pub(super) struct Args {
     /// The URL of the backend. A path in it replaces the path of the client's request. The
-    /// client's query is passed on unless the URL has one.
+    /// client's query is passed on unless the URL has one. The host name is resolved for each
+    /// connection.
     #[arg(long, value_name = "URL", value_parser = super::request_args::url)]
     to: Url,
     /// The version of the connections to the backend.
@@ -34,6 +33,10 @@ pub(super) struct Args {
     /// networks, separated by commas. Those of other peers are dropped.
     #[arg(long, value_name = "NETS")]
     accept_forwarded: Vec<Networks>,
+    /// A further header of clients that the backend gets, all its lines as they are; may be given
+    /// more than once. Cookie, Authorization, User-Agent and the origin are always passed.
+    #[arg(long, value_name = "NAME", value_parser = passed_header)]
+    pass_header: Vec<String>,
     /// Start connections to the backend with a PROXY header, of version v1 or v2.
     #[arg(
         long,
@@ -61,37 +64,23 @@ enum BinaryArg {
 
 /// Runs until a signal and the last connection.
 pub(super) fn run(args: Args) -> Exit {
-    let addresses: Vec<SocketAddr> = match args.to.addresses() {
-        Ok(addresses) => addresses,
-        Err(error) => {
-            complain(&error);
-            return Exit::Unreachable;
-        }
-    };
-    let server = match args.server.bind() {
+    let server = match args.server.bind(args.json) {
         Ok(server) => server,
         Err(exit) => return exit,
     };
-    let log = match AccessLog::open(&args.to, args.json) {
-        Ok(log) => log,
-        Err(error) => {
-            complain(&format!("cannot write access lines: {error}"));
-            return Exit::Unreachable;
-        }
-    };
+    let log = AccessLog::new(&args.to, args.json);
     let config = args.server.config();
-    let router = Router::new(gateway::routes(config, args.backend(addresses)));
+    let router = Router::new(gateway::routes(config, args.backend()));
     let server = server.with_config(router.config());
     server.run(|| {
         let log = log.clone();
         Site::new(&router).with_access_log(move |record| log.note(record))
     });
-    log.close();
     Exit::Good
 }
 
 impl Args {
-    fn backend(&self, addresses: Vec<SocketAddr>) -> Backend {
+    fn backend(&self) -> Backend {
         let binary = match self.binary {
             BinaryArg::Refuse => Binary::Refuse,
             BinaryArg::Base64 => Binary::Base64,
@@ -99,10 +88,19 @@ impl Args {
         // What is passed on and added must fit where the client's own head did.
         let mut config = self.server.config();
         config.limits.head_bytes = config.limits.head_bytes.saturating_add(ADDED);
-        Backend::new(self.to.clone(), addresses, self.version)
+        Backend::new(self.to.clone(), self.version)
             .with_binary(binary)
             .with_proxy_header(self.send_proxy)
+            .with_passed_headers(self.pass_header.clone())
             .with_trusted(self.accept_forwarded.iter().cloned().collect())
             .with_config(config)
+    }
+}
+
+/// The name of a header that can be passed.
+fn passed_header(name: &str) -> Result<String, String> {
+    match Backend::check_passed(name) {
+        Ok(()) => Ok(name.to_owned()),
+        Err(why) => Err(why.to_owned()),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
@@ -10,7 +10,7 @@ use heirloom::bytes::Escaped;
 use heirloom::vector::File;
 use heirloom::vector::import::{self, MAX_FILE_OCTETS, Options};
 
-use super::{Exit, complain};
+use super::{Exit, complain, create_private, output, remark};
 
 /// Make vectors of a capture (pcap, pcapng), a HAR or a k3po script.
 #[derive(Debug, ClapArgs)]
@@ -19,7 +19,8 @@ pub(super) struct Args {
     /// The file to import; its content shows its format.
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Write to this file, or one file per vector into this folder.
+    /// Write to this file, or one file per vector into this folder. No file that exists is
+    /// overwritten; only their owner can read the new ones, which may hold cookies.
     #[arg(long, value_name = "FILE|DIR")]
     out: Option<PathBuf>,
     /// Import only the connections of a capture to this port.
@@ -61,14 +62,14 @@ pub(super) fn run(args: &Args) -> Exit {
         Err((path, error)) => {
             let path = path.display().to_string();
             complain(&format!("cannot write {}: {error}", Escaped::<400>(&path)));
-            Exit::Usage
+            Exit::Unreachable
         }
     }
 }
 
 fn print_remarks(shown: &Escaped<'_, 400>, remarks: &[String]) {
-    for remark in remarks {
-        complain(&format!("{shown}: {remark}"));
+    for text in remarks {
+        remark(&format!("{shown}: {text}"));
     }
 }
 
@@ -86,11 +87,7 @@ type Unwritten = (PathBuf, io::Error);
 
 fn write(args: &Args, file: File) -> Result<(), Unwritten> {
     let Some(out) = &args.out else {
-        let mut stdout = io::stdout().lock();
-        // A closed pipe is no error: its reader wants no more.
-        let _ = stdout
-            .write_all(file.to_canonical().as_bytes())
-            .and_then(|()| stdout.flush());
+        output::write(file.to_canonical().as_bytes());
         return Ok(());
     };
     let fail = |path: &Path| {
@@ -99,28 +96,31 @@ fn write(args: &Args, file: File) -> Result<(), Unwritten> {
     };
     let names_folder = out.as_os_str().to_string_lossy().ends_with('/');
     if !out.is_dir() && !names_folder {
-        if same(out, &args.file) {
-            let error = io::Error::other("it is the file that is imported");
-            return Err((out.clone(), error));
-        }
-        return fs::write(out, file.to_canonical()).map_err(fail(out));
+        return create(out, &file).map_err(fail(out));
     }
     fs::create_dir_all(out).map_err(fail(out))?;
     let mut taken = BTreeSet::new();
+    let mut files = Vec::new();
     for vector in file.vectors {
         let mut name = vector.id.replace('/', "-");
         while !taken.insert(name.clone()) {
             name.push('x');
         }
         let path = out.join(format!("{name}.json"));
+        // Before the first is written: all of them are, or none.
+        if fs::symlink_metadata(&path).is_ok() {
+            return Err((path, ErrorKind::AlreadyExists.into()));
+        }
         let mut one = File::of(vec![vector]);
         one.schema = None;
-        fs::write(&path, one.to_canonical()).map_err(fail(&path))?;
+        files.push((path, one));
+    }
+    for (path, one) in files {
+        create(&path, &one).map_err(fail(&path))?;
     }
     Ok(())
 }
 
-fn same(one: &Path, other: &Path) -> bool {
-    let real = |path: &Path| fs::canonicalize(path).ok();
-    real(one).is_some_and(|one| Some(one) == real(other))
+fn create(path: &Path, file: &File) -> io::Result<()> {
+    create_private(path)?.write_all(file.to_canonical().as_bytes())
 }

@@ -6,24 +6,26 @@
 //! `NAME.tmp`, which is renamed to `NAME.json`, and the journal is removed. If the
 //! program is killed, `NAME.json` is complete or does not exist, and the last line
 //! of the journal may be incomplete.
+//!
+//! A disk that fails is tried again, and the recording goes on where it stopped.
+//! The connection does not wait.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use heirloom::Side;
-use heirloom::bytes::Escaped;
 use heirloom::net::relay::{CutShort, Ending, TrafficRecorder};
-use heirloom::vector::{self, Expect, Source, Step, StreamEnd, Vector};
-use jiff::Timestamp;
+use heirloom::vector::{self, Step, StreamEnd};
 
-use super::{complain, print_line};
+use super::recording::{date, recording_file, request_without_keys};
+use super::{complain, create_private, print_line};
 
 /// The most octets of one connection that wait for the disk.
 const MAX_WAITING_OCTETS: usize = 1024 * 1024;
@@ -32,10 +34,14 @@ const STEP_OCTETS: usize = 64;
 /// The longest line of a journal: a chunk as JSON of hex with spaces, and the other
 /// keys of the step.
 const MAX_LINE_OCTETS: u64 = 1024 * 1024;
-/// The request of a longer head is not compared.
-const MAX_HEAD_OCTETS: usize = 1024 * 1024;
 /// How many names are tried on one day.
 const MAX_NAMES: u32 = 1_000_000;
+/// How long to wait before a disk that failed is tried again.
+const RETRY: Duration = Duration::from_millis(100);
+/// How long a disk that fails is tried again when the connection has ended.
+const GRACE: Duration = Duration::from_secs(2);
+/// Warnings of one kind come no faster.
+const WARNING_EVERY: Duration = Duration::from_secs(1);
 /// The longest vector file that is read for its requests.
 const MAX_FILE_OCTETS: u64 = 256 * 1024 * 1024;
 
@@ -56,28 +62,63 @@ pub(super) struct Store {
     /// Octets of one recording.
     max_octets: u64,
     next: AtomicU32,
-    /// The disk has failed, and the error was logged.
-    failed: AtomicBool,
+    warnings: Warnings,
+    /// Journals of connections that have ended, of which no vector could be made
+    /// yet.
+    kept: Mutex<Vec<Kept>>,
     /// The requests that vectors have, for `--once`. One recording is finished at
     /// a time while this is locked, so that memory is bounded.
     known: Mutex<HashSet<Vec<u8>>>,
 }
 
+/// A journal of which a vector is to be made.
+#[derive(Debug)]
+struct Kept {
+    journal: PathBuf,
+    unfinished: bool,
+}
+
+/// When each kind of warning was logged last.
+#[derive(Debug, Default)]
+struct Warnings {
+    /// The disk fails.
+    disk: WarningLimiter,
+    /// A recording ends before its connection.
+    cut: WarningLimiter,
+}
+
+/// Lets one warning of a kind pass in a second.
+#[derive(Debug, Default)]
+struct WarningLimiter(Mutex<Option<Instant>>);
+
+impl WarningLimiter {
+    /// Whether it is time for another.
+    fn again(&self) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let again = last.is_none_or(|at| now.saturating_duration_since(at) >= WARNING_EVERY);
+        if again {
+            *last = Some(now);
+        }
+        again
+    }
+}
+
 impl Store {
-    /// Recordings go to this folder, which is created if it does not exist. If that
-    /// fails, nothing is recorded.
+    /// Recordings go to this folder, which is created if it does not exist.
     pub(super) fn new(folder: &Path, mode: Mode, max_octets: u64) -> Store {
         let store = Store {
             folder: folder.to_owned(),
             mode,
             max_octets,
             next: AtomicU32::new(1),
-            failed: AtomicBool::new(mode == Mode::None),
+            warnings: Warnings::default(),
+            kept: Mutex::default(),
             known: Mutex::default(),
         };
         if mode != Mode::None {
             if let Err(error) = fs::create_dir_all(folder) {
-                store.fail(&error);
+                store.warn(&error);
             }
         }
         if mode == Mode::Once {
@@ -94,12 +135,15 @@ impl Store {
             octets: 0,
             waiting: Arc::default(),
             writer: None,
+            ended: Arc::default(),
             stopped: false,
         }
     }
 
-    /// Makes vectors of the journals that killed recorders left.
-    pub(super) fn recover(&self) -> io::Result<usize> {
+    /// Makes vectors of the journals that killed recorders left. One that cannot be
+    /// read is left as it is. Gives whether all were made.
+    pub(super) fn recover(&self) -> io::Result<bool> {
+        let mut all = true;
         let mut journals = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
@@ -109,23 +153,55 @@ impl Store {
         }
         journals.sort();
         for journal in &journals {
-            self.finish(journal, true)?;
+            if let Err(error) = self.recover_one(journal) {
+                complain_of(journal, &error);
+                all = false;
+            }
         }
-        Ok(journals.len())
+        Ok(all)
     }
 
-    /// Logs one error for the whole recorder. The connections go on.
-    fn fail(&self, error: &io::Error) {
-        if !self.failed.swap(true, Ordering::AcqRel) {
+    fn recover_one(&self, journal: &Path) -> io::Result<()> {
+        let whole = journal.with_extension("json");
+        if fs::symlink_metadata(&whole).is_err() {
+            return self.finish(journal, true);
+        }
+        // The recorder was killed when it had finished the vector.
+        let json = read_bounded(&whole, MAX_FILE_OCTETS)?;
+        if let Err(error) = vector::File::read(&json) {
+            let whole = whole.display();
+            return Err(io::Error::other(format!("{whole} is no vector: {error}")));
+        }
+        fs::remove_file(journal)
+    }
+
+    /// Tells that the disk fails. The connections go on.
+    fn warn(&self, error: &io::Error) {
+        if self.warnings.disk.again() {
             log::error!(
-                "cannot write to {}: {error}; nothing more is recorded, but connections go on",
+                "cannot write to {}: {error}; connections go on, and it is tried again",
                 self.folder.display()
             );
         }
     }
 
-    fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Acquire)
+    /// Tries until it succeeds, or until the connection has been gone for a while.
+    fn retry<T>(
+        &self,
+        ended: &OnceLock<Instant>,
+        mut what: impl FnMut() -> io::Result<T>,
+    ) -> Option<T> {
+        loop {
+            let is_last = ended.get().is_some_and(|at| at.elapsed() >= GRACE);
+            match what() {
+                Ok(done) => return Some(done),
+                Err(error) => self.warn(&error),
+            }
+            if is_last {
+                return None;
+            }
+            thread::sleep(RETRY);
+        }
     }
 
     fn read_known_requests(&self) {
@@ -160,10 +236,17 @@ impl Store {
         for _ in 0..MAX_NAMES {
             let number = self.next.fetch_add(1, Ordering::AcqRel);
             let path = self.folder.join(format!("{date}-{number:04}.open"));
-            let journal = match File::create_new(&path) {
+            let journal = match create_private(&path) {
                 Ok(journal) => journal,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // The name is free, and the folder may have been removed.
+                    self.next.fetch_sub(1, Ordering::AcqRel);
+                    if error.kind() == io::ErrorKind::NotFound {
+                        fs::create_dir_all(&self.folder)?;
+                    }
+                    return Err(error);
+                }
             };
             // In this order: the program that created the journal owns the name.
             if path.with_extension("json").exists() {
@@ -175,6 +258,46 @@ impl Store {
         Err(io::Error::other(
             "there are too many recordings with the date of today",
         ))
+    }
+
+    /// Makes a vector file of a journal. Where that fails, the journal is kept and
+    /// tried again when the next recording is finished.
+    fn finish_or_keep(&self, one: Kept, ended: &OnceLock<Instant>) {
+        let finished = self.retry(ended, || match self.finish(&one.journal, one.unfinished) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                complain_of(&one.journal, &error);
+                Ok(())
+            }
+            finished => finished,
+        });
+        match finished {
+            Some(()) => self.finish_kept(),
+            None => self.kept().push(one),
+        }
+    }
+
+    /// Makes vector files of the journals that were kept.
+    pub(super) fn finish_kept(&self) {
+        let mut kept = std::mem::take(&mut *self.kept());
+        while let Some(one) = kept.pop() {
+            match self.finish(&one.journal, one.unfinished) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    complain_of(&one.journal, &error);
+                }
+                Err(error) => {
+                    self.warn(&error);
+                    kept.push(one);
+                    break;
+                }
+            }
+        }
+        self.kept().append(&mut kept);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes a vector file of a journal, and removes the journal.
@@ -191,7 +314,8 @@ impl Store {
         let name = journal.file_stem().unwrap_or_default().to_string_lossy();
         let by = "recorded by heirloom record";
         let date = name.get(..10).unwrap_or_default();
-        let file = recording_file(&name, by, date, steps, unfinished).map_err(io::Error::other)?;
+        let file = recording_file(&name, by, date, steps, unfinished)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         let (half, whole) = (
             journal.with_extension("tmp"),
             journal.with_extension("json"),
@@ -200,10 +324,15 @@ impl Store {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut out = File::create_new(&half)?;
-        out.write_all(file.to_canonical().as_bytes())?;
-        out.sync_data()?;
-        drop(out);
+        let written = create_private(&half).and_then(|mut out| {
+            out.write_all(file.to_canonical().as_bytes())?;
+            out.sync_data()
+        });
+        if let Err(error) = written {
+            // Where it cannot be removed, the next attempt does it.
+            let _ = fs::remove_file(&half);
+            return Err(error);
+        }
         fs::rename(&half, &whole)?;
         fs::remove_file(journal)?;
         known.extend(request);
@@ -222,6 +351,8 @@ pub(super) struct ConnectionRecorder {
     /// Octets that wait for the disk.
     waiting: Arc<AtomicUsize>,
     writer: Option<JournalWriter>,
+    /// When the connection ended.
+    ended: Arc<OnceLock<Instant>>,
     /// The recording has ended before the connection.
     stopped: bool,
 }
@@ -229,7 +360,15 @@ pub(super) struct ConnectionRecorder {
 #[derive(Debug)]
 struct JournalWriter {
     entries: Sender<JournalEntry>,
-    thread: JoinHandle<Option<PathBuf>>,
+    thread: JoinHandle<Option<WrittenJournal>>,
+}
+
+/// A journal that was written.
+#[derive(Debug)]
+struct WrittenJournal {
+    journal: PathBuf,
+    /// The last entries could not be written.
+    is_cut: bool,
 }
 
 /// An entry of a journal.
@@ -250,6 +389,21 @@ impl JournalEntry {
             EntryContent::Octets(octets) => octets.len() + STEP_OCTETS,
             EntryContent::End(_) => STEP_OCTETS,
         }
+    }
+
+    /// The step as a line of JSON.
+    fn line(self) -> Option<Vec<u8>> {
+        let step = match self.content {
+            EntryContent::Octets(octets) => Step::of(self.from, &octets),
+            EntryContent::End(end) => Step::end(self.from, end),
+        };
+        let step = match self.after_ms {
+            0 => step,
+            ms => step.after(ms),
+        };
+        let mut line = serde_json::to_vec(&step).ok()?;
+        line.push(b'\n');
+        Some(line)
     }
 }
 
@@ -286,24 +440,27 @@ impl TrafficRecorder for ConnectionRecorder {
             return;
         };
         drop(writer.entries);
-        let Ok(Some(journal)) = writer.thread.join() else {
+        // It is set once.
+        let _ = self.ended.set(Instant::now());
+        let Ok(Some(written)) = writer.thread.join() else {
             return;
         };
-        let unfinished = self.stopped || cut.is_some();
-        if let Err(error) = self.store.finish(&journal, unfinished) {
-            self.store.fail(&error);
-        }
+        let one = Kept {
+            journal: written.journal,
+            unfinished: self.stopped || written.is_cut || cut.is_some(),
+        };
+        self.store.finish_or_keep(one, &self.ended);
     }
 }
 
 impl ConnectionRecorder {
     fn is_stopped(&self) -> bool {
-        self.stopped || self.store.has_failed()
+        self.stopped || self.store.mode == Mode::None
     }
 
     /// Ends the recording of this connection. The connection goes on.
     fn stop(&mut self, why: &dyn std::fmt::Display) {
-        if !self.is_stopped() {
+        if !self.is_stopped() && self.store.warnings.cut.again() {
             log::warn!("the recording of a connection ends before the connection does: {why}");
         }
         self.stopped = true;
@@ -322,12 +479,16 @@ impl ConnectionRecorder {
         if self.writer.is_none() {
             match self.start_writer() {
                 Ok(writer) => self.writer = Some(writer),
-                Err(error) => return self.store.fail(&error),
+                Err(error) => {
+                    // What follows would be a recording without its start.
+                    self.stopped = true;
+                    return self.store.warn(&error);
+                }
             }
         }
         self.waiting.fetch_add(entry.weight(), Ordering::AcqRel);
         if let Some(writer) = &self.writer {
-            // The writer has ended only if the disk has failed, which was logged.
+            // The writer has ended only where the connection has.
             let _ = writer.entries.send(entry);
         }
     }
@@ -335,45 +496,54 @@ impl ConnectionRecorder {
     fn start_writer(&self) -> io::Result<JournalWriter> {
         let (entries, to_write) = channel();
         let (store, waiting) = (Arc::clone(&self.store), Arc::clone(&self.waiting));
+        let ended = Arc::clone(&self.ended);
         let thread = thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || match write_entries(&store, &waiting, &to_write) {
-                Ok(journal) => Some(journal),
-                Err(error) => {
-                    store.fail(&error);
-                    None
-                }
-            })?;
+            .spawn(move || write_entries(&store, &waiting, &ended, &to_write))?;
         Ok(JournalWriter { entries, thread })
     }
 }
 
-/// Writes entries to a journal, each as one line with one write.
+/// Writes entries to a journal, each as one line with one write. `None` where there
+/// is no journal.
 fn write_entries(
     store: &Store,
     waiting: &AtomicUsize,
+    ended: &OnceLock<Instant>,
     entries: &Receiver<JournalEntry>,
-) -> io::Result<PathBuf> {
-    let (path, mut journal) = store.open()?;
+) -> Option<WrittenJournal> {
+    let (journal, mut file) = store.retry(ended, || store.open())?;
+    let mut length = 0;
     for entry in entries {
         let weight = entry.weight();
-        let step = match entry.content {
-            EntryContent::Octets(octets) => Step::of(entry.from, &octets),
-            EntryContent::End(end) => Step::end(entry.from, end),
+        let Some(line) = entry.line() else {
+            unreachable!("a step is JSON");
         };
-        let step = match entry.after_ms {
-            0 => step,
-            ms => step.after(ms),
-        };
-        let mut text = serde_json::to_vec(&step)?;
-        text.push(b'\n');
-        journal.write_all(&text)?;
+        let mut is_again = false;
+        let written = store.retry(ended, || {
+            if std::mem::replace(&mut is_again, true) {
+                // A part of it may have been written.
+                file.set_len(length)?;
+                file.seek(SeekFrom::Start(length))?;
+            }
+            file.write_all(&line)
+        });
+        if written.is_none() {
+            return Some(WrittenJournal {
+                journal,
+                is_cut: true,
+            });
+        }
+        length += line.len() as u64;
         waiting.fetch_sub(weight, Ordering::AcqRel);
     }
-    Ok(path)
+    Some(WrittenJournal {
+        journal,
+        is_cut: false,
+    })
 }
 
-/// The steps of a journal, up to the first line that is incomplete.
+/// The steps of a journal. The last line may be incomplete; no other may.
 fn read_journal(path: &Path) -> io::Result<Vec<Step>> {
     let mut lines = BufReader::new(File::open(path)?);
     let mut steps = Vec::new();
@@ -388,95 +558,17 @@ fn read_journal(path: &Path) -> io::Result<Vec<Step>> {
         let whole = line.ends_with(b"\n");
         match serde_json::from_slice::<Step>(&line) {
             Ok(step) if whole && step.octets().is_ok() => steps.push(step),
-            _ => {
+            _ if lines.fill_buf()?.is_empty() => {
                 log::info!("{}: the last line is incomplete", path.display());
                 return Ok(steps);
             }
+            _ => {
+                let number = steps.len() + 1;
+                let error = format!("line {number} is no step, and others follow");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
         }
     }
-}
-
-/// A file of one vector: what was recorded, by which program and when, and what
-/// the core concludes from it.
-pub(super) fn recording_file(
-    name: &str,
-    by: &str,
-    date: &str,
-    steps: Vec<Step>,
-    unfinished: bool,
-) -> Result<vector::File, String> {
-    let source = Source {
-        kind: "capture".to_owned(),
-        reference: by.to_owned(),
-        client: header(&steps, Side::Client, "User-Agent"),
-        server: header(&steps, Side::Server, "Server"),
-        date: Some(date.to_owned()).filter(|date| !date.is_empty()),
-        timing: Some("recorded".to_owned()),
-        licence: None,
-    };
-    let mut vector = Vector {
-        id: name.to_ascii_lowercase(),
-        title: None,
-        version: "none".to_owned(),
-        source,
-        secure: false,
-        flags: Vec::new(),
-        unfinished,
-        steps,
-        expect: Expect::default(),
-    };
-    vector.conclude()?;
-    let mut file = vector::File::of(vec![vector]);
-    // The schema is not beside this file.
-    file.schema = None;
-    Ok(file)
-}
-
-/// The head of the request without the values of its keys, which differ from one
-/// connection to the next.
-fn request_without_keys(steps: &[Step]) -> Option<Vec<u8>> {
-    let head = head(steps, Side::Client)?;
-    let mut kept = Vec::with_capacity(head.len());
-    for line in head.split(|octet| *octet == b'\n') {
-        const KEY: &[u8] = b"sec-websocket-key";
-        let name = line.get(..KEY.len());
-        if name.is_some_and(|name| name.eq_ignore_ascii_case(KEY)) {
-            let colon = line.iter().position(|octet| *octet == b':');
-            let (name, _) = line.split_at(colon.unwrap_or(line.len()));
-            kept.extend_from_slice(name);
-        } else {
-            kept.extend_from_slice(line);
-        }
-        kept.push(b'\n');
-    }
-    Some(kept)
-}
-
-/// The first head that one side sent, without its empty line.
-fn head(steps: &[Step], from: Side) -> Option<Vec<u8>> {
-    let mut octets = Vec::new();
-    for step in steps.iter().filter(|step| step.from == from) {
-        octets.extend(step.octets().ok()?);
-        let end = octets.windows(4).position(|four| four == b"\r\n\r\n");
-        if let Some(end) = end {
-            octets.truncate(end);
-            return Some(octets);
-        }
-        if octets.len() > MAX_HEAD_OCTETS {
-            return None;
-        }
-    }
-    None
-}
-
-/// The value of a header, escaped for a file that people read.
-fn header(steps: &[Step], from: Side, name: &str) -> Option<String> {
-    let head = String::from_utf8_lossy(&head(steps, from)?).into_owned();
-    head.split("\r\n").find_map(|line| {
-        let (n, value) = line.split_once(':')?;
-        n.eq_ignore_ascii_case(name)
-            .then(|| Escaped::<120>(value.trim()).to_string())
-    })
 }
 
 /// Reads a file that is not longer than this.
@@ -493,35 +585,14 @@ pub(super) fn read_bounded(path: &Path, max_octets: u64) -> io::Result<Vec<u8>> 
     Ok(octets)
 }
 
-/// The date in UTC, in the form of ISO 8601.
-pub(super) fn date(now: SystemTime) -> String {
-    let now = Timestamp::try_from(now).unwrap_or_default();
-    now.strftime("%F").to_string()
-}
-
-/// Prints why the folder cannot be recovered.
-pub(super) fn complain_of(folder: &Path, error: &io::Error) {
-    complain(&format!("cannot recover {}: {error}", folder.display()));
+/// Prints why a folder, or a journal, cannot be recovered.
+pub(super) fn complain_of(path: &Path, error: &io::Error) {
+    complain(&format!("cannot recover {}: {error}", path.display()));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn days_have_their_dates() {
-        for (seconds, day) in [
-            (0, "1970-01-01"),
-            (951_782_400, "2000-02-29"),
-            (951_868_800, "2000-03-01"),
-            (1_265_241_600, "2010-02-04"),
-            (1_703_980_800, "2023-12-31"),
-            (4_107_542_400, "2100-03-01"),
-        ] {
-            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-            assert_eq!(date(time), day);
-        }
-    }
 
     #[test]
     fn what_waits_for_the_disk_is_bounded() {
@@ -541,19 +612,5 @@ mod tests {
         assert!(waits <= MAX_WAITING_OCTETS, "{waits}");
         assert!(waits > MAX_WAITING_OCTETS / 2, "{waits}");
         recorder.done(None);
-    }
-
-    #[test]
-    fn keys_are_not_compared() {
-        let request = |key: &str| {
-            let head = format!("GET / HTTP/1.1\r\nSec-WebSocket-Key1: {key}\r\nHost: h\r\n\r\n");
-            request_without_keys(&[Step::of(Side::Client, head.as_bytes())])
-        };
-        assert_eq!(request("a b"), request("c d"));
-        assert!(request("a").is_some());
-        assert_eq!(
-            request_without_keys(&[Step::of(Side::Client, b"GET / HTTP/1.1\r\n")]),
-            None
-        );
     }
 }

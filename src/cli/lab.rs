@@ -10,14 +10,14 @@ use heirloom::vector::Step;
 use serde_json::{Value, json};
 
 use super::explain::shown;
-use super::journal::{date, recording_file};
-use super::line_writer::LineWriter;
+use super::print_line;
+use super::recording::{date, recording_file};
 use super::style::Style;
 
 /// Explains the conversations of a server.
 pub(super) struct Explanations {
-    /// Where every handshake is explained, if it is.
-    pub(super) all: Option<LineWriter>,
+    /// Whether every handshake is explained on standard output.
+    pub(super) all: bool,
     /// The server whose conversations they are.
     pub(super) config: Config,
 }
@@ -43,14 +43,14 @@ impl Explain for Explanations {
     }
 
     fn wants_all(&self) -> bool {
-        self.all.is_some()
+        self.all
     }
 
     fn handshake(&self, client: &ClientAddress, recording: &Recording) {
-        if let Some(lines) = &self.all {
+        if self.all {
             let style = Style::of(&std::io::stdout());
             let explanation = shown(&explained(recording, &self.config), style);
-            lines.write(format!("== {}\n{explanation}", client.address));
+            print_line(&format!("== {}\n{explanation}", client.address));
         }
     }
 }

@@ -1,8 +1,11 @@
-//! The limits by name: those of every connection, and those of a listener.
+//! The limits by name: those of every connection, and those of a listener. They
+//! take units, such as `16MiB` and `5min`.
 
 use clap::Args;
 use heirloom::Limits;
 use heirloom::net::Settings;
+
+use super::units::{milliseconds, octets};
 
 /// What one connection may hold and wait for; each number has a bound.
 #[derive(Debug, Args)]
@@ -10,28 +13,28 @@ use heirloom::net::Settings;
 pub(super) struct LimitArgs {
     /// Octets of the head that the peer sends.
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().head_bytes,
-          value_parser = clap::value_parser!(u32).range(64..=1_048_576))]
+          value_parser = octets(64_u32..=1_048_576))]
     max_head_bytes: u32,
     /// Octets of a message, over all its fragments.
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().message_bytes,
-          value_parser = clap::value_parser!(u64).range(1..=1_073_741_824))]
+          value_parser = octets(1_u64..=1_073_741_824))]
     max_message_bytes: u64,
     /// Octets that may wait to be sent to one peer. Above it nothing is read that would add to
     /// them, and a subscriber of a topic is disconnected.
     #[arg(long, value_name = "BYTES", default_value_t = 1_048_576,
-          value_parser = clap::value_parser!(u32).range(1024..=1_073_741_824))]
+          value_parser = octets(1024_u32..=1_073_741_824))]
     max_output_bytes: u32,
     /// Milliseconds from the start of a connection to the end of its opening handshake.
     #[arg(long, value_name = "MS", default_value_t = Settings::default().handshake_ms,
-          value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+          value_parser = milliseconds(1..=86_400_000))]
     handshake_timeout_ms: u64,
     /// Milliseconds from our close to the end of the closing handshake.
     #[arg(long, value_name = "MS", default_value_t = Settings::default().close_ms,
-          value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+          value_parser = milliseconds(1..=86_400_000))]
     close_timeout_ms: u64,
     /// Milliseconds without progress while output waits.
     #[arg(long, value_name = "MS", default_value_t = Settings::default().write_ms,
-          value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+          value_parser = milliseconds(1..=86_400_000))]
     write_timeout_ms: u64,
 }
 
@@ -63,10 +66,16 @@ pub(super) struct ListenLimitArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 16_384,
           value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     max_connections: u32,
-    /// Milliseconds without a sign of the client before it is sent a close; 0 is never.
+    /// Milliseconds without a sign of life from the client before it is sent a close; 0 is never.
+    /// A client whose version has pings is pinged at half of the time. For one without pings,
+    /// what it was sent is a sign too, as long as its TCP acknowledges it.
     #[arg(long, value_name = "MS", default_value_t = Settings::default().idle_ms,
-          value_parser = clap::value_parser!(u64).range(0..=86_400_000))]
+          value_parser = milliseconds(0..=86_400_000))]
     idle_timeout_ms: u64,
+    /// Milliseconds that connections have to end after TERM before they are closed.
+    #[arg(long, value_name = "MS", default_value_t = Settings::default().drain_ms,
+          value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    drain_timeout_ms: u64,
 }
 
 impl ListenLimitArgs {
@@ -81,5 +90,6 @@ impl ListenLimitArgs {
             .settings()
             .with_connections(self.max_connections as usize)
             .with_idle_ms(self.idle_timeout_ms)
+            .with_drain_ms(self.drain_timeout_ms)
     }
 }

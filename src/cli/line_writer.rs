@@ -1,93 +1,372 @@
-//! Lines of standard output for which no worker waits.
+//! What a serving command writes, on both streams: no connection waits for it.
+//!
+//! Each stream has one thread that writes and one queue with a limit. Lines that
+//! do not fit are lost and counted; the count is told as soon as the stream takes
+//! lines again.
 
-use std::io::{self, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::complain;
+/// Lines that may wait for one stream.
+const WAITING_LINES: usize = 8192;
+/// Octets that may wait for one stream; a longer line waits alone.
+const WAITING_OCTETS: usize = 8 * 1024 * 1024;
+/// How long the readers of both streams have at the end to read the rest.
+const LAST_OUT: Duration = Duration::from_millis(1_000);
+const LAST_ERROR: Duration = Duration::from_millis(250);
+/// How long to wait where a stream that does not block takes nothing.
+const RETRY: Duration = Duration::from_millis(20);
 
-/// Lines that may wait to be read; more are lost, and counted.
-const WAITING: usize = 8192;
-/// Milliseconds that the reader of standard output has at the end to read the
-/// rest.
-const LAST_MS: u64 = 1_000;
+/// The streams of a serving command; unset in all other commands.
+static STREAMS: OnceLock<Streams> = OnceLock::new();
+
+#[derive(Debug)]
+struct Streams {
+    out: LineWriter,
+    error: LineWriter,
+}
+
+/// From now on all lines of this process go through queues. `what` names the
+/// lines of standard output.
+pub(super) fn start(what: &'static str) -> io::Result<()> {
+    let error_stream = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    let out_stream = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let error = LineWriter::start(error_stream, "lines of standard error", None)?;
+    let out = LineWriter::start(out_stream, what, Some(error.clone()))?;
+    // It is called once.
+    let _ = STREAMS.set(Streams { out, error });
+    std::panic::set_hook(Box::new(|info| {
+        let thread = thread::current();
+        let name = thread.name().unwrap_or("a thread").to_owned();
+        super::complain(&format!("{name}: {info}"));
+    }));
+    Ok(())
+}
+
+/// Queues a line of standard output, or gives it back where the command has no
+/// queues.
+pub(super) fn to_out(line: String) -> Result<(), String> {
+    match STREAMS.get() {
+        Some(streams) => {
+            streams.out.write(line);
+            Ok(())
+        }
+        None => Err(line),
+    }
+}
+
+/// Queues a line of standard error, or gives it back where the command has no
+/// queues.
+pub(super) fn to_error(line: String) -> Result<(), String> {
+    match STREAMS.get() {
+        Some(streams) => {
+            streams.error.write(line);
+            Ok(())
+        }
+        None => Err(line),
+    }
+}
+
+/// Waits until all lines are written, but not for long: a reader that has stopped
+/// does not keep the program from its end.
+pub(super) fn finish() {
+    let Some(Streams { out, error }) = STREAMS.get() else {
+        return;
+    };
+    let lost = out.wait_written(LAST_OUT);
+    if lost > 0 {
+        let what = out.0.what;
+        error.write(format!(
+            "heirloom: the last {lost} {what} are lost: nothing reads them\n"
+        ));
+    }
+    error.wait_written(LAST_ERROR);
+}
 
 /// Takes lines from many threads and writes them from one.
-#[derive(Clone)]
-pub(super) struct LineWriter {
-    waiting: SyncSender<String>,
-    lost: Arc<AtomicU64>,
-    /// Ends when all are written.
-    written: Arc<Mutex<Receiver<()>>>,
+#[derive(Clone, Debug)]
+pub(super) struct LineWriter(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// A line was added.
+    added: Condvar,
+    /// A line was written, or nothing can be written any more.
+    written: Condvar,
     what: &'static str,
 }
 
+#[derive(Debug, Default)]
+struct Queue {
+    lines: VecDeque<String>,
+    /// The octets of these lines.
+    octets: usize,
+    /// Lines that were not written, and not told of yet.
+    lost: u64,
+    /// A line is being written.
+    writes: bool,
+    /// The reader has closed its end.
+    closed: bool,
+}
+
 impl LineWriter {
-    /// Starts to write; `what` names the lines where some are lost.
-    pub(super) fn open(what: &'static str) -> io::Result<LineWriter> {
-        let (waiting, taken) = sync_channel(WAITING);
-        let lost = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&lost);
-        let (writes, written) = sync_channel(0);
+    /// Starts to write to this stream. `report_to` is the writer that is told what
+    /// was lost, where it is not this one.
+    fn start(
+        stream: impl Write + Send + 'static,
+        what: &'static str,
+        report_to: Option<LineWriter>,
+    ) -> io::Result<LineWriter> {
+        let writer = LineWriter(Arc::new(Shared {
+            queue: Mutex::default(),
+            added: Condvar::new(),
+            written: Condvar::new(),
+            what,
+        }));
+        let own = writer.clone();
         thread::Builder::new()
             .name("lines".to_owned())
-            .spawn(move || {
-                let _writes: SyncSender<()> = writes;
-                write(&taken, &counted, what);
-            })?;
-        Ok(LineWriter {
-            waiting,
-            lost,
-            written: Arc::new(Mutex::new(written)),
-            what,
-        })
+            .spawn(move || own.run(stream, report_to.as_ref()))?;
+        Ok(writer)
     }
 
-    /// Writes a line, or several, as soon as standard output takes them.
+    /// Writes a line, or several, as soon as the stream takes them. It ends in a
+    /// line break.
     pub(super) fn write(&self, line: String) {
-        match self.waiting.try_send(line) {
-            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
-            Err(TrySendError::Full(_)) => {
-                self.lost.fetch_add(1, Ordering::Relaxed);
-            }
+        let mut queue = self.0.queue();
+        if queue.closed {
+            return;
         }
+        let octets = queue.octets.saturating_add(line.len());
+        let is_full = queue.lines.len() >= WAITING_LINES || octets > WAITING_OCTETS;
+        if is_full && !queue.lines.is_empty() {
+            queue.lost += 1;
+            return;
+        }
+        queue.octets = octets;
+        queue.lines.push_back(line);
+        drop(queue);
+        self.0.added.notify_one();
     }
 
-    /// Waits until all are written, or nothing reads them.
-    pub(super) fn close(self) {
-        let LineWriter {
-            waiting,
-            written,
-            what,
-            ..
-        } = self;
-        drop(waiting);
-        let written = written.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait = Duration::from_millis(LAST_MS);
-        if written.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
-            complain(&format!("the last {what} are lost: nothing reads them"));
+    /// Waits until all is written, or nothing can be; gives how many lines are
+    /// lost.
+    fn wait_written(&self, wait: Duration) -> u64 {
+        let queue = self.0.queue();
+        let (queue, _) = self
+            .0
+            .written
+            .wait_timeout_while(queue, wait, |queue| {
+                !queue.closed && (queue.writes || !queue.lines.is_empty())
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        if queue.closed {
+            return 0;
+        }
+        let waiting = u64::try_from(queue.lines.len()).unwrap_or(u64::MAX);
+        queue.lost + waiting + u64::from(queue.writes)
+    }
+
+    /// Writes line by line, until the reader closes its end.
+    fn run(&self, mut stream: impl Write, report_to: Option<&LineWriter>) {
+        let report_to = report_to.unwrap_or(self);
+        let what = self.0.what;
+        let mut fails = false;
+        loop {
+            let line = self.0.next_line();
+            let written = write_whole(&mut stream, line.as_bytes());
+            let mut queue = self.0.queue();
+            queue.writes = false;
+            let mut report = None;
+            match written {
+                Ok(()) => {
+                    fails = false;
+                    let lost = std::mem::take(&mut queue.lost);
+                    if lost > 0 {
+                        report = Some(format!(
+                            "heirloom: {lost} {what} are lost: nothing reads them fast enough\n"
+                        ));
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                    queue.closed = true;
+                    queue.lines = VecDeque::new();
+                }
+                Err(error) => {
+                    queue.lost += 1;
+                    if !std::mem::replace(&mut fails, true) {
+                        report = Some(format!("heirloom: cannot write {what}: {error}\n"));
+                    }
+                }
+            }
+            let closed = queue.closed;
+            drop(queue);
+            if let Some(report) = report {
+                report_to.write(report);
+            }
+            self.0.written.notify_all();
+            if closed {
+                return;
+            }
         }
     }
 }
 
-/// Writes what waits, until all writers are gone.
-fn write(waiting: &Receiver<String>, lost: &AtomicU64, what: &str) {
-    let mut out = io::stdout();
-    while let Ok(line) = waiting.recv() {
-        if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) {
-            if error.kind() != io::ErrorKind::BrokenPipe {
-                complain(&format!("cannot write {what}: {error}"));
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the next line.
+    fn next_line(&self) -> String {
+        let mut queue = self.queue();
+        loop {
+            if let Some(line) = queue.lines.pop_front() {
+                queue.octets = queue.octets.saturating_sub(line.len());
+                queue.writes = true;
+                return line;
             }
-            return;
+            queue = self
+                .added
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
         }
-        let lost = lost.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            complain(&format!(
-                "{lost} {what} are lost: nothing reads them fast enough"
-            ));
+    }
+}
+
+/// Writes all octets. The stream may be one that does not block.
+fn write_whole(stream: &mut impl Write, mut octets: &[u8]) -> io::Result<()> {
+    while !octets.is_empty() {
+        match stream.write(octets) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(n) => octets = octets.get(n..).unwrap_or_default(),
+            Err(error) => match error.kind() {
+                ErrorKind::Interrupted => {}
+                ErrorKind::WouldBlock => thread::sleep(RETRY),
+                _ => return Err(error),
+            },
         }
+    }
+    stream.flush()
+}
+
+/// Where log lines go: each write is one of them.
+#[derive(Debug)]
+pub(super) struct LogLines;
+
+impl Write for LogLines {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let line = String::from_utf8_lossy(octets).into_owned();
+        if let Err(line) = to_error(line) {
+            io::stderr().write_all(line.as_bytes())?;
+        }
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    /// A stream that takes a write when it is told how that ends.
+    struct Stepped {
+        results: Receiver<io::Result<()>>,
+        taken: Sender<String>,
+    }
+
+    impl Write for Stepped {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            match self.results.recv() {
+                Ok(result) => result?,
+                Err(_) => return Err(ErrorKind::BrokenPipe.into()),
+            }
+            let _ = self
+                .taken
+                .send(String::from_utf8_lossy(octets).into_owned());
+            Ok(octets.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn stepped() -> (LineWriter, Sender<io::Result<()>>, Receiver<String>) {
+        let (allow, results) = channel();
+        let (taken, lines) = channel();
+        let writer = LineWriter::start(Stepped { results, taken }, "lines", None);
+        (writer.expect("a thread"), allow, lines)
+    }
+
+    #[test]
+    fn what_is_lost_is_counted_and_told_when_lines_are_taken_again() {
+        let (writer, allow, lines) = stepped();
+        for _ in 0..WAITING_LINES + 100 {
+            writer.write("x\n".to_owned());
+        }
+        let mut taken = 0_u64;
+        loop {
+            allow.send(Ok(())).expect("it writes");
+            let line = lines.recv().expect("it writes");
+            if line != "x\n" {
+                let count = WAITING_LINES as u64 + 100 - taken;
+                let told = format!("heirloom: {count} lines are lost: nothing reads them");
+                assert!(line.starts_with(&told), "{line}");
+                return;
+            }
+            taken += 1;
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_longer_than_all_that_may_wait_is_written_and_no_second_one_waits() {
+        let (writer, allow, lines) = stepped();
+        let long = format!("{}\n", "x".repeat(WAITING_OCTETS));
+        for _ in 0..4 {
+            writer.write(long.clone());
+        }
+        assert!(writer.0.queue().octets <= long.len());
+        assert!(writer.0.queue().lost >= 2);
+        allow.send(Ok(())).expect("it writes");
+        assert_eq!(lines.recv().expect("it writes").len(), long.len());
+    }
+
+    #[test]
+    fn a_stream_that_fails_for_a_while_is_written_to_again() {
+        let (writer, allow, lines) = stepped();
+        for n in 0..3 {
+            writer.write(format!("{n}\n"));
+        }
+        allow
+            .send(Err(ErrorKind::StorageFull.into()))
+            .expect("sent");
+        for _ in 0..4 {
+            allow.send(Ok(())).expect("sent");
+        }
+        let taken: Vec<String> = (0..4).map(|_| lines.recv().expect("it writes")).collect();
+        assert_eq!(taken.first().map(String::as_str), Some("1\n"));
+        assert!(taken.iter().any(|line| line.contains("cannot write")));
+        assert!(taken.iter().any(|line| line.contains("1 lines are lost")));
+        assert_eq!(writer.wait_written(Duration::from_secs(5)), 0);
+    }
+
+    #[test]
+    fn a_stream_that_takes_nothing_keeps_nothing_waiting_for_ever() {
+        let (writer, _allow, _lines) = stepped();
+        writer.write("a\n".to_owned());
+        writer.write("b\n".to_owned());
+        assert_eq!(writer.wait_written(Duration::from_millis(50)), 2);
     }
 }

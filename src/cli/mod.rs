@@ -3,16 +3,26 @@
 
 // A file may use those above it.
 mod hint;
+mod output;
 mod style;
+mod suggest;
+mod units;
 
+mod answer;
 mod limits;
 mod line_writer;
 mod request_args;
+mod stdin;
+
+mod verdict;
 
 mod report;
 mod server_args;
 
 mod access;
+mod head_search;
+mod recording;
+
 mod journal;
 
 mod check;
@@ -30,11 +40,17 @@ mod gateway;
 mod serve;
 
 use std::fmt::Display;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{ArgAction, Parser, Subcommand};
+use heirloom::version::UnknownVersion;
 use heirloom::{Version, Versions};
+
+use self::style::{Colour, Style};
 
 /// Every WebSocket version that ever went over a wire, hixie-75 to RFC 6455,
 /// on one port.
@@ -44,9 +60,14 @@ struct Cli {
     /// Log more on standard error; twice for the steps of each connection.
     #[arg(short, long, global = true, action = ArgAction::Count, display_order = GLOBAL)]
     verbose: u8,
-    /// Log errors only.
+    /// Print errors only: neither remarks nor results that are good. JSON, TAP, JUnit and messages
+    /// stay whole.
     #[arg(short, long, global = true, display_order = GLOBAL)]
     quiet: bool,
+    /// Colour the output: on a terminal unless NO_COLOR is set, always, or never.
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Colour::Auto, global = true,
+          display_order = GLOBAL)]
+    color: Colour,
     #[command(subcommand)]
     command: Command,
 }
@@ -68,8 +89,9 @@ enum Command {
 /// Options of all subcommands stand behind their own.
 const GLOBAL: usize = 900;
 
-const EXITS: &str = "Exit status: 0 good, 1 a check failed, 2 wrong usage, 3 could not bind or \
-                     connect, 4 the peer refused, 5 timed out.";
+const EXITS: &str = "Exit status: 0 good, 1 a check failed, 2 wrong usage, 3 could not bind, connect \
+                     or write, 4 the peer refused, 5 timed out. Sizes and times take units, such as \
+                     16MiB and 5min.";
 
 /// How the program ends. Scripts depend on the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,18 +112,15 @@ impl From<Exit> for ExitCode {
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let level = match (cli.quiet, cli.verbose) {
-        (true, _) => "error",
-        (false, 0) => "warn",
-        (false, 1) => "info",
-        (false, 2) => "debug",
-        (false, _) => "trace",
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return show(&error).into(),
     };
-    let environment = env_logger::Env::default().default_filter_or(level);
-    env_logger::Builder::from_env(environment)
-        .format_timestamp_millis()
-        .init();
+    style::set_colour(cli.color);
+    output::set_quiet(cli.quiet);
+    if let Err(exit) = start_log(&cli) {
+        return exit.into();
+    }
     let exit = match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Gateway(args) => gateway::run(args),
@@ -114,25 +133,149 @@ pub(crate) fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Versions(args) => versions::run(&args),
     };
-    exit.into()
+    line_writer::finish();
+    output::settled(exit).into()
+}
+
+/// Log lines have the prefix of all messages. Their time and module are there
+/// where more than warnings are asked for.
+fn start_log(cli: &Cli) -> Result<(), Exit> {
+    let level = match (cli.quiet, cli.verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "info",
+        (false, 2) => "debug",
+        (false, _) => "trace",
+    };
+    let long = cli.verbose > 0 || std::env::var_os("RUST_LOG").is_some();
+    let environment = env_logger::Env::default().default_filter_or(level);
+    let mut logger = env_logger::Builder::from_env(environment);
+    if let Some(lines) = cli.command.lines_while_serving() {
+        if let Err(error) = line_writer::start(lines) {
+            complain(&format!("cannot write {lines}: {error}"));
+            return Err(Exit::Unreachable);
+        }
+        if Style::of(&std::io::stderr()).is_coloured() {
+            logger.write_style(env_logger::WriteStyle::Always);
+        }
+        logger.target(env_logger::Target::Pipe(Box::new(line_writer::LogLines)));
+    }
+    logger
+        .format(move |out, record| {
+            let (level, text) = (record.level(), record.args());
+            if long {
+                let time = out.timestamp_millis();
+                let module = record.target();
+                writeln!(out, "heirloom: [{time} {level:<5} {module}] {text}")
+            } else if level == log::Level::Warn {
+                writeln!(out, "heirloom: warning: {text}")
+            } else {
+                writeln!(out, "heirloom: {text}")
+            }
+        })
+        .init();
+    Ok(())
+}
+
+/// Shows help, the version, or what is wrong with the arguments.
+fn show(error: &clap::Error) -> Exit {
+    style::set_colour_of_arguments();
+    let text = error.render();
+    if error.use_stderr() {
+        let colour = Style::of(&std::io::stderr()).is_coloured();
+        let text = if colour {
+            text.ansi().to_string()
+        } else {
+            text.to_string()
+        };
+        let mut text = text.replacen("error:", "heirloom:", 1);
+        if let Some(tip) = suggest::of_argument(error) {
+            // An option that is only spelled like it is no help then.
+            let lines = text
+                .lines()
+                .filter(|line| !line.contains("a similar argument"));
+            text = lines.collect::<Vec<_>>().join("\n");
+            text.push_str(&format!("\n\n  tip: {tip}\n"));
+        }
+        // Where standard error is closed, it cannot be told anywhere.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+        return Exit::Usage;
+    }
+    let colour = Style::of(&std::io::stdout()).is_coloured();
+    let text = if colour {
+        text.ansi().to_string()
+    } else {
+        text.to_string()
+    };
+    output::write(text.as_bytes());
+    output::settled(Exit::Good)
+}
+
+impl Command {
+    /// What the lines of standard output are called, where this command serves: no
+    /// connection waits for a stream that is not read.
+    fn lines_while_serving(&self) -> Option<&'static str> {
+        match self {
+            Command::Serve(_) => Some("explanations"),
+            Command::Gateway(_) => Some("access lines"),
+            Command::Record(_) => Some("lines"),
+            _ => None,
+        }
+    }
 }
 
 /// Prints why the program ends.
 fn complain(error: &dyn Display) {
-    // Where standard error is closed, there is no other place for it.
-    let _ = writeln!(std::io::stderr(), "heirloom: {error}");
+    if let Err(line) = line_writer::to_error(format!("heirloom: {error}\n")) {
+        // Where standard error is closed, there is no other place for it.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+}
+
+/// Prints what is worth knowing and no error; nothing with `--quiet`.
+fn remark(text: &dyn Display) {
+    if !output::is_quiet() {
+        complain(text);
+    }
 }
 
 /// A line of data on standard output, at once.
 fn print_line(line: &dyn Display) {
-    let mut out = std::io::stdout().lock();
-    // A closed pipe ends the output quietly.
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    if let Err(line) = line_writer::to_out(format!("{line}\n")) {
+        output::write(line.as_bytes());
+    }
+}
+
+/// Creates a file that may hold what a peer sent, cookies among it: only its owner
+/// reads it. Fails where the name is taken, by a link too.
+fn create_private(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
 }
 
 /// A version by its name, for an option.
 fn version(name: &str) -> Result<&'static Version, String> {
-    Version::named(name).ok_or_else(|| format!("the names are {}", Versions::ALL))
+    Version::named(name).ok_or_else(|| {
+        let meant = suggest::of_version(name);
+        let meant = meant.map(|meant| format!("did you mean {meant}? "));
+        format!(
+            "{}the names are {}",
+            meant.unwrap_or_default(),
+            Versions::ALL
+        )
+    })
+}
+
+/// A list of versions, for an option.
+fn versions(list: &str) -> Result<Versions, String> {
+    list.parse().map_err(|error: UnknownVersion| {
+        let meant = suggest::of_version(&error.0);
+        let meant = meant.map(|meant| format!("; did you mean {meant}?"));
+        format!("{error}{}", meant.unwrap_or_default())
+    })
 }
 
 /// A header's value, for an option.

@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::Args as ClapArgs;
+use heirloom::Side;
 use heirloom::bytes::Escaped;
 use heirloom::conn::{Phase, SessionEvent};
 use heirloom::error::{Located, Violation};
@@ -15,10 +16,13 @@ use heirloom::version::{VERSIONS, Version, Versions};
 use quick_junit::TestSuite;
 use serde::Serialize;
 
-use super::report::{junit_case, print_json, write_junit};
+use super::answer::{Answer, not_http};
+use super::report::{Bad, junit_case, print_json, write_junit};
 use super::request_args::RequestArgs;
 use super::style::Style;
-use super::{Exit, complain, print_line};
+use super::units::milliseconds;
+use super::verdict::{Place, Severity, Verdict, header_of};
+use super::{Exit, complain, output, print_line};
 
 /// Try each version with a server, and print a verdict and a reason for each.
 #[derive(Debug, ClapArgs)]
@@ -32,7 +36,8 @@ pub(super) struct Args {
         long,
         value_name = "LIST",
         default_value = "all",
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        value_parser = super::versions
     )]
     versions: Versions,
     #[command(flatten)]
@@ -45,25 +50,11 @@ pub(super) struct Args {
     junit: Option<PathBuf>,
     /// Milliseconds that one attempt may take.
     #[arg(long, value_name = "MS", default_value_t = 5000,
-          value_parser = clap::value_parser!(u64).range(1..=600_000))]
+          value_parser = milliseconds(1..=600_000))]
     timeout_ms: u64,
     /// Exit with 1 when a verdict is as bad as this or worse.
     #[arg(long, value_name = "SEVERITY", default_value = "wrong")]
     fail_on: Severity,
-}
-
-/// How bad a verdict is, the worst last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-enum Severity {
-    /// The server accepts the version and follows it.
-    Good,
-    /// The version is refused by a response that names the reason.
-    Refused,
-    /// The server ends, resets or hangs without an answer.
-    Silent,
-    /// The server sends something that is wrong in this version.
-    Wrong,
 }
 
 /// The outcome of one attempt.
@@ -72,11 +63,15 @@ struct Finding {
     version: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     timing: Option<&'static str>,
+    #[serde(skip)]
     severity: Severity,
     /// A word for scripts: `speaks`, `refused`, `hangs`, `ends`, `resets`,
     /// `floods`, `unreachable`, or the stable code of a violation.
+    #[serde(skip)]
     verdict: &'static str,
     reason: String,
+    #[serde(skip)]
+    place: Place,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     /// The versions a refusal lists.
@@ -92,6 +87,9 @@ const TIMINGS: [(&str, KeyBody); 3] = [
     ("150 ms later", KeyBody::After(Duration::from_millis(150))),
     ("after the 101", KeyBody::AfterResponse),
 ];
+
+/// The verdict where the request cannot be written, or no server would take it.
+const UNSENDABLE: &str = "unsendable";
 
 /// Octets above which a server that was sent one message has sent too much.
 const FLOOD: u64 = 1024 * 1024;
@@ -112,32 +110,35 @@ pub(super) fn run(args: &Args) -> Exit {
         for (name, body) in timings {
             let finding = attempt(args, version, name, body);
             if args.json {
-                print_json(&finding);
-            } else {
+                print_json(&finding.as_json());
+            } else if !output::is_quiet() || finding.severity >= args.fail_on {
                 print_line(&finding.line(style));
             }
-            let unreachable = finding.verdict == "unreachable";
+            let ended = finding.severity == Severity::Error;
             findings.push(finding);
-            if unreachable {
-                // The others would find the same.
-                return finish(args, &findings, Some(Exit::Unreachable));
+            // Of a server that is not there the others would find the same.
+            if ended || output::is_over() && args.junit.is_none() {
+                return finish(args, &findings);
             }
         }
     }
-    finish(args, &findings, None)
+    finish(args, &findings)
 }
 
-fn finish(args: &Args, findings: &[Finding], exit: Option<Exit>) -> Exit {
+fn finish(args: &Args, findings: &[Finding]) -> Exit {
     if let Some(path) = &args.junit {
         if let Err(exit) = write_junit(path, "probe", [suite(args, findings)]) {
             return exit;
         }
     }
-    if let Some(exit) = exit {
-        return exit;
-    }
     let is = |verdict| findings.iter().all(|f| f.verdict == verdict);
-    if findings.iter().any(|f| f.severity >= args.fail_on) {
+    if findings.iter().any(|f| f.verdict == "unreachable") {
+        Exit::Unreachable
+    } else if findings.iter().any(|f| f.verdict == UNSENDABLE) {
+        Exit::Usage
+    } else if findings.iter().any(|f| f.severity == Severity::Error) {
+        Exit::TimedOut
+    } else if findings.iter().any(|f| f.severity >= args.fail_on) {
         Exit::Failed
     } else if is("hangs") {
         Exit::TimedOut
@@ -149,32 +150,62 @@ fn finish(args: &Args, findings: &[Finding], exit: Option<Exit>) -> Exit {
 }
 
 impl Finding {
+    fn as_json(&self) -> impl Serialize + '_ {
+        #[derive(Serialize)]
+        struct ProbeLine<'f> {
+            #[serde(flatten)]
+            finding: &'f Finding,
+            #[serde(flatten)]
+            verdict: Verdict,
+        }
+        let timing = self.timing.map(|t| t.replace(' ', "-"));
+        let timing = timing.map(|t| format!("/{t}")).unwrap_or_default();
+        ProbeLine {
+            finding: self,
+            verdict: Verdict {
+                id: Some(format!("{}{timing}", self.version)),
+                title: Some(self.name()),
+                verdict: self.verdict,
+                severity: self.severity,
+                place: self.place.clone(),
+            },
+        }
+    }
+
+    /// The version, and when the eight octets of hixie-76 were sent.
+    fn name(&self) -> String {
+        let timing = self.timing.map(|t| format!(" ({t})")).unwrap_or_default();
+        format!("{}{timing}", self.version)
+    }
+
     fn line(&self, style: Style) -> String {
         let verdict = format!("{:<9}", self.verdict);
         let verdict = match self.severity {
             Severity::Good => style.good(&verdict),
-            Severity::Refused => style.note(&verdict),
-            Severity::Silent | Severity::Wrong => style.bad(&verdict),
+            Severity::Refused | Severity::Unproved => style.note(&verdict),
+            Severity::Silent | Severity::Wrong | Severity::Error => style.bad(&verdict),
         };
-        format!("{:<25} {verdict} {}", self.name(), self.reason)
-    }
-
-    /// The version, with the timing of hixie-76's last octets.
-    fn name(&self) -> String {
-        match self.timing {
-            Some(timing) => format!("{} ({timing})", self.version),
-            None => self.version.to_string(),
-        }
+        let name = self.name();
+        format!("{name:<25} {verdict} {}", self.reason)
     }
 }
 
 fn suite(args: &Args, findings: &[Finding]) -> TestSuite {
     let mut suite = TestSuite::new(format!("probe {}", args.url));
+    // Where no version is spoken, no refusal and no silence is good.
+    let spoken = findings.iter().any(|f| f.severity == Severity::Good);
     for finding in findings {
-        let failure =
-            (finding.severity >= args.fail_on).then(|| (finding.verdict, finding.reason.clone()));
+        let bad = match finding.severity {
+            Severity::Good => None,
+            Severity::Error => Some(Bad::Error(finding.verdict)),
+            severity if severity >= args.fail_on => Some(Bad::Failure(finding.verdict)),
+            _ if !spoken => Some(Bad::Error(finding.verdict)),
+            _ => None,
+        };
+        let bad = bad.map(|bad| (bad, finding.reason.clone()));
+        let name = finding.name();
         let time = Duration::from_millis(u64::try_from(finding.ms).unwrap_or(u64::MAX));
-        let mut case = junit_case("probe", finding.name(), failure, time);
+        let mut case = junit_case("probe", name, bad, time);
         case.set_system_out(finding.reason.clone());
         suite.add_test_case(case);
     }
@@ -197,6 +228,7 @@ fn attempt(
         version,
         status: None,
         lists: None,
+        answer: Answer::default(),
         violation: None,
         opened: false,
         subprotocol: None,
@@ -208,9 +240,10 @@ fn attempt(
         Ok(mut client) => probe.converse(&mut client, deadline),
         Err(DialError::TimedOut) => {
             let reason = "the host does not answer at all in time (--timeout-ms)".to_owned();
-            (Severity::Silent, "hangs", reason)
+            (Severity::Error, "hangs", reason)
         }
-        Err(error) => (Severity::Silent, "unreachable", error.to_string()),
+        Err(error @ DialError::Request(_)) => (Severity::Error, UNSENDABLE, error.to_string()),
+        Err(error) => (Severity::Error, "unreachable", error.to_string()),
     };
     Finding {
         version: version.name,
@@ -218,6 +251,7 @@ fn attempt(
         severity,
         verdict,
         reason,
+        place: probe.place(severity),
         status: probe.status,
         lists: probe.lists,
         ms: start.elapsed().as_millis(),
@@ -231,7 +265,8 @@ struct Probe {
     version: &'static Version,
     status: Option<u16>,
     lists: Option<String>,
-    violation: Option<Violation>,
+    answer: Answer,
+    violation: Option<Located<Violation>>,
     opened: bool,
     subprotocol: Option<String>,
     /// How the server answered our question.
@@ -348,6 +383,32 @@ impl Probe {
         }
     }
 
+    /// Where the server is wrong, if it is.
+    fn place(&self, severity: Severity) -> Place {
+        if severity == Severity::Good {
+            return Place::default();
+        }
+        let mut place = Place {
+            side: Some(Side::Server.name()),
+            ..Place::default()
+        };
+        if let Some(located) = &self.violation {
+            let violation = located.error;
+            place.octet = Some(located.at.start);
+            if let Violation::ResponseStatus { status } = violation {
+                place.field = Some("status".to_owned());
+                place.expected = Some("101".to_owned());
+                place.seen = Some(status.to_string());
+            } else {
+                let header = header_of(violation, Some(self.version));
+                let part = if self.opened { "frame" } else { "head" };
+                place.field = Some(header.unwrap_or(part).to_owned());
+                place.expected = Some(violation.to_string());
+            }
+        }
+        place
+    }
+
     fn answered(&self) -> bool {
         self.status == Some(101) && !self.opened
     }
@@ -356,6 +417,7 @@ impl Probe {
         match event {
             Ok(SessionEvent::Response(response)) => {
                 self.status = Some(response.status());
+                self.answer = Answer::of(&response);
                 let lists = response.head().get("Sec-WebSocket-Version");
                 self.lists = lists
                     .and_then(|h| h.text())
@@ -375,15 +437,20 @@ impl Probe {
             }
             Ok(SessionEvent::Close(_)) => self.closed = true,
             Ok(_) => {}
-            Err(located) => self.violation = Some(located.error),
+            Err(located) => self.violation = Some(located),
         }
     }
 
     /// What is wrong, if anything is.
     fn wrong(&self, client: &mut Connection, deadline: Instant) -> Option<ProbeConclusion> {
-        let violation = self.violation?;
+        let violation = self.violation.as_ref()?.error;
         let Violation::ResponseStatus { status } = violation else {
-            return Some((Severity::Wrong, violation.code(), violation.to_string()));
+            let start = match self.status {
+                None => not_http(client),
+                Some(_) => String::new(),
+            };
+            let reason = format!("{violation}{start}");
+            return Some((Severity::Wrong, violation.code(), reason));
         };
         let lists = self
             .lists
@@ -391,18 +458,10 @@ impl Probe {
             .map(|lists| format!(", which lists {lists}"))
             .unwrap_or_default();
         let soon = deadline.min(Instant::now() + Duration::from_millis(300));
-        while client.unparsed().is_empty() {
-            match client.step(Some(soon), &mut (), &mut |_, _, _| {}) {
-                Progress::Transferred | Progress::Woken => {}
-                _ => break,
-            }
-        }
-        let body = String::from_utf8_lossy(client.unparsed()).into_owned();
-        let word = match body.lines().next().unwrap_or_default() {
-            "" => String::new(),
-            line => format!(": {}", Escaped::<160>(line)),
-        };
-        let reason = format!("HTTP status {status}{lists}{word}");
+        let says = self.answer.says(client, soon);
+        let says = says.map(|line| format!(": {}", Escaped::<160>(&line)));
+        let (asks, says) = (self.answer.asks(), says.unwrap_or_default());
+        let reason = format!("HTTP status {status}{lists}{asks}{says}");
         Some((Severity::Refused, "refused", reason))
     }
 }

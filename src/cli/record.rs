@@ -1,17 +1,21 @@
 //! `heirloom record`: a relay that records each connection as a vector, octet for
 //! octet.
 
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args as ClapArgs;
-use heirloom::net::Settings;
+use heirloom::bytes::Escaped;
 use heirloom::net::relay::Relay;
+use heirloom::net::{Endpoint, Resolver, Settings};
 
 use super::journal::{Mode, Store, complain_of};
-use super::server_args::{addresses, stop_on_signals};
-use super::{Exit, complain, print_line};
+use super::server_args::{addresses, announce, server_address, stop_on_signals};
+use super::units::{milliseconds, octets};
+use super::{Exit, complain, output};
 
 /// Record what a client and a server send each other: nothing is changed, and each connection
 /// becomes a vector file.
@@ -21,17 +25,20 @@ use super::{Exit, complain, print_line};
                   recordings\n\nAn open connection has a journal, NAME.open, beside the \
                   vectors. `heirloom record --recover --out DIR` makes vectors of the journals that \
                   a killed recorder left, and marks them `unfinished`; run it while no recorder \
-                  writes there."
+                  writes there. A journal that it cannot read stays as it is, and the exit status \
+                  is 1.\n\nWhile the disk takes nothing, connections go on and their steps wait in \
+                  memory, up to 1 MiB each. Only their owner can read the files, which may hold \
+                  cookies."
 )]
 pub(super) struct Args {
     /// Where to listen; may be given more than once. Port 0 takes a free one.
     #[arg(long, value_name = "ADDR", required_unless_present = "recover",
           value_parser = addresses)]
     listen: Vec<Vec<SocketAddr>>,
-    /// The address of the server, such as 127.0.0.1:8076.
+    /// The server, such as 127.0.0.1:8076. A host name is resolved for each connection.
     #[arg(long, value_name = "ADDR", required_unless_present = "recover",
-          value_parser = address)]
-    to: Option<SocketAddr>,
+          value_parser = server_address)]
+    to: Option<Endpoint>,
     /// The folder for the vectors; it is created if it does not exist.
     #[arg(long, value_name = "DIR", required_unless_present = "none")]
     out: Option<PathBuf>,
@@ -54,7 +61,7 @@ pub(super) struct Args {
 struct RecordLimits {
     /// Maximum octets of one recording; a longer one ends there and is marked unfinished.
     #[arg(long, value_name = "BYTES", default_value_t = 8_388_608,
-          value_parser = clap::value_parser!(u64).range(1..=8_388_608))]
+          value_parser = octets(1_u64..=8_388_608))]
     max_recording_bytes: u64,
     /// Maximum connections at the same time; more wait until one ends.
     #[arg(long, value_name = "COUNT", default_value_t = 1024,
@@ -62,19 +69,19 @@ struct RecordLimits {
     max_connections: u32,
     /// Milliseconds to connect to the server.
     #[arg(long, value_name = "MS", default_value_t = Settings::default().handshake_ms,
-          value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+          value_parser = milliseconds(1..=86_400_000))]
     handshake_timeout_ms: u64,
     /// Milliseconds that connections have to end after TERM before they are cut off.
     #[arg(long, value_name = "MS", default_value_t = Settings::default().close_ms,
-          value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+          value_parser = milliseconds(1..=86_400_000))]
     close_timeout_ms: u64,
     /// Milliseconds in which neither side sends anything before both are cut off; 0 is never.
     #[arg(long, value_name = "MS", default_value_t = Settings::default().idle_ms,
-          value_parser = clap::value_parser!(u64).range(0..=86_400_000))]
+          value_parser = milliseconds(0..=86_400_000))]
     idle_timeout_ms: u64,
     /// Milliseconds without progress while one side does not read what the other sent.
     #[arg(long, value_name = "MS", default_value_t = Settings::default().write_ms,
-          value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+          value_parser = milliseconds(1..=86_400_000))]
     write_timeout_ms: u64,
 }
 
@@ -89,24 +96,33 @@ pub(super) fn run(args: &Args) -> Exit {
     let max_octets = args.limits.max_recording_bytes;
     if args.recover {
         return match Store::new(&out, mode, max_octets).recover() {
-            Ok(_) => Exit::Good,
+            Ok(true) => Exit::Good,
+            Ok(false) => Exit::Failed,
             Err(error) => {
                 complain_of(&out, &error);
                 Exit::Failed
             }
         };
     }
-    let Some(to) = args.to else {
+    let Some(to) = args.to.clone() else {
         complain(&"--to is missing");
         return Exit::Usage;
     };
+    if mode != Mode::None {
+        if let Err(error) = try_to_write(&out) {
+            let shown = out.display().to_string();
+            let shown = Escaped::<400>(&shown);
+            complain(&format!("cannot write to {shown}: {error}"));
+            return Exit::Unreachable;
+        }
+    }
     let settings = Settings::default()
         .with_connections(args.limits.max_connections as usize)
         .with_handshake_ms(args.limits.handshake_timeout_ms)
         .with_close_ms(args.limits.close_timeout_ms)
         .with_idle_ms(args.limits.idle_timeout_ms)
         .with_write_ms(args.limits.write_timeout_ms);
-    let mut relay = match Relay::bind(&args.listen.concat(), to, settings) {
+    let mut relay = match Relay::bind(&args.listen.concat(), to, Resolver::default(), settings) {
         Ok(relay) => relay,
         Err(error) => {
             complain(&error);
@@ -119,10 +135,24 @@ pub(super) fn run(args: &Args) -> Exit {
     }
     let store = Arc::new(Store::new(&out, mode, max_octets));
     for address in relay.addresses() {
-        print_line(&format!("listening on ws://{address}/"));
+        announce(address, false);
+    }
+    if output::has_failed() {
+        return Exit::Unreachable;
     }
     relay.run(|| store.recorder());
+    store.finish_kept();
     Exit::Good
+}
+
+/// Whether recordings can be written to this folder, before anything is relayed.
+fn try_to_write(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let path = folder.join(format!(".heirloom-{}.tmp", std::process::id()));
+    let mut file = File::create_new(&path)?;
+    let written = file.write_all(b"\n").and_then(|()| file.sync_all());
+    fs::remove_file(&path)?;
+    written
 }
 
 /// The address of an option that takes one.

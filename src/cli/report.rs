@@ -8,12 +8,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args as ClapArgs;
+use heirloom::Side;
 use heirloom::bytes::Escaped;
+use heirloom::vector::Difference;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::style::Style;
-use super::{Exit, complain, print_line};
+use super::verdict::{Place, Severity, Verdict};
+use super::{Exit, complain, output, print_line};
 
 /// How results are reported.
 #[derive(Debug, ClapArgs)]
@@ -29,21 +32,42 @@ pub(super) struct ReportArgs {
     junit: Option<PathBuf>,
 }
 
+impl ReportArgs {
+    /// Whether standard output is for a program, and holds results only.
+    pub(super) fn is_machine(&self) -> bool {
+        self.json || self.tap
+    }
+}
+
 /// The result of one vector, or of a file that cannot be read.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Case {
     /// The file, as it was named.
     pub(super) file: String,
     /// The vector; empty where the result is about the whole file.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip)]
     pub(super) id: String,
+    #[serde(skip)]
+    pub(super) title: Option<String>,
+    /// The side that is wrong, if one is.
+    #[serde(skip)]
+    pub(super) side: Option<Side>,
     /// What is wrong; a failure may have several lines.
-    pub(super) failures: Vec<String>,
+    #[serde(serialize_with = "texts")]
+    pub(super) failures: Vec<Difference>,
     /// Why it was skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) skipped: Option<String>,
     /// How long it took.
     pub(super) ms: u64,
+    /// Nothing was proved: the file cannot be used, or the peer cannot be reached.
+    #[serde(skip)]
+    pub(super) is_error: bool,
+}
+
+/// The texts of what differs.
+fn texts<S: Serializer>(failures: &[Difference], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(failures.iter().map(|failure| &failure.what))
 }
 
 /// Reports results as they arrive. The cases of one file arrive in a row.
@@ -86,8 +110,7 @@ impl<'a> Reporter<'a> {
             command,
             args,
             style: Style::of(&std::io::stdout()),
-            progress: std::io::stderr()
-                .is_terminal()
+            progress: (std::io::stderr().is_terminal() && !output::is_quiet())
                 .then(|| Progress::new(total)),
             open: None,
             all: Tally::default(),
@@ -129,8 +152,43 @@ impl<'a> Reporter<'a> {
         }
     }
 
+    /// Whether no more results are wanted: nothing reads them.
+    pub(super) fn is_over(&self) -> bool {
+        self.args.junit.is_none() && output::is_over()
+    }
+
+    /// Reports that the peer cannot be reached, before any vector was played. A
+    /// person reads it on standard error.
+    pub(super) fn unreachable(mut self, peer: &str, why: &str) -> Exit {
+        complain(&why);
+        self.case(Case {
+            file: peer.to_owned(),
+            failures: vec![why.to_owned().into()],
+            is_error: true,
+            ..Case::default()
+        });
+        self.hide_progress();
+        if self.args.tap {
+            print_line(&format!("1..{}", self.number));
+        }
+        // The exit status is the same where the report cannot be written.
+        let _ = self.write_report();
+        Exit::Unreachable
+    }
+
     /// Reports that all results have arrived.
     pub(super) fn finish(mut self) -> Exit {
+        if let Err(exit) = self.end() {
+            return exit;
+        }
+        match self.all.failed {
+            0 => Exit::Good,
+            _ => Exit::Failed,
+        }
+    }
+
+    /// Reports what stands behind the last result.
+    fn end(&mut self) -> Result<(), Exit> {
         self.hide_progress();
         if self.args.tap {
             print_line(&format!("1..{}", self.number));
@@ -141,17 +199,21 @@ impl<'a> Reporter<'a> {
                 0 => self.style.good("all good"),
                 n => self.style.bad(&format!("{n} failed")),
             };
-            print_line(&format!("{files}, {}: {verdict}", self.all));
-        }
-        if let Some(path) = &self.args.junit {
-            let suites = std::mem::take(&mut self.suites);
-            if let Err(exit) = write_junit(path, self.command, suites.into_values()) {
-                return exit;
+            if !output::is_quiet() || self.all.failed > 0 && self.files > 0 {
+                print_line(&format!("{files}, {}: {verdict}", self.all));
             }
         }
-        match self.all.failed {
-            0 => Exit::Good,
-            _ => Exit::Failed,
+        self.write_report()
+    }
+
+    /// Writes the report as JUnit, if one is asked for.
+    fn write_report(&mut self) -> Result<(), Exit> {
+        match &self.args.junit {
+            Some(path) => {
+                let suites = std::mem::take(&mut self.suites);
+                write_junit(path, self.command, suites.into_values())
+            }
+            None => Ok(()),
         }
     }
 
@@ -173,6 +235,9 @@ impl<'a> Reporter<'a> {
         };
         self.files += 1;
         self.hide_progress();
+        if output::is_quiet() && tally.failed == 0 {
+            return;
+        }
         let word = match tally.failed {
             0 => self.style.good("ok"),
             _ => self.style.bad("FAILED"),
@@ -211,6 +276,35 @@ impl Case {
         }
     }
 
+    /// The keys that all verdicts have. Of several differences they hold the
+    /// first.
+    fn envelope(&self) -> Verdict {
+        let severity = match (self.is_error, self.verdict()) {
+            (true, _) => Severity::Error,
+            (false, "ok") => Severity::Good,
+            (false, "skipped") => Severity::Unproved,
+            (false, _) => Severity::Wrong,
+        };
+        let first = self.failures.first();
+        Verdict {
+            id: Some(if self.id.is_empty() {
+                self.file.clone()
+            } else {
+                self.id.clone()
+            }),
+            title: self.title.clone(),
+            verdict: if self.is_error {
+                "error"
+            } else {
+                self.verdict()
+            },
+            severity,
+            place: first
+                .map(|first| Place::of(self.side, first))
+                .unwrap_or_default(),
+        }
+    }
+
     /// The lines below the line of the file.
     fn as_lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -227,7 +321,8 @@ impl Case {
             let more = more.into_iter().flat_map(|more| more.split('\n'));
             lines.extend(more.map(|line| format!("  {}", inert(line))));
         };
-        for what in self.skipped.iter().chain(&self.failures) {
+        let failures = self.failures.iter().map(|failure| &failure.what);
+        for what in self.skipped.iter().chain(failures) {
             name(&mut lines, what);
         }
         lines
@@ -239,10 +334,13 @@ impl Case {
             result: &'static str,
             #[serde(flatten)]
             case: &'a Case,
+            #[serde(flatten)]
+            verdict: Verdict,
         }
         ReportLine {
             result: self.verdict(),
             case: self,
+            verdict: self.envelope(),
         }
     }
 
@@ -263,7 +361,7 @@ impl Case {
             lines.push_str("\n  ---\n  failures:");
             for failure in &self.failures {
                 // YAML reads the strings of JSON.
-                if let Ok(failure) = json(&inert_lines(failure)) {
+                if let Ok(failure) = json(&inert_lines(&failure.what)) {
                     lines.push_str(&format!("\n    - {failure}"));
                 }
             }
@@ -279,8 +377,13 @@ impl Case {
             inert(&self.id)
         };
         let failure = (!self.failures.is_empty()).then(|| {
-            let what: Vec<String> = self.failures.iter().map(|f| inert_lines(f)).collect();
-            ("failure", what.join("\n"))
+            let what: Vec<String> = self.failures.iter().map(|f| inert_lines(&f.what)).collect();
+            let bad = if self.is_error {
+                Bad::Error("error")
+            } else {
+                Bad::Failure("failure")
+            };
+            (bad, what.join("\n"))
         });
         let time = Duration::from_millis(self.ms);
         let mut case = junit_case(command, name, failure, time);
@@ -329,19 +432,33 @@ impl Progress {
     }
 }
 
-/// One test of a JUnit report. A failure has a word for its kind, and a text.
+/// What JUnit calls a result that is not good, with a word for its kind.
+pub(super) enum Bad {
+    /// What was tested is wrong.
+    Failure(&'static str),
+    /// Nothing was proved, as where the server cannot be reached.
+    Error(&'static str),
+}
+
+/// One test of a JUnit report. What is not good has a text: its first line is the
+/// message, and all of it is the body.
 pub(super) fn junit_case(
     command: &str,
     name: String,
-    failure: Option<(&str, String)>,
+    bad: Option<(Bad, String)>,
     time: Duration,
 ) -> TestCase {
-    let status = match failure {
+    let status = match bad {
         None => TestCaseStatus::success(),
-        Some((kind, what)) => {
-            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-            status.set_type(kind);
-            status.set_message(what);
+        Some((bad, what)) => {
+            let (kind, word) = match bad {
+                Bad::Failure(word) => (NonSuccessKind::Failure, word),
+                Bad::Error(word) => (NonSuccessKind::Error, word),
+            };
+            let mut status = TestCaseStatus::non_success(kind);
+            status.set_type(word);
+            status.set_message(what.lines().next().unwrap_or_default());
+            status.set_description(what);
             status
         }
     };
@@ -365,7 +482,7 @@ pub(super) fn write_junit(
         .and_then(|xml| fs::write(path, xml).map_err(|error| error.to_string()));
     written.map_err(|error| {
         complain(&format!("cannot write {}: {error}", path.display()));
-        Exit::Usage
+        Exit::Unreachable
     })
 }
 

@@ -4,6 +4,8 @@ use clap::Args;
 use heirloom::handshake::ClientRequest;
 use heirloom::net::{BadUrl, Url};
 
+use super::suggest;
+
 /// What a request asks for beside the version.
 #[derive(Debug, Args)]
 pub(super) struct RequestArgs {
@@ -11,7 +13,7 @@ pub(super) struct RequestArgs {
     #[arg(long, value_name = "NAME", value_parser = super::header_text)]
     subprotocol: Vec<String>,
     /// The origin of the page; where it is not given, hixie clients send http:// and the host.
-    #[arg(long, value_name = "ORIGIN", value_parser = super::header_text)]
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     origin: Option<String>,
     /// A header to send beside those of the handshake, as `Name: value`; may be given more than
     /// once.
@@ -37,8 +39,63 @@ impl RequestArgs {
     }
 }
 
-pub(super) fn url(text: &str) -> Result<Url, BadUrl> {
-    text.parse()
+/// A URL that can be dialled.
+pub(super) fn url(text: &str) -> Result<Url, String> {
+    text.parse().map_err(|error: BadUrl| {
+        let meant = Some(error).filter(|error| *error == BadUrl::Scheme);
+        match meant.and_then(|_| suggest::of_url(text)) {
+            Some(meant) if meant.starts_with("wss:") => {
+                format!("{error}; did you mean {meant}? {}", BadUrl::Secure)
+            }
+            Some(meant) => format!("{error}; did you mean {meant}?"),
+            None => error.to_string(),
+        }
+    })
+}
+
+/// The origin of a page: scheme and host, with a port where it is not the usual
+/// one, or `null`.
+pub(super) fn origin(text: &str) -> Result<String, String> {
+    let text = super::header_text(text)?;
+    if text == "null" {
+        return Ok(text);
+    }
+    let Some((scheme, rest)) = text.split_once("://") else {
+        let meant = text.trim_end_matches('/');
+        return Err(format!(
+            "an origin is a scheme and a host; did you mean https://{meant} or http://{meant}?"
+        ));
+    };
+    let in_scheme = |o: u8| o.is_ascii_alphanumeric() || b"+-.".contains(&o);
+    if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.bytes().all(in_scheme) {
+        return Err("an origin starts with a scheme, such as https://".to_owned());
+    }
+    let host = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    if host.len() < rest.len() {
+        let meant = format!("{scheme}://{host}");
+        return Err(format!(
+            "an origin has no path and no `/` at its end; did you mean {meant}?"
+        ));
+    }
+    let host_name = match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => {
+            if !port.parse::<u16>().is_ok_and(|port| port > 0) {
+                return Err("the port of an origin is a number from 1 to 65535".to_owned());
+            }
+            name
+        }
+        _ => host,
+    };
+    let in_host = |o: u8| o.is_ascii_alphanumeric() || b"-._~:[]%".contains(&o);
+    // file:// has no host.
+    let may_be_empty = scheme.eq_ignore_ascii_case("file");
+    if !host_name.bytes().all(in_host) || host_name.is_empty() && !may_be_empty {
+        return Err(
+            "an origin is a scheme and a host, with a port where it is not the usual one"
+                .to_owned(),
+        );
+    }
+    Ok(text)
 }
 
 fn header(text: &str) -> Result<(String, String), String> {

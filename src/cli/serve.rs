@@ -7,9 +7,8 @@ use heirloom::net::lab::Lab;
 use heirloom::net::{Router, Site, serve};
 
 use super::lab::Explanations;
-use super::line_writer::LineWriter;
 use super::server_args::ServerArgs;
-use super::{Exit, complain, header_text};
+use super::{Exit, header_text};
 
 /// Serve clients of every version: any path echoes, /chat is a chat, / is the lab page.
 #[derive(Debug, ClapArgs)]
@@ -28,24 +27,13 @@ pub(super) struct Args {
 
 /// Runs until a signal and the last connection.
 pub(super) fn run(args: Args) -> Exit {
-    let server = match args.server.bind() {
+    let server = match args.server.bind(false) {
         Ok(server) => server,
         Err(exit) => return exit,
     };
-    let lines = match args
-        .explain
-        .then(|| LineWriter::open("explanations"))
-        .transpose()
-    {
-        Ok(lines) => lines,
-        Err(error) => {
-            complain(&format!("cannot explain: {error}"));
-            return Exit::Unreachable;
-        }
-    };
     let config = args.server.config();
     let explanations = Explanations {
-        all: lines.clone(),
+        all: args.explain,
         config: config.clone(),
     };
     let lab = Lab::new(
@@ -56,9 +44,5 @@ pub(super) fn run(args: Args) -> Exit {
     let router = Router::new(serve::routes_with(config, args.subprotocol, Some(lab)));
     let server = server.with_config(router.config());
     server.run(|| Site::new(&router));
-    drop(router);
-    if let Some(lines) = lines {
-        lines.close();
-    }
     Exit::Good
 }

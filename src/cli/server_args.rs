@@ -1,6 +1,7 @@
 //! What `serve` and `gateway` share: where to listen, which clients may connect, and how to
 //! stop.
 
+use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -9,14 +10,14 @@ use std::thread;
 
 use clap::Args;
 use heirloom::handshake::Origins;
-use heirloom::net::{Networks, Server};
+use heirloom::net::{BadEndpoint, Endpoint, Networks, Server};
 use heirloom::{Config, Versions};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::low_level::pipe;
 
 use super::limits::ListenLimitArgs;
-use super::{Exit, complain, header_text, hint, print_line};
+use super::{Exit, complain, hint, output, suggest};
 
 /// Where clients connect, and which may.
 #[derive(Debug, Args)]
@@ -29,12 +30,13 @@ pub(super) struct ServerArgs {
         long,
         value_name = "LIST",
         default_value = "default",
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        value_parser = super::versions
     )]
     pub(super) versions: Versions,
     /// An origin whose pages may connect, such as https://example.com; may be given more than once.
     /// Without it all may.
-    #[arg(long, value_name = "ORIGIN", value_parser = header_text)]
+    #[arg(long, value_name = "ORIGIN", value_parser = super::request_args::origin)]
     origin: Vec<String>,
     /// The URL that clients dial where it is not ws:// and their Host, such as wss://example.com;
     /// hixie clients compare it.
@@ -66,8 +68,8 @@ impl ServerArgs {
     }
 
     /// A server that is bound and stops on signals. Its addresses go to standard
-    /// output.
-    pub(super) fn bind(&self) -> Result<Server, Exit> {
+    /// output, or to standard error where standard output holds `json` only.
+    pub(super) fn bind(&self, json: bool) -> Result<Server, Exit> {
         if self.versions == Versions::NONE {
             complain(&"no version is on; see --versions");
             return Err(Exit::Usage);
@@ -84,11 +86,26 @@ impl ServerArgs {
         }
         for address in server.addresses() {
             warn_of_hixie(address, self.versions);
-            print_line(&format!("listening on ws://{address}/"));
+            announce(address, json);
+        }
+        if output::has_failed() {
+            return Err(Exit::Unreachable);
         }
         let proxies = self.accept_proxy.iter().cloned().collect();
         let settings = self.limits.settings().with_hint(hint::of_net_refusal);
         Ok(server.with_settings(settings).accept_proxy(proxies))
+    }
+}
+
+/// Tells where a listener is, once it is bound.
+pub(super) fn announce(address: &SocketAddr, json: bool) {
+    let line = format!("listening on ws://{address}/");
+    if json {
+        // Where standard error is closed, it cannot be told anywhere.
+        let _ = writeln!(io::stderr(), "{line}");
+    } else {
+        // At once: the caller must know whether it could be written.
+        output::write(format!("{line}\n").as_bytes());
     }
 }
 
@@ -127,6 +144,9 @@ fn cores() -> usize {
 
 pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
     let hint = "give HOST:PORT, such as 127.0.0.1:8076 or [::1]:0";
+    if let Some(meant) = suggest::of_listener(text) {
+        return Err(format!("{hint}; {meant}"));
+    }
     let found = text
         .to_socket_addrs()
         .map_err(|error| format!("{error}; {hint}"))?;
@@ -136,6 +156,14 @@ pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
         Err(hint.to_owned())
     } else {
         Ok(first)
+    }
+}
+
+/// Where a server is. Its name is not resolved.
+pub(super) fn server_address(text: &str) -> Result<Endpoint, String> {
+    match suggest::of_server(text) {
+        Some(meant) => Err(format!("{BadEndpoint}; {meant}")),
+        None => text.parse().map_err(|error: BadEndpoint| error.to_string()),
     }
 }
 

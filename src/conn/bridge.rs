@@ -10,10 +10,13 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::{Conn, Event};
 use crate::bytes::Output;
-use crate::error::Violation;
-use crate::frame::utf8::Replace;
-use crate::frame::{BAD_GATEWAY, GOING_AWAY, Kind, NO_STATUS, NORMAL, Reason};
-use crate::message::{Message, Piece};
+use crate::error::{Unsendable, Violation};
+use crate::frame::utf8::{Replace, Utf8};
+use crate::frame::{
+    BAD_GATEWAY, Encoder, GOING_AWAY, Kind, NO_STATUS, NORMAL, OpenFrame, Position, Reason, Wire,
+};
+use crate::handshake::CarriedHeader;
+use crate::message::Piece;
 use crate::version::{Side, Version};
 
 /// How payload is coded on its way to the other connection.
@@ -40,6 +43,11 @@ impl Coding {
     }
 }
 
+/// A frame whose length is not known before it ends is gathered up to so many
+/// octets, and goes on in fragments of that size. So does a hixie text, which has
+/// no length, and base64 that is decoded.
+pub const FRAGMENT: usize = 64 * 1024;
+
 /// What was carried in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -61,8 +69,10 @@ pub struct BridgeEnd<'a, 'o> {
 
 /// One direction of a bridge: sends to one connection what another received.
 ///
-/// Nothing is gathered: a piece goes on as a piece, and at most three octets
-/// wait for those that complete them. Both connections must be under
+/// Frames stay as they are where both versions have lengths: a frame's header
+/// goes on with the length that it had, and its payload follows piece by piece.
+/// To a version without lengths all frames of a message make one text. From one,
+/// at most [`FRAGMENT`] octets wait. Both connections must be under
 /// [manual control](Conn::set_manual_control), so that pings and closes go from
 /// one end to the other.
 #[derive(Debug, Default)]
@@ -78,6 +88,15 @@ pub struct Direction {
     padded: bool,
     /// Whether a part of the current message was sent.
     started: bool,
+    /// The frame whose header was sent, and not all of its payload.
+    open: Option<OpenFrame>,
+    /// Payload that waits for the length of its frame.
+    held: Vec<u8>,
+    /// The check of a text whose frames keep their lengths, so that nothing in it
+    /// can be replaced.
+    strict: Option<Utf8>,
+    /// How much of the frame at hand may be held.
+    most_held: usize,
     /// The code of the close that was received, for the one that is sent.
     close_code: Option<u16>,
 }
@@ -129,6 +148,7 @@ impl Direction {
             | Event::Http(_)
             | Event::Refused(_)
             | Event::Response(_)
+            | Event::Stray(_)
             | Event::Open => {}
         }
         Ok(())
@@ -145,7 +165,9 @@ impl Direction {
             Side::Server => GOING_AWAY,
         };
         self.close_code = Some(code);
-        to.conn.close(code, "", to.out);
+        if !to.conn.reply_to_peer(to.out) {
+            to.conn.close(code, "", to.out);
+        }
     }
 
     /// The code of the close that was carried, once one was.
@@ -187,61 +209,168 @@ impl Direction {
             self.tally.messages += 1;
         }
         self.tally.octets += piece.octets.len() as u64;
-        let Piece {
-            kind,
-            octets,
-            first,
-            last,
-            checked,
-        } = piece;
-        let octets: &[u8] = octets;
-        let text = if kind == Kind::Text && !checked {
-            self.replace.feed(octets, last)
-        } else {
-            Cow::Borrowed(octets)
-        };
-        match (self.coding, kind) {
+        let (kind, last) = (piece.kind, piece.last);
+        let has_lengths = to.conn.version().is_some_and(Version::has_fragments);
+        let frame = FramePart::of(&piece, has_lengths);
+        let text = self.text(piece, &frame)?;
+        let length = self.length(kind, text.len(), &frame);
+        let (kind, octets) = match (self.coding, kind) {
             (Coding::Plain, _) | (Coding::Decode, Kind::Binary) => {
                 if kind == Kind::Binary && to.conn.version().is_some_and(|v| !v.has_binary()) {
                     return Err(Violation::BinaryUnwanted);
                 }
-                self.send(kind, &text, first, last, to);
+                (kind, text)
             }
             (Coding::Encode, _) => {
                 let encoded = self.encode(&text, last);
-                self.send(Kind::Text, encoded.as_bytes(), false, last, to);
+                (Kind::Text, Cow::Owned(encoded.into_bytes()))
             }
-            (Coding::Decode, Kind::Text) => {
-                let decoded = self.decode(&text, last)?;
-                self.send(Kind::Binary, &decoded, false, last, to);
+            (Coding::Decode, Kind::Text) => (Kind::Binary, Cow::Owned(self.decode(&text, last)?)),
+        };
+        if !to.conn.can_send() {
+            // It is closing and gets nothing more.
+            self.held = Vec::new();
+            return Ok(());
+        }
+        if !has_lengths {
+            self.send_piece(kind, &octets, last, to);
+        } else if let Some(open) = &mut self.open {
+            if to.conn.continue_frame(open, &octets, to.out) != Ok(false) {
+                self.open = None;
             }
+        } else if let Some(length) = length {
+            self.start_frame(kind, length, &octets, frame.is_final, to);
+        } else {
+            if frame.is_first {
+                self.most_held = frame.most_held();
+            }
+            self.hold(kind, &octets, (frame.ends, last), to);
         }
         Ok(())
     }
 
-    /// Sends what a piece became. Nothing is sent for one that became empty,
-    /// unless it is the last.
-    #[inline]
-    fn send(
+    /// The octets of a piece; of a text, UTF-8.
+    fn text<'b>(
         &mut self,
-        kind: Kind,
-        octets: &[u8],
-        whole: bool,
-        last: bool,
-        to: &mut BridgeEnd<'_, '_>,
-    ) {
+        piece: Piece<'b>,
+        frame: &FramePart,
+    ) -> Result<Cow<'b, [u8]>, Violation> {
+        let octets: &'b [u8] = piece.octets;
+        if piece.first {
+            self.strict = None;
+        }
+        if piece.checked || piece.kind == Kind::Binary {
+            return Ok(Cow::Borrowed(octets));
+        }
+        let mut text = Cow::Borrowed(octets);
+        if self.strict.is_none() && frame.keeps_length() && self.coding != Coding::Decode {
+            // Its header goes out before its text was seen, so there will be no
+            // room for U+FFFD: this message is checked from here on.
+            self.strict = Some(Utf8::default());
+            let kept = self.replace.take();
+            if !kept.is_empty() {
+                text = Cow::Owned([kept, octets].concat());
+            }
+        }
+        let Some(utf8) = &mut self.strict else {
+            return Ok(self.replace.feed(octets, piece.last));
+        };
+        let checked = utf8.feed(&text);
+        if checked.is_err() || piece.last && !utf8.is_complete() {
+            return Err(Violation::Utf8Invalid);
+        }
+        Ok(text)
+    }
+
+    /// The length of the frame that goes out for the frame that starts here, if
+    /// it is known; `text` octets of it are at hand.
+    fn length(&self, kind: Kind, text: usize, frame: &FramePart) -> Option<u64> {
+        let to_come = frame.to_come.filter(|_| frame.is_first)?;
+        // What will be replaced is not known, unless nothing can be.
+        let is_exact = to_come == 0 || frame.is_exact || self.strict.is_some();
+        let length = (text as u64).checked_add(to_come).filter(|_| is_exact)?;
+        match (self.coding, kind) {
+            (Coding::Plain, _) | (Coding::Decode, Kind::Binary) => Some(length),
+            (Coding::Encode, _) => {
+                let octets = length.checked_add(u64::from(self.grouped))?;
+                let groups = if frame.is_final {
+                    octets.div_ceil(3)
+                } else {
+                    octets / 3
+                };
+                groups.checked_mul(4)
+            }
+            // Its padding comes last.
+            (Coding::Decode, Kind::Text) => None,
+        }
+    }
+
+    /// To a version without lengths: a piece of the one text that the message
+    /// becomes. Nothing is sent for a piece that became empty, unless it is the
+    /// last.
+    fn send_piece(&mut self, kind: Kind, octets: &[u8], last: bool, to: &mut BridgeEnd<'_, '_>) {
         if octets.is_empty() && !last {
             return;
         }
-        // It fails where the other end is closing: it gets nothing more.
-        let _ = if whole && last {
-            let message = Message::checked(kind, octets);
-            to.conn.send(message, to.out)
-        } else {
-            to.conn
-                .send_piece(kind, octets, !self.started, last, to.out)
+        let first = !core::mem::replace(&mut self.started, !last);
+        // It has no binary messages: what was decoded for it is dropped.
+        let _ = to.conn.send_piece(kind, octets, first, last, to.out);
+    }
+
+    /// Starts a frame of this length with these octets, which may be all of it.
+    fn start_frame(
+        &mut self,
+        kind: Kind,
+        length: u64,
+        octets: &[u8],
+        last: bool,
+        to: &mut BridgeEnd<'_, '_>,
+    ) {
+        let position = Position {
+            first: !core::mem::replace(&mut self.started, !last),
+            last,
         };
-        self.started = !last;
+        if let Ok(mut open) = to.conn.start_frame(kind, position, length, to.out) {
+            let is_whole = to.conn.continue_frame(&mut open, octets, to.out);
+            self.open = (is_whole == Ok(false)).then_some(open);
+        }
+    }
+
+    /// Holds payload until its frame ends, which is known then to be the last of
+    /// its message or not. What is more than may be held goes on in fragments.
+    fn hold(
+        &mut self,
+        kind: Kind,
+        mut octets: &[u8],
+        (ends, last): (bool, bool),
+        to: &mut BridgeEnd<'_, '_>,
+    ) {
+        loop {
+            let room = self.most_held.saturating_sub(self.held.len());
+            if octets.len() <= room {
+                break;
+            }
+            let (now, later) = octets.split_at(room);
+            self.send_held(kind, now, false, to);
+            octets = later;
+        }
+        if ends {
+            self.send_held(kind, octets, last, to);
+        } else {
+            self.held.extend_from_slice(octets);
+        }
+    }
+
+    /// Sends what was held, and these octets, in one frame.
+    fn send_held(&mut self, kind: Kind, octets: &[u8], last: bool, to: &mut BridgeEnd<'_, '_>) {
+        let mut held = core::mem::take(&mut self.held);
+        let payload = if held.is_empty() {
+            octets
+        } else {
+            held.extend_from_slice(octets);
+            &held
+        };
+        self.start_frame(kind, payload.len() as u64, payload, last, to);
     }
 
     /// The base64 of whole groups of three octets, and at the end of all.
@@ -283,5 +412,118 @@ impl Direction {
             self.grouped += 1;
         }
         octets.truncate(whole);
+    }
+}
+
+/// Where a piece lies in its frame.
+#[derive(Clone, Copy, Debug)]
+struct FramePart {
+    is_first: bool,
+    /// Octets of the frame that follow the piece; `None` where its version, or
+    /// that of the other end, has no lengths.
+    to_come: Option<u64>,
+    /// Octets of the piece.
+    octets: u64,
+    /// Whether the frame is the last of its message.
+    is_final: bool,
+    /// Whether the frame ends with the piece.
+    ends: bool,
+    /// Whether nothing in it is replaced.
+    is_exact: bool,
+}
+
+impl FramePart {
+    fn of(piece: &Piece<'_>, has_lengths: bool) -> FramePart {
+        FramePart {
+            is_first: piece.frame_first,
+            to_come: piece.frame_to_come.filter(|_| has_lengths),
+            octets: piece.octets.len() as u64,
+            is_final: piece.frame_is_final,
+            ends: piece.last || piece.frame_to_come == Some(0),
+            is_exact: piece.checked || piece.kind == Kind::Binary,
+        }
+    }
+
+    /// The length of the frame that starts here.
+    fn length(&self) -> Option<u64> {
+        self.to_come?.checked_add(self.octets)
+    }
+
+    /// Whether the frame starts here and is too long to be held.
+    fn keeps_length(&self) -> bool {
+        self.is_first && self.length().is_some_and(|length| length > FRAGMENT as u64)
+    }
+
+    /// How much of the frame that starts here may be held: all of a short one,
+    /// so that it stays one frame when octets of it are replaced.
+    fn most_held(&self) -> usize {
+        match self.length() {
+            Some(length) if length <= FRAGMENT as u64 => usize::MAX,
+            _ => FRAGMENT,
+        }
+    }
+}
+
+impl Conn {
+    /// Server: upgrades as [`Conn::accept`] does, with headers of the 101 of
+    /// another server, which are carried as they are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Conn::accept`].
+    pub fn accept_carrying(
+        &mut self,
+        subprotocol: Option<&str>,
+        headers: &[CarriedHeader<'_>],
+        out: &mut Output<'_>,
+    ) -> Result<(), Unsendable> {
+        let agreed = self.server_handshake()?.accept(subprotocol, headers, out)?;
+        if let Some(agreement) = agreed {
+            let wire = Wire::agreed(agreement.version, agreement.masking_key);
+            self.open(wire, false);
+        }
+        Ok(())
+    }
+
+    /// Sends the header of a data frame whose payload has this length and
+    /// follows by [`Conn::continue_frame`]. A text must have been checked. Until
+    /// the frame is whole no other frame is sent, and a close ends the
+    /// connection without a close frame: it would be read as payload.
+    ///
+    /// # Errors
+    ///
+    /// What this version or phase cannot send, or a frame out of order; nothing
+    /// is written then.
+    fn start_frame(
+        &mut self,
+        kind: Kind,
+        position: Position,
+        length: u64,
+        out: &mut Output<'_>,
+    ) -> Result<OpenFrame, Unsendable> {
+        let side = self.side;
+        let open = self.sending(kind)?;
+        open.sender.start_frame(kind, position.first)?;
+        Ok(Encoder::new(&open.wire, side).start_frame(kind, position, length, out))
+    }
+
+    /// Sends the next part of the payload of a frame; gives whether the frame is
+    /// whole.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsendable::NotOpen`] where nothing can be sent any more.
+    fn continue_frame(
+        &mut self,
+        frame: &mut OpenFrame,
+        payload: &[u8],
+        out: &mut Output<'_>,
+    ) -> Result<bool, Unsendable> {
+        let open = self.sending(Kind::Text)?;
+        frame.payload(payload, out);
+        if frame.is_whole() {
+            open.sender.end_frame(frame.is_last());
+        }
+        Ok(frame.is_whole())
     }
 }

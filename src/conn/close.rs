@@ -33,6 +33,9 @@ impl Open {
     /// Replies to a close with this body.
     fn reply_to_close(&self, side: Side, received: &[u8], out: &mut Output<'_>) {
         let version = self.wire.version();
+        if self.sender.is_inside_frame() {
+            return;
+        }
         match version.closing {
             Closing::Hixie75 => {}
             Closing::Hixie76 => {
@@ -49,7 +52,8 @@ impl Open {
     /// Gives whether the peer is to reply.
     fn send_close(&self, side: Side, code: u16, reason: &str, out: &mut Output<'_>) -> bool {
         let version = self.wire.version();
-        if !self.wire.can_send() {
+        // Inside a frame a close would be read as payload: there TCP ends.
+        if !self.wire.can_send() || self.sender.is_inside_frame() {
             return false;
         }
         match version.closing {
@@ -80,7 +84,13 @@ impl Conn {
             State::Handshake(_) => self.end(false),
             State::Open(open) if !open.close_sent => {
                 open.close_sent = true;
-                if !open.send_close(side, code, reason, out) {
+                // hixie-75 closes by the end of TCP, and a server may still send
+                // what it has then: the caller reads it to its end.
+                let ends_by_tcp = self.manual_control
+                    && side == Side::Client
+                    && open.wire.version().closing == Closing::Hixie75
+                    && !open.sender.is_inside_message();
+                if !open.send_close(side, code, reason, out) && !ends_by_tcp {
                     self.end(false);
                 }
             }
@@ -95,6 +105,18 @@ impl Conn {
             }
             State::Open(_) | State::Over(_) => {}
         }
+    }
+
+    /// Sends the reply to the close that the peer has sent, where it is due. Gives
+    /// whether it was.
+    pub(super) fn reply_to_peer(&mut self, out: &mut Output<'_>) -> bool {
+        let State::PeerClosed(peer_closed) = &self.state else {
+            return false;
+        };
+        let PeerClosed { open, body } = &**peer_closed;
+        open.reply_to_close(self.side, body, out);
+        self.end(true);
+        true
     }
 
     /// Fails the connection (RFC 6455 section 7.1.7): sends a close with the code
@@ -201,6 +223,16 @@ impl Conn {
         )
     }
 
+    /// Whether the end of TCP is our close, and what the peer still sends is read
+    /// until it ends TCP as well: the client's end of hixie-75.
+    #[must_use]
+    pub fn ends_by_tcp(&self) -> bool {
+        let closing = self.version().map(|version| version.closing);
+        self.phase() == Phase::Closing
+            && self.side == Side::Client
+            && closing == Some(Closing::Hixie75)
+    }
+
     /// Whether nothing more will be sent. After a server's FF 00 that is so at
     /// once: a WebKit of 2011 needs the end of TCP, because it ignores FF 00.
     #[must_use]
@@ -209,7 +241,7 @@ impl Conn {
             Phase::Closed => true,
             Phase::Closing => {
                 let closing = self.version().map(|version| version.closing);
-                self.side == Side::Server && closing == Some(Closing::Hixie76)
+                self.ends_by_tcp() || self.side == Side::Server && closing == Some(Closing::Hixie76)
             }
             Phase::Handshake | Phase::Open => false,
         }

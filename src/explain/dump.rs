@@ -128,7 +128,7 @@ pub fn looks_like_http(octets: &[u8]) -> bool {
 #[must_use]
 pub fn pasted(octets: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(octets).ok()?;
-    let text = text.trim_start_matches('\n');
+    let text = unindented(text.trim_start_matches('\n'));
     if text.contains('\r') || !text.contains('\n') || !looks_like_http(text.as_bytes()) {
         return None;
     }
@@ -157,6 +157,20 @@ pub fn pasted(octets: &[u8]) -> Option<Vec<u8>> {
         None => out.truncate(out.len().saturating_sub(2)),
     }
     Some(out)
+}
+
+/// The text without the white space that all its lines start with.
+fn unindented(text: &str) -> String {
+    let indent_of = |line: &str| line.len() - line.trim_start_matches([' ', '\t']).len();
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    let indent = lines.map(indent_of).min().unwrap_or(0);
+    let lines = text.split_inclusive('\n');
+    lines
+        .map(|line| match line.split_at_checked(indent) {
+            Some((_, inner)) => inner,
+            None => line.trim_start_matches([' ', '\t']),
+        })
+        .collect()
 }
 
 fn end_line(line: &str, out: &mut Vec<u8>) {
@@ -292,7 +306,8 @@ fn lines(text: &str) -> Option<Dump> {
     let mut total = 0_usize;
     // curl dumps the octets of TLS beside those inside it.
     let mut tls = false;
-    let all: Vec<Option<DumpLine>> = text.lines().map(line).collect();
+    let mut all: Vec<Option<DumpLine>> = text.lines().map(line).collect();
+    read_offsets(&mut all);
     for (n, (text, line)) in text.lines().zip(&all).enumerate() {
         let Some(line) = line else {
             let text = text.trim();
@@ -378,6 +393,25 @@ fn lines(text: &str) -> Option<Dump> {
     Some(Dump::Octets(dumped.collect()))
 }
 
+/// od counts in octal where it is not told otherwise, and in decimal with `-A d`.
+fn read_offsets(lines: &mut [Option<DumpLine>]) {
+    let mut known = lines.iter().flatten();
+    let (Some(first), Some(second)) = (known.next(), known.next()) else {
+        return;
+    };
+    let radix = match (first.offset, first.octets.len(), second.offset) {
+        (0, 16, 0x20) => 8,
+        (0, 16, 0x16) => 10,
+        _ => return,
+    };
+    for line in lines.iter_mut().flatten() {
+        let digits = format!("{:x}", line.offset);
+        if let Ok(offset) = usize::from_str_radix(&digits, radix) {
+            line.offset = offset;
+        }
+    }
+}
+
 /// The side that sends next, by a line of `curl --trace`.
 fn speaker_of(line: &str) -> Option<Speaker> {
     if line.contains("=> Send") {
@@ -404,6 +438,8 @@ fn line(text: &str) -> Option<DumpLine> {
     let mut rest = match rest.strip_prefix(':') {
         Some(rest) => rest,
         None if rest.is_empty() || rest.starts_with("  ") => rest,
+        // od puts one space there.
+        None if digits >= 6 && is_after_od_offset(rest) => rest,
         None => return None,
     };
     let mut octets: Vec<u8> = Vec::new();
@@ -431,6 +467,12 @@ fn line(text: &str) -> Option<DumpLine> {
         offset,
         octets,
     })
+}
+
+/// Whether one space and two hex digits follow, as od prints them.
+fn is_after_od_offset(rest: &str) -> bool {
+    let mut words = rest.split(' ').skip(1);
+    words.next().and_then(pairs).is_some_and(|o| o.len() == 1)
 }
 
 /// Whether these octets start with the headers of IP and TCP, perhaps behind that

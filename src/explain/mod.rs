@@ -30,6 +30,8 @@ mod cause;
 mod stream;
 mod observe;
 pub mod dump;
+pub mod transcript;
+pub mod kind;
 pub mod terminal;
 pub mod json;
 pub mod html;
@@ -52,6 +54,21 @@ pub struct Explanation {
     pub parts: Vec<Part>,
     /// What is right or wrong with it.
     pub verdict: Verdict,
+}
+
+impl Explanation {
+    /// Whether the octets end inside a head, a frame, or the third key or digest of
+    /// hixie-76.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        let with_key3 = |part: &Part| {
+            part.kind == PartKind::Request && part.version.is_some_and(Version::has_body)
+        };
+        let lacks_key3 = self.parts.iter().any(with_key3)
+            && !self.parts.iter().any(|part| part.kind == PartKind::Key3);
+        let cut = |part: &Part| part.missing.is_some() || part.kind == PartKind::Unreadable;
+        self.verdict.outcome == Outcome::Incomplete && (lacks_key3 || self.parts.iter().any(cut))
+    }
 }
 
 /// What is right or wrong with a conversation.

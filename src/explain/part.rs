@@ -53,6 +53,8 @@ pub enum PartKind {
     Key3,
     /// hixie-76: the sixteen octets after the response's head.
     Digest,
+    /// hixie-76: white space between the handshake and the first frame.
+    Stray,
     /// A frame.
     Frame,
     /// Octets that are not parsed: they follow a close, a refusal or a fault.
@@ -71,6 +73,7 @@ impl PartKind {
             PartKind::Key3 => "key3",
             PartKind::Digest => "digest",
             PartKind::Frame => "frame",
+            PartKind::Stray => "stray",
             PartKind::After => "after",
             PartKind::Unreadable => "unreadable",
         }
@@ -141,6 +144,18 @@ impl Part {
     pub(super) fn derived(&self, field: Field) -> Option<&[u8]> {
         let found = self.derived.iter().find(|(f, _)| *f == field);
         found.map(|(_, octets)| octets.as_slice())
+    }
+
+    /// Whether it is a head, or the start of one that cannot be read yet.
+    pub(super) fn is_in_head(&self) -> bool {
+        let head = matches!(self.kind, PartKind::Request | PartKind::Response);
+        head || self.kind == PartKind::Unreadable && self.at == 0
+    }
+
+    /// hixie: whether it is a frame that ends with 0xFF, and that has not come.
+    pub(super) fn lacks_terminator(&self) -> bool {
+        let text = self.value(Field::FrameType).is_some_and(|kind| kind < 0x80);
+        text && self.span(Field::Terminator).is_none()
     }
 
     /// Whether its payload is masked.

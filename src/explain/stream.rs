@@ -240,9 +240,14 @@ impl Stream {
         let mut rest = left.to_vec();
         let mut at = self.position();
         if self.tcp != Tcp::Reported && !rest.is_empty() {
+            let in_head = self.is_in_head();
             let named = self.name_cut_field(at, &rest, version, parts);
             rest.drain(..named);
             at += named as u64;
+            if let Some(part) = self.current.and_then(|n| parts.list.get_mut(n)) {
+                // Where the octets end between two fields, no span shows that.
+                part.missing = part.missing.or(in_head.then_some(0));
+            }
         }
         rest.extend(&self.pending);
         let of = PartsOf {
@@ -259,6 +264,11 @@ impl Stream {
         self.count_missing(parts);
     }
 
+    /// Whether the head of this side is arriving.
+    fn is_in_head(&self) -> bool {
+        self.phase() == Phase::Handshake && self.current.is_none()
+    }
+
     /// The octets ended inside a field: shows the parse how it might go on, so
     /// that the octets that are there get their names. Its outcome means
     /// nothing. Gives how many of `left` are named.
@@ -269,11 +279,11 @@ impl Stream {
         version: Option<&'static Version>,
         parts: &mut Parts,
     ) -> usize {
+        let in_head = self.is_in_head();
         let Some(session) = &mut self.session else {
             return 0;
         };
         let conn = session.conn_mut();
-        let in_head = conn.phase() == Phase::Handshake && self.current.is_none();
         let mut octets = left.to_vec();
         if in_head {
             octets.extend_from_slice(match left {
@@ -315,7 +325,7 @@ impl Stream {
         };
         let conn = session.conn();
         let cut = part.spans.last().is_some_and(|seen| seen.cut);
-        if cut || conn.text_to_come() {
+        if cut || conn.text_to_come() || part.lacks_terminator() {
             part.missing = Some(0);
         } else if conn.payload_to_come() > 0 {
             part.missing = Some(conn.payload_to_come());
@@ -347,7 +357,8 @@ impl Step {
                 Step::Response(seen, head.raw().to_vec())
             }
             SessionEvent::Open => Step::Open,
-            SessionEvent::Message(_)
+            SessionEvent::Stray(_)
+            | SessionEvent::Message(_)
             | SessionEvent::Ping(_)
             | SessionEvent::Pong(_)
             | SessionEvent::Close(_) => Step::Frame,
@@ -369,4 +380,21 @@ pub(super) fn with_output<R>(act: impl FnOnce(&mut Output<'_>) -> R) -> R {
     let mut sink = Vec::new();
     let mut random = |octets: &mut [u8]| octets.fill(0);
     act(&mut Output::new(&mut sink, &mut random))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::conn::Config;
+
+    #[test]
+    fn a_parse_is_given_a_portion_however_much_has_arrived() {
+        let mut stream = Stream::new(Side::Client);
+        stream.read_by(Conn::server(Arc::new(Config::default())));
+        stream.add(0, &vec![0; 16 * 1024 * 1024]);
+        assert!(stream.receive());
+        assert!(stream.raw.len() <= PORTION, "{}", stream.raw.len());
+    }
 }

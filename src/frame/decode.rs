@@ -35,6 +35,11 @@ pub(crate) struct Data {
 #[derive(Debug)]
 pub(crate) struct Chunk<'b> {
     pub(crate) octets: &'b mut [u8],
+    /// Octets of the frame that follow these; `None` of a hixie text, which has
+    /// no length.
+    pub(crate) frame_to_come: Option<u64>,
+    /// Whether the frame is the last of its message.
+    pub(crate) frame_is_final: bool,
     /// Whether the message ends here.
     pub(crate) message_ends: bool,
 }
@@ -208,6 +213,8 @@ impl Decoder {
         }
         Some(Chunk {
             octets,
+            frame_to_come: Some(self.rest),
+            frame_is_final: self.last,
             message_ends: frame_ends && self.last,
         })
     }
@@ -295,6 +302,8 @@ impl Decoder {
         }
         Chunk {
             octets,
+            frame_to_come: None,
+            frame_is_final: true,
             message_ends: end.is_some(),
         }
     }

@@ -1,6 +1,5 @@
 //! The sending half of the frame layer: frames to octets, for every layout.
 
-#[cfg(feature = "net")]
 use alloc::vec::Vec;
 
 use super::header::{Control, Kind, MAX_HEADER, Opcode, write};
@@ -60,7 +59,7 @@ impl Framing {
                 terminator: Some(hixie75::TERMINATOR),
             };
         }
-        let (header, len) = write(layout, Opcode::Data(kind), true, length);
+        let (header, len) = write(layout, Opcode::Data(kind), true, length as u64);
         Framing {
             header,
             len,
@@ -133,22 +132,54 @@ impl<'w> Encoder<'w> {
         }
     }
 
+    /// Writes the header of a data frame whose payload has this length and
+    /// follows in parts. Not for hixie, whose frames have no length.
+    pub(crate) fn start_frame(
+        self,
+        kind: Kind,
+        position: Position,
+        length: u64,
+        out: &mut Output<'_>,
+    ) -> OpenFrame {
+        let opcode = if position.first {
+            Opcode::Data(kind)
+        } else {
+            Opcode::Continuation
+        };
+        let layout = self.wire.version().layout;
+        let (header, n) = write(layout, opcode, position.last, length);
+        let header = header.get(..n).unwrap_or(&header);
+        let mask = if self.masks() {
+            self.masked_header(header, out)
+        } else {
+            out.octets.extend_from_slice(header);
+            Mask::Clear
+        };
+        OpenFrame {
+            mask,
+            to_come: length,
+            last: position.last,
+        }
+    }
+
     /// A frame from hybi-01 on.
     #[inline]
     fn frame(self, opcode: Opcode, last: bool, payload: &[u8], out: &mut Output<'_>) {
         let layout = self.wire.version().layout;
-        let (header, n) = write(layout, opcode, last, payload.len());
+        let (header, n) = write(layout, opcode, last, payload.len() as u64);
         let header = header.get(..n).unwrap_or(&header);
         if !self.masks() {
             out.octets.extend_from_slice(header);
             out.octets.extend_from_slice(payload);
             return;
         }
-        self.masked(header, payload, out);
+        let mut mask = self.masked_header(header, out);
+        append_masked(payload, &mut mask, out.octets);
     }
 
-    /// Draws a key, and masks what this layout masks with it.
-    fn masked(self, header: &[u8], payload: &[u8], out: &mut Output<'_>) {
+    /// Draws a key and writes the header with it, masked where this layout masks
+    /// headers. Gives the mask of the payload.
+    fn masked_header(self, header: &[u8], out: &mut Output<'_>) -> Mask {
         let key: [u8; 4] = out.draw();
         let octets = &mut *out.octets;
         let start = octets.len();
@@ -158,23 +189,59 @@ impl<'w> Encoder<'w> {
                 *second |= 0x80;
             }
             octets.extend_from_slice(&key);
-            let payload_start = octets.len();
-            octets.extend_from_slice(payload);
-            return mask_from(octets, payload_start, Mask::four(key));
+            return Mask::four(key);
         }
-        let mask = match &self.wire.layout {
+        let mut mask = match &self.wire.layout {
             WireLayout::Hybi04(connection) => hybi04::mask(connection, key),
             _ => Mask::four(key),
         };
         octets.extend_from_slice(&key);
-        octets.extend_from_slice(header);
-        octets.extend_from_slice(payload);
-        mask_from(octets, start + 4, mask);
+        append_masked(header, &mut mask, octets);
+        mask
     }
 }
 
-/// Masks the octets from `start` on.
-fn mask_from(octets: &mut [u8], start: usize, mut mask: Mask) {
+/// A frame whose header was written and whose payload follows in parts.
+#[derive(Debug)]
+pub(crate) struct OpenFrame {
+    mask: Mask,
+    /// Octets of payload that are still to be written.
+    to_come: u64,
+    /// Whether it is the last frame of its message.
+    last: bool,
+}
+
+impl OpenFrame {
+    /// Writes the next part of the payload.
+    ///
+    /// # Panics
+    ///
+    /// Where it is more than the header announced: what follows would be read as
+    /// frames.
+    pub(crate) fn payload(&mut self, payload: &[u8], out: &mut Output<'_>) {
+        let to_come = self.to_come.checked_sub(payload.len() as u64);
+        let Some(to_come) = to_come else {
+            unreachable!("a frame gets the payload that its header announced");
+        };
+        self.to_come = to_come;
+        append_masked(payload, &mut self.mask, out.octets);
+    }
+
+    /// Whether all of the payload was written.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.to_come == 0
+    }
+
+    /// Whether it is the last frame of its message.
+    pub(crate) fn is_last(&self) -> bool {
+        self.last
+    }
+}
+
+/// Appends these octets, masked.
+fn append_masked(payload: &[u8], mask: &mut Mask, octets: &mut Vec<u8>) {
+    let start = octets.len();
+    octets.extend_from_slice(payload);
     let (_, masked) = octets.split_at_mut(start);
     mask.apply(masked);
 }

@@ -247,7 +247,7 @@ pub(super) fn write(
     layout: Layout,
     opcode: Opcode,
     last: bool,
-    length: usize,
+    length: u64,
 ) -> ([u8; MAX_HEADER], usize) {
     // hybi-01 has MORE where the others have FIN.
     let top = if last == (layout == Layout::Hybi01) {
@@ -265,7 +265,7 @@ pub(super) fn write(
         copy(&mut header, &[first, 126, a, b]);
         4
     } else {
-        let [a, b, c, d, e, f, g, h] = (length as u64).to_be_bytes();
+        let [a, b, c, d, e, f, g, h] = length.to_be_bytes();
         copy(&mut header, &[first, 127, a, b, c, d, e, f, g, h]);
         10
     };

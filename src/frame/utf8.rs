@@ -164,6 +164,12 @@ impl Replace {
         Cow::Owned(replaced)
     }
 
+    /// Gives up the octets that were kept back.
+    pub(crate) fn take(&mut self) -> &[u8] {
+        let len = usize::from(core::mem::take(&mut self.len));
+        self.partial.split_at(len).0
+    }
+
     fn start(&mut self, octets: &[u8]) {
         for (to, from) in self.partial.iter_mut().zip(octets) {
             *to = *from;

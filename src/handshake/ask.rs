@@ -3,6 +3,8 @@
 use alloc::format;
 use alloc::string::String;
 
+use super::write::CarriedHeader;
+
 /// What a client asks for.
 ///
 /// ```
@@ -29,6 +31,8 @@ pub struct ClientRequest<'a> {
     pub subprotocols: &'a [&'a str],
     /// More headers, such as Cookie.
     pub headers: &'a [(&'a str, &'a str)],
+    /// Headers that are only carried, whatever octets their values hold.
+    pub carried: &'a [CarriedHeader<'a>],
 }
 
 impl<'a> ClientRequest<'a> {
@@ -42,6 +46,7 @@ impl<'a> ClientRequest<'a> {
             origin: None,
             subprotocols: &[],
             headers: &[],
+            carried: &[],
         }
     }
 
@@ -70,6 +75,13 @@ impl<'a> ClientRequest<'a> {
     #[must_use]
     pub fn with_headers(mut self, headers: &'a [(&'a str, &'a str)]) -> ClientRequest<'a> {
         self.headers = headers;
+        self
+    }
+
+    /// With these headers, which are only carried.
+    #[must_use]
+    pub fn with_carried(mut self, headers: &'a [CarriedHeader<'a>]) -> ClientRequest<'a> {
+        self.carried = headers;
         self
     }
 

@@ -135,6 +135,9 @@ impl ClientHandshake {
         input: &mut Input<'b>,
         trace: &mut T,
     ) -> Result<Option<ClientEvent<'b>>, Located<Violation>> {
+        if let State::Head(scan) = &mut self.state {
+            skip_interim(scan, config, input, trace);
+        }
         match &mut self.state {
             State::Head(scan) => match find_head(scan, input.rest(), config) {
                 Ok(None) => Ok(None),
@@ -253,6 +256,35 @@ impl Opened {
             Opened::Agreed(agreement) => agreement.version,
             Opened::Unseen(version) => version,
         }
+    }
+}
+
+/// Reads over responses with a status of 1xx other than 101: the final one comes
+/// behind them (RFC 9110 section 15.2).
+fn skip_interim<T: Trace>(
+    scan: &mut Scan,
+    config: &Arc<Config>,
+    input: &mut Input<'_>,
+    trace: &mut T,
+) {
+    while let Ok(Some(end)) = find_head(scan, input.rest(), config) {
+        let (raw, _) = input.rest().split_at(end);
+        // Nearly all are the final one, whose head is not parsed twice.
+        if raw.get(9) != Some(&b'1') || raw.get(9..12) == Some(b"101") {
+            return;
+        }
+        let Ok(head) = Head::response(raw) else {
+            return;
+        };
+        let response = Response::new(head);
+        if response.status() == 101 || !(100..200).contains(&response.status()) {
+            return;
+        }
+        let mut spans = SpanWriter::new(trace, input.position());
+        response.head().name(&mut spans, false);
+        drop(response);
+        input.take(end);
+        *scan = Scan::default();
     }
 }
 

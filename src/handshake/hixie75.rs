@@ -27,6 +27,7 @@ pub(super) fn write_request(request: &ClientRequest<'_>, head: &mut HeadWriter<'
     for (name, value) in request.headers {
         head.header(name, value);
     }
+    head.carried(request.carried);
 }
 
 /// The checks of hixie-75 section 4.1 that need no request.

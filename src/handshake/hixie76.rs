@@ -164,6 +164,7 @@ pub(super) fn write_request(
     for (name, value) in request.headers {
         head.header(name, value);
     }
+    head.carried(request.carried);
     if version.has_draft() {
         head.header("Sec-WebSocket-Draft", "2");
     }

@@ -38,7 +38,7 @@ pub use policy::{Config, Limits, Routes};
 pub use request::Request;
 pub use response::Response;
 pub(crate) use server::{ServerEvent, ServerHandshake};
-pub use write::HttpResponse;
+pub use write::{CarriedHeader, HttpResponse};
 
 /// What an opening handshake agreed on.
 #[derive(Clone, Copy, Debug)]

@@ -9,10 +9,10 @@ use alloc::vec::Vec;
 use core::mem;
 
 use super::detect::Refused;
-use super::head::{Head, Scan};
+use super::head::{Head, Scan, line_and_octet};
 use super::policy::Config;
 use super::request::{RefusedRequest, Request};
-use super::write::{HeadWriter, HttpResponse, write_refusal};
+use super::write::{CarriedHeader, HeadWriter, HttpResponse, write_refusal};
 use super::{Agreement, hixie75, hixie76, hybi04, hybi05};
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Refusal, Unsendable};
@@ -211,11 +211,14 @@ impl ServerHandshake {
         config: &Config,
         out: &mut Output<'_>,
     ) -> ServerEvent<'b> {
-        self.refuse(refusal, config, out);
+        let place = names_place(refusal).then(|| line_and_octet(raw, at.start));
+        if let Some(with_body) = self.response_body() {
+            write_refusal(refusal, place, config, with_body, out.octets);
+        }
         ServerEvent::Refused(Located::in_head(refusal, at, start), raw)
     }
 
-    /// Writes the 101. Gives the agreement, unless the eight octets of hixie-76
+    /// Writes the 101, with these headers that are carried. Gives the agreement, unless the eight octets of hixie-76
     /// are due.
     ///
     /// # Errors
@@ -225,12 +228,13 @@ impl ServerHandshake {
     pub(crate) fn accept(
         &mut self,
         subprotocol: Option<&str>,
+        carried: &[CarriedHeader<'_>],
         out: &mut Output<'_>,
     ) -> Result<Option<Agreement>, Unsendable> {
         let State::Requested(response) = &self.state else {
             return Err(Unsendable::NotOpen);
         };
-        let masking_key = response.write(subprotocol, out)?;
+        let masking_key = response.write(subprotocol, carried, out)?;
         let version = response.version;
         if let Proof::Hixie76(_, numbers) = response.proof {
             self.state = State::Key3(version, numbers);
@@ -254,7 +258,7 @@ impl ServerHandshake {
     /// Writes a refusal, unless the head of a 101 was written.
     pub(crate) fn refuse(&mut self, refusal: Refusal, config: &Config, out: &mut Output<'_>) {
         if let Some(with_body) = self.response_body() {
-            write_refusal(refusal, config, with_body, out.octets);
+            write_refusal(refusal, None, config, with_body, out.octets);
         }
     }
 
@@ -281,6 +285,31 @@ impl ServerHandshake {
             State::Key3(..) => None,
         }
     }
+}
+
+/// Whether the place of this refusal helps to find its cause: that of a value or
+/// an octet which is there does, that of one which is missing does not.
+fn names_place(refusal: Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::HeadMalformed
+            | Refusal::BareLf
+            | Refusal::HeadFolded
+            | Refusal::HeaderRepeated { .. }
+            | Refusal::TargetInvalid { .. }
+            | Refusal::HostMalformed
+            | Refusal::BodyUnexpected
+            | Refusal::VersionMalformed
+            | Refusal::VersionList
+            | Refusal::DraftMalformed
+            | Refusal::KeyMalformed { .. }
+            | Refusal::KeyWithoutDigits { .. }
+            | Refusal::KeyWithoutSpaces { .. }
+            | Refusal::KeyNotDivisible { .. }
+            | Refusal::KeyTooLarge { .. }
+            | Refusal::OriginMalformed
+            | Refusal::SubprotocolMalformed
+    )
 }
 
 /// Looks for the end of a head.
@@ -367,6 +396,7 @@ impl PendingResponse {
     fn write(
         &self,
         subprotocol: Option<&str>,
+        carried: &[CarriedHeader<'_>],
         out: &mut Output<'_>,
     ) -> Result<Option<[u8; 20]>, Unsendable> {
         let nonce = match self.version.challenge {
@@ -390,6 +420,7 @@ impl PendingResponse {
         if let Some(name) = subprotocol {
             head.header(self.version.subprotocol_header(), name);
         }
+        head.carried(carried);
         head.end()?;
         Ok(masking_key)
     }

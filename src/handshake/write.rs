@@ -1,12 +1,16 @@
 //! Heads that we write: line by line, and no value that would add a line.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::head::{is_field_text, is_token_octet};
 use super::policy::Config;
 use crate::error::{Refusal, Unsendable};
+
+/// A header whose value is only carried, from one head to another: its name, and
+/// any octets but CR, LF and NUL.
+pub type CarriedHeader<'a> = (&'a str, &'a [u8]);
 
 /// Writes a head line by line and refuses a value that would add a line.
 pub(crate) struct HeadWriter<'o> {
@@ -28,10 +32,24 @@ impl<'o> HeadWriter<'o> {
     }
 
     pub(crate) fn header(&mut self, name: &str, value: &str) {
-        self.clean &= is_field_text(value.as_bytes()) && is_token(name);
+        self.clean &= is_field_text(value.as_bytes());
+        self.line(name, value.as_bytes());
+    }
+
+    /// Headers whose values are only carried: any octets but those that would
+    /// add a line or end it (RFC 9110 section 5.5).
+    pub(crate) fn carried(&mut self, headers: &[CarriedHeader<'_>]) {
+        for (name, value) in headers {
+            self.clean &= !value.iter().any(|o| matches!(o, b'\r' | b'\n' | 0));
+            self.line(name, value);
+        }
+    }
+
+    fn line(&mut self, name: &str, value: &[u8]) {
+        self.clean &= is_token(name);
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b": ");
-        self.out.extend_from_slice(value.as_bytes());
+        self.out.extend_from_slice(value);
         self.out.extend_from_slice(b"\r\n");
     }
 
@@ -61,6 +79,8 @@ pub struct HttpResponse<'a> {
     pub content_type: &'a str,
     /// More headers.
     pub headers: &'a [(&'a str, &'a str)],
+    /// Headers that are only carried.
+    pub carried: &'a [CarriedHeader<'a>],
     /// The body.
     pub body: &'a [u8],
 }
@@ -76,6 +96,7 @@ impl HttpResponse<'_> {
         for (name, value) in self.headers {
             head.header(name, value);
         }
+        head.carried(self.carried);
         head.header("Content-Type", self.content_type);
         head.header("X-Content-Type-Options", "nosniff");
         head.header("Content-Length", &self.body.len().to_string());
@@ -87,13 +108,24 @@ impl HttpResponse<'_> {
     }
 }
 
-/// Writes the HTTP response of a refusal: its stable code and one sentence.
-pub(super) fn write_refusal(refusal: Refusal, config: &Config, with_body: bool, out: &mut Vec<u8>) {
-    let hint: Option<String> = config.hint.and_then(|hint| hint(refusal));
-    let body = match hint {
-        Some(hint) => format!("{}: {refusal}; {hint}\n", refusal.code()),
-        None => format!("{}: {refusal}\n", refusal.code()),
-    };
+/// Writes the HTTP response of a refusal: its stable code, one sentence, and the
+/// line and octet in which the cause lies.
+pub(super) fn write_refusal(
+    refusal: Refusal,
+    place: Option<(usize, usize)>,
+    config: &Config,
+    with_body: bool,
+    out: &mut Vec<u8>,
+) {
+    let mut body = format!("{}: {refusal}", refusal.code());
+    if let Some((line, octet)) = place {
+        body.push_str(&format!(" (line {line}, octet {octet})"));
+    }
+    if let Some(hint) = config.hint.and_then(|hint| hint(refusal)) {
+        body.push_str("; ");
+        body.push_str(&hint);
+    }
+    body.push('\n');
     let numbers = config.versions.numbers();
     let mut headers: Vec<(&str, &str)> = Vec::new();
     match refusal {
@@ -121,6 +153,7 @@ pub(super) fn write_refusal(refusal: Refusal, config: &Config, with_body: bool, 
         status: refusal.status(),
         content_type: "text/plain; charset=utf-8",
         headers: &headers,
+        carried: &[],
         body: body.as_bytes(),
     };
     // All of it is ours, so it is clean.

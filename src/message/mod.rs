@@ -116,4 +116,11 @@ pub struct Piece<'b> {
     pub last: bool,
     /// Whether the octets of a text were checked to be UTF-8.
     pub checked: bool,
+    /// Whether a frame starts here.
+    pub frame_first: bool,
+    /// Octets of the frame that follow this piece; `None` of a hixie text, which
+    /// has no length.
+    pub frame_to_come: Option<u64>,
+    /// Whether the frame is the last of its message.
+    pub frame_is_final: bool,
 }

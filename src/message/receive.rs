@@ -19,6 +19,8 @@ pub(crate) struct Receiver {
     kind: Option<Kind>,
     /// Whether no piece of the message was delivered yet.
     first: bool,
+    /// Whether no piece of the frame was delivered yet.
+    frame_first: bool,
 }
 
 impl Receiver {
@@ -41,6 +43,7 @@ impl Receiver {
             (Some(_), Some(_)) => return Err(Violation::MessageInterrupted),
             (None, None) => return Err(Violation::ContinuationUnexpected),
         }
+        self.frame_first = true;
         match data.length {
             Some(length) => self
                 .count(length, limit)
@@ -66,6 +69,8 @@ impl Receiver {
         };
         let Chunk {
             octets,
+            frame_to_come,
+            frame_is_final,
             message_ends,
         } = chunk;
         if version.layout == Layout::Hixie75 {
@@ -85,6 +90,9 @@ impl Receiver {
             first: mem::replace(&mut self.first, false),
             last: message_ends,
             checked,
+            frame_first: mem::replace(&mut self.frame_first, false),
+            frame_to_come,
+            frame_is_final,
         })
     }
 

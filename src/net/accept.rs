@@ -145,6 +145,7 @@ impl Acceptor {
 
 /// The response to a request that asks for no upgrade.
 const UPGRADE_REQUIRED: HttpResponse<'_> = HttpResponse {
+    carried: &[],
     status: 426,
     content_type: "text/plain; charset=utf-8",
     headers: &[("Upgrade", "websocket"), ("Connection", "Upgrade, close")],

@@ -2,15 +2,15 @@
 //! messages.
 
 use std::fmt;
-use std::net::SocketAddr;
-use std::sync::Arc;
 
 use super::backlog::Backlog;
 use super::link_id::LinkId;
 use super::proxy::ClientAddress;
 use super::recorder::Recorder;
 use super::refusal::AnyRefusal;
+use super::resolve::Resolver;
 use super::topic::Topics;
+use super::url::Endpoint;
 use crate::bytes::Output;
 use crate::conn::{Coding, Conn, Tally};
 use crate::error::{Unsendable, Violation};
@@ -139,8 +139,10 @@ impl Page {
 /// A backend to dial for a client.
 #[derive(Debug)]
 pub struct BackendDial {
-    /// Where it is; tried in this order.
-    pub addresses: Arc<[SocketAddr]>,
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// Finds its addresses.
+    pub resolver: Resolver,
     /// Our end, as its client.
     pub conn: Conn,
     /// What it is sent first: the request, behind a PROXY header where it wants
@@ -272,6 +274,8 @@ pub struct Handle<'a, A: App> {
     pub(super) backlog: &'a mut Backlog,
     pub(super) topics: &'a mut Topics,
     pub(super) is_recorded: bool,
+    /// How the app has ended it.
+    pub(super) ended: Option<EndReason>,
 }
 
 impl<A: App> Handle<'_, A> {
@@ -323,11 +327,18 @@ impl<A: App> Handle<'_, A> {
     /// Sends a close, as far as this version has one.
     pub fn close(&mut self, code: u16, reason: &str) {
         self.conn.close(code, reason, &mut self.out);
+        let ended = EndReason::by_server("closed", Some(code));
+        self.ended.get_or_insert(ended);
     }
 
     /// Fails the connection for what the peer did.
     pub fn fail(&mut self, violation: Violation) {
         self.conn.fail(violation, &mut self.out);
+        self.ended.get_or_insert(EndReason {
+            by: ClosedBy::peer_of(self.conn.side()),
+            what: violation.code(),
+            code: violation.close_code(),
+        });
     }
 
     /// From now on this connection receives what others publish in this topic.

@@ -8,11 +8,12 @@ use super::app::BackendDial;
 use super::forwarded::Forwarded;
 use super::proxy::{self, ClientAddress, Networks, ProxyVersion};
 use super::refusal::{AnyRefusal, NetRefusal};
+use super::resolve::Resolver;
 use super::url::Url;
 use crate::bytes::Output;
 use crate::conn::{Coding, Config, Conn};
 use crate::error::{Refusal, Unsendable};
-use crate::handshake::{ClientRequest, Header, Request};
+use crate::handshake::{CarriedHeader, ClientRequest, Request};
 use crate::random::SystemRandom;
 use crate::version::Version;
 
@@ -39,8 +40,8 @@ pub enum Binary {
 pub struct Backend {
     /// Its URL. A path in it is asked for whatever the client asked for.
     pub to: Url,
-    /// Its addresses, tried in this order.
-    pub addresses: Arc<[SocketAddr]>,
+    /// Finds its addresses, each time it is dialled.
+    pub resolver: Resolver,
     /// The version that is spoken to it.
     pub version: &'static Version,
     /// What to do with binary messages where one side has none.
@@ -49,6 +50,9 @@ pub struct Backend {
     pub send_proxy: Option<ProxyVersion>,
     /// The peers whose forwarded headers are believed.
     pub trusted: Networks,
+    /// Names of further headers of clients that it gets; see
+    /// [`Backend::check_passed`].
+    pub pass_headers: Arc<[String]>,
     /// The limits of our end as its client.
     pub config: Arc<Config>,
 }
@@ -64,22 +68,27 @@ pub(super) struct ClientAgreement {
 }
 
 impl Backend {
-    /// A backend at this URL with these addresses, asked in this version.
+    /// A backend at this URL, asked in this version. Its name is resolved when it
+    /// is dialled.
     #[must_use]
-    pub fn new(
-        to: Url,
-        addresses: impl Into<Arc<[SocketAddr]>>,
-        version: &'static Version,
-    ) -> Backend {
+    pub fn new(to: Url, version: &'static Version) -> Backend {
         Backend {
             to,
-            addresses: addresses.into(),
+            resolver: Resolver::default(),
             version,
             binary: Binary::default(),
             send_proxy: None,
             trusted: Networks::default(),
+            pass_headers: Arc::default(),
             config: Arc::default(),
         }
+    }
+
+    /// With this resolver for its name.
+    #[must_use]
+    pub fn with_resolver(mut self, resolver: Resolver) -> Backend {
+        self.resolver = resolver;
+        self
     }
 
     /// With this way to carry binary messages where one side has none.
@@ -102,6 +111,34 @@ impl Backend {
     pub fn with_trusted(mut self, networks: Networks) -> Backend {
         self.trusted = networks;
         self
+    }
+
+    /// With these further headers of clients.
+    #[must_use]
+    pub fn with_passed_headers(mut self, names: impl Into<Arc<[String]>>) -> Backend {
+        self.pass_headers = names.into();
+        self
+    }
+
+    /// Checks that a header of this name can be passed to a backend.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot.
+    pub fn check_passed(name: &str) -> Result<(), &'static str> {
+        let is_among = |names: &[&str]| names.iter().any(|n| n.eq_ignore_ascii_case(name));
+        let lower = name.to_ascii_lowercase();
+        if name.is_empty() || !is_token(name) {
+            Err("it is no name of a header")
+        } else if lower.starts_with("sec-websocket-") || lower.starts_with("websocket-") {
+            Err("it belongs to the opening handshake, which the gateway does with each side")
+        } else if is_among(&OF_ONE_HOP) {
+            Err("it concerns one hop only, from the client to the gateway")
+        } else if is_among(&WRITTEN) {
+            Err("the gateway writes it itself")
+        } else {
+            Ok(())
+        }
     }
 
     /// With these limits of our end as its client.
@@ -136,14 +173,16 @@ impl Backend {
         }
         let (subprotocols, coding, agreement) = self.agree(request, version)?;
         let target = self.target(request);
-        let mut headers = passed_headers(request)?;
-        headers.extend(forwarded.headers);
-        let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (*n, &**v)).collect();
+        let passed = passed_headers(request, &self.pass_headers)?;
+        let passed: Vec<CarriedHeader<'_>> = passed.iter().map(|(n, v)| (*n, &**v)).collect();
+        let headers: Vec<(&str, &str)> =
+            forwarded.headers.iter().map(|(n, v)| (*n, &**v)).collect();
         let client_request = ClientRequest::new(&self.to.host, &target)
             .with_secure(self.to.secure)
             .with_origin(request.origin())
             .with_subprotocols(&subprotocols)
-            .with_headers(&headers);
+            .with_headers(&headers)
+            .with_carried(&passed);
         let mut random = SystemRandom;
         let mut out = Output::new(&mut output, &mut random);
         let config = Arc::clone(&self.config);
@@ -152,7 +191,7 @@ impl Backend {
                 log::debug!(target: "heirloom::net", "cannot ask the backend: {error}");
                 match error {
                     Unsendable::Request(refusal) => refusal,
-                    _ => Refusal::TargetInvalid,
+                    _ => Refusal::TargetInvalid { octet: None },
                 }
             })?;
         // An old server may go by the headers that name the client's URL, and
@@ -164,7 +203,8 @@ impl Backend {
             }
         }
         let dial = BackendDial {
-            addresses: Arc::clone(&self.addresses),
+            endpoint: self.to.endpoint(),
+            resolver: self.resolver.clone(),
             conn,
             output,
             coding,
@@ -225,35 +265,81 @@ impl Backend {
     }
 }
 
-/// The client's headers that a backend gets. All others end here: those of one
-/// hop, those of the handshake, and those that only a proxy may write.
-fn passed_headers(request: &Request<'_>) -> Result<Vec<(&'static str, String)>, NetRefusal> {
+/// A header that a backend gets as the client sent it.
+type PassedHeader<'r> = (&'r str, Vec<u8>);
+
+/// The client's headers that a backend gets, with those of these names. All
+/// others end here: those of one hop, those of the handshake, and those that only
+/// a proxy may write.
+fn passed_headers<'r>(
+    request: &Request<'_>,
+    more: &'r [String],
+) -> Result<Vec<PassedHeader<'r>>, NetRefusal> {
     let head = request.head();
-    let mut passed = Vec::new();
-    let mut cookies = Vec::new();
-    for cookie in head.all("Cookie") {
-        let name = "Cookie";
-        cookies.push(cookie.text().ok_or(NetRefusal::HeaderNotPassed { name })?);
-    }
+    let mut passed: Vec<PassedHeader<'r>> = Vec::new();
+    // Old clients send an empty one where they have no cookies.
+    let cookies: Vec<&[u8]> = head
+        .all("Cookie")
+        .map(|cookie| cookie.value)
+        .filter(|value| !value.trim_ascii().is_empty())
+        .collect();
     if !cookies.is_empty() {
         // RFC 9113 section 8.2.3 joins them so.
-        passed.push(("Cookie", cookies.join("; ")));
+        passed.push(("Cookie", cookies.join(&b"; "[..])));
     }
     let mut authorizations = head.all("Authorization");
     if let Some(authorization) = authorizations.next() {
         let name = "Authorization";
-        let text = authorization
-            .text()
-            .filter(|_| authorizations.next().is_none());
-        let text = text.ok_or(NetRefusal::HeaderNotPassed { name })?;
-        passed.push((name, text.to_owned()));
+        if authorizations.next().is_some() {
+            return Err(NetRefusal::HeaderNotPassed { name });
+        }
+        passed.push((name, authorization.value.to_vec()));
     }
-    // Nothing depends on it, so an odd one is no reason to refuse.
-    if let Some(agent) = head.get("User-Agent").and_then(Header::text) {
-        passed.push(("User-Agent", agent.to_owned()));
+    if let Some(agent) = head.get("User-Agent") {
+        passed.push(("User-Agent", agent.value.to_vec()));
+    }
+    for name in more {
+        // Those that the client names there are for this hop (RFC 9110 section
+        // 7.6.1).
+        let is_passed = ALWAYS_PASSED.iter().any(|n| n.eq_ignore_ascii_case(name));
+        if !is_passed && !head.has_token("Connection", name) {
+            let lines = head.all(name);
+            passed.extend(lines.map(|header| (&**name, header.value.to_vec())));
+        }
     }
     Ok(passed)
 }
+
+/// The headers that are passed to every backend.
+const ALWAYS_PASSED: [&str; 3] = ["Cookie", "Authorization", "User-Agent"];
+
+/// Headers of one hop (RFC 9110 section 7.6.1), and those that say how long a
+/// body is: a request for an upgrade has none.
+const OF_ONE_HOP: [&str; 13] = [
+    "Connection",
+    "Keep-Alive",
+    "Proxy-Authenticate",
+    "Proxy-Authorization",
+    "Proxy-Connection",
+    "TE",
+    "Trailer",
+    "Transfer-Encoding",
+    "Upgrade",
+    "HTTP2-Settings",
+    "Expect",
+    "Content-Length",
+    "Content-Encoding",
+];
+
+/// Headers that the gateway writes itself.
+const WRITTEN: [&str; 6] = [
+    "Host",
+    "Origin",
+    "Forwarded",
+    "X-Forwarded-For",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Host",
+];
 
 /// Whether this can stand in a list of subprotocols (RFC 6455 section 4.1).
 fn is_token(name: &str) -> bool {

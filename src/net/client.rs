@@ -17,6 +17,8 @@ pub use super::blocking::{OwnedMessage, WebSocket};
 use super::blocking::{SessionStream, is_timeout};
 use super::dial::{self, DialError};
 use super::error::Error;
+use super::keepalive::Keepalive;
+use super::resolve::Resolver;
 use super::url::Url;
 use crate::bytes::Output;
 use crate::conn::{Config, Conn, SessionEvent};
@@ -158,11 +160,9 @@ impl Connector {
     pub fn connect(&self, url: &str) -> Result<WebSocket<TcpStream>, Error> {
         let url: Url = url.parse()?;
         let deadline = Instant::now() + self.timeout;
-        let stream = dial::connect(&url, deadline, |address, timeout| {
-            let stream = TcpStream::connect_timeout(&address, timeout)?;
-            stream.set_nodelay(true)?;
-            Ok(stream)
-        })?;
+        let transport = dial::connect(&url.endpoint(), &Resolver::default(), deadline)?;
+        transport.set_keepalive(Some(Keepalive::default()));
+        let stream = transport.into_std()?;
         let until = |stream: &TcpStream| {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {

@@ -8,8 +8,11 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token, Waker};
 
+use super::attempts::{Attempted, Attempts};
+use super::keepalive::Keepalive;
+use super::resolve::Resolver;
 use super::transport::{ReadResult, Transport};
-use super::url::{Unresolved, Url};
+use super::url::{Endpoint, Unresolved, Url};
 use crate::bytes::Output;
 use crate::conn::{Config, Conn, Session, SessionEvent};
 use crate::error::{Located, Unsendable, Violation};
@@ -55,6 +58,10 @@ pub struct DialOptions {
     /// Octets of replies, such as pongs, that may wait for the server before
     /// nothing more is read from it.
     pub output_bytes: usize,
+    /// Finds the addresses of the server.
+    pub resolver: Resolver,
+    /// How TCP finds out that the server is gone without a word.
+    pub keepalive: Option<Keepalive>,
 }
 
 impl Default for DialOptions {
@@ -63,6 +70,8 @@ impl Default for DialOptions {
             key_body: KeyBody::default(),
             config: Arc::default(),
             output_bytes: 1024 * 1024,
+            resolver: Resolver::default(),
+            keepalive: Some(Keepalive::default()),
         }
     }
 }
@@ -86,6 +95,20 @@ impl DialOptions {
     #[must_use]
     pub fn with_output_bytes(mut self, octets: usize) -> DialOptions {
         self.output_bytes = octets;
+        self
+    }
+
+    /// With this TCP keepalive, or without one.
+    #[must_use]
+    pub fn with_keepalive(mut self, keepalive: impl Into<Option<Keepalive>>) -> DialOptions {
+        self.keepalive = keepalive.into();
+        self
+    }
+
+    /// With this resolver for the name of the server.
+    #[must_use]
+    pub fn with_resolver(mut self, resolver: Resolver) -> DialOptions {
+        self.resolver = resolver;
         self
     }
 }
@@ -202,7 +225,8 @@ impl Connection {
         let mut out = Output::new(&mut octets, &mut random);
         let conn = Conn::client(version, request, options.config, &mut out)?;
         let key3 = DelayedKey3::split_off(&mut octets, version, options.key_body);
-        let mut transport = connect(url, deadline, Transport::connect_timeout)?;
+        let mut transport = connect(&url.endpoint(), &options.resolver, deadline)?;
+        transport.set_keepalive(options.keepalive);
         let waiting = Waiting::new().map_err(DialError::Poll)?;
         transport
             .register(waiting.poll.registry(), SOCKET, true)
@@ -240,6 +264,12 @@ impl Connection {
     #[must_use]
     pub fn unparsed(&self) -> &[u8] {
         self.session.unparsed()
+    }
+
+    /// What was parsed of the octets that were received last.
+    #[must_use]
+    pub fn parsed(&self) -> &[u8] {
+        self.session.parsed()
     }
 
     /// Octets received so far.
@@ -477,23 +507,77 @@ impl Outgoing {
     }
 }
 
-/// Connects to each address of the name in turn by `open`, until the deadline.
-pub(super) fn connect<T>(
-    url: &Url,
+/// Connects to one of the addresses of an endpoint, until the deadline.
+pub(super) fn connect(
+    endpoint: &Endpoint,
+    resolver: &Resolver,
     deadline: Instant,
-    open: impl Fn(SocketAddr, Duration) -> io::Result<T>,
-) -> Result<T, DialError> {
-    let mut failed = DialError::TimedOut;
-    for address in url.addresses()? {
+) -> Result<Transport, DialError> {
+    let known = resolver.known(endpoint);
+    let is_old = known.is_some() && endpoint.is_name();
+    let addresses = match known {
+        Some(known) => known,
+        None => look_up(endpoint, resolver, deadline)?,
+    };
+    let mut connected = connect_to(&addresses, deadline);
+    if !matches!(connected, Ok((_, false))) {
+        resolver.forget(endpoint);
+    }
+    if is_old && matches!(connected, Err(DialError::Connect(..))) {
+        // The server may have moved since.
+        connected = connect_to(&look_up(endpoint, resolver, deadline)?, deadline);
+    }
+    connected.map(|(transport, _)| transport)
+}
+
+fn look_up(
+    endpoint: &Endpoint,
+    resolver: &Resolver,
+    deadline: Instant,
+) -> Result<Arc<[SocketAddr]>, DialError> {
+    let found = resolver.resolve_until(endpoint, deadline);
+    Ok(found.ok_or(DialError::TimedOut)??)
+}
+
+/// Connects to one of these addresses; whether another one has failed before.
+fn connect_to(addresses: &[SocketAddr], deadline: Instant) -> Result<(Transport, bool), DialError> {
+    let mut poll = Poll::new().map_err(DialError::Poll)?;
+    let mut events = Events::with_capacity(8);
+    let start = Instant::now();
+    let after_start = |at: Instant| {
+        let ms = at.saturating_duration_since(start).as_millis();
+        u64::try_from(ms).unwrap_or(u64::MAX)
+    };
+    let mut attempts = Attempts::new(addresses, 0, after_start(deadline));
+    loop {
+        let now_ms = after_start(Instant::now());
+        match attempts.advance(now_ms, poll.registry(), SOCKET) {
+            Attempted::Connected(mut transport) => {
+                transport
+                    .deregister(poll.registry())
+                    .map_err(DialError::Poll)?;
+                if let Err(error) = transport.set_nodelay() {
+                    log::debug!(target: "heirloom::net", "TCP_NODELAY: {error}");
+                }
+                return Ok((transport, attempts.has_failed()));
+            }
+            Attempted::Failed(Some((address, error))) if error.kind() != ErrorKind::TimedOut => {
+                return Err(DialError::Connect(address, error));
+            }
+            Attempted::Failed(_) => return Err(DialError::TimedOut),
+            Attempted::Waiting => {}
+        }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(DialError::TimedOut);
         }
-        match open(address, left) {
-            Ok(stream) => return Ok(stream),
-            Err(error) if error.kind() == ErrorKind::TimedOut => failed = DialError::TimedOut,
-            Err(error) => failed = DialError::Connect(address, error),
+        let due_ms = attempts.due_ms().map(|due| due.saturating_sub(now_ms));
+        let wait = due_ms.map_or(left, |due| left.min(Duration::from_millis(due)));
+        match poll.poll(&mut events, Some(wait)) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => {
+                return Err(DialError::Poll(error));
+            }
+            _ => {}
         }
     }
-    Err(failed)
 }

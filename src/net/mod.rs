@@ -5,7 +5,14 @@
 //! is one that leads requests along a table of routes.
 
 // A file may use those above it.
+mod keepalive;
+
 mod transport;
+
+mod url;
+
+mod attempts;
+mod resolve;
 
 mod refusal;
 
@@ -21,6 +28,8 @@ mod forwarded;
 
 mod link_id;
 
+mod warning;
+
 mod topic;
 
 mod post;
@@ -32,7 +41,6 @@ mod worker;
 mod server;
 
 pub mod lab;
-mod url;
 
 mod backend;
 
@@ -60,14 +68,16 @@ pub use self::app::{
 pub use self::backend::{Backend, Binary};
 pub use self::error::Error;
 pub use self::forwarded::Forwarded;
+pub use self::keepalive::Keepalive;
 pub use self::link_id::LinkId;
 pub use self::proxy::{ClientAddress, Networks, NetworksError, ProxyVersion, UnknownProxyVersion};
 pub use self::recorder::{Recorder, Recording};
 pub use self::refusal::{AnyRefusal, NetRefusal, REFUSALS};
+pub use self::resolve::Resolver;
 pub use self::route::{Destination, Route, RouteTable, Router};
 pub use self::server::{BindError, Reloader, SendError, Sender, Server, Stopper};
 pub use self::settings::Settings;
 pub use self::site::{AccessRecord, Site, SiteData};
 pub use self::stats::{ConnectionInfo, ConnectionStats, StatsSnapshot};
-pub use self::url::{BadUrl, Unresolved, Url};
+pub use self::url::{BadEndpoint, BadUrl, Endpoint, Unresolved, Url};
 pub use crate::random::SystemRandom;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mio::Waker;
 
 use super::proxy::Networks;
+use super::resolve::Found;
 use super::settings::Settings;
 use super::topic::Batch;
 use crate::conn::Config;
@@ -29,6 +30,8 @@ pub(super) enum Post {
         code: u16,
         reason: String,
     },
+    /// The addresses of the backend that this link is to reach.
+    Resolved { token: usize, found: Found },
     /// The configuration and settings from now on.
     Settings(Arc<Policy>),
     /// Close all connections, and end.

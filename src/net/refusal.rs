@@ -7,7 +7,7 @@ use crate::bytes::Output;
 use crate::conn::Conn;
 use crate::error::{Refusal, Violation, coded};
 use crate::frame::GOING_AWAY;
-use crate::handshake::HttpResponse;
+use crate::handshake::{CarriedHeader, HttpResponse};
 
 /// Gives a sentence that is added to the text of a refusal.
 pub(super) type Hint = fn(NetRefusal) -> Option<String>;
@@ -30,8 +30,8 @@ coded! {
     /// No route leads from this host and path to anything but a page.
     #[error("there is no WebSocket at this host and path")]
     NoRoute = "no-route", 404;
-    /// A gateway does not pass on a header that holds what it does not write.
-    #[error("the request's {name} holds octets other than visible ASCII and spaces, or stands twice, and is not passed on to the backend")]
+    /// A gateway does not pass on a header that may stand once and stands twice.
+    #[error("the request's {name} stands twice and is not passed on to the backend; send it once")]
     HeaderNotPassed { name: &'static str } = "header-not-passed", 400;
     /// The backend of a gateway refused.
     #[error("the backend behind this gateway refused with HTTP status {status}")]
@@ -49,6 +49,9 @@ coded! {
     /// As many connections as there may be.
     #[error("there are as many connections as there may be; try again later")]
     TooManyConnections = "too-many-connections", 503;
+    /// The system gives a gateway no socket for its backend.
+    #[error("this gateway has no socket left for a connection to its backend; try again later")]
+    OutOfSockets = "out-of-sockets", 503;
     /// The server is being stopped.
     #[error("the server is going away; try again later")]
     GoingAway = "going-away", 503;
@@ -73,12 +76,23 @@ impl NetRefusal {
     /// Answers a request with this refusal, and the connection is over. Writes
     /// nothing once the head of a 101 was written.
     pub(super) fn respond(self, conn: &mut Conn, hint: Option<Hint>, out: &mut Output<'_>) {
+        self.respond_carrying(&[], conn, hint, out);
+    }
+
+    /// The same with headers of the backend that refused.
+    pub(super) fn respond_carrying(
+        self,
+        carried: &[CarriedHeader<'_>],
+        conn: &mut Conn,
+        hint: Option<Hint>,
+        out: &mut Output<'_>,
+    ) {
         let body = match hint.and_then(|hint| hint(self)) {
             Some(hint) => format!("{}: {self}; {hint}\n", self.code()),
             None => format!("{}: {self}\n", self.code()),
         };
         let headers: &[(&str, &str)] = match self {
-            NetRefusal::TooManyConnections | NetRefusal::GoingAway => {
+            NetRefusal::TooManyConnections | NetRefusal::OutOfSockets | NetRefusal::GoingAway => {
                 &[("Retry-After", RETRY_AFTER)]
             }
             _ => &[],
@@ -87,6 +101,7 @@ impl NetRefusal {
             status: self.response_status(),
             content_type: "text/plain; charset=utf-8",
             headers,
+            carried,
             body: body.as_bytes(),
         };
         if conn.respond(&response, out).is_err() {

@@ -5,17 +5,23 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
+use socket2::SockRef;
 
+use super::dial;
+use super::keepalive::Keepalive;
+use super::resolve::Resolver;
 use super::server::BindError;
 use super::settings::Settings;
 use super::transport::{ReadResult, Transport};
+use super::url::Endpoint;
+use super::warning::WarningLimiter;
 use crate::version::Side;
 
 /// Octets of one chunk; each direction holds at most one.
@@ -24,6 +30,8 @@ const CHUNK: usize = 64 * 1024;
 const ROUNDS: usize = 16;
 /// How long to wait when the system has no more descriptors or threads.
 const RETRY: Duration = Duration::from_millis(100);
+/// How often a stop looks whether a connection is still being connected.
+const CONNECT_CHECK: Duration = Duration::from_millis(10);
 
 const WAKER: Token = Token(0);
 const SHUTDOWN: Token = Token(1);
@@ -76,12 +84,43 @@ pub enum CutShort {
 /// What the connections share with the listeners.
 #[derive(Debug)]
 struct Shared {
-    to: SocketAddr,
+    to: Endpoint,
+    resolver: Resolver,
     settings: Settings,
     open: AtomicUsize,
     /// When connections are cut off; set by the stop.
     cut_at: OnceLock<Instant>,
     waker: Waker,
+    warnings: Warnings,
+}
+
+/// Warnings that any client can cause: of each kind, one line a second.
+#[derive(Debug)]
+struct Warnings {
+    start: Instant,
+    accept: Mutex<WarningLimiter>,
+    carry: Mutex<WarningLimiter>,
+    connect: Mutex<WarningLimiter>,
+    wait: Mutex<WarningLimiter>,
+}
+
+impl Warnings {
+    fn new() -> Warnings {
+        Warnings {
+            start: Instant::now(),
+            accept: Mutex::default(),
+            carry: Mutex::default(),
+            connect: Mutex::default(),
+            wait: Mutex::default(),
+        }
+    }
+
+    /// Whether it is time for another warning of this kind.
+    fn again(&self, kind: &Mutex<WarningLimiter>) -> bool {
+        let now_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut limiter = kind.lock().unwrap_or_else(PoisonError::into_inner);
+        limiter.again(now_ms)
+    }
 }
 
 /// A relay that is bound and not yet running.
@@ -97,11 +136,29 @@ pub struct Relay {
 struct CarriedConnection {
     thread: JoinHandle<()>,
     waker: Arc<Waker>,
+    /// Whether the server was reached.
+    connected: Arc<AtomicBool>,
+}
+
+impl CarriedConnection {
+    /// Waits for its end. One that is still being connected has nothing to record
+    /// and is left then.
+    fn wait(self, connects_until: Instant) {
+        while !self.connected.load(Ordering::Acquire) && !self.thread.is_finished() {
+            if Instant::now() >= connects_until {
+                return;
+            }
+            thread::sleep(CONNECT_CHECK);
+        }
+        if self.thread.join().is_err() {
+            log::error!("a connection has panicked");
+        }
+    }
 }
 
 impl Relay {
-    /// Binds these addresses, to carry their connections to `to`. Of the
-    /// settings it uses those of connections and time: `handshake_ms` for
+    /// Binds these addresses, to carry their connections to `to`, which is
+    /// resolved for each of them. Of the settings it uses those of connections and time: `handshake_ms` for
     /// connecting to the server, `close_ms` for ending after the stop.
     ///
     /// # Errors
@@ -109,10 +166,12 @@ impl Relay {
     /// The first address that cannot be bound.
     pub fn bind(
         addresses: &[SocketAddr],
-        to: SocketAddr,
+        to: impl Into<Endpoint>,
+        resolver: Resolver,
         settings: Settings,
     ) -> Result<Relay, BindError> {
-        let first = addresses.first().copied().unwrap_or(to);
+        let first = addresses.first().copied();
+        let first = first.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
         let failed = |address, error| BindError { address, error };
         let poll = Poll::new().map_err(|error| failed(first, error))?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(|error| failed(first, error))?;
@@ -121,6 +180,8 @@ impl Relay {
         for (i, address) in addresses.iter().enumerate() {
             let listen = || -> io::Result<(TcpListener, SocketAddr)> {
                 let listener = std::net::TcpListener::bind(address)?;
+                // Connections inherit it.
+                Keepalive::set(settings.keepalive, SockRef::from(&listener))?;
                 listener.set_nonblocking(true)?;
                 let mut listener = TcpListener::from_std(listener);
                 let token = Token(FIRST + i);
@@ -139,11 +200,13 @@ impl Relay {
             addresses: bound,
             shutdown: None,
             shared: Arc::new(Shared {
-                to,
+                to: to.into(),
+                resolver,
                 settings,
                 open: AtomicUsize::new(0),
                 cut_at: OnceLock::new(),
                 waker,
+                warnings: Warnings::new(),
             }),
         })
     }
@@ -197,17 +260,16 @@ impl Relay {
         }
         drop(self.listeners);
         let close = Duration::from_millis(self.shared.settings.close_ms);
+        let cut_at = Instant::now() + close;
         // Only set here.
-        let _ = self.shared.cut_at.set(Instant::now() + close);
+        let _ = self.shared.cut_at.set(cut_at);
         for one in &carried {
             if let Err(error) = one.waker.wake() {
                 log::error!("cannot wake a connection: {error}");
             }
         }
         for one in carried {
-            if one.thread.join().is_err() {
-                log::error!("a connection has panicked");
-            }
+            one.wait(cut_at);
         }
     }
 
@@ -218,6 +280,7 @@ impl Relay {
         recorder: &impl Fn() -> T,
         carried: &mut Vec<CarriedConnection>,
     ) -> bool {
+        let warnings = &self.shared.warnings;
         for listener in &self.listeners {
             loop {
                 if self.shared.open.load(Ordering::Acquire) >= self.shared.settings.connections {
@@ -229,7 +292,9 @@ impl Relay {
                     Ok((client, peer)) => match self.start(client, peer, recorder()) {
                         Ok(one) => carried.push(one),
                         Err(error) => {
-                            log::warn!("cannot carry a connection of {peer}: {error}");
+                            if warnings.again(&warnings.carry) {
+                                log::warn!("cannot carry a connection of {peer}: {error}");
+                            }
                             return true;
                         }
                     },
@@ -237,7 +302,9 @@ impl Relay {
                         ErrorKind::WouldBlock => break,
                         ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
                         _ => {
-                            log::warn!("cannot accept: {error}");
+                            if warnings.again(&warnings.accept) {
+                                log::warn!("cannot accept: {error}");
+                            }
                             return true;
                         }
                     },
@@ -256,21 +323,34 @@ impl Relay {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let guard = Open::of(&self.shared);
+        let connected = Arc::new(AtomicBool::new(false));
+        let reached = Arc::clone(&connected);
         let thread = thread::Builder::new()
             .name("carried".to_owned())
             .spawn(move || {
                 let shared = &guard.0;
                 let timeout = Duration::from_millis(shared.settings.handshake_ms);
-                match Transport::connect_timeout(shared.to, timeout) {
-                    Ok(server) => Carrier::new(shared, poll, client, server, recorder).run(),
+                let deadline = Instant::now() + timeout;
+                match dial::connect(&shared.to, &shared.resolver, deadline) {
+                    Ok(server) => {
+                        reached.store(true, Ordering::Release);
+                        server.set_keepalive(shared.settings.keepalive);
+                        Carrier::new(shared, poll, client, server, recorder).run();
+                    }
                     Err(error) => {
-                        log::warn!("{peer}: cannot connect to {}: {error}", shared.to);
+                        if shared.warnings.again(&shared.warnings.connect) {
+                            log::warn!("{peer}: {}: {error}", shared.to);
+                        }
                         client.reset();
                         recorder.done(Some(CutShort::Unreachable));
                     }
                 }
             })?;
-        Ok(CarriedConnection { thread, waker })
+        Ok(CarriedConnection {
+            thread,
+            waker,
+            connected,
+        })
     }
 }
 
@@ -412,7 +492,10 @@ impl<'s, T: TrafficRecorder> Carrier<'s, T> {
     }
 
     fn failed(&self, error: &io::Error) -> CutShort {
-        log::error!("cannot wait for {}: {error}", self.shared.to);
+        let warnings = &self.shared.warnings;
+        if warnings.again(&warnings.wait) {
+            log::error!("cannot wait for {}: {error}", self.shared.to);
+        }
         CutShort::System
     }
 

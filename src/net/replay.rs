@@ -3,12 +3,14 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
+use super::dial::{self, DialError};
+use super::resolve::Resolver;
 use super::transport::{ReadResult, Transport};
+use super::url::Endpoint;
 
 const SOCKET: Token = Token(0);
 /// Octets of one read.
@@ -111,18 +113,19 @@ impl std::fmt::Debug for ReplayConnection {
 }
 
 impl ReplayConnection {
-    /// Connects.
+    /// Connects, and waits until that is done.
     ///
     /// # Errors
     ///
     /// Why there is no connection.
     pub fn connect(
-        address: SocketAddr,
+        endpoint: &Endpoint,
         timeout: Duration,
         faults: Faults,
-    ) -> io::Result<ReplayConnection> {
-        let transport = Transport::connect_timeout(address, timeout)?;
-        ReplayConnection::of(transport, faults)
+    ) -> Result<ReplayConnection, DialError> {
+        let deadline = Instant::now() + timeout;
+        let transport = dial::connect(endpoint, &Resolver::default(), deadline)?;
+        ReplayConnection::of(transport, faults).map_err(DialError::Poll)
     }
 
     /// Takes over a connection.

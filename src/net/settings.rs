@@ -1,6 +1,7 @@
 //! What a server may hold and how long it waits: counts in octets or
 //! connections, times in milliseconds.
 
+use super::keepalive::Keepalive;
 use super::refusal::Hint;
 
 /// How much a server holds for its connections, and how long it waits for them.
@@ -25,11 +26,19 @@ pub struct Settings {
     pub handshake_ms: u64,
     /// Milliseconds for the closing handshake, from our close on.
     pub close_ms: u64,
-    /// Milliseconds without a sign of the client before it gets a close; 0 is
-    /// never.
+    /// Milliseconds without a sign of life from the client before it gets a
+    /// close; 0 is never. A client whose version has pings gets one at half of
+    /// the time, and all that it sends is a sign of life. For one without pings
+    /// what it was sent is such a sign too, as long as its TCP acknowledges it.
     pub idle_ms: u64,
     /// Milliseconds without progress while output waits.
     pub write_ms: u64,
+    /// Milliseconds that connections have to end when the server is stopped; then
+    /// they are closed.
+    pub drain_ms: u64,
+    /// How TCP finds out that a peer, client or backend, is gone without a word;
+    /// `None` where it does not look.
+    pub keepalive: Option<Keepalive>,
     /// A sentence that is added to the text of the server's own refusals, such
     /// as which option of a program sets a limit.
     pub hint: Option<Hint>,
@@ -38,7 +47,8 @@ pub struct Settings {
 impl Default for Settings {
     /// 1 MiB of output, 16,384 connections, 10 seconds for the opening
     /// handshake, 5 for the closing one, no idle timeout, 30 seconds without
-    /// progress.
+    /// progress, 30 seconds from the stop to the end, TCP keepalive after a minute
+    /// of silence.
     fn default() -> Settings {
         Settings {
             output_bytes: 1024 * 1024,
@@ -47,6 +57,8 @@ impl Default for Settings {
             close_ms: 5_000,
             idle_ms: 0,
             write_ms: 30_000,
+            drain_ms: 30_000,
+            keepalive: Some(Keepalive::default()),
             hint: None,
         }
     }
@@ -81,8 +93,8 @@ impl Settings {
         self
     }
 
-    /// Sets the time, in milliseconds, after which an idle client gets a close; 0
-    /// is never.
+    /// Sets the time, in milliseconds, after which a client that gives no sign of
+    /// life gets a close; 0 is never.
     #[must_use]
     pub fn with_idle_ms(mut self, ms: u64) -> Settings {
         self.idle_ms = ms;
@@ -93,6 +105,20 @@ impl Settings {
     #[must_use]
     pub fn with_write_ms(mut self, ms: u64) -> Settings {
         self.write_ms = ms;
+        self
+    }
+
+    /// With so many milliseconds for connections to end when the server is stopped.
+    #[must_use]
+    pub fn with_drain_ms(mut self, ms: u64) -> Settings {
+        self.drain_ms = ms;
+        self
+    }
+
+    /// With this TCP keepalive, or without one.
+    #[must_use]
+    pub fn with_keepalive(mut self, keepalive: impl Into<Option<Keepalive>>) -> Settings {
+        self.keepalive = keepalive.into();
         self
     }
 

@@ -14,6 +14,16 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
+use super::keepalive::{self, Keepalive};
+
+/// Whether the system has no descriptors or memory to spare.
+pub(super) fn is_exhausted(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    )
+}
+
 /// One end of a connection below the protocol.
 #[derive(Debug)]
 pub(super) struct Transport {
@@ -32,6 +42,17 @@ pub(super) struct Transport {
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpStream),
+    /// A connection is still to be made. Nothing is read, written or watched.
+    Missing,
+}
+
+impl Socket {
+    fn tcp(&self) -> io::Result<&TcpStream> {
+        match self {
+            Socket::Tcp(stream) => Ok(stream),
+            Socket::Missing => Err(ErrorKind::NotConnected.into()),
+        }
+    }
 }
 
 /// The result of one read.
@@ -48,6 +69,17 @@ pub(super) enum ReadResult {
 }
 
 impl Transport {
+    /// The place of a connection that is still to be made.
+    pub(super) fn missing() -> Transport {
+        Transport {
+            socket: Socket::Missing,
+            readable: false,
+            read_closed: false,
+            writable: false,
+            watches_writes: false,
+        }
+    }
+
     fn tcp(stream: TcpStream, ready: bool) -> Transport {
         Transport {
             socket: Socket::Tcp(stream),
@@ -78,16 +110,6 @@ impl Transport {
         Ok(Transport::tcp(TcpStream::connect(address)?, false))
     }
 
-    /// Connects, and waits until that is done.
-    ///
-    /// # Errors
-    ///
-    /// Why there is no connection.
-    pub(super) fn connect_timeout(address: SocketAddr, timeout: Duration) -> io::Result<Transport> {
-        let timeout = timeout.max(Duration::from_millis(1));
-        Transport::from_std(std::net::TcpStream::connect_timeout(&address, timeout)?)
-    }
-
     /// Takes over a connected socket.
     ///
     /// # Errors
@@ -106,7 +128,7 @@ impl Transport {
     ///
     /// Why it failed.
     pub(super) fn is_connected(&self) -> io::Result<bool> {
-        let Socket::Tcp(stream) = &self.socket;
+        let stream = self.socket.tcp()?;
         if let Some(error) = stream.take_error()? {
             return Err(error);
         }
@@ -123,8 +145,71 @@ impl Transport {
     ///
     /// The error of the system.
     pub(super) fn set_nodelay(&self) -> io::Result<()> {
-        let Socket::Tcp(stream) = &self.socket;
-        stream.set_nodelay(true)
+        self.socket.tcp()?.set_nodelay(true)
+    }
+
+    /// Has TCP ask a silent peer whether it is there, or not.
+    pub(super) fn set_keepalive(&self, keepalive: Option<Keepalive>) {
+        let set = |stream| Keepalive::set(keepalive, SockRef::from(stream));
+        if let Err(error) = self.socket.tcp().and_then(set) {
+            log::debug!(target: "heirloom::net", "TCP keepalive: {error}");
+        }
+    }
+
+    /// Has TCP end the connection where the peer has not acknowledged what it was
+    /// sent for so many milliseconds.
+    pub(super) fn set_user_timeout(&self, ms: u64) {
+        let set = |stream| keepalive::set_user_timeout(SockRef::from(stream), ms);
+        if let Err(error) = self.socket.tcp().and_then(set) {
+            log::debug!(target: "heirloom::net", "TCP_USER_TIMEOUT: {error}");
+        }
+    }
+
+    /// The connection stands: it may be read and written at once.
+    pub(super) fn assume_ready(&mut self) {
+        self.readable = true;
+        self.writable = true;
+    }
+
+    /// Stops watching.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub(super) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.watches_writes = false;
+        match &mut self.socket {
+            Socket::Tcp(stream) => registry.deregister(stream),
+            Socket::Missing => Ok(()),
+        }
+    }
+
+    /// Watches a socket for reading and writing that was watched by another
+    /// token.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub(super) fn rename(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        match &mut self.socket {
+            Socket::Tcp(stream) => registry.reregister(stream, token, both),
+            Socket::Missing => Ok(()),
+        }
+    }
+
+    /// The socket, which blocks from now on.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub(super) fn into_std(self) -> io::Result<std::net::TcpStream> {
+        let Socket::Tcp(stream) = self.socket else {
+            return Err(ErrorKind::NotConnected.into());
+        };
+        let stream = std::net::TcpStream::from(stream);
+        stream.set_nonblocking(false)?;
+        Ok(stream)
     }
 
     /// Watches for reading, and for writing where `writes` is set.
@@ -143,8 +228,10 @@ impl Transport {
             interest |= Interest::WRITABLE;
             self.watches_writes = true;
         }
-        let Socket::Tcp(stream) = &mut self.socket;
-        registry.register(stream, token, interest)
+        match &mut self.socket {
+            Socket::Tcp(stream) => registry.register(stream, token, interest),
+            Socket::Missing => Ok(()),
+        }
     }
 
     /// Watches for writing too, where the system has stopped taking octets. A
@@ -158,9 +245,11 @@ impl Transport {
         if self.watches_writes || self.writable {
             return Ok(());
         }
-        self.watches_writes = true;
         let both = Interest::READABLE | Interest::WRITABLE;
-        let Socket::Tcp(stream) = &mut self.socket;
+        let Socket::Tcp(stream) = &mut self.socket else {
+            return Ok(());
+        };
+        self.watches_writes = true;
         match registry.reregister(stream, token, both) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             watched => watched,
@@ -208,7 +297,9 @@ impl Transport {
     /// unless the peer has ended its side. That saves a second read.
     #[inline]
     pub(super) fn read(&mut self, room: &mut [u8]) -> ReadResult {
-        let Socket::Tcp(stream) = &mut self.socket;
+        let Socket::Tcp(stream) = &mut self.socket else {
+            return ReadResult::Nothing;
+        };
         loop {
             return match stream.read(room) {
                 Ok(0) => {
@@ -242,7 +333,9 @@ impl Transport {
     /// Why nothing can be written any more.
     #[inline]
     pub(super) fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        let Socket::Tcp(stream) = &mut self.socket;
+        let Socket::Tcp(stream) = &mut self.socket else {
+            return Ok(0);
+        };
         loop {
             return match stream.write(octets) {
                 Ok(n) => {
@@ -267,15 +360,15 @@ impl Transport {
     ///
     /// Where there is no connection any more.
     pub(super) fn shutdown_write(&mut self) -> io::Result<()> {
-        let Socket::Tcp(stream) = &mut self.socket;
-        stream.shutdown(Shutdown::Write)
+        self.socket.tcp()?.shutdown(Shutdown::Write)
     }
 
     /// Ends the connection by a reset.
     pub(super) fn reset(self) {
-        let Socket::Tcp(stream) = &self.socket;
-        // Where that is not possible, dropping it ends it in order.
-        let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        if let Socket::Tcp(stream) = &self.socket {
+            // Where that is not possible, dropping it ends it in order.
+            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
     }
 
     /// The address of the other end.
@@ -284,8 +377,7 @@ impl Transport {
     ///
     /// Where there is no connection.
     pub(super) fn peer_address(&self) -> io::Result<SocketAddr> {
-        let Socket::Tcp(stream) = &self.socket;
-        stream.peer_addr()
+        self.socket.tcp()?.peer_addr()
     }
 
     /// The address of this end.
@@ -294,8 +386,7 @@ impl Transport {
     ///
     /// The error of the system.
     pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
-        let Socket::Tcp(stream) = &self.socket;
-        stream.local_addr()
+        self.socket.tcp()?.local_addr()
     }
 
     /// The error that the socket has kept, such as a reset.
@@ -304,7 +395,6 @@ impl Transport {
     ///
     /// The error of the system.
     pub(super) fn take_error(&self) -> io::Result<Option<io::Error>> {
-        let Socket::Tcp(stream) = &self.socket;
-        stream.take_error()
+        self.socket.tcp()?.take_error()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 /// A WebSocket URL (RFC 6455 section 3).
@@ -60,22 +60,88 @@ impl Url {
         })
     }
 
-    /// The addresses of its host, in the order in which the system gives them.
-    ///
-    /// # Errors
-    ///
-    /// Where the name has no address.
-    pub fn addresses(&self) -> Result<Vec<SocketAddr>, Unresolved> {
-        let unresolved = |error| Unresolved {
-            name: self.name.clone(),
-            error,
-        };
-        let found = (self.name.as_str(), self.port).to_socket_addrs();
-        let addresses: Vec<SocketAddr> = found.map_err(unresolved)?.collect();
-        if addresses.is_empty() {
-            return Err(unresolved(io::ErrorKind::NotFound.into()));
+    /// Where its server is.
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::of(&self.name, self.port)
+    }
+}
+
+/// Where a server is: a host and a port. A host name is resolved when it is
+/// dialled.
+///
+/// ```
+/// use heirloom::net::Endpoint;
+///
+/// let endpoint: Endpoint = "backend.example:9000".parse()?;
+/// assert_eq!(endpoint.to_string(), "backend.example:9000");
+/// # Ok::<(), heirloom::net::BadEndpoint>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint(pub(super) Host);
+
+/// The host of an endpoint, with the port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Host {
+    Address(SocketAddr),
+    Name(String, u16),
+}
+
+impl Endpoint {
+    fn of(host: &str, port: u16) -> Endpoint {
+        match host.parse::<IpAddr>() {
+            Ok(ip) => SocketAddr::new(ip, port).into(),
+            Err(_) => Endpoint(Host::Name(host.to_owned(), port)),
         }
-        Ok(addresses)
+    }
+}
+
+impl Endpoint {
+    /// Whether it has to be resolved.
+    pub(super) fn is_name(&self) -> bool {
+        matches!(self.0, Host::Name(..))
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Endpoint {
+        Endpoint(Host::Address(address))
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Host::Address(address) => address.fmt(f),
+            Host::Name(name, port) => write!(f, "{name}:{port}"),
+        }
+    }
+}
+
+/// A text that is not a host with a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("give HOST:PORT, such as 127.0.0.1:8076 or [::1]:8076")]
+pub struct BadEndpoint;
+
+impl FromStr for Endpoint {
+    type Err = BadEndpoint;
+
+    fn from_str(text: &str) -> Result<Endpoint, BadEndpoint> {
+        // An IPv6 address may name its interface.
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return if address.port() == 0 {
+                Err(BadEndpoint)
+            } else {
+                Ok(address.into())
+            };
+        }
+        // Port 0 is none that can be dialled, so it stands for a missing one.
+        let text = text.to_ascii_lowercase();
+        let (name, port) = split_authority(&text, 0).map_err(|_| BadEndpoint)?;
+        if port == 0 {
+            return Err(BadEndpoint);
+        }
+        Ok(Endpoint::of(name.trim_matches(['[', ']']), port))
     }
 }
 
@@ -89,6 +155,20 @@ pub struct Unresolved {
     /// The error of the system.
     #[source]
     pub error: io::Error,
+}
+
+impl Unresolved {
+    /// The same for another dial that waited for it.
+    pub(super) fn copy(&self) -> Unresolved {
+        let error = match self.error.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(self.error.kind(), self.error.to_string()),
+        };
+        Unresolved {
+            name: self.name.clone(),
+            error,
+        }
+    }
 }
 
 /// Why a text is not a URL that can be connected to.
@@ -187,6 +267,21 @@ mod tests {
         assert_eq!(url.to_string(), "wss://h/x");
         let url = Url::parse("wss://h:80").expect("it is one");
         assert_eq!(url.host, "h:80");
+    }
+
+    #[test]
+    fn an_endpoint_is_a_host_with_a_port() {
+        for (text, written) in [
+            ("Backend.example:9000", "backend.example:9000"),
+            ("127.0.0.1:80", "127.0.0.1:80"),
+            ("[::1]:80", "[::1]:80"),
+        ] {
+            let endpoint: Endpoint = text.parse().expect(text);
+            assert_eq!(endpoint.to_string(), written);
+        }
+        for text in ["", "h", ":80", "h:", "h:0", "127.0.0.1:0", "h:x", "a b:80"] {
+            assert_eq!(text.parse::<Endpoint>(), Err(BadEndpoint), "{text}");
+        }
     }
 
     #[test]

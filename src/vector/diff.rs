@@ -1,8 +1,99 @@
 //! Octets that differ, described for a person: where they differ, both sides, and
 //! which rule applies there.
 
+use std::fmt;
+
 use super::show::escaped;
 use crate::version::Version;
+
+/// What differs from what was expected: a text for a person, and its parts for a
+/// program, as far as there are any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Difference {
+    /// The text; it may have several lines.
+    pub what: String,
+    /// The octet where it lies, in the stream of its sender or in a message.
+    pub octet: Option<u64>,
+    /// What the value is: a header, `status`, `close`, or the like.
+    pub field: Option<String>,
+    /// What was expected there.
+    pub expected: Option<String>,
+    /// What is there.
+    pub seen: Option<String>,
+}
+
+impl From<String> for Difference {
+    fn from(what: String) -> Difference {
+        Difference {
+            what,
+            ..Difference::default()
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl Difference {
+    /// With the octet where it lies.
+    #[must_use]
+    pub fn at(mut self, octet: u64) -> Difference {
+        self.octet = Some(octet);
+        self
+    }
+
+    /// With the name of the value.
+    #[must_use]
+    pub fn in_field(mut self, field: impl Into<String>) -> Difference {
+        self.field = Some(field.into());
+        self
+    }
+
+    /// With both values.
+    #[must_use]
+    pub fn between(mut self, expected: impl Into<String>, seen: impl Into<String>) -> Difference {
+        self.expected = Some(expected.into());
+        self.seen = Some(seen.into());
+        self
+    }
+}
+
+/// Octets of each side that are given to a program.
+const CONTEXT: usize = 56;
+
+/// Both sides from a little before the first octet that differs.
+pub(super) fn sides(want: &[u8], got: &[u8]) -> (String, String) {
+    let start = first_difference(want, got).saturating_sub(24);
+    let context = |octets: &[u8]| {
+        let (_, rest) = octets.split_at(start.min(octets.len()));
+        escaped(rest.get(..CONTEXT).unwrap_or(rest))
+    };
+    (context(want), context(got))
+}
+
+/// The part of what the server sends in which the first octet differs.
+fn field(want: &[u8], got: &[u8], version: Option<&Version>) -> String {
+    let at = first_difference(want, got);
+    let head = head(got)
+        .or_else(|| head(want))
+        .filter(|head| head.starts_with(b"HTTP/"));
+    let Some(head) = head else {
+        return "octets".to_owned();
+    };
+    if at >= head.len() {
+        let digest = version.is_some_and(Version::has_body) && at < head.len() + 16;
+        return if digest { "digest" } else { "octets" }.to_owned();
+    }
+    let line = head.iter().take(at).filter(|o| **o == b'\n').count();
+    let names = names(head);
+    let name = line.checked_sub(1).and_then(|n| names.get(n));
+    name.cloned()
+        .unwrap_or_else(|| if line == 0 { "status-line" } else { "head" }.to_owned())
+}
 
 /// Where the octets that the server sends differ from the vector's, and which
 /// rule applies there. The first of them is octet `before`.
@@ -11,10 +102,15 @@ pub(super) fn difference(
     got: &[u8],
     before: usize,
     version: Option<&Version>,
-) -> String {
+) -> Difference {
     let at = before + first_difference(want, got);
-    let (place, sides) = (place(want, got, version), both(want, got));
-    format!("octet {at} of what the server sends differs, {place}\n{sides}")
+    let (place, both) = (place(want, got, version), both(want, got));
+    let (expected, seen) = sides(want, got);
+    let what = format!("octet {at} of what the server sends differs, {place}\n{both}");
+    Difference::from(what)
+        .at(at as u64)
+        .in_field(field(want, got, version))
+        .between(expected, seen)
 }
 
 /// The number of octets before the first that differs.

@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use super::diff::{both, first_difference};
-use super::played::Played;
+use super::diff::{Difference, both, first_difference, sides};
+use super::played::{Played, Rejected};
 use super::script::{Script, ScriptMessage};
 use super::show::shown;
 use super::{Close, CloseSent, CloseWord, Conclusion, ExpectedResult, MessageKind};
@@ -19,7 +19,7 @@ impl Played {
     /// # Errors
     ///
     /// The first thing that differs.
-    pub(super) fn judge(&self, script: &Script<'_>, side: Side) -> Result<(), String> {
+    pub(super) fn judge(&self, script: &Script<'_>, side: Side) -> Result<(), Difference> {
         let expect = &script.vector.expect;
         let Some(want) = expect.of(side) else {
             return Ok(());
@@ -45,18 +45,24 @@ impl Played {
         self.judge_close(expect.close.as_ref(), side)
     }
 
-    fn judge_result(&self, want: &Conclusion) -> Result<(), String> {
+    fn judge_result(&self, want: &Conclusion) -> Result<(), Difference> {
         match (want.result, &self.rejected) {
             (ExpectedResult::Either, _) | (ExpectedResult::Accept, None) => Ok(()),
-            (ExpectedResult::Accept, Some(r)) => Err(format!("rejected with {r}")),
+            (ExpectedResult::Accept, Some(r)) => {
+                Err(rejected(format!("rejected with {r}"), r).between("accept", r.code))
+            }
             (ExpectedResult::Reject, None) => {
                 let code = want.code.as_deref().unwrap_or("some code");
-                Err(format!("accepted, and {code} was expected"))
+                let what = format!("accepted, and {code} was expected");
+                Err(Difference::from(what)
+                    .in_field("result")
+                    .between(code, "accept"))
             }
             (ExpectedResult::Reject, Some(r)) => {
                 let code = want.code.as_deref().unwrap_or(r.code);
                 if code != r.code {
-                    return Err(format!("rejected with {r}\n{code} was expected"));
+                    let what = format!("rejected with {r}\n{code} was expected");
+                    return Err(rejected(what, r).between(code, r.code));
                 }
                 equal("status", &want.status, &r.status)?;
                 match want.close {
@@ -67,15 +73,20 @@ impl Played {
         }
     }
 
-    fn judge_messages(&self, script: &Script<'_>, side: Side) -> Result<(), String> {
+    fn judge_messages(&self, script: &Script<'_>, side: Side) -> Result<(), Difference> {
         let of_peer = |message: &&ScriptMessage| message.from != side;
         let wanted = || script.messages.iter().filter(of_peer);
         for (n, (want, (kind, octets))) in (1..).zip(wanted().zip(&self.messages)) {
             equal(&format!("the kind of message {n}"), &want.kind, kind)?;
             if want.octets != *octets {
                 let at = first_difference(&want.octets, octets);
-                let sides = both(&want.octets, octets);
-                return Err(format!("message {n} differs at its octet {at}\n{sides}"));
+                let both = both(&want.octets, octets);
+                let (expected, seen) = sides(&want.octets, octets);
+                let what = format!("message {n} differs at its octet {at}\n{both}");
+                return Err(Difference::from(what)
+                    .at(at as u64)
+                    .in_field(format!("message {n}"))
+                    .between(expected, seen));
             }
         }
         let (want, got) = (wanted().count(), self.messages.len());
@@ -83,27 +94,24 @@ impl Played {
             |(kind, octets): (MessageKind, &[u8])| format!("{kind:?} {}", shown(octets, MAX_SHOWN));
         let message = |message: &ScriptMessage| next((message.kind, &message.octets));
         if let Some(missing) = wanted().nth(got).map(message) {
-            return Err(format!(
-                "{got} messages were received, and {want} were expected; the first that is \
-                 missing is {missing}"
-            ));
+            return Err(number(want, got, &format!("missing is {missing}")));
         }
         if let Some((kind, octets)) = self.messages.get(want) {
             let more = next((*kind, octets));
-            return Err(format!(
-                "{got} messages were received, and {want} were expected; the first that is too \
-                 many is {more}"
-            ));
+            return Err(number(want, got, &format!("too many is {more}")));
         }
         Ok(())
     }
 
-    fn judge_close(&self, expected: Option<&Close>, side: Side) -> Result<(), String> {
+    fn judge_close(&self, expected: Option<&Close>, side: Side) -> Result<(), Difference> {
         let closed = &self.closed;
         let want = match expected {
             Some(Close::Word(CloseWord::None)) => None,
             Some(Close::Word(CloseWord::Clean)) if closed.is_none() => {
-                return Err("no close was received, and one was expected".to_owned());
+                let what = "no close was received, and one was expected".to_owned();
+                return Err(Difference::from(what)
+                    .in_field("close")
+                    .between("one", "none"));
             }
             Some(Close::Sent(CloseSent { from, code, reason })) if *from == side.peer() => {
                 Some((*code, reason.clone().unwrap_or_default()))
@@ -114,16 +122,34 @@ impl Played {
             return Ok(());
         }
         let (want, got) = (close_text(&want), close_text(closed));
-        Err(format!("the close is {got}, and {want} was expected"))
+        let what = format!("the close is {got}, and {want} was expected");
+        Err(Difference::from(what).in_field("close").between(want, got))
     }
 }
 
-fn equal<V: PartialEq + fmt::Debug>(what: &str, want: &V, got: &V) -> Result<(), String> {
+/// A result that differs, at the octet where this side rejects its peer.
+fn rejected(what: String, rejected: &Rejected) -> Difference {
+    Difference::from(what).at(rejected.after).in_field("result")
+}
+
+/// A number of messages that differs.
+fn number(want: usize, got: usize, first: &str) -> Difference {
+    let what = format!(
+        "{got} messages were received, and {want} were expected; the first that is {first}"
+    );
+    let (want, got) = (want.to_string(), got.to_string());
+    Difference::from(what)
+        .in_field("messages")
+        .between(want, got)
+}
+
+fn equal<V: PartialEq + fmt::Debug>(what: &str, want: &V, got: &V) -> Result<(), Difference> {
     if want == got {
         return Ok(());
     }
     let (want, got) = (spoken(want), spoken(got));
-    Err(format!("{what} is {got}, and {want} was expected"))
+    let text = format!("{what} is {got}, and {want} was expected");
+    Err(Difference::from(text).in_field(what).between(want, got))
 }
 
 /// A value for a person, without the `Some` around it.

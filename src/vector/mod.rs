@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::message::Kind;
 use crate::version::{Side, Version};
 
+pub use self::diff::Difference;
 pub use self::play::{play, splits, watch};
 pub use self::played::Played;
 pub use self::script::{Failure, Script, Split};

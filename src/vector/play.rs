@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::diff::difference;
+use super::diff::{Difference, difference};
 use super::played::{Played, Rejected};
 use super::recorded::header;
 use super::script::{Failure, Script, ScriptMessage, Split};
@@ -67,7 +67,9 @@ impl Script<'_> {
         if self.vector.expect.of(side).is_none() {
             return Ok(Played::default());
         }
-        let played = Player::new(self, side, split, trace).and_then(Player::play);
+        let played = Player::new(self, side, split, trace)
+            .map_err(Difference::from)
+            .and_then(Player::play);
         played.map_err(|what| Failure::new(self.vector, side, split, what))
     }
 
@@ -170,7 +172,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
         })
     }
 
-    fn play(mut self) -> Result<Played, String> {
+    fn play(mut self) -> Result<Played, Difference> {
         for turn in &self.script.turns {
             match (turn.from == self.side, turn.ends) {
                 (false, false) => self.receive(&turn.octets)?,
@@ -181,9 +183,8 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
                 (true, true) => {
                     let phase = self.session.conn().phase();
                     if self.side == Side::Server && phase != Phase::Closed {
-                        return Err(format!(
-                            "the server does not end TCP, its phase is {phase:?}"
-                        ));
+                        let what = format!("the server does not end TCP, its phase is {phase:?}");
+                        return Err(what.into());
                     }
                 }
             }
@@ -192,14 +193,16 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
         let refused = rejected.as_ref().is_some_and(|r| r.status.is_some());
         let more = self.played.sent.split_at(self.compared).1;
         if self.side == Side::Server && !more.is_empty() && !refused {
-            return Err(format!("the server sends more: {}", shown(more, 200)));
+            let (at, more) = (self.compared as u64, shown(more, 200));
+            let what = Difference::from(format!("the server sends more: {more}"));
+            return Err(what.at(at).in_field("octets").between("nothing", more));
         }
         self.played.judge(self.script, self.side)?;
         Ok(self.played)
     }
 
     /// Gives octets to the core, split as requested.
-    fn receive(&mut self, octets: &[u8]) -> Result<(), String> {
+    fn receive(&mut self, octets: &[u8]) -> Result<(), Difference> {
         let start = self.played.received_octets;
         self.played.received_octets += octets.len();
         match self.split {
@@ -218,7 +221,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
         }
     }
 
-    fn receive_part(&mut self, octets: &[u8]) -> Result<(), String> {
+    fn receive_part(&mut self, octets: &[u8]) -> Result<(), Difference> {
         let Player {
             script,
             session,
@@ -262,7 +265,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
     }
 
     /// Compares what the server sent with what was recorded, octet for octet.
-    fn compare(&mut self, want: &[u8]) -> Result<(), String> {
+    fn compare(&mut self, want: &[u8]) -> Result<(), Difference> {
         let end = self.compared + want.len();
         let mut random = |_: &mut [u8]| unreachable!("a server's frames are not masked");
         let mut out = Output::new(&mut self.played.sent, &mut random);
@@ -294,7 +297,7 @@ fn on_event(
     to_send: &mut ToSend<'_>,
     played: &mut Played,
     out: &mut Output<'_>,
-) -> Result<Option<Refusal>, String> {
+) -> Result<Option<Refusal>, Difference> {
     match event {
         SessionEvent::Request(request) => {
             played.handshake.request(&request);
@@ -319,7 +322,7 @@ fn on_event(
         SessionEvent::Response(response) => {
             played.handshake.response(&response, conn.version());
         }
-        SessionEvent::Open => {}
+        SessionEvent::Open | SessionEvent::Stray(_) => {}
         SessionEvent::Message(message) => {
             played
                 .messages
@@ -381,7 +384,11 @@ impl<'s> ToSend<'s> {
 
     /// Sends messages as soon as the recorded server did: it may have answered
     /// a message before it received the close behind it.
-    fn send_if_recorded(&mut self, conn: &mut Conn, out: &mut Output<'_>) -> Result<(), String> {
+    fn send_if_recorded(
+        &mut self,
+        conn: &mut Conn,
+        out: &mut Output<'_>,
+    ) -> Result<(), Difference> {
         while let Some(message) = self.peek() {
             let length = message.payload().len();
             let Ok(Some(framing)) = conn.framing_of(message.kind(), length) else {

@@ -63,7 +63,7 @@ pub(super) struct Rejected {
     /// The sentence, for a person.
     why: String,
     /// How many octets of the peer were parsed before.
-    after: u64,
+    pub(super) after: u64,
 }
 
 impl Rejected {

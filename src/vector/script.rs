@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::diff::Difference;
 use super::recorded::Nonce;
 use super::{MessageKind, Vector};
 use crate::message::Message;
@@ -39,16 +40,21 @@ pub struct Failure {
     /// How the octets that it received were split.
     pub split: Split,
     /// What differs.
-    pub what: String,
+    pub what: Box<Difference>,
 }
 
 impl Failure {
-    pub(super) fn new(vector: &Vector, side: Side, split: Split, what: String) -> Failure {
+    pub(super) fn new(
+        vector: &Vector,
+        side: Side,
+        split: Split,
+        what: impl Into<Difference>,
+    ) -> Failure {
         Failure {
             id: vector.id.clone(),
             side,
             split,
-            what,
+            what: Box::new(what.into()),
         }
     }
 }

@@ -10,4 +10,5 @@
 mod support;
 
 mod program;
+mod results;
 mod versions;

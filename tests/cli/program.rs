@@ -1,12 +1,14 @@
 //! The program, as scripts and people use it: exit codes, lines, signals.
 
 use std::net::TcpListener;
+use std::process::Command;
+use std::time::Duration;
 
 use heirloom::net::Settings;
 use heirloom::{Limits, VERSIONS};
 
 use crate::support::peer::{Peer, RFC, Speaks, frame};
-use crate::support::program::{Program, run};
+use crate::support::program::{HEIRLOOM, Program, run};
 
 #[test]
 fn help_lists_the_commands_and_exit_statuses() {
@@ -80,6 +82,12 @@ fn help_names_each_limit_with_its_unit_and_default() {
             "Milliseconds",
             settings.write_ms,
         ),
+        (
+            "--drain-timeout-ms",
+            "<MS>",
+            "Milliseconds",
+            settings.drain_ms,
+        ),
     ] {
         let start = format!("{name} {unit} {word}");
         let (_, after) = help
@@ -106,18 +114,25 @@ fn an_unknown_version_is_wrong_usage_and_the_names_are_listed() {
 
 #[test]
 fn wrong_usage_exits_2_and_names_what_is_wrong() {
-    let cases: [&[&str]; 15] = [
+    let cases: [&[&str]; 22] = [
         &[],
         &["server"],
         &["serve", "--nonsense"],
         &["serve", "--listen", "8076"],
         &["serve", "--versions", "default,-76,-7,-8,-13"],
+        &["serve", "--listen", ":8076"],
+        &["serve", "--port"],
+        &["serve", "--origin", "https://page.example/"],
+        &["serve", "--origin", "page.example"],
+        &["serve", "--max-head-bytes", "2MiB"],
+        &["serve", "--max-message-bytes", "16M"],
+        &["serve", "--close-timeout-ms", "2d"],
         &["serve", "--max-head-bytes", "0"],
         &["serve", "--max-message-bytes", "0"],
         &["serve", "--max-output-bytes", "1.5"],
         &["serve", "--max-connections", "0"],
         &["serve", "--handshake-timeout-ms", "0"],
-        &["serve", "--close-timeout-ms", "10s"],
+        &["serve", "--close-timeout-ms", "10 weeks"],
         &["serve", "--write-timeout-ms", "99999999999999999999"],
         &["serve", "--workers", "0"],
         &["serve", "--public-url", "http://example.com"],
@@ -221,6 +236,23 @@ fn a_closed_pipe_does_not_stop_the_server() {
 }
 
 #[test]
+fn a_standard_error_that_is_not_read_stops_no_connection_and_not_the_end() {
+    let mut command = Command::new(HEIRLOOM);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--workers", "1", "-vvv"]);
+    let (program, _unread) = Program::start_unheard(&mut command);
+    let mut first = Peer::open(program.address, RFC, "/");
+    // More log lines than a pipe holds.
+    for _ in 0..400 {
+        Peer::open(program.address, RFC, "/").echo("hello");
+    }
+    first.echo("still here");
+    drop(first);
+    program.signal("TERM");
+    let status = program.ends_within(Duration::from_secs(5));
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
 fn verbose_logs_more_and_quiet_logs_nothing() {
     let talk = |args: &[&str]| {
         let program = Program::serve(args);
@@ -283,6 +315,42 @@ fn limits_given_are_limits_kept() {
     assert_eq!(head.status(), 431);
     assert!(body.contains("longer than 300 octets"), "{body}");
     assert!(body.contains("--max-head-bytes"), "{body}");
+}
+
+#[test]
+fn limits_take_units() {
+    let units = ["--max-message-bytes", "1KiB", "--close-timeout-ms", "1.5s"];
+    let program = Program::serve(&units);
+    let mut peer = Peer::open(program.address, RFC, "/");
+    peer.echo(&"x".repeat(1024));
+    peer.send_text(&"x".repeat(1025));
+    assert_eq!(peer.close_frame(1009), "message-too-big");
+}
+
+#[test]
+fn a_port_alone_gets_an_answer() {
+    for listen in ["9000", ":9000"] {
+        let ended = run(&["serve", "--listen", listen]);
+        assert_eq!(ended.code, Some(2));
+        let meant =
+            "did you mean 127.0.0.1:9000, which this machine alone can reach, or 0.0.0.0:9000";
+        assert!(ended.talk.contains(meant), "{}", ended.talk);
+    }
+    let to = ["record", "--listen", "127.0.0.1:0", "--none", "--to"];
+    for (server, meant) in [
+        (":9000", "did you mean 127.0.0.1:9000?"),
+        ("ws://h:9000/a", "did you mean h:9000?"),
+    ] {
+        let ended = run(&[&to[..], &[server]].concat());
+        assert_eq!(ended.code, Some(2));
+        assert!(ended.talk.contains(meant), "{}", ended.talk);
+    }
+    let ended = run(&["serve", "--port", "9000"]);
+    assert!(
+        ended.talk.contains("--listen 127.0.0.1:8076"),
+        "{}",
+        ended.talk
+    );
 }
 
 #[test]

@@ -58,12 +58,12 @@ fn junit_of_hostile_text_is_well_formed() {
 }
 
 #[test]
-fn junit_that_cannot_be_written_is_wrong_usage() {
+fn junit_that_cannot_be_written_is_an_error() {
     let server = Program::serve(&[]);
     let junit = ["--versions", "13", "--junit", "/nowhere/at/all.xml"];
     let (ended, findings) = probe(server.address, &junit);
     ended
-        .exits(2)
+        .exits(3)
         .complains("cannot write /nowhere/at/all.xml: ");
     assert_eq!(findings.len(), 1);
 }

@@ -14,9 +14,12 @@
 mod support;
 
 mod after_open;
+mod answers;
 mod floods;
 mod host;
+mod input;
 mod junit;
+mod names;
 mod own_server;
 mod probe;
 mod program;

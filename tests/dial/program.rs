@@ -135,7 +135,15 @@ pub(crate) fn read_all(mut from: impl Read + Send + 'static) -> Receiver<Vec<u8>
 pub(crate) fn connect(address: SocketAddr, args: &[&str], stdin: Stdin<'_>) -> Ended {
     let url = format!("ws://{address}/");
     let fixed = ["connect", &url];
-    let short = ["--handshake-timeout-ms", "700", "--close-timeout-ms", "500"];
+    // No waiting for replies, unless a test asks for it.
+    let short = [
+        "--handshake-timeout-ms",
+        "700",
+        "--close-timeout-ms",
+        "500",
+        "--wait",
+        "0",
+    ];
     heirloom(&[&fixed[..], &short, args].concat(), stdin)
 }
 

@@ -106,7 +106,7 @@ fn a_port_without_a_listener_exits_3() {
     ended.exits(3);
     assert_eq!(findings.len(), 1, "the others would find the same");
     assert_eq!(findings[0]["verdict"], "unreachable");
-    assert_eq!(findings[0]["severity"], "silent");
+    assert_eq!(findings[0]["severity"], "error");
     assert!(
         findings[0]["reason"]
             .as_str()

@@ -5,12 +5,46 @@ use crate::program::{NOTHING, connect, heirloom, probe};
 
 #[test]
 fn wrong_usage_exits_2_and_names_what_is_wrong() {
-    let cases: [(&[&str], &str); 16] = [
+    let cases: [(&[&str], &str); 29] = [
         (&["connect"], "URL"),
         (&["connect", "http://h/"], "a URL begins with ws://"),
         (&["connect", "h:80"], "a URL begins with ws://"),
         (&["connect", "wss://h/"], "wss is not spoken"),
         (&["connect", "ws://u@h/"], "no user"),
+        (&["connect", "http://h/a"], "did you mean ws://h/a?"),
+        (&["connect", "h:80/a"], "did you mean ws://h:80/a?"),
+        (&["connect", "https://h/"], "did you mean wss://h/?"),
+        (&["connect", "https://h/"], "wss is not spoken"),
+        (&["connect", ":9000"], "did you mean ws://127.0.0.1:9000/?"),
+        (&["probe", "localhost:9000"], "ws://localhost:9000?"),
+        (
+            &["connect", "ws://h/", "--as", "hybi-09"],
+            "did you mean hybi-08?",
+        ),
+        (
+            &["connect", "ws://h/", "--as", "hixie76"],
+            "did you mean hixie-76?",
+        ),
+        (
+            &["probe", "ws://h/", "--versions", "13,hixie76"],
+            "did you mean hixie-76?",
+        ),
+        (
+            &["connect", "ws://h/", "--origin", "page.example"],
+            "did you mean https://page.example",
+        ),
+        (
+            &["probe", "ws://h/", "--origin", "http://page.example/"],
+            "did you mean http://page.example?",
+        ),
+        (
+            &["connect", "ws://h/", "--port", "9000"],
+            "ws://127.0.0.1:8076/",
+        ),
+        (
+            &["connect", "ws://h/", "-0", "--one-message"],
+            "--one-message",
+        ),
         (&["connect", "ws://h/", "--as", "hybi-09"], "hybi-08"),
         (
             &["connect", "ws://h/", "--header", "no colon"],

@@ -321,7 +321,7 @@ fn a_head_that_was_pasted_gets_its_cr_back() {
 
 // The program.
 
-fn explain(arguments: &[&str], stdin: &[u8]) -> Output {
+pub(super) fn explain(arguments: &[&str], stdin: &[u8]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_heirloom"))
         .arg("explain")
         .args(arguments)
@@ -335,7 +335,7 @@ fn explain(arguments: &[&str], stdin: &[u8]) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn words(output: &Output) -> (String, String) {
+pub(super) fn words(output: &Output) -> (String, String) {
     let text = |octets: &[u8]| String::from_utf8(octets.to_vec()).unwrap();
     (text(&output.stdout), text(&output.stderr))
 }
@@ -355,7 +355,7 @@ fn the_exit_status_says_whether_it_is_whole() {
     for (octets, code, word) in [
         (REQUEST, 0, "Verdict: incomplete"),
         (&in_one()[..], 0, "Verdict: good"),
-        (&REQUEST[..50], 0, "Verdict: incomplete"),
+        (&REQUEST[..50], 1, "Verdict: incomplete"),
         (b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", 0, "Verdict: plain"),
         (broken.as_bytes(), 1, "Verdict: broken, key-not-divisible"),
         (refused, 1, "Verdict: refused"),

@@ -10,3 +10,5 @@ mod causes;
 #[cfg(feature = "cli")]
 mod input;
 mod octets;
+#[cfg(feature = "cli")]
+mod reports;

@@ -3,9 +3,11 @@
 use heirloom::conn::Tally;
 use heirloom::net::ClosedBy;
 
-use crate::gate::{ALL, HIXIE_75, HIXIE_76, bridge, gate, milliseconds};
+use crate::gate::{
+    ALL, HIXIE_75, HIXIE_76, bridge, gate, gate_with, milliseconds, receive_whole_at_client,
+};
 use crate::support::backend::{Backend, clear};
-use crate::support::peer::{CLOSE, RFC, Speaks, TEXT, frame};
+use crate::support::peer::{CLOSE, Peer, RFC, Speaks, TEXT, frame, request};
 
 #[test]
 fn closes_are_carried_with_code_and_reason_and_answered_end_to_end() {
@@ -160,10 +162,13 @@ fn half_a_message_of_a_client_that_is_gone_is_never_whole_for_the_backend() {
     for speaks in ALL {
         let (mut client, mut served) = bridge(&gate, &backend, speaks);
         match speaks {
+            // Its length is not known yet, so nothing of it goes on.
             HIXIE_75 | HIXIE_76 => client.send(b"\0half"),
-            Speaks::Number(_) => client.send(&frame(0x01, b"half")),
+            Speaks::Number(_) => {
+                client.send(&frame(0x01, b"half"));
+                assert_eq!(served.masked_frame(), (0x01, b"half".to_vec()));
+            }
         }
-        assert_eq!(served.masked_frame(), (0x01, b"half".to_vec()));
         client.finish();
         served.receive_close(1001);
         drop(client);
@@ -191,4 +196,46 @@ fn a_protocol_error_of_the_backend_is_told_to_it_and_1014_to_the_client() {
         let seen = gate.seen();
         assert_eq!((seen.by, seen.what), (ClosedBy::Backend, what));
     }
+}
+
+#[test]
+fn half_a_frame_of_a_client_that_is_gone_ends_with_tcp() {
+    let backend = Backend::listen();
+    let gate = gate(&backend);
+    let (mut client, mut served) = bridge(&gate, &backend, RFC);
+    client.send(&frame(TEXT, b"halfhalf")[..2 + 4 + 4]);
+    assert_eq!(served.exactly(2 + 4 + 4)[..2], [TEXT, 0x80 | 8]);
+    client.reset();
+    assert_eq!(served.rest(), b"");
+}
+
+#[test]
+fn what_a_hixie_75_backend_has_sent_reaches_a_client_that_has_closed() {
+    let backend = Backend::listen();
+    let gate = gate_with(&backend.url(), |set| {
+        set.backend.version = heirloom::Version::named("hixie-75").unwrap();
+    });
+    let mut client = Peer::connect(gate.address);
+    client.send(&request(RFC, "/"));
+    let mut served = backend.accept();
+    let agreed = served.response_of_75();
+    served.send(agreed.as_bytes());
+    client.agree(RFC);
+    client.send_text("one");
+    client.send_text("two");
+    client.send(&frame(CLOSE, b"\x0f\xa0why"));
+    assert_eq!(served.exactly(10), b"\0one\xff\0two\xff");
+    // Our side of TCP is the close.
+    assert_eq!(served.rest(), b"");
+    let long = "x".repeat(300_000);
+    let answers = ["first", &long, "last"];
+    for answer in answers {
+        served.send(&[&[0], answer.as_bytes(), &[0xff]].concat());
+    }
+    served.finish();
+    for answer in answers {
+        assert!(receive_whole_at_client(&mut client) == answer.as_bytes());
+    }
+    assert_eq!(client.close_frame(4000), "");
+    client.ends();
 }

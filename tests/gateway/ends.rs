@@ -21,7 +21,12 @@ fn a_client_that_is_silent_too_long_is_sent_away_and_the_backend_is_told() {
         client.is_sent_away();
         served.receive_close(1001);
         drop(client);
-        assert_eq!(gate.seen().what, "idle-timeout", "{speaks:?}");
+        let seen = gate.seen();
+        assert_eq!(
+            (seen.by, seen.what),
+            (ClosedBy::Server, "idle-timeout"),
+            "{speaks:?}"
+        );
     }
     // The one that does not answer is ended too.
     let (mut client, mut served) = bridge(&gate, &backend, RFC);
@@ -193,4 +198,24 @@ fn a_client_that_breaks_off_while_it_is_not_read_is_gone_at_once() {
     let seen = gate.seen();
     assert_eq!((seen.by, seen.what), (ClosedBy::Client, "reset"));
     drop(served);
+}
+
+#[test]
+fn a_backend_that_closes_right_after_its_101_was_open() {
+    let backend = Backend::listen();
+    let gate = gate(&backend);
+    for closes in [&clear(CLOSE, &[0x0f, 0xa0])[..], &[]] {
+        for speaks in ALL {
+            let mut client = Peer::connect(gate.address);
+            client.send(&request(speaks, "/"));
+            let mut served = backend.accept();
+            let agreed = served.response_of_rfc();
+            served.send(&[agreed.as_bytes(), closes].concat());
+            served.finish();
+            client.agree(speaks);
+            drop(client);
+            let seen = gate.seen();
+            assert_eq!((seen.answered, seen.opened), (true, true), "{speaks:?}");
+        }
+    }
 }

@@ -80,12 +80,11 @@ pub(crate) fn gate(backend: &Backend) -> Gate {
 /// All versions are on, and one worker serves all.
 pub(crate) fn gate_with(to: &str, set: impl FnOnce(&mut Set)) -> Gate {
     let to: heirloom::net::Url = to.parse().unwrap();
-    let addresses = to.addresses().unwrap();
     let version = Version::named("rfc6455").unwrap();
     let mut all = Set {
         config: Config::default().with_versions(Versions::ALL),
         settings: Settings::default(),
-        backend: heirloom::net::Backend::new(to, addresses, version),
+        backend: heirloom::net::Backend::new(to, version),
         proxies: Networks::default(),
     };
     set(&mut all);

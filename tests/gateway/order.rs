@@ -3,10 +3,9 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::time::Instant;
 
-use heirloom::net::ClosedBy;
+use heirloom::net::{ClosedBy, Resolver};
 
 use crate::gate::{ALL, HIXIE_76, bridge, gate, gate_with, milliseconds, receive_whole};
 use crate::support::PATIENCE;
@@ -304,7 +303,9 @@ fn the_next_address_is_tried_where_one_refuses() {
     let other = Backend::listen();
     let last = other.address;
     let gate = gate_with(&backend.url(), |set| {
-        set.backend.addresses = Arc::from([gone, gone, address, last]);
+        set.backend.to = "ws://backend.example:9000".parse().unwrap();
+        let addresses = [gone, gone, address, last];
+        set.backend.resolver = Resolver::new(move |_, _| Ok(addresses.to_vec()));
     });
     for speaks in ALL {
         let (mut client, mut served) = bridge(&gate, &backend, speaks);

@@ -255,9 +255,10 @@ fn a_backend_killed_in_the_middle_of_its_messages_ends_500_clients_properly() {
         assert_eq!(client.receive_text(), "whole");
         let half = match speaks {
             Speaks::Number(_) => {
-                let (first, payload) = client.frame();
-                assert_eq!(first, 0x01, "{speaks:?}");
-                payload
+                let start = client.exactly(2);
+                let want = if n % 2 == 0 { [0x01, 4] } else { [TEXT, 8] };
+                assert_eq!(start, want, "{speaks:?}");
+                client.exactly(4)
             }
             _ => {
                 assert_eq!(client.exactly(1), [0]);
@@ -272,14 +273,16 @@ fn a_backend_killed_in_the_middle_of_its_messages_ends_500_clients_properly() {
         served.reset();
         ends.push((speaks, client));
     }
-    for (speaks, client) in &mut ends {
+    for (n, (speaks, client)) in ends.iter_mut().enumerate() {
         match *speaks {
             // Nothing that would make a half whole, nothing behind it.
             HIXIE_75 | HIXIE_76 => {}
+            // A close would be payload of the frame.
+            _ if n % 2 == 1 => {}
             RFC => drop(client.close_frame(1014)),
             Speaks::Number(_) => drop(client.close_frame(1001)),
         }
-        if let Speaks::Number(_) = speaks {
+        if let (Speaks::Number(_), 0) = (&speaks, n % 2) {
             client.send(&frame(CLOSE, &[0x03, 0xe9]));
         }
         client.ends();

@@ -3,7 +3,7 @@
 
 use heirloom::net::ProxyVersion;
 
-use crate::gate::{HIXIE_75, HIXIE_76, gate, gate_with, request_with};
+use crate::gate::{ALL, HIXIE_75, HIXIE_76, gate, gate_with, request_with};
 use crate::support::backend::Backend;
 use crate::support::peer::{DIGEST, Peer, RFC, Speaks, request};
 
@@ -115,9 +115,7 @@ fn what_cannot_be_passed_on_is_refused_and_no_backend_is_dialled() {
     let gate = gate(&backend);
     for lines in [
         &["Authorization: a", "Authorization: b"][..],
-        &["Cookie: a=\u{e9}"],
-        &["Cookie: fine=1", "Cookie: a=\tb\u{7f}"],
-        &["Authorization: \u{e9}"],
+        &["Authorization: a", "User-Agent: b", "authorization: a"],
     ] {
         let mut client = Peer::connect(gate.address);
         client.send(&request_with(RFC, "/", lines));
@@ -486,4 +484,189 @@ fn each_side_agrees_on_base64_by_itself() {
     let head = client.head();
     assert_eq!(head.status(), 101);
     assert_eq!(head.header("Sec-WebSocket-Protocol"), Some("binary"));
+}
+
+#[test]
+fn values_that_are_only_carried_pass_octet_for_octet() {
+    let backend = Backend::listen();
+    let gate = gate(&backend);
+    let mut client = Peer::connect(gate.address);
+    let lines = [
+        "Cookie: name=Jos@; tab=\t.",
+        "Authorization: @",
+        "User-Agent: @/1",
+    ];
+    let mut octets = request_with(RFC, "/", &lines);
+    for octet in &mut octets {
+        if *octet == b'@' {
+            *octet = 0xe9;
+        }
+    }
+    client.send(&octets);
+    let served = backend.accept();
+    for (name, value) in [
+        ("Cookie", "name=Jos\u{e9}; tab=\t."),
+        ("Authorization", "\u{e9}"),
+        ("User-Agent", "\u{e9}/1"),
+    ] {
+        assert_eq!(served.head.header(name), Some(value));
+    }
+}
+
+#[test]
+fn empty_cookies_are_left_out() {
+    let backend = Backend::listen();
+    let gate = gate(&backend);
+    for (lines, want) in [
+        (&["Cookie: "][..], None),
+        (&["Cookie:", "Cookie:  "], None),
+        (&["Cookie: ", "Cookie: a=1"], Some("a=1")),
+        (&["Cookie: a=1", "Cookie:", "Cookie: b=2"], Some("a=1; b=2")),
+    ] {
+        for speaks in [HIXIE_76, RFC] {
+            let mut client = Peer::connect(gate.address);
+            client.send(&request_with(speaks, "/", lines));
+            let served = backend.accept();
+            assert_eq!(served.head.header("Cookie"), want, "{speaks:?} {lines:?}");
+        }
+    }
+}
+
+#[test]
+fn headers_that_are_named_are_passed_with_all_their_lines() {
+    let backend = Backend::listen();
+    let gate = gate_with(&backend.url(), |set| {
+        let names = ["x-auth-token", "X-Many", "X-Hop", "cookie"].map(str::to_owned);
+        set.backend.pass_headers = names.to_vec().into();
+    });
+    let mut client = Peer::connect(gate.address);
+    let lines = [
+        "X-Auth-Token: secret",
+        "X-Many: one",
+        "X-MANY: two",
+        "X-Hop: mine",
+        "X-Other: no",
+        "Cookie: a=b",
+    ];
+    let whole = String::from_utf8(request_with(RFC, "/", &lines)).unwrap();
+    let whole = whole.replace("Connection: Upgrade", "Connection: Upgrade, X-Hop");
+    client.send(whole.as_bytes());
+    let served = backend.accept();
+    let head = &served.head;
+    assert_eq!(head.header("X-Auth-Token"), Some("secret"));
+    let many: Vec<&String> = head
+        .lines
+        .iter()
+        .filter(|l| l.starts_with("X-Many"))
+        .collect();
+    assert_eq!(many, ["X-Many: one", "X-Many: two"]);
+    assert_eq!(
+        head.header("X-Hop"),
+        None,
+        "the client named it in Connection"
+    );
+    assert_eq!(head.header("X-Other"), None);
+    assert_eq!(head.header("Cookie"), Some("a=b"));
+}
+
+#[test]
+fn headers_of_one_hop_and_of_the_handshake_cannot_be_named() {
+    for name in [
+        "Connection",
+        "upgrade",
+        "TE",
+        "Transfer-Encoding",
+        "Keep-Alive",
+        "Proxy-Authorization",
+        "Content-Length",
+        "Sec-WebSocket-Key",
+        "sec-websocket-extensions",
+        "WebSocket-Protocol",
+        "Host",
+        "Origin",
+        "X-Forwarded-For",
+        "Forwarded",
+        "",
+        "two words",
+        "colon:",
+        "caf\u{e9}",
+    ] {
+        assert!(
+            heirloom::net::Backend::check_passed(name).is_err(),
+            "{name}"
+        );
+    }
+    for name in ["X-Auth-Token", "Accept-Language", "Via", "Cookie"] {
+        assert_eq!(heirloom::net::Backend::check_passed(name), Ok(()), "{name}");
+    }
+}
+
+#[test]
+fn cookies_that_the_backend_sets_in_its_101_reach_the_client() {
+    let backend = Backend::listen();
+    let gate = gate(&backend);
+    for speaks in ALL {
+        let mut client = Peer::connect(gate.address);
+        client.send(&request(speaks, "/"));
+        let mut served = backend.accept();
+        served.agree_to(&[
+            ("Set-Cookie", "session=1; Path=/; HttpOnly"),
+            ("X-Powered-By", "backend"),
+            ("set-cookie", "other=\u{e9}"),
+        ]);
+        let head = client.head();
+        assert_eq!(head.status(), 101);
+        let lines = head.lines.iter();
+        let cookies: Vec<&String> = lines.filter(|l| l.starts_with("Set-Cookie")).collect();
+        assert_eq!(
+            cookies,
+            [
+                "Set-Cookie: session=1; Path=/; HttpOnly",
+                "Set-Cookie: other=\u{e9}"
+            ],
+            "{speaks:?}"
+        );
+        assert_eq!(head.header("X-Powered-By"), None);
+        if speaks == HIXIE_76 {
+            assert_eq!(client.exactly(16), DIGEST);
+        }
+        client.send_text("on");
+        assert_eq!(served.receive_text(), "on");
+    }
+}
+
+#[test]
+fn what_a_client_must_do_about_a_refusal_reaches_it() {
+    let backend = Backend::listen();
+    let gate = gate(&backend);
+    for (status, passes) in [(401, true), (429, true), (407, false), (500, false)] {
+        for speaks in [HIXIE_76, RFC] {
+            let mut client = Peer::connect(gate.address);
+            client.send(&request(speaks, "/"));
+            let mut served = backend.accept();
+            let response = format!(
+                "HTTP/1.1 {status} No\r\nWWW-Authenticate: Basic realm=\"x\"\r\n\
+                 www-authenticate: Bearer\r\nRetry-After: 120\r\nSet-Cookie: a=b\r\n\
+                 Content-Length: 0\r\n\r\n"
+            );
+            served.send(response.as_bytes());
+            let (head, _) = client.response();
+            let lines = head.lines.iter();
+            let ways: Vec<&String> = lines.filter(|l| l.starts_with("WWW-Auth")).collect();
+            if passes {
+                assert_eq!(head.status(), status);
+                let want = [
+                    "WWW-Authenticate: Basic realm=\"x\"",
+                    "WWW-Authenticate: Bearer",
+                ];
+                assert_eq!(ways, want);
+                assert_eq!(head.header("Retry-After"), Some("120"));
+            } else {
+                assert_eq!(head.status(), 502);
+                assert_eq!(ways.len(), 0);
+                assert_eq!(head.header("Retry-After"), None);
+            }
+            assert_eq!(head.header("Set-Cookie"), None);
+        }
+    }
 }

@@ -12,6 +12,7 @@ mod support;
 
 mod failing;
 mod handshakes;
+mod liveness;
 mod messages;
 mod pages;
 #[cfg(feature = "cli")]
@@ -19,6 +20,7 @@ mod program;
 mod refusals;
 mod slow_peers;
 mod stopping;
+mod summaries;
 mod topics;
 
 use std::time::Duration;

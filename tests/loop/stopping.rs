@@ -1,12 +1,15 @@
 //! A server that stops.
 
 use std::io::ErrorKind;
+use std::time::Instant;
 
 use heirloom::{Config, Versions};
 
-use crate::support::peer::{Peer, RFC, Speaks};
+use crate::failing::held;
+use crate::support::PATIENCE;
+use crate::support::peer::{Peer, RFC, Speaks, request};
 use crate::support::server::{Running, setup};
-use crate::{HIXIE_76, head_of_76};
+use crate::{HIXIE_76, head_of_76, milliseconds};
 
 #[test]
 fn a_server_that_stops_closes_in_each_version_s_own_way() {
@@ -71,4 +74,49 @@ fn a_server_that_stops_does_not_keep_its_port() {
     peer.close_frame(1001);
     let refused = std::net::TcpStream::connect(server.address).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn connections_that_wait_to_be_accepted_when_the_server_stops_are_refused_and_not_reset() {
+    let (server, is_held, let_go) = held(1);
+    let mut holder = Peer::open(server.address, RFC, "/");
+    holder.send_text("hold");
+    is_held.recv_timeout(PATIENCE).unwrap();
+    // The worker stands still: these wait in the system's queue. They are more
+    // than one round accepts.
+    let mut waiting: Vec<Peer> = (0..200).map(|_| Peer::connect(server.address)).collect();
+    for peer in waiting.iter_mut().step_by(2) {
+        peer.send(&request(RFC, "/"));
+    }
+    server.stop();
+    let_go.send(()).unwrap();
+    for peer in &mut waiting {
+        let (head, body) = peer.response();
+        assert_eq!(head.status(), 503);
+        assert!(body.starts_with("going-away: "), "{body}");
+    }
+    drop(waiting);
+    drop(holder);
+    server.wait();
+}
+
+#[test]
+fn a_drain_has_a_deadline_that_no_reader_extends() {
+    let server = Running::serve(setup(|s| s.settings.drain_ms = 400));
+    let mut slow = Peer::connect_narrow(server.address);
+    slow.upgrade(RFC, "/");
+    // More than the system buffers: its echo waits while it does not read.
+    slow.send(&crate::support::peer::frame(
+        crate::support::peer::BINARY,
+        &vec![7; 6 * 1024 * 1024],
+    ));
+    let started = Instant::now();
+    server.stop();
+    // A little is read again and again, which is progress.
+    while started.elapsed() < milliseconds(350) {
+        slow.exactly(1000);
+        std::thread::sleep(milliseconds(10));
+    }
+    server.wait();
+    assert!(started.elapsed() < milliseconds(2_000), "it is extended");
 }

@@ -1,17 +1,44 @@
 //! Backends that write their octets by hand: the right response, or a wrong one
 //! that the test asks for.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::{Deref, DerefMut};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 use sha1::Sha1;
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::PATIENCE;
 use super::peer::{CLOSE, Head, Peer, TEXT};
+
+/// An address that does not answer: nothing is accepted there, and its queue is
+/// full.
+pub(crate) struct Silent {
+    _listener: Socket,
+    _queued: Vec<TcpStream>,
+    pub(crate) address: SocketAddr,
+}
+
+impl Silent {
+    pub(crate) fn new() -> Silent {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let moment = Duration::from_millis(100);
+        let queued = std::iter::from_fn(|| TcpStream::connect_timeout(&address, moment).ok());
+        Silent {
+            _queued: queued.collect(),
+            _listener: listener,
+            address,
+        }
+    }
+}
 
 /// Listens on a free port of loopback.
 pub(crate) struct Backend {
@@ -112,6 +139,19 @@ impl Served {
             response.insert_str(response.len() - 2, &format!("{name}: {value}\r\n"));
         }
         self.peer.send(response.as_bytes());
+    }
+
+    /// The head of hixie-75 that is right.
+    pub(crate) fn response_of_75(&self) -> String {
+        let header = |name| self.head.header(name).unwrap();
+        let path = self.head.lines[0].split(' ').nth(1).unwrap();
+        format!(
+            "HTTP/1.1 101 Web Socket Protocol Handshake\r\nUpgrade: WebSocket\r\n\
+             Connection: Upgrade\r\nWebSocket-Origin: {}\r\n\
+             WebSocket-Location: ws://{}{path}\r\n\r\n",
+            header("Origin"),
+            header("Host"),
+        )
     }
 
     /// The head of hixie-76 that is right; the eight octets are not read.

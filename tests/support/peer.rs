@@ -206,8 +206,11 @@ impl Peer {
     pub(crate) fn head(&mut self) -> Head {
         let mut lines = Vec::new();
         loop {
-            let mut line = String::new();
-            self.reader.read_line(&mut line).unwrap();
+            let mut line = Vec::new();
+            self.reader.read_until(b'\n', &mut line).unwrap();
+            // Octets that are not UTF-8 are Latin-1.
+            let line = String::from_utf8(line)
+                .unwrap_or_else(|error| error.as_bytes().iter().map(|o| char::from(*o)).collect());
             let line = line.strip_suffix("\r\n").expect("lines end in CR LF");
             if line.is_empty() {
                 return Head { lines };
@@ -254,9 +257,12 @@ impl Peer {
         (head[0], clear.map(|(o, k)| o ^ k).collect())
     }
 
-    /// A close frame with this code; its reason.
+    /// A close frame with this code, which pings may precede; its reason.
     pub(crate) fn close_frame(&mut self, code: u16) -> String {
-        let (first, body) = self.frame();
+        let (mut first, mut body) = self.frame();
+        while first == PING {
+            (first, body) = self.frame();
+        }
         assert_eq!(first, CLOSE, "{body:?} is no close");
         assert_eq!(body[..2], code.to_be_bytes(), "{body:?}");
         String::from_utf8(body[2..].to_vec()).unwrap()

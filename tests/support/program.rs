@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -68,6 +68,9 @@ fn read_all(mut from: impl Read + Send + 'static) -> Receiver<String> {
     all
 }
 
+/// The line that tells where a program listens, and the rest of that stream.
+type FirstLine = (String, Option<BufReader<ChildStdout>>);
+
 impl Program {
     /// `heirloom` with these arguments, on a free port of loopback.
     pub(crate) fn serve(args: &[&str]) -> Program {
@@ -78,21 +81,70 @@ impl Program {
 
     /// Starts it and waits for the line that tells where it listens.
     pub(crate) fn start(command: &mut Command) -> Program {
+        // Standard output holds JSON only then.
+        let json = command.get_args().any(|argument| argument == "--json");
         let mut child = spawn(command);
         let talk = BufReader::new(child.stderr.take().unwrap());
         let (tell, lines) = channel();
+        let (tell_line, first) = channel();
+        let tell_of_json = tell_line.clone();
         thread::spawn(move || {
             for line in talk.lines() {
-                let _ = tell.send(line.unwrap());
+                let line = line.unwrap();
+                if json && line.starts_with("listening on ") {
+                    let _ = tell_of_json.send((format!("{line}\n"), None));
+                } else {
+                    let _ = tell.send(line);
+                }
+            }
+            // It has ended, and may never have listened.
+            if json {
+                let _ = tell_of_json.send((String::new(), None));
             }
         });
+        Program::of(child, lines, json, (tell_line, first))
+    }
+
+    /// Starts it; its standard error is a pipe that is not read. The pipe stays
+    /// open for as long as what is returned beside it.
+    pub(crate) fn start_unheard(command: &mut Command) -> (Program, impl Sized + use<>) {
+        let mut child = spawn(command);
+        let talk = child.stderr.take().unwrap();
+        let (tell, lines) = channel();
+        (Program::of(child, lines, false, channel()), (tell, talk))
+    }
+
+    /// Waits for its end for as long as a server may take that has nothing to
+    /// wait for.
+    pub(crate) fn ends_within(mut self, wait: Duration) -> ExitStatus {
+        let until = Instant::now() + wait;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < until, "it does not end within {wait:?}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// A child that is to say where it listens: with `json` on standard error.
+    fn of(
+        mut child: Child,
+        lines: Receiver<String>,
+        json: bool,
+        (tell_line, first): (Sender<FirstLine>, Receiver<FirstLine>),
+    ) -> Program {
         let mut out = BufReader::new(child.stdout.take().unwrap());
-        let (tell, first) = channel();
-        thread::spawn(move || {
-            let mut line = String::new();
-            let _ = out.read_line(&mut line);
-            let _ = tell.send((line, out));
-        });
+        let mut later = None;
+        if json {
+            later = Some(out);
+        } else {
+            thread::spawn(move || {
+                let mut line = String::new();
+                let _ = out.read_line(&mut line);
+                let _ = tell_line.send((line, Some(out)));
+            });
+        }
         let Ok((line, out)) = first.recv_timeout(PATIENCE) else {
             let _ = child.kill();
             panic!("it says nothing");
@@ -109,7 +161,7 @@ impl Program {
         Program {
             child,
             talk: lines,
-            out: Some(out),
+            out: out.or(later),
             line,
             address,
         }

@@ -1,12 +1,12 @@
 //! The clients of vectors, played to a foreign server.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use heirloom::conn::Conn;
 use heirloom::error::{Located, Violation};
+use heirloom::net::Endpoint;
 use heirloom::net::replay::{ReplayConnection, ReplayEvent};
-use heirloom::vector::{Conclusion, ExpectedResult, MessageKind, StreamEnd, Vector};
+use heirloom::vector::{Conclusion, Difference, ExpectedResult, MessageKind, StreamEnd, Vector};
 use heirloom::{Side, SystemRandom};
 
 use super::describe::{self, difference, shown};
@@ -33,7 +33,7 @@ enum Required {
 pub(super) fn play(
     vector: &Vector,
     mut moves: Vec<Move>,
-    address: SocketAddr,
+    endpoint: &Endpoint,
     args: &Args,
 ) -> PlayOutcome {
     let required = match required(vector) {
@@ -61,16 +61,16 @@ pub(super) fn play(
         Err(_) if required != Required::Accepts => Vec::new(),
         Err(code) => {
             let what = format!("our client cannot check the response to this request: {code}");
-            return PlayOutcome::Played(vec![what]);
+            return PlayOutcome::Played(vec![what.into()]);
         }
     };
     let connection = match ReplayConnection::connect(
-        address,
+        endpoint,
         Duration::from_millis(args.timeout_ms),
         args.faults(),
     ) {
         Ok(connection) => connection,
-        Err(error) => return PlayOutcome::Unreachable(format!("cannot connect: {error}")),
+        Err(error) => return PlayOutcome::Unreachable(error.to_string()),
     };
     let endpoint = Conn::client_of(&request, false, all_versions())
         .ok()
@@ -232,7 +232,7 @@ enum Waited {
 }
 
 impl ClientReplay<'_> {
-    fn converse(&mut self, moves: &[Move], marks: &[Mark]) -> Result<(), String> {
+    fn converse(&mut self, moves: &[Move], marks: &[Mark]) -> Result<(), Difference> {
         let mut before = Mark::default();
         let mut responded = false;
         for (i, step) in moves.iter().enumerate() {
@@ -246,7 +246,7 @@ impl ClientReplay<'_> {
                 let waited = self.wait(self.args.deadline(), |replay| replay.reaches(before));
                 self.fault()?;
                 if self.required == Required::Accepts && !matches!(waited, Waited::Reached) {
-                    return Err(self.missing(before, &waited));
+                    return Err(self.missing(before, &waited).into());
                 }
             }
             if !step.after.is_zero() {
@@ -327,8 +327,8 @@ impl ClientReplay<'_> {
         }
     }
 
-    /// The server's violation as an error, unless it was to refuse and has refused.
-    fn fault(&mut self) -> Result<(), String> {
+    /// The server's violation as a difference, unless it was to refuse and has refused.
+    fn fault(&mut self) -> Result<(), Difference> {
         let Some(located) = self.violation() else {
             return Ok(());
         };
@@ -339,18 +339,23 @@ impl ClientReplay<'_> {
         let version = self.endpoint.as_ref().and_then(|e| e.conn().version());
         let spoken = self.vector.expect.subprotocol.iter().cloned().collect();
         let model = describe::model(&self.request, spoken);
-        let mut what = describe::violation(located, version, &self.seen, &model);
+        let mut found = describe::violation(located, version, &self.seen, &model);
         if refused {
             // The body may say why.
             self.wait(Instant::now() + Duration::from_millis(200), |_| false);
             let end = head_len(&self.seen).unwrap_or(self.seen.len());
             let (_, body) = self.seen.split_at(end);
-            what = format!("refused: it sends {}", shown(before(&self.seen, b'\r')));
+            let first = shown(before(&self.seen, b'\r'));
+            let mut what = format!("refused: it sends {first}");
             if !body.is_empty() {
                 what.push_str(&format!(", and {}", shown(body)));
             }
+            found = Difference::from(what)
+                .at(0)
+                .in_field("status-line")
+                .between("101", first);
         }
-        Err(what)
+        Err(found)
     }
 
     /// What has not arrived, in words.
@@ -375,7 +380,7 @@ impl ClientReplay<'_> {
         format!("{what}; {how}")
     }
 
-    fn conclude(&mut self, moves: &[Move], want: Mark) -> Result<(), String> {
+    fn conclude(&mut self, moves: &[Move], want: Mark) -> Result<(), Difference> {
         let messages = self.expected()?;
         let waited = self.wait(self.args.deadline(), |replay| {
             replay.reaches(want) && replay.lacks(&messages).is_none()
@@ -391,10 +396,11 @@ impl ClientReplay<'_> {
                 "the {kind:?} {} does not arrive; what arrives is [{}]",
                 shown(octets),
                 received.join(", ")
-            ));
+            )
+            .into());
         }
         if !matches!(waited, Waited::Reached) && !self.mark().reaches(want) {
-            return Err(self.missing(want, &waited));
+            return Err(self.missing(want, &waited).into());
         }
         let ends = moves
             .iter()
@@ -406,13 +412,14 @@ impl ClientReplay<'_> {
                 return Err(format!(
                     "the server does not end TCP within {} ms (--timeout-ms)",
                     self.args.timeout_ms
-                ));
+                )
+                .into());
             }
         }
         Ok(())
     }
 
-    fn conclude_refusal(&mut self) -> Result<(), String> {
+    fn conclude_refusal(&mut self) -> Result<(), Difference> {
         self.wait(self.args.deadline(), |replay| {
             replay.ended.is_some() || replay.seen.contains(&b'\n')
         });
@@ -425,25 +432,28 @@ impl ClientReplay<'_> {
             let at = line.iter().position(|octet| *octet == b' ').unwrap_or(0) + 1;
             return Err(format!(
                 "octet {at} starts \"101\": the server upgrades, and {code} was expected"
-            ));
+            )
+            .into());
         }
         if self.ended.is_none() && line.is_empty() {
             return Err(format!(
                 "the server neither responds nor ends TCP within {} ms (--timeout-ms), and {code} \
                  was expected",
                 self.args.timeout_ms
-            ));
+            )
+            .into());
         }
         match server.and_then(|c| c.status) {
             Some(want) if self.args.exact && status != want.to_string().as_bytes() => Err(format!(
                 "it sends {}, and status {want} ({code}) was expected",
                 shown(line)
-            )),
+            )
+            .into()),
             _ => Ok(()),
         }
     }
 
-    fn conclude_failure(&mut self) -> Result<(), String> {
+    fn conclude_failure(&mut self) -> Result<(), Difference> {
         self.wait(self.args.deadline(), |replay| {
             replay.mark().closed || replay.ended.is_some()
         });
@@ -457,7 +467,8 @@ impl ClientReplay<'_> {
             "the server does not object: it neither sends a close nor ends TCP within {} ms \
              (--timeout-ms), and {code} was expected",
             self.args.timeout_ms
-        ))
+        )
+        .into())
     }
 
     /// The messages that the server must send.
@@ -480,7 +491,7 @@ impl ClientReplay<'_> {
             .find(|want| !received.any(|message| message == *want))
     }
 
-    fn compare(&mut self, want: &[u8], failures: &mut Vec<String>) {
+    fn compare(&mut self, want: &[u8], failures: &mut Vec<Difference>) {
         self.wait(self.args.deadline(), |replay| {
             replay.seen.len() >= want.len()
         });
@@ -492,12 +503,20 @@ impl ClientReplay<'_> {
             } else {
                 "without the ignored headers, "
             };
-            failures.push(format!(
+            let what = format!(
                 "not exact: {but}{} ({} octets arrived, {} were recorded)",
                 difference(&seen, &want, 0),
                 seen.len(),
                 want.len()
-            ));
+            );
+            let at = want.iter().zip(&seen).take_while(|(w, s)| w == s).count();
+            let from = |octets: &[u8]| shown(octets.get(at..).unwrap_or_default());
+            failures.push(
+                Difference::from(what)
+                    .at(at as u64)
+                    .in_field("octets")
+                    .between(from(&want), from(&seen)),
+            );
         }
     }
 }

@@ -3,11 +3,11 @@
 use heirloom::Version;
 use heirloom::conn::Conn;
 use heirloom::error::{Located, Violation};
-use heirloom::vector::hex;
-use heirloom::version::Challenge;
+use heirloom::vector::{Difference, hex};
 
 use super::moves::{all_versions, head_len};
 use super::passive::PassiveEndpoint;
+use crate::cli::verdict::header_of;
 
 /// Octets shown on each side of the one that differs.
 const CONTEXT: usize = 24;
@@ -32,20 +32,31 @@ pub(super) fn violation(
     version: Option<&Version>,
     seen: &[u8],
     model: &[u8],
-) -> String {
+) -> Difference {
     let violation = located.error;
     let code = violation.code();
     let head = head_len(seen).unwrap_or(seen.len());
     let (head, body) = seen.split_at(head);
     let (model_head, model_body) = model.split_at(head_len(model).unwrap_or(model.len()));
+    let found = Difference::default().at(located.at.start);
+    let mut found = match violation.close_code() {
+        None => found.in_field("head"),
+        Some(_) => found.in_field("frame"),
+    };
+    found.seen = Some(shown(before(seen, located.at.end)));
+    found.expected = Some(violation.to_string());
     let where_and_what = match violation {
         Violation::ResponseLines => {
             let lines = model_head.split_inclusive(|o| *o == b'\n').take(3);
             let want = lines.collect::<Vec<_>>().concat();
+            found = found.in_field("lines").between(shown(&want), shown(head));
             difference(head.get(..want.len()).unwrap_or(head), &want, 0)
         }
         Violation::DigestMismatch => {
             let digest = body.get(..16).unwrap_or(body);
+            found = found
+                .in_field("digest")
+                .between(hex(model_body), hex(digest));
             format!(
                 "{}; the digest is {} and {} was expected",
                 difference(digest, model_body, head.len()),
@@ -54,33 +65,23 @@ pub(super) fn violation(
             )
         }
         _ => match header_of(violation, version) {
-            Some(name) => header(name, head, model_head),
+            Some(name) => {
+                let value = |head| {
+                    let first = values(name, head).into_iter().next();
+                    first.map(|(_, value)| shown(value))
+                };
+                found = found.in_field(name);
+                (found.expected, found.seen) = (value(model_head), value(head));
+                header(name, head, model_head)
+            }
             None => {
                 let at = located.at.start;
                 format!("found at octet {at}, after {}", shown(before(seen, at)))
             }
         },
     };
-    format!("{code}: {where_and_what} ({violation})")
-}
-
-/// The header that a violation is about.
-fn header_of(violation: Violation, version: Option<&Version>) -> Option<&'static str> {
-    let hixie75 = version.is_some_and(|v| v.challenge == Challenge::Hixie75);
-    Some(match violation {
-        Violation::UpgradeMismatch => "Upgrade",
-        Violation::ConnectionMismatch => "Connection",
-        Violation::AcceptMismatch => "Sec-WebSocket-Accept",
-        Violation::NonceMissing => "Sec-WebSocket-Nonce",
-        Violation::OriginMismatch if hixie75 => "WebSocket-Origin",
-        Violation::OriginMismatch => "Sec-WebSocket-Origin",
-        Violation::LocationMismatch if hixie75 => "WebSocket-Location",
-        Violation::LocationMismatch => "Sec-WebSocket-Location",
-        Violation::SubprotocolMismatch if hixie75 => "WebSocket-Protocol",
-        Violation::SubprotocolMismatch => "Sec-WebSocket-Protocol",
-        Violation::ExtensionUnexpected => "Sec-WebSocket-Extensions",
-        _ => return None,
-    })
+    found.what = format!("{code}: {where_and_what} ({violation})");
+    found
 }
 
 fn header(name: &str, head: &[u8], model: &[u8]) -> String {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use heirloom::conn::Conn;
 use heirloom::net::replay::{ReplayConnection, ReplayEvent};
-use heirloom::vector::{ExpectedResult, StreamEnd, Vector};
+use heirloom::vector::{Difference, ExpectedResult, StreamEnd, Vector};
 use heirloom::{Side, SystemRandom};
 
 use super::describe::{self, shown};
@@ -56,12 +56,12 @@ pub(super) fn play(
     }
     let stream = match accept(listener, args.deadline()) {
         Ok(stream) => stream,
-        Err(what) => return PlayOutcome::Played(vec![what]),
+        Err(what) => return PlayOutcome::Played(vec![what.into()]),
     };
     let connection = match ReplayConnection::over(stream, args.faults()) {
         Ok(connection) => connection,
         Err(error) => {
-            return PlayOutcome::Played(vec![format!("cannot use the connection: {error}")]);
+            return PlayOutcome::Played(vec![format!("cannot use the connection: {error}").into()]);
         }
     };
     let spoken: Vec<String> = vector.expect.subprotocol.iter().cloned().collect();
@@ -112,7 +112,7 @@ struct ServerReplay<'a> {
 }
 
 impl ServerReplay<'_> {
-    fn converse(&mut self, moves: &[Move]) -> Result<(), String> {
+    fn converse(&mut self, moves: &[Move]) -> Result<(), Difference> {
         let recorded = all_of(moves, Side::Server);
         let request = all_of(moves, Side::Client);
         let spoken: Vec<String> = self.vector.expect.subprotocol.iter().cloned().collect();
@@ -126,14 +126,16 @@ impl ServerReplay<'_> {
                 "no request arrived: {} octets, {}",
                 self.octets,
                 shown(&self.seen)
-            ));
+            )
+            .into());
         }
         let version = self.endpoint.conn().version().map_or("none", |v| v.name);
         if version != self.vector.version {
             return Err(format!(
                 "the client speaks {version}, and {} was expected",
                 self.vector.version
-            ));
+            )
+            .into());
         }
         let opening = opening(&recorded, &model);
         let (head, digest) = recorded.split_at(head_len(&recorded).unwrap_or(0).min(opening));
@@ -151,7 +153,7 @@ impl ServerReplay<'_> {
 
     /// hixie-76: sixteen octets for the client's own eight, where the recorded
     /// ones were right for the recorded eight.
-    fn prove(&mut self, recorded: &[u8], model: &[u8], output: &[u8]) -> Result<(), String> {
+    fn prove(&mut self, recorded: &[u8], model: &[u8], output: &[u8]) -> Result<(), Difference> {
         self.wait(self.args.deadline(), |replay| replay.endpoint.mark().open);
         self.fault()?;
         let mut ours = output.to_vec();
@@ -165,7 +167,7 @@ impl ServerReplay<'_> {
 
     /// Sends what the server sent after the handshake, each step after what the
     /// client had sent before it.
-    fn follow(&mut self, moves: &[Move], marks: &[Mark], opening: usize) -> Result<(), String> {
+    fn follow(&mut self, moves: &[Move], marks: &[Mark], opening: usize) -> Result<(), Difference> {
         let mut at = 0;
         let mut before = Mark::default();
         for (i, step) in moves.iter().enumerate() {
@@ -185,7 +187,7 @@ impl ServerReplay<'_> {
                 });
                 self.fault()?;
                 if !self.endpoint.mark().reaches(before) {
-                    return Err(self.missing(before));
+                    return Err(self.missing(before).into());
                 }
             }
             if !step.after.is_zero() {
@@ -214,20 +216,22 @@ impl ServerReplay<'_> {
         });
         self.fault()?;
         if !self.endpoint.mark().reaches(last) {
-            return Err(self.missing(last));
+            return Err(self.missing(last).into());
         }
         let ends = |m: &Move| m.from == Side::Client && m.end.is_some();
         if moves.iter().any(ends) {
             self.wait(self.args.deadline(), |replay| replay.ended.is_some());
             self.fault()?;
             if self.ended.is_none() {
-                return Err("the client does not end TCP in time (--timeout-ms)".to_owned());
+                return Err("the client does not end TCP in time (--timeout-ms)"
+                    .to_owned()
+                    .into());
             }
         }
         Ok(())
     }
 
-    fn conclude_rejection(&mut self) -> Result<(), String> {
+    fn conclude_rejection(&mut self) -> Result<(), Difference> {
         let messages = self.endpoint.mark().messages;
         self.wait(self.args.deadline(), |replay| {
             replay.ended.is_some() || replay.endpoint.mark().closed
@@ -235,13 +239,14 @@ impl ServerReplay<'_> {
         let client = self.vector.expect.client.as_ref();
         let code = client.and_then(|c| c.code.as_deref()).unwrap_or_default();
         if self.endpoint.mark().messages > messages {
-            return Err(format!("the client goes on, and {code} was expected"));
+            return Err(format!("the client goes on, and {code} was expected").into());
         }
         if self.ended.is_none() && !self.endpoint.mark().closed {
             return Err(format!(
                 "the client neither sends a close nor ends TCP in time (--timeout-ms), and {code} \
                  was expected"
-            ));
+            )
+            .into());
         }
         Ok(())
     }
@@ -278,14 +283,15 @@ impl ServerReplay<'_> {
         }
     }
 
-    /// The client's violation as an error, if there is one.
-    fn fault(&self) -> Result<(), String> {
+    /// The client's violation as a difference, if there is one.
+    fn fault(&self) -> Result<(), Difference> {
         if let Some(refusal) = self.endpoint.received.refusal {
             return Err(format!(
                 "{}: {refusal}; its request is {}",
                 refusal.code(),
                 shown(&self.seen)
-            ));
+            )
+            .into());
         }
         match &self.endpoint.received.violation {
             // A client need not close as the recorded one did.

@@ -7,20 +7,23 @@ mod describe;
 mod against;
 mod listen;
 
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args as ClapArgs, ValueEnum};
-use heirloom::net::Url;
+use heirloom::Side;
 use heirloom::net::replay::Faults;
-use heirloom::vector::Vector;
+use heirloom::net::{Endpoint, Url};
+use heirloom::vector::{Difference, Vector};
 
 use self::moves::moves;
 use super::check::{UNFINISHED, found, read};
 use super::record::address;
 use super::report::{Case, ReportArgs, Reporter};
-use super::{Exit, complain, print_line};
+use super::server_args::announce;
+use super::units::{milliseconds, octets};
+use super::{Exit, complain, output};
 
 /// Test a server by playing the clients of vectors to it, or a client by playing the servers.
 #[derive(Debug, ClapArgs)]
@@ -56,7 +59,7 @@ pub(super) struct Args {
     pace: Pace,
     /// Milliseconds to wait each time for the other side.
     #[arg(long, value_name = "MS", default_value_t = 5000,
-          value_parser = clap::value_parser!(u64).range(1..=600_000))]
+          value_parser = milliseconds(1..=600_000))]
     timeout_ms: u64,
     #[command(flatten)]
     faults: FaultArgs,
@@ -69,14 +72,14 @@ pub(super) struct Args {
 #[command(next_help_heading = "Faults")]
 struct FaultArgs {
     /// Write slices of this many octets.
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "BYTES", value_parser = octets(1_u32..=u32::MAX))]
     slicer: Option<u32>,
     /// Delay every write by this many milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 0,
-          value_parser = clap::value_parser!(u64).range(0..=60_000))]
+          value_parser = milliseconds(0..=60_000))]
     latency: u64,
     /// End the connection after this many octets; what the other side sent until then is checked.
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = octets(0_u64..=u64::MAX))]
     limit_data: Option<u64>,
     /// End by a reset instead of a FIN.
     #[arg(long)]
@@ -95,7 +98,7 @@ enum Pace {
 /// The result of one vector.
 enum PlayOutcome {
     /// It was played, and this is wrong.
-    Played(Vec<String>),
+    Played(Vec<Difference>),
     /// It was not played, and why.
     Skipped(String),
     /// The peer cannot be reached, and why.
@@ -110,11 +113,14 @@ pub(super) fn run(args: &Args) -> Exit {
             return Exit::Usage;
         }
     };
+    let mut reporter = Reporter::new("replay", &args.report, None);
     let peer = match Peer::of(args) {
         Ok(peer) => peer,
-        Err(exit) => return exit,
+        Err(why) => return reporter.unreachable(&args.peer_name(), &why),
     };
-    let mut reporter = Reporter::new("replay", &args.report, None);
+    if output::has_failed() {
+        return Exit::Unreachable;
+    }
     let mut played = false;
     for path in paths {
         let file = path.display().to_string();
@@ -123,7 +129,8 @@ pub(super) fn run(args: &Args) -> Exit {
             Err(what) => {
                 reporter.case(Case {
                     file,
-                    failures: vec![what],
+                    failures: vec![what.into()],
+                    is_error: true,
                     ..Case::default()
                 });
                 continue;
@@ -141,16 +148,22 @@ pub(super) fn run(args: &Args) -> Exit {
                 PlayOutcome::Unreachable(why) => {
                     // A server that is gone later fails the vector that ended it.
                     unreachable = !played;
-                    failures = vec![why];
+                    failures = vec![why.into()];
                 }
             }
             reporter.case(Case {
                 file: file.clone(),
                 id: vector.id,
+                title: vector.title,
+                side: Some(args.side()),
                 failures,
                 skipped,
+                is_error: unreachable,
                 ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             });
+            if reporter.is_over() {
+                return reporter.finish();
+            }
             if unreachable {
                 // The other vectors would not reach it either.
                 reporter.finish();
@@ -163,34 +176,24 @@ pub(super) fn run(args: &Args) -> Exit {
 
 /// What the vectors are played to.
 enum Peer {
-    Server(SocketAddr),
+    Server(Endpoint),
     Client(TcpListener),
 }
 
 impl Peer {
-    fn of(args: &Args) -> Result<Peer, Exit> {
-        let cannot = |what: String| {
-            complain(&what);
-            Exit::Unreachable
-        };
+    /// The peer, or why it cannot be reached.
+    fn of(args: &Args) -> Result<Peer, String> {
         if let Some(url) = &args.against {
-            let host = url.host.as_str();
-            let found = host
-                .to_socket_addrs()
-                .or_else(|_| format!("{host}:80").to_socket_addrs())
-                .map_err(|error| cannot(format!("no address for {host}: {error}")))?
-                .next();
-            let address = found.ok_or_else(|| cannot(format!("no address for {host}")))?;
-            return Ok(Peer::Server(address));
+            return Ok(Peer::Server(url.endpoint()));
         }
         let Some(address) = args.listen else {
-            return Err(Exit::Usage);
+            unreachable!("clap requires --against or --listen");
         };
         let listener = TcpListener::bind(address)
             .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-            .map_err(|error| cannot(format!("cannot listen on {address}: {error}")))?;
+            .map_err(|error| format!("cannot listen on {address}: {error}"))?;
         let real = listener.local_addr().unwrap_or(address);
-        print_line(&format!("listening on ws://{real}/"));
+        announce(&real, args.report.is_machine());
         Ok(Peer::Client(listener))
     }
 
@@ -200,16 +203,34 @@ impl Peer {
         }
         let moves = match moves(vector, args.pace == Pace::Recorded) {
             Ok(moves) => moves,
-            Err(what) => return PlayOutcome::Played(vec![what]),
+            Err(what) => return PlayOutcome::Played(vec![what.into()]),
         };
         match self {
-            Peer::Server(address) => against::play(vector, moves, *address, args),
+            Peer::Server(endpoint) => against::play(vector, moves, endpoint, args),
             Peer::Client(listener) => listen::play(vector, &moves, listener, args),
         }
     }
 }
 
 impl Args {
+    /// The side that is tested.
+    fn side(&self) -> Side {
+        if self.against.is_some() {
+            Side::Server
+        } else {
+            Side::Client
+        }
+    }
+
+    /// The peer, as it was named.
+    fn peer_name(&self) -> String {
+        match (&self.against, self.listen) {
+            (Some(url), _) => url.to_string(),
+            (None, Some(address)) => address.to_string(),
+            (None, None) => String::new(),
+        }
+    }
+
     fn faults(&self) -> Faults {
         let mut faults = Faults::default();
         faults.slice_bytes = self.faults.slicer.map(|n| n as usize);

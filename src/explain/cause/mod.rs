@@ -81,7 +81,12 @@ impl<'a> Case<'a> {
     }
 
     fn part(&self, kind: PartKind) -> Option<&'a Part> {
-        self.parts.iter().find(|part| part.kind == kind)
+        let is = |part: &&Part| part.kind == kind;
+        match kind {
+            // Responses with a status of 1xx may stand before the final one.
+            PartKind::Response => self.parts.iter().rfind(is),
+            _ => self.parts.iter().find(is),
+        }
     }
 
     fn request_header(&self, name: &str) -> Option<&'a [u8]> {
@@ -104,6 +109,12 @@ impl<'a> Case<'a> {
         own.find(|(_, part)| part.at <= fault.at && fault.at < part.end())
     }
 
+    /// Whether a head is cut off.
+    fn has_cut_head(&self) -> bool {
+        let mut cut = self.parts.iter().filter(|part| part.missing.is_some());
+        cut.any(|part| part.is_in_head())
+    }
+
     /// Whether the eight octets of hixie-76 are due and missing.
     fn lacks_third_key(&self) -> bool {
         let due = self.asks && self.version.is_some_and(Version::has_body);
@@ -118,7 +129,8 @@ impl<'a> Case<'a> {
 
 /// The verdict on a conversation.
 pub(super) fn verdict(case: &Case<'_>) -> Verdict {
-    let likely = likely::likely(case);
+    // What a head lacks may stand in the octets that are missing.
+    let likely = likely::likely(case).filter(|_| case.fault.is_some() || !case.has_cut_head());
     let (cause, cure) = likely.map_or((None, None), |(cause, cure)| (Some(cause), Some(cure)));
     let Some(fault) = case.fault else {
         let (outcome, sentence) = unbroken(case);
@@ -171,7 +183,7 @@ fn unbroken(case: &Case<'_>) -> (Outcome, String) {
         ));
     }
     if let Some(part) = cut {
-        return incomplete(cut_off(part));
+        return incomplete(cut_off(part, case.no_handshake));
     }
     let unread = case
         .parts
@@ -203,10 +215,14 @@ fn unbroken(case: &Case<'_>) -> (Outcome, String) {
         );
     }
     if !case.response_is_whole {
-        return incomplete(
-            "the response is right so far; the sixteen octets behind its head are missing"
-                .to_owned(),
-        );
+        let sentence = match (case.status, case.version.is_some_and(Version::has_body)) {
+            (None, _) => "the request is right; the final response is missing",
+            (_, true) => {
+                "the response is right so far; the sixteen octets behind its head are missing"
+            }
+            (_, false) => "the response is right so far; the rest is missing",
+        };
+        return incomplete(sentence.to_owned());
     }
     if unread {
         return incomplete("the handshake is right; not all frames can be read".to_owned());
@@ -223,8 +239,9 @@ fn unbroken(case: &Case<'_>) -> (Outcome, String) {
     (Outcome::Good, sentence)
 }
 
-fn cut_off(part: &Part) -> String {
+fn cut_off(part: &Part, frames_only: bool) -> String {
     let octets = part.octets;
+    let in_head = part.is_in_head() && !frames_only;
     let what = match part.kind {
         PartKind::Key3 => {
             return format!("the third key is cut off: {octets} of 8 octets are here");
@@ -232,8 +249,8 @@ fn cut_off(part: &Part) -> String {
         PartKind::Digest => {
             return format!("the digest is cut off: {octets} of 16 octets are here");
         }
-        PartKind::Request => "head of the request".to_owned(),
-        PartKind::Response => "head of the response".to_owned(),
+        _ if in_head && part.from == Side::Client => "head of the request".to_owned(),
+        _ if in_head => "head of the response".to_owned(),
         _ => format!("{}'s last frame", part.from),
     };
     match part.missing {

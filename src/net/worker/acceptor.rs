@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use crate::net::keepalive::Keepalive;
 use crate::net::proxy::ClientAddress;
-use crate::net::transport::Transport;
+use crate::net::transport::{Transport, is_exhausted};
 
 /// Connections that may wait to be accepted; the system caps it.
 const BACKLOG: i32 = 4096;
@@ -86,6 +87,11 @@ impl Acceptor {
         self.waiting = true;
     }
 
+    /// Whether another round would accept more at once.
+    pub(super) fn has_more(&self, now_ms: u64) -> bool {
+        self.waiting && self.retry_ms.is_none_or(|at| at <= now_ms)
+    }
+
     /// A descriptor is free again.
     pub(super) fn retry_soon(&mut self, now_ms: u64) {
         if self.retry_ms.is_some() {
@@ -148,6 +154,16 @@ impl Acceptor {
         }
     }
 
+    /// Sets the TCP keepalive of the connections that are accepted from now on.
+    pub(super) fn set_keepalive(&self, keepalive: Option<Keepalive>) {
+        for listener in &self.listeners {
+            let socket = SockRef::from(&listener.socket);
+            if let Err(error) = Keepalive::set(keepalive, socket) {
+                log::debug!(target: "heirloom::net", "TCP keepalive: {error}");
+            }
+        }
+    }
+
     /// Stops listening.
     pub(super) fn close(&mut self, registry: &Registry) {
         self.waiting = false;
@@ -166,8 +182,10 @@ impl Listener {
         let socket = socket(address)?;
         #[cfg(unix)]
         socket.set_reuse_port(true)?;
-        // Connections inherit it.
+        // Connections inherit both, those too that come before the settings are
+        // known.
         socket.set_tcp_nodelay(true)?;
+        Keepalive::set(Some(Keepalive::default()), SockRef::from(&socket))?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
@@ -209,9 +227,7 @@ impl Fault {
         match (error.kind(), error.raw_os_error()) {
             (ErrorKind::WouldBlock, _) => Fault::Empty,
             (ErrorKind::InvalidInput, _) => Fault::Broken,
-            (_, Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)) => {
-                Fault::Exhausted
-            }
+            _ if is_exhausted(error) => Fault::Exhausted,
             (_, Some(libc::EBADF | libc::ENOTSOCK)) => Fault::Broken,
             _ => Fault::Gone,
         }

@@ -1,12 +1,7 @@
 //! Bridges: two links, a client's and the one that was dialled for it. A turn of
 //! one of them has both at hand.
 
-use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
-
-use mio::{Registry, Token};
-
-use super::bridge_link::BridgeLink;
+use super::bridge_link::{BridgeLink, CarriedBack};
 use super::link::Link;
 use super::scratch::OutBuffer;
 use crate::bytes::Output;
@@ -15,7 +10,6 @@ use crate::error::Violation;
 use crate::net::app::{ClosedBy, EndReason};
 use crate::net::refusal::{Hint, NetRefusal};
 use crate::net::settings::Settings;
-use crate::net::transport::Transport;
 use crate::version::Side;
 
 /// What a turn knows of the bridge of its link.
@@ -83,10 +77,11 @@ fn is_early(conn: &Conn) -> bool {
 
 /// The peer of a link, to which our end has this side, failed with this
 /// violation. If it is a backend that failed its handshake, its client is
-/// refused, unless that was answered.
+/// refused, unless that was answered; `headers` are those of its response that
+/// the client gets.
 pub(super) fn refuse_client<D>(
-    side: Side,
-    violation: Violation,
+    (side, violation): (Side, Violation),
+    headers: &CarriedBack,
     partner: &mut Link<D>,
     hint: Option<Hint>,
     out: &mut Output<'_>,
@@ -98,7 +93,19 @@ pub(super) fn refuse_client<D>(
         Violation::ResponseStatus { status } => NetRefusal::BackendRefused { status },
         violation => NetRefusal::BackendHandshake { violation },
     };
-    partner.refuse(ClosedBy::Backend, refusal.into(), hint, out);
+    partner.record.end(EndReason {
+        by: ClosedBy::Backend,
+        what: refusal.code(),
+        code: Some(refusal.response_status()),
+    });
+    // 407 and 426 concern the hop to the backend, and so do their headers.
+    let is_for_client = refusal.response_status() < 500;
+    let headers = if is_for_client {
+        headers.headers()
+    } else {
+        Vec::new()
+    };
+    refusal.respond_carrying(&headers, &mut partner.conn, hint, out);
 }
 
 /// The peer of a link has ended its side of TCP in order: the other end closes.
@@ -127,11 +134,16 @@ pub(super) fn partner_lost<D>(
         let refusal = match what {
             "backend-timeout" => NetRefusal::BackendTimeout,
             "backend-unreachable" => NetRefusal::BackendUnreachable,
+            "out-of-sockets" => NetRefusal::OutOfSockets,
             _ => NetRefusal::BackendHandshake {
                 violation: Violation::HandshakeCut,
             },
         };
-        return link.refuse(ClosedBy::Backend, refusal.into(), hint, out);
+        let by = match refusal {
+            NetRefusal::OutOfSockets => ClosedBy::Server,
+            _ => ClosedBy::Backend,
+        };
+        return link.refuse(by, refusal.into(), hint, out);
     }
     if let Some(ended) = ended {
         link.record.end(ended);
@@ -167,65 +179,4 @@ pub(super) fn pause_reads<D>(link: &mut Link<D>, partner: &mut Link<D>, settings
     };
     link.flow.paused_by_bridge = !link.is_over() && (full(partner) || waits(link, partner));
     partner.flow.paused_by_bridge = !partner.is_over() && (full(link) || waits(partner, link));
-}
-
-/// How far a connection to a backend has come.
-#[derive(Debug)]
-pub(super) enum Connecting {
-    /// TCP is connected.
-    Done,
-    /// It is under way.
-    Waiting,
-    /// No address is left.
-    Failed(io::Error),
-}
-
-/// Looks whether TCP of a link is connected. Where the backend cannot be reached
-/// at one address, the next one is tried.
-pub(super) fn connecting<D>(link: &mut Link<D>, token: usize, registry: &Registry) -> Connecting {
-    let Some(bridge) = &mut link.bridge else {
-        return Connecting::Done;
-    };
-    let Some(untried) = &mut bridge.untried else {
-        return Connecting::Done;
-    };
-    let error = match link.transport.is_connected() {
-        Ok(false) => return Connecting::Waiting,
-        Ok(true) => {
-            bridge.untried = None;
-            if let Err(error) = link.transport.set_nodelay() {
-                log::debug!(target: "heirloom::net", "TCP_NODELAY: {error}");
-            }
-            return Connecting::Done;
-        }
-        Err(error) => error,
-    };
-    log::debug!(target: "heirloom::net", "a backend does not answer: {error}");
-    match connect_next(untried) {
-        Ok(transport) => link.transport = transport,
-        Err(None) => return Connecting::Failed(error),
-        Err(Some(error)) => return Connecting::Failed(error),
-    }
-    match link.transport.register(registry, Token(token), true) {
-        Ok(()) => Connecting::Waiting,
-        Err(error) => Connecting::Failed(error),
-    }
-}
-
-/// Starts to connect to the next address with which that is possible; without an
-/// error where none was left.
-pub(super) fn connect_next(untried: &mut Vec<SocketAddr>) -> Result<Transport, Option<io::Error>> {
-    let mut failed = None;
-    while let Some(address) = untried.pop() {
-        match Transport::connect(address) {
-            Ok(transport) => return Ok(transport),
-            Err(error) => failed = Some(error),
-        }
-    }
-    Err(failed)
-}
-
-/// The error where a backend has no address at all.
-pub(super) fn no_address() -> io::Error {
-    io::Error::from(ErrorKind::NotFound)
 }

@@ -1,8 +1,36 @@
 //! What a link of a bridge knows of the other one.
 
-use std::net::SocketAddr;
-
+use super::dialling::Dialling;
 use crate::conn::{Coding, Direction, Tally};
+use crate::handshake::{CarriedHeader, Response};
+
+/// Headers of a backend's response that its client gets, as they are.
+#[derive(Debug, Default)]
+pub(super) struct CarriedBack(Vec<(&'static str, Vec<u8>)>);
+
+impl CarriedBack {
+    /// Those of a 101, or of a status that says what to do about it.
+    pub(super) fn of(response: &Response<'_>) -> CarriedBack {
+        let names: &[&'static str] = match response.status() {
+            101 => &["Set-Cookie"],
+            400..=499 => &["WWW-Authenticate", "Retry-After"],
+            _ => &[],
+        };
+        let lines = names.iter().flat_map(|name| {
+            let all = response.head().all(name);
+            all.map(|header| (*name, header.value.to_vec()))
+        });
+        CarriedBack(lines.collect())
+    }
+
+    /// The headers, to write them.
+    pub(super) fn headers(&self) -> Vec<CarriedHeader<'_>> {
+        self.0
+            .iter()
+            .map(|(name, value)| (*name, &**value))
+            .collect()
+    }
+}
 
 /// What a link of a bridge knows of the other one.
 #[derive(Debug)]
@@ -15,8 +43,10 @@ pub(super) struct BridgeLink {
     pub(super) carried: Tally,
     /// The backend's link: the subprotocol that it chose.
     pub(super) subprotocol: Option<String>,
-    /// Addresses to try, the next one last; `None` where TCP is connected.
-    pub(super) untried: Option<Vec<SocketAddr>>,
+    /// The backend's link: the headers of its response that its client gets.
+    pub(super) headers: CarriedBack,
+    /// The backend's link: how it is dialled; `None` once TCP is connected.
+    pub(super) dialling: Option<Dialling>,
 }
 
 impl BridgeLink {
@@ -27,18 +57,15 @@ impl BridgeLink {
             direction: Direction::new(coding),
             carried: Tally::default(),
             subprotocol: None,
-            untried: None,
+            headers: CarriedBack::default(),
+            dialling: None,
         }
     }
 
     /// Of a backend that is being dialled for the client with this link.
-    pub(super) fn of_backend(
-        client: usize,
-        coding: Coding,
-        untried: Vec<SocketAddr>,
-    ) -> BridgeLink {
+    pub(super) fn of_backend(client: usize, coding: Coding, dialling: Dialling) -> BridgeLink {
         BridgeLink {
-            untried: Some(untried),
+            dialling: Some(dialling),
             ..BridgeLink::of_client(client, coding.reverse())
         }
     }

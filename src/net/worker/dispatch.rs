@@ -2,12 +2,14 @@
 //! end of its bridge, or into the message that is being gathered.
 
 use super::bridge::{self, BridgeTurn};
+use super::bridge_link::CarriedBack;
 use super::link::{Link, Preface};
 use super::pool::Pool;
 use super::record::LinkRecord;
-use super::scratch::{Context, Scratch, WarningLimiter};
+use super::scratch::{Context, Scratch, Warnings};
+use super::timing::ping_payload;
 use crate::bytes::{Input, Output};
-use crate::conn::{Conn, Event};
+use crate::conn::{Conn, Event, Phase};
 use crate::error::{Refusal, Unsendable, Violation};
 use crate::frame::Framing;
 use crate::handshake::{HttpResponse, Request};
@@ -29,7 +31,7 @@ pub(super) struct Dispatch<'t, A: App> {
     bridge: BridgeTurn<'t, A::Data>,
     dial: &'t mut Option<Box<BackendDial>>,
     pool: &'t mut Pool,
-    warnings: &'t mut WarningLimiter,
+    warnings: &'t mut Warnings,
     context: &'t Context<'t>,
 }
 
@@ -53,6 +55,7 @@ impl<'t, A: App> Dispatch<'t, A> {
             backlog: &mut link.backlog,
             topics: &mut scratch.topics,
             is_recorded: link.record.recorder().is_some(),
+            ended: None,
         };
         let dispatch = Dispatch {
             handle,
@@ -198,27 +201,31 @@ impl<'t, A: App> Dispatch<'t, A> {
         match event {
             Event::Response(response) => {
                 partner.bridge.subprotocol = response.subprotocol().map(str::to_owned);
+                partner.bridge.headers = CarriedBack::of(&response);
             }
             Event::Open if handle.conn.side() == Side::Client => {
                 log::debug!(target: "heirloom::handshake", "the backend agrees: {}", version_name(handle.conn));
                 self.record.opened = true;
                 let chosen = partner.bridge.subprotocol.take();
+                let headers = std::mem::take(&mut partner.bridge.headers);
                 let link = &mut *partner.link;
                 let reply = app.backend_accepted(chosen.as_deref(), &mut link.data);
                 link.flow.parse_due = true;
                 let hint = self.context.hint();
                 write_reply(
-                    &mut link.conn,
-                    &mut partner.out,
+                    (&mut link.conn, &mut partner.out),
                     &mut link.record,
                     hint,
                     reply,
+                    &headers,
                 );
             }
             Event::Open => {
                 partner.link.flow.parse_due = true;
                 self.opened(app);
             }
+            // It answers our own ping.
+            Event::Pong(payload) if *payload == *ping_payload() => {}
             event => self.carry(event),
         }
     }
@@ -237,7 +244,7 @@ impl<'t, A: App> Dispatch<'t, A> {
         if let Err(violation) = partner.carry(event, handle.conn, &mut handle.out) {
             log_violation(handle.conn, violation);
             let is_binary = violation == Violation::BinaryUnwanted;
-            if is_binary && self.warnings.again(self.context.now_ms) {
+            if is_binary && self.warnings.binary.again(self.context.now_ms) {
                 let version = version_name(&partner.link.conn);
                 log::warn!(
                     target: "heirloom::net",
@@ -257,7 +264,14 @@ impl<'t, A: App> Dispatch<'t, A> {
         log_violation(self.handle.conn, violation);
         if let BridgeTurn::Partner(partner) = &mut self.bridge {
             let hint = self.context.hint();
-            bridge::refuse_client(side, violation, partner.link, hint, &mut partner.out);
+            let headers = &partner.bridge.headers;
+            bridge::refuse_client(
+                (side, violation),
+                headers,
+                partner.link,
+                hint,
+                &mut partner.out,
+            );
         }
         self.ended(
             ClosedBy::peer_of(side),
@@ -287,6 +301,15 @@ impl<'t, A: App> Dispatch<'t, A> {
         // yet.
         self.record.note_output(handle.out.octets);
         app.open(handle);
+        self.note_end();
+    }
+
+    /// Notes how the app has ended the connection, if it has.
+    #[inline]
+    fn note_end(&mut self) {
+        if let Some(EndReason { by, what, code }) = self.handle.ended.take() {
+            self.ended(by, what, code);
+        }
     }
 
     #[inline]
@@ -294,6 +317,7 @@ impl<'t, A: App> Dispatch<'t, A> {
         if piece.first && piece.last {
             if let Some(whole) = WholeMessage::of(piece) {
                 app.message(Incoming::whole(whole), &mut self.handle);
+                self.note_end();
             }
             return;
         }
@@ -312,6 +336,7 @@ impl<'t, A: App> Dispatch<'t, A> {
     fn finish(&mut self, app: &mut A) {
         if let Some(mut gather) = self.gather.take() {
             app.message(Incoming::gathered(&mut gather), &mut self.handle);
+            self.note_end();
             self.pool.put(gather.into_octets());
         }
     }
@@ -332,7 +357,11 @@ impl<'t, A: App> Dispatch<'t, A> {
                 log::debug!(target: "heirloom::net", "closed by the peer: {:?}", reason.code);
                 self.ended(ClosedBy::Client, "closed", reason.code);
             }
-            Event::Response(_) | Event::Piece(_) | Event::Ping(_) | Event::Pong(_) => {}
+            Event::Response(_)
+            | Event::Stray(_)
+            | Event::Piece(_)
+            | Event::Ping(_)
+            | Event::Pong(_) => {}
         }
     }
 
@@ -351,7 +380,16 @@ impl<'t, A: App> Dispatch<'t, A> {
                 conn.set_manual_control();
                 *self.dial = Some(dial);
             }
-            reply => write_reply(conn, out, self.record, self.context.hint(), reply),
+            reply => {
+                let hint = self.context.hint();
+                write_reply(
+                    (conn, out),
+                    self.record,
+                    hint,
+                    reply,
+                    &CarriedBack::default(),
+                );
+            }
         }
     }
 
@@ -367,18 +405,22 @@ impl<'t, A: App> Dispatch<'t, A> {
     }
 }
 
-/// Answers a request.
+/// Answers a request; a 101 has these headers besides.
 fn write_reply(
-    conn: &mut Conn,
-    out: &mut Output<'_>,
+    (conn, out): (&mut Conn, &mut Output<'_>),
     record: &mut LinkRecord,
     hint: Option<Hint>,
     reply: Reply,
+    headers: &CarriedBack,
 ) {
     let replied = match reply {
         Reply::Accept(subprotocol) => {
-            let accepted = conn.accept(subprotocol.as_deref(), out);
+            let headers = headers.headers();
+            let accepted = conn.accept_carrying(subprotocol.as_deref(), &headers, out);
             record.answered = accepted.is_ok();
+            // Without the eight octets of hixie-76 the handshake is finished by
+            // this response, even where a close follows in the same turn.
+            record.opened |= conn.phase() == Phase::Open;
             log::debug!(target: "heirloom::handshake", "101 sent: {}", version_name(conn));
             accepted
         }
@@ -407,6 +449,7 @@ fn write_page(conn: &mut Conn, page: &Page, out: &mut Output<'_>) -> Result<(), 
         status: page.status,
         content_type: page.content_type,
         headers: &headers,
+        carried: &[],
         body: &page.body,
     };
     conn.respond(&response, out)

@@ -1,9 +1,13 @@
 //! A link: a socket, the connection behind it, and what waits on either side of
 //! it.
 
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+
 use super::bridge_link::BridgeLink;
+use super::dialling::Dialling;
 use super::record::LinkRecord;
-use super::timing::Timing;
+use super::timing::{self, Stage, Timing};
 use super::wheel::Wheel;
 use crate::bytes::Output;
 use crate::conn::{Conn, Phase};
@@ -14,7 +18,7 @@ use crate::net::backlog::Backlog;
 use crate::net::refusal::{AnyRefusal, Hint};
 use crate::net::settings::Settings;
 use crate::net::transport::Transport;
-use crate::version::Side;
+use crate::version::{Side, Version};
 
 /// Octets of one read; the others wait no longer than that.
 pub(super) const TURN: usize = 64 * 1024;
@@ -69,6 +73,8 @@ pub(super) struct Flow {
     pub(super) paused_by_mailbox: bool,
     /// Until the other link of its bridge takes what it sends.
     pub(super) paused_by_bridge: bool,
+    /// Our side of TCP is shut down, and its peer's is still read.
+    pub(super) has_ended_writes: bool,
 }
 
 /// Which of the counted places a link takes.
@@ -108,6 +114,16 @@ impl<D: Default> Link<D> {
             counted_as: CountedAs::Connection,
         }
     }
+
+    /// Of a backend that is to be dialled, and is sent this first.
+    pub(super) fn of_backend(mut conn: Conn, output: &[u8], now_ms: u64) -> Link<D> {
+        conn.set_manual_control();
+        let mut link = Link::new(Transport::missing(), conn, now_ms);
+        link.counted_as = CountedAs::Bridge;
+        link.preface = Preface::Done;
+        link.backlog.push_small(output);
+        link
+    }
 }
 
 impl<D> Link<D> {
@@ -137,9 +153,30 @@ impl<D> Link<D> {
         }
     }
 
+    /// Writes octets that many links share, or keeps them.
+    pub(super) fn send_shared(&mut self, octets: Arc<[u8]>, now_ms: u64) -> io::Result<()> {
+        let had_backlog = !self.backlog.is_empty();
+        self.backlog.send_shared(octets, &mut self.transport)?;
+        let starts_to_wait = !self.backlog.is_empty();
+        if !had_backlog && (starts_to_wait || !self.has_ping()) {
+            self.timing.restart(now_ms);
+        }
+        Ok(())
+    }
+
     /// Its peer, as the cause of an end.
     pub(super) fn peer(&self) -> ClosedBy {
         ClosedBy::peer_of(self.conn.side())
+    }
+
+    /// TCP has failed.
+    pub(super) fn broken(&mut self, error: &io::Error) {
+        let what = match error.kind() {
+            // The system had no sign of life.
+            ErrorKind::TimedOut => "idle-timeout",
+            _ => "reset",
+        };
+        self.ended_by_peer(what, None);
     }
 
     /// Notes that its peer ended it so.
@@ -148,10 +185,44 @@ impl<D> Link<D> {
         self.record.end(EndReason { by, what, code });
     }
 
+    /// What its deadlines depend on.
+    pub(super) fn timed_peer(&self) -> timing::Peer {
+        timing::Peer {
+            side: self.conn.side(),
+            output_waits: !self.backlog.is_empty(),
+            has_ping: self.has_ping(),
+        }
+    }
+
+    /// Whether its peer can be asked whether it lives.
+    pub(super) fn has_ping(&self) -> bool {
+        self.conn.version().is_some_and(Version::has_ping)
+    }
+
+    /// An open peer that cannot be pinged is judged by the system: what it was
+    /// sent is a sign of life, because TCP ends where it is not acknowledged in
+    /// time.
+    pub(super) fn set_user_timeout(&self, settings: &Settings) {
+        if self.timing.stage() != Stage::Open || self.has_ping() {
+            return;
+        }
+        let keepalive_ms = settings.keepalive.map(|keepalive| keepalive.total_ms());
+        let judged_ms = match (settings.idle_ms, keepalive_ms) {
+            (0, None) => return,
+            (0, Some(ms)) => ms.max(settings.write_ms),
+            (ms, _) => ms,
+        };
+        self.transport.set_user_timeout(judged_ms);
+    }
+
     /// The deadline of its stage, if there is one.
     pub(super) fn due_ms(&self, settings: &Settings) -> Option<u64> {
-        let output_waits = !self.backlog.is_empty();
-        self.timing.due_ms(settings, output_waits, self.conn.side())
+        let due = self.timing.due_ms(settings, self.timed_peer());
+        let dialling = self.bridge.as_ref().and_then(|b| b.dialling.as_ref());
+        match dialling.and_then(Dialling::due_ms) {
+            Some(next) => Some(due.map_or(next, |due| due.min(next))),
+            None => due,
+        }
     }
 
     /// Has the wheel watch its deadline.
@@ -166,11 +237,30 @@ impl<D> Link<D> {
         self.conn.phase() == Phase::Closed
     }
 
-    /// Whether TCP to a backend is being connected.
+    /// Whether a backend is being dialled.
     #[inline]
     pub(super) fn is_connecting(&self) -> bool {
         let bridge = self.bridge.as_ref();
-        bridge.is_some_and(|bridge| bridge.untried.is_some())
+        bridge.is_some_and(|bridge| bridge.dialling.is_some())
+    }
+
+    /// Whether the deadline of its stage has come.
+    pub(super) fn is_late(&self, settings: &Settings, now_ms: u64) -> bool {
+        let due = self.timing.due_ms(settings, self.timed_peer());
+        due.is_some_and(|due| due <= now_ms)
+    }
+
+    /// How its backend is dialled, while it is.
+    pub(super) fn dialling(&mut self) -> Option<&mut Dialling> {
+        self.bridge.as_mut()?.dialling.as_mut()
+    }
+
+    /// Its backend is connected.
+    pub(super) fn connected(&mut self, transport: Transport) {
+        self.transport = transport;
+        if let Some(bridge) = &mut self.bridge {
+            bridge.dialling = None;
+        }
     }
 
     /// The other link of its bridge, while there is one.
@@ -196,6 +286,7 @@ impl<D> Link<D> {
     pub(super) fn fail_after_panic(&mut self, out: &mut Output<'_>) {
         self.input.unparsed = Vec::new();
         self.input.gather = None;
+        self.preface = Preface::Done;
         let violation = Violation::Internal;
         self.conn.fail(violation, out);
         self.record

@@ -103,13 +103,16 @@ impl Settle<'_> {
         link.record.end_turn(out);
         match link.backlog.send(out, &mut link.transport) {
             Ok(Progress::Some) => {
-                if had_backlog && link.timing.stage() != Stage::Handshake {
+                let stage = link.timing.stage();
+                let is_life = stage == Stage::Open && !link.has_ping();
+                if had_backlog && stage != Stage::Handshake || is_life {
                     link.timing.restart(now_ms);
                 }
             }
             Ok(Progress::None) => {}
             Err(error) => {
                 log::debug!(target: "heirloom::net", "a write failed: {error}");
+                link.broken(&error);
                 return AfterTurn::Drop;
             }
         }
@@ -119,8 +122,12 @@ impl Settle<'_> {
         while let Some(buffer) = link.backlog.spent() {
             self.pool.put(buffer);
         }
+        let stage = link.timing.stage();
         if advance(link, now_ms) == AfterTurn::Drop {
             return AfterTurn::Drop;
+        }
+        if stage == Stage::Handshake {
+            link.set_user_timeout(self.context.settings);
         }
         if !link.backlog.is_empty() {
             if !had_backlog && link.timing.stage() == Stage::Open {
@@ -150,6 +157,16 @@ fn advance<D>(link: &mut Link<D>, now_ms: u64) -> AfterTurn {
         _ => {}
     }
     let is_closing = link.timing.stage() == Stage::Closing;
+    if is_closing && link.conn.ends_by_tcp() {
+        // What the peer still sends is not thrown away.
+        if link.backlog.is_empty() && !link.flow.has_ended_writes {
+            link.flow.has_ended_writes = true;
+            if link.transport.shutdown_write().is_err() {
+                return AfterTurn::Drop;
+            }
+        }
+        return AfterTurn::Keep;
+    }
     if is_closing && link.backlog.is_empty() && link.conn.has_sent_all() {
         // All is written and the peer has nothing more to send, or has gone:
         // nothing is left that could cause a reset.

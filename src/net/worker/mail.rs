@@ -121,6 +121,11 @@ impl Mail {
         self.paused.push(token);
     }
 
+    /// Where this worker takes posts that are never refused.
+    pub(super) fn inbox(&self) -> Arc<Mailbox> {
+        Arc::clone(&self.own.0.inbox)
+    }
+
     /// The next post of another worker.
     pub(super) fn receive(&self) -> Option<Post> {
         self.own.0.inbox.take()

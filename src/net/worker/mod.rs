@@ -1,6 +1,8 @@
 //! A worker: one thread, one loop, its own listeners and links.
 
+mod clock;
 mod wheel;
+mod dialling;
 mod bridge_link;
 mod record;
 mod timing;
@@ -18,11 +20,12 @@ mod links;
 mod dispatch;
 mod bound;
 mod turn;
+mod outside;
 
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::event::Event;
 use mio::net::UnixStream;
@@ -30,37 +33,29 @@ use mio::{Events, Poll, Token};
 
 use self::acceptor::{Accepted, Acceptor};
 use self::bound::{FIRST_LISTENER, SHUTDOWN, WAKER};
-use self::bridge::Connecting;
 use self::bridge_link::BridgeLink;
+use self::clock::Clock;
 use self::counter::Counter;
+use self::dialling::{ATTEMPT, Connecting, Dialling};
 use self::link::{AfterTurn, CountedAs, Link, Preface};
 use self::links::{Links, Settle, warn_of_watching};
 use self::mail::Mail;
 use self::scratch::{Context, Scratch};
 use self::turn::Turn;
-use super::app::{App, BackendDial, ClosedBy, EndReason, Summary};
+use super::app::{App, BackendDial, EndReason, Summary};
 use super::link_id::LinkId;
 use super::post::{Policy, Post};
 use super::proxy::ClientAddress;
 use super::refusal::NetRefusal;
+use super::resolve::Found;
 use super::stats::ConnectionStats;
-use super::topic::Batch;
 use super::transport::Transport;
 use crate::conn::{Conn, Tally};
-use crate::error::Unsendable;
-use crate::frame::Kind;
-use crate::message::Message;
 
 pub(super) use self::acceptor::check_free;
 pub(super) use self::bound::BoundWorker;
 pub(super) use self::mail::Mailboxes;
 pub(super) use self::places::Places;
-
-/// A subscriber whose backlog is over the limit has this time to read something,
-/// while its backlog is at most `PATIENCE` times the limit. The backlog of a
-/// topic is shared by all subscribers, so one that reads slowly costs little.
-const PATIENCE_MS: u64 = 1_000;
-const PATIENCE: usize = 16;
 
 /// What the workers of a server share.
 #[derive(Clone, Debug)]
@@ -91,31 +86,34 @@ pub(super) struct Worker<A: App> {
     drain: Drain,
 }
 
-/// The time of this turn of the loop.
-#[derive(Debug)]
-struct Clock {
-    start: Instant,
-    now_ms: u64,
-}
-
-impl Clock {
-    fn tick(&mut self) {
-        self.now_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    }
-}
-
 /// Whether the worker is being stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Drain {
     No,
     /// After what has arrived before.
     Requested,
-    Started,
+    /// Connections have until then to end.
+    Started {
+        due_ms: u64,
+    },
+}
+
+impl Drain {
+    /// Milliseconds until what is still open is closed.
+    fn wait_ms(self, now_ms: u64) -> Option<u64> {
+        match self {
+            Drain::Started { due_ms } => Some(due_ms.saturating_sub(now_ms)),
+            Drain::No | Drain::Requested => None,
+        }
+    }
 }
 
 impl<A: App> Worker<A> {
     /// Worker number `index`.
     pub(super) fn new(bound: BoundWorker, index: usize, app: A, setup: Setup) -> Worker<A> {
+        bound
+            .acceptor
+            .set_keepalive(setup.policy.settings.keepalive);
         Worker {
             app,
             index,
@@ -128,10 +126,7 @@ impl<A: App> Worker<A> {
             policy: setup.policy,
             places: setup.places,
             counter: Counter::new(setup.stats, index),
-            clock: Clock {
-                start: Instant::now(),
-                now_ms: 0,
-            },
+            clock: Clock::new(),
             drain: Drain::No,
         }
     }
@@ -141,7 +136,7 @@ impl<A: App> Worker<A> {
         let mut events = Events::with_capacity(1024);
         let mut due = Vec::new();
         let listeners = FIRST_LISTENER..FIRST_LISTENER + self.acceptor.len();
-        while !(self.drain == Drain::Started && self.links.slots.live == 0) {
+        while !self.is_drained() {
             match self.poll.poll(&mut events, self.timeout()) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => {
                     log::error!("poll failed: {error}");
@@ -189,12 +184,16 @@ impl<A: App> Worker<A> {
             self.scratch.pool.wait_ms(),
             self.counter.wait_ms(now_ms),
             self.links.wheel.wait_ms(now_ms),
+            self.drain.wait_ms(now_ms),
         ];
         next.into_iter().flatten().min().map(Duration::from_millis)
     }
 
     /// A socket is ready.
     fn on_event(&mut self, token: usize, event: &Event) {
+        if token & ATTEMPT != 0 {
+            return self.advance_dial(token & !ATTEMPT);
+        }
         let Some(link) = self.links.get(token) else {
             return;
         };
@@ -204,9 +203,7 @@ impl<A: App> Worker<A> {
             // sent before it broke off is still for its client.
             return self.remove_link(token);
         }
-        if !link.is_connecting() || self.is_connected(token) {
-            self.turn(token);
-        }
+        self.turn(token);
     }
 
     /// Accepts the connections that wait, a batch at a time.
@@ -219,7 +216,7 @@ impl<A: App> Worker<A> {
             match accepted {
                 Accepted::Connection(transport, client) => self.add_client(transport, client),
                 Accepted::Exhausted(error) => {
-                    if self.scratch.warnings.again(now_ms) {
+                    if self.scratch.warnings.accept.again(now_ms) {
                         log::warn!(
                             "cannot accept: {error}; {} connections are open, others wait until \
                              one ends",
@@ -233,27 +230,36 @@ impl<A: App> Worker<A> {
 
     fn add_client(&mut self, transport: Transport, client: ClientAddress) {
         let policy = &self.policy;
-        let Some(counted_as) = self.places.take(policy.settings.connections) else {
+        let drains = matches!(self.drain, Drain::Started { .. });
+        let limit = if drains {
+            usize::MAX
+        } else {
+            policy.settings.connections
+        };
+        let Some(counted_as) = self.places.take(limit) else {
             return;
         };
         log::debug!(target: "heirloom::net", "{} connected", client.address);
         let conn = Conn::server(Arc::clone(&policy.config));
-        let mut link = Box::new(Link::new(transport, conn, self.clock.now_ms));
+        let now_ms = self.clock.now_ms;
+        // The app makes its data.
+        let new = AssertUnwindSafe(|| Box::new(Link::new(transport, conn, now_ms)));
+        let Ok(mut link) = catch_unwind(new) else {
+            self.places.leave(counted_as);
+            return self.scratch.warnings.of_panic(now_ms);
+        };
         link.counted_as = counted_as;
-        self.app.connected(&client, &mut link.data);
-        if policy.proxies.contains(client.address.ip()) {
+        let proxied = policy.proxies.contains(client.address.ip());
+        if proxied {
             link.preface = Preface::ProxyHeader;
-        } else if let Some(recorder) = self.app.recorder(&mut link.data) {
-            link.record.start_recording(recorder);
         }
+        let refusal = match counted_as {
+            _ if drains => Some(NetRefusal::GoingAway),
+            CountedAs::Surplus => Some(NetRefusal::TooManyConnections),
+            CountedAs::Connection | CountedAs::Bridge => None,
+        };
         let token = self.links.slots.put(link);
-        if counted_as == CountedAs::Surplus {
-            self.with_link(token, |turn| {
-                let refusal = NetRefusal::TooManyConnections.into();
-                let (hint, mut out) = (turn.context.hint(), turn.scratch.out.output());
-                turn.link.refuse(ClosedBy::Server, refusal, hint, &mut out);
-            });
-        }
+        self.with_link(token, |turn| turn.greet(&client, refusal));
         // As a rule the head is there already: read before waiting for it.
         self.turn(token);
         if let Some(link) = self.links.get(token) {
@@ -306,7 +312,7 @@ impl<A: App> Worker<A> {
         let result = match worked {
             Ok(result) => Some(result),
             Err(_) => {
-                log::error!("a connection ended by a panic");
+                scratch.warnings.of_panic(context.now_ms);
                 // A partner that does not get all it was to get must not get a
                 // close either, which could complete half a text.
                 partner_missed_output = !scratch.peer_out.octets.is_empty();
@@ -361,6 +367,9 @@ impl<A: App> Worker<A> {
         if due > now_ms {
             return link.timing.arm(&mut self.links.wheel, token, due);
         }
+        if link.is_connecting() && !link.is_late(&self.policy.settings, now_ms) {
+            return self.advance_dial(token);
+        }
         let after = self.with_link(token, |turn| turn.expire());
         if after == Some(AfterTurn::Drop) {
             self.remove_link(token);
@@ -400,12 +409,15 @@ impl<A: App> Worker<A> {
             let (app, data) = (&mut self.app, &mut link.data);
             let closed = AssertUnwindSafe(|| app.closed(id, &summary, data));
             if catch_unwind(closed).is_err() {
-                log::error!("the app panicked when a connection was gone");
+                self.scratch.warnings.of_panic(self.clock.now_ms);
             }
             self.scratch.topics.remove_link(id);
         }
         self.places.leave(link.counted_as);
-        drop(link);
+        // What the app keeps of it goes with it.
+        if catch_unwind(AssertUnwindSafe(|| drop(link))).is_err() {
+            self.scratch.warnings.of_panic(self.clock.now_ms);
+        }
         self.links.slots.drop(token);
         self.acceptor.retry_soon(self.clock.now_ms);
     }
@@ -423,70 +435,91 @@ impl<A: App> Worker<A> {
 impl<A: App> Worker<A> {
     /// Dials a backend for a client that waits.
     fn dial(&mut self, client: usize, dial: BackendDial) {
-        let mut untried = dial.addresses.to_vec();
-        untried.reverse();
-        let transport = match bridge::connect_next(&mut untried) {
-            Ok(transport) => transport,
-            Err(error) => {
-                self.warn_of_backend(&error.unwrap_or_else(bridge::no_address));
-                return self.refuse_unreachable(client);
-            }
-        };
-        let mut conn = dial.conn;
-        conn.set_manual_control();
-        let mut link = Box::new(Link::new(transport, conn, self.clock.now_ms));
-        link.counted_as = CountedAs::Bridge;
-        link.preface = Preface::Done;
-        link.backlog.push_small(&dial.output);
-        let bridge = BridgeLink::of_backend(client, dial.coding, untried);
-        link.bridge = Some(Box::new(bridge));
-        let token = self.links.slots.put(link);
+        let now_ms = self.clock.now_ms;
+        let settings = &self.policy.settings;
+        let mut deadline_ms = now_ms.saturating_add(settings.handshake_ms);
+        let link = Link::of_backend(dial.conn, &dial.output, now_ms);
+        let token = self.links.slots.put(Box::new(link));
         if let Some(link) = self.links.get(client) {
-            let bridge = BridgeLink::of_client(token, dial.coding);
-            link.bridge = Some(Box::new(bridge));
+            deadline_ms = link.due_ms(settings).unwrap_or(deadline_ms);
+            link.bridge = Some(Box::new(BridgeLink::of_client(token, dial.coding)));
         }
+        let dialling = Dialling::new(dial.endpoint, dial.resolver, deadline_ms);
+        let known = dialling.known();
         let Some(Some(link)) = self.links.slots.get(token) else {
             return;
         };
-        link.arm(&mut self.links.wheel, token, &self.policy.settings);
-        let registry = self.poll.registry();
-        if let Err(error) = link.transport.register(registry, Token(token), true) {
-            warn_of_watching(&error);
-            self.remove_link(token);
+        let bridge = BridgeLink::of_backend(client, dial.coding, dialling);
+        link.bridge = Some(Box::new(bridge));
+        link.arm(&mut self.links.wheel, token, settings);
+        match known {
+            Some(known) => self.resolved(token, Ok(known)),
+            None => self.look_up(token),
         }
     }
 
-    /// Whether TCP of this link is connected. Where the backend cannot be reached
-    /// at any address, its client gets a 502.
-    fn is_connected(&mut self, token: usize) -> bool {
-        let Some(link) = self.links.get(token) else {
-            return false;
+    /// Has the name of a backend resolved.
+    fn look_up(&mut self, token: usize) {
+        let inbox = self.mail.inbox();
+        if let Some(dialling) = self.links.get(token).and_then(Link::dialling) {
+            dialling.look_up(&self.clock, move |found| {
+                inbox.post_anyway(Post::Resolved { token, found });
+            });
+        }
+    }
+
+    /// The addresses of a backend are known, or that it has none.
+    fn resolved(&mut self, token: usize, found: Found) {
+        let Some(dialling) = self.links.get(token).and_then(Link::dialling) else {
+            return;
         };
-        match bridge::connecting(link, token, self.poll.registry()) {
-            Connecting::Done => true,
-            Connecting::Waiting => false,
-            Connecting::Failed(error) => {
-                link.ended_by_peer(NetRefusal::BackendUnreachable.code(), None);
-                self.warn_of_backend(&error);
-                self.remove_link(token);
-                false
-            }
+        match dialling.resolved(found, self.clock.now_ms) {
+            Ok(()) => self.advance_dial(token),
+            Err(error) => self.backend_unreachable(token, &error),
         }
     }
 
-    /// Each client gets its refusal; the log gets a line at most once a second.
-    fn warn_of_backend(&mut self, error: &io::Error) {
-        if self.scratch.warnings.again(self.clock.now_ms) {
+    /// Goes on with dialling a backend.
+    fn advance_dial(&mut self, token: usize) {
+        let Some(Some(link)) = self.links.slots.get(token) else {
+            return;
+        };
+        let Some(dialling) = link.dialling() else {
+            return;
+        };
+        match dialling.advance(token, self.clock.now_ms, self.poll.registry()) {
+            Connecting::Done(transport) => {
+                transport.set_keepalive(self.policy.settings.keepalive);
+                link.connected(transport);
+                self.turn(token);
+            }
+            Connecting::Waiting => link.arm(&mut self.links.wheel, token, &self.policy.settings),
+            Connecting::Outdated => self.look_up(token),
+            Connecting::Failed(error) => self.backend_unreachable(token, &error),
+        }
+    }
+
+    /// There is no connection to a backend: its client gets the refusal, and the
+    /// log a line at most once a second.
+    fn backend_unreachable(&mut self, token: usize, error: &io::Error) {
+        let refusal = dialling::no_connection(error);
+        self.warn_of_backend(refusal, error);
+        if let Some(link) = self.links.get(token) {
+            link.ended_by_peer(refusal.code(), None);
+        }
+        self.remove_link(token);
+    }
+
+    fn warn_of_backend(&mut self, refusal: NetRefusal, error: &io::Error) {
+        let now_ms = self.clock.now_ms;
+        let warnings = &mut self.scratch.warnings;
+        if refusal == NetRefusal::OutOfSockets {
+            if warnings.sockets.again(now_ms) {
+                log::warn!(target: "heirloom::net", "there is no socket for a connection to the backend: {error}");
+            }
+        } else if warnings.backend.again(now_ms) {
             log::warn!(target: "heirloom::net", "the backend cannot be reached: {error}");
         }
-    }
-
-    fn refuse_unreachable(&mut self, client: usize) {
-        self.with_link(client, |turn| {
-            let refusal = NetRefusal::BackendUnreachable.into();
-            let (hint, mut out) = (turn.context.hint(), turn.scratch.out.output());
-            turn.link.refuse(ClosedBy::Backend, refusal, hint, &mut out);
-        });
     }
 
     /// A link is gone, and ended so: its partner closes. Gives what the partner
@@ -513,7 +546,7 @@ impl<A: App> Worker<A> {
             bridge.carried = carried;
             // There is no peer to write to yet, and what waits must not keep the
             // link.
-            if bridge.untried.is_some() {
+            if bridge.dialling.is_some() {
                 return self.remove_link(token);
             }
         }
@@ -524,174 +557,5 @@ impl<A: App> Worker<A> {
                 bridge::partner_lost(turn.link, Some(ended), hint, &mut out);
             }
         });
-    }
-}
-
-// What crosses workers.
-
-impl<A: App> Worker<A> {
-    /// Hands on what was published in this turn of the loop.
-    fn publish(&mut self) {
-        for batch in self.scratch.topics.take() {
-            self.mail.publish(&batch);
-            if self.mail.has_unsent() {
-                // What publishes faster than the other workers take is not read
-                // until they have.
-                for LinkId { token, .. } in batch.publishers() {
-                    if let Some(link) = self.links.get(token) {
-                        if !link.flow.paused_by_mailbox {
-                            link.flow.paused_by_mailbox = true;
-                            self.mail.pause(token);
-                        }
-                    }
-                }
-            }
-            self.deliver(&batch);
-        }
-    }
-
-    /// Sends texts to the subscribers that this worker has. One that does not
-    /// read fast enough is disconnected.
-    fn deliver(&mut self, batch: &Batch) {
-        for subscriber in self.scratch.topics.subscribers(batch.topic()) {
-            let token = subscriber.token;
-            if !self.keeps_up(token) {
-                continue;
-            }
-            let sent = self.with_link(token, |turn| {
-                let link = turn.link;
-                let framing = link.conn.framing_of(Kind::Text, 0);
-                let (Some(version), Ok(_)) = (link.conn.version(), framing) else {
-                    return Ok(());
-                };
-                let octets = batch.frames_for(version.layout, subscriber);
-                if octets.is_empty() {
-                    return Ok(());
-                }
-                if let Some(recorder) = link.record.recorder() {
-                    recorder.note(crate::version::Side::Server, &octets);
-                }
-                if link.backlog.is_empty() {
-                    link.timing.restart(turn.context.now_ms);
-                }
-                link.backlog.send_shared(octets, &mut link.transport)
-            });
-            if let Some(Err(error)) = sent {
-                log::debug!(target: "heirloom::net", "a write failed: {error}");
-                self.remove_link(token);
-            }
-        }
-    }
-
-    /// Whether a link may be sent more that it did not ask for. One that does not
-    /// read fast enough is disconnected, so that neither its messages nor others
-    /// wait for it.
-    fn keeps_up(&mut self, token: usize) -> bool {
-        let limit = self.policy.settings.output_bytes;
-        let Some(link) = self.links.get(token) else {
-            return false;
-        };
-        let waits = link.backlog.len();
-        if waits <= limit {
-            return true;
-        }
-        let stalls = link.timing.waited_ms(self.clock.now_ms) >= PATIENCE_MS;
-        if stalls || waits > limit.saturating_mul(PATIENCE) {
-            log::warn!(target: "heirloom::net", "a connection that does not read its messages is disconnected");
-            self.remove_link(token);
-            return false;
-        }
-        true
-    }
-
-    /// Reads all posts that wait.
-    fn read_mail(&mut self) {
-        while let Some(post) = self.mail.receive() {
-            self.on_post(post);
-        }
-        self.mail.announce_room();
-        for token in self.mail.send_unsent() {
-            if let Some(link) = self.links.get(token) {
-                link.flow.paused_by_mailbox = false;
-            }
-            self.links.enqueue(token);
-        }
-        while let Some(post) = self.mail.receive_from_outside() {
-            if let Post::Publish(batch) = &post {
-                self.mail.publish(batch);
-            }
-            self.on_post(post);
-        }
-    }
-
-    fn on_post(&mut self, post: Post) {
-        match post {
-            Post::Publish(batch) => self.deliver(&batch),
-            Post::Send {
-                token,
-                kind,
-                payload,
-            } => self.send(token, Message::checked(kind, &payload)),
-            Post::Close {
-                token,
-                code,
-                reason,
-            } => {
-                self.with_link(token, |turn| {
-                    let ended = EndReason::by_server("closed", Some(code));
-                    turn.link.record.end(ended);
-                    let mut out = turn.scratch.out.output();
-                    turn.link.conn.close(code, &reason, &mut out);
-                });
-            }
-            Post::Settings(policy) => self.reload(policy),
-            Post::Drain => {
-                if self.drain == Drain::No {
-                    self.drain = Drain::Requested;
-                }
-            }
-        }
-    }
-
-    /// Sends a message that comes from outside.
-    fn send(&mut self, token: usize, message: Message<'_>) {
-        if !self.keeps_up(token) {
-            return;
-        }
-        let sent = self.with_link(token, |turn| -> Result<(), Unsendable> {
-            let mut out = turn.scratch.out.output();
-            turn.link.conn.send(message, &mut out)
-        });
-        if let Some(Err(error)) = sent {
-            log::debug!(target: "heirloom::net", "a message was not sent: {error}");
-        }
-    }
-
-    /// From now on this applies. Connections whose request has arrived keep what
-    /// applied to it.
-    fn reload(&mut self, policy: Arc<Policy>) {
-        self.policy = policy;
-        let app = AssertUnwindSafe(|| self.app.reloaded());
-        if catch_unwind(app).is_err() {
-            log::error!("the app panicked when the settings changed");
-        }
-        // A timeout may be shorter now.
-        for token in self.links.slots.tokens() {
-            if let Some(Some(link)) = self.links.slots.get(token) {
-                link.arm(&mut self.links.wheel, token, &self.policy.settings);
-            }
-        }
-    }
-
-    /// Stops listening and closes all connections.
-    fn start_drain(&mut self) {
-        self.drain = Drain::Started;
-        let links = self.links.slots.links();
-        let clients = links.filter(|link| link.is_of_client()).count();
-        log::info!("draining {clients} connections");
-        self.acceptor.close(self.poll.registry());
-        for token in self.links.slots.tokens() {
-            self.with_link(token, |turn| turn.go_away());
-        }
     }
 }

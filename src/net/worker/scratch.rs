@@ -8,6 +8,7 @@ use crate::net::app::BackendDial;
 use crate::net::refusal::Hint;
 use crate::net::settings::Settings;
 use crate::net::topic::Topics;
+use crate::net::warning::WarningLimiter;
 
 /// Octets in front of the read buffer, where what was left unparsed is put: a
 /// frame's header and a control frame's payload fit.
@@ -25,7 +26,7 @@ pub(super) struct Scratch {
     pub(super) dial: Option<Box<BackendDial>>,
     pub(super) topics: Topics,
     pub(super) pool: Pool,
-    pub(super) warnings: WarningLimiter,
+    pub(super) warnings: Warnings,
 }
 
 /// What applies while a turn lasts.
@@ -66,7 +67,7 @@ impl Scratch {
             dial: None,
             topics: Topics::default(),
             pool: Pool::default(),
-            warnings: WarningLimiter::default(),
+            warnings: Warnings::default(),
         }
     }
 
@@ -79,17 +80,28 @@ impl Scratch {
     }
 }
 
-/// When a warning was logged last that any peer can cause.
+/// When warnings were logged last that any peer can cause: one limiter for each
+/// kind, so that none hides another.
 #[derive(Debug, Default)]
-pub(super) struct WarningLimiter(Option<u64>);
+pub(super) struct Warnings {
+    /// A connection cannot be accepted.
+    pub(super) accept: WarningLimiter,
+    /// A backend cannot be reached.
+    pub(super) backend: WarningLimiter,
+    /// There is no socket for a connection to a backend.
+    pub(super) sockets: WarningLimiter,
+    /// A message was binary, and the other end has none.
+    pub(super) binary: WarningLimiter,
+    /// A subscriber does not read.
+    pub(super) slow: WarningLimiter,
+    panic: WarningLimiter,
+}
 
-impl WarningLimiter {
-    /// Whether it is time for another: one a second.
-    pub(super) fn again(&mut self, now_ms: u64) -> bool {
-        let again = self.0.is_none_or(|at| now_ms >= at + 1000);
-        if again {
-            self.0 = Some(now_ms);
+impl Warnings {
+    /// The app panicked, which ended a connection.
+    pub(super) fn of_panic(&mut self, now_ms: u64) {
+        if self.panic.again(now_ms) {
+            log::error!("a connection ended by a panic");
         }
-        again
     }
 }

@@ -5,6 +5,9 @@ use super::link::Link;
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("a token holds a slot and its generation, 32 bits each");
 
+/// A generation leaves the bit of [`ATTEMPT`](super::dialling::ATTEMPT) free.
+const GENERATIONS: u32 = 1 << 31;
+
 /// The links of a worker. A token is a slot and its generation, so that a late
 /// event never meets a link that came after.
 pub(super) struct Slots<G> {
@@ -56,7 +59,8 @@ impl<G> Slots<G> {
         let slot = self.slots.get_mut(index as usize);
         if let Some(slot) = slot.filter(|s| s.generation == generation) {
             // 0 would make a token that is no link's.
-            slot.generation = slot.generation.checked_add(1).unwrap_or(1);
+            slot.generation = (slot.generation + 1) % GENERATIONS;
+            slot.generation = slot.generation.max(1);
             slot.link = None;
             self.free.push(index);
             self.live -= 1;

@@ -1,9 +1,12 @@
 //! How far a connection has come, and its deadline: each stage has exactly one.
 
 use std::num::NonZeroU64;
+use std::sync::OnceLock;
 
 use super::wheel::Wheel;
+use crate::bytes::Random;
 use crate::net::settings::Settings;
+use crate::random::SystemRandom;
 use crate::version::Side;
 
 /// How far a link has come.
@@ -29,6 +32,30 @@ pub(super) struct Timing {
     /// When the wheel looks at it next.
     armed_ms: Option<NonZeroU64>,
     stage: Stage,
+    /// The peer was pinged since it gave a sign of life.
+    pinged: bool,
+}
+
+/// What is known of a peer besides the time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer {
+    /// Which end of the connection is ours.
+    pub(super) side: Side,
+    /// It has to read before it can be sent more.
+    pub(super) output_waits: bool,
+    /// Its version has pings.
+    pub(super) has_ping: bool,
+}
+
+/// The payload of our own pings, which no peer can know before: a gateway must
+/// tell their pongs from those that are for its backend.
+pub(super) fn ping_payload() -> &'static [u8; 8] {
+    static PAYLOAD: OnceLock<[u8; 8]> = OnceLock::new();
+    PAYLOAD.get_or_init(|| {
+        let mut payload = [0; 8];
+        SystemRandom.fill(&mut payload);
+        payload
+    })
 }
 
 impl Timing {
@@ -37,6 +64,7 @@ impl Timing {
             since_ms: now_ms,
             armed_ms: None,
             stage: Stage::Handshake,
+            pinged: false,
         }
     }
 
@@ -51,10 +79,24 @@ impl Timing {
         self.restart(now_ms);
     }
 
-    /// The deadline of this stage counts from now on: there was progress.
+    /// The deadline of this stage counts from now on: there was progress, or a
+    /// sign of life.
     #[inline]
     pub(super) fn restart(&mut self, now_ms: u64) {
         self.since_ms = now_ms;
+        self.pinged = false;
+    }
+
+    /// Half of the idle timeout is over: whether the peer is to be pinged, which
+    /// counts as done.
+    pub(super) fn take_ping(&mut self, peer: Peer) -> bool {
+        let due = self.stage == Stage::Open && self.may_ping(peer);
+        self.pinged |= due;
+        due
+    }
+
+    fn may_ping(&self, peer: Peer) -> bool {
+        peer.has_ping && !peer.output_waits && !self.pinged
     }
 
     /// Octets were thrown away while draining; gives how many there were.
@@ -72,20 +114,16 @@ impl Timing {
         now_ms.saturating_sub(self.since_ms)
     }
 
-    /// The deadline of this stage, if there is one. `output_waits` is whether the
-    /// peer has to read first, `side` is our end of the connection.
-    pub(super) fn due_ms(
-        &self,
-        settings: &Settings,
-        output_waits: bool,
-        side: Side,
-    ) -> Option<u64> {
+    /// The deadline of this stage, if there is one, or the time of the ping that
+    /// comes before it.
+    pub(super) fn due_ms(&self, settings: &Settings, peer: Peer) -> Option<u64> {
         let wait = match self.stage {
             Stage::Handshake => settings.handshake_ms,
             // A peer that reads our last output slowly may have all of it.
-            Stage::Open | Stage::Closing if output_waits => settings.write_ms,
+            Stage::Open | Stage::Closing if peer.output_waits => settings.write_ms,
             // A bridge is as idle as its client.
-            Stage::Open if settings.idle_ms == 0 || side == Side::Client => return None,
+            Stage::Open if settings.idle_ms == 0 || peer.side == Side::Client => return None,
+            Stage::Open if self.may_ping(peer) => settings.idle_ms / 2,
             Stage::Open => settings.idle_ms,
             Stage::Closing | Stage::Draining(_) => settings.close_ms,
         };
@@ -128,6 +166,29 @@ mod tests {
     fn due(stage: Stage, settings: &Settings, output_waits: bool) -> Option<u64> {
         let mut timing = Timing::new(0);
         timing.enter(stage, 0);
-        timing.due_ms(settings, output_waits, Side::Server)
+        timing.due_ms(settings, peer(output_waits, false))
+    }
+
+    fn peer(output_waits: bool, has_ping: bool) -> Peer {
+        Peer {
+            side: Side::Server,
+            output_waits,
+            has_ping,
+        }
+    }
+
+    #[test]
+    fn a_peer_is_pinged_once_before_the_idle_timeout() {
+        let settings = Settings::default().with_idle_ms(100);
+        let mut timing = Timing::new(0);
+        timing.enter(Stage::Open, 1000);
+        let pingable = peer(false, true);
+        assert_eq!(timing.due_ms(&settings, pingable), Some(1050));
+        assert!(timing.take_ping(pingable));
+        assert_eq!(timing.due_ms(&settings, pingable), Some(1100));
+        assert!(!timing.take_ping(pingable));
+        timing.restart(1090);
+        assert_eq!(timing.due_ms(&settings, pingable), Some(1140));
+        assert!(!timing.take_ping(peer(false, false)));
     }
 }

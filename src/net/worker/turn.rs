@@ -1,16 +1,18 @@
 //! One turn of a link: at most one read, and all that comes of it.
 
 use super::bridge;
+use super::bridge_link::CarriedBack;
 use super::dispatch::Dispatch;
-use super::link::{AfterTurn, Link, TURN};
+use super::link::{AfterTurn, Link, Preface, TURN};
 use super::scratch::{Context, FRONT, OutBuffer, Scratch};
-use super::timing::Stage;
+use super::timing::{Stage, ping_payload};
 use crate::bytes::Input;
 use crate::conn::Phase;
 use crate::error::Refusal;
 use crate::frame::GOING_AWAY;
 use crate::net::app::{App, ClosedBy, EndReason};
 use crate::net::link_id::LinkId;
+use crate::net::proxy::ClientAddress;
 use crate::net::refusal::{AnyRefusal, NetRefusal};
 use crate::net::transport::ReadResult;
 use crate::version::Side;
@@ -34,6 +36,21 @@ pub(super) struct Turn<'t, A: App> {
 }
 
 impl<A: App> Turn<'_, A> {
+    /// A client has connected. It is refused at once where there is a reason.
+    pub(super) fn greet(self, client: &ClientAddress, refusal: Option<NetRefusal>) {
+        let link = self.link;
+        self.app.connected(client, &mut link.data);
+        if link.preface != Preface::ProxyHeader {
+            if let Some(recorder) = self.app.recorder(&mut link.data) {
+                link.record.start_recording(recorder);
+            }
+        }
+        if let Some(refusal) = refusal {
+            let (hint, mut out) = (self.context.hint(), self.scratch.out.output());
+            link.refuse(ClosedBy::Server, refusal.into(), hint, &mut out);
+        }
+    }
+
     /// Reads once and parses what was read.
     pub(super) fn take(mut self) -> AfterTurn {
         if !self.link.wants_read(self.context.settings) {
@@ -59,8 +76,8 @@ impl<A: App> Turn<'_, A> {
                 AfterTurn::Keep
             }
             ReadResult::Nothing => AfterTurn::Keep,
-            ReadResult::Broken(_) => {
-                link.ended_by_peer("reset", None);
+            ReadResult::Broken(error) => {
+                link.broken(&error);
                 AfterTurn::Drop
             }
             ReadResult::End => {
@@ -197,9 +214,15 @@ impl<A: App> Turn<'_, A> {
                 link.timing.restart(context.now_ms);
                 AfterTurn::Keep
             }
+            Stage::Open if link.timing.take_ping(link.timed_peer()) => {
+                // Where it cannot be sent, the peer has the rest of the time.
+                let _ = link.conn.ping(ping_payload(), &mut out);
+                AfterTurn::Keep
+            }
             Stage::Open if link.backlog.is_empty() => {
                 link.conn.close(GOING_AWAY, "idle", &mut out);
-                link.ended_by_peer("idle-timeout", Some(GOING_AWAY));
+                let ended = EndReason::by_server("idle-timeout", Some(GOING_AWAY));
+                link.record.end(ended);
                 AfterTurn::Keep
             }
             // A peer that does not read cannot be sent a close either.
@@ -255,7 +278,9 @@ fn end_of_input<D>(
             log::debug!(target: "heirloom::net", "{violation}");
             if let Some(partner) = partner {
                 let (side, hint) = (link.conn.side(), context.hint());
-                bridge::refuse_client(side, violation, partner, hint, &mut peer_out.output());
+                let headers = CarriedBack::default();
+                let mut out = peer_out.output();
+                bridge::refuse_client((side, violation), &headers, partner, hint, &mut out);
             }
             link.ended_by_peer(violation.code(), None);
         }

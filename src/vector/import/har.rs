@@ -3,9 +3,13 @@
 //! It keeps the parts of heads, and whole messages, but no octets: no frames, and
 //! nothing of what follows a head in hixie-76.
 
+use std::fmt;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 use super::request::asks;
 use super::{Draft, Drafts, Unimportable};
@@ -20,61 +24,224 @@ const MAX_ENTRIES: usize = 65_536;
 struct Har {
     log: Option<Log>,
     /// Vector files have this.
-    vectors: Option<serde::de::IgnoredAny>,
+    vectors: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
 struct Log {
     #[serde(default)]
-    entries: Vec<Entry>,
+    entries: Entries,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// The entries, each read by itself, so that an odd one spoils no other. The
+/// bodies of plain HTTP are dropped on the way.
+#[derive(Default)]
+struct Entries {
+    list: Vec<Result<Entry, String>>,
+    /// How many there are beyond [`MAX_ENTRIES`].
+    more: usize,
+}
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Entries, D::Error> {
+        from.deserialize_seq(EntriesVisitor)
+    }
+}
+
+struct EntriesVisitor;
+
+impl<'de> Visitor<'de> for EntriesVisitor {
+    type Value = Entries;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of entries")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Entries, A::Error> {
+        let mut entries = Entries::default();
+        while entries.list.len() < MAX_ENTRIES {
+            match seq.next_element::<Value>()? {
+                Some(entry) => entries.list.push(Entry::of(entry)),
+                None => return Ok(entries),
+            }
+        }
+        while seq.next_element::<IgnoredAny>()?.is_some() {
+            entries.more += 1;
+        }
+        Ok(entries)
+    }
+}
+
 struct Entry {
     started_date_time: Option<String>,
     request: Request,
     response: Option<Response>,
-    #[serde(rename = "_webSocketMessages")]
-    messages: Option<Vec<Message>>,
+    messages: Vec<Message>,
+    /// Whether the browser calls it so.
+    is_named_websocket: bool,
+    /// What is not as the format has it, and was passed over.
+    odd: Vec<&'static str>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Request {
     method: String,
     url: String,
-    #[serde(default)]
     http_version: String,
-    #[serde(default)]
     headers: Vec<Header>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Response {
-    #[serde(default)]
-    status: i64,
-    #[serde(default)]
+    status: u64,
     status_text: String,
-    #[serde(default)]
     headers: Vec<Header>,
 }
 
-#[derive(Deserialize)]
 struct Header {
     name: String,
     value: String,
 }
 
-#[derive(Deserialize)]
+/// A message; empty where it is not as the format has it.
+#[derive(Default)]
 struct Message {
-    #[serde(rename = "type")]
     kind: String,
-    #[serde(default)]
-    opcode: f64,
-    #[serde(default)]
-    data: String,
+    opcode: Option<u64>,
+    data: Option<String>,
+}
+
+impl Entry {
+    /// Reads an entry; the error says why that is not possible.
+    fn of(entry: Value) -> Result<Entry, String> {
+        let Value::Object(mut entry) = entry else {
+            return Err(format!("it is {}, not an object", kind_of(&entry)));
+        };
+        let mut odd = Vec::new();
+        let Some(Value::Object(mut request)) = entry.remove("request") else {
+            return Err("it has no request".to_owned());
+        };
+        let url = text(&mut request, "url").ok_or("its request has no URL")?;
+        let headers = headers(request.remove("headers"), &mut odd);
+        let request = Request {
+            method: text(&mut request, "method").ok_or("its request has no method")?,
+            url,
+            http_version: text(&mut request, "httpVersion").unwrap_or_default(),
+            headers,
+        };
+        let response = match entry.remove("response") {
+            Some(Value::Object(response)) => Response::of(response, &mut odd),
+            None | Some(Value::Null) => None,
+            Some(_) => {
+                odd.push("its response is not an object");
+                None
+            }
+        };
+        let messages = match entry.remove("_webSocketMessages") {
+            Some(Value::Array(messages)) => messages.into_iter().map(Message::of).collect(),
+            None | Some(Value::Null) => Vec::new(),
+            Some(_) => {
+                odd.push("its messages are not a list");
+                Vec::new()
+            }
+        };
+        Ok(Entry {
+            started_date_time: text(&mut entry, "startedDateTime"),
+            request,
+            response,
+            messages,
+            is_named_websocket: text(&mut entry, "_resourceType").as_deref() == Some("websocket"),
+            odd,
+        })
+    }
+}
+
+impl Response {
+    fn of(mut response: Map<String, Value>, odd: &mut Vec<&'static str>) -> Option<Response> {
+        let headers = headers(response.remove("headers"), odd);
+        let status = match response.remove("status") {
+            Some(Value::Number(status)) => status.as_u64(),
+            Some(Value::String(status)) => status.parse().ok(),
+            _ => None,
+        };
+        if status.is_none() {
+            odd.push("the status of its response is not a number");
+        }
+        Some(Response {
+            status: status?,
+            status_text: text(&mut response, "statusText").unwrap_or_default(),
+            headers,
+        })
+    }
+}
+
+impl Message {
+    fn of(message: Value) -> Message {
+        let Value::Object(mut message) = message else {
+            return Message::default();
+        };
+        Message {
+            kind: text(&mut message, "type").unwrap_or_default(),
+            opcode: message.get("opcode").and_then(whole),
+            data: text(&mut message, "data"),
+        }
+    }
+}
+
+/// A number without a fraction; some programs write 1.0.
+fn whole(value: &Value) -> Option<u64> {
+    let opcodes = 0..=15_u8;
+    let number = value.as_f64()?;
+    let mut found = opcodes.filter(|opcode| f64::from(*opcode) == number);
+    found.next().map(u64::from)
+}
+
+/// A member that is a text.
+fn text(of: &mut Map<String, Value>, name: &str) -> Option<String> {
+    match of.remove(name) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
+fn headers(list: Option<Value>, odd: &mut Vec<&'static str>) -> Vec<Header> {
+    let mut headers = Vec::new();
+    match list {
+        Some(Value::Array(list)) => {
+            let all = list.len();
+            headers.extend(list.into_iter().filter_map(Header::of));
+            if headers.len() < all {
+                odd.push("some of its headers have no name or no value");
+            }
+        }
+        None => {}
+        Some(_) => odd.push("its headers are not a list"),
+    }
+    headers
+}
+
+impl Header {
+    fn of(header: Value) -> Option<Header> {
+        let Value::Object(mut header) = header else {
+            return None;
+        };
+        let name = text(&mut header, "name")?;
+        let value = match header.remove("value")? {
+            Value::String(value) => value,
+            Value::Number(value) => value.to_string(),
+            _ => return None,
+        };
+        Some(Header { name, value })
+    }
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
 }
 
 /// Whether the file is JSON.
@@ -99,13 +266,27 @@ pub(super) fn read(text: &[u8], drafts: &mut Drafts<'_>) -> Result<(), Unimporta
         });
     };
     let mut others = 0_usize;
-    for (n, entry) in log.entries.iter().take(MAX_ENTRIES).enumerate() {
-        if !entry.is_websocket() {
+    for (n, entry) in log.entries.list.iter().enumerate() {
+        let n = n + 1;
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(why) => {
+                drafts.remark(format!("left out: entry {n}: {why}"));
+                continue;
+            }
+        };
+        let place = format!("entry {n} ({})", Escaped::<80>(&entry.request.url));
+        let is_websocket = entry.is_websocket();
+        if !entry.odd.is_empty() {
+            let left_out = if is_websocket { "" } else { "left out: " };
+            drafts.remark(format!("{left_out}{place}: {}", entry.odd.join("; ")));
+        } else if !is_websocket {
             others += 1;
+        }
+        if !is_websocket {
             continue;
         }
-        let place = format!("entry {} ({})", n + 1, Escaped::<80>(&entry.request.url));
-        match entry.draft(drafts, n + 1) {
+        match entry.draft(drafts, n) {
             Ok(draft) => drafts.add(draft, &place),
             Err(why) => drafts.remark(format!("left out: {place}: {why}")),
         }
@@ -113,8 +294,11 @@ pub(super) fn read(text: &[u8], drafts: &mut Drafts<'_>) -> Result<(), Unimporta
     if others > 0 {
         drafts.remark(format!("left out: {others} entries that are plain HTTP"));
     }
-    if log.entries.len() > MAX_ENTRIES {
-        drafts.remark(format!("left out: the entries after entry {MAX_ENTRIES}"));
+    if log.entries.more > 0 {
+        let more = log.entries.more;
+        drafts.remark(format!(
+            "left out: the {more} entries after entry {MAX_ENTRIES}"
+        ));
     }
     Ok(())
 }
@@ -123,7 +307,8 @@ impl Entry {
     fn is_websocket(&self) -> bool {
         let url = self.request.url.to_ascii_lowercase();
         let head = lines(&self.request.headers).unwrap_or_default().concat();
-        url.starts_with("ws:") || url.starts_with("wss:") || asks(head.as_bytes())
+        let by_url = url.starts_with("ws:") || url.starts_with("wss:");
+        by_url || self.is_named_websocket || asks(head.as_bytes())
     }
 
     fn draft(&self, drafts: &mut Drafts<'_>, n: usize) -> Result<Draft, String> {
@@ -195,13 +380,14 @@ impl Entry {
             steps,
             unfinished: unfinished.map(str::to_owned),
             messages,
+            open: None,
         })
     }
 
     fn messages(&self, drafts: &mut Drafts<'_>, n: usize) -> Vec<ReceivedMessage> {
         let mut messages = Vec::new();
         let mut unread = 0_usize;
-        for message in self.messages.iter().flatten() {
+        for message in &self.messages {
             let from = match message.kind.as_str() {
                 "send" => Side::Client,
                 "receive" => Side::Server,
@@ -210,12 +396,15 @@ impl Entry {
                     continue;
                 }
             };
-            let binary = || STANDARD.decode(&message.data).ok();
+            let binary = || STANDARD.decode(message.data.as_ref()?).ok();
             let (kind, octets) = match message.opcode {
-                1.0 => (MessageKind::Text, Some(message.data.clone().into_bytes())),
-                2.0 => (MessageKind::Binary, binary()),
-                9.0 => (MessageKind::Ping, binary()),
-                10.0 => (MessageKind::Pong, binary()),
+                Some(1) => {
+                    let data = message.data.clone().map(String::into_bytes);
+                    (MessageKind::Text, data)
+                }
+                Some(2) => (MessageKind::Binary, binary()),
+                Some(9) => (MessageKind::Ping, binary()),
+                Some(10) => (MessageKind::Pong, binary()),
                 _ => (MessageKind::Text, None),
             };
             match octets {

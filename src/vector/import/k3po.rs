@@ -1,7 +1,8 @@
 //! k3po scripts, as far as those of WebSocket handshakes need them.
 //!
-//! Each `connect` or `accepted` starts a conversation. What has no octets of its
-//! own, such as a regular expression, is refused with its line.
+//! Each `connect` or `accepted` starts a conversation. What is read by a pattern,
+//! such as a regular expression, has no octets of its own: its step is open, which
+//! its note and a remark with its line say. What is written must have octets.
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;
@@ -75,6 +76,8 @@ enum TokenKind {
     Octets(Vec<u8>),
     /// What stands between `${` and `}`.
     Reference(String),
+    /// A regular expression, or octets of which only the number is known.
+    Pattern(String),
 }
 
 #[derive(Clone, Debug)]
@@ -120,10 +123,7 @@ impl<'t> Lexer<'t> {
             Some('"') => self.text(line)?,
             Some('[') => self.octets(line)?,
             Some('$') => self.reference(line)?,
-            Some('/') => {
-                let what = "a regular expression has no octets; put the octets that were sent in its place";
-                return Err(error(line, what));
-            }
+            Some('/') => self.expression(line)?,
             Some(_) => {
                 let mut word = String::new();
                 while let Some(c) = self.chars.next_if(|c| !c.is_whitespace() && *c != '"') {
@@ -172,6 +172,26 @@ impl<'t> Lexer<'t> {
         })
     }
 
+    fn expression(&mut self, line: usize) -> Result<TokenKind, Unimportable> {
+        let mut pattern = String::new();
+        pattern.extend(self.bump());
+        loop {
+            match self.bump() {
+                None | Some('\n') => {
+                    return Err(error(line, "a regular expression does not end on its line"));
+                }
+                Some('/') => break,
+                Some('\\') => {
+                    pattern.push('\\');
+                    pattern.extend(self.bump());
+                }
+                Some(c) => pattern.push(c),
+            }
+        }
+        pattern.push('/');
+        Ok(TokenKind::Pattern(pattern))
+    }
+
     fn octets(&mut self, line: usize) -> Result<TokenKind, Unimportable> {
         self.bump();
         let mut inside = String::new();
@@ -192,11 +212,7 @@ impl<'t> Lexer<'t> {
         let mut octets = Vec::new();
         for word in inside.split_whitespace() {
             let Some(octet) = octet(word) else {
-                let what = format!(
-                    "[{}] cannot be imported, only octets such as [0x88 0x02]; put the octets that were sent in its place",
-                    Escaped::<40>(&inside)
-                );
-                return Err(error(line, what));
+                return Ok(TokenKind::Pattern(format!("[{inside}]")));
             };
             octets.push(octet);
         }
@@ -231,6 +247,8 @@ struct Conversation {
     from_client: Vec<u8>,
     octets: usize,
     ended: [bool; 2],
+    /// The side that sends octets which only a pattern describes.
+    open: Option<Side>,
 }
 
 impl Conversation {
@@ -255,12 +273,40 @@ impl Conversation {
         }
     }
 
+    /// A step whose octets are not known.
+    fn add_open(&mut self, from: Side, pattern: &str) {
+        self.pause();
+        let mut step = Step::of(from, &[]);
+        let pattern = Escaped::<80>(pattern);
+        step.note = Some(format!(
+            "open: octets that match {pattern}, which are not known"
+        ));
+        self.steps.push(step);
+        self.open = Some(from);
+    }
+
     fn end(&mut self, from: Side, end: StreamEnd) {
         let [client, server] = &mut self.ended;
         let ended = if from == Side::Client { client } else { server };
         if !std::mem::replace(ended, true) {
             self.pause();
             self.steps.push(Step::end(from, end));
+        }
+    }
+}
+
+/// A part of what one command reads or writes.
+enum Piece {
+    Octets(Vec<u8>),
+    /// What a pattern matched.
+    Open(String),
+}
+
+impl Piece {
+    fn len(&self) -> usize {
+        match self {
+            Piece::Octets(octets) => octets.len(),
+            Piece::Open(_) => 0,
         }
     }
 }
@@ -464,6 +510,7 @@ impl Script<'_> {
             from_client: Vec::new(),
             octets: 0,
             ended: [false; 2],
+            open: None,
         });
     }
 
@@ -499,25 +546,39 @@ impl Script<'_> {
         if self.word(&["abort", "aborted"])?.is_some() {
             return self.end(StreamEnd::Rst, own);
         }
-        let mut octets = Vec::new();
+        let mut pieces = Vec::new();
         let mut values = 0;
+        let mut length = 0;
         while let Some(Token { what, .. }) = self.peek()? {
             let value = match what {
                 TokenKind::Word(_) => break,
-                TokenKind::Reference(name) => {
-                    let name = name.clone();
-                    self.resolve(&name)?.clone()
-                }
                 value => value.clone(),
+            };
+            let value = match value {
+                // What a function or a capture gives is not known.
+                TokenKind::Reference(name) if !own && !self.properties.contains_key(&name) => {
+                    TokenKind::Pattern(format!("${{{name}}}"))
+                }
+                TokenKind::Reference(name) => self.resolve(&name)?.clone(),
+                value => value,
             };
             self.token()?;
             match value {
-                TokenKind::Text(text) => octets.extend_from_slice(text.as_bytes()),
-                TokenKind::Octets(some) => octets.extend(some),
+                TokenKind::Text(text) => pieces.push(Piece::Octets(text.into_bytes())),
+                TokenKind::Octets(some) => pieces.push(Piece::Octets(some)),
+                TokenKind::Pattern(pattern) if own => {
+                    let what = format!(
+                        "{} has no octets; put the octets that were sent in its place",
+                        Escaped::<40>(&pattern)
+                    );
+                    return Err(error(line, what));
+                }
+                TokenKind::Pattern(pattern) => pieces.push(Piece::Open(pattern)),
                 TokenKind::Word(_) | TokenKind::Reference(_) => {}
             }
             values += 1;
-            if octets.len() > MAX_OCTETS {
+            length += pieces.last().map_or(0, Piece::len);
+            if length > MAX_OCTETS {
                 return Err(error(line, format!("longer than {MAX_OCTETS} octets")));
             }
         }
@@ -540,13 +601,26 @@ impl Script<'_> {
                 format!("`{word}` comes before connect or accepted"),
             ));
         };
-        let long = conversation.octets + octets.len() > MAX_OCTETS;
+        let long = conversation.octets + length > MAX_OCTETS;
         if long || conversation.steps.len() >= MAX_STEPS {
             let what = format!("longer than {MAX_OCTETS} octets or {MAX_STEPS} steps");
             return Err(error(line, format!("{what}; split the script")));
         }
         let own_side = conversation.own;
-        conversation.add_octets(if own { own_side } else { own_side.peer() }, octets);
+        let from = if own { own_side } else { own_side.peer() };
+        for piece in pieces {
+            match piece {
+                Piece::Octets(octets) => conversation.add_octets(from, octets),
+                Piece::Open(pattern) => {
+                    conversation.add_open(from, &pattern);
+                    let pattern = Escaped::<60>(&pattern);
+                    self.notes.push(format!(
+                        "line {line}: {pattern} is a pattern: the octets that it matched are not known, \
+                         and the step is open"
+                    ));
+                }
+            }
+        }
         Ok(())
     }
 
@@ -586,6 +660,7 @@ impl Script<'_> {
             steps: conversation.steps,
             unfinished: None,
             messages: Vec::new(),
+            open: conversation.open,
         };
         drafts.add(draft, &place);
     }

@@ -4,6 +4,7 @@
 //! the file.
 
 mod request;
+mod exchange;
 mod pcap;
 mod tcp;
 mod har;
@@ -13,7 +14,7 @@ use std::net::SocketAddr;
 
 use self::request::head;
 use super::recorded::header;
-use super::{Expect, File, Source, Step, Vector};
+use super::{Expect, ExpectedResult, File, Source, Step, Vector};
 use crate::version::Side;
 
 /// No file is longer than this, in octets.
@@ -171,6 +172,8 @@ struct Draft {
     unfinished: Option<String>,
     /// Messages that are known although their frames are not among the steps.
     messages: Vec<super::ReceivedMessage>,
+    /// The side of whose octets not all are known.
+    open: Option<Side>,
 }
 
 /// The vectors so far.
@@ -238,6 +241,7 @@ impl<'o> Drafts<'o> {
             mut steps,
             unfinished,
             messages,
+            open,
         } = draft;
         let Some(last) = steps.last_mut() else {
             self.remark(format!("left out: {place}: neither side sent anything"));
@@ -269,6 +273,9 @@ impl<'o> Drafts<'o> {
             self.remark(format!("left out: {place}: {why}"));
             return;
         }
+        if let Some(from) = open {
+            vector.expect_nothing_of_the_unknown(from);
+        }
         if !messages.is_empty() {
             vector.expect.messages = messages;
             vector.expect_only_what_is_played(false);
@@ -289,6 +296,23 @@ impl<'o> Drafts<'o> {
             file,
             remarks: self.remarks,
         })
+    }
+}
+
+impl Vector {
+    /// Not all octets of this side are known. What its peer refuses because of that
+    /// is no expectation.
+    fn expect_nothing_of_the_unknown(&mut self, from: Side) {
+        let expected = match from {
+            Side::Client => &mut self.expect.server,
+            Side::Server => &mut self.expect.client,
+        };
+        if expected
+            .as_ref()
+            .is_some_and(|expected| expected.result != ExpectedResult::Accept)
+        {
+            *expected = None;
+        }
     }
 }
 

@@ -12,18 +12,25 @@ pub(super) fn head(octets: &[u8]) -> &[u8] {
     octets.get(..end).unwrap_or(octets)
 }
 
+/// Whether these octets start with a method of HTTP.
+pub(super) fn is_request(octets: &[u8]) -> bool {
+    let is = |method: &[u8]| octets.starts_with(method);
+    METHODS.into_iter().any(is) || is(b"CONNECT ")
+}
+
+const METHODS: [&[u8]; 8] = [
+    b"GET ",
+    b"POST ",
+    b"PUT ",
+    b"HEAD ",
+    b"DELETE ",
+    b"OPTIONS ",
+    b"PATCH ",
+    b"TRACE ",
+];
+
 /// Why these octets of a client start no WebSocket conversation.
 pub(super) fn other_protocol(octets: &[u8]) -> Option<&'static str> {
-    const METHODS: [&[u8]; 8] = [
-        b"GET ",
-        b"POST ",
-        b"PUT ",
-        b"HEAD ",
-        b"DELETE ",
-        b"OPTIONS ",
-        b"PATCH ",
-        b"TRACE ",
-    ];
     let is = |prefix: &[u8]| octets.starts_with(prefix);
     if octets.is_empty() {
         Some("the client sends nothing")
@@ -34,7 +41,7 @@ pub(super) fn other_protocol(octets: &[u8]) -> Option<&'static str> {
     } else if is(b"<policy-file-request") {
         Some("a Flash policy request")
     } else if is(b"CONNECT ") {
-        Some("the client sends CONNECT to a proxy; capture behind the proxy")
+        Some("the client sends CONNECT to a proxy, and no tunnel is opened")
     } else if !METHODS.into_iter().any(is) {
         Some("not HTTP, or the start of the connection is not in the capture")
     } else if asks(head(octets)) {

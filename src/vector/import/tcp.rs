@@ -10,8 +10,10 @@ use std::net::SocketAddr;
 
 use jiff::Timestamp;
 
-use super::request::other_protocol;
+use super::exchange::{Exchange, exchanges};
+use super::request::{is_request, other_protocol};
 use super::{Draft, Drafts, MAX_CONNECTIONS, MAX_OCTETS, MAX_STEPS, Segment};
+use crate::bytes::Escaped;
 use crate::vector::{Step, StreamEnd};
 use crate::version::Side;
 
@@ -178,7 +180,7 @@ impl<'a> Connection<'a> {
         drop(self);
         let gets = |side: &&usize| {
             let stream = flow.sides.get(**side);
-            stream.is_some_and(|s| s.octets.starts_with(b"GET "))
+            stream.is_some_and(|s| is_request(&s.octets))
         };
         let by_port = || {
             let server = peers.iter().position(|peer| Some(peer.port()) == port)?;
@@ -199,17 +201,6 @@ impl<'a> Connection<'a> {
             first.unwrap_or(0),
             last.unwrap_or(0)
         );
-        let [low, high] = &flow.sides;
-        let requester = if client == 0 { low } else { high };
-        if let Some(why) = other_protocol(&requester.octets) {
-            drafts.remark(format!("left out: {place}: {why}"));
-            return;
-        }
-        let octets = flow.sides.iter().map(|side| side.octets.len()).sum();
-        if let Err(why) = drafts.count(octets, flow.events.len()) {
-            drafts.remark(format!("left out: {place}: {why}"));
-            return;
-        }
         let side_of = |index: usize| {
             if index == client {
                 Side::Client
@@ -217,23 +208,30 @@ impl<'a> Connection<'a> {
                 Side::Server
             }
         };
-        let start_ns = flow.events.first().map_or(0, |event| event.time_ns);
-        let mut before_ms = 0;
-        let mut steps = Vec::with_capacity(flow.events.len());
-        for event in &flow.events {
-            let mut step = match event.what {
-                EventKind::Octets { start, end } => {
-                    let [low, high] = &flow.sides;
-                    let side = if event.from == 0 { low } else { high };
-                    let octets = side.octets.split_at(end).0.split_at(start).1;
-                    Step::of(side_of(event.from), octets)
-                }
-                EventKind::Ends(end) => Step::end(side_of(event.from), end),
+        let octets = flow.sides.iter().map(|side| side.octets.len()).sum();
+        let sent = |index: usize| flow.sides.get(index).map(|side| side.octets.as_slice());
+        let request = sent(client).unwrap_or_default();
+        let mut exchanges = exchanges(request, sent(1 - client).unwrap_or_default());
+        let all = exchanges.len();
+        let why_not = |exchange: &Exchange| {
+            other_protocol(request.get(exchange.client.clone()).unwrap_or_default())
+        };
+        let reason = exchanges.iter().find_map(why_not);
+        exchanges.retain(|exchange| why_not(exchange).is_none());
+        if let Some(why) = reason {
+            let others = all - exchanges.len();
+            let what = match (others, exchanges.is_empty()) {
+                (1, _) | (_, true) => place.clone(),
+                _ => format!("{place}: {others} requests"),
             };
-            let at_ms = event.time_ns.saturating_sub(start_ns) / 1_000_000;
-            step.after_ms = at_ms.checked_sub(before_ms).filter(|ms| *ms > 0);
-            before_ms = before_ms.max(at_ms);
-            steps.push(step);
+            drafts.remark(format!("left out: {what}: {why}"));
+        }
+        if exchanges.is_empty() {
+            return;
+        }
+        if let Err(why) = drafts.count(octets, flow.events.len()) {
+            drafts.remark(format!("left out: {place}: {why}"));
+            return;
         }
         for (number, from) in &flow.differing {
             let side = side_of(*from);
@@ -241,19 +239,29 @@ impl<'a> Connection<'a> {
                 "{place}: packet {number} repeats octets of the {side} with other values; the first are kept"
             ));
         }
-        let unfinished = flow.why_unfinished(&side_of);
-        let mut source = drafts.source("capture", &place);
-        source.date = date(start_ns);
-        source.timing = Some("recorded".to_owned());
-        let draft = Draft {
-            source,
-            secure: false,
-            steps,
-            unfinished,
-            messages: Vec::new(),
-        };
+        let several = all > 1;
+        let drafted: Vec<(Draft, String)> = exchanges
+            .iter()
+            .map(|exchange| {
+                let n = exchange.client.start;
+                let place = if several {
+                    format!("{place}, from octet {n} of the client")
+                } else {
+                    place.clone()
+                };
+                if let Some(to) = &exchange.tunnel {
+                    drafts.remark(format!(
+                        "{place}: it runs through a proxy's tunnel to {}, whose CONNECT is left out",
+                        Escaped::<80>(to)
+                    ));
+                }
+                (flow.draft(exchange, client, drafts, &place), place)
+            })
+            .collect();
         drop(flow);
-        drafts.add(draft, &place);
+        for (draft, place) in drafted {
+            drafts.add(draft, &place);
+        }
     }
 }
 
@@ -446,6 +454,59 @@ impl Flow {
             open: false,
         });
         true
+    }
+
+    /// The draft of one exchange.
+    fn draft(&self, exchange: &Exchange, client: usize, drafts: &Drafts<'_>, place: &str) -> Draft {
+        let [low, high] = &self.sides;
+        let of = |from: usize| if from == 0 { low } else { high };
+        let is_last = exchange.client.end == of(client).octets.len()
+            && exchange.server.end == of(1 - client).octets.len();
+        let side_of = |index: usize| {
+            if index == client {
+                Side::Client
+            } else {
+                Side::Server
+            }
+        };
+        let mut start_ns = None;
+        let mut before_ms = 0;
+        let mut steps = Vec::new();
+        for event in &self.events {
+            let side = side_of(event.from);
+            let mut step = match event.what {
+                EventKind::Octets { start, end } => {
+                    let own = match side {
+                        Side::Client => &exchange.client,
+                        Side::Server => &exchange.server,
+                    };
+                    let (start, end) = (start.max(own.start), end.min(own.end));
+                    if start >= end {
+                        continue;
+                    }
+                    let octets = of(event.from).octets.split_at(end).0.split_at(start).1;
+                    Step::of(side, octets)
+                }
+                EventKind::Ends(_) if !is_last => continue,
+                EventKind::Ends(end) => Step::end(side, end),
+            };
+            let start_ns = *start_ns.get_or_insert(event.time_ns);
+            let at_ms = event.time_ns.saturating_sub(start_ns) / 1_000_000;
+            step.after_ms = at_ms.checked_sub(before_ms).filter(|ms| *ms > 0);
+            before_ms = before_ms.max(at_ms);
+            steps.push(step);
+        }
+        let mut source = drafts.source("capture", place);
+        source.date = date(start_ns.unwrap_or(0));
+        source.timing = Some("recorded".to_owned());
+        Draft {
+            source,
+            secure: false,
+            steps,
+            unfinished: is_last.then(|| self.why_unfinished(&side_of)).flatten(),
+            messages: Vec::new(),
+            open: None,
+        }
     }
 
     fn why_unfinished(&self, side_of: &dyn Fn(usize) -> Side) -> Option<String> {

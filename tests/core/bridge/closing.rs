@@ -346,3 +346,29 @@ fn a_reason_is_carried_where_both_versions_have_it() {
         }
     }
 }
+
+#[test]
+fn what_a_hixie_75_backend_sends_after_its_clients_close_is_received() {
+    for client in VERSIONS.iter().filter(|v| v.closing != Closing::Hixie75) {
+        let mut bridge = Bridge::open(client, named("hixie-75"), Coding::Plain);
+        bridge.send(Side::Client, |conn, out| {
+            conn.send(Message::text("ask"), out)
+        });
+        bridge.close(Side::Client, 4000, "");
+        let n = bridge.front.incoming.len();
+        bridge.step(Side::Client, true, n);
+        assert!(bridge.backend.input_ends, "{client}");
+        bridge.send(Side::Server, |conn, out| {
+            conn.send(Message::text("answer"), out)
+        });
+        bridge.settle();
+        assert_eq!(bridge.client.messages(), [Received::text("answer")]);
+        let close = last_close(&mut bridge, Side::Client);
+        let want = close_body(client, Side::Server, 4000, "");
+        assert_eq!(close, want, "{client}");
+        for end in [&bridge.client, &bridge.front, &bridge.rear, &bridge.backend] {
+            assert_eq!(end.conn().phase(), Phase::Closed, "{client}");
+            assert_eq!(end.violation, None);
+        }
+    }
+}

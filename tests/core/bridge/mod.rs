@@ -5,6 +5,7 @@
 mod base64;
 mod closing;
 mod control;
+mod frames;
 mod half;
 mod joined;
 mod messages;

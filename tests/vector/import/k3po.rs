@@ -46,9 +46,15 @@ fn what_cannot_be_imported_of_a_script_is_refused_with_its_line() {
     for (from, to, line, word) in [
         (
             "read \"\\r\\n\"\n",
-            "read /Date: .*/ \"\\r\\n\"\n",
+            "read /Date: .*\n",
             27,
-            "regular expression",
+            "regular expression does not end",
+        ),
+        (
+            "write \"\\r\\n\"\n",
+            "write /Date: .*/ \"\\r\\n\"\n",
+            16,
+            "has no octets",
         ),
         (
             "connect ${location}",
@@ -69,10 +75,10 @@ fn what_cannot_be_imported_of_a_script_is_refused_with_its_line() {
             "`write option` cannot be imported",
         ),
         (
-            "read [0xff 0x00]",
-            "read [0..2]",
-            32,
-            "[0..2] cannot be imported",
+            "write [0xff 0x00]",
+            "write [0..2]",
+            31,
+            "[0..2] has no octets",
         ),
         ("closed", "sleep", 34, "`sleep` cannot be imported"),
         ("# A comment.", "write \"a\"", 1, "comes before connect"),

@@ -4,6 +4,7 @@
 mod captures;
 mod k3po;
 mod har;
+mod reports;
 mod program;
 
 use std::fs;

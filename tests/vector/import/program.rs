@@ -85,6 +85,50 @@ fn the_program_writes_to_stdout_a_file_or_a_folder() {
 }
 
 #[test]
+#[cfg(unix)]
+fn the_program_overwrites_nothing_follows_no_link_and_keeps_what_it_writes_private() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = temporary("private");
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let mut sent = segments(&example().steps, 4000, [5, 6]);
+    sent.extend(segments(&example().steps, 4001, [5, 6]));
+    fs::write(path("it.bin"), capture(&sent, PLAIN)).unwrap();
+    let import = |out: &str| run(&["import", &path("it.bin"), "--out", &path(out)]);
+
+    assert_eq!(import("new.json").code, Some(0));
+    assert_eq!(import("new/").code, Some(0));
+    for name in [
+        "new.json",
+        "new/hixie-76-it-1.json",
+        "new/hixie-76-it-2.json",
+    ] {
+        let mode = fs::metadata(path(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+
+    fs::write(path("taken.json"), "mine").unwrap();
+    symlink(path("taken.json"), path("link.json")).unwrap();
+    symlink(path("nowhere.json"), path("dangling.json")).unwrap();
+    for out in ["taken.json", "link.json", "dangling.json"] {
+        let ended = import(out);
+        assert_eq!(ended.code, Some(2), "{out}: {}", ended.talk);
+        assert!(ended.talk.contains("cannot write"), "{}", ended.talk);
+    }
+    assert_eq!(fs::read_to_string(path("taken.json")).unwrap(), "mine");
+    assert!(!folder.join("nowhere.json").exists());
+
+    // The second name is taken: not even the first is written.
+    fs::create_dir(path("half")).unwrap();
+    fs::write(path("half/hixie-76-it-2.json"), "mine").unwrap();
+    assert_eq!(import("half").code, Some(2));
+    assert!(!folder.join("half/hixie-76-it-1.json").exists());
+    assert_eq!(
+        fs::read_to_string(path("half/hixie-76-it-2.json")).unwrap(),
+        "mine"
+    );
+}
+
+#[test]
 fn the_program_names_what_is_wrong() {
     let folder = temporary("wrong");
     let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();

@@ -1,0 +1,213 @@
+//! Connecting to one of several addresses: they are tried one after the other, a
+//! little apart, and the first that answers is used (RFC 8305 section 5).
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+
+use mio::{Registry, Token};
+
+use super::transport::Transport;
+
+/// Milliseconds after which the next address is tried although the last one may
+/// still answer (RFC 8305 section 8).
+const STAGGER_MS: u64 = 250;
+
+/// The addresses of one server, while none of them has answered. Times are in
+/// milliseconds of the caller's clock.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    untried: VecDeque<SocketAddr>,
+    running: Vec<(SocketAddr, Transport)>,
+    /// When the next address is tried.
+    next_ms: u64,
+    deadline_ms: u64,
+    failed: Option<(SocketAddr, io::Error)>,
+}
+
+/// How far they have come.
+#[derive(Debug)]
+pub(super) enum Attempted {
+    /// This one is connected. It is still watched by the token of the attempts.
+    Connected(Transport),
+    /// An event of a socket, or the time of the next attempt, is waited for.
+    Waiting,
+    /// No address is left; why the last one failed, where there was one.
+    Failed(Option<(SocketAddr, io::Error)>),
+}
+
+impl Attempts {
+    /// Of these addresses, none of which is tried yet. Each gets a share of the
+    /// time until the deadline before the next one starts, at most a quarter of
+    /// a second.
+    pub(super) fn new(addresses: &[SocketAddr], now_ms: u64, deadline_ms: u64) -> Attempts {
+        Attempts {
+            untried: in_turns(addresses),
+            running: Vec::new(),
+            next_ms: now_ms,
+            deadline_ms,
+            failed: None,
+        }
+    }
+
+    /// When [`Attempts::advance`] has something to do without an event.
+    pub(super) fn due_ms(&self) -> Option<u64> {
+        (!self.untried.is_empty()).then_some(self.next_ms)
+    }
+
+    /// Looks which attempts have ended, and starts those that are due. Their
+    /// sockets are watched by this token.
+    pub(super) fn advance(&mut self, now_ms: u64, registry: &Registry, token: Token) -> Attempted {
+        for (address, mut transport) in std::mem::take(&mut self.running) {
+            match transport.is_connected() {
+                Ok(true) => {
+                    self.running.clear();
+                    transport.assume_ready();
+                    return Attempted::Connected(transport);
+                }
+                Ok(false) => self.running.push((address, transport)),
+                Err(error) => {
+                    log::debug!(target: "heirloom::net", "cannot connect to {address}: {error}");
+                    self.failed = Some((address, error));
+                    self.next_ms = now_ms;
+                }
+            }
+        }
+        while self.next_ms <= now_ms || self.running.is_empty() {
+            let Some(address) = self.untried.pop_front() else {
+                break;
+            };
+            match start(address, registry, token) {
+                Ok(transport) => {
+                    let left = self.deadline_ms.saturating_sub(now_ms);
+                    let shares = u64::try_from(self.untried.len() + 1).unwrap_or(u64::MAX);
+                    self.next_ms = now_ms + STAGGER_MS.min(left / shares).max(1);
+                    self.running.push((address, transport));
+                }
+                Err(error) => self.failed = Some((address, error)),
+            }
+        }
+        if self.running.is_empty() {
+            Attempted::Failed(self.failed.take())
+        } else {
+            Attempted::Waiting
+        }
+    }
+
+    /// Whether an address has failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+}
+
+fn start(address: SocketAddr, registry: &Registry, token: Token) -> io::Result<Transport> {
+    let mut transport = Transport::connect(address)?;
+    transport.register(registry, token, true)?;
+    Ok(transport)
+}
+
+/// The addresses with their families in turns, the first one's first: where one
+/// family does not work at all, the other does not wait behind all of it (RFC
+/// 8305 section 4).
+fn in_turns(addresses: &[SocketAddr]) -> VecDeque<SocketAddr> {
+    let Some(first) = addresses.first() else {
+        return VecDeque::new();
+    };
+    let (mut this, mut other): (VecDeque<SocketAddr>, VecDeque<SocketAddr>) = addresses
+        .iter()
+        .partition(|address| address.is_ipv4() == first.is_ipv4());
+    let mut all = VecDeque::with_capacity(addresses.len());
+    while !this.is_empty() || !other.is_empty() {
+        all.extend(this.pop_front());
+        all.extend(other.pop_front());
+    }
+    all
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use mio::Poll;
+    use socket2::{Domain, Socket, Type};
+
+    /// An address that does not answer: its queue holds one connection, and that
+    /// is there.
+    pub(crate) fn silent() -> (Socket, Vec<std::net::TcpStream>, SocketAddr) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        socket.bind(&any.into()).unwrap();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let wait = std::time::Duration::from_millis(100);
+        let mut held = Vec::new();
+        while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, wait) {
+            held.push(stream);
+        }
+        (socket, held, address)
+    }
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let [a, b, c] = ["[::1]:1", "[::1]:2", "[::1]:3"].map(address);
+        let [x, y] = ["127.0.0.1:1", "127.0.0.1:2"].map(address);
+        assert_eq!(in_turns(&[a, b, c, x, y]), [a, x, b, y, c]);
+        assert_eq!(in_turns(&[x, y, a]), [x, a, y]);
+        assert!(in_turns(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_silent_address_does_not_keep_the_next_one_waiting() {
+        let (_socket, _held, silent) = silent();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let good = listener.local_addr().unwrap();
+        let poll = Poll::new().unwrap();
+        let mut attempts = Attempts::new(&[silent, good], 0, 10_000);
+        let advance =
+            |attempts: &mut Attempts, now_ms| attempts.advance(now_ms, poll.registry(), Token(7));
+        assert!(matches!(advance(&mut attempts, 0), Attempted::Waiting));
+        assert_eq!(attempts.due_ms(), Some(250));
+        assert!(matches!(advance(&mut attempts, 249), Attempted::Waiting));
+        assert_eq!(attempts.due_ms(), Some(250));
+        let mut reached = advance(&mut attempts, 250);
+        assert_eq!(attempts.due_ms(), None);
+        while matches!(reached, Attempted::Waiting) {
+            reached = advance(&mut attempts, 251);
+        }
+        let Attempted::Connected(transport) = reached else {
+            panic!("{reached:?}");
+        };
+        assert_eq!(transport.peer_address().unwrap(), good);
+    }
+
+    #[test]
+    fn each_address_gets_a_share_of_a_short_deadline() {
+        let (_socket, _held, silent) = silent();
+        let poll = Poll::new().unwrap();
+        let mut attempts = Attempts::new(&[silent; 4], 1000, 1100);
+        let mut now_ms = 1000;
+        let mut starts = Vec::new();
+        loop {
+            starts.push(now_ms);
+            let attempted = attempts.advance(now_ms, poll.registry(), Token(7));
+            assert!(matches!(attempted, Attempted::Waiting));
+            match attempts.due_ms() {
+                Some(due_ms) => now_ms = due_ms,
+                None => break,
+            }
+        }
+        assert_eq!(starts, [1000, 1025, 1050, 1075]);
+    }
+
+    #[test]
+    fn without_an_address_it_has_failed() {
+        let poll = Poll::new().unwrap();
+        let mut attempts = Attempts::new(&[], 0, 1000);
+        let attempted = attempts.advance(0, poll.registry(), Token(7));
+        assert!(matches!(attempted, Attempted::Failed(None)));
+    }
+}

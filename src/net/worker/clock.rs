@@ -1,0 +1,30 @@
+//! The time of one turn of the loop.
+
+use std::time::{Duration, Instant};
+
+/// Milliseconds of the worker's life, read once for each turn of its loop.
+#[derive(Debug)]
+pub(super) struct Clock {
+    start: Instant,
+    pub(super) now_ms: u64,
+}
+
+impl Clock {
+    pub(super) fn new() -> Clock {
+        Clock {
+            start: Instant::now(),
+            now_ms: 0,
+        }
+    }
+
+    /// A turn of the loop starts.
+    pub(super) fn tick(&mut self) {
+        self.now_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    }
+
+    /// The instant of this time.
+    pub(super) fn at(&self, ms: u64) -> Instant {
+        let after = Duration::from_millis(ms);
+        self.start.checked_add(after).unwrap_or(self.start)
+    }
+}

@@ -1,0 +1,219 @@
+//! What reaches a worker from outside: posts, what others publish, new settings,
+//! and the stop.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::{Drain, Worker};
+use crate::error::Unsendable;
+use crate::frame::Kind;
+use crate::message::Message;
+use crate::net::app::{App, EndReason};
+use crate::net::link_id::LinkId;
+use crate::net::post::{Policy, Post};
+use crate::net::topic::Batch;
+
+/// A subscriber whose backlog is over the limit has this time to read something,
+/// while its backlog is at most `PATIENCE` times the limit. The backlog of a
+/// topic is shared by all subscribers, so one that reads slowly costs little.
+const PATIENCE_MS: u64 = 1_000;
+const PATIENCE: usize = 16;
+/// Rounds of accepts when the server is stopped: more than the system's queue
+/// holds, and an end to them while clients keep coming.
+const LAST_ROUNDS: usize = 128;
+
+impl<A: App> Worker<A> {
+    /// Hands on what was published in this turn of the loop.
+    pub(super) fn publish(&mut self) {
+        for batch in self.scratch.topics.take() {
+            self.mail.publish(&batch);
+            if self.mail.has_unsent() {
+                // What publishes faster than the other workers take is not read
+                // until they have.
+                for LinkId { token, .. } in batch.publishers() {
+                    if let Some(link) = self.links.get(token) {
+                        if !link.flow.paused_by_mailbox {
+                            link.flow.paused_by_mailbox = true;
+                            self.mail.pause(token);
+                        }
+                    }
+                }
+            }
+            self.deliver(&batch);
+        }
+    }
+
+    /// Sends texts to the subscribers that this worker has. One that does not
+    /// read fast enough is disconnected.
+    fn deliver(&mut self, batch: &Batch) {
+        for subscriber in self.scratch.topics.subscribers(batch.topic()) {
+            let token = subscriber.token;
+            if !self.keeps_up(token) {
+                continue;
+            }
+            let sent = self.with_link(token, |turn| {
+                let link = turn.link;
+                let framing = link.conn.framing_of(Kind::Text, 0);
+                let (Some(version), Ok(_)) = (link.conn.version(), framing) else {
+                    return Ok(());
+                };
+                let octets = batch.frames_for(version.layout, subscriber);
+                if octets.is_empty() {
+                    return Ok(());
+                }
+                if let Some(recorder) = link.record.recorder() {
+                    recorder.note(crate::version::Side::Server, &octets);
+                }
+                link.send_shared(octets, turn.context.now_ms)
+            });
+            if let Some(Err(error)) = sent {
+                log::debug!(target: "heirloom::net", "a write failed: {error}");
+                self.remove_link(token);
+            }
+        }
+    }
+
+    /// Whether a link may be sent more that it did not ask for. One that does not
+    /// read fast enough is disconnected, so that neither its messages nor others
+    /// wait for it.
+    fn keeps_up(&mut self, token: usize) -> bool {
+        let limit = self.policy.settings.output_bytes;
+        let Some(link) = self.links.get(token) else {
+            return false;
+        };
+        let waits = link.backlog.len();
+        if waits <= limit {
+            return true;
+        }
+        let stalls = link.timing.waited_ms(self.clock.now_ms) >= PATIENCE_MS;
+        if stalls || waits > limit.saturating_mul(PATIENCE) {
+            if self.scratch.warnings.slow.again(self.clock.now_ms) {
+                log::warn!(target: "heirloom::net", "a connection that does not read its messages is disconnected");
+            }
+            self.remove_link(token);
+            return false;
+        }
+        true
+    }
+
+    /// Reads all posts that wait.
+    pub(super) fn read_mail(&mut self) {
+        while let Some(post) = self.mail.receive() {
+            self.on_post(post);
+        }
+        self.mail.announce_room();
+        for token in self.mail.send_unsent() {
+            if let Some(link) = self.links.get(token) {
+                link.flow.paused_by_mailbox = false;
+            }
+            self.links.enqueue(token);
+        }
+        while let Some(post) = self.mail.receive_from_outside() {
+            if let Post::Publish(batch) = &post {
+                self.mail.publish(batch);
+            }
+            self.on_post(post);
+        }
+    }
+
+    fn on_post(&mut self, post: Post) {
+        match post {
+            Post::Publish(batch) => self.deliver(&batch),
+            Post::Send {
+                token,
+                kind,
+                payload,
+            } => self.send(token, Message::checked(kind, &payload)),
+            Post::Close {
+                token,
+                code,
+                reason,
+            } => {
+                self.with_link(token, |turn| {
+                    let ended = EndReason::by_server("closed", Some(code));
+                    turn.link.record.end(ended);
+                    let mut out = turn.scratch.out.output();
+                    turn.link.conn.close(code, &reason, &mut out);
+                });
+            }
+            Post::Resolved { token, found } => self.resolved(token, found),
+            Post::Settings(policy) => self.reload(policy),
+            Post::Drain => {
+                if self.drain == Drain::No {
+                    self.drain = Drain::Requested;
+                }
+            }
+        }
+    }
+
+    /// Sends a message that comes from outside.
+    fn send(&mut self, token: usize, message: Message<'_>) {
+        if !self.keeps_up(token) {
+            return;
+        }
+        let sent = self.with_link(token, |turn| -> Result<(), Unsendable> {
+            let mut out = turn.scratch.out.output();
+            turn.link.conn.send(message, &mut out)
+        });
+        if let Some(Err(error)) = sent {
+            log::debug!(target: "heirloom::net", "a message was not sent: {error}");
+        }
+    }
+
+    /// From now on this applies. Connections whose request has arrived keep what
+    /// applied to it.
+    fn reload(&mut self, policy: Arc<Policy>) {
+        self.policy = policy;
+        let app = AssertUnwindSafe(|| self.app.reloaded());
+        if catch_unwind(app).is_err() {
+            log::error!("the app panicked when the settings changed");
+        }
+        self.acceptor.set_keepalive(self.policy.settings.keepalive);
+        // A timeout may be shorter now.
+        for token in self.links.slots.tokens() {
+            if let Some(Some(link)) = self.links.slots.get(token) {
+                link.set_user_timeout(&self.policy.settings);
+                link.arm(&mut self.links.wheel, token, &self.policy.settings);
+            }
+        }
+    }
+
+    /// Refuses the connections that wait to be accepted, stops listening and closes
+    /// all others.
+    pub(super) fn start_drain(&mut self) {
+        let due_ms = self.clock.now_ms + self.policy.settings.drain_ms;
+        self.drain = Drain::Started { due_ms };
+        let links = self.links.slots.links();
+        let clients = links.filter(|link| link.is_of_client()).count();
+        log::info!("draining {clients} connections");
+        // The system has completed TCP's handshake with those that wait: closing
+        // the listener would reset them.
+        self.acceptor.set_waiting();
+        for _ in 0..LAST_ROUNDS {
+            if !self.acceptor.has_more(self.clock.now_ms) {
+                break;
+            }
+            self.accept();
+        }
+        self.acceptor.close(self.poll.registry());
+        for token in self.links.slots.tokens() {
+            self.with_link(token, |turn| turn.go_away());
+        }
+    }
+
+    /// Whether the worker has nothing more to do. Connections that have not ended
+    /// in time are closed.
+    pub(super) fn is_drained(&mut self) -> bool {
+        let Drain::Started { due_ms } = self.drain else {
+            return false;
+        };
+        if self.links.slots.live > 0 && self.clock.now_ms >= due_ms {
+            let open = self.links.slots.live;
+            log::warn!("{open} connections have not ended in time and are closed");
+            for token in self.links.slots.tokens() {
+                self.remove_link(token);
+            }
+        }
+        self.links.slots.live == 0
+    }
+}
