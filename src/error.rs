@@ -11,7 +11,7 @@
 use core::fmt;
 use core::ops::Range;
 
-use crate::version::{Version, Versions};
+use crate::version::{KeyLength, Version, Versions};
 
 /// An error of a parse, with the octets in which it broke.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -88,6 +88,10 @@ coded! {
     /// `Sec-WebSocket-*` without `Upgrade: websocket`.
     #[error("the request has Sec-WebSocket headers but no `Upgrade: websocket`: a proxy on the way has removed it; let that proxy pass Upgrade and Connection on")]
     UpgradeMissing = "upgrade-missing", 400;
+    /// `Sec-WebSocket-*` without `Upgrade: websocket`, but with a body or another
+    /// method than GET.
+    #[error("the request has Sec-WebSocket headers but no `Upgrade: websocket`, and a body or a method that no WebSocket request has: this looks like request smuggling, a second request hidden in the body of the first")]
+    UpgradeSmuggled = "upgrade-smuggled", 400;
     /// `Upgrade: websocket` without `Connection: Upgrade`.
     #[error("the request has `Upgrade: websocket` but no `Connection: Upgrade`: a proxy on the way has removed it; let that proxy pass Upgrade and Connection on")]
     ConnectionMissing = "connection-missing", 400;
@@ -118,9 +122,10 @@ coded! {
     /// A header that may stand once stands twice.
     #[error("the header {name} is there twice; once is right")]
     HeaderRepeated { name: &'static str } = "header-repeated", 400;
-    /// A target that is neither a path nor an absolute http URI.
-    #[error("the request target must be a path that begins with `/`, without spaces or a fragment")]
-    TargetInvalid = "target-invalid", 400;
+    /// A target that is neither a path nor an absolute http URI, or that holds
+    /// an octet which no target has.
+    #[error("the request target {}", TargetFault(*octet))]
+    TargetInvalid { octet: Option<u8> } = "target-invalid", 400;
     /// No Host, or an empty one.
     #[error("the request has no Host header")]
     HostMissing = "host-missing", 400;
@@ -154,9 +159,9 @@ coded! {
     /// A version without a key.
     #[error("the request has no Sec-WebSocket-Key")]
     KeyMissing = "key-missing", 400;
-    /// A key that is not base64 of the right number of octets.
-    #[error("Sec-WebSocket-Key must be 16 octets in base64, which is 24 characters")]
-    KeyMalformed = "key-malformed", 400;
+    /// A key that is not base64 of the right length.
+    #[error("Sec-WebSocket-Key must be {length}; this one has {characters} characters{}", Decoded(*octets))]
+    KeyMalformed { length: KeyLength, characters: u32, octets: Option<u8> } = "key-malformed", 400;
     /// One of the two numbered keys is missing.
     #[error("only one of Sec-WebSocket-Key1 and -Key2 is there; hixie-76 needs both")]
     KeyAlone = "key-alone", 400;
@@ -167,7 +172,7 @@ coded! {
     #[error("Sec-WebSocket-Key{key} has no space; a proxy may have trimmed it, or this is no WebSocket client")]
     KeyWithoutSpaces { key: u8 } = "key-without-spaces", 400;
     /// hixie-76 section 5.2: the number is no multiple of the spaces.
-    #[error("the number in Sec-WebSocket-Key{key} is not a multiple of its {spaces} spaces; a proxy may have squeezed runs of spaces")]
+    #[error("the number in Sec-WebSocket-Key{key} is not a multiple of its {spaces} spaces: a proxy may have squeezed runs of spaces, or the client is WebSocket4Net, which makes such keys")]
     KeyNotDivisible { key: u8, spaces: u32 } = "key-not-divisible", 400;
     /// The quotient does not fit 32 bits.
     #[error("the number in Sec-WebSocket-Key{key}, divided by its spaces, does not fit 32 bits")]
@@ -181,9 +186,40 @@ coded! {
     /// The origin policy says no.
     #[error("pages of this origin may not connect here")]
     OriginNotAllowed = "origin-not-allowed", 403;
+    /// A hixie client insists on a subprotocol that cannot be echoed.
+    #[error("the subprotocol that the request asks for is empty, or holds octets that are not visible ASCII or space, and clients of this version do not go on without it")]
+    SubprotocolMalformed = "subprotocol-malformed", 400;
     /// A hixie client insists on a subprotocol that is not spoken.
     #[error("the subprotocol asked for is not spoken here, and clients of this version do not go on without it")]
     SubprotocolUnknown = "subprotocol-unknown", 400;
+}
+
+/// What is wrong with a request target.
+struct TargetFault(Option<u8>);
+
+impl fmt::Display for TargetFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("must be a path that starts with `/`"),
+            Some(b'#') => f.write_str("holds a `#`: a fragment is not sent to servers"),
+            Some(octet) => write!(
+                f,
+                "holds the octet 0x{octet:02x}; only visible ASCII may stand there, and all else is percent-encoded"
+            ),
+        }
+    }
+}
+
+/// What a key holds, where it is base64 at all.
+struct Decoded(Option<u8>);
+
+impl fmt::Display for Decoded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(octets) => write!(f, ", which hold {octets} octets"),
+            None => f.write_str(" and is not base64"),
+        }
+    }
 }
 
 /// A set of versions as the subject of a sentence, with its verb.

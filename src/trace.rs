@@ -58,6 +58,9 @@ pub enum Field {
     Key3,
     /// hixie-76: the sixteen octets after the response's head.
     Digest,
+    /// hixie-76: white space between the handshake and the first frame, which
+    /// belongs to neither.
+    Stray,
     /// hixie: the octet that opens a frame.
     FrameType,
     /// hixie: one octet of a length in base 128.

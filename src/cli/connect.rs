@@ -431,6 +431,12 @@ impl Received {
                 self.opened = true;
                 display.note(&format!("open, {version}"));
             }
+            Ok(SessionEvent::Stray(octets)) => complain(&format!(
+                "the server sent {} octets of white space between the handshake and its first \
+                 frame ({}); they belong to neither and were skipped",
+                octets.len(),
+                octets.escape_ascii()
+            )),
             Ok(SessionEvent::Message(message)) => display.message(message),
             Ok(SessionEvent::Ping(octets)) => {
                 display.note_frame(&format!("> pong {} octets", octets.len()));

@@ -129,6 +129,7 @@ impl Direction {
             | Event::Http(_)
             | Event::Refused(_)
             | Event::Response(_)
+            | Event::Stray(_)
             | Event::Open => {}
         }
         Ok(())

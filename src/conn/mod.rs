@@ -24,7 +24,7 @@ use alloc::sync::Arc;
 
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Refusal, Unsendable, Violation};
-use crate::frame::{Control, Decoder, Encoder, Frame, Framing, Kind, Position, Reason, Wire};
+use crate::frame::{self, Control, Decoder, Encoder, Frame, Framing, Kind, Position, Reason, Wire};
 use crate::handshake::{
     Agreement, ClientEvent, ClientHandshake, ClientRequest, HttpResponse, Opened, Request,
     Response, ServerEvent, ServerHandshake, write_request,
@@ -55,6 +55,9 @@ pub enum Event<'b> {
     Response(Box<Response<'b>>),
     /// The handshake is finished on both sides.
     Open,
+    /// hixie-76: white space between the handshake and the first frame. Some
+    /// servers send CR LF there. It was skipped.
+    Stray(&'b [u8]),
     /// Payload, as much as has arrived.
     Piece(Piece<'b>),
     /// A ping, which has been answered.
@@ -123,8 +126,19 @@ struct Open {
     sender: Sender,
     /// Whether we have sent a close.
     close_sent: bool,
-    /// Whether [`Event::Open`] was delivered.
-    announced: bool,
+    start: Start,
+}
+
+/// What comes before the first frame of the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// [`Event::Open`] is due.
+    Unannounced,
+    /// hixie-76 and hybi-03: the first octet of the peer tells whether white
+    /// space stands before the frames, and which of the two layouts they have.
+    Unknown,
+    /// Nothing: frames arrive.
+    Frames,
 }
 
 /// A connection that is over.
@@ -216,7 +230,9 @@ impl Conn {
         version: &'static Version,
         config: Arc<Config>,
     ) -> Result<Conn, Unsendable> {
-        let open = Open::new(Wire::unseen(version, side)?, side);
+        let mut wire = Wire::unseen(version, side)?;
+        wire.keep_layout();
+        let open = Open::new(wire, side);
         Ok(Conn::new(side, config, State::Open(open)))
     }
 
@@ -334,16 +350,30 @@ impl Conn {
         trace: &mut T,
     ) -> Result<Option<Event<'b>>, Located<Violation>> {
         let event = match &self.state {
-            State::Open(open) if open.announced && open.wire.is_hixie() => {
-                self.next_frame::<true, T>(input, out, trace)
+            State::Open(open) if open.start == Start::Frames => {
+                self.next_any_frame(input, out, trace)
             }
-            State::Open(open) if open.announced => self.next_frame::<false, T>(input, out, trace),
             _ => self.next_other(input, out, trace),
         };
         if let Err(located) = &event {
             self.fail(located.error, out);
         }
         event
+    }
+
+    #[inline(always)]
+    fn next_any_frame<'b, T: Trace>(
+        &mut self,
+        input: &mut Input<'b>,
+        out: &mut Output<'_>,
+        trace: &mut T,
+    ) -> Result<Option<Event<'b>>, Located<Violation>> {
+        match &self.state {
+            State::Open(open) if open.wire.is_hixie() => {
+                self.next_frame::<true, T>(input, out, trace)
+            }
+            _ => self.next_frame::<false, T>(input, out, trace),
+        }
     }
 
     #[inline(never)] // so that the event is written once, to where it is wanted
@@ -420,10 +450,11 @@ impl Conn {
                     Ok(event.map(|event| self.on_client_event(event)))
                 }
             },
-            State::Open(open) => {
-                open.announced = true;
+            State::Open(open) if open.start == Start::Unannounced => {
+                open.start = Start::behind_handshake(&open.wire);
                 Ok(Some(Event::Open))
             }
+            State::Open(_) => self.next_start(input, out, trace),
             State::PeerClosed(_) | State::Over(_) => {
                 // Octets after a close are not parsed (RFC 6455 section 5.5.1).
                 let after = input.rest().len();
@@ -432,6 +463,30 @@ impl Conn {
                 Ok(None)
             }
         }
+    }
+
+    /// What stands between the handshake of hixie-76, or hybi-03, and the first
+    /// frame.
+    fn next_start<'b, T: Trace>(
+        &mut self,
+        input: &mut Input<'b>,
+        out: &mut Output<'_>,
+        trace: &mut T,
+    ) -> Result<Option<Event<'b>>, Located<Violation>> {
+        let State::Open(open) = &mut self.state else {
+            return Ok(None);
+        };
+        let n = frame::stray(input.rest());
+        if n > 0 {
+            let at = input.position();
+            SpanWriter::new(trace, at).octets(n, Field::Stray, 0);
+            return Ok(Some(Event::Stray(input.take(n))));
+        }
+        if input.rest().is_empty() || !open.wire.settle_layout(input.rest()) {
+            return Ok(None);
+        }
+        open.start = Start::Frames;
+        self.next_any_frame(input, out, trace)
     }
 
     fn on_server_event<'b>(&mut self, event: ServerEvent<'b>) -> Event<'b> {
@@ -475,7 +530,9 @@ impl Conn {
     /// being delivered.
     fn open(&mut self, wire: Wire, announced: bool) {
         let mut open = Open::new(wire, self.side);
-        open.announced = announced;
+        if announced {
+            open.start = Start::behind_handshake(&open.wire);
+        }
         self.state = State::Open(open);
     }
 
@@ -570,6 +627,10 @@ impl Conn {
         }
         if !open.wire.can_send() {
             return Err(Unsendable::NoMaskingKey);
+        }
+        if open.start != Start::Frames {
+            // This end sends first, and by the layout that was asked for.
+            open.wire.keep_layout();
         }
         Ok(open)
     }
@@ -667,6 +728,16 @@ impl Conn {
     }
 }
 
+impl Start {
+    fn behind_handshake(wire: &Wire) -> Start {
+        if wire.version().has_body() {
+            Start::Unknown
+        } else {
+            Start::Frames
+        }
+    }
+}
+
 impl Open {
     fn new(wire: Wire, side: Side) -> Open {
         Open {
@@ -675,7 +746,7 @@ impl Open {
             receiver: Receiver::default(),
             sender: Sender::default(),
             close_sent: false,
-            announced: false,
+            start: Start::Unannounced,
         }
     }
 

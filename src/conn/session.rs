@@ -27,6 +27,9 @@ pub enum SessionEvent<'s> {
     Response(Box<Response<'s>>),
     /// The handshake is finished on both sides.
     Open,
+    /// hixie-76: white space between the handshake and the first frame. It was
+    /// skipped.
+    Stray(&'s [u8]),
     /// A whole message.
     Message(Message<'s>),
     /// A ping, which has been answered.
@@ -216,6 +219,7 @@ impl Session {
                 Some(Event::Refused(refused)) => SessionEvent::Refused(refused),
                 Some(Event::Response(response)) => SessionEvent::Response(response),
                 Some(Event::Open) => SessionEvent::Open,
+                Some(Event::Stray(octets)) => SessionEvent::Stray(octets),
                 Some(Event::Ping(payload)) => SessionEvent::Ping(payload),
                 Some(Event::Pong(payload)) => SessionEvent::Pong(payload),
                 Some(Event::Close(reason)) => SessionEvent::Close(reason),

@@ -168,6 +168,7 @@ fn starts(span: &Span, of: PartsOf<'_>, inside: bool) -> Option<PartKind> {
         Field::HttpVersion if of.from == Side::Server => Some(PartKind::Response),
         Field::Key3 => Some(PartKind::Key3),
         Field::Digest => Some(PartKind::Digest),
+        Field::Stray => Some(PartKind::Stray),
         Field::AfterEnd => Some(PartKind::After),
         Field::Unreadable => Some(PartKind::Unreadable),
         field if Some(field) == of.version.map(|v| first_field(v, of.from)) => {

@@ -53,6 +53,8 @@ pub enum PartKind {
     Key3,
     /// hixie-76: the sixteen octets after the response's head.
     Digest,
+    /// hixie-76: white space between the handshake and the first frame.
+    Stray,
     /// A frame.
     Frame,
     /// Octets that are not parsed: they follow a close, a refusal or a fault.
@@ -71,6 +73,7 @@ impl PartKind {
             PartKind::Key3 => "key3",
             PartKind::Digest => "digest",
             PartKind::Frame => "frame",
+            PartKind::Stray => "stray",
             PartKind::After => "after",
             PartKind::Unreadable => "unreadable",
         }

@@ -347,7 +347,8 @@ impl Step {
                 Step::Response(seen, head.raw().to_vec())
             }
             SessionEvent::Open => Step::Open,
-            SessionEvent::Message(_)
+            SessionEvent::Stray(_)
+            | SessionEvent::Message(_)
             | SessionEvent::Ping(_)
             | SessionEvent::Pong(_)
             | SessionEvent::Close(_) => Step::Frame,

@@ -163,7 +163,7 @@ impl TextWriter<'_> {
         match part.kind {
             PartKind::Request | PartKind::Response => self.head(part),
             PartKind::Frame => self.frame(part),
-            PartKind::Key3 | PartKind::Digest => {
+            PartKind::Key3 | PartKind::Digest | PartKind::Stray => {
                 for item in part.items() {
                     self.octets(part.at, &part.raw);
                     self.about(&item);

@@ -76,6 +76,7 @@ pub fn field_name(field: Field) -> &'static str {
         Field::LineEnd => "line-end",
         Field::HeadEnd => "head-end",
         Field::Unreadable => "unreadable",
+        Field::Stray => "stray",
         Field::Key3 => "key3",
         Field::Digest => "digest",
         Field::FrameType => "frame-type",
@@ -165,6 +166,7 @@ fn title(part: &Part) -> String {
         }
         PartKind::Key3 => format!("the third key{cut}"),
         PartKind::Digest => format!("the digest{cut}"),
+        PartKind::Stray => "white space".to_owned(),
         PartKind::After => "not parsed".to_owned(),
         PartKind::Unreadable => format!("unreadable{cut}"),
         PartKind::Frame => format!("{}{cut}", frame_title(part)),
@@ -242,7 +244,7 @@ fn is_last(part: &Part) -> bool {
 
 fn role(field: Field) -> Role {
     match field {
-        Field::IgnoredName | Field::IgnoredValue | Field::Skipped => Role::Ignored,
+        Field::IgnoredName | Field::IgnoredValue | Field::Skipped | Field::Stray => Role::Ignored,
         Field::Unreadable | Field::AfterEnd => Role::Unread,
         _ => Role::Decides,
     }
@@ -272,6 +274,7 @@ fn value(part: &Part, seen: &Seen) -> String {
         | Field::IgnoredName
         | Field::IgnoredValue
         | Field::Unreadable
+        | Field::Stray
         | Field::AfterEnd => format!("{}{more}", shown(raw, SHOWN)),
         Field::Payload | Field::Skipped | Field::ControlPayload | Field::CloseReason => {
             format!("{}{more}", shown(part.plain_of(span), SHOWN))
@@ -400,6 +403,11 @@ fn words(part: &Part, seen: &Seen, n: usize, header: &[u8]) -> FieldWords {
             return (close_code(span.value), about);
         }
         Field::CloseReason => return (close_reason(part), Some(About::Closing(from))),
+        Field::Stray => {
+            let words = "belongs neither to the handshake nor to a frame; some servers send it, \
+                         and it is skipped";
+            return ((words.to_owned()), None);
+        }
         Field::AfterEnd => return (after_end(part), None),
         Field::Key
         | Field::KeyDigits

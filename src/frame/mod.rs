@@ -27,3 +27,10 @@ pub use header::Kind;
 #[cfg(feature = "explain")]
 pub(crate) use header::Opcode;
 pub(crate) use wire::Wire;
+
+/// How much white space stands before the first frame: servers of hixie-76 were
+/// seen to send CR LF behind the digest. No frame starts with it.
+pub(crate) fn stray(octets: &[u8]) -> usize {
+    let is_white = |octet: &&u8| matches!(octet, b'\r' | b'\n' | b' ' | b'\t');
+    octets.iter().take_while(is_white).count()
+}

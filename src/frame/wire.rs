@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use super::hybi04::MaskingKey;
 use crate::error::Unsendable;
-use crate::version::{Layout, Side, Version};
+use crate::version::{Layout, Side, VERSIONS, Version};
 
 /// The version of an open connection, and how its frames are laid out.
 #[derive(Debug)]
@@ -18,6 +18,9 @@ pub(crate) struct Wire {
 pub(super) enum WireLayout {
     Hixie75,
     Hybi01,
+    /// The layout of hybi-01 was asked for by `Sec-WebSocket-Draft`, but known
+    /// clients that send it frame as hixie-76: the first octet of a frame tells.
+    Hybi01OrHixie75,
     Hybi04(Box<MaskingKey>),
     /// hybi-04 whose handshake was not seen: frames of the server, which are not
     /// masked, can be read, and a client can send nothing.
@@ -37,7 +40,7 @@ impl Wire {
     pub(crate) fn agreed(version: &'static Version, key: Option<MaskingKey>) -> Wire {
         let layout = match (version.layout, key) {
             (Layout::Hixie75, _) => WireLayout::Hixie75,
-            (Layout::Hybi01, _) => WireLayout::Hybi01,
+            (Layout::Hybi01, _) => WireLayout::Hybi01OrHixie75,
             (Layout::Hybi04, Some(key)) => WireLayout::Hybi04(Box::new(key)),
             (Layout::Hybi04, None) => unreachable!("the handshake of hybi-04 makes a key"),
             (Layout::Hybi05, _) => WireLayout::Hybi05,
@@ -69,6 +72,37 @@ impl Wire {
                 layout: WireLayout::Hybi04WithoutKey,
             },
             _ => Wire::agreed(version, None),
+        }
+    }
+
+    /// Settles the layout by the first octets that the peer sends behind the
+    /// handshake; gives whether they are enough. 80 and FF can start no
+    /// connection of hybi-03, where they have a reserved bit. 00 can only start
+    /// a continuation of nothing there, but a text of hixie: what follows it is
+    /// taken for text, unless it is a control character, which would be a length.
+    pub(crate) fn settle_layout(&mut self, octets: &[u8]) -> bool {
+        if !matches!(self.layout, WireLayout::Hybi01OrHixie75) {
+            return true;
+        }
+        let is_hixie = match octets {
+            [] | [0x00] => return false,
+            [0x00, second, ..] => !second.is_ascii_control() || second.is_ascii_whitespace(),
+            [first, ..] => matches!(first, 0x80 | 0xff),
+        };
+        self.layout = WireLayout::Hybi01;
+        let challenge = self.version.challenge;
+        let hixie = |v: &&Version| v.challenge == challenge && v.layout == Layout::Hixie75;
+        if let (true, Some(hixie)) = (is_hixie, VERSIONS.iter().find(hixie)) {
+            self.version = hixie;
+            self.layout = WireLayout::Hixie75;
+        }
+        true
+    }
+
+    /// Keeps to the layout that was asked for.
+    pub(crate) fn keep_layout(&mut self) {
+        if let WireLayout::Hybi01OrHixie75 = self.layout {
+            self.layout = WireLayout::Hybi01;
         }
     }
 

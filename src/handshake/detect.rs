@@ -33,7 +33,22 @@ pub(super) fn detect_in(head: &Head<'_>, on: Versions) -> Result<Detected, Refus
     let connection = head.has_token("Connection", "upgrade");
     if !upgrade {
         if let Some(sec) = head.headers().iter().find(|h| is_sec(h.name)) {
-            return Err((Refusal::UpgradeMissing, sec.line_at()));
+            // A body can hold a second request, for a hop that reads the first
+            // one as WebSocket.
+            let has_body = ["Content-Length", "Transfer-Encoding"]
+                .into_iter()
+                .filter_map(|name| {
+                    head.headers()
+                        .iter()
+                        .find(|h| h.name.eq_ignore_ascii_case(name))
+                })
+                .any(|header| header.value != b"0");
+            let refusal = if has_body || method != "GET" {
+                Refusal::UpgradeSmuggled
+            } else {
+                Refusal::UpgradeMissing
+            };
+            return Err((refusal, sec.line_at()));
         }
         // RFC 9112 section 3.2; HTTP/1.0, which health checks speak, has none.
         if http == "HTTP/1.1" {
@@ -81,6 +96,10 @@ fn version(head: &Head<'_>, on: Versions) -> Result<&'static Version, Refused> {
         };
     }
     let version_missing = || (Refusal::VersionMissing, head.missing_at());
+    // The header names the document that the client's author read, not how it
+    // frames: two known clients send it and frame as hixie-76. Where hybi-03 is
+    // on, the first octet of a frame tells (`conn`).
+    let hybi03_is_on = VERSIONS.iter().any(|v| v.has_draft() && on.contains(v));
     let row = |challenge, draft| {
         let mut unnumbered = VERSIONS.iter().filter(|v| v.number.is_none());
         unnumbered
@@ -93,7 +112,7 @@ fn version(head: &Head<'_>, on: Versions) -> Result<&'static Version, Refused> {
         // of hixie-76.
         (_, None | Some(b"0"), Some(_), Some(_)) => row(Challenge::Hixie76, false),
         (Some(_), ..) => Err(version_missing()),
-        (None, Some(b"1" | b"2" | b"3"), Some(_), Some(_)) => row(Challenge::Hixie76, true),
+        (None, Some(b"1" | b"2" | b"3"), Some(_), Some(_)) => row(Challenge::Hixie76, hybi03_is_on),
         (None, Some(_), _, _) => {
             let at = draft.map_or_else(|| head.missing_at(), Header::value_at);
             Err((Refusal::DraftMalformed, at))
@@ -156,9 +175,26 @@ fn check_host(head: &Head<'_>) -> Result<(), Refused> {
     }
 }
 
-/// Whether these octets can be a host and port (RFC 3986 section 3.2.2).
+/// Whether these octets can be a host and port (RFC 3986 section 3.2.2): a port
+/// is a number from 1 to 65535, or empty.
 pub(crate) fn is_authority(octets: &[u8]) -> bool {
-    octets
-        .iter()
-        .all(|o| o.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(o))
+    let is_host = |o: &u8| o.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(o);
+    if !octets.iter().all(is_host) {
+        return false;
+    }
+    // The colons of an IPv6 address stand in brackets.
+    let bracket = octets.iter().rposition(|o| *o == b']').map_or(0, |i| i + 1);
+    let (_, tail) = octets.split_at(bracket);
+    match tail.iter().position(|o| *o == b':') {
+        None => true,
+        Some(colon) => tail.get(colon + 1..).is_some_and(is_port),
+    }
+}
+
+fn is_port(digits: &[u8]) -> bool {
+    let is_number = digits.iter().all(u8::is_ascii_digit);
+    let number = core::str::from_utf8(digits)
+        .ok()
+        .and_then(|text| text.parse::<u16>().ok());
+    digits.is_empty() || is_number && number.is_some_and(|port| port > 0)
 }

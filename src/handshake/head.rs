@@ -188,6 +188,10 @@ impl<'b> Head<'b> {
         match request.parse(raw) {
             Ok(httparse::Status::Complete(n)) if n == raw.len() => {}
             Err(httparse::Error::Version) => return Err((HeadError::HttpVersion, 0..first_line)),
+            Err(httparse::Error::HeaderValue) => {
+                return Head::with_any_key(raw, limit, &lines)
+                    .ok_or_else(|| (HeadError::Malformed, find_malformed(&lines, true)));
+            }
             _ => return Err((HeadError::Malformed, find_malformed(&lines, true))),
         }
         let malformed = || (HeadError::Malformed, 0..first_line);
@@ -200,6 +204,53 @@ impl<'b> Head<'b> {
             "HTTP/1.0"
         };
         Head::new(raw, [method, target, version], request.headers, &lines).ok_or_else(malformed)
+    }
+
+    /// Reads a head whose hixie-76 keys hold octets that no other header may: the
+    /// draft reads digits and spaces and ignores all others, and Java clients
+    /// send DEL.
+    #[cold]
+    fn with_any_key(raw: &'b [u8], limit: u16, lines: &[(usize, &[u8])]) -> Option<Head<'b>> {
+        let mut plain = raw.to_vec();
+        let mut changed = false;
+        for (start, line) in lines.iter().skip(1).filter(|(_, line)| is_hixie_key(line)) {
+            for octet in plain.get_mut(*start..start + line.len())? {
+                if is_forbidden_in_value(octet) {
+                    *octet = b'x';
+                    changed = true;
+                }
+            }
+        }
+        if !changed {
+            // Another header is at fault.
+            return None;
+        }
+        Head::request(&plain, limit).ok()?.over(raw)
+    }
+
+    /// The same head over octets that differ in values only.
+    fn over<'r>(&self, raw: &'r [u8]) -> Option<Head<'r>> {
+        let text = |at: Range<usize>| core::str::from_utf8(raw.get(at)?).ok();
+        let headers = self.headers.iter().map(|header| {
+            Some(Header {
+                name: text(header.start..header.start + header.name.len())?,
+                value: raw
+                    .get(header.value_at().start..)?
+                    .get(..header.value.len())?,
+                line: raw.get(header.line_at())?,
+                start: header.start,
+            })
+        });
+        Some(Head {
+            raw,
+            first: [
+                text(self.first_line_at(0))?,
+                text(self.first_line_at(1))?,
+                text(self.first_line_at(2))?,
+            ],
+            headers: headers.collect::<Option<_>>()?,
+            looked_up: [const { AtomicU64::new(0) }; 2],
+        })
     }
 
     /// Reads a response's head, whose end was found.
@@ -459,8 +510,7 @@ fn find_malformed(lines: &[(usize, &[u8])], is_request: bool) -> Range<usize> {
             let end = line.len().min(name + 1);
             return at + name.min(end)..at + end;
         }
-        let bad = |octet: &u8| matches!(octet, 0..=8 | 10..=31 | 127);
-        if let Some(i) = line.iter().position(bad) {
+        if let Some(i) = line.iter().position(is_forbidden_in_value) {
             return at + i..at + i + 1;
         }
     }
@@ -471,9 +521,32 @@ fn find_malformed(lines: &[(usize, &[u8])], is_request: bool) -> Range<usize> {
     }
 }
 
+/// Whether this line is a key of hixie-76.
+fn is_hixie_key(line: &[u8]) -> bool {
+    let name = line.split(|octet| *octet == b':').next();
+    name.is_some_and(|name| {
+        name.eq_ignore_ascii_case(b"Sec-WebSocket-Key1")
+            || name.eq_ignore_ascii_case(b"Sec-WebSocket-Key2")
+    })
+}
+
+/// Whether no value of a header may hold this octet (RFC 9110 section 5.5).
+fn is_forbidden_in_value(octet: &u8) -> bool {
+    matches!(octet, 0..=8 | 10..=31 | 127)
+}
+
 /// Whether a header's name may hold this octet (RFC 9110 section 5.6.2).
 pub(crate) fn is_token_octet(octet: &u8) -> bool {
     octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(octet)
+}
+
+/// The line of a head in which this octet lies, and which octet of the line it
+/// is; both count from 1.
+pub(super) fn line_and_octet(raw: &[u8], at: usize) -> (usize, usize) {
+    let (before, _) = raw.split_at(at.min(raw.len()));
+    let line = before.iter().filter(|octet| **octet == b'\n').count();
+    let start = before.iter().rposition(|octet| *octet == b'\n');
+    (line + 1, before.len() - start.map_or(0, |i| i + 1) + 1)
 }
 
 /// The elements of a comma list, without surrounding white space.

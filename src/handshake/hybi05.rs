@@ -16,7 +16,7 @@ use super::write::HeadWriter;
 use crate::bytes::Output;
 use crate::error::{Refusal, Violation};
 use crate::trace::{Field, SpanWriter, Trace};
-use crate::version::Version;
+use crate::version::{KeyLength, Version};
 
 /// The GUID that goes into the proof (RFC 6455 section 1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -51,14 +51,29 @@ pub(crate) const LENIENT: GeneralPurpose = GeneralPurpose::new(
 pub(super) fn read_key<'b>(head: &Head<'b>, version: &Version) -> Result<&'b str, Refused> {
     let header = head.get("Sec-WebSocket-Key");
     let header = header.ok_or_else(|| (Refusal::KeyMissing, head.missing_at()))?;
-    let malformed = || (Refusal::KeyMalformed, header.value_at());
-    let key = header.text().ok_or_else(malformed)?;
-    let mut octets = [0; 32];
-    let (least, most) = version.key_octets;
-    match LENIENT.decode_slice(key, &mut octets) {
-        Ok(n) if (least..=most).contains(&n) => Ok(key),
-        _ => Err(malformed()),
-    }
+    let value = header.value;
+    let mut octets = [0; 64];
+    let decoded = LENIENT.decode_slice(value, &mut octets).ok();
+    let fits = match version.key_length {
+        KeyLength::None => false,
+        KeyLength::Characters(most) => {
+            (1..=most).contains(&value.len()) && value.iter().all(is_base64)
+        }
+        KeyLength::Octets(n) => decoded == Some(n),
+    };
+    header.text().filter(|_| fits).ok_or_else(|| {
+        let refusal = Refusal::KeyMalformed {
+            length: version.key_length,
+            characters: u32::try_from(value.len()).unwrap_or(u32::MAX),
+            octets: decoded.and_then(|n| u8::try_from(n).ok()),
+        };
+        (refusal, header.value_at())
+    })
+}
+
+/// Whether this is a character of base64 (RFC 4648 section 4), padding included.
+fn is_base64(octet: &u8) -> bool {
+    octet.is_ascii_alphanumeric() || b"+/=".contains(octet)
 }
 
 /// A key for a client: sixteen random octets.

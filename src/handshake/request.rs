@@ -46,6 +46,7 @@ impl<'b> Request<'b> {
             self.check_target(version)?;
             self.check_body(version)?;
             self.origin = self.read_origin(version)?;
+            self.check_subprotocol(version)?;
         }
         Ok(())
     }
@@ -144,14 +145,33 @@ impl<'b> Request<'b> {
 
     fn check_target(&self, version: &Version) -> Result<(), Refused> {
         let target = self.target();
-        let visible = target.bytes().all(|o| matches!(o, 0x21..=0x7e)) && !target.contains('#');
+        let at = self.head.first_line_at(1);
+        let allowed = |octet: u8| matches!(octet, 0x21..=0x7e) && octet != b'#';
+        if let Some((i, octet)) = target.bytes().enumerate().find(|(_, o)| !allowed(*o)) {
+            let octet_at = at.start + i..at.start + i + 1;
+            return Err((Refusal::TargetInvalid { octet: Some(octet) }, octet_at));
+        }
         let is_path = target.starts_with('/');
         let is_uri = version.absolute_target
             && (target.starts_with("http://") || target.starts_with("https://"));
-        if visible && (is_path || is_uri) {
+        if is_path || is_uri {
             Ok(())
         } else {
-            Err((Refusal::TargetInvalid, self.head.first_line_at(1)))
+            Err((Refusal::TargetInvalid { octet: None }, at))
+        }
+    }
+
+    /// A hixie client wants the whole of its subprotocol back, so one that cannot
+    /// be echoed is not the same as none.
+    fn check_subprotocol(&self, version: &Version) -> Result<(), Refused> {
+        if !version.has_opaque_subprotocol() {
+            return Ok(());
+        }
+        let mut all = self.head.all(version.subprotocol_header());
+        let malformed = all.find(|header| header.text().is_none_or(str::is_empty));
+        match malformed {
+            Some(header) => Err((Refusal::SubprotocolMalformed, header.value_at())),
+            None => Ok(()),
         }
     }
 

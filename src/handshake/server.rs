@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::mem;
 
 use super::detect::Refused;
-use super::head::{Head, Scan};
+use super::head::{Head, Scan, line_and_octet};
 use super::policy::Config;
 use super::request::{RefusedRequest, Request};
 use super::write::{HeadWriter, HttpResponse, write_refusal};
@@ -211,7 +211,10 @@ impl ServerHandshake {
         config: &Config,
         out: &mut Output<'_>,
     ) -> ServerEvent<'b> {
-        self.refuse(refusal, config, out);
+        let place = names_place(refusal).then(|| line_and_octet(raw, at.start));
+        if let Some(with_body) = self.response_body() {
+            write_refusal(refusal, place, config, with_body, out.octets);
+        }
         ServerEvent::Refused(Located::in_head(refusal, at, start), raw)
     }
 
@@ -254,7 +257,7 @@ impl ServerHandshake {
     /// Writes a refusal, unless the head of a 101 was written.
     pub(crate) fn refuse(&mut self, refusal: Refusal, config: &Config, out: &mut Output<'_>) {
         if let Some(with_body) = self.response_body() {
-            write_refusal(refusal, config, with_body, out.octets);
+            write_refusal(refusal, None, config, with_body, out.octets);
         }
     }
 
@@ -281,6 +284,31 @@ impl ServerHandshake {
             State::Key3(..) => None,
         }
     }
+}
+
+/// Whether the place of this refusal helps to find its cause: that of a value or
+/// an octet which is there does, that of one which is missing does not.
+fn names_place(refusal: Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::HeadMalformed
+            | Refusal::BareLf
+            | Refusal::HeadFolded
+            | Refusal::HeaderRepeated { .. }
+            | Refusal::TargetInvalid { .. }
+            | Refusal::HostMalformed
+            | Refusal::BodyUnexpected
+            | Refusal::VersionMalformed
+            | Refusal::VersionList
+            | Refusal::DraftMalformed
+            | Refusal::KeyMalformed { .. }
+            | Refusal::KeyWithoutDigits { .. }
+            | Refusal::KeyWithoutSpaces { .. }
+            | Refusal::KeyNotDivisible { .. }
+            | Refusal::KeyTooLarge { .. }
+            | Refusal::OriginMalformed
+            | Refusal::SubprotocolMalformed
+    )
 }
 
 /// Looks for the end of a head.

@@ -1,7 +1,7 @@
 //! Heads that we write: line by line, and no value that would add a line.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::head::{is_field_text, is_token_octet};
@@ -87,13 +87,24 @@ impl HttpResponse<'_> {
     }
 }
 
-/// Writes the HTTP response of a refusal: its stable code and one sentence.
-pub(super) fn write_refusal(refusal: Refusal, config: &Config, with_body: bool, out: &mut Vec<u8>) {
-    let hint: Option<String> = config.hint.and_then(|hint| hint(refusal));
-    let body = match hint {
-        Some(hint) => format!("{}: {refusal}; {hint}\n", refusal.code()),
-        None => format!("{}: {refusal}\n", refusal.code()),
-    };
+/// Writes the HTTP response of a refusal: its stable code, one sentence, and the
+/// line and octet in which the cause lies.
+pub(super) fn write_refusal(
+    refusal: Refusal,
+    place: Option<(usize, usize)>,
+    config: &Config,
+    with_body: bool,
+    out: &mut Vec<u8>,
+) {
+    let mut body = format!("{}: {refusal}", refusal.code());
+    if let Some((line, octet)) = place {
+        body.push_str(&format!(" (line {line}, octet {octet})"));
+    }
+    if let Some(hint) = config.hint.and_then(|hint| hint(refusal)) {
+        body.push_str("; ");
+        body.push_str(&hint);
+    }
+    body.push('\n');
     let numbers = config.versions.numbers();
     let mut headers: Vec<(&str, &str)> = Vec::new();
     match refusal {

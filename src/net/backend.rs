@@ -152,7 +152,7 @@ impl Backend {
                 log::debug!(target: "heirloom::net", "cannot ask the backend: {error}");
                 match error {
                     Unsendable::Request(refusal) => refusal,
-                    _ => Refusal::TargetInvalid,
+                    _ => Refusal::TargetInvalid { octet: None },
                 }
             })?;
         // An old server may go by the headers that name the client's URL, and

@@ -248,7 +248,7 @@ fn on_event(
         }
         SessionEvent::Refused(refused) => return Some(refused.refusal.error),
         SessionEvent::Response(response) => handshake.response(&response, conn.version()),
-        SessionEvent::Open => {}
+        SessionEvent::Open | SessionEvent::Stray(_) => {}
         SessionEvent::Message(message) => {
             received.message(from, message.kind().into(), message.payload());
         }

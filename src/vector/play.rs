@@ -319,7 +319,7 @@ fn on_event(
         SessionEvent::Response(response) => {
             played.handshake.response(&response, conn.version());
         }
-        SessionEvent::Open => {}
+        SessionEvent::Open | SessionEvent::Stray(_) => {}
         SessionEvent::Message(message) => {
             played
                 .messages

@@ -274,3 +274,20 @@ fn a_message_over_the_limit_is_not_shown() {
     ended.exits(1).complains("message-too-big: ");
     assert_eq!(ended.out(), "ten octets\n");
 }
+
+#[test]
+fn white_space_behind_a_digest_is_skipped_and_named() {
+    let host = Host::after_opening(|conn| {
+        conn.send(b"\r\n");
+        conn.send(b"\0one\xff\0two\xff\xff\0");
+        conn.read_to_end();
+    });
+    let ended = connect(host.address, &["--as", "hixie-76"], NOTHING);
+    assert_eq!(ended.out, b"one\ntwo\n");
+    assert!(
+        ended.stderr.contains("2 octets of white space"),
+        "{}",
+        ended.stderr
+    );
+    assert!(ended.stderr.contains("\\r\\n"), "{}", ended.stderr);
+}

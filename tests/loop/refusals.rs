@@ -127,3 +127,50 @@ fn one_connection_too_many_gets_503_until_another_leaves() {
     }
     second.echo("not disturbed");
 }
+
+#[test]
+fn a_refusal_for_one_octet_names_its_line_and_octet() {
+    let server = Running::serve(Config::default());
+    let head = |lines: &[&str]| lines.concat().into_bytes();
+    let rest = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (octets, sentence) in [
+        (
+            head(&["GET / HTTP/1.1\r\nHost: h\r\nX-Odd: a\u{7f}b\r\n", rest]),
+            "this is not an HTTP request (line 3, octet 9)",
+        ),
+        (
+            head(&["GET / HTTP/1.1\r\nHost: h\nA: b\r\n", rest]),
+            "a line of the head ends in LF alone; lines end in CR LF (line 2, octet 8)",
+        ),
+        (
+            head(&["GET /a#b HTTP/1.1\r\nHost: h\r\n", key, rest]),
+            "the request target holds a `#`: a fragment is not sent to servers (line 1, octet 7)",
+        ),
+        (
+            head(&["GET /jos\u{e9} HTTP/1.1\r\nHost: h\r\n", key, rest]),
+            "only visible ASCII may stand there, and all else is percent-encoded (line 1, octet 9)",
+        ),
+        (
+            head(&["GET / HTTP/1.1\r\nHost: h:0x50\r\n", key, rest]),
+            "the Host header is not a host and port (line 2, octet 7)",
+        ),
+        (
+            head(&["GET / HTTP/1.1\r\nHost: h\r\nHost: i\r\n", key, rest]),
+            "the header Host is there twice; once is right (line 3, octet 1)",
+        ),
+        (
+            head(&[
+                "GET / HTTP/1.1\r\nHost: h\r\nSec-WebSocket-Key: AAAA\r\n",
+                rest,
+            ]),
+            "this one has 4 characters, which hold 3 octets (line 3, octet 20)",
+        ),
+    ] {
+        let mut peer = Peer::connect(server.address);
+        peer.send(&octets);
+        let (head, body) = peer.response();
+        assert_eq!(head.status(), 400, "{body}");
+        assert!(body.ends_with(&format!("{sentence}\n")), "{body}");
+    }
+}

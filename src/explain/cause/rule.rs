@@ -25,6 +25,7 @@ const RULES: &[(&str, Rule)] = &[
     // Refusals.
     ("not-found", Nowhere),
     ("upgrade-missing", OfRequest),
+    ("upgrade-smuggled", OfRequest),
     ("connection-missing", OfRequest),
     ("method-not-get", OfRequest),
     ("http-version", OfRequest),
@@ -56,6 +57,7 @@ const RULES: &[(&str, Rule)] = &[
     ("origin-missing", In("hixie-76 section 4.1")),
     ("origin-malformed", OfRequest),
     ("origin-not-allowed", Nowhere),
+    ("subprotocol-malformed", Nowhere),
     ("subprotocol-unknown", Nowhere),
     // Violations of frames.
     ("reserved-bits", Of(About::Frames)),

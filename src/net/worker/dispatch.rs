@@ -332,7 +332,11 @@ impl<'t, A: App> Dispatch<'t, A> {
                 log::debug!(target: "heirloom::net", "closed by the peer: {:?}", reason.code);
                 self.ended(ClosedBy::Client, "closed", reason.code);
             }
-            Event::Response(_) | Event::Piece(_) | Event::Ping(_) | Event::Pong(_) => {}
+            Event::Response(_)
+            | Event::Stray(_)
+            | Event::Piece(_)
+            | Event::Ping(_)
+            | Event::Pong(_) => {}
         }
     }
 
