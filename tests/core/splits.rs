@@ -254,7 +254,7 @@ impl Feeder {
                 Ok(None) => return Ok(()),
                 Ok(Some((event, conn))) => {
                     let event = describe(event, conn, &mut out, received)?;
-                    self.outcome.events.push(event);
+                    add(&mut self.outcome.events, event);
                 }
                 Err(violation) => {
                     lies_within(&violation.at, received)?;
@@ -310,6 +310,7 @@ impl Feeder {
                         Event::Refused(refused) => SessionEvent::Refused(refused),
                         Event::Response(response) => SessionEvent::Response(response),
                         Event::Open => SessionEvent::Open,
+                        Event::Stray(octets) => SessionEvent::Stray(octets),
                         Event::Ping(payload) => SessionEvent::Ping(payload),
                         Event::Pong(payload) => SessionEvent::Pong(payload),
                         Event::Close(reason) => SessionEvent::Close(reason),
@@ -318,12 +319,19 @@ impl Feeder {
                     describe(event, conn, &mut out, received)?
                 }
             };
-            self.outcome.events.push(event);
+            add(&mut self.outcome.events, event);
         }
         self.outcome.consumed = input.position();
         let left = input.rest().len();
         buffer.drain(..buffer.len() - left);
         Ok(())
+    }
+}
+
+/// White space before the first frame may be reported in portions.
+fn add(events: &mut Vec<String>, event: String) {
+    if event != "stray" || events.last() != Some(&event) {
+        events.push(event);
     }
 }
 
@@ -363,6 +371,7 @@ fn describe(
         }
         SessionEvent::Response(response) => format!("response {}", response.status()),
         SessionEvent::Open => "open".to_owned(),
+        SessionEvent::Stray(_) => "stray".to_owned(),
         SessionEvent::Message(message) => format!("message {message:?}"),
         SessionEvent::Ping(payload) => format!("ping {payload:?}"),
         SessionEvent::Pong(payload) => format!("pong {payload:?}"),
