@@ -3,8 +3,6 @@
 use alloc::format;
 use alloc::string::String;
 
-use super::write::CarriedHeader;
-
 /// What a client asks for.
 ///
 /// ```
@@ -32,7 +30,7 @@ pub struct ClientRequest<'a> {
     /// More headers, such as Cookie.
     pub headers: &'a [(&'a str, &'a str)],
     /// Headers that are only carried, whatever octets their values hold.
-    pub carried: &'a [CarriedHeader<'a>],
+    pub carried: &'a [(&'a str, &'a [u8])],
 }
 
 impl<'a> ClientRequest<'a> {
@@ -80,7 +78,7 @@ impl<'a> ClientRequest<'a> {
 
     /// With these headers, which are only carried.
     #[must_use]
-    pub fn with_carried(mut self, headers: &'a [CarriedHeader<'a>]) -> ClientRequest<'a> {
+    pub fn with_carried(mut self, headers: &'a [(&'a str, &'a [u8])]) -> ClientRequest<'a> {
         self.carried = headers;
         self
     }

@@ -5,7 +5,7 @@ use heirloom::net::ProxyVersion;
 
 use crate::gate::{ALL, HIXIE_75, HIXIE_76, gate, gate_with, request_with};
 use crate::support::backend::Backend;
-use crate::support::peer::{DIGEST, Peer, RFC, Speaks, request};
+use crate::support::peer::{DIGEST, Peer, RFC, Speaks, request, said};
 
 #[test]
 fn the_request_to_the_backend_is_our_own_with_what_the_list_allows() {
@@ -630,7 +630,7 @@ fn cookies_that_the_backend_sets_in_its_101_reach_the_client() {
         if speaks == HIXIE_76 {
             assert_eq!(client.exactly(16), DIGEST);
         }
-        client.send_text("on");
+        client.send(&said(speaks, "on"));
         assert_eq!(served.receive_text(), "on");
     }
 }
