@@ -138,21 +138,36 @@ impl LineWriter {
 
     /// Writes a line, or several, as soon as the stream takes them. It ends in a
     /// line break.
-    pub(super) fn write(&self, line: String) {
+    fn write(&self, line: String) {
+        if !self.try_write(line) {
+            self.0.queue().lost += 1;
+        }
+    }
+
+    /// The same; whether the line fits into the queue.
+    fn try_write(&self, line: String) -> bool {
         let mut queue = self.0.queue();
         if queue.closed {
-            return;
+            return true;
         }
         let octets = queue.octets.saturating_add(line.len());
         let is_full = queue.lines.len() >= WAITING_LINES || octets > WAITING_OCTETS;
         if is_full && !queue.lines.is_empty() {
-            queue.lost += 1;
-            return;
+            return false;
         }
         queue.octets = octets;
         queue.lines.push_back(line);
         drop(queue);
         self.0.added.notify_one();
+        true
+    }
+
+    /// Writes a line before all that wait. Only the thread that writes does that,
+    /// once for each line.
+    fn write_next(&self, line: String) {
+        let mut queue = self.0.queue();
+        queue.octets = queue.octets.saturating_add(line.len());
+        queue.lines.push_front(line);
     }
 
     /// Waits until all is written, or nothing can be; gives how many lines are
@@ -175,7 +190,6 @@ impl LineWriter {
 
     /// Writes line by line, until the reader closes its end.
     fn run(&self, mut stream: impl Write, report_to: Option<&LineWriter>) {
-        let report_to = report_to.unwrap_or(self);
         let what = self.0.what;
         let mut fails = false;
         loop {
@@ -189,9 +203,10 @@ impl LineWriter {
                     fails = false;
                     let lost = std::mem::take(&mut queue.lost);
                     if lost > 0 {
-                        report = Some(format!(
+                        let told = format!(
                             "heirloom: {lost} {what} are lost: nothing reads them fast enough\n"
-                        ));
+                        );
+                        report = Some((told, lost));
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => {
@@ -201,14 +216,22 @@ impl LineWriter {
                 Err(error) => {
                     queue.lost += 1;
                     if !std::mem::replace(&mut fails, true) {
-                        report = Some(format!("heirloom: cannot write {what}: {error}\n"));
+                        let told = format!("heirloom: cannot write {what}: {error}\n");
+                        report = Some((told, 0));
                     }
                 }
             }
             let closed = queue.closed;
             drop(queue);
-            if let Some(report) = report {
-                report_to.write(report);
+            match (report, report_to) {
+                (Some((report, lost)), Some(other)) => {
+                    // What cannot be told now is told later.
+                    if !other.try_write(report) {
+                        self.0.queue().lost += lost;
+                    }
+                }
+                (Some((report, _)), None) => self.write_next(report),
+                (None, _) => {}
             }
             self.0.written.notify_all();
             if closed {
@@ -316,18 +339,17 @@ mod tests {
         for _ in 0..WAITING_LINES + 100 {
             writer.write("x\n".to_owned());
         }
-        let mut taken = 0_u64;
-        loop {
+        let (mut taken, mut lost) = (0, 0);
+        while taken + lost < WAITING_LINES + 100 {
             allow.send(Ok(())).expect("it writes");
-            let line = lines.recv().expect("it writes");
-            if line != "x\n" {
-                let count = WAITING_LINES as u64 + 100 - taken;
-                let told = format!("heirloom: {count} lines are lost: nothing reads them");
-                assert!(line.starts_with(&told), "{line}");
-                return;
+            let line = lines.recv_timeout(Duration::from_secs(5));
+            let line = line.expect("all are written or told of");
+            match line.split(' ').nth(1) {
+                None => taken += 1,
+                Some(count) => lost += count.parse::<usize>().expect("a count"),
             }
-            taken += 1;
         }
+        assert!(lost >= 99, "{lost}");
     }
 
     #[test]

@@ -110,6 +110,8 @@ fn a_drain_has_a_deadline_that_no_reader_extends() {
         crate::support::peer::BINARY,
         &vec![7; 6 * 1024 * 1024],
     ));
+    // The echo has started.
+    slow.exactly(1000);
     let started = Instant::now();
     server.stop();
     // A little is read again and again, which is progress.

@@ -171,6 +171,34 @@ impl Program {
         self.child.id()
     }
 
+    /// Leaves it so many free descriptors, until more are allowed.
+    pub(crate) fn leave_descriptors(&self, free: usize) {
+        let folder = std::fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap();
+        let taken: Vec<usize> = folder
+            .map(|entry| {
+                entry
+                    .unwrap()
+                    .file_name()
+                    .to_str()
+                    .unwrap()
+                    .parse()
+                    .unwrap()
+            })
+            .collect();
+        // The limit is on numbers, and there may be gaps.
+        let mut gaps = (0..).filter(|number| !taken.contains(number));
+        self.allow_descriptors(gaps.nth(free).unwrap());
+    }
+
+    /// Sets the limit on its descriptors.
+    pub(crate) fn allow_descriptors(&self, limit: usize) {
+        let status = Command::new("prlimit")
+            .args(["--pid", &self.id().to_string()])
+            .arg(format!("--nofile={limit}:"))
+            .status();
+        assert!(status.unwrap().success());
+    }
+
     /// Sends it a signal, by its name.
     pub(crate) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.child.id());

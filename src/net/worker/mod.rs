@@ -154,7 +154,9 @@ impl<A: App> Worker<A> {
                     Token(token) => self.on_event(token, event),
                 }
             }
-            self.accept();
+            if self.drain == Drain::No {
+                self.accept();
+            }
             for _ in 0..self.links.ready() {
                 if let Some(token) = self.links.next_ready() {
                     self.turn(token);
