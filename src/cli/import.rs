@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
@@ -61,7 +61,12 @@ pub(super) fn run(args: &Args) -> Exit {
         Err((path, error)) => {
             let path = path.display().to_string();
             complain(&format!("cannot write {}: {error}", Escaped::<400>(&path)));
-            Exit::Unreachable
+            // Another name would do.
+            if error.kind() == ErrorKind::AlreadyExists {
+                Exit::Usage
+            } else {
+                Exit::Unreachable
+            }
         }
     }
 }
@@ -96,7 +101,7 @@ fn write(args: &Args, file: File) -> Result<(), Unwritten> {
     let names_folder = out.as_os_str().to_string_lossy().ends_with('/');
     if !out.is_dir() && !names_folder {
         if same(out, &args.file) {
-            let error = io::Error::other("it is the file that is imported");
+            let error = io::Error::new(ErrorKind::AlreadyExists, "it is the file that is imported");
             return Err((out.clone(), error));
         }
         return fs::write(out, file.to_canonical()).map_err(fail(out));
