@@ -62,7 +62,12 @@ pub(super) fn run(args: &Args) -> Exit {
         Err((path, error)) => {
             let path = path.display().to_string();
             complain(&format!("cannot write {}: {error}", Escaped::<400>(&path)));
-            Exit::Unreachable
+            // Another name would do.
+            if error.kind() == ErrorKind::AlreadyExists {
+                Exit::Usage
+            } else {
+                Exit::Unreachable
+            }
         }
     }
 }

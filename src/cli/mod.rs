@@ -270,7 +270,7 @@ fn version(name: &str) -> Result<&'static Version, String> {
 }
 
 /// A list of versions, for an option.
-fn versions(list: &str) -> Result<Versions, String> {
+fn version_list(list: &str) -> Result<Versions, String> {
     list.parse().map_err(|error: UnknownVersion| {
         let meant = suggest::of_version(&error.0);
         let meant = meant.map(|meant| format!("; did you mean {meant}?"));

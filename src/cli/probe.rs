@@ -37,7 +37,7 @@ pub(super) struct Args {
         value_name = "LIST",
         default_value = "all",
         allow_hyphen_values = true,
-        value_parser = super::versions
+        value_parser = super::version_list
     )]
     versions: Versions,
     #[command(flatten)]

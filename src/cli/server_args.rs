@@ -31,7 +31,7 @@ pub(super) struct ServerArgs {
         value_name = "LIST",
         default_value = "default",
         allow_hyphen_values = true,
-        value_parser = super::versions
+        value_parser = super::version_list
     )]
     pub(super) versions: Versions,
     /// An origin whose pages may connect, such as https://example.com; may be given more than once.

@@ -46,8 +46,15 @@ pub(super) fn of_version(name: &str) -> Option<&'static str> {
     if let Some(version) = VERSIONS.iter().find(is_number).filter(|_| tells) {
         return Some(version.name);
     }
+    // The letters may be wrong, the number must be right.
     VERSIONS
         .iter()
+        .filter(|version| {
+            version
+                .name
+                .trim_start_matches(|c: char| !c.is_ascii_digit())
+                == digits
+        })
         .map(|version| (distance(&name, version.name), version.name))
         .filter(|(distance, _)| *distance <= 2)
         .min()

@@ -142,7 +142,13 @@ class Heirloom(Proc):
         Heirloom.latest = self
         argv = [binary, subcommand, "--listen", f"127.0.0.1:{port}", *options]
         super().__init__(f"heirloom {subcommand}", argv, stdin=False)
-        line = self.line()
+        if "--json" in options:
+            # Standard output holds JSON only.
+            self.wait_to_say("listening on ws://127.0.0.1:")
+            with open(self.log.name, "rb") as f:
+                line = next((line for line in f.read().splitlines() if line.startswith(b"listening")), b"")
+        else:
+            line = self.line()
         found = re.fullmatch(rb"listening on ws://127\.0\.0\.1:(\d+)/", line or b"")
         if not found:
             raise Failure(f"{self.name} says {line!r} instead of where it listens{self.talk()}")

@@ -269,10 +269,12 @@ fn a_stop_cuts_what_stays_open_and_keeps_it() {
 #[test]
 fn a_folder_that_cannot_be_written_stops_the_recording_and_not_the_traffic() {
     let folder = Folder::new();
-    let file = folder.0.join("file");
-    fs::write(&file, b"").unwrap();
+    let out = folder.0.join("out");
     let serve = Program::serve(&[]);
-    let record = record(serve.address, file.join("out").to_str().unwrap(), &[]);
+    let record = record(serve.address, out.to_str().unwrap(), &[]);
+    // It could be written when the recorder started.
+    fs::remove_dir(&out).unwrap();
+    fs::write(&out, b"").unwrap();
     for _ in 0..3 {
         let mut peer = Peer::open(record.address, RFC, "/");
         peer.echo("it goes on");
