@@ -4,7 +4,8 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::{Conn, Event, Open, Over, Phase, State};
+use super::open::Open;
+use super::{Conn, Event, Over, Phase, State};
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Violation};
 use crate::frame::{Control, Encoder, close};

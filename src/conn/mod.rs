@@ -14,6 +14,7 @@
 //!
 //! A [`Session`] keeps that contract for its caller and assembles messages.
 
+mod open;
 mod close;
 mod session;
 mod bridge;
@@ -24,17 +25,18 @@ use alloc::sync::Arc;
 
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Refusal, Unsendable, Violation};
-use crate::frame::{self, Control, Decoder, Encoder, Frame, Framing, Kind, Position, Reason, Wire};
+use crate::frame::{Control, Encoder, Frame, Framing, Kind, Position, Reason, Wire};
 use crate::handshake::{
     Agreement, ClientEvent, ClientHandshake, ClientRequest, HttpResponse, Opened, Request,
     Response, ServerEvent, ServerHandshake, write_request,
 };
-use crate::message::{Message, Piece, Receiver, Sender};
+use crate::message::{Message, Piece};
 use crate::trace::{Field, SpanWriter, Trace};
 use crate::version::{Side, Version};
 
 pub use self::bridge::{BridgeEnd, Coding, Direction, FRAGMENT, Tally};
 use self::close::PeerClosed;
+use self::open::{Open, Start};
 pub use self::session::{Session, SessionEvent};
 pub use crate::handshake::{Config, Limits, Routes};
 
@@ -115,30 +117,6 @@ enum State {
 enum Handshake {
     Server(ServerHandshake),
     Client(ClientHandshake),
-}
-
-/// An open connection.
-#[derive(Debug)]
-struct Open {
-    wire: Wire,
-    decoder: Decoder,
-    receiver: Receiver,
-    sender: Sender,
-    /// Whether we have sent a close.
-    close_sent: bool,
-    start: Start,
-}
-
-/// What comes before the first frame of the peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Start {
-    /// [`Event::Open`] is due.
-    Unannounced,
-    /// hixie-76 and hybi-03: the first octet of the peer tells whether white
-    /// space stands before the frames, and which of the two layouts they have.
-    Unknown,
-    /// Nothing: frames arrive.
-    Frames,
 }
 
 /// A connection that is over.
@@ -475,16 +453,12 @@ impl Conn {
         let State::Open(open) = &mut self.state else {
             return Ok(None);
         };
-        let n = frame::stray(input.rest());
-        if n > 0 {
-            let at = input.position();
-            SpanWriter::new(trace, at).octets(n, Field::Stray, 0);
-            return Ok(Some(Event::Stray(input.take(n))));
+        if let Some(stray) = open.skip_stray(input, trace) {
+            return Ok(Some(Event::Stray(stray)));
         }
-        if input.rest().is_empty() || !open.wire.settle_layout(input.rest()) {
+        if !open.settle_layout(input) {
             return Ok(None);
         }
-        open.start = Start::Frames;
         self.next_any_frame(input, out, trace)
     }
 
@@ -616,17 +590,7 @@ impl Conn {
             State::PeerClosed(peer_closed) => &mut peer_closed.open,
             _ => return Err(Unsendable::NotOpen),
         };
-        let version = open.wire.version();
-        if kind == Kind::Binary && !version.has_binary() {
-            return Err(Unsendable::NoBinary(version));
-        }
-        if !open.wire.can_send() {
-            return Err(Unsendable::NoMaskingKey);
-        }
-        if open.start != Start::Frames {
-            // This end sends first, and by the layout that was asked for.
-            open.wire.keep_layout();
-        }
+        open.prepare_to_send(kind)?;
         Ok(open)
     }
 
@@ -721,35 +685,6 @@ impl Conn {
         open.sender.control()?;
         open.send_control(side, control, payload, out);
         Ok(())
-    }
-}
-
-impl Start {
-    fn behind_handshake(wire: &Wire) -> Start {
-        if wire.version().has_body() {
-            Start::Unknown
-        } else {
-            Start::Frames
-        }
-    }
-}
-
-impl Open {
-    fn new(wire: Wire, side: Side) -> Open {
-        Open {
-            wire,
-            decoder: Decoder::new(side.peer()),
-            receiver: Receiver::default(),
-            sender: Sender::default(),
-            close_sent: false,
-            start: Start::Unannounced,
-        }
-    }
-
-    fn send_control(&self, side: Side, control: Control, payload: &[u8], out: &mut Output<'_>) {
-        if self.wire.can_send() && !self.sender.is_inside_frame() {
-            Encoder::new(&self.wire, side).control(control, payload, out);
-        }
     }
 }
 
