@@ -178,7 +178,7 @@ fn advance<D>(link: &mut Link<D>, now_ms: u64) -> AfterTurn {
         if transport.shutdown_write().is_err() {
             return AfterTurn::Drop;
         }
-        link.timing.enter(Stage::Draining(0), now_ms);
+        link.timing.enter(Stage::Draining, now_ms);
     }
     AfterTurn::Keep
 }

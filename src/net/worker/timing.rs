@@ -19,9 +19,8 @@ pub(super) enum Stage {
     /// The last output is being written, or the peer's close is awaited.
     Closing,
     /// Our side of TCP is shut down. What still arrives is thrown away, so that
-    /// no reset destroys our last output (RFC 9112 section 9.6). The number
-    /// counts the octets that were thrown away.
-    Draining(u32),
+    /// no reset destroys our last output (RFC 9112 section 9.6).
+    Draining,
 }
 
 /// The stage of a link and its deadline.
@@ -31,6 +30,8 @@ pub(super) struct Timing {
     since_ms: u64,
     /// When the wheel looks at it next.
     armed_ms: Option<NonZeroU64>,
+    /// Octets that were thrown away while draining.
+    drained: u32,
     stage: Stage,
     /// The peer was pinged since it gave a sign of life.
     pinged: bool,
@@ -63,6 +64,7 @@ impl Timing {
         Timing {
             since_ms: now_ms,
             armed_ms: None,
+            drained: 0,
             stage: Stage::Handshake,
             pinged: false,
         }
@@ -101,12 +103,9 @@ impl Timing {
 
     /// Octets were thrown away while draining; gives how many there were.
     pub(super) fn drained(&mut self, octets: usize) -> u32 {
-        let Stage::Draining(drained) = &mut self.stage else {
-            return 0;
-        };
         let octets = u32::try_from(octets).unwrap_or(u32::MAX);
-        *drained = drained.saturating_add(octets);
-        *drained
+        self.drained = self.drained.saturating_add(octets);
+        self.drained
     }
 
     /// Milliseconds without progress.
@@ -125,7 +124,7 @@ impl Timing {
             Stage::Open if settings.idle_ms == 0 || peer.side == Side::Client => return None,
             Stage::Open if self.may_ping(peer) => settings.idle_ms / 2,
             Stage::Open => settings.idle_ms,
-            Stage::Closing | Stage::Draining(_) => settings.close_ms,
+            Stage::Closing | Stage::Draining => settings.close_ms,
         };
         Some(self.since_ms.saturating_add(wait))
     }
@@ -154,7 +153,7 @@ mod tests {
     #[test]
     fn every_stage_has_exactly_one_deadline() {
         let settings = Settings::default();
-        for stage in [Stage::Handshake, Stage::Closing, Stage::Draining(0)] {
+        for stage in [Stage::Handshake, Stage::Closing, Stage::Draining] {
             assert!(due(stage, &settings, false).is_some(), "{stage:?}");
         }
         assert_eq!(due(Stage::Open, &settings, false), None, "idle is off");

@@ -56,7 +56,7 @@ impl<A: App> Turn<'_, A> {
         if !self.link.wants_read(self.context.settings) {
             return AfterTurn::Keep;
         }
-        if let Stage::Draining(_) = self.link.timing.stage() {
+        if self.link.timing.stage() == Stage::Draining {
             return drain(self.link, &mut self.scratch.buffer);
         }
         if std::mem::take(&mut self.link.flow.parse_due) {
@@ -230,7 +230,7 @@ impl<A: App> Turn<'_, A> {
                 link.ended_by_peer("write-timeout", None);
                 AfterTurn::Drop
             }
-            Stage::Closing | Stage::Draining(_) => {
+            Stage::Closing | Stage::Draining => {
                 link.ended_by_peer("close-timeout", None);
                 AfterTurn::Drop
             }
