@@ -412,6 +412,17 @@ impl Version {
         self.challenge == Challenge::Hixie76
     }
 
+    /// The version with other frames that answers this version's opening handshake
+    /// in the same octets: hixie-76 for hybi-03, whose `Sec-WebSocket-Draft` servers
+    /// may ignore. Only frames tell which of the two a server follows.
+    #[must_use]
+    pub fn twin(&self) -> Option<&'static Version> {
+        let is_twin = |v: &&Version| v.challenge == self.challenge && v.layout == Layout::Hixie75;
+        (self.has_body() && self.layout != Layout::Hixie75)
+            .then(|| VERSIONS.iter().find(is_twin))
+            .flatten()
+    }
+
     /// Whether a text is checked while it arrives: one that is not UTF-8 fails
     /// the connection, so what was delivered needs no second check.
     #[must_use]

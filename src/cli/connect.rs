@@ -313,10 +313,16 @@ impl<'a> Conversation<'a> {
             // Our close is sent next.
             Progress::TimedOut if silent.is_some() && silent == due => None,
             Progress::TimedOut => {
+                let twins;
                 complain(if deadline.is_none_or(|deadline| Some(deadline) != due) {
                     &"the server reads nothing of what we send (--write-timeout-ms)"
                 } else if self.input.lines.is_some() {
                     &"the pong did not arrive in time (--close-timeout-ms)"
+                } else if let Some(twin) = client.conn().version().and_then(Version::twin) {
+                    twins = format!(
+                        "the server did not answer our close in time (--close-timeout-ms): the handshake is that of {twin} too, and it may have answered as {twin}"
+                    );
+                    &twins
                 } else {
                     &"the server did not answer our close in time (--close-timeout-ms)"
                 });

@@ -334,6 +334,13 @@ impl Probe {
                 Some(_) => break,
             }
         }
+        let is_silent = self.reaction.is_none() && !self.own && !self.closed;
+        if let (true, Some(twin)) = (is_silent, self.version.twin()) {
+            let reason = format!(
+                "the handshake is right, but that of {twin} is the same, and no echo and no pong arrived within a second"
+            );
+            return (Severity::Silent, "hangs", reason);
+        }
         let how = match (self.reaction, self.own, self.closed) {
             (Some(how), ..) => how,
             (None, true, _) => "it answers with a message of its own",

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use super::hybi04::MaskingKey;
 use crate::error::Unsendable;
-use crate::version::{Layout, Side, VERSIONS, Version};
+use crate::version::{Layout, Side, Version};
 
 /// The version of an open connection, and how its frames are laid out.
 #[derive(Debug)]
@@ -90,9 +90,7 @@ impl Wire {
             [first, ..] => matches!(first, 0x80 | 0xff),
         };
         self.layout = WireLayout::Hybi01;
-        let challenge = self.version.challenge;
-        let hixie = |v: &&Version| v.challenge == challenge && v.layout == Layout::Hixie75;
-        if let (true, Some(hixie)) = (is_hixie, VERSIONS.iter().find(hixie)) {
+        if let (true, Some(hixie)) = (is_hixie, self.version.twin()) {
             self.version = hixie;
             self.layout = WireLayout::Hixie75;
         }

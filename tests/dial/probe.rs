@@ -56,6 +56,12 @@ fn probe_shows_which_versions_are_off_and_how_to_turn_them_on() {
         let version = named(finding["version"].as_str().unwrap());
         if version.default_on {
             assert_eq!(finding["verdict"], "speaks", "{finding}");
+        } else if let Some(twin) = version.twin() {
+            // It was answered as its twin, and its frames are not understood.
+            assert_eq!(finding["verdict"], "hangs", "{finding}");
+            assert_eq!(finding["status"], 101, "{finding}");
+            let reason = finding["reason"].as_str().unwrap();
+            assert!(reason.contains(twin.name), "{finding}");
         } else {
             assert_eq!(finding["verdict"], "refused", "{finding}");
             assert_eq!(finding["status"], 426, "{finding}");
