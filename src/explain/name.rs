@@ -137,8 +137,10 @@ fn start_part(
     current: &mut Option<usize>,
 ) {
     let before = current.and_then(|n| parts.list.get(n));
-    let goes_on = matches!(kind, PartKind::After | PartKind::Unreadable)
-        && before.is_some_and(|part| part.kind == kind);
+    let goes_on = matches!(
+        kind,
+        PartKind::After | PartKind::Unreadable | PartKind::Stray
+    ) && before.is_some_and(|part| part.kind == kind);
     if !goes_on {
         *current = Some(parts.list.len());
         parts.list.push(Part::new(of.from, kind, of.version, at));
@@ -242,7 +244,7 @@ impl Part {
 fn grows(field: Field) -> bool {
     matches!(
         field,
-        Field::Payload | Field::Skipped | Field::AfterEnd | Field::Unreadable
+        Field::Payload | Field::Skipped | Field::AfterEnd | Field::Unreadable | Field::Stray
     )
 }
 

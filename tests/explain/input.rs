@@ -199,7 +199,10 @@ fn the_same_octets_are_the_same_explanation_however_they_are_pasted() {
     let told = |octets: &[u8]| {
         let output = explain(&["-", "--json"], octets);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
+        let mut told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        // Packets make a vector, which has an id of its own.
+        told["conclusion"]["id"].take();
+        told.to_string()
     };
     let first = told(&all);
     assert!(
