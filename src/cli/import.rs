@@ -127,5 +127,15 @@ fn write(args: &Args, file: File) -> Result<(), Unwritten> {
 }
 
 fn create(path: &Path, file: &File) -> io::Result<()> {
-    create_private(path)?.write_all(file.to_canonical().as_bytes())
+    // A pipe or a device is written to: there is nothing in it to lose.
+    let is_stream = fs::symlink_metadata(path).is_ok_and(|found| {
+        let kind = found.file_type();
+        !kind.is_file() && !kind.is_dir() && !kind.is_symlink()
+    });
+    let mut out = if is_stream {
+        fs::OpenOptions::new().write(true).open(path)?
+    } else {
+        create_private(path)?
+    };
+    out.write_all(file.to_canonical().as_bytes())
 }

@@ -151,7 +151,6 @@ fn a_refusal_of_the_backend_is_told_with_its_status_where_it_is_about_the_reques
         (499, 499),
         (407, 502),
         (426, 502),
-        (100, 502),
         (200, 502),
         (302, 502),
         (500, 502),

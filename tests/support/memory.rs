@@ -212,8 +212,11 @@ impl End {
 fn answer(event: SessionEvent<'_>, conn: &mut Conn, out: &mut Output<'_>) -> Option<Received> {
     match event {
         SessionEvent::Request(request) => {
-            let chosen = request.choose_subprotocol(&["chat".to_owned()]).unwrap();
-            conn.accept(chosen, out).unwrap();
+            // Damage on the way may change what is offered.
+            match request.choose_subprotocol(&["chat".to_owned()]) {
+                Ok(chosen) => conn.accept(chosen, out).unwrap(),
+                Err(refusal) => conn.refuse(refusal, out),
+            }
             None
         }
         SessionEvent::Message(message) => {

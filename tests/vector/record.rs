@@ -368,12 +368,13 @@ fn a_disk_that_is_full_for_a_moment_costs_no_recording() {
 }
 
 #[test]
-fn a_folder_that_comes_later_is_recorded_to() {
+fn a_folder_that_comes_back_is_recorded_to() {
     let folder = Folder::new();
     let file = folder.0.join("file");
-    fs::write(&file, b"").unwrap();
     let serve = Program::serve(&[]);
     let record = record(serve.address, file.to_str().unwrap(), &[]);
+    fs::remove_dir_all(&file).unwrap();
+    fs::write(&file, b"").unwrap();
     Peer::open(record.address, RFC, "/").echo("not recorded");
     record.await_talk("cannot write to");
     fs::remove_file(&file).unwrap();
