@@ -2,6 +2,7 @@
 
 use clap::{Args as ClapArgs, ValueEnum};
 use heirloom::Version;
+use heirloom::conn::Config;
 use heirloom::net::{Backend, Binary, Networks, ProxyVersion, Router, Site, Url, gateway};
 
 use super::access::AccessLog;
@@ -69,8 +70,7 @@ pub(super) fn run(args: Args) -> Exit {
         Err(exit) => return exit,
     };
     let log = AccessLog::new(&args.to, args.json);
-    let config = args.server.config();
-    let router = Router::new(gateway::routes(config, args.backend()));
+    let router = Router::new(gateway::routes(args.config(), args.backend()));
     let server = server.with_config(router.config());
     server.run(|| {
         let log = log.clone();
@@ -80,13 +80,18 @@ pub(super) fn run(args: Args) -> Exit {
 }
 
 impl Args {
+    fn config(&self) -> Config {
+        let config = self.server.config();
+        config.with_opaque_headers(self.pass_header.clone())
+    }
+
     fn backend(&self) -> Backend {
         let binary = match self.binary {
             BinaryArg::Refuse => Binary::Refuse,
             BinaryArg::Base64 => Binary::Base64,
         };
         // What is passed on and added must fit where the client's own head did.
-        let mut config = self.server.config();
+        let mut config = self.config();
         config.limits.head_bytes = config.limits.head_bytes.saturating_add(ADDED);
         Backend::new(self.to.clone(), self.version)
             .with_binary(binary)

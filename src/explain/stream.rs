@@ -368,7 +368,7 @@ impl Step {
 
 /// The version that a refused head asks for, where one can be made out.
 fn requested_version(head: &[u8], limit: u16) -> Option<&'static Version> {
-    let head = Head::request(head, limit).ok()?;
+    let head = Head::request(head, limit, &[]).ok()?;
     match detect(&head, Versions::ALL).ok()? {
         Detected::Upgrade(version) => Some(version),
         Detected::Http => None,

@@ -82,7 +82,7 @@ impl ClientHandshake {
             .map_err(|(error, _)| error.refusal())?
             .ok_or(Refusal::HeadMalformed)?;
         let (head, body) = request.split_at(end);
-        let head = Head::request(head, config.limits.headers);
+        let head = Head::request(head, config.limits.headers, &config.opaque_headers);
         let head = head.map_err(|(error, _)| error.refusal())?;
         let request = Request::read(head, Versions::ALL).map_err(|refused| refused.refused.0)?;
         let key3 = body.first_chunk().copied().unwrap_or_default();

@@ -3,6 +3,7 @@
 //! httparse checks it; this file finds its end in linear time, refuses what
 //! httparse lets pass, and keeps where everything lies.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -171,8 +172,13 @@ pub struct Head<'b> {
 }
 
 impl<'b> Head<'b> {
-    /// Reads a request's head, whose end was found.
-    pub(crate) fn request(raw: &'b [u8], limit: u16) -> Result<Head<'b>, At<HeadError>> {
+    /// Reads a request's head, whose end was found. Values of the headers named
+    /// `opaque` may hold any octet but CR, LF and NUL.
+    pub(crate) fn request(
+        raw: &'b [u8],
+        limit: u16,
+        opaque: &[String],
+    ) -> Result<Head<'b>, At<HeadError>> {
         let lines = lines(raw);
         if let Some((at, line)) = lines.iter().find(|(_, line)| is_folded(line)) {
             return Err((HeadError::Folded, *at..at + line.len()));
@@ -189,10 +195,16 @@ impl<'b> Head<'b> {
             Ok(httparse::Status::Complete(n)) if n == raw.len() => {}
             Err(httparse::Error::Version) => return Err((HeadError::HttpVersion, 0..first_line)),
             Err(httparse::Error::HeaderValue) => {
-                return Head::with_any_key(raw, limit, &lines)
-                    .ok_or_else(|| (HeadError::Malformed, find_malformed(&lines, true)));
+                let plain = Head::with_plain_values(raw, &lines, opaque);
+                let head =
+                    plain.and_then(|plain| Head::request(&plain, limit, opaque).ok()?.over(raw));
+                let malformed = || find_malformed(&lines, true, opaque);
+                return head.ok_or_else(|| (HeadError::Malformed, malformed()));
             }
-            _ => return Err((HeadError::Malformed, find_malformed(&lines, true))),
+            _ => {
+                let at = find_malformed(&lines, true, opaque);
+                return Err((HeadError::Malformed, at));
+            }
         }
         let malformed = || (HeadError::Malformed, 0..first_line);
         let (Some(method), Some(target)) = (request.method, request.path) else {
@@ -206,26 +218,29 @@ impl<'b> Head<'b> {
         Head::new(raw, [method, target, version], request.headers, &lines).ok_or_else(malformed)
     }
 
-    /// Reads a head whose hixie-76 keys hold octets that no other header may: the
-    /// draft reads digits and spaces and ignores all others, and Java clients
-    /// send DEL.
+    /// The octets of a head that `httparse` refuses for an octet in a value that
+    /// may hold it, with another octet in its place. hixie-76 reads the digits and
+    /// spaces of its keys and ignores all other octets, and Java clients send DEL;
+    /// values that are only carried are opaque (RFC 9110 section 5.5).
     #[cold]
-    fn with_any_key(raw: &'b [u8], limit: u16, lines: &[(usize, &[u8])]) -> Option<Head<'b>> {
+    fn with_plain_values(
+        raw: &[u8],
+        lines: &[(usize, &[u8])],
+        opaque: &[String],
+    ) -> Option<Vec<u8>> {
         let mut plain = raw.to_vec();
         let mut changed = false;
-        for (start, line) in lines.iter().skip(1).filter(|(_, line)| is_hixie_key(line)) {
+        for (start, line) in lines.iter().skip(1) {
+            let values = ValueOctets::of(line, opaque);
             for octet in plain.get_mut(*start..start + line.len())? {
-                if is_forbidden_in_value(octet) {
+                if is_forbidden_in_value(octet) && values.allow(*octet) {
                     *octet = b'x';
                     changed = true;
                 }
             }
         }
-        if !changed {
-            // Another header is at fault.
-            return None;
-        }
-        Head::request(&plain, limit).ok()?.over(raw)
+        // Where nothing was changed, something else is at fault.
+        changed.then_some(plain)
     }
 
     /// The same head over octets that differ in values only.
@@ -260,7 +275,16 @@ impl<'b> Head<'b> {
         let mut response = httparse::Response::new(&mut parsed);
         match response.parse(raw) {
             Ok(httparse::Status::Complete(n)) if n == raw.len() => {}
-            _ => return Err((HeadError::Malformed, find_malformed(&lines, false))),
+            Err(httparse::Error::HeaderValue) => {
+                let plain = Head::with_plain_values(raw, &lines, &[]);
+                let head = plain.and_then(|plain| Head::response(&plain).ok()?.over(raw));
+                let malformed = || find_malformed(&lines, false, &[]);
+                return head.ok_or_else(|| (HeadError::Malformed, malformed()));
+            }
+            _ => {
+                let at = find_malformed(&lines, false, &[]);
+                return Err((HeadError::Malformed, at));
+            }
         }
         // httparse drops a reason that is not ASCII and gives the code as a
         // number: take both from the line itself.
@@ -497,7 +521,7 @@ fn is_folded(line: &[u8]) -> bool {
 /// The line of a head that cannot be read, or the octet in it where that can be
 /// told.
 #[cold]
-fn find_malformed(lines: &[(usize, &[u8])], is_request: bool) -> Range<usize> {
+fn find_malformed(lines: &[(usize, &[u8])], is_request: bool, opaque: &[String]) -> Range<usize> {
     let Some(((_, first), headers)) = lines.split_first() else {
         return 0..0;
     };
@@ -510,7 +534,9 @@ fn find_malformed(lines: &[(usize, &[u8])], is_request: bool) -> Range<usize> {
             let end = line.len().min(name + 1);
             return at + name.min(end)..at + end;
         }
-        if let Some(i) = line.iter().position(is_forbidden_in_value) {
+        let values = ValueOctets::of(line, opaque);
+        let is_bad = |octet: &u8| is_forbidden_in_value(octet) && !values.allow(*octet);
+        if let Some(i) = line.iter().position(is_bad) {
             return at + i..at + i + 1;
         }
     }
@@ -521,13 +547,47 @@ fn find_malformed(lines: &[(usize, &[u8])], is_request: bool) -> Range<usize> {
     }
 }
 
-/// Whether this line is a key of hixie-76.
-fn is_hixie_key(line: &[u8]) -> bool {
-    let name = line.split(|octet| *octet == b':').next();
-    name.is_some_and(|name| {
-        name.eq_ignore_ascii_case(b"Sec-WebSocket-Key1")
-            || name.eq_ignore_ascii_case(b"Sec-WebSocket-Key2")
-    })
+/// The octets that the value of a header may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ValueOctets {
+    /// Text: the value is read here.
+    Text,
+    /// Any but CR, LF and NUL: the value is only carried.
+    Opaque,
+    /// Any but CR and LF: a key of hixie-76.
+    Any,
+}
+
+impl ValueOctets {
+    /// By the name of the header in this line.
+    fn of(line: &[u8], opaque: &[String]) -> ValueOctets {
+        /// Headers that are passed on or kept, and never read.
+        const CARRIED: [&str; 5] = [
+            "Cookie",
+            "Authorization",
+            "Set-Cookie",
+            "WWW-Authenticate",
+            "Retry-After",
+        ];
+        let end = memchr(b':', line).unwrap_or(line.len());
+        let (name, _) = line.split_at(end);
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+        if is("Sec-WebSocket-Key1") || is("Sec-WebSocket-Key2") {
+            ValueOctets::Any
+        } else if CARRIED.into_iter().any(is) || opaque.iter().any(|other| is(other)) {
+            ValueOctets::Opaque
+        } else {
+            ValueOctets::Text
+        }
+    }
+
+    fn allow(self, octet: u8) -> bool {
+        match self {
+            ValueOctets::Text => false,
+            ValueOctets::Opaque => !matches!(octet, b'\r' | b'\n' | 0),
+            ValueOctets::Any => !matches!(octet, b'\r' | b'\n'),
+        }
+    }
 }
 
 /// Whether no value of a header may hold this octet (RFC 9110 section 5.5).

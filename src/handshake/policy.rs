@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 
 use super::head::Head;
@@ -77,6 +78,10 @@ pub struct Config {
     /// The URL that clients dialled, such as `wss://example.com`, where it is
     /// not `ws://` and the Host they sent. hixie clients compare it.
     pub public_url: Option<String>,
+    /// Names of headers of requests that are only carried: their values may hold
+    /// any octet but CR, LF and NUL (RFC 9110 section 5.5). Those of cookies and
+    /// credentials always may.
+    pub opaque_headers: Vec<String>,
     /// Where other requests have other configurations.
     pub routes: Option<Arc<dyn Routes>>,
     /// A sentence that is added to the text of a refusal, such as which option
@@ -89,6 +94,13 @@ impl Config {
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Config {
         self.limits = limits;
+        self
+    }
+
+    /// With further headers whose values are only carried.
+    #[must_use]
+    pub fn with_opaque_headers(mut self, names: Vec<String>) -> Config {
+        self.opaque_headers = names;
         self
     }
 

@@ -109,7 +109,7 @@ impl ServerHandshake {
     ) -> ServerEvent<'b> {
         let start = input.position();
         let raw: &'b [u8] = input.take(end);
-        let head = match Head::request(raw, config.limits.headers) {
+        let head = match Head::request(raw, config.limits.headers, &config.opaque_headers) {
             Ok(head) => head,
             Err((error, at)) => {
                 SpanWriter::new(trace, start).octets(end, Field::Unreadable, 0);

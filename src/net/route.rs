@@ -291,7 +291,7 @@ mod tests {
     /// The topic that this request leads to.
     fn found(table: &RouteTable, host: &str, path: &str) -> Option<String> {
         let octets = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
-        let head = Head::request(octets.as_bytes(), 100).expect("a head");
+        let head = Head::request(octets.as_bytes(), 100, &[]).expect("a head");
         match &table.find(&head)?.to {
             Destination::Topic(name) => Some((**name).to_owned()),
             other => panic!("{other:?}"),
@@ -361,7 +361,7 @@ mod tests {
         ]);
         let config = |path: &str| {
             let octets = format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n");
-            let head = Head::request(octets.as_bytes(), 100).expect("a head");
+            let head = Head::request(octets.as_bytes(), 100, &[]).expect("a head");
             let config = table.config_for(&head)?;
             Some(config.limits.message_bytes)
         };
