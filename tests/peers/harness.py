@@ -287,7 +287,8 @@ def check_library_client(report, row, client, binary, version, on_by_default, ha
         report.check(row, "room", share_a_room, client, other, server.port)
         report.check(row, "closes", closes, client, server.port, closing)
     report.check(row, "drain", receives_close, client, binary, options, drain_close)
-    if not on_by_default:
+    # A draft that is off is answered as hixie-76, which has the same handshake.
+    if not on_by_default and not version.startswith("draft"):
         with Heirloom(binary) as server:
             report.check(row, "refusal", is_told_why, client, server.port)
 
@@ -353,7 +354,9 @@ def check_ruby_clients(report, binary):
 def dialled(binary, server, version, opens):
     """`heirloom connect` in a conversation with a foreign server."""
     for _ in range(8):
-        client = Proc("heirloom connect", [binary, "connect", f"ws://127.0.0.1:{server.port}/", "--as", version])
+        url = f"ws://127.0.0.1:{server.port}/"
+        # All replies are read before the input ends.
+        client = Proc("heirloom connect", [binary, "connect", url, "--as", version, "--wait", "0"])
         try:
             line = server.line()
             # The gem strips white space off the random octets and proves the wrong thing: right is to refuse it. Other
@@ -548,6 +551,8 @@ PAGE = """# Interoperability
 
 {differences}
 - PhantomJS 1.9.8 ends TCP at a frame boundary and never sends FF 00.
+- WebSocket4Net, client, hixie-76: the numbers in 256 of 300 of its keys are not multiples of their spaces (reported, not
+  run here). Such a request is refused, and the refusal names WebSocket4Net as a possible cause.
 - em-websocket does not report the close of hixie-76, only the end of TCP.
 - The Ruby gem as a server strips white space from the ends of the eight octets of hixie-76, so its proof is wrong for such
   octets. `heirloom connect` refuses that proof, and the check uses octets without white space at the ends.
