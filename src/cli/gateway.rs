@@ -68,6 +68,7 @@ pub(super) fn run(args: Args) -> Exit {
         Ok(server) => server,
         Err(exit) => return exit,
     };
+    args.server.warn_of_origins();
     let log = AccessLog::new(&args.to, args.json);
     let config = args.server.config();
     let router = Router::new(gateway::routes(config, args.backend()));

@@ -163,6 +163,11 @@ impl ServerHandshake {
     ) -> Result<Request<'b>, Box<RefusedRequest<'b>>> {
         let with_body = head.first_line()[0] != "HEAD";
         self.state = State::Http { with_body };
+        let secure = config.is_secure();
+        // First: a page that may not ask here learns nothing else.
+        if let Err(refused) = config.hosts.check(&head, secure) {
+            return Err(Box::new(RefusedRequest { refused, head }));
+        }
         let request = Request::read(head, config.versions)?;
         let Some(version) = request.version() else {
             return Ok(request);
@@ -171,7 +176,8 @@ impl ServerHandshake {
             // The caller chooses among the subprotocols, so they decide.
             request.head().look_up(version.subprotocol_header());
         }
-        if !config.origins.allow(request.origin()) {
+        let origin = request.origin();
+        if !config.origins.allow(origin, request.host(), secure) {
             let names = version.origin.iter();
             let origin = names.filter_map(|name| request.head().get(name)).next();
             let at = origin.map_or_else(|| request.head().missing_at(), |h| h.value_at());

@@ -14,6 +14,8 @@ mod failing;
 mod handshakes;
 mod liveness;
 mod messages;
+#[cfg(feature = "cli")]
+mod origins;
 mod pages;
 #[cfg(feature = "cli")]
 mod program;
