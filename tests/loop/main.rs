@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod explanations;
 mod failing;
 mod handshakes;
 mod liveness;
