@@ -14,6 +14,7 @@
 //!
 //! A [`Session`] keeps that contract for its caller and assembles messages.
 
+mod secure;
 mod close;
 mod session;
 mod bridge;

@@ -50,13 +50,21 @@ enum State {
 #[derive(Debug)]
 pub(crate) struct ServerHandshake {
     state: State,
+    /// The client is known to use TLS, whatever the public URL says.
+    secure: bool,
 }
 
 impl ServerHandshake {
     pub(crate) fn new() -> ServerHandshake {
         ServerHandshake {
             state: State::Head(Scan::default()),
+            secure: false,
         }
+    }
+
+    /// The client uses TLS.
+    pub(crate) fn set_secure(&mut self) {
+        self.secure = true;
     }
 
     /// The version that was asked for, once a request was delivered.
@@ -163,7 +171,7 @@ impl ServerHandshake {
     ) -> Result<Request<'b>, Box<RefusedRequest<'b>>> {
         let with_body = head.first_line()[0] != "HEAD";
         self.state = State::Http { with_body };
-        let secure = config.is_secure();
+        let secure = self.secure || config.is_secure();
         // First: a page that may not ask here learns nothing else.
         if let Err(refused) = config.hosts.check(&head, secure) {
             return Err(Box::new(RefusedRequest { refused, head }));

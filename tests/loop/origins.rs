@@ -100,6 +100,30 @@ fn same_stands_beside_others_and_behind_tls_it_is_https() {
 }
 
 #[test]
+fn a_proxy_that_is_believed_says_that_the_client_uses_tls() {
+    let only = ["--origin", "same", "--host", "lab.test:443"];
+    let proxy = ["--accept-proxy", "127.0.0.1"];
+    let program = Program::serve(&[&ALL[..], &only, &proxy].concat());
+    // Version 2 of the header: TCP over IPv4, and what was said of TLS.
+    let header = |tls: u8| {
+        let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x14".to_vec();
+        header.extend([192, 0, 2, 7, 198, 51, 100, 1, 0x12, 0x67, 0, 80]);
+        header.extend([0x20, 0, 5, tls, 0, 0, 0, 0]);
+        header
+    };
+    for speaks in OLD_AND_NEW {
+        for (tls, origin, status) in [
+            (1, "https://lab.test", 101),
+            (1, "http://lab.test", 403),
+            (0, "https://lab.test", 403),
+        ] {
+            let octets = [header(tls), asks(speaks, "lab.test", Some(origin))].concat();
+            assert_eq!(answer(&program, &octets).0, status, "{tls} {origin}");
+        }
+    }
+}
+
+#[test]
 fn a_request_with_another_host_gets_403_whatever_it_asks() {
     let hosts = ["--host", "lab.test", "--host", "Port.test:8076"];
     let program = Program::serve(&[&ALL[..], &hosts].concat());

@@ -167,6 +167,9 @@ impl<'t, A: App> Dispatch<'t, A> {
             Ok(Some((client, octets))) => {
                 input.take(octets);
                 *self.preface = Preface::Unknown;
+                if client.secure {
+                    self.handle.conn.set_secure();
+                }
                 app.connected(&client, self.handle.data);
                 self.start_recording(app, &[input.rest()]);
                 true
