@@ -132,6 +132,9 @@ coded! {
     /// A Host with octets that no host has.
     #[error("the Host header is not a host and port")]
     HostMalformed = "host-malformed", 400;
+    /// The host policy does not allow this Host.
+    #[error("this server does not answer to the Host of this request")]
+    HostForbidden = "host-forbidden", 403;
     /// A body where there is none.
     #[error("a WebSocket request has no body, but this one announces one by Content-Length or Transfer-Encoding")]
     BodyUnexpected = "body-unexpected", 400;

@@ -69,6 +69,7 @@ pub(super) fn run(args: Args) -> Exit {
         Ok(server) => server,
         Err(exit) => return exit,
     };
+    args.server.warn_of_origins();
     let log = AccessLog::new(&args.to, args.json);
     let router = Router::new(gateway::routes(args.config(), args.backend()));
     let server = server.with_config(router.config());

@@ -13,6 +13,7 @@ pub(super) fn of_refusal(refusal: Refusal) -> Option<String> {
         Refusal::HeadTooLong { .. } => "`--max-head-bytes` sets the limit",
         Refusal::HandshakeTimeout => "`--handshake-timeout-ms` sets the limit",
         Refusal::OriginNotAllowed => "`--origin` names those that may",
+        Refusal::HostForbidden => "`--host` names those that it answers to",
         _ => return None,
     };
     Some(hint.to_owned())

@@ -1,6 +1,7 @@
 //! `heirloom serve`: echo, a chat and the lab page.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use heirloom::net::lab::Lab;
@@ -25,6 +26,10 @@ pub(super) struct Args {
     server: ServerArgs,
 }
 
+/// The time that the explanations of the last handshakes have after the last
+/// connection.
+const LAST_EXPLANATIONS: Duration = Duration::from_secs(5);
+
 /// Runs until a signal and the last connection.
 pub(super) fn run(args: Args) -> Exit {
     let server = match args.server.bind(false) {
@@ -41,8 +46,10 @@ pub(super) fn run(args: Args) -> Exit {
         server.stats(),
         Arc::new(explanations),
     );
-    let router = Router::new(serve::routes_with(config, args.subprotocol, Some(lab)));
+    let table = serve::routes_with(config, args.subprotocol, Some(lab.clone()));
+    let router = Router::new(table);
     let server = server.with_config(router.config());
     server.run(|| Site::new(&router));
+    lab.finish(LAST_EXPLANATIONS);
     Exit::Good
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use clap::Args;
-use heirloom::handshake::Origins;
+use heirloom::handshake::{Hosts, Origins};
 use heirloom::net::{BadEndpoint, Endpoint, Networks, Server};
 use heirloom::{Config, Versions};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -34,10 +34,14 @@ pub(super) struct ServerArgs {
         value_parser = super::version_list
     )]
     pub(super) versions: Versions,
-    /// An origin whose pages may connect, such as https://example.com; may be given more than once.
-    /// Without it all may.
-    #[arg(long, value_name = "ORIGIN", value_parser = super::request_args::origin)]
+    /// An origin whose pages may connect, such as https://example.com, or `same` for pages whose
+    /// origin is the Host that they ask; may be given more than once. Without it all may.
+    #[arg(long, value_name = "ORIGIN", value_parser = allowed_origin)]
     origin: Vec<String>,
+    /// A host that is answered to, such as example.com with any port or example.com:8076; may be
+    /// given more than once. Requests with another Host get 403. Without it all are answered.
+    #[arg(long, value_name = "NAME", value_parser = host)]
+    host: Vec<String>,
     /// The URL that clients dial where it is not ws:// and their Host, such as wss://example.com;
     /// hixie clients compare it.
     #[arg(long, value_name = "URL", value_parser = public_url)]
@@ -53,7 +57,20 @@ pub(super) struct ServerArgs {
     limits: ListenLimitArgs,
 }
 
+/// The word for pages whose origin is the Host that they ask.
+const SAME: &str = "same";
+
 impl ServerArgs {
+    /// Warns where pages of any site may connect.
+    pub(super) fn warn_of_origins(&self) {
+        if self.origin.is_empty() {
+            log::warn!(
+                "pages of any site may connect to the backend; --origin names those that may, and \
+                 docs/deployment.md says which to choose"
+            );
+        }
+    }
+
     /// The limits and the policy.
     pub(super) fn config(&self) -> Config {
         let mut config = Config::default()
@@ -62,7 +79,14 @@ impl ServerArgs {
             .with_hint(hint::of_refusal);
         config.public_url.clone_from(&self.public_url);
         if !self.origin.is_empty() {
-            config.origins = Origins::only(&self.origin);
+            let listed = self.origin.iter().filter(|origin| *origin != SAME);
+            config.origins = Origins::only(listed);
+            if self.origin.iter().any(|origin| origin == SAME) {
+                config.origins = config.origins.and_same();
+            }
+        }
+        if !self.host.is_empty() {
+            config.hosts = Hosts::only(&self.host);
         }
         config
     }
@@ -165,6 +189,28 @@ pub(super) fn server_address(text: &str) -> Result<Endpoint, String> {
         Some(meant) => Err(format!("{BadEndpoint}; {meant}")),
         None => text.parse().map_err(|error: BadEndpoint| error.to_string()),
     }
+}
+
+fn allowed_origin(text: &str) -> Result<String, String> {
+    if text == SAME {
+        return Ok(text.to_owned());
+    }
+    super::request_args::origin(text)
+}
+
+fn host(text: &str) -> Result<String, String> {
+    if Hosts::is_host(text) {
+        return Ok(text.to_owned());
+    }
+    let hint = "a host is a name or an address, with a port where only that one is meant, such as \
+                example.com or [::1]:8076";
+    Err(match text.split_once("://") {
+        Some((_, rest)) => {
+            let meant = rest.split('/').next().unwrap_or(rest);
+            format!("{hint}; did you mean {meant}?")
+        }
+        None => hint.to_owned(),
+    })
 }
 
 fn public_url(text: &str) -> Result<String, String> {

@@ -15,6 +15,7 @@
 //! A [`Session`] keeps that contract for its caller and assembles messages.
 
 mod open;
+mod respond;
 mod close;
 mod session;
 mod bridge;
@@ -27,8 +28,8 @@ use crate::bytes::{Input, Output};
 use crate::error::{Located, Refusal, Unsendable, Violation};
 use crate::frame::{Control, Encoder, Frame, Framing, Kind, Position, Reason, Wire};
 use crate::handshake::{
-    Agreement, ClientEvent, ClientHandshake, ClientRequest, HttpResponse, Opened, Request,
-    Response, ServerEvent, ServerHandshake, write_request,
+    Agreement, ClientEvent, ClientHandshake, ClientRequest, Opened, Request, Response, ServerEvent,
+    ServerHandshake, write_request,
 };
 use crate::message::{Message, Piece};
 use crate::trace::{Field, SpanWriter, Trace};
@@ -509,42 +510,6 @@ impl Conn {
         self.state = State::Open(open);
     }
 
-    /// The server's handshake, while there is one.
-    fn server_handshake(&mut self) -> Result<&mut ServerHandshake, Unsendable> {
-        if let State::Handshake(handshake) = &mut self.state {
-            if let Handshake::Server(server) = &mut **handshake {
-                return Ok(server);
-            }
-        }
-        Err(Unsendable::NotOpen)
-    }
-
-    /// Server: upgrades. The 101 is written; the connection is open at
-    /// [`Event::Open`].
-    ///
-    /// # Errors
-    ///
-    /// [`Unsendable::NotOpen`] where no request waits for a response,
-    /// [`Unsendable::HeaderValue`] where the subprotocol would add a line.
-    pub fn accept(
-        &mut self,
-        subprotocol: Option<&str>,
-        out: &mut Output<'_>,
-    ) -> Result<(), Unsendable> {
-        self.accept_carrying(subprotocol, &[], out)
-    }
-
-    /// Server: between request and response, sets the URL that the client dialled,
-    /// such as `wss://example.com`, where it differs from its Host. hixie clients
-    /// compare it. [`Config::public_url`] takes precedence.
-    pub fn set_public_url(&mut self, base: &str) {
-        if self.config.public_url.is_none() {
-            if let Ok(server) = self.server_handshake() {
-                server.set_public_url(base);
-            }
-        }
-    }
-
     /// Client: before the response, names another scheme and authority that a
     /// hixie server may give for its location. A server behind a proxy may learn
     /// from a header which URL another client dialled, and names that.
@@ -554,32 +519,6 @@ impl Conn {
                 client.allow_location(base);
             }
         }
-    }
-
-    /// Server: answers with a refusal, and the connection is over. Writes nothing
-    /// once the head of a 101 was written.
-    pub fn refuse(&mut self, refusal: Refusal, out: &mut Output<'_>) {
-        let config = Arc::clone(&self.config);
-        if let Ok(server) = self.server_handshake() {
-            server.refuse(refusal, &config, out);
-        }
-        self.end(false);
-    }
-
-    /// Server: answers with another response, and the connection is over.
-    ///
-    /// # Errors
-    ///
-    /// [`Unsendable::NotOpen`] where no response can be sent,
-    /// [`Unsendable::HeaderValue`] where a header would add a line.
-    pub fn respond(
-        &mut self,
-        response: &HttpResponse<'_>,
-        out: &mut Output<'_>,
-    ) -> Result<(), Unsendable> {
-        self.server_handshake()?.respond(response, out)?;
-        self.end(false);
-        Ok(())
     }
 
     /// The open connection, if this end may send messages of this kind.

@@ -13,7 +13,7 @@ use super::stream::{ResponseSeen, State, Step, Stream, Tcp, with_output};
 use crate::bytes::{Input, Output};
 use crate::conn::{Config, Conn, Phase};
 use crate::error::{Located, Refusal, Violation};
-use crate::handshake::{LENIENT, Origins};
+use crate::handshake::{Hosts, LENIENT, Origins};
 use crate::version::{Layout, Side, Version, Versions};
 
 const SIDES: [Side; 2] = [Side::Client, Side::Server];
@@ -73,15 +73,14 @@ impl Explainer {
     /// For conversations of a server with these limits and this public URL.
     #[must_use]
     pub fn of_server(config: &Config) -> Explainer {
-        let is_wss = |url: &String| url.starts_with("wss://");
-        let secure = config.public_url.as_ref().is_some_and(is_wss);
-        Explainer::with(config.clone(), secure)
+        Explainer::with(config.clone(), config.is_secure())
     }
 
     fn with(mut config: Config, secure: bool) -> Explainer {
         // What a server lets in is its policy, which octets do not show.
         config.versions = Versions::ALL;
         config.origins = Origins::any();
+        config.hosts = Hosts::any();
         config.routes = None;
         let config = Arc::new(config);
         let mut client = Stream::new(Side::Client);

@@ -347,6 +347,16 @@ impl<'b> Head<'b> {
         }
     }
 
+    /// The authority of an absolute target; a path has none.
+    pub(super) fn target_authority(&self) -> Option<&'b str> {
+        let [_, target, _] = self.first;
+        if target.starts_with('/') {
+            return None;
+        }
+        let (_, rest) = target.split_once("://")?;
+        rest.split(['/', '?', '#']).next()
+    }
+
     /// Where this part of the first line lies in the head.
     pub(crate) fn first_line_at(&self, part: usize) -> Range<usize> {
         let before = self.first.iter().take(part);

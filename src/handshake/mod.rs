@@ -7,11 +7,12 @@
 
 mod origin;
 mod head;
+mod detect;
+mod host;
 mod policy;
 mod ask;
 mod write;
 mod response;
-mod detect;
 mod request;
 mod challenged;
 mod hixie75;
@@ -30,6 +31,7 @@ pub(crate) use detect::is_authority;
 pub use detect::{Detected, detect};
 pub use head::{Head, Header};
 pub use hixie76::number as hixie76_number;
+pub use host::Hosts;
 #[cfg(any(feature = "explain", feature = "vector"))]
 pub(crate) use hybi05::LENIENT;
 pub use hybi05::accept;

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::head::Head;
+use super::host::Hosts;
 use super::origin::Origins;
 use crate::error::Refusal;
 use crate::version::Versions;
@@ -75,6 +76,8 @@ pub struct Config {
     pub versions: Versions,
     /// The pages that may connect to a server.
     pub origins: Origins,
+    /// The hosts that a server answers to.
+    pub hosts: Hosts,
     /// The URL that clients dialled, such as `wss://example.com`, where it is
     /// not `ws://` and the Host they sent. hixie clients compare it.
     pub public_url: Option<String>,
@@ -116,6 +119,20 @@ impl Config {
     pub fn with_origins(mut self, origins: Origins) -> Config {
         self.origins = origins;
         self
+    }
+
+    /// For requests to these hosts.
+    #[must_use]
+    pub fn with_hosts(mut self, hosts: Hosts) -> Config {
+        self.hosts = hosts;
+        self
+    }
+
+    /// Whether its clients use TLS, by the URL that they dial.
+    #[must_use]
+    pub(crate) fn is_secure(&self) -> bool {
+        let url = self.public_url.as_ref();
+        url.is_some_and(|url| url.starts_with("wss://"))
     }
 
     /// For clients that dialled this scheme and authority.

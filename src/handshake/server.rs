@@ -50,13 +50,21 @@ enum State {
 #[derive(Debug)]
 pub(crate) struct ServerHandshake {
     state: State,
+    /// The client is known to use TLS, whatever the public URL says.
+    secure: bool,
 }
 
 impl ServerHandshake {
     pub(crate) fn new() -> ServerHandshake {
         ServerHandshake {
             state: State::Head(Scan::default()),
+            secure: false,
         }
+    }
+
+    /// The client uses TLS.
+    pub(crate) fn set_secure(&mut self) {
+        self.secure = true;
     }
 
     /// The version that was asked for, once a request was delivered.
@@ -163,6 +171,11 @@ impl ServerHandshake {
     ) -> Result<Request<'b>, Box<RefusedRequest<'b>>> {
         let with_body = head.first_line()[0] != "HEAD";
         self.state = State::Http { with_body };
+        let secure = self.secure || config.is_secure();
+        // First: a page that may not ask here learns nothing else.
+        if let Err(refused) = config.hosts.check(&head, secure) {
+            return Err(Box::new(RefusedRequest { refused, head }));
+        }
         let request = Request::read(head, config.versions)?;
         let Some(version) = request.version() else {
             return Ok(request);
@@ -171,7 +184,8 @@ impl ServerHandshake {
             // The caller chooses among the subprotocols, so they decide.
             request.head().look_up(version.subprotocol_header());
         }
-        if !config.origins.allow(request.origin()) {
+        let origin = request.origin();
+        if !config.origins.allow(origin, request.host(), secure) {
             let names = version.origin.iter();
             let origin = names.filter_map(|name| request.head().get(name)).next();
             let at = origin.map_or_else(|| request.head().missing_at(), |h| h.value_at());

@@ -4,7 +4,9 @@
 use std::fmt;
 
 use super::backlog::Backlog;
+use super::later::Later;
 use super::link_id::LinkId;
+use super::page::Page;
 use super::proxy::ClientAddress;
 use super::recorder::Recorder;
 use super::refusal::AnyRefusal;
@@ -84,6 +86,8 @@ pub enum Reply {
     Refuse(AnyRefusal),
     /// Answer with plain HTTP.
     Http(Page),
+    /// Answer with plain HTTP, when another thread has made the page.
+    Later(Later),
     /// Dial a backend, and upgrade when it agrees.
     Bridge(Box<BackendDial>),
 }
@@ -92,47 +96,6 @@ impl Reply {
     /// Refuse for this reason.
     pub fn refuse(refusal: impl Into<AnyRefusal>) -> Reply {
         Reply::Refuse(refusal.into())
-    }
-}
-
-/// An answer of plain HTTP.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Page {
-    /// The HTTP status.
-    pub status: u16,
-    /// The media type.
-    pub content_type: &'static str,
-    /// More headers.
-    pub headers: Vec<(&'static str, String)>,
-    /// The body.
-    pub body: Vec<u8>,
-}
-
-impl Page {
-    /// A page with status 200 and no more headers.
-    #[must_use]
-    pub fn new(content_type: &'static str, body: impl Into<Vec<u8>>) -> Page {
-        Page {
-            status: 200,
-            content_type,
-            headers: Vec::new(),
-            body: body.into(),
-        }
-    }
-
-    /// With this status.
-    #[must_use]
-    pub fn with_status(mut self, status: u16) -> Page {
-        self.status = status;
-        self
-    }
-
-    /// With this header besides.
-    #[must_use]
-    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Page {
-        self.headers.push((name, value.into()));
-        self
     }
 }
 

@@ -3,15 +3,22 @@
 //!
 //! A page has a token that only it knows, and by that token it gets its own
 //! handshake explained, the list of connections, and the recording. What is
-//! kept is bounded in pages and in octets for each; the oldest pages go first.
+//! kept is bounded in pages and in octets for each (`lab_pages`). An explanation
+//! takes longer than the loop may stand still, so it is made by a thread of its
+//! own, and its connection waits.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::app::Page;
+use super::app::Reply;
+use super::background::{Background, Room};
+use super::lab_pages::{Asked, PageConnection, PageEntry, Pages, Question};
+use super::later::{Answer, Later};
+use super::page::Page;
 use super::proxy::ClientAddress;
 use super::recorder::{Recorder, Recording};
 use super::stats::ConnectionStats;
@@ -21,12 +28,17 @@ use crate::conn::Config;
 use crate::error::Refusal;
 use crate::handshake::{Header, Request};
 use crate::random::SystemRandom;
-use crate::version::Version;
 
-/// Pages that are remembered.
-const PAGES: usize = 128;
-/// Octets of one connection that are kept.
-const RECORDED: usize = 64 * 1024;
+/// What may wait for explanations: pages that ask, and handshakes that are all
+/// explained.
+const ROOM: Room = Room {
+    answers: 32,
+    notes: 1024,
+    note_octets: 8 * 1024 * 1024,
+};
+/// Explanations that are kept, and octets of each.
+const CACHED: usize = 8;
+const CACHED_OCTETS: usize = 1024 * 1024;
 /// Octets of a User-Agent that are kept.
 const AGENT: usize = 512;
 /// Where a page's own connection and questions go.
@@ -34,7 +46,8 @@ const PREFIX: &str = "/lab/";
 
 const HTML: &str = include_str!("lab.html");
 
-/// Explains conversations: the loop itself cannot.
+/// Explains conversations: the loop itself cannot. All is called on one thread
+/// beside the loop, and may take its time.
 pub trait Explain: Send + Sync {
     /// The conversation, explained.
     fn explain(&self, recording: &Recording) -> Value;
@@ -58,8 +71,7 @@ pub trait Explain: Send + Sync {
 /// opened pay for its locks.
 #[derive(Clone)]
 pub struct Lab {
-    pages: Arc<Mutex<VecDeque<Arc<PageEntry>>>>,
-    explanations: Arc<dyn Explain>,
+    shared: Arc<Shared>,
     stats: ConnectionStats,
     config: Arc<Config>,
 }
@@ -70,56 +82,23 @@ impl fmt::Debug for Lab {
     }
 }
 
-/// One page, and the last connection that it opened.
-#[derive(Debug)]
-pub(super) struct PageEntry {
+/// What the clones of a lab share.
+struct Shared {
+    pages: Pages,
+    background: Background,
+    /// The last explanations: a page asks again when nothing has changed.
+    cache: Mutex<VecDeque<Cached>>,
+    explanations: Arc<dyn Explain>,
+}
+
+/// An explanation as JSON, and what was explained: so many octets of a
+/// connection.
+struct Cached {
     token: String,
-    agent: String,
-    seen: Mutex<PageConnection>,
-}
-
-#[derive(Clone, Debug, Default)]
-pub(super) struct PageConnection {
     number: u64,
-    recorder: Option<Recorder>,
-    pub(super) version: Option<&'static Version>,
-    pub(super) subprotocol: Option<String>,
-    pub(super) open: bool,
-    /// It has come to its end.
-    pub(super) closed: bool,
-    /// The code of the refusal, where it was refused.
-    pub(super) refused: Option<&'static str>,
-}
-
-impl PageEntry {
-    /// Another connection of the page, which counts from now on. Gives its
-    /// number, and its recorder: the one it has, or a new one.
-    pub(super) fn connect(&self, recorder: Option<Recorder>) -> (u64, Recorder) {
-        let recorder = recorder.unwrap_or_else(|| Recorder::new(RECORDED));
-        let mut seen = self.seen();
-        let number = seen.number + 1;
-        if let Some(before) = seen.recorder.take() {
-            before.retire();
-        }
-        *seen = PageConnection {
-            number,
-            recorder: Some(recorder.clone()),
-            ..PageConnection::default()
-        };
-        (number, recorder)
-    }
-
-    /// The connection of this number changed, if it still counts.
-    pub(super) fn note(&self, number: u64, what: impl FnOnce(&mut PageConnection)) {
-        let mut seen = self.seen();
-        if seen.number == number {
-            what(&mut seen);
-        }
-    }
-
-    fn seen(&self) -> MutexGuard<'_, PageConnection> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    octets: usize,
+    is_cut: bool,
+    text: Arc<str>,
 }
 
 impl Lab {
@@ -127,20 +106,45 @@ impl Lab {
     #[must_use]
     pub fn new(config: Arc<Config>, stats: ConnectionStats, explanations: Arc<dyn Explain>) -> Lab {
         Lab {
-            pages: Arc::default(),
-            explanations,
+            shared: Arc::new(Shared {
+                pages: Pages::new(),
+                background: Background::new(ROOM, "explanations"),
+                cache: Mutex::default(),
+                explanations,
+            }),
             stats,
             config,
         }
     }
 
-    pub(super) fn explanations(&self) -> &dyn Explain {
-        &*self.explanations
+    /// Whether every handshake is explained.
+    pub(super) fn wants_all(&self) -> bool {
+        self.shared.explanations.wants_all()
+    }
+
+    /// A handshake has succeeded or failed: it is explained on another thread,
+    /// where all are.
+    pub(super) fn handshake(&self, client: &ClientAddress, recorder: &Recorder) {
+        if !self.wants_all() {
+            return;
+        }
+        let recording = recorder.recording();
+        let (explanations, client) = (Arc::clone(&self.shared.explanations), *client);
+        self.shared.background.note(recording.octets(), move || {
+            explanations.handshake(&client, &recording);
+        });
+    }
+
+    /// Waits until all handshakes are explained, but no longer than this; tells
+    /// how many are not. For the end of a server.
+    pub fn finish(&self, within: Duration) {
+        self.shared.background.finish(within);
     }
 
     /// The page whose connection this request is.
     pub(super) fn entry_of(&self, request: &Request<'_>) -> Option<Arc<PageEntry>> {
-        self.entry(request.path().strip_prefix(PREFIX)?)
+        let token = request.path().strip_prefix(PREFIX)?;
+        self.shared.pages.connect(token)
     }
 
     /// The page whose connection began with these octets, which were refused: a
@@ -150,35 +154,75 @@ impl Lab {
             .strip_prefix(b"GET ")?
             .strip_prefix(PREFIX.as_bytes())?;
         let end = target.iter().position(|octet| *octet == b' ')?;
-        self.entry(std::str::from_utf8(target.get(..end)?).ok()?)
+        let token = std::str::from_utf8(target.get(..end)?).ok()?;
+        self.shared.pages.connect(token)
     }
 
     /// The answer to a plain GET or HEAD, where it is for the lab.
-    pub(super) fn reply(&self, request: &Request<'_>) -> Option<Page> {
+    pub(super) fn reply(&self, request: &Request<'_>) -> Option<Reply> {
         let path = request.path();
         if path == "/" {
-            return Some(self.page(request));
+            return Some(Reply::Http(self.page(request)));
         }
         let (token, what) = path.strip_prefix(PREFIX)?.split_once('/')?;
-        let entry = self.entry(token)?;
+        let entry = self.shared.pages.find(token)?;
         match what {
-            "connection" => Some(json_page(200, &self.connection(&entry))),
-            "connections" => Some(json_page(200, &self.connections())),
-            "vector" => Some(self.vector(&entry)),
+            "connection" => Some(self.later(entry, Question::Connection, request)),
+            "connections" => Some(Reply::Http(json_page(200, &self.connections()))),
+            "vector" => Some(self.later(entry, Question::Vector, request)),
             _ => None,
         }
     }
 
-    fn entry(&self, token: &str) -> Option<Arc<PageEntry>> {
-        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        pages.iter().find(|entry| entry.token == token).cloned()
+    /// Has a question answered by the other thread, unless the page has no
+    /// connection yet: then there is nothing to explain.
+    fn later(&self, entry: Arc<PageEntry>, question: Question, request: &Request<'_>) -> Reply {
+        if entry.seen().recorder.is_none() {
+            return Reply::Http(match question {
+                Question::Connection => {
+                    let agent = entry.agent.clone().unwrap_or_else(|| agent_of(request));
+                    self.connection(&entry, &agent)
+                }
+                Question::Vector => self.vector(&entry),
+            });
+        }
+        let lab = self.clone();
+        let agent = agent_of(request);
+        Reply::Later(Later::new(move |answer| {
+            lab.ask(entry, question, agent, answer);
+        }))
+    }
+
+    fn ask(&self, entry: Arc<PageEntry>, question: Question, agent: String, answer: Answer) {
+        if entry.ask(question, answer) != Some(Asked::First) {
+            return;
+        }
+        let (lab, asked) = (self.clone(), Arc::clone(&entry));
+        let queued = self.shared.background.answer(move || {
+            let agent = asked.agent.as_ref().unwrap_or(&agent);
+            for (question, answer) in asked.take_askers() {
+                answer.send(match question {
+                    Question::Connection => lab.connection(&asked, agent),
+                    Question::Vector => lab.vector(&asked),
+                });
+            }
+        });
+        if queued.is_err() {
+            for (_, answer) in entry.take_askers() {
+                answer.refuse_busy();
+            }
+        }
     }
 
     fn page(&self, request: &Request<'_>) -> Page {
-        let agent = request.head().get("User-Agent").and_then(Header::text);
-        let agent: String = agent.unwrap_or_default().chars().take(AGENT).collect();
+        let agent = agent_of(request);
         let speaks = self.speaks(&agent).unwrap_or_default();
-        let token = secret();
+        let pages = &self.shared.pages;
+        let token = if request.method() == "GET" {
+            pages.load(&agent)
+        } else {
+            pages.token()
+        };
         let nonce = secret();
         let names: Vec<&str> = self.config.versions.iter().map(|v| v.name).collect();
         // The nonce first: nothing that is put in later can hold its mark.
@@ -188,42 +232,78 @@ impl Lab {
             .replace("{versions}", &escaped(&names.join(", ")))
             .replace("{speaks}", &escaped(&speaks))
             .replace("{agent}", &escaped(&agent));
-        if request.method() == "GET" {
-            self.remember(token, agent);
-        }
         Page::new("text/html; charset=utf-8", html)
             .with_header("Content-Security-Policy", policy(&nonce))
             .with_header("Cache-Control", "no-store")
             .with_header("Referrer-Policy", "no-referrer")
     }
 
-    fn remember(&self, token: String, agent: String) {
-        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        if pages.len() >= PAGES {
-            pages.pop_front();
-        }
-        pages.push_back(Arc::new(PageEntry {
-            token,
-            agent,
-            seen: Mutex::default(),
-        }));
-    }
-
-    fn connection(&self, entry: &PageEntry) -> Value {
+    fn connection(&self, entry: &PageEntry, agent: &str) -> Page {
         let seen = entry.seen().clone();
-        let recording = seen.recorder.map(|recorder| recorder.recording());
-        json!({
+        let recording = seen.recorder.as_ref().map(|r| r.recording());
+        let mut told = json!({
             "open": seen.open,
             "refused": seen.refused,
             "version": seen.version.map(|v| v.name),
             "document": seen.version.map(|v| v.document),
             "clients": seen.version.map(|v| v.clients),
             "subprotocol": seen.subprotocol,
-            "agent": entry.agent,
-            "speaks": self.speaks(&entry.agent),
+            "agent": agent,
+            "speaks": self.speaks(agent),
             "cut": recording.as_ref().is_some_and(|c| c.is_cut),
-            "explanation": recording.map(|c| self.explanations.explain(&c)),
         })
+        .to_string();
+        let explained = recording.map(|recording| self.explained(entry, &seen, &recording));
+        // The explanation is text already: it goes in as the last member.
+        told.truncate(told.len().saturating_sub(1));
+        let explanation = explained.as_deref().unwrap_or("null");
+        let _ = write!(told, ",\"explanation\":{explanation}}}");
+        json_text_page(200, told)
+    }
+
+    /// The explanation of a recording, as JSON: the last one, where nothing was
+    /// sent since.
+    fn explained(
+        &self,
+        entry: &PageEntry,
+        seen: &PageConnection,
+        recording: &Recording,
+    ) -> Arc<str> {
+        let (number, octets, is_cut) = (seen.number, recording.octets(), recording.is_cut);
+        let is_same = |cached: &Cached| {
+            let same = (cached.number, cached.octets, cached.is_cut) == (number, octets, is_cut);
+            same && cached.token == entry.token
+        };
+        let cache = || {
+            self.shared
+                .cache
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if let Some(cached) = cache().iter().find(|cached| is_same(cached)) {
+            return Arc::clone(&cached.text);
+        }
+        let text: Arc<str> = self
+            .shared
+            .explanations
+            .explain(recording)
+            .to_string()
+            .into();
+        let mut cache = cache();
+        cache.retain(|cached| cached.token != entry.token);
+        if text.len() <= CACHED_OCTETS {
+            if cache.len() >= CACHED {
+                cache.pop_front();
+            }
+            cache.push_back(Cached {
+                token: entry.token.clone(),
+                number,
+                octets,
+                is_cut,
+                text: Arc::clone(&text),
+            });
+        }
+        text
     }
 
     fn connections(&self) -> Value {
@@ -247,7 +327,7 @@ impl Lab {
         };
         let recording = recorder.recording();
         let unfinished = !closed || recording.is_cut;
-        let vector = self.explanations.vector(&recording, unfinished);
+        let vector = self.shared.explanations.vector(&recording, unfinished);
         let disposition = "attachment; filename=\"heirloom-recording.json\"";
         Page::new("application/json", vector)
             .with_header("Content-Disposition", disposition)
@@ -280,7 +360,11 @@ impl Lab {
 }
 
 fn json_page(status: u16, value: &Value) -> Page {
-    Page::new("application/json", value.to_string())
+    json_text_page(status, value.to_string())
+}
+
+fn json_text_page(status: u16, text: String) -> Page {
+    Page::new("application/json", text)
         .with_status(status)
         .with_header("Cache-Control", "no-store")
 }
@@ -293,6 +377,12 @@ fn policy(nonce: &str) -> String {
          style-src 'nonce-{nonce}' 'unsafe-inline'; connect-src 'self' ws: wss:; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
+}
+
+/// The name of the browser that asks.
+fn agent_of(request: &Request<'_>) -> String {
+    let agent = request.head().get("User-Agent").and_then(Header::text);
+    agent.unwrap_or_default().chars().take(AGENT).collect()
 }
 
 /// Sixteen octets that cannot be guessed, in hex.

@@ -30,16 +30,20 @@ mod link_id;
 
 mod warning;
 
+mod background;
 mod topic;
 
+mod page;
 mod post;
 
+mod later;
 mod app;
 
 mod worker;
 
 mod server;
 
+mod lab_pages;
 pub mod lab;
 
 mod backend;
@@ -62,14 +66,14 @@ pub mod client;
 pub mod relay;
 pub mod replay;
 
-pub use self::app::{
-    App, BackendDial, ClosedBy, EndReason, Handle, Incoming, Page, Reply, Summary,
-};
+pub use self::app::{App, BackendDial, ClosedBy, EndReason, Handle, Incoming, Reply, Summary};
 pub use self::backend::{Backend, Binary};
 pub use self::error::Error;
 pub use self::forwarded::Forwarded;
 pub use self::keepalive::Keepalive;
+pub use self::later::{Answer, Later};
 pub use self::link_id::LinkId;
+pub use self::page::Page;
 pub use self::proxy::{ClientAddress, Networks, NetworksError, ProxyVersion, UnknownProxyVersion};
 pub use self::recorder::{Recorder, Recording};
 pub use self::refusal::{AnyRefusal, NetRefusal, REFUSALS};

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mio::Waker;
 
+use super::page::Page;
 use super::proxy::Networks;
 use super::resolve::Found;
 use super::settings::Settings;
@@ -32,6 +33,8 @@ pub(super) enum Post {
     },
     /// The addresses of the backend that this link is to reach.
     Resolved { token: usize, found: Found },
+    /// The page that this link waits for.
+    Page { token: usize, page: Box<Page> },
     /// The configuration and settings from now on.
     Settings(Arc<Policy>),
     /// Close all connections, and end.

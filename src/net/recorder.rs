@@ -15,6 +15,13 @@ pub struct Recording {
     octets: usize,
 }
 
+impl Recording {
+    /// How many octets were kept.
+    pub(super) fn octets(&self) -> usize {
+        self.octets
+    }
+}
+
 /// The maximum number of steps of a recording.
 const STEPS: usize = 512;
 

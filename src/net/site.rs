@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::app::{App, Handle, Incoming, Page, Reply, Summary};
+use super::app::{App, Handle, Incoming, Reply, Summary};
 use super::backend::{Backend, ClientAgreement};
-use super::lab::{Lab, PageEntry, escaped};
+use super::lab::{Lab, escaped};
+use super::lab_pages::PageEntry;
 use super::link_id::LinkId;
+use super::page::Page;
 use super::proxy::ClientAddress;
 use super::recorder::Recorder;
 use super::refusal::{AnyRefusal, NetRefusal};
@@ -119,7 +121,7 @@ impl Site {
 
     fn explains_all(&self) -> bool {
         let lab = self.table.lab();
-        lab.is_some_and(|lab| lab.explanations().wants_all())
+        lab.is_some_and(Lab::wants_all)
     }
 
     /// Whether the addresses of clients are used.
@@ -135,21 +137,21 @@ impl Site {
         match (request.method(), request.path()) {
             ("GET" | "HEAD", HEALTH) => Reply::Http(health_page(route)),
             ("GET" | "HEAD", _) => match route.and_then(|route| self.page_of(route, request)) {
-                Some(page) => Reply::Http(page),
+                Some(reply) => reply,
                 None => Reply::refuse(Refusal::NotFound),
             },
             _ => Reply::refuse(Refusal::MethodNotGet),
         }
     }
 
-    fn page_of(&self, route: &Route, request: &Request<'_>) -> Option<Page> {
+    fn page_of(&self, route: &Route, request: &Request<'_>) -> Option<Reply> {
         match route.to() {
             Destination::Lab(lab) => lab.reply(request),
             _ if request.path() != "/" => None,
-            Destination::Echo => Some(self.front_page(route, request)),
+            Destination::Echo => Some(Reply::Http(self.front_page(route, request))),
             Destination::Backend(_) => {
                 let text = "this is a WebSocket gateway: dial it with ws://\n";
-                Some(Page::new("text/plain; charset=utf-8", text))
+                Some(Reply::Http(Page::new("text/plain; charset=utf-8", text)))
             }
             Destination::Topic(_) => None,
         }
@@ -214,8 +216,7 @@ impl Site {
         let address = client.address.address;
         log::info!(target: HANDSHAKES, "{address} {verdict}");
         if let (Some(lab), Some(recorder)) = (self.table.lab(), &details.recorder) {
-            lab.explanations()
-                .handshake(&client.address, &recorder.recording());
+            lab.handshake(&client.address, recorder);
         }
     }
 

@@ -132,24 +132,57 @@ fn a_connection_that_no_page_opened_is_not_recorded() {
 }
 
 #[test]
-fn the_oldest_page_is_forgotten_and_its_connection_goes_on() {
+fn pages_that_strangers_load_make_the_server_forget_none() {
+    let program = Program::serve(&[]);
+    let (open, closed) = (Page::load(&program), Page::load(&program));
+    let unused = Page::load(&program);
+    let mut peer = open.open(HIXIE_76);
+    closed.open(RFC).close();
+    closed.await_closed();
+    let strangers = 10_000;
+    let mut many = Peer::connect(program.address);
+    for _ in 0..strangers {
+        many.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_eq!(many.response().0.status(), 200);
+        many = Peer::connect(program.address);
+    }
+    assert_eq!(open.connection()["open"], true);
+    assert_eq!(open.connection()["version"], "hixie-76");
+    assert_eq!(closed.connection()["version"], "rfc6455");
+    assert!(closed.ask("vector").1.contains("GET /lab/"));
+    assert_eq!(unused.connection()["open"], false);
+    let mut used = unused.open(RFC);
+    assert_eq!(unused.connection()["version"], "rfc6455");
+    for peer in [&mut peer, &mut used] {
+        peer.echo("still here");
+    }
+}
+
+#[test]
+fn an_open_page_is_not_forgotten_and_the_oldest_closed_one_is() {
     let program = Program::serve(&[]);
     let first = Page::load(&program);
     let mut peer = first.open(HIXIE_76);
-    let pages: Vec<Page> = (0..127).map(|_| Page::load(&program)).collect();
-    assert_eq!(first.connection()["open"], true);
-    let last = Page::load(&program);
-    for what in ASKED {
-        assert_eq!(first.ask(what).0.status(), 404, "{what}");
+    let second = Page::load(&program);
+    second.open(RFC).close();
+    second.await_closed();
+    for _ in 0..126 {
+        let page = Page::load(&program);
+        page.open(RFC).close();
+        page.await_closed();
     }
-    peer.echo("still here");
-    assert_eq!(pages[0].connection()["open"], false);
-    assert_eq!(last.connection()["open"], false);
-    // Its token is a path as any other now.
-    first.open(RFC).echo("and again");
-    assert_eq!(first.ask("connection").0.status(), 404);
-    peer.close();
-    pages[0].open(RFC).echo("mine");
+    assert_eq!(second.connection()["version"], "rfc6455");
+    let last = Page::load(&program);
+    let mut newest = last.open(RFC);
+    assert_eq!(last.connection()["open"], true);
+    assert_eq!(first.connection()["open"], true);
+    // Its token is good, and nothing is kept of its connection.
+    assert!(second.connection()["version"].is_null());
+    second.open(RFC).echo("again");
+    assert_eq!(second.connection()["version"], "rfc6455");
+    for peer in [&mut peer, &mut newest] {
+        peer.echo("still here");
+    }
 }
 
 /// Octets of memory that the program has now.

@@ -10,10 +10,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod explanations;
 mod failing;
 mod handshakes;
 mod liveness;
 mod messages;
+#[cfg(feature = "cli")]
+mod origins;
 mod pages;
 #[cfg(feature = "cli")]
 mod program;

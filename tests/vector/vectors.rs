@@ -203,11 +203,12 @@ fn every_version_has_its_vectors_and_every_code_one_of_its_own() {
         assert!(own > 20, "{version} has {own}");
     }
     // What no vector can show is shown elsewhere: by tests/net/serving,
-    // tests/gateway/ and tests/cli/program.rs.
+    // tests/loop/, tests/gateway/ and tests/cli/program.rs.
     let elsewhere = [
         "base64-malformed",
         "binary-unwanted",
         "handshake-timeout",
+        "host-forbidden",
         "internal-error",
         "not-found",
         "origin-not-allowed",

@@ -39,6 +39,7 @@ const RULES: &[(&str, Rule)] = &[
     ("target-invalid", OfRequest),
     ("host-missing", OfRequest),
     ("host-malformed", OfRequest),
+    ("host-forbidden", Nowhere),
     ("body-unexpected", Nowhere),
     ("handshake-timeout", Nowhere),
     ("version-unknown", In("RFC 6455 section 4.2.2")),

@@ -14,8 +14,10 @@ use crate::error::{Refusal, Unsendable, Violation};
 use crate::frame::Framing;
 use crate::handshake::{HttpResponse, Request};
 use crate::message::{Gather, Piece, WholeMessage};
-use crate::net::app::{App, BackendDial, ClosedBy, EndReason, Handle, Incoming, Page, Reply};
+use crate::net::app::{App, BackendDial, ClosedBy, EndReason, Handle, Incoming, Reply};
+use crate::net::later::Later;
 use crate::net::link_id::LinkId;
+use crate::net::page::Page;
 use crate::net::proxy;
 use crate::net::refusal::{AnyRefusal, Hint, NetRefusal};
 use crate::net::transport::Transport;
@@ -30,6 +32,7 @@ pub(super) struct Dispatch<'t, A: App> {
     record: &'t mut LinkRecord,
     bridge: BridgeTurn<'t, A::Data>,
     dial: &'t mut Option<Box<BackendDial>>,
+    later: &'t mut Option<Later>,
     pool: &'t mut Pool,
     warnings: &'t mut Warnings,
     context: &'t Context<'t>,
@@ -65,6 +68,7 @@ impl<'t, A: App> Dispatch<'t, A> {
             record: &mut link.record,
             bridge: BridgeTurn::new(&mut link.bridge, partner, &mut scratch.peer_out),
             dial: &mut scratch.dial,
+            later: &mut scratch.later,
             pool: &mut scratch.pool,
             warnings: &mut scratch.warnings,
             context,
@@ -163,6 +167,9 @@ impl<'t, A: App> Dispatch<'t, A> {
             Ok(Some((client, octets))) => {
                 input.take(octets);
                 *self.preface = Preface::Unknown;
+                if client.secure {
+                    self.handle.conn.set_secure();
+                }
                 app.connected(&client, self.handle.data);
                 self.start_recording(app, &[input.rest()]);
                 true
@@ -380,6 +387,7 @@ impl<'t, A: App> Dispatch<'t, A> {
                 conn.set_manual_control();
                 *self.dial = Some(dial);
             }
+            Reply::Later(later) => *self.later = Some(later),
             reply => {
                 let hint = self.context.hint();
                 write_reply(
@@ -434,13 +442,20 @@ fn write_reply(
             record.end(EndReason::by_server("page", Some(page.status)));
             write_page(conn, &page, out)
         }
-        // One backend is enough.
-        Reply::Bridge(_) => Err(Unsendable::NotOpen),
+        // One backend is enough, and no page is made behind a bridge.
+        Reply::Bridge(_) | Reply::Later(_) => Err(Unsendable::NotOpen),
     };
     if let Err(error) = replied {
         log::warn!("cannot answer a request: {error}");
         conn.refuse(Refusal::NotFound, out);
     }
+}
+
+/// Answers with a page that was awaited.
+pub(super) fn write_awaited<D>(link: &mut Link<D>, page: Page, out: &mut Output<'_>) {
+    let (conn, record) = (&mut link.conn, &mut link.record);
+    let reply = Reply::Http(page);
+    write_reply((conn, out), record, None, reply, &CarriedBack::default());
 }
 
 fn write_page(conn: &mut Conn, page: &Page, out: &mut Output<'_>) -> Result<(), Unsendable> {

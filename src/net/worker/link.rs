@@ -73,6 +73,8 @@ pub(super) struct Flow {
     pub(super) paused_by_mailbox: bool,
     /// Until the other link of its bridge takes what it sends.
     pub(super) paused_by_bridge: bool,
+    /// Until another thread has made the page that it asked for.
+    pub(super) awaits_page: bool,
     /// Our side of TCP is shut down, and its peer's is still read.
     pub(super) has_ended_writes: bool,
 }
@@ -138,6 +140,7 @@ impl<D> Link<D> {
         (self.transport.is_readable() || self.flow.parse_due)
             && !self.flow.paused_by_mailbox
             && !self.flow.paused_by_bridge
+            && !self.flow.awaits_page
             && has_room
             && unparsed_fits
     }
@@ -277,6 +280,7 @@ impl<D> Link<D> {
         hint: Option<Hint>,
         out: &mut Output<'_>,
     ) {
+        self.flow.awaits_page = false;
         let (what, code) = (refusal.code(), Some(refusal.status()));
         self.record.end(EndReason { by, what, code });
         refusal.respond(&mut self.conn, hint, out);
@@ -287,6 +291,7 @@ impl<D> Link<D> {
         self.input.unparsed = Vec::new();
         self.input.gather = None;
         self.preface = Preface::Done;
+        self.flow.awaits_page = false;
         let violation = Violation::Internal;
         self.conn.fail(violation, out);
         self.record

@@ -283,6 +283,9 @@ impl<A: App> Worker<A> {
         if let Some(dial) = self.scratch.dial.take() {
             self.dial(token, *dial);
         }
+        if let Some(later) = self.scratch.later.take() {
+            self.ask(token, later);
+        }
     }
 
     /// Takes a link and its partner out of their slots, works on them, writes

@@ -4,12 +4,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::dispatch::write_awaited;
 use super::{Drain, Worker};
 use crate::error::Unsendable;
 use crate::frame::Kind;
 use crate::message::Message;
 use crate::net::app::{App, EndReason};
+use crate::net::later::{Answer, Later};
 use crate::net::link_id::LinkId;
+use crate::net::page::Page;
 use crate::net::post::{Policy, Post};
 use crate::net::topic::Batch;
 
@@ -137,6 +140,7 @@ impl<A: App> Worker<A> {
                 });
             }
             Post::Resolved { token, found } => self.resolved(token, found),
+            Post::Page { token, page } => self.answer(token, *page),
             Post::Settings(policy) => self.reload(policy),
             Post::Drain => {
                 if self.drain == Drain::No {
@@ -158,6 +162,28 @@ impl<A: App> Worker<A> {
         if let Some(Err(error)) = sent {
             log::debug!(target: "heirloom::net", "a message was not sent: {error}");
         }
+    }
+
+    /// Has the page made that a link asked for. The link is not read meanwhile.
+    pub(super) fn ask(&mut self, token: usize, later: Later) {
+        let Some(link) = self.links.get(token) else {
+            return;
+        };
+        link.flow.awaits_page = true;
+        let answer = Answer::new(self.mail.inbox(), token);
+        // An answer that a panic drops is a refusal.
+        if catch_unwind(AssertUnwindSafe(|| later.ask(answer))).is_err() {
+            self.scratch.warnings.of_panic(self.clock.now_ms);
+        }
+    }
+
+    /// The page is there that a link waits for, unless it has given up.
+    fn answer(&mut self, token: usize, page: Page) {
+        self.with_link(token, |turn| {
+            if std::mem::take(&mut turn.link.flow.awaits_page) {
+                write_awaited(turn.link, page, &mut turn.scratch.out.output());
+            }
+        });
     }
 
     /// From now on this applies. Connections whose request has arrived keep what

@@ -5,6 +5,7 @@ use super::pool::Pool;
 use super::random_pool::RandomPool;
 use crate::bytes::Output;
 use crate::net::app::BackendDial;
+use crate::net::later::Later;
 use crate::net::refusal::Hint;
 use crate::net::settings::Settings;
 use crate::net::topic::Topics;
@@ -24,6 +25,8 @@ pub(super) struct Scratch {
     pub(super) peer_out: OutBuffer,
     /// A backend that the link of this turn asked for.
     pub(super) dial: Option<Box<BackendDial>>,
+    /// A page that the link of this turn waits for.
+    pub(super) later: Option<Later>,
     pub(super) topics: Topics,
     pub(super) pool: Pool,
     pub(super) warnings: Warnings,
@@ -65,6 +68,7 @@ impl Scratch {
             out: OutBuffer::default(),
             peer_out: OutBuffer::default(),
             dial: None,
+            later: None,
             topics: Topics::default(),
             pool: Pool::default(),
             warnings: Warnings::default(),
@@ -76,6 +80,7 @@ impl Scratch {
         self.out.octets.clear();
         self.peer_out.octets.clear();
         self.dial = None;
+        self.later = None;
         self.topics.discard_turn();
     }
 }
