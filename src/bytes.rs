@@ -31,7 +31,14 @@ impl<'b> Input<'b> {
 
     /// What is not yet consumed.
     #[must_use]
+    #[inline]
     pub fn rest(&self) -> &[u8] {
+        self.rest
+    }
+
+    /// The same, to be changed where it lies.
+    #[inline]
+    pub(crate) fn rest_mut(&mut self) -> &mut [u8] {
         self.rest
     }
 
@@ -42,6 +49,7 @@ impl<'b> Input<'b> {
     }
 
     /// Consumes `n` octets, or as many as there are.
+    #[inline]
     pub fn take(&mut self, n: usize) -> &'b mut [u8] {
         let rest = mem::take(&mut self.rest);
         let n = n.min(rest.len());

@@ -33,7 +33,7 @@ use crate::handshake::{
 };
 use crate::message::{Message, Piece};
 use crate::trace::{Field, SpanWriter, Trace};
-use crate::version::{Side, Version};
+use crate::version::{Layout, Side, Version};
 
 pub use self::bridge::{BridgeEnd, Coding, Direction, FRAGMENT, Tally};
 use self::close::PeerClosed;
@@ -300,6 +300,22 @@ impl Conn {
             .is_some_and(|open| open.decoder.is_in_text_without_length())
     }
 
+    /// A message that lies whole in the input. `None` where something else comes
+    /// next, or nothing: [`Conn::next`] tells.
+    #[inline(always)]
+    pub fn next_message<'b>(&mut self, input: &mut Input<'b>) -> Option<Message<'b>> {
+        let (kind, octets) = self.take_whole(input)?;
+        Some(Message::checked(kind, octets))
+    }
+
+    #[inline(always)]
+    fn take_whole<'b>(&self, input: &mut Input<'b>) -> Option<(Kind, &'b mut [u8])> {
+        match &self.state {
+            State::Open(open) => open.next_whole(self.config.limits.message_bytes, input),
+            _ => None,
+        }
+    }
+
     /// What happened next in the input; `None` when more is needed.
     ///
     /// # Errors
@@ -327,6 +343,12 @@ impl Conn {
         out: &mut Output<'_>,
         trace: &mut T,
     ) -> Result<Option<Event<'b>>, Located<Violation>> {
+        if !T::WATCHING {
+            if let Some((kind, octets)) = self.take_whole(input) {
+                let has_length = !self.version().is_some_and(|v| v.layout == Layout::Hixie75);
+                return Ok(Some(Event::Piece(Piece::whole(kind, octets, has_length))));
+            }
+        }
         let event = match &self.state {
             State::Open(open) if open.start == Start::Frames => {
                 self.next_any_frame(input, out, trace)
@@ -543,11 +565,7 @@ impl Conn {
         let side = self.side;
         let open = self.sending(message.kind())?;
         open.sender.whole()?;
-        let whole = Position {
-            first: true,
-            last: true,
-        };
-        Encoder::new(&open.wire, side).data(message.kind(), whole, message.payload(), out);
+        Encoder::new(&open.wire, side).message(message.kind(), message.payload(), out);
         Ok(())
     }
 

@@ -1,6 +1,8 @@
 //! An open connection: the decoder and receiver of what arrives, the sender of
 //! what is sent.
 
+use simdutf8::basic::from_utf8;
+
 use crate::bytes::{Input, Output};
 use crate::error::Unsendable;
 use crate::frame::{self, Control, Decoder, Encoder, Kind, Wire};
@@ -81,6 +83,33 @@ impl Open {
         if self.wire.can_send() && !self.sender.is_inside_frame() {
             Encoder::new(&self.wire, side).control(control, payload, out);
         }
+    }
+
+    /// A message that lies whole in the input, in one frame; `limit` is the most
+    /// octets that it may have. `None` where it does not, and where anything about
+    /// it is unusual: the input is as it was then, and [`Decoder::next`] reads it.
+    #[inline(always)]
+    pub(super) fn next_whole<'b>(
+        &self,
+        limit: u64,
+        input: &mut Input<'b>,
+    ) -> Option<(Kind, &'b mut [u8])> {
+        if self.start != Start::Frames || self.receiver.is_inside_message() {
+            return None;
+        }
+        let frame = self.decoder.find_whole(&self.wire, input.rest())?;
+        if frame.payload as u64 > limit {
+            return None;
+        }
+        let payload = frame.payload_in(input.rest_mut());
+        let is_ascii = frame.unmask(payload);
+        if frame.kind == Kind::Text && !is_ascii && from_utf8(payload).is_err() {
+            // What is wrong, or what to put in its place, is found on the long way.
+            frame.unmask(payload);
+            return None;
+        }
+        let octets = input.take(frame.len());
+        Some((frame.kind, frame.payload_in(octets)))
     }
 
     /// Takes the white space between the handshake of hixie-76, or hybi-03, and

@@ -2,8 +2,8 @@
 
 use memchr::memchr;
 
-use super::header::{Control, Found, Kind, Opcode, name};
-use super::mask::Mask;
+use super::header::{Control, Found, Header, Kind, Opcode, WholeFrame, name};
+use super::mask::{self, Mask};
 use super::wire::{Wire, WireLayout};
 use super::{hixie75, hybi04, hybi05, hybi07};
 use crate::bytes::Input;
@@ -129,6 +129,64 @@ impl Decoder {
         self.header(wire, input, trace)
     }
 
+    /// A frame that is a whole message and lies whole in these octets. `None` of
+    /// all other frames, and of those about which anything is unusual:
+    /// [`Decoder::next`] reads them. Nothing is consumed.
+    #[inline(always)]
+    pub(crate) fn find_whole(&self, wire: &Wire, octets: &[u8]) -> Option<WholeFrame> {
+        if self.expect != Expect::Header {
+            return None;
+        }
+        let frame = match (&wire.layout, self.from) {
+            (WireLayout::Hybi07, from) => hybi07::read_whole(from, octets)?,
+            (WireLayout::Hixie75, _) => return hixie75::read_whole(octets),
+            (WireLayout::Hybi04(_) | WireLayout::Hybi04WithoutKey, Side::Client) => return None,
+            _ => self.find_early(wire, octets)?,
+        };
+        (octets.len() - frame.header >= frame.payload).then_some(frame)
+    }
+
+    /// The same from hybi-01 to hybi-06.
+    #[inline(never)]
+    fn find_early(&self, wire: &Wire, octets: &[u8]) -> Option<WholeFrame> {
+        let found = self.find(wire, octets)?;
+        let key = match found.mask {
+            Mask::Clear => None,
+            Mask::Four(key) => Some(key),
+            Mask::Twenty(_) => return None,
+        };
+        match &found.header {
+            Ok(Header {
+                last: true,
+                opcode: Opcode::Data(kind),
+                length,
+            }) => Some(WholeFrame {
+                kind: *kind,
+                header: found.octets(),
+                payload: usize::try_from(*length).ok()?,
+                has_terminator: false,
+                key,
+            }),
+            _ => None,
+        }
+    }
+
+    /// The header that these octets start with, if all of it is there.
+    #[inline(always)]
+    fn find(&self, wire: &Wire, octets: &[u8]) -> Option<Found> {
+        let (version, from) = (wire.version(), self.from);
+        match (&wire.layout, from) {
+            (WireLayout::Hybi07, _) => hybi07::read(version, from, octets),
+            (WireLayout::Hybi05, Side::Client) => hybi05::read(version, from, octets),
+            (WireLayout::Hybi04(key), Side::Client) => hybi04::read(version, from, key, octets),
+            (WireLayout::Hybi04WithoutKey, Side::Client) => {
+                unreachable!("no server reads hybi-04 without its key")
+            }
+            // Before hybi-07 no server masks, and before hybi-04 no client does.
+            _ => hybi05::read_clear(version, from, octets),
+        }
+    }
+
     /// A header from hybi-01 on, and the payload of a control frame with it.
     #[inline(always)]
     fn header<'b, T: Trace>(
@@ -137,19 +195,8 @@ impl Decoder {
         input: &mut Input<'b>,
         trace: &mut T,
     ) -> Result<Option<Frame<'b>>, Located<Violation>> {
-        let (version, from) = (wire.version(), self.from);
         let rest = input.rest();
-        let found = match (&wire.layout, from) {
-            (WireLayout::Hybi07, _) => hybi07::read(version, from, rest),
-            (WireLayout::Hybi05, Side::Client) => hybi05::read(version, from, rest),
-            (WireLayout::Hybi04(key), Side::Client) => hybi04::read(version, from, key, rest),
-            (WireLayout::Hybi04WithoutKey, Side::Client) => {
-                unreachable!("no server reads hybi-04 without its key")
-            }
-            // Before hybi-07 no server masks, and before hybi-04 no client does.
-            _ => hybi05::read_clear(version, from, rest),
-        };
-        let Some(mut found) = found else {
+        let Some(mut found) = self.find(wire, rest) else {
             return Ok(None);
         };
         let octets = found.octets();
@@ -305,6 +352,30 @@ impl Decoder {
             frame_to_come: None,
             frame_is_final: true,
             message_ends: end.is_some(),
+        }
+    }
+}
+
+impl WholeFrame {
+    /// Octets of the whole frame.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.header + self.payload + usize::from(self.has_terminator)
+    }
+
+    /// Its payload, in the octets of the frame and those behind it.
+    #[inline(always)]
+    pub(crate) fn payload_in<'b>(&self, octets: &'b mut [u8]) -> &'b mut [u8] {
+        let (_, payload) = octets.split_at_mut(self.header);
+        payload.split_at_mut(self.payload).0
+    }
+
+    /// Unmasks the payload; gives whether it is ASCII.
+    #[inline(always)]
+    pub(crate) fn unmask(&self, payload: &mut [u8]) -> bool {
+        match self.key {
+            Some(key) => mask::unmask(key, payload),
+            None => mask::is_ascii(payload),
         }
     }
 }

@@ -98,6 +98,31 @@ impl<'w> Encoder<'w> {
         (!self.masks()).then(|| Framing::of(layout, kind, length))
     }
 
+    /// A whole message in one frame.
+    #[inline]
+    pub(crate) fn message(self, kind: Kind, payload: &[u8], out: &mut Output<'_>) {
+        let whole = Position {
+            first: true,
+            last: true,
+        };
+        match (&self.wire.layout, self.from, u16::try_from(payload.len())) {
+            // What a server of today sends, but for its longest messages.
+            (WireLayout::Hybi07, Side::Server, Ok(length)) => {
+                let first = 0x80 | Opcode::Data(kind).number(Layout::Hybi07);
+                match u8::try_from(length) {
+                    Ok(short @ 0..=125) => out.octets.extend_from_slice(&[first, short]),
+                    _ => {
+                        let [high, low] = length.to_be_bytes();
+                        out.octets.extend_from_slice(&[first, 126, high, low]);
+                    }
+                }
+                out.octets.extend_from_slice(payload);
+            }
+            (WireLayout::Hixie75, ..) => self.data(kind, whole, payload, out),
+            _ => self.frame(Opcode::Data(kind), true, payload, out),
+        }
+    }
+
     /// A data frame: a whole message, or a part of one. hixie has no fragments;
     /// there the parts of a text make one frame.
     #[inline]
@@ -163,7 +188,7 @@ impl<'w> Encoder<'w> {
     }
 
     /// A frame from hybi-01 on.
-    #[inline]
+    #[inline(never)]
     fn frame(self, opcode: Opcode, last: bool, payload: &[u8], out: &mut Output<'_>) {
         let layout = self.wire.version().layout;
         let (header, n) = write(layout, opcode, last, payload.len() as u64);

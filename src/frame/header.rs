@@ -34,6 +34,7 @@ pub(crate) enum Opcode {
 
 impl Opcode {
     /// The number in this layout: hybi-07 gave them all new ones.
+    #[inline]
     pub(super) fn number(self, layout: Layout) -> u8 {
         let (early, late) = match self {
             Opcode::Continuation => (0, 0),
@@ -63,6 +64,20 @@ impl Opcode {
             _ => return Err(Violation::ReservedOpcode { opcode: number }),
         })
     }
+}
+
+/// A frame that is a whole message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WholeFrame {
+    pub(crate) kind: Kind,
+    /// Octets before the payload.
+    pub(super) header: usize,
+    /// Octets of payload.
+    pub(crate) payload: usize,
+    /// Whether one octet follows the payload, as in hixie.
+    pub(super) has_terminator: bool,
+    /// The masking key of the payload, as it lies on the wire.
+    pub(super) key: Option<u32>,
 }
 
 /// A header that keeps the rules.

@@ -1,5 +1,8 @@
 //! hixie: 0x00 text 0xFF; types from 0x80 up carry a length.
 
+use memchr::memchr;
+
+use super::header::{Kind, WholeFrame};
 use crate::error::Violation;
 use crate::trace::{Field, SpanWriter, Trace};
 use crate::version::{Closing, Side, Version};
@@ -60,6 +63,21 @@ pub(super) fn read(
         }
     }
     None
+}
+
+/// Finds a text that lies whole in these octets.
+#[inline(always)]
+pub(super) fn read_whole(octets: &[u8]) -> Option<WholeFrame> {
+    let (0, text) = octets.split_first()? else {
+        return None;
+    };
+    Some(WholeFrame {
+        kind: Kind::Text,
+        header: 1,
+        payload: memchr(TERMINATOR, text)?,
+        has_terminator: true,
+        key: None,
+    })
 }
 
 /// Reports the type and length of a frame to the observer.

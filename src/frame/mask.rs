@@ -55,6 +55,60 @@ impl Mask {
     }
 }
 
+/// Unmasks a whole payload with a key of four octets, and gives whether all of it
+/// is ASCII.
+#[inline]
+pub(super) fn unmask(key: u32, octets: &mut [u8]) -> bool {
+    let wide = u64::from(key) << 32 | u64::from(key);
+    // The octets behind the last whole word are unmasked with those before them,
+    // as one word that is read before the loop and written after it.
+    let last = rotated4(key, octets.len());
+    let last = u64::from(last) << 32 | u64::from(last);
+    let last = octets
+        .last_chunk::<8>()
+        .map(|octets| u64::from_le_bytes(*octets) ^ last);
+    let mut seen = 0;
+    let mut chunks = octets.chunks_exact_mut(8);
+    for chunk in &mut chunks {
+        let mut eight = [0; 8];
+        eight.copy_from_slice(chunk);
+        let word = u64::from_le_bytes(eight) ^ wide;
+        seen |= word;
+        chunk.copy_from_slice(&word.to_le_bytes());
+    }
+    if let Some(last) = last {
+        seen |= last;
+        if let Some(octets) = octets.last_chunk_mut::<8>() {
+            *octets = last.to_le_bytes();
+        }
+    } else {
+        for (octet, k) in chunks.into_remainder().iter_mut().zip(wide.to_le_bytes()) {
+            *octet ^= k;
+            seen |= u64::from(*octet);
+        }
+    }
+    seen & NOT_ASCII == 0
+}
+
+/// Whether all of these octets are ASCII.
+#[inline]
+pub(super) fn is_ascii(octets: &[u8]) -> bool {
+    let mut seen = 0;
+    let chunks = octets.chunks_exact(8);
+    for octet in chunks.remainder() {
+        seen |= u64::from(*octet);
+    }
+    for chunk in chunks {
+        let mut eight = [0; 8];
+        eight.copy_from_slice(chunk);
+        seen |= u64::from_le_bytes(eight);
+    }
+    seen & NOT_ASCII == 0
+}
+
+/// The top bit of each of eight octets.
+const NOT_ASCII: u64 = 0x8080_8080_8080_8080;
+
 #[inline]
 #[allow(clippy::cast_possible_truncation)] // two bits
 fn rotated4(key: u32, n: usize) -> u32 {
@@ -99,6 +153,23 @@ mod tests {
             .zip(key.iter().cycle())
             .map(|(o, k)| o ^ k)
             .collect()
+    }
+
+    #[test]
+    fn a_whole_payload_is_unmasked_and_ascii_is_noticed() {
+        let key = [0x81, 2, 0xc3, 4];
+        for length in 0..70 {
+            for odd in 0..=length {
+                let mut plain: Vec<u8> = (0..length).collect();
+                if let Some(octet) = plain.get_mut(usize::from(odd)) {
+                    *octet |= 0x80;
+                }
+                let mut octets = by_hand(&key, &plain);
+                let ascii = unmask(u32::from_le_bytes(key), &mut octets);
+                assert_eq!((octets, ascii), (plain.clone(), odd == length));
+                assert_eq!(is_ascii(&plain), ascii);
+            }
+        }
     }
 
     #[test]

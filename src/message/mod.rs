@@ -124,3 +124,20 @@ pub struct Piece<'b> {
     /// Whether the frame is the last of its message.
     pub frame_is_final: bool,
 }
+
+impl<'b> Piece<'b> {
+    /// A whole message in one frame. A text was checked.
+    #[inline(always)]
+    pub(crate) fn whole(kind: Kind, octets: &'b mut [u8], has_length: bool) -> Piece<'b> {
+        Piece {
+            kind,
+            octets,
+            first: true,
+            last: true,
+            checked: true,
+            frame_first: true,
+            frame_to_come: has_length.then_some(0),
+            frame_is_final: true,
+        }
+    }
+}

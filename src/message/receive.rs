@@ -24,6 +24,12 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
+    /// Whether a message has started and not ended.
+    #[inline]
+    pub(crate) fn is_inside_message(&self) -> bool {
+        self.kind.is_some()
+    }
+
     /// The header of a data frame was read; a message may have `limit` octets.
     ///
     /// # Errors

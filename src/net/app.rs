@@ -17,7 +17,7 @@ use crate::bytes::Output;
 use crate::conn::{Coding, Conn, Tally};
 use crate::error::{Unsendable, Violation};
 use crate::handshake::Request;
-use crate::message::{Gather, Message, WholeMessage};
+use crate::message::{Gather, Message};
 use crate::version::{Side, Version};
 
 /// What connections are for. Each worker has an app of its own.
@@ -197,14 +197,14 @@ pub struct Incoming<'a>(Arrived<'a>);
 #[derive(Debug)]
 enum Arrived<'a> {
     /// At once, in the loop's buffer.
-    Whole(WholeMessage<'a>),
+    Whole(Message<'a>),
     /// In pieces, in a buffer of its own.
     Gathered(&'a mut Gather),
 }
 
 impl<'a> Incoming<'a> {
     #[inline]
-    pub(super) fn whole(message: WholeMessage<'a>) -> Incoming<'a> {
+    pub(super) fn whole(message: Message<'a>) -> Incoming<'a> {
         Incoming(Arrived::Whole(message))
     }
 
@@ -216,7 +216,7 @@ impl<'a> Incoming<'a> {
     #[inline]
     pub fn message(&mut self) -> Message<'_> {
         match &mut self.0 {
-            Arrived::Whole(whole) => whole.message(),
+            Arrived::Whole(whole) => *whole,
             Arrived::Gathered(gather) => gather.finish(),
         }
     }
@@ -253,6 +253,7 @@ impl<A: App> Handle<'_, A> {
     /// # Errors
     ///
     /// What this version or phase cannot send.
+    #[inline]
     pub fn send(&mut self, message: Message<'_>) -> Result<(), Unsendable> {
         self.conn.send(message, &mut self.out)
     }
@@ -265,11 +266,12 @@ impl<A: App> Handle<'_, A> {
     #[inline]
     pub fn send_back(&mut self, incoming: Incoming<'_>) -> Result<(), Unsendable> {
         match incoming.0 {
-            Arrived::Whole(whole) => self.send(whole.message()),
+            Arrived::Whole(message) => self.send(message),
             Arrived::Gathered(gather) => self.send_gathered(gather),
         }
     }
 
+    #[inline(never)]
     fn send_gathered(&mut self, gather: &mut Gather) -> Result<(), Unsendable> {
         let message = gather.finish();
         // A recorded connection sends all its octets by the same path.

@@ -409,6 +409,7 @@ impl App for Site {
 }
 
 /// Sends a text to all others of its topic.
+#[inline(never)]
 fn publish(mut incoming: Incoming<'_>, link: &mut Handle<'_, Site>) {
     let message = incoming.message();
     // Not every subscriber has a version with binary messages.

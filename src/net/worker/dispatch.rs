@@ -88,6 +88,12 @@ impl<'t, A: App> Dispatch<'t, A> {
                     break;
                 }
             }
+            if let BridgeTurn::None = &self.bridge {
+                while let Some(message) = self.handle.conn.next_message(&mut input) {
+                    app.message(Incoming::whole(message), &mut self.handle);
+                    self.note_end();
+                }
+            }
             let handle = &mut self.handle;
             match handle.conn.next(&mut input, &mut handle.out) {
                 Ok(None) => break,
@@ -323,7 +329,7 @@ impl<'t, A: App> Dispatch<'t, A> {
     fn piece(&mut self, app: &mut A, piece: Piece<'_>) {
         if piece.first && piece.last {
             if let Some(whole) = WholeMessage::of(piece) {
-                app.message(Incoming::whole(whole), &mut self.handle);
+                app.message(Incoming::whole(whole.message()), &mut self.handle);
                 self.note_end();
             }
             return;
