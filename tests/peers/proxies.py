@@ -78,13 +78,18 @@ class Debian:
         return self._nginx("nginx-stream.conf", "include {path};", gateway)
 
     def nginx_http(self, gateway):
-        folders = " ".join(f"{name}_temp_path {{path}}.{name};" for name in "client_body proxy fastcgi uwsgi scgi".split())
-        return self._nginx("nginx-http.conf", f"http {{{{ access_log off; {folders} include {{path}}; }}}}", gateway)
+        return self._nginx("nginx-http.conf", self.IN_HTTP, gateway)
 
-    def _nginx(self, template, around, gateway):
+    def nginx_applications(self, gateway, backend):
+        return self._nginx("nginx-applications.conf", self.IN_HTTP, gateway, {":9000": f":{backend}"})
+
+    FOLDERS = " ".join(f"{name}_temp_path {{path}}.{name};" for name in "client_body proxy fastcgi uwsgi scgi".split())
+    IN_HTTP = f"http {{{{ access_log off; {FOLDERS} include {{path}}; }}}}"
+
+    def _nginx(self, template, around, gateway, more=None):
         """`around` is what nginx.conf says around the settings; its other files are ours."""
         port = free_port()
-        path = settings(template, {":8000": f":{port}", ":8076": f":{gateway}"})
+        path = settings(template, {":8000": f":{port}", ":8076": f":{gateway}", **(more or {})})
         main = written(
             f"load_module {self.folder}/usr/lib/nginx/modules/ngx_stream_module.so;\n"
             f"user root; daemon off; pid {path}.pid; error_log stderr; events {{}}\n{around.format(path=path)}\n"
