@@ -13,6 +13,7 @@ mod support;
 mod failing;
 mod handshakes;
 mod liveness;
+mod memory;
 mod messages;
 mod pages;
 #[cfg(feature = "cli")]
