@@ -169,9 +169,6 @@ impl<A: App> Worker<A> {
                 if let Some(token) = self.links.next_ready() {
                     self.turn(token);
                 }
-                if self.scratch.topics.are_many() {
-                    self.publish();
-                }
             }
             self.publish();
             let now_ms = self.clock.now_ms;
@@ -311,6 +308,9 @@ impl<A: App> Worker<A> {
         }
         if let Some(dial) = self.scratch.dial.take() {
             self.dial(token, *dial);
+        }
+        if self.scratch.topics.are_many() {
+            self.publish();
         }
     }
 
