@@ -21,12 +21,19 @@ pub(super) fn share() -> usize {
 /// space: more of it is taken than used, for stacks and by the allocator.
 fn allowed() -> u64 {
     let file = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let address_space = of_limits(&file("/proc/self/limits")).map(|octets| octets / 2);
+    let address_space = of_limits(&file("/proc/self/limits")).map(of_address_space);
     let cgroups = limit_files(&file("/proc/self/cgroup"));
     let cgroups = cgroups.iter().filter_map(|path| of_cgroup(&file(path)));
     let physical = of_meminfo(&file("/proc/meminfo"));
     let limits = physical.into_iter().chain(address_space).chain(cgroups);
     limits.min().unwrap_or(UNKNOWN)
+}
+
+/// What of an address space may be used: the allocator takes 64 MiB for a thread
+/// at once, so half of it, and less of a small one.
+fn of_address_space(limit: u64) -> u64 {
+    let behind_two_threads = limit.saturating_sub(128 << 20).max(limit / 8);
+    behind_two_threads.min(limit / 2)
 }
 
 /// Physical memory, from `/proc/meminfo`.

@@ -245,15 +245,13 @@ mod program {
 
     #[test]
     fn without_an_option_the_limit_of_the_address_space_is_kept() {
-        for mib in [96, 256] {
-            let mut command = Command::new("prlimit");
-            command.args([&format!("--as={}", mib * MIB), HEIRLOOM, "serve"]);
-            command.args(["--listen", "127.0.0.1:0", "--workers", "2"]);
-            let program = Program::start(&mut command);
-            let kept = sixty_uploads(program.address, RFC);
-            assert!((1..=mib * MIB / 4 / MOST).contains(&kept), "{kept} kept");
-            Peer::open(program.address, RFC, "/").echo("it lives");
-        }
+        let mut command = Command::new("prlimit");
+        command.args([&format!("--as={}", 256 * MIB), HEIRLOOM, "serve"]);
+        command.args(["--listen", "127.0.0.1:0", "--workers", "2"]);
+        let program = Program::start(&mut command);
+        let kept = sixty_uploads(program.address, RFC);
+        assert!((1..=5).contains(&kept), "{kept} are kept");
+        Peer::open(program.address, RFC, "/").echo("it lives");
     }
 
     #[test]
