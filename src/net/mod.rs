@@ -16,7 +16,11 @@ mod resolve;
 
 mod refusal;
 
+mod system_memory;
+
 mod settings;
+
+mod budget;
 
 mod backlog;
 mod recorder;

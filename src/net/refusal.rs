@@ -52,6 +52,12 @@ coded! {
     /// The system gives a gateway no socket for its backend.
     #[error("this gateway has no socket left for a connection to its backend; try again later")]
     OutOfSockets = "out-of-sockets", 503;
+    /// The connections of the server hold as much memory as they may.
+    #[error("the memory for connections is used up; try again later")]
+    OutOfMemory = "out-of-memory", 503;
+    /// As many connections from this address as there may be.
+    #[error("there are as many connections from this address as there may be; close one, or try again later")]
+    TooManyFromAddress = "too-many-from-address", 503;
     /// The server is being stopped.
     #[error("the server is going away; try again later")]
     GoingAway = "going-away", 503;
@@ -92,9 +98,7 @@ impl NetRefusal {
             None => format!("{}: {self}\n", self.code()),
         };
         let headers: &[(&str, &str)] = match self {
-            NetRefusal::TooManyConnections | NetRefusal::OutOfSockets | NetRefusal::GoingAway => {
-                &[("Retry-After", RETRY_AFTER)]
-            }
+            _ if self.status() == 503 => &[("Retry-After", RETRY_AFTER)],
             _ => &[],
         };
         let response = HttpResponse {

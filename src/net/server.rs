@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use super::app::App;
+use super::budget::Budget;
 use super::link_id::LinkId;
 use super::post::{NotPosted, Policy, Post};
 use super::proxy::Networks;
@@ -149,6 +150,7 @@ impl Server {
     /// Where the system gives no threads.
     pub fn run<A: App>(self, app: impl Fn() -> A + Sync) {
         let setup = Setup {
+            budget: Arc::new(Budget::new(self.workers.len())),
             mailboxes: self.mailboxes(),
             policy: Arc::new(self.policy),
             stats: self.stats,

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 
 use mio::{Registry, Token};
 
@@ -14,6 +15,7 @@ use super::timing::Stage;
 use super::wheel::Wheel;
 use crate::conn::Phase;
 use crate::net::backlog::Progress;
+use crate::net::budget::{Budget, Held};
 use crate::net::settings::Settings;
 
 /// The links of one worker.
@@ -22,14 +24,17 @@ pub(super) struct Links<D> {
     /// Links that have more to do, in order.
     ready: VecDeque<usize>,
     pub(super) wheel: Wheel,
+    /// Counts the memory of all links, those of other workers too.
+    pub(super) budget: Arc<Budget>,
 }
 
 impl<D> Links<D> {
-    pub(super) fn new() -> Links<D> {
+    pub(super) fn new(budget: Arc<Budget>) -> Links<D> {
         Links {
             slots: Slots::default(),
             ready: VecDeque::new(),
             wheel: Wheel::new(),
+            budget,
         }
     }
 
@@ -44,9 +49,19 @@ impl<D> Links<D> {
         self.slots.get(token)?.take()
     }
 
+    /// Takes a link that is gone out of its slot; its memory does not count any
+    /// more.
+    pub(super) fn take_gone(&mut self, token: usize) -> Option<Box<Link<D>>> {
+        let mut link = self.take(token)?;
+        let held = std::mem::take(&mut link.memory);
+        self.budget.change(held, Held::default());
+        Some(link)
+    }
+
     /// Puts it back, and into the ready list if it has more to do.
     #[inline]
     pub(super) fn put_back(&mut self, token: usize, mut link: Box<Link<D>>, settings: &Settings) {
+        link.count_memory(&self.budget);
         if !link.flow.queued && link.wants_read(settings) {
             link.flow.queued = true;
             self.ready.push_back(token);
