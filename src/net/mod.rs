@@ -63,9 +63,9 @@ pub mod relay;
 pub mod replay;
 
 pub use self::app::{
-    App, BackendDial, ClosedBy, EndReason, Handle, Incoming, Page, Reply, Summary,
+    App, BackendDial, Carries, ClosedBy, EndReason, Handle, Incoming, Page, Reply, Summary,
 };
-pub use self::backend::{Backend, Binary};
+pub use self::backend::{Backend, Binary, Http};
 pub use self::error::Error;
 pub use self::forwarded::Forwarded;
 pub use self::keepalive::Keepalive;

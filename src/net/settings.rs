@@ -33,6 +33,9 @@ pub struct Settings {
     pub idle_ms: u64,
     /// Milliseconds without progress while output waits.
     pub write_ms: u64,
+    /// Milliseconds without an octet from either end of a connection whose plain
+    /// HTTP goes to a backend.
+    pub http_ms: u64,
     /// Milliseconds that connections have to end when the server is stopped; then
     /// they are closed.
     pub drain_ms: u64,
@@ -47,8 +50,8 @@ pub struct Settings {
 impl Default for Settings {
     /// 1 MiB of output, 16,384 connections, 10 seconds for the opening
     /// handshake, 5 for the closing one, no idle timeout, 30 seconds without
-    /// progress, 30 seconds from the stop to the end, TCP keepalive after a minute
-    /// of silence.
+    /// progress, 60 of silence where plain HTTP goes to a backend, 30 seconds from
+    /// the stop to the end, TCP keepalive after a minute of silence.
     fn default() -> Settings {
         Settings {
             output_bytes: 1024 * 1024,
@@ -57,6 +60,7 @@ impl Default for Settings {
             close_ms: 5_000,
             idle_ms: 0,
             write_ms: 30_000,
+            http_ms: 60_000,
             drain_ms: 30_000,
             keepalive: Some(Keepalive::default()),
             hint: None,
@@ -105,6 +109,14 @@ impl Settings {
     #[must_use]
     pub fn with_write_ms(mut self, ms: u64) -> Settings {
         self.write_ms = ms;
+        self
+    }
+
+    /// Sets how long neither end may send anything where plain HTTP goes to a
+    /// backend, in milliseconds.
+    #[must_use]
+    pub fn with_http_ms(mut self, ms: u64) -> Settings {
+        self.http_ms = ms;
         self
     }
 

@@ -14,7 +14,9 @@ use crate::error::{Refusal, Unsendable, Violation};
 use crate::frame::Framing;
 use crate::handshake::{HttpResponse, Request};
 use crate::message::{Gather, Piece, WholeMessage};
-use crate::net::app::{App, BackendDial, ClosedBy, EndReason, Handle, Incoming, Page, Reply};
+use crate::net::app::{
+    App, BackendDial, Carries, ClosedBy, EndReason, Handle, Incoming, Page, Reply,
+};
 use crate::net::link_id::LinkId;
 use crate::net::proxy;
 use crate::net::refusal::{AnyRefusal, Hint, NetRefusal};
@@ -374,10 +376,12 @@ impl<'t, A: App> Dispatch<'t, A> {
         let Handle { conn, out, .. } = &mut self.handle;
         match reply {
             Reply::Bridge(dial) => {
-                if let Some(base) = &dial.public_url {
-                    conn.set_public_url(base);
+                if let Carries::Messages { public_url, .. } = &dial.carries {
+                    if let Some(base) = public_url {
+                        conn.set_public_url(base);
+                    }
+                    conn.set_manual_control();
                 }
-                conn.set_manual_control();
                 *self.dial = Some(dial);
             }
             reply => {
