@@ -27,6 +27,7 @@ pub(super) fn of_net_refusal(refusal: NetRefusal) -> Option<String> {
         NetRefusal::BackendHandshake { .. } => "see `--to` and `--as`",
         NetRefusal::BackendUnreachable => "`--to` says where it should be",
         NetRefusal::BackendTimeout => "`--handshake-timeout-ms` sets the limit",
+        NetRefusal::BackendSilent => "`--http-timeout-ms` sets the limit",
         NetRefusal::OutOfSockets => "`ulimit -n` shows how many descriptors it may have",
         NetRefusal::TooManyConnections => "`--max-connections` sets the limit",
         NetRefusal::OutOfMemory => "`--max-memory-bytes` sets the limit",

@@ -46,6 +46,12 @@ coded! {
     /// The backend of a gateway does not answer in time.
     #[error("the backend behind this gateway did not answer in time")]
     BackendTimeout = "backend-timeout", 504;
+    /// The backend of a gateway ended TCP before it answered plain HTTP.
+    #[error("the backend behind this gateway ended the connection without an answer")]
+    BackendCut = "backend-cut", 502;
+    /// Plain HTTP was sent to the backend of a gateway, and no answer came.
+    #[error("the backend behind this gateway did not answer the request in time")]
+    BackendSilent = "backend-silent", 504;
     /// As many connections as there may be.
     #[error("there are as many connections as there may be; try again later")]
     TooManyConnections = "too-many-connections", 503;

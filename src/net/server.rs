@@ -77,6 +77,12 @@ impl Server {
         self
     }
 
+    /// Its counts and timeouts.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.policy.settings
+    }
+
     /// With these counts and timeouts.
     #[must_use]
     pub fn with_settings(mut self, settings: Settings) -> Server {

@@ -49,6 +49,9 @@ pub struct Settings {
     pub message_ms: u64,
     /// Milliseconds without progress while output waits.
     pub write_ms: u64,
+    /// Milliseconds without an octet from either end of a connection whose plain
+    /// HTTP goes to a backend.
+    pub http_ms: u64,
     /// Milliseconds that connections have to end when the server is stopped; then
     /// they are closed.
     pub drain_ms: u64,
@@ -64,7 +67,8 @@ impl Default for Settings {
     /// 1 MiB of output, half of the memory that the process may use, 16,384
     /// connections, 10 seconds for the opening handshake, 5 for the closing one, no
     /// idle timeout, a minute for 16 KiB of a message, 30 seconds without progress,
-    /// 30 seconds from the stop to the end, TCP keepalive after a minute of silence.
+    /// 60 of silence where plain HTTP goes to a backend, 30 seconds from the stop to
+    /// the end, TCP keepalive after a minute of silence.
     ///
     /// The memory that the process may use is the least of physical memory, the
     /// limits of its cgroups, and half of its address space (`RLIMIT_AS`); it is
@@ -80,6 +84,7 @@ impl Default for Settings {
             idle_ms: 0,
             message_ms: 60_000,
             write_ms: 30_000,
+            http_ms: 60_000,
             drain_ms: 30_000,
             keepalive: Some(Keepalive::default()),
             hint: None,
@@ -153,6 +158,14 @@ impl Settings {
     #[must_use]
     pub fn with_write_ms(mut self, ms: u64) -> Settings {
         self.write_ms = ms;
+        self
+    }
+
+    /// Sets how long neither end may send anything where plain HTTP goes to a
+    /// backend, in milliseconds.
+    #[must_use]
+    pub fn with_http_ms(mut self, ms: u64) -> Settings {
+        self.http_ms = ms;
         self
     }
 

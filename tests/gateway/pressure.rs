@@ -18,7 +18,7 @@ use crate::support::peer::{BINARY, CLOSE, PING, Peer, RFC, Speaks, TEXT, frame, 
 use crate::support::program::{HEIRLOOM, Program};
 
 /// Octets that the system holds for the sockets of this port: unsent, unread.
-fn in_the_system(port: u16) -> usize {
+pub(crate) fn in_the_system(port: u16) -> usize {
     let table = fs::read_to_string("/proc/net/tcp").unwrap();
     let hex = format!(":{port:04X}");
     let mut all = 0;
@@ -35,7 +35,7 @@ fn in_the_system(port: u16) -> usize {
 
 /// Writes until nothing is taken any more, while `meanwhile` goes on; gives how
 /// many octets were taken.
-fn write_until_stuck(peer: &Peer, octets: &[u8], mut meanwhile: impl FnMut()) -> usize {
+pub(crate) fn write_until_stuck(peer: &Peer, octets: &[u8], mut meanwhile: impl FnMut()) -> usize {
     let mut stream = peer.stream();
     stream.set_nonblocking(true).unwrap();
     let mut written = 0;
@@ -58,7 +58,7 @@ fn write_until_stuck(peer: &Peer, octets: &[u8], mut meanwhile: impl FnMut()) ->
 }
 
 /// The most that the gateway may hold of a pair.
-const PAIR: usize = 1 << 20;
+pub(crate) const PAIR: usize = 1 << 20;
 
 #[test]
 fn a_client_that_does_not_read_stops_its_backend_only() {

@@ -64,8 +64,16 @@ def placed(name, binary, debian, node, script, folder):
         server = stack.enter_context(Server(node, script, folder))
         options = ["--versions", "all", "--accept-forwarded", "127.0.0.1"]
         gateway = stack.enter_context(Gateway(binary, server.port, *options, path=""))
-        proxy = stack.enter_context(debian.nginx_applications(gateway.port, server.port))
+        proxy = stack.enter_context(debian.nginx_split(gateway.port, server.port))
         yield Place(name, server, gateway, proxy.port)
+
+
+@contextlib.contextmanager
+def passed(binary, node, script, folder):
+    """The gateway alone: it passes plain HTTP. Gives its port."""
+    with Server(node, script, folder) as server:
+        with Gateway(binary, server.port, "--versions", "all", "--http", "pass", path="") as gateway:
+            yield gateway.port
 
 
 # The application's own client in a browser.
@@ -208,6 +216,14 @@ def check_applications(report, binary, debian_folder, folder, phantomjs_folder, 
         check_page(report, place, path, "PhantomJS 1.9.8", "hixie-76", old)
         check_page(report, place, path, titles["chromium"], "rfc6455", NewPage(chromium))
 
+    for title, command, script, modules in (
+        (titles["socketio"], node, "socketio.js", old_modules),
+        (titles["sockjs"], "node", "sockjs.js", new_modules),
+    ):
+        with passed(binary, command, script, modules) as port:
+            for peer, page in (("PhantomJS 1.9.8", old), (titles["chromium"], NewPage(chromium))):
+                what = f"{peer}, {title}, gateway with --http pass: gets messages back as they went"
+                report.hold(what, page_echoes, page, port, [HELLO, BEYOND_BMP])
     with placed(titles["socketio"], binary, debian, node, "socketio.js", old_modules) as place:
         check_pages(place, SocketIO.path)
         row = report.row("Socket.IO client, Node.js", "application", "rfc6455", place.name)

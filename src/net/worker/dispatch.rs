@@ -14,7 +14,7 @@ use crate::conn::{Conn, Event, Phase};
 use crate::error::{Refusal, Unsendable, Violation};
 use crate::handshake::{HttpResponse, Request};
 use crate::message::{Piece, WholeMessage};
-use crate::net::app::{App, BackendDial, ClosedBy, EndReason, Handle, Incoming, Reply};
+use crate::net::app::{App, BackendDial, Carries, ClosedBy, EndReason, Handle, Incoming, Reply};
 use crate::net::later::Later;
 use crate::net::link_id::LinkId;
 use crate::net::page::Page;
@@ -420,10 +420,12 @@ impl<'t, A: App> Dispatch<'t, A> {
         let Handle { conn, out, .. } = &mut self.handle;
         match reply {
             Reply::Bridge(dial) => {
-                if let Some(base) = &dial.public_url {
-                    conn.set_public_url(base);
+                if let Carries::Messages { public_url, .. } = &dial.carries {
+                    if let Some(base) = public_url {
+                        conn.set_public_url(base);
+                    }
+                    conn.set_manual_control();
                 }
-                conn.set_manual_control();
                 *self.dial = Some(dial);
             }
             Reply::Later(later) => *self.later = Some(later),

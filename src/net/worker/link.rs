@@ -4,7 +4,7 @@
 use std::io::{self, ErrorKind};
 
 use super::arriving::Arriving;
-use super::bridge_link::BridgeLink;
+use super::bridge_link::{BridgeLink, Carried, Stream};
 use super::dialling::Dialling;
 use super::record::LinkRecord;
 use super::timing::{self, Stage, Timing};
@@ -79,6 +79,8 @@ pub(super) struct Flow {
     pub(super) awaits_page: bool,
     /// Until memory that connections hold has returned.
     pub(super) paused_by_memory: bool,
+    /// Our side of TCP is to be shut down once all is written.
+    pub(super) ends_writes: bool,
     /// Our side of TCP is shut down, and its peer's is still read.
     pub(super) has_ended_writes: bool,
 }
@@ -144,7 +146,9 @@ impl<D> Link<D> {
     /// Whether to read from it, or to parse what was read. A link is not read
     /// while its own output is backed up.
     pub(super) fn wants_read(&self, settings: &Settings) -> bool {
-        let has_room = self.backlog.len() <= self.high_water(settings);
+        // What is read of a relay adds nothing to its own backlog.
+        let relays = self.timing.stage().relays();
+        let has_room = relays || self.backlog.len() <= self.high_water(settings);
         // A client may go on sending while its backend is dialled, but not for
         // ever. What was read already is parsed in any case.
         let unparsed_fits =
@@ -274,11 +278,31 @@ impl<D> Link<D> {
         self.bridge.as_mut()?.dialling.as_mut()
     }
 
+    /// A backend is dialled for it.
+    pub(super) fn dials(&mut self, bridge: BridgeLink, now_ms: u64) {
+        if bridge.relays() {
+            self.timing.enter(Stage::Relay, now_ms);
+            self.flow.parse_due = !self.input.unparsed.is_empty();
+        }
+        self.bridge = Some(Box::new(bridge));
+    }
+
     /// Its backend is connected.
-    pub(super) fn connected(&mut self, transport: Transport) {
+    pub(super) fn connected(&mut self, transport: Transport, now_ms: u64) {
         self.transport = transport;
         if let Some(bridge) = &mut self.bridge {
             bridge.dialling = None;
+            if bridge.relays() {
+                self.timing.enter(Stage::Relay, now_ms);
+            }
+        }
+    }
+
+    /// What its peer has sent and goes on as it is, if this link relays.
+    pub(super) fn stream(&mut self) -> Option<&mut Stream> {
+        match &mut self.bridge.as_mut()?.carries {
+            Carried::Octets(stream) => Some(stream),
+            Carried::Messages(_) => None,
         }
     }
 

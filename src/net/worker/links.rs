@@ -9,6 +9,7 @@ use mio::{Registry, Token};
 
 use super::link::{AfterTurn, Link, TURN};
 use super::pool::Pool;
+use super::relaying;
 use super::scratch::Context;
 use super::slots::Slots;
 use super::timing::Stage;
@@ -127,8 +128,10 @@ impl Settle<'_> {
             Ok(Progress::None) => {}
             Err(error) => {
                 log::debug!(target: "heirloom::net", "a write failed: {error}");
-                link.broken(&error);
-                return AfterTurn::Drop;
+                if !relaying::outlives_writes(link) {
+                    link.broken(&error);
+                    return AfterTurn::Drop;
+                }
             }
         }
         if out.capacity() > 4 * TURN {
@@ -145,7 +148,8 @@ impl Settle<'_> {
             link.set_user_timeout(self.context.settings);
         }
         if !link.backlog.is_empty() {
-            if !had_backlog && link.timing.stage() == Stage::Open {
+            let stage = link.timing.stage();
+            if !had_backlog && (stage == Stage::Open || stage.relays()) {
                 link.timing.restart(now_ms);
             }
             if let Err(error) = link.transport.watch_writes(self.registry, Token(token)) {
@@ -166,10 +170,16 @@ pub(super) fn warn_of_watching(error: &io::Error) {
 fn advance<D>(link: &mut Link<D>, now_ms: u64) -> AfterTurn {
     match (link.timing.stage(), link.conn.phase()) {
         (Stage::Handshake, Phase::Open) => link.timing.enter(Stage::Open, now_ms),
-        (Stage::Handshake | Stage::Open, Phase::Closing | Phase::Closed) => {
+        (
+            Stage::Handshake | Stage::Open | Stage::Relay | Stage::RelayEnding,
+            Phase::Closing | Phase::Closed,
+        ) => {
             link.timing.enter(Stage::Closing, now_ms);
         }
         _ => {}
+    }
+    if link.timing.stage().relays() {
+        return relaying::advance(link);
     }
     let is_closing = link.timing.stage() == Stage::Closing;
     if is_closing && link.conn.ends_by_tcp() {

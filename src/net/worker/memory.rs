@@ -188,7 +188,7 @@ impl<D> Link<D> {
         let output = self.backlog.own_capacity() + self.record.recorded();
         match &self.bridge {
             None => Held::of(input, output),
-            Some(bridge) => Held::of(0, input + output + bridge.direction.held_capacity()),
+            Some(bridge) => Held::of(0, input + output + bridge.carries.held_capacity()),
         }
     }
 

@@ -18,6 +18,7 @@ mod slots;
 mod counter;
 mod scratch;
 mod bridge;
+mod relaying;
 mod links;
 mod dispatch;
 mod bound;
@@ -36,7 +37,7 @@ use mio::{Events, Poll, Token};
 
 use self::acceptor::{Accepted, Acceptor};
 use self::bound::{FIRST_LISTENER, SHUTDOWN, WAKER};
-use self::bridge_link::BridgeLink;
+use self::bridge_link::{BridgeLink, Carried};
 use self::clock::Clock;
 use self::counter::Counter;
 use self::dialling::{ATTEMPT, Connecting, Dialling};
@@ -46,7 +47,7 @@ use self::mail::Mail;
 use self::memory::Pressure;
 use self::scratch::{Context, Scratch};
 use self::turn::Turn;
-use super::app::{App, BackendDial, EndReason, Summary};
+use super::app::{App, BackendDial, Carries, EndReason, Summary};
 use super::budget::Budget;
 use super::link_id::LinkId;
 use super::post::{Policy, Post};
@@ -429,14 +430,16 @@ impl<A: App> Worker<A> {
             }
         }
         let (from_client, to_client) = match &link.bridge {
-            Some(bridge) => (bridge.direction.tally, self.leave_bridge(bridge, ended)),
+            Some(bridge) => (bridge.carries.tally(), self.leave_bridge(bridge, ended)),
             None => Default::default(),
         };
         let id = self.id(token);
         if link.is_of_client() {
+            let relayed = link.bridge.as_ref().is_some_and(|bridge| bridge.relays());
             let summary = Summary {
                 version: link.conn.version().or(link.record.requested_version()),
-                answered: link.record.answered,
+                answered: link.record.answered && !relayed,
+                relayed,
                 opened: link.record.opened,
                 ended,
                 from_client,
@@ -474,18 +477,31 @@ impl<A: App> Worker<A> {
         let now_ms = self.clock.now_ms;
         let settings = &self.policy.settings;
         let mut deadline_ms = now_ms.saturating_add(settings.handshake_ms);
-        let link = Link::of_backend(dial.conn, &dial.output, now_ms);
+        let (conn, carried) = match dial.carries {
+            Carries::Messages { conn, coding, .. } => (conn, Carried::messages(coding)),
+            // It asks for nothing, so it never leaves the start of its handshake.
+            Carries::Octets { received } => {
+                let config = Arc::clone(&self.policy.config);
+                let conn = Conn::client_without_request(None, config);
+                (conn, Carried::octets(received))
+            }
+        };
+        let [from_client, to_client] = carried;
+        let link = Link::of_backend(conn, &dial.output, now_ms);
         let token = self.links.slots.put(Box::new(link));
-        if let Some(link) = self.links.get(client) {
+        if let Some(Some(link)) = self.links.slots.get(client) {
             deadline_ms = link.due_ms(settings).unwrap_or(deadline_ms);
-            link.bridge = Some(Box::new(BridgeLink::of_client(token, dial.coding)));
+            link.dials(BridgeLink::of_client(token, from_client), now_ms);
+            link.arm(&mut self.links.wheel, client, settings);
         }
+        // It may have more to do as one end of a relay.
+        self.links.enqueue(client);
         let dialling = Dialling::new(dial.endpoint, dial.resolver, deadline_ms);
         let known = dialling.known();
         let Some(Some(link)) = self.links.slots.get(token) else {
             return;
         };
-        let bridge = BridgeLink::of_backend(client, dial.coding, dialling);
+        let bridge = BridgeLink::of_backend(client, to_client, dialling);
         link.bridge = Some(Box::new(bridge));
         link.arm(&mut self.links.wheel, token, settings);
         match known {
@@ -526,7 +542,7 @@ impl<A: App> Worker<A> {
         match dialling.advance(token, self.clock.now_ms, self.poll.registry()) {
             Connecting::Done(transport) => {
                 transport.set_keepalive(self.policy.settings.keepalive);
-                link.connected(transport);
+                link.connected(transport, self.clock.now_ms);
                 self.turn(token);
             }
             Connecting::Waiting => link.arm(&mut self.links.wheel, token, &self.policy.settings),
@@ -565,8 +581,8 @@ impl<A: App> Worker<A> {
             return bridge.carried;
         };
         let partner = self.links.get(other);
-        let carried = partner.and_then(|partner| Some(partner.bridge.as_ref()?.direction.tally));
-        self.partner_removed(other, bridge.direction.tally, ended);
+        let carried = partner.and_then(|partner| Some(partner.bridge.as_ref()?.carries.tally()));
+        self.partner_removed(other, bridge.carries.tally(), ended);
         carried.unwrap_or_default()
     }
 

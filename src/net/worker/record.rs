@@ -9,7 +9,7 @@ use crate::version::{Side, Version};
 /// What is noted of a link.
 #[derive(Debug)]
 pub(super) struct LinkRecord {
-    /// A 101 was sent.
+    /// A 101 was sent, or what a backend answers to plain HTTP.
     pub(super) answered: bool,
     /// The handshake was finished.
     pub(super) opened: bool,

@@ -4,6 +4,7 @@ use super::bridge;
 use super::bridge_link::CarriedBack;
 use super::dispatch::Dispatch;
 use super::link::{AfterTurn, Link, Preface, TURN};
+use super::relaying;
 use super::scratch::{Context, FRONT, OutBuffer, Scratch};
 use super::timing::{Stage, ping_payload};
 use crate::bytes::Input;
@@ -58,6 +59,12 @@ impl<A: App> Turn<'_, A> {
         }
         if self.link.timing.stage() == Stage::Draining {
             return drain(self.link, &mut self.scratch.buffer);
+        }
+        if self.link.timing.stage().relays() {
+            return match self.partner {
+                Some(partner) => relaying::read(self.link, partner, self.scratch, &self.context),
+                None => AfterTurn::Drop,
+            };
         }
         if std::mem::take(&mut self.link.flow.parse_due) {
             self.parse_unparsed();
@@ -237,8 +244,12 @@ impl<A: App> Turn<'_, A> {
                 link.record.end(ended);
                 AfterTurn::Keep
             }
+            Stage::Relay | Stage::RelayEnding if link.backlog.is_empty() => match self.partner {
+                Some(partner) => relaying::expire(link, partner, &mut out, &context),
+                None => AfterTurn::Drop,
+            },
             // A peer that does not read cannot be sent a close either.
-            Stage::Open => {
+            Stage::Open | Stage::Relay | Stage::RelayEnding => {
                 link.ended_by_peer("write-timeout", None);
                 AfterTurn::Drop
             }
@@ -266,6 +277,10 @@ impl<A: App> Turn<'_, A> {
         let (link, hint) = (self.link, self.context.hint());
         let mut out = self.scratch.out.output();
         match link.conn.phase() {
+            // What is being answered may be answered to its end.
+            Phase::Handshake if link.timing.stage().relays() => {
+                link.timing.enter(Stage::RelayEnding, self.context.now_ms);
+            }
             Phase::Handshake if link.is_of_client() => {
                 let refusal = NetRefusal::GoingAway.into();
                 link.refuse(ClosedBy::Server, refusal, hint, &mut out);
