@@ -299,6 +299,12 @@ coded! {
     /// A failure of this end.
     #[error("an internal error ended this connection")]
     Internal = "internal-error", Some(1011);
+    /// The memory of this end is used up by messages that are not finished.
+    #[error("the memory for connections is used up, and this message was not finished; send it again later")]
+    MemoryFull = "memory-full", Some(1013);
+    /// A message that was not finished in time.
+    #[error("a message was not finished in time")]
+    MessageTimeout = "message-timeout", Some(1008);
 
     /// What the server sent is not an HTTP response.
     #[error("the response is not HTTP")]

@@ -86,6 +86,7 @@ impl AccessLog {
                 (true, false) => "answered",
                 (false, false) if summary.ended.what == "page" => "page",
                 (false, false) if summary.ended.code.is_some() => "refused",
+                (false, false) if summary.relayed => "http",
                 (false, false) => "none",
             },
             received: summary.from_client.into(),

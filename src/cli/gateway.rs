@@ -3,10 +3,13 @@
 use clap::{Args as ClapArgs, ValueEnum};
 use heirloom::Version;
 use heirloom::conn::Config;
-use heirloom::net::{Backend, Binary, Networks, ProxyVersion, Router, Site, Url, gateway};
+use heirloom::net::{
+    Backend, Binary, Http, Networks, ProxyVersion, Router, Settings, Site, Url, gateway,
+};
 
 use super::access::AccessLog;
 use super::server_args::ServerArgs;
+use super::units::milliseconds;
 use super::{Exit, version};
 
 /// Accept clients of any version in front of a backend of one version, which needs no change.
@@ -30,6 +33,11 @@ pub(super) struct Args {
     /// base64 text, as websockify does.
     #[arg(long, value_name = "HOW", value_enum, default_value_t = BinaryArg::Refuse)]
     binary: BinaryArg,
+    /// What to do with plain HTTP, which asks for no upgrade: answer it with 404 or 405, or pass it
+    /// to the backend with all that follows on its connection. GET and HEAD of /healthz are always
+    /// answered by the gateway.
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = HttpArg::Refuse)]
+    http: HttpArg,
     /// Peers whose X-Forwarded-For, -Proto, -Host and Forwarded are believed: addresses and
     /// networks, separated by commas. Those of other peers are dropped.
     #[arg(long, value_name = "NETS")]
@@ -47,6 +55,10 @@ pub(super) struct Args {
         default_missing_value = "v1"
     )]
     send_proxy: Option<ProxyVersion>,
+    /// Milliseconds without an octet from either end of a connection whose plain HTTP is passed.
+    #[arg(long, value_name = "MS", default_value_t = Settings::default().http_ms,
+          value_parser = milliseconds(1..=86_400_000), help_heading = "Limits")]
+    http_timeout_ms: u64,
     /// Write the line of each connection as JSON.
     #[arg(long)]
     json: bool,
@@ -63,6 +75,12 @@ enum BinaryArg {
     Base64,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum HttpArg {
+    Refuse,
+    Pass,
+}
+
 /// Runs until a signal and the last connection.
 pub(super) fn run(args: Args) -> Exit {
     let server = match args.server.bind(args.json) {
@@ -70,6 +88,8 @@ pub(super) fn run(args: Args) -> Exit {
         Err(exit) => return exit,
     };
     args.server.warn_of_origins();
+    let settings = server.settings().clone();
+    let server = server.with_settings(settings.with_http_ms(args.http_timeout_ms));
     let log = AccessLog::new(&args.to, args.json);
     let router = Router::new(gateway::routes(args.config(), args.backend()));
     let server = server.with_config(router.config());
@@ -91,11 +111,16 @@ impl Args {
             BinaryArg::Refuse => Binary::Refuse,
             BinaryArg::Base64 => Binary::Base64,
         };
+        let http = match self.http {
+            HttpArg::Refuse => Http::Refuse,
+            HttpArg::Pass => Http::Pass,
+        };
         // What is passed on and added must fit where the client's own head did.
         let mut config = self.config();
         config.limits.head_bytes = config.limits.head_bytes.saturating_add(ADDED);
         Backend::new(self.to.clone(), self.version)
             .with_binary(binary)
+            .with_http(http)
             .with_proxy_header(self.send_proxy)
             .with_passed_headers(self.pass_header.clone())
             .with_trusted(self.accept_forwarded.iter().cloned().collect())

@@ -27,8 +27,11 @@ pub(super) fn of_net_refusal(refusal: NetRefusal) -> Option<String> {
         NetRefusal::BackendHandshake { .. } => "see `--to` and `--as`",
         NetRefusal::BackendUnreachable => "`--to` says where it should be",
         NetRefusal::BackendTimeout => "`--handshake-timeout-ms` sets the limit",
+        NetRefusal::BackendSilent => "`--http-timeout-ms` sets the limit",
         NetRefusal::OutOfSockets => "`ulimit -n` shows how many descriptors it may have",
         NetRefusal::TooManyConnections => "`--max-connections` sets the limit",
+        NetRefusal::OutOfMemory => "`--max-memory-bytes` sets the limit",
+        NetRefusal::TooManyFromAddress => "`--max-connections-per-address` sets the limit",
         _ => return None,
     };
     Some(hint.to_owned())

@@ -62,16 +62,32 @@ impl LimitArgs {
 pub(super) struct ListenLimitArgs {
     #[command(flatten)]
     each: LimitArgs,
+    /// Octets of memory that all connections hold together, half of what the system allows by
+    /// default. Above it new connections are refused with 503 and reading pauses; where unfinished
+    /// messages hold it, the least active of their connections are closed with 1013.
+    #[arg(long, value_name = "BYTES", value_parser = octets(65_536_u64..=1 << 50))]
+    max_memory_bytes: Option<u64>,
     /// Connections at the same time; more are refused with 503.
     #[arg(long, value_name = "COUNT", default_value_t = 16_384,
           value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     max_connections: u32,
+    /// Connections at the same time from one address, or one /64 network of IPv6; more are refused
+    /// with 503. Behind --accept-proxy it is the address in the PROXY header. Without it there is
+    /// no limit.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    max_connections_per_address: Option<u32>,
     /// Milliseconds without a sign of life from the client before it is sent a close; 0 is never.
     /// A client whose version has pings is pinged at half of the time. For one without pings,
     /// what it was sent is a sign too, as long as its TCP acknowledges it.
     #[arg(long, value_name = "MS", default_value_t = Settings::default().idle_ms,
           value_parser = milliseconds(0..=86_400_000))]
     idle_timeout_ms: u64,
+    /// Milliseconds in which an unfinished message must grow by 16 KiB or end, before its
+    /// connection is closed; 0 is never. A gateway passes messages on as they come and has no such
+    /// limit.
+    #[arg(long, value_name = "MS", default_value_t = Settings::default().message_ms,
+          value_parser = milliseconds(0..=86_400_000))]
+    message_timeout_ms: u64,
     /// Milliseconds that connections have to end after TERM before they are closed.
     #[arg(long, value_name = "MS", default_value_t = Settings::default().drain_ms,
           value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
@@ -86,10 +102,17 @@ impl ListenLimitArgs {
 
     /// What the server may hold, and how long its connections may take.
     pub(super) fn settings(&self) -> Settings {
-        self.each
+        let mut settings = self
+            .each
             .settings()
             .with_connections(self.max_connections as usize)
+            .with_connections_per_address(self.max_connections_per_address.map(|n| n as usize))
             .with_idle_ms(self.idle_timeout_ms)
-            .with_drain_ms(self.drain_timeout_ms)
+            .with_message_ms(self.message_timeout_ms)
+            .with_drain_ms(self.drain_timeout_ms);
+        if let Some(octets) = self.max_memory_bytes {
+            settings.memory_bytes = usize::try_from(octets).unwrap_or(usize::MAX);
+        }
+        settings
     }
 }

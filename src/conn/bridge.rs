@@ -111,6 +111,12 @@ impl Direction {
         }
     }
 
+    /// Octets of memory that payload takes which waits for the length of its frame.
+    #[must_use]
+    pub fn held_capacity(&self) -> usize {
+        self.held.capacity()
+    }
+
     /// Carries what happened at `from` to `to`. Nothing is carried to a
     /// connection that is closing.
     ///

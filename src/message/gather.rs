@@ -1,6 +1,7 @@
 //! Pieces to whole messages, borrowed where they arrived whole.
 
 use alloc::borrow::Cow;
+use alloc::collections::TryReserveError;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -113,6 +114,31 @@ impl Gather {
             }
         }
         self.add_in_place(piece.kind, piece.checked, n);
+    }
+
+    /// Octets of memory that the buffer takes.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.octets.capacity()
+    }
+
+    /// Takes the memory for `want` more octets, where `to_come` are known to come
+    /// at least. The buffer doubles as a rule, but a frame whose length is known
+    /// does not take more than it needs.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no memory; what was gathered stays.
+    pub fn try_reserve(&mut self, want: usize, to_come: u64) -> Result<(), TryReserveError> {
+        let used = self.spare + self.len;
+        if self.octets.capacity() - used >= want {
+            return Ok(());
+        }
+        let to_come = usize::try_from(to_come).unwrap_or(usize::MAX);
+        // Not less than an eighth, or many small fragments would move it often.
+        let more = to_come.min(used).max(used / 8).max(want);
+        let more = (used + more).saturating_sub(self.octets.len());
+        self.octets.try_reserve_exact(more)
     }
 
     /// Room for `want` octets behind what was gathered. Octets that are read

@@ -88,7 +88,7 @@ pub enum Reply {
     Http(Page),
     /// Answer with plain HTTP, when another thread has made the page.
     Later(Later),
-    /// Dial a backend, and upgrade when it agrees.
+    /// Dial a backend: upgrade when it agrees, or send it plain HTTP.
     Bridge(Box<BackendDial>),
 }
 
@@ -106,15 +106,31 @@ pub struct BackendDial {
     pub endpoint: Endpoint,
     /// Finds its addresses.
     pub resolver: Resolver,
-    /// Our end, as its client.
-    pub conn: Conn,
     /// What it is sent first: the request, behind a PROXY header where it wants
     /// one.
     pub output: Vec<u8>,
-    /// How payload is coded on its way from the client.
-    pub coding: Coding,
-    /// The URL that the client dialled, where it differs from its Host.
-    pub public_url: Option<String>,
+    /// What goes both ways after that.
+    pub carries: Carries,
+}
+
+/// What goes from a client to its backend, and back.
+#[derive(Debug)]
+pub enum Carries {
+    /// Messages, once both have done their opening handshake.
+    Messages {
+        /// Our end, as the backend's client.
+        conn: Conn,
+        /// How payload is coded on its way from the client.
+        coding: Coding,
+        /// The URL that the client dialled, where it differs from its Host.
+        public_url: Option<String>,
+    },
+    /// Octets of plain HTTP as they are, until both have ended.
+    Octets {
+        /// How many octets of the client have arrived and are accounted for: its
+        /// request's head.
+        received: u64,
+    },
 }
 
 /// Which end ended a connection.
@@ -180,6 +196,9 @@ pub struct Summary {
     pub version: Option<&'static Version>,
     /// Whether a 101 was sent.
     pub answered: bool,
+    /// Whether the request was plain HTTP for a backend. What was carried has no
+    /// messages then, and its octets include the heads.
+    pub relayed: bool,
     /// Whether the handshake was finished.
     pub opened: bool,
     /// How it ended.

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::app::BackendDial;
+use super::app::{BackendDial, Carries};
 use super::forwarded::Forwarded;
 use super::proxy::{self, ClientAddress, Networks, ProxyVersion};
 use super::refusal::{AnyRefusal, NetRefusal};
@@ -13,7 +13,7 @@ use super::url::Url;
 use crate::bytes::Output;
 use crate::conn::{Coding, Config, Conn};
 use crate::error::{Refusal, Unsendable};
-use crate::handshake::{CarriedHeader, ClientRequest, Request};
+use crate::handshake::{CarriedHeader, ClientRequest, Head, Request};
 use crate::random::SystemRandom;
 use crate::version::Version;
 
@@ -34,6 +34,16 @@ pub enum Binary {
     Base64,
 }
 
+/// What to do with a request of plain HTTP, which asks for no upgrade.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Http {
+    /// Answer it with a page of our own or a refusal.
+    #[default]
+    Refuse,
+    /// Send it to the backend, and then all that either end sends, as it is.
+    Pass,
+}
+
 /// Where a backend is, and how it is asked.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -46,6 +56,8 @@ pub struct Backend {
     pub version: &'static Version,
     /// What to do with binary messages where one side has none.
     pub binary: Binary,
+    /// What to do with plain HTTP.
+    pub http: Http,
     /// Whether it gets a PROXY header first.
     pub send_proxy: Option<ProxyVersion>,
     /// The peers whose forwarded headers are believed.
@@ -77,6 +89,7 @@ impl Backend {
             resolver: Resolver::default(),
             version,
             binary: Binary::default(),
+            http: Http::default(),
             send_proxy: None,
             trusted: Networks::default(),
             pass_headers: Arc::default(),
@@ -95,6 +108,13 @@ impl Backend {
     #[must_use]
     pub fn with_binary(mut self, binary: Binary) -> Backend {
         self.binary = binary;
+        self
+    }
+
+    /// With this way to treat plain HTTP.
+    #[must_use]
+    pub fn with_http(mut self, http: Http) -> Backend {
+        self.http = http;
         self
     }
 
@@ -156,21 +176,8 @@ impl Backend {
         version: &Version,
         client: &mut ClientAddress,
     ) -> Result<(BackendDial, ClientAgreement), AnyRefusal> {
-        let forwarded = Forwarded::of(request, client, &self.trusted);
+        let (forwarded, mut output) = self.introduce(request, client);
         let public_url = forwarded.public_url();
-        let mut output = match self.send_proxy {
-            // The address that it connected to is known wherever a PROXY header
-            // can be.
-            Some(version) => {
-                let destination = client.destination.unwrap_or(client.address);
-                proxy::write(version, client, destination)
-            }
-            None => Vec::new(),
-        };
-        if forwarded.client != client.address.ip() {
-            // The port is that of a proxy.
-            client.address = SocketAddr::new(forwarded.client, 0);
-        }
         let (subprotocols, coding, agreement) = self.agree(request, version)?;
         let target = self.target(request);
         let passed = passed_headers(request, &self.pass_headers)?;
@@ -205,12 +212,51 @@ impl Backend {
         let dial = BackendDial {
             endpoint: self.to.endpoint(),
             resolver: self.resolver.clone(),
-            conn,
             output,
-            coding,
-            public_url,
+            carries: Carries::Messages {
+                conn,
+                coding,
+                public_url,
+            },
         };
         Ok((dial, agreement))
+    }
+
+    /// Sends this backend a request of plain HTTP as it is, but for the headers by
+    /// which proxies name the client. `client` becomes the one that trusted
+    /// proxies name.
+    pub(super) fn relay(&self, request: &Request<'_>, client: &mut ClientAddress) -> BackendDial {
+        let (forwarded, mut output) = self.introduce(request, client);
+        let head = request.head();
+        write_relayed(head, &forwarded, &mut output);
+        BackendDial {
+            endpoint: self.to.endpoint(),
+            resolver: self.resolver.clone(),
+            output,
+            carries: Carries::Octets {
+                received: head.raw().len() as u64,
+            },
+        }
+    }
+
+    /// What is known of the client, and the PROXY header that names it where the
+    /// backend wants one.
+    fn introduce(&self, request: &Request<'_>, client: &mut ClientAddress) -> (Forwarded, Vec<u8>) {
+        let forwarded = Forwarded::of(request, client, &self.trusted);
+        let output = match self.send_proxy {
+            // The address that it connected to is known wherever a PROXY header
+            // can be.
+            Some(version) => {
+                let destination = client.destination.unwrap_or(client.address);
+                proxy::write(version, client, destination)
+            }
+            None => Vec::new(),
+        };
+        if forwarded.client != client.address.ip() {
+            // The port is that of a proxy.
+            client.address = SocketAddr::new(forwarded.client, 0);
+        }
+        (forwarded, output)
     }
 
     /// The subprotocols to ask the backend for, how payload is coded, and what
@@ -263,6 +309,33 @@ impl Backend {
             _ => path.to_owned(),
         }
     }
+}
+
+/// Writes a head as it was received, with our headers of the client in place of
+/// its own.
+fn write_relayed(head: &Head<'_>, forwarded: &Forwarded, out: &mut Vec<u8>) {
+    let raw = head.raw();
+    let (lines, end_of_head) = raw.split_at(raw.len() - 2);
+    let mut done = 0;
+    for header in head.headers().iter().filter(|h| names_client(h.name)) {
+        let line = header.line_at();
+        let (before, _) = lines.split_at(line.start);
+        out.extend_from_slice(before.split_at(done).1);
+        done = line.end + 2;
+    }
+    out.extend_from_slice(lines.split_at(done).1);
+    for (name, value) in &forwarded.headers {
+        out.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+    }
+    out.extend_from_slice(end_of_head);
+}
+
+/// Whether a header of this name says who the client is, as only a proxy may.
+/// Many backends take `_` in a name for `-`.
+fn names_client(name: &str) -> bool {
+    let name = name.replace('_', "-");
+    let mut names = OF_CLIENT.iter();
+    names.any(|own| own.eq_ignore_ascii_case(&name))
 }
 
 /// A header that a backend gets as the client sent it.
@@ -329,6 +402,14 @@ const OF_ONE_HOP: [&str; 13] = [
     "Expect",
     "Content-Length",
     "Content-Encoding",
+];
+
+/// Headers by which proxies name the client.
+const OF_CLIENT: [&str; 4] = [
+    "Forwarded",
+    "X-Forwarded-For",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Host",
 ];
 
 /// Headers that the gateway writes itself.

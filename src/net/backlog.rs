@@ -3,8 +3,10 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
+use super::budget::{Budget, Charge};
 use super::transport::Transport;
 use crate::frame::Framing;
 
@@ -18,6 +20,9 @@ struct Waiting {
     /// Octets of the first chunk that were written.
     written: usize,
     len: usize,
+    /// Octets of memory that its own chunks take; shared ones are counted once for
+    /// all.
+    own: usize,
     /// Large chunks that were written, for the pool.
     spent: Option<Vec<u8>>,
 }
@@ -36,14 +41,49 @@ pub(super) enum Progress {
 #[derive(Debug)]
 enum Chunk {
     Own(Vec<u8>),
-    Shared(Arc<[u8]>),
+    Shared(Part),
+}
+
+/// Octets that many connections send, in memory once.
+#[derive(Debug)]
+pub(super) struct Shared {
+    octets: Vec<u8>,
+    _charge: Charge,
+}
+
+impl Shared {
+    pub(super) fn new(octets: Vec<u8>, budget: &Arc<Budget>) -> Arc<Shared> {
+        let _charge = budget.charge(octets.capacity());
+        Arc::new(Shared { octets, _charge })
+    }
+}
+
+/// A part of what many connections send.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    of: Arc<Shared>,
+    at: Range<usize>,
+}
+
+impl Part {
+    /// All of it between these two octets.
+    pub(super) fn new(of: &Arc<Shared>, at: Range<usize>) -> Part {
+        let of = Arc::clone(of);
+        assert!(at.start <= at.end && at.end <= of.octets.len());
+        Part { of, at }
+    }
+
+    pub(super) fn octets(&self) -> &[u8] {
+        let (octets, _) = self.of.octets.split_at(self.at.end);
+        octets.split_at(self.at.start).1
+    }
 }
 
 impl Chunk {
     fn octets(&self) -> &[u8] {
         match self {
             Chunk::Own(octets) => octets,
-            Chunk::Shared(octets) => octets,
+            Chunk::Shared(part) => part.octets(),
         }
     }
 }
@@ -100,17 +140,13 @@ impl Backlog {
     /// # Errors
     ///
     /// Why nothing can be written any more.
-    pub(super) fn send_shared(
-        &mut self,
-        octets: Arc<[u8]>,
-        transport: &mut Transport,
-    ) -> io::Result<()> {
+    pub(super) fn send_shared(&mut self, part: Part, transport: &mut Transport) -> io::Result<()> {
         let mut written = 0;
         if self.is_empty() && transport.is_writable() {
-            written = transport.write(&octets)?;
+            written = transport.write(part.octets())?;
         }
-        if written < octets.len() {
-            self.push_shared(octets, written);
+        if written < part.octets().len() {
+            self.push_shared(part, written);
         }
         Ok(())
     }
@@ -124,6 +160,12 @@ impl Backlog {
         self.0.as_ref().map_or(0, |w| w.len)
     }
 
+    /// Octets of memory that it takes for itself alone.
+    #[inline]
+    pub(super) fn own_capacity(&self) -> usize {
+        self.0.as_ref().map_or(0, |w| w.own)
+    }
+
     /// Puts octets behind what waits, by copying them.
     pub(super) fn push_small(&mut self, octets: &[u8]) {
         if octets.is_empty() {
@@ -133,9 +175,14 @@ impl Backlog {
         waiting.len += octets.len();
         match waiting.chunks.back_mut() {
             Some(Chunk::Own(last)) if last.len() + octets.len() <= CHUNK => {
+                let before = last.capacity();
                 last.extend_from_slice(octets);
+                waiting.own += last.capacity() - before;
             }
-            _ => waiting.chunks.push_back(Chunk::Own(octets.to_vec())),
+            _ => {
+                waiting.own += octets.len();
+                waiting.chunks.push_back(Chunk::Own(octets.to_vec()));
+            }
         }
     }
 
@@ -153,22 +200,24 @@ impl Backlog {
         waiting.len += buffer.len() - start;
         if waiting.chunks.is_empty() {
             waiting.written = start;
+            waiting.own += buffer.capacity();
             waiting.chunks.push_back(Chunk::Own(buffer));
         } else {
             // Only the first chunk may have octets that are not sent.
             let octets = buffer.split_off(start);
+            waiting.own += octets.capacity();
             waiting.chunks.push_back(Chunk::Own(octets));
         }
     }
 
     /// Puts shared octets behind what waits, without a copy.
-    fn push_shared(&mut self, octets: Arc<[u8]>, written: usize) {
+    fn push_shared(&mut self, part: Part, written: usize) {
         let waiting = self.0.get_or_insert_default();
-        waiting.len += octets.len() - written;
+        waiting.len += part.octets().len() - written;
         if waiting.chunks.is_empty() {
             waiting.written = written;
         }
-        waiting.chunks.push_back(Chunk::Shared(octets));
+        waiting.chunks.push_back(Chunk::Shared(part));
     }
 
     fn front(&self) -> Option<&[u8]> {
@@ -189,6 +238,7 @@ impl Backlog {
         {
             waiting.written = 0;
             if let Some(Chunk::Own(octets)) = waiting.chunks.pop_front() {
+                waiting.own = waiting.own.saturating_sub(octets.capacity());
                 waiting.spent = Some(octets);
             }
         }

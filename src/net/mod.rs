@@ -16,7 +16,11 @@ mod resolve;
 
 mod refusal;
 
+mod system_memory;
+
 mod settings;
+
+mod budget;
 
 mod backlog;
 mod recorder;
@@ -66,8 +70,10 @@ pub mod client;
 pub mod relay;
 pub mod replay;
 
-pub use self::app::{App, BackendDial, ClosedBy, EndReason, Handle, Incoming, Reply, Summary};
-pub use self::backend::{Backend, Binary};
+pub use self::app::{
+    App, BackendDial, Carries, ClosedBy, EndReason, Handle, Incoming, Reply, Summary,
+};
+pub use self::backend::{Backend, Binary, Http};
 pub use self::error::Error;
 pub use self::forwarded::Forwarded;
 pub use self::keepalive::Keepalive;

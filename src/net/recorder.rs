@@ -57,6 +57,11 @@ impl Recorder {
         };
     }
 
+    /// Octets that are kept.
+    pub(super) fn octets(&self) -> usize {
+        self.kept().octets
+    }
+
     /// Adds octets that this side sent.
     pub(super) fn note(&self, from: Side, octets: &[u8]) {
         if octets.is_empty() {

@@ -46,12 +46,24 @@ coded! {
     /// The backend of a gateway does not answer in time.
     #[error("the backend behind this gateway did not answer in time")]
     BackendTimeout = "backend-timeout", 504;
+    /// The backend of a gateway ended TCP before it answered plain HTTP.
+    #[error("the backend behind this gateway ended the connection without an answer")]
+    BackendCut = "backend-cut", 502;
+    /// Plain HTTP was sent to the backend of a gateway, and no answer came.
+    #[error("the backend behind this gateway did not answer the request in time")]
+    BackendSilent = "backend-silent", 504;
     /// As many connections as there may be.
     #[error("there are as many connections as there may be; try again later")]
     TooManyConnections = "too-many-connections", 503;
     /// The system gives a gateway no socket for its backend.
     #[error("this gateway has no socket left for a connection to its backend; try again later")]
     OutOfSockets = "out-of-sockets", 503;
+    /// The connections of the server hold as much memory as they may.
+    #[error("the memory for connections is used up; try again later")]
+    OutOfMemory = "out-of-memory", 503;
+    /// As many connections from this address as there may be.
+    #[error("there are as many connections from this address as there may be; close one, or try again later")]
+    TooManyFromAddress = "too-many-from-address", 503;
     /// The server is being stopped.
     #[error("the server is going away; try again later")]
     GoingAway = "going-away", 503;
@@ -92,9 +104,7 @@ impl NetRefusal {
             None => format!("{}: {self}\n", self.code()),
         };
         let headers: &[(&str, &str)] = match self {
-            NetRefusal::TooManyConnections | NetRefusal::OutOfSockets | NetRefusal::GoingAway => {
-                &[("Retry-After", RETRY_AFTER)]
-            }
+            _ if self.status() == 503 => &[("Retry-After", RETRY_AFTER)],
             _ => &[],
         };
         let response = HttpResponse {

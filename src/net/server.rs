@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use super::app::App;
+use super::budget::Budget;
 use super::link_id::LinkId;
 use super::post::{NotPosted, Policy, Post};
 use super::proxy::Networks;
@@ -74,6 +75,12 @@ impl Server {
     pub fn with_config(mut self, config: impl Into<Arc<Config>>) -> Server {
         self.policy.config = config.into();
         self
+    }
+
+    /// Its counts and timeouts.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.policy.settings
     }
 
     /// With these counts and timeouts.
@@ -149,6 +156,7 @@ impl Server {
     /// Where the system gives no threads.
     pub fn run<A: App>(self, app: impl Fn() -> A + Sync) {
         let setup = Setup {
+            budget: Arc::new(Budget::new(self.workers.len())),
             mailboxes: self.mailboxes(),
             policy: Arc::new(self.policy),
             stats: self.stats,

@@ -3,6 +3,7 @@
 
 use super::keepalive::Keepalive;
 use super::refusal::Hint;
+use super::system_memory;
 
 /// How much a server holds for its connections, and how long it waits for them.
 /// What one message or head may have is in the [`Limits`](crate::Limits) of a
@@ -20,8 +21,18 @@ pub struct Settings {
     /// Octets that wait for a peer that does not read. Above it nothing is read
     /// that would add to them; a subscriber of a topic is disconnected.
     pub output_bytes: usize,
+    /// Octets of memory that all connections hold together: messages that are
+    /// not finished, input, output that waits, recordings. Above it new
+    /// connections are refused with 503, and connections that hold some are not
+    /// read. Where messages that are not finished hold it, the least active of
+    /// their connections are closed with 1013.
+    pub memory_bytes: usize,
     /// Connections at the same time; more are refused with 503.
     pub connections: usize,
+    /// Connections at the same time from one address, or from one /64 network of
+    /// IPv6; more are refused with 503. Behind a trusted proxy the address is that
+    /// of its PROXY header. `None` is no limit.
+    pub connections_per_address: Option<usize>,
     /// Milliseconds for the opening handshake, from the connection of TCP on.
     pub handshake_ms: u64,
     /// Milliseconds for the closing handshake, from our close on.
@@ -31,8 +42,16 @@ pub struct Settings {
     /// the time, and all that it sends is a sign of life. For one without pings
     /// what it was sent is such a sign too, as long as its TCP acknowledges it.
     pub idle_ms: u64,
+    /// Milliseconds in which a message that is not finished must grow by 16 KiB or
+    /// end; its connection is closed otherwise. 0 is no limit. The time that the
+    /// server itself does not read does not count, and a bridge has no limit: it
+    /// passes on what it gets.
+    pub message_ms: u64,
     /// Milliseconds without progress while output waits.
     pub write_ms: u64,
+    /// Milliseconds without an octet from either end of a connection whose plain
+    /// HTTP goes to a backend.
+    pub http_ms: u64,
     /// Milliseconds that connections have to end when the server is stopped; then
     /// they are closed.
     pub drain_ms: u64,
@@ -45,18 +64,27 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// 1 MiB of output, 16,384 connections, 10 seconds for the opening
-    /// handshake, 5 for the closing one, no idle timeout, 30 seconds without
-    /// progress, 30 seconds from the stop to the end, TCP keepalive after a minute
-    /// of silence.
+    /// 1 MiB of output, half of the memory that the process may use, 16,384
+    /// connections, 10 seconds for the opening handshake, 5 for the closing one, no
+    /// idle timeout, a minute for 16 KiB of a message, 30 seconds without progress,
+    /// 60 of silence where plain HTTP goes to a backend, 30 seconds from the stop to
+    /// the end, TCP keepalive after a minute of silence.
+    ///
+    /// The memory that the process may use is the least of physical memory, the
+    /// limits of its cgroups, and half of its address space (`RLIMIT_AS`); it is
+    /// taken as 1 GiB where the system does not tell.
     fn default() -> Settings {
         Settings {
             output_bytes: 1024 * 1024,
+            memory_bytes: system_memory::share(),
             connections: 16_384,
+            connections_per_address: None,
             handshake_ms: 10_000,
             close_ms: 5_000,
             idle_ms: 0,
+            message_ms: 60_000,
             write_ms: 30_000,
+            http_ms: 60_000,
             drain_ms: 30_000,
             keepalive: Some(Keepalive::default()),
             hint: None,
@@ -69,6 +97,23 @@ impl Settings {
     #[must_use]
     pub fn with_output_bytes(mut self, octets: usize) -> Settings {
         self.output_bytes = octets;
+        self
+    }
+
+    /// Sets the maximum of memory that all connections hold together, in octets.
+    #[must_use]
+    pub fn with_memory_bytes(mut self, octets: usize) -> Settings {
+        self.memory_bytes = octets;
+        self
+    }
+
+    /// Sets the maximum number of connections from one address, or none.
+    #[must_use]
+    pub fn with_connections_per_address(
+        mut self,
+        connections: impl Into<Option<usize>>,
+    ) -> Settings {
+        self.connections_per_address = connections.into();
         self
     }
 
@@ -101,10 +146,26 @@ impl Settings {
         self
     }
 
+    /// Sets the time, in milliseconds, in which a message that is not finished must
+    /// grow by 16 KiB or end; 0 is no limit.
+    #[must_use]
+    pub fn with_message_ms(mut self, ms: u64) -> Settings {
+        self.message_ms = ms;
+        self
+    }
+
     /// Sets how long output may wait without progress, in milliseconds.
     #[must_use]
     pub fn with_write_ms(mut self, ms: u64) -> Settings {
         self.write_ms = ms;
+        self
+    }
+
+    /// Sets how long neither end may send anything where plain HTTP goes to a
+    /// backend, in milliseconds.
+    #[must_use]
+    pub fn with_http_ms(mut self, ms: u64) -> Settings {
+        self.http_ms = ms;
         self
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::app::{App, Handle, Incoming, Reply, Summary};
-use super::backend::{Backend, ClientAgreement};
+use super::backend::{Backend, ClientAgreement, Http};
 use super::lab::{Lab, escaped};
 use super::lab_pages::PageEntry;
 use super::link_id::LinkId;
@@ -134,9 +134,9 @@ impl Site {
 
     /// The answer to plain HTTP.
     fn page(&self, route: Option<&Arc<Route>>, request: &Request<'_>) -> Reply {
-        match (request.method(), request.path()) {
-            ("GET" | "HEAD", HEALTH) => Reply::Http(health_page(route)),
-            ("GET" | "HEAD", _) => match route.and_then(|route| self.page_of(route, request)) {
+        match request.method() {
+            _ if is_health_check(request) => Reply::Http(health_page(route)),
+            "GET" | "HEAD" => match route.and_then(|route| self.page_of(route, request)) {
                 Some(reply) => reply,
                 None => Reply::refuse(Refusal::NotFound),
             },
@@ -203,6 +203,16 @@ impl Site {
         let (dial, agreement) = backend.dial(request, version, &mut client.address)?;
         details.agreement = agreement;
         Ok(Reply::Bridge(Box::new(dial)))
+    }
+
+    /// Sends a backend the plain HTTP of a client.
+    fn relay(backend: &Backend, request: &Request<'_>, data: &mut SiteData) -> Reply {
+        let details = data.details.get_or_insert_default();
+        let Some(client) = &mut details.client else {
+            // All clients of a table with a backend were noted.
+            return Reply::refuse(NetRefusal::GoingAway);
+        };
+        Reply::Bridge(Box::new(backend.relay(request, &mut client.address)))
     }
 
     /// Logs how a handshake went, and explains it where every one is.
@@ -297,7 +307,10 @@ impl App for Site {
         }
         let route = self.table.find(request.head());
         let Some(version) = request.version() else {
-            return self.page(route, request);
+            return match relaying_backend(route, request) {
+                Some(backend) => Site::relay(backend, request, data),
+                None => self.page(route, request),
+            };
         };
         let Some(route) = route else {
             return Reply::refuse(NetRefusal::NoRoute);
@@ -393,7 +406,7 @@ impl App for Site {
         }
         let version = summary.version.map_or("no version", |v| v.name);
         let what = summary.ended.what;
-        if what == "page" {
+        if what == "page" || summary.relayed && summary.ended.code.is_none() {
             return;
         }
         let verdict = match summary.ended.code {
@@ -421,6 +434,26 @@ fn publish(mut incoming: Incoming<'_>, link: &mut Handle<'_, Site>) {
         link.publish(topic, text);
     }
     link.data.route = route;
+}
+
+/// Whether this is a health check, which is always answered by us.
+fn is_health_check(request: &Request<'_>) -> bool {
+    matches!(request.method(), "GET" | "HEAD") && request.path() == HEALTH
+}
+
+/// The backend that gets this request of plain HTTP, if one does.
+fn relaying_backend<'r>(
+    route: Option<&'r Arc<Route>>,
+    request: &Request<'_>,
+) -> Option<&'r Backend> {
+    match route?.to() {
+        Destination::Backend(backend)
+            if backend.http == Http::Pass && !is_health_check(request) =>
+        {
+            Some(backend)
+        }
+        _ => None,
+    }
 }
 
 /// The answer to a health check. Like every page of a server it says that it is

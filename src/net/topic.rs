@@ -3,15 +3,25 @@
 //!
 //! What is published in one turn of the loop is kept once as text, and framed
 //! once for each layout that a subscriber has. All subscribers of all workers
-//! share these frames: neither the number of messages nor that of subscribers
-//! multiplies memory.
+//! share these frames, those too that published some of it and get the parts
+//! between: neither the number of messages nor that of subscribers multiplies
+//! memory.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+use super::backlog::{Part, Shared};
+use super::budget::{Budget, Charge};
 use super::link_id::LinkId;
-use crate::frame::{Encoder, Kind};
+use crate::frame::{Encoder, Framing, Kind};
 use crate::version::Layout;
+
+/// Octets that are published together, as a rule.
+const MANY: usize = 1024 * 1024;
+/// A subscriber that has published some of a batch of this size, and is not sent
+/// all of it, gets a copy of the rest: one write costs less than many.
+const SMALL: usize = 16 * 1024;
 
 /// The topics of one worker: their subscribers here, and what was published in
 /// this turn of the loop.
@@ -22,6 +32,8 @@ pub(super) struct Topics {
     subscriptions: HashMap<LinkId, Vec<Arc<str>>>,
     /// Topics in which something was published in this turn of the loop.
     published: Vec<Arc<str>>,
+    /// Octets that were published in this turn of the loop.
+    octets: usize,
     /// Which turn of a connection this is.
     turn: u64,
 }
@@ -166,6 +178,14 @@ impl Topics {
             topic.before_turn = (self.turn, topic.texts.mark());
         }
         topic.texts.push(Some(from), text);
+        self.octets += text.len();
+    }
+
+    /// Whether so much was published in this turn of the loop that it is to be
+    /// sent at once.
+    #[inline]
+    pub(super) fn are_many(&self) -> bool {
+        self.octets > MANY
     }
 
     /// The turn of a connection starts.
@@ -186,15 +206,17 @@ impl Topics {
     }
 
     /// All that was published in this turn of the loop, by topic.
-    pub(super) fn take(&mut self) -> Vec<Batch> {
+    pub(super) fn take(&mut self, budget: &Arc<Budget>) -> Vec<Batch> {
         let mut batches = Vec::new();
+        self.octets = 0;
         for name in std::mem::take(&mut self.published) {
             if let Some(topic) = self.topics.get_mut(&name) {
                 topic.before_turn = Default::default();
                 let texts = std::mem::take(&mut topic.texts);
                 self.remove_if_unused(&name);
                 if !texts.runs.is_empty() {
-                    batches.push(Batch::new(name, texts));
+                    let charge = budget.charge(texts.octets.capacity());
+                    batches.push(Batch::new(name, texts, Some(charge)));
                 }
             }
         }
@@ -213,19 +235,21 @@ struct Published {
     texts: Texts,
     /// The frames of each layout, made for its first subscriber.
     frames: [OnceLock<Frames>; 5],
+    _charge: Option<Charge>,
 }
 
 /// All texts, as a server with one layout sends them.
 #[derive(Debug)]
 struct Frames {
-    octets: Arc<[u8]>,
+    octets: Arc<Shared>,
     /// Where each run ends.
     ends: Vec<usize>,
 }
 
 impl Frames {
-    fn of(texts: &Texts, layout: Layout) -> Frames {
-        let (mut octets, mut ends) = (Vec::new(), Vec::new());
+    fn of(texts: &Texts, layout: Layout, budget: &Arc<Budget>) -> Frames {
+        let most = texts.octets.len() + texts.lengths.len() * Framing::MAX_HEADER;
+        let (mut octets, mut ends) = (Vec::with_capacity(most), Vec::new());
         let (mut rest, mut start) = (texts.octets.as_bytes(), 0);
         let mut lengths = texts.lengths.iter();
         for run in &texts.runs {
@@ -238,18 +262,28 @@ impl Frames {
             ends.push(octets.len());
         }
         Frames {
-            octets: octets.into(),
+            octets: Shared::new(octets, budget),
             ends,
         }
     }
 }
 
+/// The frames for one subscriber.
+#[derive(Debug)]
+pub(super) enum FramesFor {
+    /// Parts of what all share.
+    Parts(Vec<Part>),
+    /// Few octets of its own.
+    Copy(Vec<u8>),
+}
+
 impl Batch {
-    fn new(topic: Arc<str>, texts: Texts) -> Batch {
+    fn new(topic: Arc<str>, texts: Texts, charge: Option<Charge>) -> Batch {
         Batch(Arc::new(Published {
             topic,
             texts,
             frames: Default::default(),
+            _charge: charge,
         }))
     }
 
@@ -257,7 +291,7 @@ impl Batch {
     pub(super) fn of_text(topic: &str, text: &str) -> Batch {
         let mut texts = Texts::default();
         texts.push(None, text);
-        Batch::new(Arc::from(topic), texts)
+        Batch::new(Arc::from(topic), texts, None)
     }
 
     /// Where it was published.
@@ -270,25 +304,41 @@ impl Batch {
         self.0.texts.runs.iter().filter_map(|run| run.from)
     }
 
-    /// The frames for a subscriber with this layout: all but its own texts.
-    pub(super) fn frames_for(&self, layout: Layout, subscriber: LinkId) -> Arc<[u8]> {
-        let frames = self.frames(layout);
+    /// The frames for a subscriber with this layout: all but its own texts, in
+    /// order.
+    pub(super) fn frames_for(
+        &self,
+        layout: Layout,
+        subscriber: LinkId,
+        budget: &Arc<Budget>,
+    ) -> FramesFor {
+        let frames = self.frames(layout, budget);
+        let all = frames.ends.last().copied().unwrap_or(0);
+        let part = |at: Range<usize>| Part::new(&frames.octets, at);
         if !self.publishers().any(|from| from == subscriber) {
-            return Arc::clone(&frames.octets);
+            return FramesFor::Parts(vec![part(0..all)]);
         }
-        let (mut others, mut start) = (Vec::new(), 0);
-        let mut rest = &*frames.octets;
-        for (run, end) in self.0.texts.runs.iter().zip(&frames.ends) {
-            let (octets, behind) = rest.split_at(end - start);
-            if run.from != Some(subscriber) {
-                others.extend_from_slice(octets);
+        let (mut parts, mut start, mut end) = (Vec::new(), 0, 0);
+        for (run, run_end) in self.0.texts.runs.iter().zip(&frames.ends) {
+            if run.from == Some(subscriber) {
+                if end > start {
+                    parts.push(part(start..end));
+                }
+                start = *run_end;
             }
-            (rest, start) = (behind, *end);
+            end = *run_end;
         }
-        others.into()
+        if end > start {
+            parts.push(part(start..end));
+        }
+        if all <= SMALL {
+            let octets = parts.iter().flat_map(|part| part.octets());
+            return FramesFor::Copy(octets.copied().collect());
+        }
+        FramesFor::Parts(parts)
     }
 
-    fn frames(&self, layout: Layout) -> &Frames {
+    fn frames(&self, layout: Layout, budget: &Arc<Budget>) -> &Frames {
         let [hixie75, hybi01, hybi04, hybi05, hybi07] = &self.0.frames;
         let frames = match layout {
             Layout::Hixie75 => hixie75,
@@ -297,7 +347,7 @@ impl Batch {
             Layout::Hybi05 => hybi05,
             Layout::Hybi07 => hybi07,
         };
-        frames.get_or_init(|| Frames::of(&self.0.texts, layout))
+        frames.get_or_init(|| Frames::of(&self.0.texts, layout, budget))
     }
 }
 
@@ -312,12 +362,19 @@ mod tests {
 
     fn frames(batch: &Batch, name: &str, subscriber: usize) -> Vec<u8> {
         let version = Version::named(name).expect("a version");
-        batch.frames_for(version.layout, link(subscriber)).to_vec()
+        match batch.frames_for(version.layout, link(subscriber), &budget()) {
+            FramesFor::Copy(octets) => octets,
+            FramesFor::Parts(parts) => parts.iter().flat_map(|p| p.octets()).copied().collect(),
+        }
+    }
+
+    fn budget() -> Arc<Budget> {
+        Arc::new(Budget::new(1))
     }
 
     /// What was published in the only topic.
     fn take(topics: &mut Topics) -> Batch {
-        let mut batches = topics.take();
+        let mut batches = topics.take(&budget());
         assert_eq!(batches.len(), 1);
         batches.remove(0)
     }
@@ -335,15 +392,40 @@ mod tests {
         assert_eq!(frames(&batch, "rfc6455", 2), b"\x81\x01a\x81\x01b");
         assert_eq!(frames(&batch, "hybi-03", 1), b"\x04\x01c");
         assert_eq!(frames(&batch, "hybi-06", 1), b"\x84\x01c");
-        assert!(topics.take().is_empty());
+        assert!(topics.take(&budget()).is_empty());
     }
 
     #[test]
-    fn all_subscribers_of_a_layout_share_its_frames() {
-        let batch = Batch::of_text("t", "text");
-        let one = batch.frames_for(Layout::Hybi07, link(1));
-        let other = batch.clone().frames_for(Layout::Hybi07, link(2));
-        assert!(Arc::ptr_eq(&one, &other));
+    fn all_subscribers_of_a_layout_share_its_frames_and_those_that_publish_too() {
+        let (budget, mut topics) = (budget(), Topics::default());
+        let text = "x".repeat(60_000);
+        for token in 0..50 {
+            topics.publish(link(token), "t", &text);
+        }
+        let mut batches = topics.take(&budget);
+        let batch = batches.remove(0);
+        let mut all = Vec::new();
+        for token in 0..100 {
+            for layout in [Layout::Hybi07, Layout::Hixie75] {
+                all.push(batch.frames_for(layout, link(token), &budget));
+            }
+        }
+        let octets = |frames: &FramesFor| match frames {
+            FramesFor::Parts(parts) => parts.iter().map(|p| p.octets().len()).sum::<usize>(),
+            FramesFor::Copy(_) => panic!("it is copied"),
+        };
+        let lengths: Vec<usize> = all.iter().map(octets).collect();
+        let (of_speaker, of_listener) = (lengths.first(), lengths.get(100));
+        let own = of_listener
+            .zip(of_speaker)
+            .map(|(all, others)| all - others);
+        assert_eq!(own, Some(60_000 + 4));
+        // The texts once, and the frames of two layouts.
+        drop(batch);
+        let once = 50 * text.len();
+        assert!(budget.held() < 3 * once, "{} octets", budget.held());
+        drop(all);
+        assert_eq!(budget.held(), 0);
     }
 
     #[test]

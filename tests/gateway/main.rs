@@ -15,6 +15,7 @@ mod bad_backends;
 mod closing;
 mod ends;
 mod gate;
+mod http;
 mod liveness;
 mod messages;
 mod names;

@@ -18,7 +18,7 @@ use crate::support::peer::{BINARY, CLOSE, PING, Peer, RFC, Speaks, TEXT, frame, 
 use crate::support::program::{HEIRLOOM, Program};
 
 /// Octets that the system holds for the sockets of this port: unsent, unread.
-fn in_the_system(port: u16) -> usize {
+pub(crate) fn in_the_system(port: u16) -> usize {
     let table = fs::read_to_string("/proc/net/tcp").unwrap();
     let hex = format!(":{port:04X}");
     let mut all = 0;
@@ -35,7 +35,7 @@ fn in_the_system(port: u16) -> usize {
 
 /// Writes until nothing is taken any more, while `meanwhile` goes on; gives how
 /// many octets were taken.
-fn write_until_stuck(peer: &Peer, octets: &[u8], mut meanwhile: impl FnMut()) -> usize {
+pub(crate) fn write_until_stuck(peer: &Peer, octets: &[u8], mut meanwhile: impl FnMut()) -> usize {
     let mut stream = peer.stream();
     stream.set_nonblocking(true).unwrap();
     let mut written = 0;
@@ -58,7 +58,7 @@ fn write_until_stuck(peer: &Peer, octets: &[u8], mut meanwhile: impl FnMut()) ->
 }
 
 /// The most that the gateway may hold of a pair.
-const PAIR: usize = 1 << 20;
+pub(crate) const PAIR: usize = 1 << 20;
 
 #[test]
 fn a_client_that_does_not_read_stops_its_backend_only() {
@@ -178,6 +178,50 @@ fn a_reader_that_never_takes_anything_is_ended_and_so_is_its_partner() {
     assert_eq!((seen.by, seen.what), (ClosedBy::Client, "write-timeout"));
     client.is_cut_off();
     served.is_cut_off();
+}
+
+#[test]
+fn while_bridges_hold_the_memory_a_new_client_gets_503_and_the_others_go_on() {
+    let backend = Backend::listen();
+    let gate = gate_with(&backend.url(), |set| set.settings.memory_bytes = 512 * 1024);
+    let (mut other, mut other_served) = bridge(&gate, &backend, RFC);
+    let mut pairs: Vec<(Peer, Served, usize)> = Vec::new();
+    for speaks in [RFC, HIXIE_76, RFC, RFC] {
+        let (client, served) = bridge(&gate, &backend, speaks);
+        pairs.push((client, served, 0));
+    }
+    for (client, _, sent) in &mut pairs {
+        let message = said(client.speaks(), &"x".repeat(10_000));
+        *sent = write_until_stuck(client, &message, || {
+            other.send_text("and we");
+            assert_eq!(other_served.receive_text(), "and we");
+        }) / message.len();
+    }
+    let mut late = Peer::connect(gate.address);
+    late.send(&request(RFC, "/"));
+    let (head, body) = late.response();
+    assert_eq!(head.status(), 503);
+    assert!(body.starts_with("out-of-memory: "), "{body}");
+    // All at once: each waits for the memory that the others hold.
+    std::thread::scope(|scope| {
+        for (_, served, sent) in &mut pairs {
+            scope.spawn(move || {
+                for _ in 0..*sent {
+                    assert_eq!(receive_whole(served).len(), 10_000);
+                }
+            });
+        }
+    });
+    let begin = Instant::now();
+    loop {
+        assert!(begin.elapsed() < PATIENCE, "memory does not return");
+        let mut late = Peer::connect(gate.address);
+        late.send(&request(RFC, "/"));
+        if !late.receives_within(milliseconds(100)) {
+            backend.open();
+            return late.agree(RFC);
+        }
+    }
 }
 
 // All at once.

@@ -14,6 +14,7 @@ mod explanations;
 mod failing;
 mod handshakes;
 mod liveness;
+mod memory;
 mod messages;
 #[cfg(feature = "cli")]
 mod origins;

@@ -92,6 +92,9 @@ class OldPage(Driven):
     def errors(self):
         return self.order("errors")
 
+    def leave(self):
+        self.open("about:blank")
+
     def close(self):
         self.proc.stop()
 
@@ -156,7 +159,7 @@ class NewPage(Driven):
     def __init__(self, chromium, before=None):
         """`before` is a script that runs before those of the page."""
         self.chromium = chromium
-        self.complaints, self.requests, self.loaded = [], [], False
+        self.complaints, self.requests, self.logged, self.loaded = [], [], [], False
         self.target = chromium.ask("Target.createTarget", url="about:blank")["targetId"]
         self.session = chromium.ask("Target.attachToTarget", targetId=self.target, flatten=True)["sessionId"]
         chromium.pages[self.session] = self
@@ -179,6 +182,8 @@ class NewPage(Driven):
         elif method == "Runtime.exceptionThrown":
             thrown = more["exceptionDetails"]
             self.complaints.append(thrown.get("exception", {}).get("description", thrown["text"]))
+        elif method == "Runtime.consoleAPICalled" and more["type"] == "log":
+            self.logged.append(" ".join(str(one.get("value")) for one in more["args"]))
         elif method == "Runtime.consoleAPICalled" and more["type"] in ("error", "warning", "assert"):
             self.complaints.append(f"console: {more['args']}")
         elif method == "Log.entryAdded" and more["entry"]["level"] in ("error", "warning"):
@@ -230,8 +235,17 @@ class NewPage(Driven):
     def errors(self):
         return self.complaints
 
+    def wait_to_log(self, words):
+        """Until its console has the line, by console.log."""
+        while words not in self.logged:
+            self.chromium.hear()
+
     def scripts(self, run):
         self.ask("Emulation.setScriptExecutionDisabled", value=not run)
+
+    def leave(self):
+        """Another page in the same tab would not do: Chromium keeps the one that it left, with its connections."""
+        self.close()
 
     def close(self):
         self.chromium.ask("Target.closeTarget", targetId=self.target)

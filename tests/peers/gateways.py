@@ -551,6 +551,39 @@ def old_tls(binary, debian, node_modules):
             require(told["x-forwarded-for"] == CLIENT, f"X-Forwarded-For is {told['x-forwarded-for']}")
 
 
+# Plain HTTP beside the sockets.
+
+
+def asks_plainly(port):
+    """Two requests on one connection. ws refuses what asks for no upgrade, and the gateway has no such page."""
+    with Raw(port) as raw:
+        for _ in range(2):
+            raw.send(b"GET /info HTTP/1.1\r\nHost: x\r\n\r\n")
+            head = raw.head()
+            require(head.startswith("HTTP/1.1 426 "), f"the answer is {head!r}")
+            raw.octets(int(header(head, "Content-Length")))
+
+
+def passes_http(binary, backend):
+    with Gateway(binary, backend.port, "--http", "pass", path="") as gateway:
+        asks_plainly(gateway.port)
+        line = (gateway.line() or b"").decode()
+        require(" path=/info " in line and " state=http " in line, f"the access line is {line!r}")
+
+
+def splits_http(binary, debian, backend):
+    options = ["--versions", "all", "--accept-forwarded", "127.0.0.1"]
+    with Gateway(binary, backend.port, *options, path="") as gateway, debian.nginx_split(gateway.port, backend.port) as nginx:
+        asks_plainly(nginx.port)
+        with Raw(nginx.port) as raw:
+            raw.ask(HIXIE_76, body=BODY_76)
+            raw.head()
+            require(raw.octets(16) == DIGEST_76, "the digest is wrong")
+            require(backend_head(raw)["headers"]["x-forwarded-for"].startswith("127.0.0.1"), "the client is not named")
+        line = (gateway.line() or b"").decode()
+        require("hixie-76" in line, f"the access line is {line!r}")
+
+
 def check_gateways(report, binary, debian_folder, node_modules, engines, perl):
     """`engines` are the browsers by the row that they have in the matrix."""
     debian = Debian(debian_folder)
@@ -589,6 +622,9 @@ def check_gateways(report, binary, debian_folder, node_modules, engines, perl):
         report.hold("gateway: 502 where there is no backend", tells_that_nobody_is_there, binary)
         what = "gateway: without a path in --to the client's own is asked"
         report.hold(what, asks_the_path_of_the_client, binary, alone.backend)
+        report.hold("gateway, --http pass: plain HTTP reaches the backend", passes_http, binary, alone.backend)
+        what = "gateway: nginx sends it upgrades, and all else to the backend"
+        report.hold(what, splits_http, binary, debian, alone.backend)
         report.hold("gateway: HAProxy speaks TLS 1.0 before it, with --public-url", old_tls, binary, debian, node_modules)
         for options in (["--send-proxy"], ["--send-proxy=v1"], ["--send-proxy=v2"]):
             what = f"gateway, {options[0]}: HAProxy behind it knows the client"

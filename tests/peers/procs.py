@@ -31,7 +31,8 @@ def clean_env(extra=None):
 class Proc:
     def __init__(self, name, argv, env=None, stdin=True, cwd=None):
         self.name = name
-        self.log = tempfile.NamedTemporaryFile(prefix="stderr-", dir=WORK)
+        # It goes with the folder.
+        self.log = tempfile.NamedTemporaryFile(prefix="stderr-", dir=WORK, delete=False)
         self.popen = subprocess.Popen(
             argv,
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,

@@ -61,6 +61,11 @@ def written(text):
     return f.name
 
 
+# The block of nginx.conf around settings for HTTP.
+FOLDERS = " ".join(f"{name}_temp_path {{path}}.{name};" for name in "client_body proxy fastcgi uwsgi scgi".split())
+HTTP = f"http {{{{ access_log off; {FOLDERS} include {{path}}; }}}}"
+
+
 class Debian:
     """HAProxy and nginx, where their packages are unpacked."""
 
@@ -78,13 +83,16 @@ class Debian:
         return self._nginx("nginx-stream.conf", "include {path};", gateway)
 
     def nginx_http(self, gateway):
-        folders = " ".join(f"{name}_temp_path {{path}}.{name};" for name in "client_body proxy fastcgi uwsgi scgi".split())
-        return self._nginx("nginx-http.conf", f"http {{{{ access_log off; {folders} include {{path}}; }}}}", gateway)
+        return self._nginx("nginx-http.conf", HTTP, gateway)
 
-    def _nginx(self, template, around, gateway):
+    def nginx_split(self, gateway, backend):
+        """Upgrades go to the gateway, everything else to the backend."""
+        return self._nginx("nginx-split.conf", HTTP, gateway, {":9000": f":{backend}"})
+
+    def _nginx(self, template, around, gateway, replaced=()):
         """`around` is what nginx.conf says around the settings; its other files are ours."""
         port = free_port()
-        path = settings(template, {":8000": f":{port}", ":8076": f":{gateway}"})
+        path = settings(template, {":8000": f":{port}", ":8076": f":{gateway}", **dict(replaced)})
         main = written(
             f"load_module {self.folder}/usr/lib/nginx/modules/ngx_stream_module.so;\n"
             f"user root; daemon off; pid {path}.pid; error_log stderr; events {{}}\n{around.format(path=path)}\n"

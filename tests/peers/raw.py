@@ -27,9 +27,9 @@ RFC_6455 = (
 class Raw:
     """One connection; what it asks is a head above."""
 
-    def __init__(self, port, source="127.0.0.1", tls=None):
+    def __init__(self, port, source="127.0.0.1", tls=None, to="127.0.0.1"):
         self.host = f"panel.example:{port}"
-        self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE, (source, 0))
+        self.socket = socket.create_connection((to, port), PATIENCE, (source, 0))
         if tls:
             self.socket = tls.wrap_socket(self.socket)
         self.got = b""

@@ -202,14 +202,16 @@ fn every_version_has_its_vectors_and_every_code_one_of_its_own() {
         let own = vectors.iter().filter(|v| v.version == version.name).count();
         assert!(own > 20, "{version} has {own}");
     }
-    // What no vector can show is shown elsewhere: by tests/net/serving,
-    // tests/loop/, tests/gateway/ and tests/cli/program.rs.
+    // What no vector can show is shown elsewhere: by tests/loop, tests/gateway/
+    // and tests/cli/program.rs.
     let elsewhere = [
         "base64-malformed",
         "binary-unwanted",
         "handshake-timeout",
         "host-forbidden",
         "internal-error",
+        "memory-full",
+        "message-timeout",
         "not-found",
         "origin-not-allowed",
         "version-off",

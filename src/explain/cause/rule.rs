@@ -79,6 +79,8 @@ const RULES: &[(&str, Rule)] = &[
     ("binary-unwanted", Nowhere),
     ("base64-malformed", Nowhere),
     ("internal-error", Nowhere),
+    ("memory-full", Nowhere),
+    ("message-timeout", Nowhere),
     // Violations of responses.
     ("response-malformed", Of(|_| About::Http)),
     ("response-too-long", Nowhere),

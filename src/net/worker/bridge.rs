@@ -1,7 +1,7 @@
 //! Bridges: two links, a client's and the one that was dialled for it. A turn of
 //! one of them has both at hand.
 
-use super::bridge_link::{BridgeLink, CarriedBack};
+use super::bridge_link::{BridgeLink, Carried, CarriedBack};
 use super::link::Link;
 use super::scratch::OutBuffer;
 use crate::bytes::Output;
@@ -61,12 +61,15 @@ impl<D> Partner<'_, D> {
         conn: &mut Conn,
         out: &mut Output<'_>,
     ) -> Result<(), Violation> {
+        let Carried::Messages(direction) = &mut self.bridge.carries else {
+            return Ok(());
+        };
         let mut from = BridgeEnd { conn, out };
         let mut to = BridgeEnd {
             conn: &mut self.link.conn,
             out: &mut self.out,
         };
-        self.bridge.direction.carry(event, &mut from, &mut to)
+        direction.carry(event, &mut from, &mut to)
     }
 }
 
@@ -110,12 +113,13 @@ pub(super) fn refuse_client<D>(
 
 /// The peer of a link has ended its side of TCP in order: the other end closes.
 pub(super) fn end_of_input<D>(link: &mut Link<D>, partner: &mut Link<D>, out: &mut Output<'_>) {
-    if let Some(bridge) = &mut link.bridge {
+    let carries = link.bridge.as_mut().map(|bridge| &mut bridge.carries);
+    if let Some(Carried::Messages(direction)) = carries {
         let mut to = BridgeEnd {
             conn: &mut partner.conn,
             out,
         };
-        bridge.direction.end(&link.conn, &mut to);
+        direction.end(&link.conn, &mut to);
     }
 }
 
@@ -135,6 +139,8 @@ pub(super) fn partner_lost<D>(
             "backend-timeout" => NetRefusal::BackendTimeout,
             "backend-unreachable" => NetRefusal::BackendUnreachable,
             "out-of-sockets" => NetRefusal::OutOfSockets,
+            "write-timeout" if bridge.relays() => NetRefusal::BackendSilent,
+            _ if bridge.relays() => NetRefusal::BackendCut,
             _ => NetRefusal::BackendHandshake {
                 violation: Violation::HandshakeCut,
             },
@@ -152,7 +158,7 @@ pub(super) fn partner_lost<D>(
         conn: &mut link.conn,
         out,
     };
-    bridge.direction.peer_lost(what, &mut end);
+    bridge.carries.peer_lost(what, &mut end);
 }
 
 /// After work on a bridge: where one link is over and the other is not, that one

@@ -1,6 +1,7 @@
 //! What one turn of a link received, event by event: to the app, to the other
 //! end of its bridge, or into the message that is being gathered.
 
+use super::arriving::Arriving;
 use super::bridge::{self, BridgeTurn};
 use super::bridge_link::CarriedBack;
 use super::link::{Link, Preface};
@@ -11,14 +12,13 @@ use super::timing::ping_payload;
 use crate::bytes::{Input, Output};
 use crate::conn::{Conn, Event, Phase};
 use crate::error::{Refusal, Unsendable, Violation};
-use crate::frame::Framing;
 use crate::handshake::{HttpResponse, Request};
-use crate::message::{Gather, Piece, WholeMessage};
-use crate::net::app::{App, BackendDial, ClosedBy, EndReason, Handle, Incoming, Reply};
+use crate::message::{Piece, WholeMessage};
+use crate::net::app::{App, BackendDial, Carries, ClosedBy, EndReason, Handle, Incoming, Reply};
 use crate::net::later::Later;
 use crate::net::link_id::LinkId;
 use crate::net::page::Page;
-use crate::net::proxy;
+use crate::net::proxy::{self, ClientAddress};
 use crate::net::refusal::{AnyRefusal, Hint, NetRefusal};
 use crate::net::transport::Transport;
 use crate::version::Side;
@@ -26,7 +26,7 @@ use crate::version::Side;
 /// One turn of a link, while its input is parsed.
 pub(super) struct Dispatch<'t, A: App> {
     handle: Handle<'t, A>,
-    gather: &'t mut Option<Box<Gather>>,
+    arriving: &'t mut Option<Box<Arriving>>,
     preface: &'t mut Preface,
     transport: &'t Transport,
     record: &'t mut LinkRecord,
@@ -62,7 +62,7 @@ impl<'t, A: App> Dispatch<'t, A> {
         };
         let dispatch = Dispatch {
             handle,
-            gather: &mut link.input.gather,
+            arriving: &mut link.input.arriving,
             preface: &mut link.preface,
             transport: &link.transport,
             record: &mut link.record,
@@ -115,10 +115,10 @@ impl<'t, A: App> Dispatch<'t, A> {
     pub(super) fn parse_in_place(
         &mut self,
         app: &mut A,
-        mut gather: Box<Gather>,
+        mut arriving: Box<Arriving>,
         n: usize,
     ) -> Vec<u8> {
-        let (received, _) = gather.room(n).split_at_mut(n);
+        let (received, _) = arriving.gather.room(n).split_at_mut(n);
         let mut input = Input::new(received);
         let handle = &mut self.handle;
         let event = handle.conn.next(&mut input, &mut handle.out);
@@ -127,8 +127,8 @@ impl<'t, A: App> Dispatch<'t, A> {
             Ok(Some(Event::Piece(piece))) => {
                 let (kind, checked, last) = (piece.kind, piece.checked, piece.last);
                 let n = piece.octets.len();
-                gather.add_in_place(kind, checked, n);
-                *self.gather = Some(gather);
+                arriving.gather.add_in_place(kind, checked, n);
+                *self.arriving = Some(arriving);
                 if last {
                     self.finish(app);
                 }
@@ -172,6 +172,15 @@ impl<'t, A: App> Dispatch<'t, A> {
             Ok(None) => false,
             Ok(Some((client, octets))) => {
                 input.take(octets);
+                if self.is_crowded(&client) {
+                    *self.preface = Preface::Done;
+                    input.take_all();
+                    let refusal = NetRefusal::TooManyFromAddress.into();
+                    app.connected(&client, self.handle.data);
+                    self.refused(refusal);
+                    self.respond(refusal);
+                    return true;
+                }
                 *self.preface = Preface::Unknown;
                 if client.secure {
                     self.handle.conn.set_secure();
@@ -187,6 +196,22 @@ impl<'t, A: App> Dispatch<'t, A> {
                 self.respond(refusal.into());
                 true
             }
+        }
+    }
+
+    /// Takes a place among the connections of a client's address, where they are
+    /// limited; whether there is none.
+    fn is_crowded(&mut self, client: &ClientAddress) -> bool {
+        let Some(limit) = self.context.settings.connections_per_address else {
+            return false;
+        };
+        let addresses = &self.context.places.addresses;
+        match addresses.take(client.address.ip(), limit) {
+            Some(place) => {
+                self.record.set_place(place);
+                false
+            }
+            None => true,
         }
     }
 
@@ -335,10 +360,16 @@ impl<'t, A: App> Dispatch<'t, A> {
             return;
         }
         let (pool, now_ms) = (&mut *self.pool, self.context.now_ms);
-        let gather = self.gather.get_or_insert_with(|| {
+        let arriving = self.arriving.get_or_insert_with(|| {
             let buffer = pool.take(now_ms);
-            Box::new(Gather::into_buffer(buffer, Framing::MAX_HEADER))
+            Box::new(Arriving::into_buffer(buffer, now_ms))
         });
+        let gather = &mut arriving.gather;
+        let to_come = self.handle.conn.payload_to_come();
+        let to_come = to_come.saturating_add(piece.octets.len() as u64);
+        if gather.try_reserve(piece.octets.len(), to_come).is_err() {
+            return self.give_up();
+        }
         gather.add(&piece);
         if piece.last {
             self.finish(app);
@@ -347,11 +378,19 @@ impl<'t, A: App> Dispatch<'t, A> {
 
     /// The last piece of a message was gathered.
     fn finish(&mut self, app: &mut A) {
-        if let Some(mut gather) = self.gather.take() {
-            app.message(Incoming::gathered(&mut gather), &mut self.handle);
+        if let Some(mut arriving) = self.arriving.take() {
+            app.message(Incoming::gathered(&mut arriving.gather), &mut self.handle);
             self.note_end();
-            self.pool.put(gather.into_octets());
+            self.pool.put(arriving.gather.into_octets());
         }
+    }
+
+    /// There is no memory for the message that is arriving.
+    fn give_up(&mut self) {
+        *self.arriving = None;
+        let violation = Violation::MemoryFull;
+        self.handle.conn.fail(violation, &mut self.handle.out);
+        self.ended(ClosedBy::Server, violation.code(), violation.close_code());
     }
 
     /// What happened on a link without a bridge; `behind` was received after it.
@@ -387,10 +426,12 @@ impl<'t, A: App> Dispatch<'t, A> {
         let Handle { conn, out, .. } = &mut self.handle;
         match reply {
             Reply::Bridge(dial) => {
-                if let Some(base) = &dial.public_url {
-                    conn.set_public_url(base);
+                if let Carries::Messages { public_url, .. } = &dial.carries {
+                    if let Some(base) = public_url {
+                        conn.set_public_url(base);
+                    }
+                    conn.set_manual_control();
                 }
-                conn.set_manual_control();
                 *self.dial = Some(dial);
             }
             Reply::Later(later) => *self.later = Some(later),

@@ -2,9 +2,9 @@
 //! it.
 
 use std::io::{self, ErrorKind};
-use std::sync::Arc;
 
-use super::bridge_link::BridgeLink;
+use super::arriving::Arriving;
+use super::bridge_link::{BridgeLink, Carried, Stream};
 use super::dialling::Dialling;
 use super::record::LinkRecord;
 use super::timing::{self, Stage, Timing};
@@ -12,9 +12,9 @@ use super::wheel::Wheel;
 use crate::bytes::Output;
 use crate::conn::{Conn, Phase};
 use crate::error::Violation;
-use crate::message::Gather;
 use crate::net::app::{ClosedBy, EndReason};
-use crate::net::backlog::Backlog;
+use crate::net::backlog::{Backlog, Part};
+use crate::net::budget::Held;
 use crate::net::refusal::{AnyRefusal, Hint};
 use crate::net::settings::Settings;
 use crate::net::transport::Transport;
@@ -40,6 +40,8 @@ pub(super) struct Link<D> {
     /// What may come before HTTP.
     pub(super) preface: Preface,
     pub(super) counted_as: CountedAs,
+    /// What was counted of its memory.
+    pub(super) memory: Held,
 }
 
 /// What was received and not delivered.
@@ -48,7 +50,7 @@ pub(super) struct LinkInput {
     /// Octets that were not parsed.
     pub(super) unparsed: Vec<u8>,
     /// The message that is arriving in pieces.
-    pub(super) gather: Option<Box<Gather>>,
+    pub(super) arriving: Option<Box<Arriving>>,
 }
 
 /// What comes before HTTP.
@@ -75,8 +77,19 @@ pub(super) struct Flow {
     pub(super) paused_by_bridge: bool,
     /// Until another thread has made the page that it asked for.
     pub(super) awaits_page: bool,
+    /// Until memory that connections hold has returned.
+    pub(super) paused_by_memory: bool,
+    /// Our side of TCP is to be shut down once all is written.
+    pub(super) ends_writes: bool,
     /// Our side of TCP is shut down, and its peer's is still read.
     pub(super) has_ended_writes: bool,
+}
+
+impl Flow {
+    /// Whether it is not read for a reason that is not its peer's.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused_by_mailbox || self.paused_by_bridge || self.paused_by_memory || self.awaits_page
+    }
 }
 
 /// Which of the counted places a link takes.
@@ -106,7 +119,7 @@ impl<D: Default> Link<D> {
             backlog: Backlog::default(),
             input: LinkInput {
                 unparsed: Vec::new(),
-                gather: None,
+                arriving: None,
             },
             timing: Timing::new(now_ms),
             record: LinkRecord::new(now_ms),
@@ -114,6 +127,7 @@ impl<D: Default> Link<D> {
             flow: Flow::default(),
             preface: Preface::Unknown,
             counted_as: CountedAs::Connection,
+            memory: Held::default(),
         }
     }
 
@@ -132,15 +146,15 @@ impl<D> Link<D> {
     /// Whether to read from it, or to parse what was read. A link is not read
     /// while its own output is backed up.
     pub(super) fn wants_read(&self, settings: &Settings) -> bool {
-        let has_room = self.backlog.len() <= self.high_water(settings);
+        // What is read of a relay adds nothing to its own backlog.
+        let relays = self.timing.stage().relays();
+        let has_room = relays || self.backlog.len() <= self.high_water(settings);
         // A client may go on sending while its backend is dialled, but not for
         // ever. What was read already is parsed in any case.
         let unparsed_fits =
             self.bridge.is_none() || self.flow.parse_due || self.input.unparsed.len() < TURN;
         (self.transport.is_readable() || self.flow.parse_due)
-            && !self.flow.paused_by_mailbox
-            && !self.flow.paused_by_bridge
-            && !self.flow.awaits_page
+            && !self.flow.is_paused()
             && has_room
             && unparsed_fits
     }
@@ -157,9 +171,9 @@ impl<D> Link<D> {
     }
 
     /// Writes octets that many links share, or keeps them.
-    pub(super) fn send_shared(&mut self, octets: Arc<[u8]>, now_ms: u64) -> io::Result<()> {
+    pub(super) fn send_shared(&mut self, part: Part, now_ms: u64) -> io::Result<()> {
         let had_backlog = !self.backlog.is_empty();
-        self.backlog.send_shared(octets, &mut self.transport)?;
+        self.backlog.send_shared(part, &mut self.transport)?;
         let starts_to_wait = !self.backlog.is_empty();
         if !had_backlog && (starts_to_wait || !self.has_ping()) {
             self.timing.restart(now_ms);
@@ -222,10 +236,16 @@ impl<D> Link<D> {
     pub(super) fn due_ms(&self, settings: &Settings) -> Option<u64> {
         let due = self.timing.due_ms(settings, self.timed_peer());
         let dialling = self.bridge.as_ref().and_then(|b| b.dialling.as_ref());
-        match dialling.and_then(Dialling::due_ms) {
-            Some(next) => Some(due.map_or(next, |due| due.min(next))),
-            None => due,
-        }
+        let dialling = dialling.and_then(Dialling::due_ms);
+        let message = self.message_due_ms(settings);
+        [due, dialling, message].into_iter().flatten().min()
+    }
+
+    /// When the message that is arriving must have grown.
+    pub(super) fn message_due_ms(&self, settings: &Settings) -> Option<u64> {
+        let arriving = self.input.arriving.as_ref()?;
+        let is_limited = settings.message_ms > 0 && self.timing.stage() == Stage::Open;
+        is_limited.then(|| arriving.due_ms(settings.message_ms))
     }
 
     /// Has the wheel watch its deadline.
@@ -258,11 +278,31 @@ impl<D> Link<D> {
         self.bridge.as_mut()?.dialling.as_mut()
     }
 
+    /// A backend is dialled for it.
+    pub(super) fn dials(&mut self, bridge: BridgeLink, now_ms: u64) {
+        if bridge.relays() {
+            self.timing.enter(Stage::Relay, now_ms);
+            self.flow.parse_due = !self.input.unparsed.is_empty();
+        }
+        self.bridge = Some(Box::new(bridge));
+    }
+
     /// Its backend is connected.
-    pub(super) fn connected(&mut self, transport: Transport) {
+    pub(super) fn connected(&mut self, transport: Transport, now_ms: u64) {
         self.transport = transport;
         if let Some(bridge) = &mut self.bridge {
             bridge.dialling = None;
+            if bridge.relays() {
+                self.timing.enter(Stage::Relay, now_ms);
+            }
+        }
+    }
+
+    /// What its peer has sent and goes on as it is, if this link relays.
+    pub(super) fn stream(&mut self) -> Option<&mut Stream> {
+        match &mut self.bridge.as_mut()?.carries {
+            Carried::Octets(stream) => Some(stream),
+            Carried::Messages(_) => None,
         }
     }
 
@@ -289,13 +329,32 @@ impl<D> Link<D> {
     /// Fails it after a panic, in which its input was lost.
     pub(super) fn fail_after_panic(&mut self, out: &mut Output<'_>) {
         self.input.unparsed = Vec::new();
-        self.input.gather = None;
+        self.input.arriving = None;
         self.preface = Preface::Done;
         self.flow.awaits_page = false;
         let violation = Violation::Internal;
         self.conn.fail(violation, out);
         self.record
             .end(EndReason::by_server(violation.code(), None));
+    }
+
+    /// The message that is arriving must have grown by now. While it was not read,
+    /// it could not.
+    pub(super) fn message_is_due(&mut self, now_ms: u64, out: &mut Output<'_>) {
+        let is_read = !self.flow.is_paused() && self.backlog.is_empty();
+        match &mut self.input.arriving {
+            Some(arriving) if !is_read || arriving.has_grown() => arriving.restart(now_ms),
+            _ => self.give_up(Violation::MessageTimeout, out),
+        }
+    }
+
+    /// Gives its unfinished message up, for a reason of the server.
+    pub(super) fn give_up(&mut self, violation: Violation, out: &mut Output<'_>) {
+        self.input.unparsed = Vec::new();
+        self.input.arriving = None;
+        self.conn.fail(violation, out);
+        let ended = EndReason::by_server(violation.code(), violation.close_code());
+        self.record.end(ended);
     }
 
     /// Whether our end is the server's: its peer is a client.

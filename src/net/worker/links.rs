@@ -3,17 +3,20 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 
 use mio::{Registry, Token};
 
 use super::link::{AfterTurn, Link, TURN};
 use super::pool::Pool;
+use super::relaying;
 use super::scratch::Context;
 use super::slots::Slots;
 use super::timing::Stage;
 use super::wheel::Wheel;
 use crate::conn::Phase;
 use crate::net::backlog::Progress;
+use crate::net::budget::{Budget, Held};
 use crate::net::settings::Settings;
 
 /// The links of one worker.
@@ -22,14 +25,17 @@ pub(super) struct Links<D> {
     /// Links that have more to do, in order.
     ready: VecDeque<usize>,
     pub(super) wheel: Wheel,
+    /// Counts the memory of all links, those of other workers too.
+    pub(super) budget: Arc<Budget>,
 }
 
 impl<D> Links<D> {
-    pub(super) fn new() -> Links<D> {
+    pub(super) fn new(budget: Arc<Budget>) -> Links<D> {
         Links {
             slots: Slots::default(),
             ready: VecDeque::new(),
             wheel: Wheel::new(),
+            budget,
         }
     }
 
@@ -44,9 +50,19 @@ impl<D> Links<D> {
         self.slots.get(token)?.take()
     }
 
+    /// Takes a link that is gone out of its slot; its memory does not count any
+    /// more.
+    pub(super) fn take_gone(&mut self, token: usize) -> Option<Box<Link<D>>> {
+        let mut link = self.take(token)?;
+        let held = std::mem::take(&mut link.memory);
+        self.budget.change(held, Held::default());
+        Some(link)
+    }
+
     /// Puts it back, and into the ready list if it has more to do.
     #[inline]
     pub(super) fn put_back(&mut self, token: usize, mut link: Box<Link<D>>, settings: &Settings) {
+        link.count_memory(&self.budget);
         if !link.flow.queued && link.wants_read(settings) {
             link.flow.queued = true;
             self.ready.push_back(token);
@@ -112,8 +128,10 @@ impl Settle<'_> {
             Ok(Progress::None) => {}
             Err(error) => {
                 log::debug!(target: "heirloom::net", "a write failed: {error}");
-                link.broken(&error);
-                return AfterTurn::Drop;
+                if !relaying::outlives_writes(link) {
+                    link.broken(&error);
+                    return AfterTurn::Drop;
+                }
             }
         }
         if out.capacity() > 4 * TURN {
@@ -130,7 +148,8 @@ impl Settle<'_> {
             link.set_user_timeout(self.context.settings);
         }
         if !link.backlog.is_empty() {
-            if !had_backlog && link.timing.stage() == Stage::Open {
+            let stage = link.timing.stage();
+            if !had_backlog && (stage == Stage::Open || stage.relays()) {
                 link.timing.restart(now_ms);
             }
             if let Err(error) = link.transport.watch_writes(self.registry, Token(token)) {
@@ -151,10 +170,16 @@ pub(super) fn warn_of_watching(error: &io::Error) {
 fn advance<D>(link: &mut Link<D>, now_ms: u64) -> AfterTurn {
     match (link.timing.stage(), link.conn.phase()) {
         (Stage::Handshake, Phase::Open) => link.timing.enter(Stage::Open, now_ms),
-        (Stage::Handshake | Stage::Open, Phase::Closing | Phase::Closed) => {
+        (
+            Stage::Handshake | Stage::Open | Stage::Relay | Stage::RelayEnding,
+            Phase::Closing | Phase::Closed,
+        ) => {
             link.timing.enter(Stage::Closing, now_ms);
         }
         _ => {}
+    }
+    if link.timing.stage().relays() {
+        return relaying::advance(link);
     }
     let is_closing = link.timing.stage() == Stage::Closing;
     if is_closing && link.conn.ends_by_tcp() {

@@ -149,6 +149,13 @@ impl Mail {
         }
     }
 
+    /// Has all other workers look at what they share.
+    pub(super) fn wake_others(&self) {
+        for other in &self.others {
+            other.inbox.wake();
+        }
+    }
+
     /// Has all workers drain, this one too.
     pub(super) fn drain_all(&self) {
         self.own.0.inbox.post_anyway(Post::Drain);

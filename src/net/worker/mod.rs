@@ -3,6 +3,8 @@
 mod clock;
 mod wheel;
 mod dialling;
+mod addresses;
+mod arriving;
 mod bridge_link;
 mod record;
 mod timing;
@@ -16,11 +18,13 @@ mod slots;
 mod counter;
 mod scratch;
 mod bridge;
+mod relaying;
 mod links;
 mod dispatch;
 mod bound;
 mod turn;
 mod outside;
+mod memory;
 
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,16 +37,18 @@ use mio::{Events, Poll, Token};
 
 use self::acceptor::{Accepted, Acceptor};
 use self::bound::{FIRST_LISTENER, SHUTDOWN, WAKER};
-use self::bridge_link::BridgeLink;
+use self::bridge_link::{BridgeLink, Carried};
 use self::clock::Clock;
 use self::counter::Counter;
 use self::dialling::{ATTEMPT, Connecting, Dialling};
 use self::link::{AfterTurn, CountedAs, Link, Preface};
 use self::links::{Links, Settle, warn_of_watching};
 use self::mail::Mail;
+use self::memory::Pressure;
 use self::scratch::{Context, Scratch};
 use self::turn::Turn;
-use super::app::{App, BackendDial, EndReason, Summary};
+use super::app::{App, BackendDial, Carries, EndReason, Summary};
+use super::budget::Budget;
 use super::link_id::LinkId;
 use super::post::{Policy, Post};
 use super::proxy::ClientAddress;
@@ -63,6 +69,7 @@ pub(super) struct Setup {
     pub(super) policy: Arc<Policy>,
     pub(super) stats: ConnectionStats,
     pub(super) places: Arc<Places>,
+    pub(super) budget: Arc<Budget>,
     /// The mailboxes of all workers.
     pub(super) mailboxes: Vec<Mailboxes>,
 }
@@ -84,6 +91,7 @@ pub(super) struct Worker<A: App> {
     counter: Counter,
     clock: Clock,
     drain: Drain,
+    pressure: Pressure,
 }
 
 /// Whether the worker is being stopped.
@@ -120,7 +128,7 @@ impl<A: App> Worker<A> {
             poll: bound.poll,
             acceptor: bound.acceptor,
             _shutdown: bound.shutdown,
-            links: Links::new(),
+            links: Links::new(setup.budget),
             scratch: Scratch::new(),
             mail: Mail::new(bound.mailboxes, &setup.mailboxes),
             policy: setup.policy,
@@ -128,6 +136,7 @@ impl<A: App> Worker<A> {
             counter: Counter::new(setup.stats, index),
             clock: Clock::new(),
             drain: Drain::No,
+            pressure: Pressure::default(),
         }
     }
 
@@ -170,6 +179,7 @@ impl<A: App> Worker<A> {
                 self.deadline_reached(token);
             }
             self.scratch.pool.trim(now_ms);
+            self.relieve();
             if self.drain == Drain::Requested {
                 self.start_drain();
             }
@@ -187,6 +197,7 @@ impl<A: App> Worker<A> {
             self.counter.wait_ms(now_ms),
             self.links.wheel.wait_ms(now_ms),
             self.drain.wait_ms(now_ms),
+            self.pressure.wait_ms(),
         ];
         next.into_iter().flatten().min().map(Duration::from_millis)
     }
@@ -200,7 +211,8 @@ impl<A: App> Worker<A> {
             return;
         };
         link.transport.on_event(event);
-        if event.is_error() && link.flow.paused_by_bridge && link.is_of_client() {
+        let is_paused = link.flow.paused_by_bridge || link.flow.paused_by_memory;
+        if event.is_error() && is_paused && link.is_of_client() {
             // It is gone, and it is not read, which would show that. What a backend
             // sent before it broke off is still for its client.
             return self.remove_link(token);
@@ -233,10 +245,21 @@ impl<A: App> Worker<A> {
     fn add_client(&mut self, transport: Transport, client: ClientAddress) {
         let policy = &self.policy;
         let drains = matches!(self.drain, Drain::Started { .. });
-        let limit = if drains {
-            usize::MAX
-        } else {
-            policy.settings.connections
+        let proxied = policy.proxies.contains(client.address.ip());
+        // Behind a proxy the address is known when the PROXY header has arrived.
+        let per_address = policy.settings.connections_per_address;
+        let per_address = per_address.filter(|_| !proxied);
+        let place = per_address.map(|n| self.places.addresses.take(client.address.ip(), n));
+        let refusal = match &place {
+            _ if drains => Some(NetRefusal::GoingAway),
+            _ if self.lacks_memory() => Some(NetRefusal::OutOfMemory),
+            Some(None) => Some(NetRefusal::TooManyFromAddress),
+            _ => None,
+        };
+        let limit = match refusal {
+            Some(NetRefusal::GoingAway) => usize::MAX,
+            Some(_) => 0,
+            None => policy.settings.connections,
         };
         let Some(counted_as) = self.places.take(limit) else {
             return;
@@ -251,14 +274,15 @@ impl<A: App> Worker<A> {
             return self.scratch.warnings.of_panic(now_ms);
         };
         link.counted_as = counted_as;
-        let proxied = policy.proxies.contains(client.address.ip());
+        if let Some(place) = place.flatten() {
+            link.record.set_place(place);
+        }
         if proxied {
             link.preface = Preface::ProxyHeader;
         }
         let refusal = match counted_as {
-            _ if drains => Some(NetRefusal::GoingAway),
-            CountedAs::Surplus => Some(NetRefusal::TooManyConnections),
-            CountedAs::Connection | CountedAs::Bridge => None,
+            CountedAs::Surplus => refusal.or(Some(NetRefusal::TooManyConnections)),
+            CountedAs::Connection | CountedAs::Bridge => refusal,
         };
         let token = self.links.slots.put(link);
         self.with_link(token, |turn| turn.greet(&client, refusal));
@@ -276,6 +300,9 @@ impl<A: App> Worker<A> {
 
     /// Lets a link read, parse and write, as far as one turn goes.
     fn turn(&mut self, token: usize) {
+        if self.lacks_memory() {
+            self.pause_for_memory(token);
+        }
         let after = self.with_link(token, |turn| turn.take());
         if after == Some(AfterTurn::Drop) {
             self.remove_link(token);
@@ -285,6 +312,9 @@ impl<A: App> Worker<A> {
         }
         if let Some(later) = self.scratch.later.take() {
             self.ask(token, later);
+        }
+        if self.scratch.topics.are_many() {
+            self.publish();
         }
     }
 
@@ -299,6 +329,7 @@ impl<A: App> Worker<A> {
             settings: &self.policy.settings,
             now_ms: self.clock.now_ms,
             worker: self.index,
+            places: &self.places,
         };
         let (scratch, app) = (&mut self.scratch, &mut self.app);
         // What other links have published stays.
@@ -383,7 +414,7 @@ impl<A: App> Worker<A> {
 
     /// A link is gone.
     fn remove_link(&mut self, token: usize) {
-        let Some(mut link) = self.links.take(token) else {
+        let Some(mut link) = self.links.take_gone(token) else {
             return;
         };
         let ended = link.record.ended().unwrap_or(EndReason {
@@ -395,17 +426,20 @@ impl<A: App> Worker<A> {
         if let Some(partner) = link.partner().and_then(|token| self.links.get(token)) {
             if partner.counted_as == CountedAs::Bridge {
                 std::mem::swap(&mut partner.counted_as, &mut link.counted_as);
+                link.record.hand_place_to(&mut partner.record);
             }
         }
         let (from_client, to_client) = match &link.bridge {
-            Some(bridge) => (bridge.direction.tally, self.leave_bridge(bridge, ended)),
+            Some(bridge) => (bridge.carries.tally(), self.leave_bridge(bridge, ended)),
             None => Default::default(),
         };
         let id = self.id(token);
         if link.is_of_client() {
+            let relayed = link.bridge.as_ref().is_some_and(|bridge| bridge.relays());
             let summary = Summary {
                 version: link.conn.version().or(link.record.requested_version()),
-                answered: link.record.answered,
+                answered: link.record.answered && !relayed,
+                relayed,
                 opened: link.record.opened,
                 ended,
                 from_client,
@@ -443,18 +477,31 @@ impl<A: App> Worker<A> {
         let now_ms = self.clock.now_ms;
         let settings = &self.policy.settings;
         let mut deadline_ms = now_ms.saturating_add(settings.handshake_ms);
-        let link = Link::of_backend(dial.conn, &dial.output, now_ms);
+        let (conn, carried) = match dial.carries {
+            Carries::Messages { conn, coding, .. } => (conn, Carried::messages(coding)),
+            // It asks for nothing, so it never leaves the start of its handshake.
+            Carries::Octets { received } => {
+                let config = Arc::clone(&self.policy.config);
+                let conn = Conn::client_without_request(None, config);
+                (conn, Carried::octets(received))
+            }
+        };
+        let [from_client, to_client] = carried;
+        let link = Link::of_backend(conn, &dial.output, now_ms);
         let token = self.links.slots.put(Box::new(link));
-        if let Some(link) = self.links.get(client) {
+        if let Some(Some(link)) = self.links.slots.get(client) {
             deadline_ms = link.due_ms(settings).unwrap_or(deadline_ms);
-            link.bridge = Some(Box::new(BridgeLink::of_client(token, dial.coding)));
+            link.dials(BridgeLink::of_client(token, from_client), now_ms);
+            link.arm(&mut self.links.wheel, client, settings);
         }
+        // It may have more to do as one end of a relay.
+        self.links.enqueue(client);
         let dialling = Dialling::new(dial.endpoint, dial.resolver, deadline_ms);
         let known = dialling.known();
         let Some(Some(link)) = self.links.slots.get(token) else {
             return;
         };
-        let bridge = BridgeLink::of_backend(client, dial.coding, dialling);
+        let bridge = BridgeLink::of_backend(client, to_client, dialling);
         link.bridge = Some(Box::new(bridge));
         link.arm(&mut self.links.wheel, token, settings);
         match known {
@@ -495,7 +542,7 @@ impl<A: App> Worker<A> {
         match dialling.advance(token, self.clock.now_ms, self.poll.registry()) {
             Connecting::Done(transport) => {
                 transport.set_keepalive(self.policy.settings.keepalive);
-                link.connected(transport);
+                link.connected(transport, self.clock.now_ms);
                 self.turn(token);
             }
             Connecting::Waiting => link.arm(&mut self.links.wheel, token, &self.policy.settings),
@@ -534,8 +581,8 @@ impl<A: App> Worker<A> {
             return bridge.carried;
         };
         let partner = self.links.get(other);
-        let carried = partner.and_then(|partner| Some(partner.bridge.as_ref()?.direction.tally));
-        self.partner_removed(other, bridge.direction.tally, ended);
+        let carried = partner.and_then(|partner| Some(partner.bridge.as_ref()?.carries.tally()));
+        self.partner_removed(other, bridge.carries.tally(), ended);
         carried.unwrap_or_default()
     }
 

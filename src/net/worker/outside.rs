@@ -1,6 +1,7 @@
 //! What reaches a worker from outside: posts, what others publish, new settings,
 //! and the stop.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::net::later::{Answer, Later};
 use crate::net::link_id::LinkId;
 use crate::net::page::Page;
 use crate::net::post::{Policy, Post};
-use crate::net::topic::Batch;
+use crate::net::topic::{Batch, FramesFor};
 
 /// A subscriber whose backlog is over the limit has this time to read something,
 /// while its backlog is at most `PATIENCE` times the limit. The backlog of a
@@ -28,7 +29,8 @@ const LAST_ROUNDS: usize = 128;
 impl<A: App> Worker<A> {
     /// Hands on what was published in this turn of the loop.
     pub(super) fn publish(&mut self) {
-        for batch in self.scratch.topics.take() {
+        let budget = Arc::clone(&self.links.budget);
+        for batch in self.scratch.topics.take(&budget) {
             self.mail.publish(&batch);
             if self.mail.has_unsent() {
                 // What publishes faster than the other workers take is not read
@@ -49,25 +51,33 @@ impl<A: App> Worker<A> {
     /// Sends texts to the subscribers that this worker has. One that does not
     /// read fast enough is disconnected.
     fn deliver(&mut self, batch: &Batch) {
+        let budget = Arc::clone(&self.links.budget);
         for subscriber in self.scratch.topics.subscribers(batch.topic()) {
             let token = subscriber.token;
             if !self.keeps_up(token) {
                 continue;
             }
-            let sent = self.with_link(token, |turn| {
+            let sent = self.with_link(token, |turn| -> io::Result<()> {
                 let link = turn.link;
                 let framing = link.conn.framing_of(Kind::Text, 0);
                 let (Some(version), Ok(_)) = (link.conn.version(), framing) else {
                     return Ok(());
                 };
-                let octets = batch.frames_for(version.layout, subscriber);
-                if octets.is_empty() {
-                    return Ok(());
+                let frames = batch.frames_for(version.layout, subscriber, &budget);
+                let parts = match frames {
+                    FramesFor::Parts(parts) => parts,
+                    FramesFor::Copy(octets) => {
+                        turn.scratch.out.octets.extend_from_slice(&octets);
+                        return Ok(());
+                    }
+                };
+                for part in parts {
+                    if let Some(recorder) = link.record.recorder() {
+                        recorder.note(crate::version::Side::Server, part.octets());
+                    }
+                    link.send_shared(part, turn.context.now_ms)?;
                 }
-                if let Some(recorder) = link.record.recorder() {
-                    recorder.note(crate::version::Side::Server, &octets);
-                }
-                link.send_shared(octets, turn.context.now_ms)
+                Ok(())
             });
             if let Some(Err(error)) = sent {
                 log::debug!(target: "heirloom::net", "a write failed: {error}");

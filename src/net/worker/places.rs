@@ -1,7 +1,9 @@
 //! How many connections there may be, over all workers.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::addresses::Addresses;
 use super::link::CountedAs;
 
 /// Connections above the limit that are being refused at the same time; more
@@ -13,6 +15,8 @@ const REFUSED: usize = 64;
 pub(in crate::net) struct Places {
     connections: AtomicUsize,
     surplus: AtomicUsize,
+    /// Those of each address, where they are limited.
+    pub(super) addresses: Arc<Addresses>,
 }
 
 impl Places {

@@ -37,8 +37,13 @@ impl Pool {
 
     pub(super) fn trim(&mut self, now_ms: u64) {
         if now_ms.saturating_sub(self.used_ms) > POOL_MS {
-            self.buffers = Vec::new();
-            self.octets = 0;
+            self.clear();
         }
+    }
+
+    /// Gives all memory back.
+    pub(super) fn clear(&mut self) {
+        self.buffers = Vec::new();
+        self.octets = 0;
     }
 }

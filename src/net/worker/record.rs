@@ -1,6 +1,7 @@
 //! What is noted of a connection: how far it came, how it ended, and its
 //! recording where it has one.
 
+use super::addresses::AddressPlace;
 use crate::net::app::EndReason;
 use crate::net::recorder::Recorder;
 use crate::version::{Side, Version};
@@ -8,7 +9,7 @@ use crate::version::{Side, Version};
 /// What is noted of a link.
 #[derive(Debug)]
 pub(super) struct LinkRecord {
-    /// A 101 was sent.
+    /// A 101 was sent, or what a backend answers to plain HTTP.
     pub(super) answered: bool,
     /// The handshake was finished.
     pub(super) opened: bool,
@@ -26,6 +27,8 @@ struct Details {
     requested_version: Option<&'static Version>,
     /// Keeps what goes over its wire.
     recorder: Option<Recorder>,
+    /// Its place among the connections of its address, where they are limited.
+    place: Option<AddressPlace>,
     /// Octets of this turn's output that were recorded.
     recorded: usize,
 }
@@ -53,6 +56,18 @@ impl LinkRecord {
         self.details.as_ref()?.ended
     }
 
+    /// Keeps its place among the connections of its address.
+    pub(super) fn set_place(&mut self, place: AddressPlace) {
+        self.details.get_or_insert_default().place = Some(place);
+    }
+
+    /// Gives that place up to another link of the same client.
+    pub(super) fn hand_place_to(&mut self, other: &mut LinkRecord) {
+        if let Some(place) = self.details.as_mut().and_then(|d| d.place.take()) {
+            other.set_place(place);
+        }
+    }
+
     /// Notes a version that is off.
     pub(super) fn set_requested_version(&mut self, version: &'static Version) {
         self.details.get_or_insert_default().requested_version = Some(version);
@@ -70,6 +85,18 @@ impl LinkRecord {
     #[inline]
     pub(super) fn recorder(&self) -> Option<&Recorder> {
         self.details.as_ref()?.recorder.as_ref()
+    }
+
+    /// Octets that its recording holds.
+    #[inline]
+    pub(super) fn recorded(&self) -> usize {
+        self.recorder().map_or(0, Recorder::octets)
+    }
+
+    /// Frees what was recorded, and records no more; whether that was something.
+    pub(super) fn forget_recording(&self) -> bool {
+        let recorder = self.recorder().filter(|recorder| recorder.octets() > 0);
+        recorder.inspect(|recorder| recorder.retire()).is_some()
     }
 
     /// Records the output of this turn so far.

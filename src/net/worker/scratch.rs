@@ -1,6 +1,7 @@
 //! What the turns of all links use, and no link owns.
 
 use super::link::TURN;
+use super::places::Places;
 use super::pool::Pool;
 use super::random_pool::RandomPool;
 use crate::bytes::Output;
@@ -39,6 +40,7 @@ pub(super) struct Context<'w> {
     pub(super) now_ms: u64,
     /// Which worker this is.
     pub(super) worker: usize,
+    pub(super) places: &'w Places,
 }
 
 impl Context<'_> {
@@ -99,6 +101,8 @@ pub(super) struct Warnings {
     pub(super) binary: WarningLimiter,
     /// A subscriber does not read.
     pub(super) slow: WarningLimiter,
+    /// The memory for connections is used up.
+    pub(super) memory: WarningLimiter,
     panic: WarningLimiter,
 }
 

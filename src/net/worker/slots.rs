@@ -71,6 +71,12 @@ impl<G> Slots<G> {
         self.slots.iter().filter_map(|slot| slot.link.as_deref())
     }
 
+    pub(super) fn tokens_and_links(&self) -> impl Iterator<Item = (usize, &Link<G>)> {
+        (0u32..)
+            .zip(&self.slots)
+            .filter_map(|(i, slot)| Some((token(i, slot.generation), slot.link.as_deref()?)))
+    }
+
     pub(super) fn tokens(&self) -> Vec<usize> {
         (0u32..)
             .zip(&self.slots)

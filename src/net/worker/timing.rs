@@ -16,11 +16,24 @@ pub(super) enum Stage {
     Handshake,
     /// Messages go both ways.
     Open,
+    /// Plain HTTP goes both ways as it is.
+    Relay,
+    /// The same, until neither end has sent anything for a while: the backend has
+    /// ended its side, or the server is being stopped.
+    RelayEnding,
     /// The last output is being written, or the peer's close is awaited.
     Closing,
     /// Our side of TCP is shut down. What still arrives is thrown away, so that
     /// no reset destroys our last output (RFC 9112 section 9.6).
     Draining,
+}
+
+impl Stage {
+    /// Whether octets go both ways as they are.
+    #[inline]
+    pub(super) fn relays(self) -> bool {
+        matches!(self, Stage::Relay | Stage::RelayEnding)
+    }
 }
 
 /// The stage of a link and its deadline.
@@ -119,12 +132,19 @@ impl Timing {
         let wait = match self.stage {
             Stage::Handshake => settings.handshake_ms,
             // A peer that reads our last output slowly may have all of it.
-            Stage::Open | Stage::Closing if peer.output_waits => settings.write_ms,
+            Stage::Open | Stage::Relay | Stage::RelayEnding | Stage::Closing
+                if peer.output_waits =>
+            {
+                settings.write_ms
+            }
+            // What its backend sends restarts the client's deadline too.
+            Stage::Relay | Stage::RelayEnding if peer.side == Side::Client => return None,
+            Stage::Relay => settings.http_ms,
             // A bridge is as idle as its client.
             Stage::Open if settings.idle_ms == 0 || peer.side == Side::Client => return None,
             Stage::Open if self.may_ping(peer) => settings.idle_ms / 2,
             Stage::Open => settings.idle_ms,
-            Stage::Closing | Stage::Draining => settings.close_ms,
+            Stage::RelayEnding | Stage::Closing | Stage::Draining => settings.close_ms,
         };
         Some(self.since_ms.saturating_add(wait))
     }
@@ -153,11 +173,22 @@ mod tests {
     #[test]
     fn every_stage_has_exactly_one_deadline() {
         let settings = Settings::default();
-        for stage in [Stage::Handshake, Stage::Closing, Stage::Draining] {
+        let stages = [
+            Stage::Handshake,
+            Stage::Relay,
+            Stage::RelayEnding,
+            Stage::Closing,
+            Stage::Draining,
+        ];
+        for stage in stages {
             assert!(due(stage, &settings, false).is_some(), "{stage:?}");
         }
         assert_eq!(due(Stage::Open, &settings, false), None, "idle is off");
-        assert!(due(Stage::Open, &settings, true).is_some(), "write stall");
+        for stage in [Stage::Open, Stage::Relay, Stage::RelayEnding] {
+            let stalled = due(stage, &settings, true);
+            assert_eq!(stalled, Some(settings.write_ms), "{stage:?}");
+        }
+        assert_eq!(due(Stage::Relay, &settings, false), Some(settings.http_ms));
         let idle = Settings::default().with_idle_ms(7);
         assert_eq!(due(Stage::Open, &idle, false), Some(7));
     }

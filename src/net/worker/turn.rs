@@ -4,11 +4,12 @@ use super::bridge;
 use super::bridge_link::CarriedBack;
 use super::dispatch::Dispatch;
 use super::link::{AfterTurn, Link, Preface, TURN};
+use super::relaying;
 use super::scratch::{Context, FRONT, OutBuffer, Scratch};
 use super::timing::{Stage, ping_payload};
 use crate::bytes::Input;
 use crate::conn::Phase;
-use crate::error::Refusal;
+use crate::error::{Refusal, Violation};
 use crate::frame::GOING_AWAY;
 use crate::net::app::{App, ClosedBy, EndReason};
 use crate::net::link_id::LinkId;
@@ -59,6 +60,12 @@ impl<A: App> Turn<'_, A> {
         if self.link.timing.stage() == Stage::Draining {
             return drain(self.link, &mut self.scratch.buffer);
         }
+        if self.link.timing.stage().relays() {
+            return match self.partner {
+                Some(partner) => relaying::read(self.link, partner, self.scratch, &self.context),
+                None => AfterTurn::Drop,
+            };
+        }
         if std::mem::take(&mut self.link.flow.parse_due) {
             self.parse_unparsed();
             return AfterTurn::Keep;
@@ -95,8 +102,8 @@ impl<A: App> Turn<'_, A> {
     /// How much to read to where a message is being gathered, if so.
     #[inline]
     fn direct_room(&self) -> Option<usize> {
-        let gather = self.link.input.gather.as_ref()?;
-        let to_come = if gather.len() >= DIRECT && self.link.conn.text_to_come() {
+        let arriving = self.link.input.arriving.as_ref()?;
+        let to_come = if arriving.gather.len() >= DIRECT && self.link.conn.text_to_come() {
             TURN
         } else {
             usize::try_from(self.link.conn.payload_to_come()).unwrap_or(usize::MAX)
@@ -167,20 +174,27 @@ impl<A: App> Turn<'_, A> {
 
     /// Reads payload straight to where the message is gathered.
     fn read_into_message(&mut self, want: usize) -> ReadResult {
-        let Some(mut gather) = self.link.input.gather.take() else {
+        let Some(mut arriving) = self.link.input.arriving.take() else {
             return ReadResult::Nothing;
         };
-        let room = gather.room(want);
+        let to_come = self.link.conn.payload_to_come();
+        let to_come = if to_come == 0 { u64::MAX } else { to_come };
+        if arriving.gather.try_reserve(want, to_come).is_err() {
+            let mut out = self.scratch.out.output();
+            self.link.give_up(Violation::MemoryFull, &mut out);
+            return ReadResult::Nothing;
+        }
+        let room = arriving.gather.room(want);
         let read = self.link.transport.read(room);
         let ReadResult::Octets(n) = read else {
-            self.link.input.gather = Some(gather);
+            self.link.input.arriving = Some(arriving);
             return read;
         };
         if let Some(recorder) = self.link.record.recorder() {
             recorder.note(Side::Client, room.split_at(n).0);
         }
         let (mut dispatch, _, unparsed, app) = self.dispatch();
-        let mut behind = dispatch.parse_in_place(app, gather, n);
+        let mut behind = dispatch.parse_in_place(app, arriving, n);
         if !behind.is_empty() {
             let left = dispatch.parse(app, &mut behind);
             behind.drain(..behind.len() - left);
@@ -193,6 +207,11 @@ impl<A: App> Turn<'_, A> {
     pub(super) fn expire(self) -> AfterTurn {
         let (link, context) = (self.link, self.context);
         let mut out = self.scratch.out.output();
+        let message_due = link.message_due_ms(context.settings);
+        if message_due.is_some_and(|due| due <= context.now_ms) {
+            link.message_is_due(context.now_ms, &mut out);
+            return AfterTurn::Keep;
+        }
         match link.timing.stage() {
             Stage::Handshake if !link.is_of_client() => {
                 link.ended_by_peer(NetRefusal::BackendTimeout.code(), None);
@@ -208,8 +227,8 @@ impl<A: App> Turn<'_, A> {
                 link.refuse(by, refusal, context.hint(), &mut out);
                 AfterTurn::Keep
             }
-            Stage::Open if link.flow.paused_by_bridge && link.backlog.is_empty() => {
-                // Reading is paused, so that nothing was read proves nothing. The
+            Stage::Open if link.flow.is_paused() && link.backlog.is_empty() => {
+                // Reading is paused, so that nothing was read proves nothing. A
                 // partner that does not read has a deadline of its own.
                 link.timing.restart(context.now_ms);
                 AfterTurn::Keep
@@ -225,8 +244,12 @@ impl<A: App> Turn<'_, A> {
                 link.record.end(ended);
                 AfterTurn::Keep
             }
+            Stage::Relay | Stage::RelayEnding if link.backlog.is_empty() => match self.partner {
+                Some(partner) => relaying::expire(link, partner, &mut out, &context),
+                None => AfterTurn::Drop,
+            },
             // A peer that does not read cannot be sent a close either.
-            Stage::Open => {
+            Stage::Open | Stage::Relay | Stage::RelayEnding => {
                 link.ended_by_peer("write-timeout", None);
                 AfterTurn::Drop
             }
@@ -237,11 +260,27 @@ impl<A: App> Turn<'_, A> {
         }
     }
 
+    /// Its unfinished input is to give its memory back.
+    pub(super) fn give_up(self) {
+        let (link, hint) = (self.link, self.context.hint());
+        let mut out = self.scratch.out.output();
+        if link.conn.phase() == Phase::Handshake {
+            link.input.unparsed = Vec::new();
+            let refusal = NetRefusal::OutOfMemory.into();
+            return link.refuse(ClosedBy::Server, refusal, hint, &mut out);
+        }
+        link.give_up(Violation::MemoryFull, &mut out);
+    }
+
     /// The server is being stopped.
     pub(super) fn go_away(self) {
         let (link, hint) = (self.link, self.context.hint());
         let mut out = self.scratch.out.output();
         match link.conn.phase() {
+            // What is being answered may be answered to its end.
+            Phase::Handshake if link.timing.stage().relays() => {
+                link.timing.enter(Stage::RelayEnding, self.context.now_ms);
+            }
             Phase::Handshake if link.is_of_client() => {
                 let refusal = NetRefusal::GoingAway.into();
                 link.refuse(ClosedBy::Server, refusal, hint, &mut out);

@@ -1,0 +1,202 @@
+//! What happens while the connections hold more memory than they may: those that
+//! hold some are not read, and where nothing can give memory back, the least
+//! active unfinished messages are given up.
+
+use super::{Worker, link::Link};
+use crate::net::app::App;
+use crate::net::budget::{Budget, Held};
+
+/// How often a worker looks whether memory has returned, in milliseconds.
+const LOOK_MS: u64 = 10;
+/// Where other things than unfinished messages hold memory, they have this time
+/// to give it back, until one connection is closed.
+const PATIENCE_MS: u64 = 5_000;
+
+/// What one worker knows of a lack of memory.
+#[derive(Debug, Default)]
+pub(super) struct Pressure {
+    /// When a connection was closed last for it, or since when it lasts.
+    since_ms: Option<u64>,
+    /// Links that are not read until memory has returned.
+    paused: Vec<usize>,
+}
+
+impl Pressure {
+    /// Milliseconds until the next look, while memory is lacking.
+    pub(super) fn wait_ms(&self) -> Option<u64> {
+        (self.since_ms.is_some() || !self.paused.is_empty()).then_some(LOOK_MS)
+    }
+}
+
+impl<A: App> Worker<A> {
+    /// Whether the connections hold more than they may.
+    #[inline]
+    pub(super) fn lacks_memory(&self) -> bool {
+        let limit = self.policy.settings.memory_bytes;
+        self.links.budget.is_over(limit)
+    }
+
+    /// Memory is lacking: a link that holds some, or would hold some while much is
+    /// lacking, is not read. It may still write.
+    pub(super) fn pause_for_memory(&mut self, token: usize) {
+        let limit = self.policy.settings.memory_bytes;
+        let is_far_over = self.links.budget.is_far_over(limit);
+        let partner = self.links.get(token).and_then(|link| link.partner());
+        let partner = partner.and_then(|token| self.links.get(token));
+        let partner_waits = partner.is_some_and(|partner| !partner.backlog.is_empty());
+        let Some(link) = self.links.get(token) else {
+            return;
+        };
+        let holds = link.holds_input_or_output() || partner_waits || is_far_over;
+        // One that is over is only drained. What was read already is parsed.
+        let must_wait = holds && !link.is_over() && !link.flow.parse_due;
+        if must_wait && !link.flow.paused_by_memory {
+            link.flow.paused_by_memory = true;
+            self.pressure.paused.push(token);
+        }
+    }
+
+    /// Reads links again once memory has returned, and closes some where it does
+    /// not return by itself.
+    pub(super) fn relieve(&mut self) {
+        if !self.lacks_memory() {
+            self.pressure.since_ms = None;
+            for token in std::mem::take(&mut self.pressure.paused) {
+                if let Some(link) = self.links.get(token) {
+                    link.flow.paused_by_memory = false;
+                    self.links.enqueue(token);
+                }
+            }
+            return;
+        }
+        self.scratch.pool.clear();
+        let now_ms = self.clock.now_ms;
+        let Some(since_ms) = self.pressure.since_ms else {
+            self.pressure.since_ms = Some(now_ms);
+            self.warn_of_memory();
+            if self.links.budget.workers() > 1 {
+                // The others say first which of theirs is the least active.
+                self.least_active(&self.holders());
+                return self.mail.wake_others();
+            }
+            return self.give_up(now_ms);
+        };
+        if self.links.budget.workers() == 1 || now_ms >= since_ms + LOOK_MS {
+            self.give_up(since_ms);
+        }
+    }
+
+    /// Closes the least active of the links with unfinished input, as long as such
+    /// input alone is too much. What else holds memory has a time to give it back.
+    fn give_up(&mut self, since_ms: u64) {
+        let now_ms = self.clock.now_ms;
+        let lasts = now_ms.saturating_sub(since_ms) >= PATIENCE_MS;
+        let limit = self.policy.settings.memory_bytes;
+        if lasts && self.forget_recordings() {
+            self.pressure.since_ms = Some(now_ms);
+            return;
+        }
+        let mut holders = self.holders();
+        while self.lacks_memory() {
+            let is_least_active = self.least_active(&holders);
+            let is_stuck = self.links.budget.is_unfinished_over(limit);
+            if !(is_stuck && is_least_active || lasts) {
+                return;
+            }
+            if let Some((_, token)) = holders.pop() {
+                self.close_for_memory(token);
+            }
+            self.pressure.since_ms = Some(now_ms);
+            if lasts {
+                return;
+            }
+        }
+    }
+
+    /// Frees what was recorded of all links: that costs none of them anything.
+    /// Gives whether there was something.
+    fn forget_recordings(&mut self) -> bool {
+        let mut was_some = false;
+        for token in self.links.slots.tokens() {
+            let budget = &self.links.budget;
+            if let Some(Some(link)) = self.links.slots.get(token) {
+                was_some |= link.record.forget_recording();
+                link.count_memory(budget);
+            }
+        }
+        was_some
+    }
+
+    /// Whether the last of these is the least active of all workers.
+    fn least_active(&self, holders: &[(u64, usize)]) -> bool {
+        let idle_ms = holders.last().map(|(idle_ms, _)| *idle_ms);
+        self.links.budget.has_least_active(self.index, idle_ms)
+    }
+
+    /// The links with unfinished input, and for how long each has not been active:
+    /// the least active is the last.
+    fn holders(&self) -> Vec<(u64, usize)> {
+        let now_ms = self.clock.now_ms;
+        let links = self.links.slots.tokens_and_links();
+        let with_input = links.filter(|(_, link)| link.memory.has_unfinished() && !link.is_over());
+        let mut holders: Vec<_> = with_input
+            .map(|(token, link)| (link.timing.waited_ms(now_ms), token))
+            .collect();
+        holders.sort_unstable();
+        holders
+    }
+
+    fn close_for_memory(&mut self, token: usize) {
+        self.with_link(token, |turn| turn.give_up());
+        if let Some(link) = self.links.get(token) {
+            // What its peer still sends is thrown away.
+            link.flow.paused_by_memory = false;
+            self.links.enqueue(token);
+        }
+    }
+
+    fn warn_of_memory(&mut self) {
+        let now_ms = self.clock.now_ms;
+        if self.scratch.warnings.memory.again(now_ms) {
+            log::warn!(
+                target: "heirloom::net",
+                "the memory for connections is used up: they hold {} octets; new ones are refused",
+                self.links.budget.held()
+            );
+        }
+    }
+}
+
+impl<D> Link<D> {
+    /// Counts what its buffers hold, where that has changed.
+    #[inline]
+    pub(super) fn count_memory(&mut self, budget: &Budget) {
+        let held = self.held();
+        if held != self.memory {
+            budget.change(self.memory, held);
+            self.memory = held;
+        }
+    }
+
+    /// What its buffers hold. Input of a bridge is not counted as unfinished: it
+    /// waits for the other end.
+    #[inline]
+    fn held(&self) -> Held {
+        let arriving = self.input.arriving.as_ref();
+        let input = arriving.map_or(0, |arriving| arriving.gather.capacity())
+            + self.input.unparsed.capacity();
+        let output = self.backlog.own_capacity() + self.record.recorded();
+        match &self.bridge {
+            None => Held::of(input, output),
+            Some(bridge) => Held::of(0, input + output + bridge.carries.held_capacity()),
+        }
+    }
+
+    /// Whether reading it on may take more memory, or waits for what it is to
+    /// send.
+    fn holds_input_or_output(&self) -> bool {
+        self.memory.has_unfinished()
+            || !self.backlog.is_empty()
+            || self.bridge.is_some() && self.memory.is_some()
+    }
+}

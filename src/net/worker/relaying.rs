@@ -1,0 +1,162 @@
+//! Plain HTTP between a client and its backend, once the first request's head was
+//! read: what one link of a bridge reads, the other one writes as it is.
+
+use super::link::{AfterTurn, Link};
+use super::scratch::{Context, Scratch};
+use super::timing::Stage;
+use crate::bytes::Output;
+use crate::frame::GOING_AWAY;
+use crate::net::app::{ClosedBy, EndReason};
+use crate::net::backlog::Backlog;
+use crate::net::refusal::NetRefusal;
+use crate::net::transport::ReadResult;
+use crate::version::Side;
+
+/// Reads once, and hands on what was read.
+pub(super) fn read<D>(
+    link: &mut Link<D>,
+    partner: &mut Link<D>,
+    scratch: &mut Scratch,
+    context: &Context<'_>,
+) -> AfterTurn {
+    if std::mem::take(&mut link.flow.parse_due) {
+        // It arrived behind the request's head.
+        let octets = std::mem::take(&mut link.input.unparsed);
+        carry(link, &octets, &mut scratch.peer_out.octets);
+        return AfterTurn::Keep;
+    }
+    match link.transport.read(&mut scratch.buffer) {
+        ReadResult::Octets(n) => {
+            let (octets, _) = scratch.buffer.split_at(n);
+            if let Some(recorder) = link.record.recorder() {
+                recorder.note(Side::Client, octets);
+            }
+            carry(link, octets, &mut scratch.peer_out.octets);
+            if !link.is_of_client() {
+                partner.record.answered = true;
+            }
+            // A peer that has to read has a deadline of its own.
+            for end in [link, partner] {
+                if end.backlog.is_empty() {
+                    end.timing.restart(context.now_ms);
+                }
+            }
+            AfterTurn::Keep
+        }
+        ReadResult::Nothing => AfterTurn::Keep,
+        ReadResult::Broken(error) => {
+            link.broken(&error);
+            AfterTurn::Drop
+        }
+        ReadResult::End => {
+            end_of_input(link, partner, &mut scratch.peer_out.output(), context);
+            AfterTurn::Keep
+        }
+    }
+}
+
+fn carry<D>(link: &mut Link<D>, octets: &[u8], out: &mut Vec<u8>) {
+    if let Some(stream) = link.stream() {
+        stream.carry(octets, out);
+    }
+}
+
+/// The peer of a link has ended its side of TCP: so does the other link, once all
+/// is written.
+fn end_of_input<D>(
+    link: &mut Link<D>,
+    partner: &mut Link<D>,
+    out: &mut Output<'_>,
+    context: &Context<'_>,
+) {
+    let Some(stream) = link.stream() else {
+        return;
+    };
+    if std::mem::replace(&mut stream.ended, true) {
+        return;
+    }
+    partner.flow.ends_writes = true;
+    if link.is_of_client() {
+        // It may still be answered.
+        if partner.stream().is_some_and(|stream| stream.ended) {
+            link.ended_by_peer("closed", None);
+        }
+    } else if partner.record.answered {
+        let has_client_ended = partner.stream().is_some_and(|stream| stream.ended);
+        let by = if has_client_ended {
+            ClosedBy::Client
+        } else {
+            ClosedBy::Backend
+        };
+        partner.record.end(EndReason {
+            by,
+            what: "closed",
+            code: None,
+        });
+        partner.timing.enter(Stage::RelayEnding, context.now_ms);
+    } else {
+        let refusal = NetRefusal::BackendCut.into();
+        partner.refuse(ClosedBy::Backend, refusal, context.hint(), out);
+    }
+}
+
+/// Neither end has sent anything for a while, and nothing waits for the peer of
+/// this link.
+pub(super) fn expire<D>(
+    link: &mut Link<D>,
+    partner: &Link<D>,
+    out: &mut Output<'_>,
+    context: &Context<'_>,
+) -> AfterTurn {
+    if link.flow.is_paused() || !partner.backlog.is_empty() {
+        // The backend has to read first, and has a deadline of its own.
+        link.timing.restart(context.now_ms);
+        return AfterTurn::Keep;
+    }
+    let is_ending = link.timing.stage() == Stage::RelayEnding;
+    if link.record.answered {
+        let what = if is_ending {
+            "going-away"
+        } else {
+            "idle-timeout"
+        };
+        link.record.end(EndReason::by_server(what, None));
+        link.conn.close(GOING_AWAY, "", out);
+    } else if is_ending {
+        let refusal = NetRefusal::GoingAway.into();
+        link.refuse(ClosedBy::Server, refusal, context.hint(), out);
+    } else {
+        let refusal = NetRefusal::BackendSilent.into();
+        link.refuse(ClosedBy::Backend, refusal, context.hint(), out);
+    }
+    AfterTurn::Keep
+}
+
+/// A write has failed. Whether the link goes on, without what waited to be
+/// written: a backend may have answered an upload before it broke off, and that is
+/// still read.
+pub(super) fn outlives_writes<D>(link: &mut Link<D>) -> bool {
+    let outlives = link.timing.stage().relays() && !link.is_of_client();
+    if outlives {
+        link.backlog = Backlog::default();
+        link.transport.assume_readable();
+    }
+    outlives
+}
+
+/// Ends our side of TCP where that is due. When both sides have ended, nothing is
+/// left to do.
+pub(super) fn advance<D>(link: &mut Link<D>) -> AfterTurn {
+    if link.flow.ends_writes && link.backlog.is_empty() && !link.flow.has_ended_writes {
+        link.flow.has_ended_writes = true;
+        if link.transport.shutdown_write().is_err() {
+            return AfterTurn::Drop;
+        }
+    }
+    let has_ended = link.stream().is_some_and(|stream| stream.ended);
+    if has_ended && link.flow.has_ended_writes {
+        AfterTurn::Drop
+    } else {
+        AfterTurn::Keep
+    }
+}

@@ -1,0 +1,282 @@
+//! Memory that connections hold has a total, and so has the time that a message
+//! may take and the number of connections of one address.
+
+use std::io::{ErrorKind, Write};
+use std::net::SocketAddr;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use heirloom::net::{Router, Server, Settings, Site, serve};
+use heirloom::{Config, Versions};
+
+use crate::support::PATIENCE;
+use crate::support::peer::{BINARY, Peer, RFC, Speaks, request, said};
+use crate::support::server::{Running, setup};
+use crate::{HIXIE_76, milliseconds};
+
+const MIB: usize = 1 << 20;
+/// What each of many clients sends of its message, which is not finished by it.
+const MOST: usize = 15 * MIB;
+
+/// How the server has treated a message that is not finished.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Upload {
+    Kept,
+    Closed,
+}
+
+/// Connects and sends most of a message.
+fn upload(address: SocketAddr, speaks: Speaks) -> (Upload, Peer) {
+    let mut peer = Peer::open(address, speaks, "/");
+    peer.send(match speaks {
+        // 16 MiB, with a mask of zeros.
+        Speaks::Number(_) => &[BINARY, 0xff, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0],
+        _ => &[0],
+    });
+    let part = [b'x'; 64 * 1024];
+    for _ in 0..MOST / part.len() {
+        if let Err(error) = peer.stream().write_all(&part) {
+            let kinds = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+            assert!(kinds.contains(&error.kind()), "{error}");
+            break;
+        }
+    }
+    if !peer.receives_within(milliseconds(1500)) {
+        return (Upload::Kept, peer);
+    }
+    match speaks {
+        RFC => assert_eq!(peer.close_frame(1013), "memory-full"),
+        // The older versions have no such code.
+        Speaks::Number(_) => assert_eq!(peer.close_frame(1001), "memory-full"),
+        Speaks::Hixie76 => assert_eq!(peer.exactly(2), [0xff, 0]),
+        Speaks::Hixie75 => {}
+    }
+    peer.is_cut_off();
+    (Upload::Closed, peer)
+}
+
+/// Sixty clients send most of a message of 16 MiB, and another one goes on with
+/// its echo. Gives how many were kept.
+fn sixty_uploads(address: SocketAddr, speaks: Speaks) -> usize {
+    let mut other = Peer::open(address, RFC, "/");
+    // At once, and none of them ends before all are judged.
+    let uploads: Vec<_> = (0..60)
+        .map(|_| thread::spawn(move || upload(address, speaks)))
+        .collect();
+    let mut echoes = 0;
+    while !uploads.iter().all(JoinHandle::is_finished) {
+        other.echo("nobody waits");
+        echoes += 1;
+    }
+    assert!(echoes > 10, "{echoes} echoes");
+    let uploads: Vec<(Upload, Peer)> = uploads.into_iter().map(|u| u.join().unwrap()).collect();
+    let kept = uploads.iter().filter(|(upload, _)| *upload == Upload::Kept);
+    kept.count()
+}
+
+#[test]
+fn unfinished_messages_that_use_the_memory_up_are_given_up_and_the_others_go_on() {
+    for (workers, speaks) in [(1, RFC), (2, RFC), (1, HIXIE_76), (1, Speaks::Number(7))] {
+        let setup = setup(|s| s.settings.memory_bytes = 64 * MIB);
+        let server = Running::serve_on(workers, setup);
+        let kept = sixty_uploads(server.address, speaks);
+        assert!((1..=5).contains(&kept), "{kept} of {speaks:?} are kept");
+        Peer::open(server.address, RFC, "/").echo("it lives");
+    }
+}
+
+/// Opens as soon as the server has room for it; gives the refusals before.
+fn open_when_there_is_room(address: SocketAddr) -> (Peer, Vec<String>) {
+    let (begin, mut refusals) = (Instant::now(), Vec::new());
+    loop {
+        assert!(begin.elapsed() < PATIENCE, "there is never room");
+        let mut peer = Peer::connect(address);
+        peer.send(&request(RFC, "/"));
+        let head = peer.head();
+        if head.status() == 101 {
+            return (peer, refusals);
+        }
+        assert_eq!(head.status(), 503);
+        assert!(head.header("Retry-After").is_some());
+        refusals.push(String::from_utf8(peer.rest()).unwrap());
+    }
+}
+
+#[test]
+fn without_memory_new_clients_are_refused_and_reading_goes_on_when_it_returns() {
+    let server = Running::serve(setup(|s| {
+        s.settings.memory_bytes = 8 * MIB;
+        s.settings.output_bytes = 64 * MIB;
+    }));
+    let mut sluggard = Peer::open(server.address, RFC, "/");
+    let mut uploader = Peer::open(server.address, RFC, "/");
+    let mut small = Peer::open(server.address, HIXIE_76, "/");
+    // Its echo is more than the systems hold for a client that does not read.
+    let large = "large ".repeat(7 * MIB / 6);
+    sluggard.send_text(&large);
+    assert!(sluggard.receives_within(PATIENCE));
+    let text = "text ".repeat(3 * MIB / 5);
+    uploader.send_text(&text);
+    let refusal = loop {
+        let mut late = Peer::connect(server.address);
+        late.send(&request(RFC, "/"));
+        match late.head().status() {
+            503 => break String::from_utf8(late.rest()).unwrap(),
+            status => assert_eq!(status, 101),
+        }
+    };
+    assert!(refusal.starts_with("out-of-memory: "), "{refusal}");
+    small.echo("what is small is no matter");
+    assert!(!uploader.receives_within(milliseconds(100)), "it is read");
+    assert!(sluggard.receive_text() == large);
+    assert!(uploader.receive_text() == text);
+    let (mut late, _) = open_when_there_is_room(server.address);
+    late.echo("there is room");
+}
+
+#[test]
+fn an_address_has_as_many_connections_as_it_may_and_others_have_theirs() {
+    let server = Running::serve(setup(|s| s.settings.connections_per_address = Some(2)));
+    let mut first = Peer::open(server.address, RFC, "/");
+    let second = Peer::open(server.address, HIXIE_76, "/");
+    let mut third = Peer::connect(server.address);
+    third.send(&request(RFC, "/"));
+    let (head, body) = third.response();
+    assert_eq!(head.status(), 503);
+    assert!(head.header("Retry-After").is_some());
+    assert!(body.starts_with("too-many-from-address: "), "{body}");
+    drop(second);
+    let (mut fourth, refusals) = open_when_there_is_room(server.address);
+    for refusal in refusals {
+        assert!(refusal.starts_with("too-many-from-address: "), "{refusal}");
+    }
+    fourth.echo("there is room");
+    first.echo("not disturbed");
+}
+
+#[test]
+fn behind_a_trusted_proxy_the_address_is_that_of_the_proxy_header() {
+    let router = Router::new(serve::routes(Config::default()));
+    let loopback = "127.0.0.1:0".parse().unwrap();
+    let server = Server::bind(&[loopback], 1, router.config()).unwrap();
+    let server = server
+        .with_settings(Settings::default().with_connections_per_address(1))
+        .accept_proxy("127.0.0.0/8".parse().unwrap());
+    let server = Running::server(server, move || Site::new(&router));
+    let connect = |client: &str| {
+        let mut peer = Peer::connect(server.address);
+        peer.send(format!("PROXY TCP4 {client} 198.51.100.1 5000 80\r\n").as_bytes());
+        peer.send(&request(RFC, "/"));
+        peer
+    };
+    let mut open = Vec::new();
+    for client in ["192.0.2.1", "192.0.2.2"] {
+        let mut peer = connect(client);
+        peer.agree(RFC);
+        open.push(peer);
+    }
+    let (head, body) = connect("192.0.2.2").response();
+    assert_eq!(head.status(), 503);
+    assert!(body.starts_with("too-many-from-address: "), "{body}");
+    for peer in &mut open {
+        peer.echo("not disturbed");
+    }
+}
+
+#[test]
+fn a_message_that_does_not_grow_is_ended_and_a_slow_one_arrives() {
+    let server = Running::serve(setup(|s| {
+        s.config.versions = Versions::ALL;
+        s.settings.message_ms = 600;
+    }));
+    for speaks in [RFC, Speaks::Number(8), HIXIE_76, Speaks::Hixie75] {
+        let mut dribbler = Peer::open(server.address, speaks, "/");
+        let mut slow = Peer::open(server.address, speaks, "/");
+        let text = "slow ".repeat(40_000);
+        let message = said(speaks, &text);
+        let mut parts = message.chunks(message.len() / 10);
+        let start = said(speaks, "a little, and then nothing");
+        dribbler.send(&start[..start.len() - 2]);
+        // Longer than the deadline, and 20 kB each time.
+        for part in &mut parts {
+            slow.send(part);
+            thread::sleep(milliseconds(100));
+        }
+        assert!(slow.receive_text() == text);
+        slow.echo("as before");
+        match speaks {
+            RFC => assert_eq!(dribbler.close_frame(1008), "message-timeout"),
+            // The older versions have no such code.
+            Speaks::Number(_) => assert_eq!(dribbler.close_frame(1003), "message-timeout"),
+            Speaks::Hixie76 => assert_eq!(dribbler.exactly(2), [0xff, 0]),
+            Speaks::Hixie75 => {}
+        }
+        dribbler.ends();
+        // Between messages there is no such deadline.
+        slow.echo("as before");
+    }
+}
+
+#[cfg(all(feature = "cli", target_os = "linux"))]
+mod program {
+    use std::fs;
+    use std::process::Command;
+
+    use super::*;
+    use crate::support::program::{HEIRLOOM, Program};
+
+    /// The most octets that a process has had in memory.
+    fn peak(id: u32) -> usize {
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+        let kib = line.unwrap().trim().strip_suffix(" kB").unwrap();
+        kib.parse::<usize>().unwrap() * 1024
+    }
+
+    #[test]
+    fn the_process_stays_within_its_memory() {
+        let program = Program::serve(&["--max-memory-bytes", "64MiB", "--workers", "2"]);
+        let before = peak(program.id());
+        let kept = sixty_uploads(program.address, RFC);
+        assert!((1..=5).contains(&kept), "{kept} are kept");
+        let used = (peak(program.id()) - before) / MIB;
+        assert!(used < 96, "{used} MiB");
+    }
+
+    #[test]
+    fn without_an_option_the_limit_of_the_address_space_is_kept() {
+        let mut command = Command::new("prlimit");
+        command.args([&format!("--as={}", 256 * MIB), HEIRLOOM, "serve"]);
+        command.args(["--listen", "127.0.0.1:0", "--workers", "2"]);
+        let program = Program::start(&mut command);
+        let kept = sixty_uploads(program.address, RFC);
+        assert!((1..=5).contains(&kept), "{kept} are kept");
+        Peer::open(program.address, RFC, "/").echo("it lives");
+    }
+
+    #[test]
+    fn the_memory_of_a_room_does_not_multiply_with_the_members_that_speak() {
+        let program = Program::serve(&["--workers", "1", "--max-output-bytes", "64MiB"]);
+        let mut members: Vec<Peer> = (0..150)
+            .map(|_| {
+                let mut peer = Peer::connect_narrow(program.address);
+                peer.upgrade(RFC, "/chat");
+                peer
+            })
+            .collect();
+        let mut listener = Peer::open(program.address, RFC, "/chat");
+        let before = peak(program.id());
+        // All of them in one turn of the loop.
+        program.signal("STOP");
+        for member in &mut members {
+            member.send_text(&"x".repeat(60_000));
+        }
+        program.signal("CONT");
+        for _ in 0..150 {
+            assert_eq!(listener.receive_text().len(), 60_000);
+        }
+        // 9 MB were sent, and no member reads.
+        let used = (peak(program.id()) - before) / MIB;
+        assert!(used < 32, "{used} MiB");
+    }
+}
