@@ -22,10 +22,10 @@ pub use close::{BAD_GATEWAY, GOING_AWAY, NO_STATUS, NORMAL, Reason, code_for as 
 pub(crate) use decode::{Chunk, Data, Decoder, Frame};
 pub use encode::Framing;
 pub(crate) use encode::{Encoder, OpenFrame, Position};
+pub(crate) use header::Control;
 pub use header::Kind;
 #[cfg(feature = "explain")]
 pub(crate) use header::Opcode;
-pub(crate) use header::Control;
 pub(crate) use wire::Wire;
 
 /// How much white space stands before the first frame: servers of hixie-76 were
