@@ -264,6 +264,13 @@ impl Transport {
         self.writable |= event.is_writable();
     }
 
+    /// Whether there may be something to read, the system takes octets, and the
+    /// peer has not ended its side.
+    #[inline]
+    pub(super) fn is_ready(&self) -> bool {
+        self.readable && self.writable && !self.read_closed
+    }
+
     /// Whether there may be something to read.
     #[inline]
     pub(super) fn is_readable(&self) -> bool {

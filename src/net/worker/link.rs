@@ -20,7 +20,11 @@ use crate::net::settings::Settings;
 use crate::net::transport::Transport;
 use crate::version::{Side, Version};
 
-/// Octets of one read; the others wait no longer than that.
+/// Octets of one read into the shared buffer; the others wait no longer than
+/// that.
+pub(super) const READ: usize = 256 * 1024;
+/// Octets of a message that is arriving from which on it is read to where it
+/// lies, and the least that is read there.
 pub(super) const TURN: usize = 64 * 1024;
 
 /// A socket and the connection behind it. Between messages it owns no buffer.
@@ -51,6 +55,14 @@ pub(super) struct LinkInput {
     pub(super) unparsed: Vec<u8>,
     /// The message that is arriving in pieces.
     pub(super) arriving: Option<Box<Arriving>>,
+}
+
+impl LinkInput {
+    /// Whether all that was received is delivered.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.unparsed.is_empty() && self.arriving.is_none()
+    }
 }
 
 /// What comes before HTTP.
@@ -106,6 +118,12 @@ impl Flow {
         } else {
             self.0 &= !bit.0;
         }
+    }
+
+    /// Whether no bit is set.
+    #[inline]
+    pub(super) fn is_clear(self) -> bool {
+        self.0 == 0
     }
 
     /// Clears a bit; whether it was set.

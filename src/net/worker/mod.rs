@@ -23,6 +23,7 @@ mod links;
 mod dispatch;
 mod bound;
 mod turn;
+mod quick;
 mod outside;
 mod memory;
 
@@ -304,6 +305,9 @@ impl<A: App> Worker<A> {
         if self.lacks_memory() {
             self.pause_for_memory(token);
         }
+        if self.quick_turn(token) {
+            return self.publish_many();
+        }
         let after = self.with_link(token, |turn| turn.take());
         if after == Some(AfterTurn::Drop) {
             self.remove_link(token);
@@ -314,6 +318,12 @@ impl<A: App> Worker<A> {
         if let Some(later) = self.scratch.later.take() {
             self.ask(token, later);
         }
+        self.publish_many();
+    }
+
+    /// Sends what was published, where that is much.
+    #[inline]
+    fn publish_many(&mut self) {
         if self.scratch.topics.are_many() {
             self.publish();
         }

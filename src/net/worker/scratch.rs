@@ -1,6 +1,6 @@
 //! What the turns of all links use, and no link owns.
 
-use super::link::TURN;
+use super::link::READ;
 use super::places::Places;
 use super::pool::Pool;
 use super::random_pool::RandomPool;
@@ -66,7 +66,7 @@ impl OutBuffer {
 impl Scratch {
     pub(super) fn new() -> Scratch {
         Scratch {
-            buffer: vec![0; FRONT + TURN],
+            buffer: vec![0; FRONT + READ],
             out: OutBuffer::default(),
             peer_out: OutBuffer::default(),
             dial: None,

@@ -74,6 +74,11 @@ impl<A: App> Turn<'_, A> {
             Some(want) => self.read_into_message(want),
             None => self.read_and_dispatch(),
         };
+        self.after_read(read)
+    }
+
+    /// What comes of a read, once all octets are parsed.
+    pub(super) fn after_read(self, read: ReadResult) -> AfterTurn {
         let link = self.link;
         match read {
             ReadResult::Octets(_) => {
@@ -141,6 +146,30 @@ impl<A: App> Turn<'_, A> {
         if let Some(recorder) = self.link.record.recorder() {
             recorder.note(Side::Client, room.split_at(n).0);
         }
+        self.dispatch_read(n);
+        read
+    }
+
+    /// Parses the last `left` of `n` octets that were read into the shared buffer.
+    /// `ended` is how the app has ended the connection before.
+    pub(super) fn parse_received(mut self, n: usize, left: usize, ended: Option<EndReason>) {
+        if let Some(ended) = ended {
+            self.link.record.end(ended);
+        }
+        if left == 0 {
+            return;
+        }
+        let (mut dispatch, buffer, unparsed, app) = self.dispatch();
+        let (received, _) = buffer.split_at_mut(FRONT + n);
+        let (_, octets) = received.split_at_mut(FRONT + n - left);
+        let left = dispatch.parse(app, octets);
+        if left > 0 {
+            unparsed.extend_from_slice(octets.split_at(octets.len() - left).1);
+        }
+    }
+
+    /// Parses the octets that were read into the shared buffer.
+    fn dispatch_read(&mut self, n: usize) {
         let (mut dispatch, buffer, unparsed, app) = self.dispatch();
         let (front_and_received, _) = buffer.split_at_mut(FRONT + n);
         if unparsed.len() <= FRONT {
@@ -169,7 +198,6 @@ impl<A: App> Turn<'_, A> {
         if unparsed.is_empty() && unparsed.capacity() > 0 {
             *unparsed = Vec::new();
         }
-        read
     }
 
     /// Reads payload straight to where the message is gathered.
