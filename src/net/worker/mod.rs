@@ -24,6 +24,7 @@ mod dispatch;
 mod bound;
 mod turn;
 mod quick;
+mod quick_bridge;
 mod outside;
 mod memory;
 
@@ -307,6 +308,9 @@ impl<A: App> Worker<A> {
         }
         if self.quick_turn(token) {
             return self.publish_many();
+        }
+        if self.quick_bridge_turn(token) {
+            return;
         }
         let after = self.with_link(token, |turn| turn.take());
         if after == Some(AfterTurn::Drop) {
