@@ -262,7 +262,10 @@ impl<'t, A: App> Dispatch<'t, A> {
                 );
             }
             Event::Open => {
-                partner.link.flow.set(Flow::PARSE_DUE, true);
+                // What its backend has sent before waits for this.
+                if !partner.link.input.unparsed.is_empty() {
+                    partner.link.flow.set(Flow::PARSE_DUE, true);
+                }
                 self.opened(app);
             }
             // It answers our own ping.

@@ -207,7 +207,12 @@ impl<A: App> Worker<A> {
     /// A socket is ready.
     fn on_event(&mut self, token: usize, event: &Event) {
         if token & ATTEMPT != 0 {
-            return self.advance_dial(token & !ATTEMPT);
+            let token = token & !ATTEMPT;
+            let is_connected = event.is_writable() && !event.is_error() && !event.is_write_closed();
+            if let Some(dialling) = self.links.get(token).and_then(Link::dialling) {
+                dialling.note_event(is_connected);
+            }
+            return self.advance_dial(token);
         }
         let Some(link) = self.links.get(token) else {
             return;
