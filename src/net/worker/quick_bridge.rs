@@ -33,7 +33,7 @@ enum Came {
 impl<A: App> Worker<A> {
     /// Takes the turn of a link of a bridge, where both of its links are simple.
     /// Gives whether they were; where they were not, nothing was done.
-    #[inline]
+    #[inline(never)] // so that links without a bridge pay little for it
     pub(super) fn quick_bridge_turn(&mut self, token: usize) -> bool {
         let Some(link) = self.links.get(token) else {
             return false;
