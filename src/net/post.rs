@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mio::Waker;
 
 use super::page::Page;
-use super::proxy::Networks;
+use super::proxy::{ClientAddress, Networks};
 use super::resolve::Found;
 use super::settings::Settings;
 use super::topic::Batch;
+use super::transport::Transport;
 use crate::conn::Config;
 use crate::frame::Kind;
 
@@ -37,8 +38,17 @@ pub(super) enum Post {
     Page { token: usize, page: Box<Page> },
     /// The configuration and settings from now on.
     Settings(Arc<Policy>),
+    /// A client that another worker has accepted.
+    Client(Box<NewClient>),
     /// Close all connections, and end.
     Drain,
+}
+
+/// A client that was accepted, and nothing of it read.
+#[derive(Debug)]
+pub(super) struct NewClient {
+    pub(super) transport: Transport,
+    pub(super) address: ClientAddress,
 }
 
 /// The configuration and settings of the connections of a server.
@@ -109,6 +119,17 @@ impl Mailbox {
         }
     }
 
+    /// Hands a client over, or gives it back where there is no room or the worker
+    /// has ended.
+    pub(super) fn hand_over(&self, client: Box<NewClient>) -> Result<(), Box<NewClient>> {
+        let posts = self.posts();
+        if posts.closed || posts.queue.len() >= self.capacity {
+            return Err(client);
+        }
+        self.push(posts, Post::Client(client));
+        Ok(())
+    }
+
     fn push(&self, mut posts: MutexGuard<'_, Posts>, post: Post) {
         let was_empty = posts.queue.is_empty();
         posts.queue.push_back(post);
@@ -128,6 +149,18 @@ impl Mailbox {
     /// Whether a post was returned for want of room since the last call.
     pub(super) fn was_wanted(&self) -> bool {
         std::mem::take(&mut self.posts().wanted)
+    }
+
+    /// The worker is about to end: refuses all further posts, unless a client waits
+    /// here. Gives whether none does.
+    pub(super) fn close_without_clients(&self) -> bool {
+        let mut posts = self.posts();
+        let has_client = posts
+            .queue
+            .iter()
+            .any(|post| matches!(post, Post::Client(_)));
+        posts.closed |= !has_client;
+        !has_client
     }
 
     /// Refuses all further posts: the worker has ended.

@@ -52,7 +52,7 @@ use self::turn::Turn;
 use super::app::{App, BackendDial, Carries, EndReason, Summary};
 use super::budget::Budget;
 use super::link_id::LinkId;
-use super::post::{Policy, Post};
+use super::post::{NewClient, Policy, Post};
 use super::proxy::ClientAddress;
 use super::refusal::NetRefusal;
 use super::resolve::Found;
@@ -236,7 +236,12 @@ impl<A: App> Worker<A> {
         };
         while let Some(accepted) = self.acceptor.next(&mut round, now_ms) {
             match accepted {
-                Accepted::Connection(transport, client) => self.add_client(transport, client),
+                Accepted::Connection(transport, address) => {
+                    let client = NewClient { transport, address };
+                    if let Some(client) = self.hand_over(client) {
+                        self.add_client(client.transport, client.address);
+                    }
+                }
                 Accepted::Exhausted(error) => {
                     if self.scratch.warnings.accept.again(now_ms) {
                         log::warn!(
@@ -248,6 +253,22 @@ impl<A: App> Worker<A> {
                 }
             }
         }
+    }
+
+    /// Hands a client over to another worker, where that one has fewer. Gives it
+    /// back where it stays here.
+    fn hand_over(&self, client: NewClient) -> Option<NewClient> {
+        let better = self.places.better_worker(self.index);
+        let Some(worker) = better.filter(|_| self.drain == Drain::No) else {
+            return Some(client);
+        };
+        // Counted at once, so that of many that come together not all go there.
+        self.places.client_came(worker);
+        let handed = self.mail.hand_over(worker, Box::new(client));
+        handed.err().map(|client| {
+            self.places.client_left(worker);
+            *client
+        })
     }
 
     fn add_client(&mut self, transport: Transport, client: ClientAddress) {
@@ -293,6 +314,7 @@ impl<A: App> Worker<A> {
             CountedAs::Connection | CountedAs::Bridge => refusal,
         };
         let token = self.links.slots.put(link);
+        self.places.client_came(self.index);
         self.with_link(token, |turn| turn.greet(&client, refusal));
         // As a rule the head is there already: read before waiting for it.
         self.turn(token);
@@ -471,6 +493,7 @@ impl<A: App> Worker<A> {
                 self.scratch.warnings.of_panic(self.clock.now_ms);
             }
             self.scratch.topics.remove_link(id);
+            self.places.client_left(self.index);
         }
         self.places.leave(link.counted_as);
         // What the app keeps of it goes with it.

@@ -18,7 +18,7 @@ use crate::net::budget::Budget;
 use crate::net::later::{Answer, Later};
 use crate::net::link_id::LinkId;
 use crate::net::page::Page;
-use crate::net::post::{Policy, Post};
+use crate::net::post::{NewClient, Policy, Post};
 use crate::net::topic::{Batch, FramesFor};
 use crate::version::Side;
 
@@ -166,6 +166,12 @@ impl<A: App> Worker<A> {
             Post::Resolved { token, found } => self.resolved(token, found),
             Post::Page { token, page } => self.answer(token, *page),
             Post::Settings(policy) => self.reload(policy),
+            Post::Client(client) => {
+                let NewClient { transport, address } = *client;
+                // From here on it is counted with all others.
+                self.places.client_left(self.index);
+                self.add_client(transport, address);
+            }
             Post::Drain => {
                 if self.drain == Drain::No {
                     self.drain = Drain::Requested;
@@ -264,7 +270,14 @@ impl<A: App> Worker<A> {
                 self.remove_link(token);
             }
         }
-        self.links.slots.live == 0
+        if self.links.slots.live > 0 {
+            return false;
+        }
+        if self.mail.close_without_clients() {
+            return true;
+        }
+        self.read_mail();
+        false
     }
 }
 
