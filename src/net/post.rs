@@ -182,3 +182,36 @@ impl Mailbox {
         self.posts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use mio::{Poll, Token};
+
+    use super::*;
+
+    #[test]
+    fn a_mailbox_does_not_close_while_a_client_waits_and_takes_none_afterwards() {
+        let poll = Poll::new().expect("a poll");
+        let waker = Waker::new(poll.registry(), Token(0)).expect("a waker");
+        let mailbox = Mailbox::new(2, Arc::new(waker));
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        let client = || {
+            let stream = TcpStream::connect(address).expect("loopback");
+            Box::new(NewClient {
+                address: ClientAddress::from(stream.local_addr().expect("connected")),
+                transport: Transport::from_std(stream).expect("options"),
+            })
+        };
+        mailbox.post_anyway(Post::Drain);
+        assert!(mailbox.hand_over(client()).is_ok());
+        assert!(mailbox.hand_over(client()).is_err(), "there is no room");
+        assert!(!mailbox.close_without_clients());
+        assert!(matches!(mailbox.take(), Some(Post::Drain)));
+        assert!(matches!(mailbox.take(), Some(Post::Client(_))));
+        assert!(mailbox.close_without_clients());
+        assert!(mailbox.hand_over(client()).is_err(), "the worker has ended");
+    }
+}

@@ -386,7 +386,7 @@ impl Batch {
         }
         let own = own.iter().map(|(_, run)| frames.run(*run));
         let mut start = 0;
-        let parts = own.chain([all..all]).filter_map(|own| {
+        let parts = own.chain(std::iter::once(all..all)).filter_map(|own| {
             let before = start..own.start;
             start = own.end;
             (!before.is_empty()).then(|| part(before))
