@@ -127,6 +127,10 @@ struct Queue {
     lost: u64,
     /// A line is being written.
     writes: bool,
+    /// The thread that writes waits for a line.
+    idle: bool,
+    /// The end of the program waits until all is written.
+    awaited: bool,
     /// The reader has closed its end.
     closed: bool,
 }
@@ -189,9 +193,12 @@ impl LineWriter {
         }
         queue.octets = octets;
         queue.lines.push_back(line);
+        let wakes = std::mem::take(&mut queue.idle);
         drop(queue);
         self.start();
-        self.0.added.notify_one();
+        if wakes {
+            self.0.added.notify_one();
+        }
         true
     }
 
@@ -206,7 +213,8 @@ impl LineWriter {
     /// Waits until all is written, or nothing can be; gives how many lines are
     /// lost.
     fn wait_written(&self, wait: Duration) -> u64 {
-        let queue = self.0.queue();
+        let mut queue = self.0.queue();
+        queue.awaited = true;
         let (queue, _) = self
             .0
             .written
@@ -254,7 +262,7 @@ impl LineWriter {
                     }
                 }
             }
-            let closed = queue.closed;
+            let (closed, awaited) = (queue.closed, queue.awaited);
             drop(queue);
             match (report, report_to) {
                 (Some((report, lost)), Some(other)) => {
@@ -266,7 +274,9 @@ impl LineWriter {
                 (Some((report, _)), None) => self.write_next(report),
                 (None, _) => {}
             }
-            self.0.written.notify_all();
+            if awaited {
+                self.0.written.notify_all();
+            }
             if closed {
                 return;
             }
@@ -288,6 +298,7 @@ impl Shared {
                 queue.writes = true;
                 return line;
             }
+            queue.idle = true;
             queue = self
                 .added
                 .wait(queue)

@@ -9,15 +9,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{Conn, Event};
-use crate::bytes::Output;
+use crate::bytes::{Input, Output};
 use crate::error::{Unsendable, Violation};
 use crate::frame::utf8::{Replace, Utf8};
 use crate::frame::{
     BAD_GATEWAY, Encoder, GOING_AWAY, Kind, NO_STATUS, NORMAL, OpenFrame, Position, Reason, Wire,
 };
 use crate::handshake::CarriedHeader;
-use crate::message::Piece;
-use crate::version::{Side, Version};
+use crate::message::{Message, Piece};
+use crate::version::{Layout, Side, Version};
 
 /// How payload is coded on its way to the other connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -158,6 +158,45 @@ impl Direction {
             | Event::Open => {}
         }
         Ok(())
+    }
+
+    /// Carries the messages that come next in the input of `from`, as long as each
+    /// lies whole in it. [`Conn::next`] tells what is left.
+    ///
+    /// # Errors
+    ///
+    /// As [`Direction::carry`].
+    #[inline]
+    pub fn carry_whole(
+        &mut self,
+        input: &mut Input<'_>,
+        from: &mut BridgeEnd<'_, '_>,
+        to: &mut BridgeEnd<'_, '_>,
+    ) -> Result<(), Violation> {
+        while let Some((kind, octets)) = from.conn.take_whole(input) {
+            if !self.send_whole(kind, octets, to) {
+                let version = from.conn.version();
+                let has_length = version.is_some_and(|v| v.layout != Layout::Hixie75);
+                let piece = Piece::whole(kind, octets, has_length);
+                self.carry(Event::Piece(piece), from, to)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a message as it is, in one frame; whether it was sent. Where it was
+    /// not, nothing was done.
+    #[inline]
+    fn send_whole(&mut self, kind: Kind, octets: &[u8], to: &mut BridgeEnd<'_, '_>) -> bool {
+        let stays_one_frame = self.coding == Coding::Plain && octets.len() <= FRAGMENT;
+        // It was checked as it was read.
+        let message = Message::checked(kind, octets);
+        if !stays_one_frame || to.conn.send(message, to.out).is_err() {
+            return false;
+        }
+        self.tally.messages += 1;
+        self.tally.octets += octets.len() as u64;
+        true
     }
 
     /// The peer of `from` ended its side of TCP in order, as a hixie peer closes.

@@ -583,6 +583,16 @@ impl Conn {
         Ok(Encoder::new(&open.wire, side).framing(kind, length))
     }
 
+    /// The layout by which this end can send a whole message of this kind now;
+    /// `None` where it cannot send one.
+    #[cfg(feature = "net")]
+    #[inline]
+    pub(crate) fn layout_to_send(&mut self, kind: Kind) -> Option<Layout> {
+        let open = self.sending(kind).ok()?;
+        open.sender.whole().ok()?;
+        Some(open.wire.version().layout)
+    }
+
     /// Sends a piece of a message, in a frame of its own where the version has
     /// fragments; a hixie text stays open until its last piece.
     ///

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::header::{Control, Kind, MAX_HEADER, Opcode, write};
-use super::mask::Mask;
+use super::mask::{self, Mask};
 use super::wire::{Wire, WireLayout};
 use super::{hixie75, hybi04};
 use crate::bytes::Output;
@@ -117,6 +117,9 @@ impl<'w> Encoder<'w> {
                     }
                 }
                 out.octets.extend_from_slice(payload);
+            }
+            (WireLayout::Hybi07, Side::Client, Ok(length)) => {
+                masked_message(kind, length, payload, out);
             }
             (WireLayout::Hixie75, ..) => self.data(kind, whole, payload, out),
             _ => self.frame(Opcode::Data(kind), true, payload, out),
@@ -261,6 +264,25 @@ impl OpenFrame {
     pub(crate) fn is_last(&self) -> bool {
         self.last
     }
+}
+
+/// A whole message, as a client of today sends it.
+#[inline(never)]
+fn masked_message(kind: Kind, length: u16, payload: &[u8], out: &mut Output<'_>) {
+    let [a, b, c, d] = out.draw();
+    let first = 0x80 | Opcode::Data(kind).number(Layout::Hybi07);
+    let octets = &mut *out.octets;
+    match u8::try_from(length) {
+        Ok(short @ 0..=125) => octets.extend_from_slice(&[first, 0x80 | short, a, b, c, d]),
+        _ => {
+            let [high, low] = length.to_be_bytes();
+            octets.extend_from_slice(&[first, 0x80 | 126, high, low, a, b, c, d]);
+        }
+    }
+    let start = octets.len();
+    octets.extend_from_slice(payload);
+    let (_, masked) = octets.split_at_mut(start);
+    mask::mask(u32::from_le_bytes([a, b, c, d]), masked);
 }
 
 /// Appends these octets, masked.

@@ -90,6 +90,29 @@ pub(super) fn unmask(key: u32, octets: &mut [u8]) -> bool {
     seen & NOT_ASCII == 0
 }
 
+/// Masks a whole payload with a key of four octets.
+#[inline]
+pub(super) fn mask(key: u32, octets: &mut [u8]) {
+    let wide = u64::from(key) << 32 | u64::from(key);
+    // As in `unmask`.
+    let last = rotated4(key, octets.len());
+    let last = u64::from(last) << 32 | u64::from(last);
+    let Some(last) = octets
+        .last_chunk::<8>()
+        .map(|octets| u64::from_le_bytes(*octets) ^ last)
+    else {
+        return xor4(key, octets);
+    };
+    for chunk in octets.chunks_exact_mut(8) {
+        let mut eight = [0; 8];
+        eight.copy_from_slice(chunk);
+        chunk.copy_from_slice(&(u64::from_le_bytes(eight) ^ wide).to_le_bytes());
+    }
+    if let Some(octets) = octets.last_chunk_mut::<8>() {
+        *octets = last.to_le_bytes();
+    }
+}
+
 /// Whether all of these octets are ASCII.
 #[inline]
 pub(super) fn is_ascii(octets: &[u8]) -> bool {
@@ -166,7 +189,9 @@ mod tests {
                 }
                 let mut octets = by_hand(&key, &plain);
                 let ascii = unmask(u32::from_le_bytes(key), &mut octets);
-                assert_eq!((octets, ascii), (plain.clone(), odd == length));
+                assert_eq!((&octets, ascii), (&plain, odd == length));
+                mask(u32::from_le_bytes(key), &mut octets);
+                assert_eq!(octets, by_hand(&key, &plain));
                 assert_eq!(is_ascii(&plain), ascii);
             }
         }

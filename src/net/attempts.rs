@@ -23,6 +23,8 @@ pub(super) struct Attempts {
     next_ms: u64,
     deadline_ms: u64,
     failed: Option<(SocketAddr, io::Error)>,
+    /// An event reported that a socket takes octets, and no error.
+    reported: bool,
 }
 
 /// How far they have come.
@@ -47,6 +49,7 @@ impl Attempts {
             next_ms: now_ms,
             deadline_ms,
             failed: None,
+            reported: false,
         }
     }
 
@@ -55,11 +58,23 @@ impl Attempts {
         (!self.untried.is_empty()).then_some(self.next_ms)
     }
 
+    /// An event of a socket reports that it takes octets, and no error: where it is
+    /// the only one, it is connected.
+    pub(super) fn set_reported(&mut self) {
+        self.reported = true;
+    }
+
     /// Looks which attempts have ended, and starts those that are due. Their
     /// sockets are watched by this token.
     pub(super) fn advance(&mut self, now_ms: u64, registry: &Registry, token: Token) -> Attempted {
+        let reported = std::mem::take(&mut self.reported) && self.running.len() == 1;
         for (address, mut transport) in std::mem::take(&mut self.running) {
-            match transport.is_connected() {
+            let connected = if reported {
+                Ok(true)
+            } else {
+                transport.is_connected()
+            };
+            match connected {
                 Ok(true) => {
                     self.running.clear();
                     transport.assume_ready();
@@ -158,6 +173,32 @@ mod tests {
         assert_eq!(in_turns(&[a, b, c, x, y]), [a, x, b, y, c]);
         assert_eq!(in_turns(&[x, y, a]), [x, a, y]);
         assert!(in_turns(&[]).is_empty());
+    }
+
+    #[test]
+    fn an_event_of_the_only_attempt_saves_the_question() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let good = listener.local_addr().unwrap();
+        let poll = Poll::new().unwrap();
+        let mut attempts = Attempts::new(&[good], 0, 10_000);
+        let first = attempts.advance(0, poll.registry(), Token(7));
+        assert!(matches!(first, Attempted::Waiting));
+        attempts.set_reported();
+        let second = attempts.advance(0, poll.registry(), Token(7));
+        assert!(matches!(second, Attempted::Connected(_)));
+    }
+
+    #[test]
+    fn an_event_of_one_of_several_attempts_names_none() {
+        let (_socket, _held, silent) = silent();
+        let poll = Poll::new().unwrap();
+        let mut attempts = Attempts::new(&[silent, silent], 0, 10_000);
+        for now_ms in [0, 250] {
+            let _ = attempts.advance(now_ms, poll.registry(), Token(7));
+        }
+        attempts.set_reported();
+        let next = attempts.advance(251, poll.registry(), Token(7));
+        assert!(matches!(next, Attempted::Waiting));
     }
 
     #[test]

@@ -56,6 +56,11 @@ impl Shared {
         let _charge = budget.charge(octets.capacity());
         Arc::new(Shared { octets, _charge })
     }
+
+    #[inline]
+    pub(super) fn octets(&self) -> &[u8] {
+        &self.octets
+    }
 }
 
 /// A part of what many connections send.
@@ -73,6 +78,7 @@ impl Part {
         Part { of, at }
     }
 
+    #[inline]
     pub(super) fn octets(&self) -> &[u8] {
         let (octets, _) = self.of.octets.split_at(self.at.end);
         octets.split_at(self.at.start).1
@@ -210,8 +216,9 @@ impl Backlog {
         }
     }
 
-    /// Puts shared octets behind what waits, without a copy.
-    fn push_shared(&mut self, part: Part, written: usize) {
+    /// Puts shared octets, of which so many were written, behind what waits, without
+    /// a copy.
+    pub(super) fn push_shared(&mut self, part: Part, written: usize) {
         let waiting = self.0.get_or_insert_default();
         waiting.len += part.octets().len() - written;
         if waiting.chunks.is_empty() {

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mio::Waker;
 
 use super::page::Page;
-use super::proxy::Networks;
+use super::proxy::{ClientAddress, Networks};
 use super::resolve::Found;
 use super::settings::Settings;
 use super::topic::Batch;
+use super::transport::Transport;
 use crate::conn::Config;
 use crate::frame::Kind;
 
@@ -37,8 +38,17 @@ pub(super) enum Post {
     Page { token: usize, page: Box<Page> },
     /// The configuration and settings from now on.
     Settings(Arc<Policy>),
+    /// A client that another worker has accepted.
+    Client(Box<NewClient>),
     /// Close all connections, and end.
     Drain,
+}
+
+/// A client that was accepted, and nothing of it read.
+#[derive(Debug)]
+pub(super) struct NewClient {
+    pub(super) transport: Transport,
+    pub(super) address: ClientAddress,
 }
 
 /// The configuration and settings of the connections of a server.
@@ -109,6 +119,17 @@ impl Mailbox {
         }
     }
 
+    /// Hands a client over, or gives it back where there is no room or the worker
+    /// has ended.
+    pub(super) fn hand_over(&self, client: Box<NewClient>) -> Result<(), Box<NewClient>> {
+        let posts = self.posts();
+        if posts.closed || posts.queue.len() >= self.capacity {
+            return Err(client);
+        }
+        self.push(posts, Post::Client(client));
+        Ok(())
+    }
+
     fn push(&self, mut posts: MutexGuard<'_, Posts>, post: Post) {
         let was_empty = posts.queue.is_empty();
         posts.queue.push_back(post);
@@ -130,6 +151,18 @@ impl Mailbox {
         std::mem::take(&mut self.posts().wanted)
     }
 
+    /// The worker is about to end: refuses all further posts, unless a client waits
+    /// here. Gives whether none does.
+    pub(super) fn close_without_clients(&self) -> bool {
+        let mut posts = self.posts();
+        let has_client = posts
+            .queue
+            .iter()
+            .any(|post| matches!(post, Post::Client(_)));
+        posts.closed |= !has_client;
+        !has_client
+    }
+
     /// Refuses all further posts: the worker has ended.
     pub(super) fn close(&self) {
         let mut posts = self.posts();
@@ -147,5 +180,38 @@ impl Mailbox {
     fn posts(&self) -> MutexGuard<'_, Posts> {
         // A post is pushed or taken as a whole, so a panic leaves no half of one.
         self.posts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use mio::{Poll, Token};
+
+    use super::*;
+
+    #[test]
+    fn a_mailbox_does_not_close_while_a_client_waits_and_takes_none_afterwards() {
+        let poll = Poll::new().expect("a poll");
+        let waker = Waker::new(poll.registry(), Token(0)).expect("a waker");
+        let mailbox = Mailbox::new(2, Arc::new(waker));
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        let client = || {
+            let stream = TcpStream::connect(address).expect("loopback");
+            Box::new(NewClient {
+                address: ClientAddress::from(stream.local_addr().expect("connected")),
+                transport: Transport::from_std(stream).expect("options"),
+            })
+        };
+        mailbox.post_anyway(Post::Drain);
+        assert!(mailbox.hand_over(client()).is_ok());
+        assert!(mailbox.hand_over(client()).is_err(), "there is no room");
+        assert!(!mailbox.close_without_clients());
+        assert!(matches!(mailbox.take(), Some(Post::Drain)));
+        assert!(matches!(mailbox.take(), Some(Post::Client(_))));
+        assert!(mailbox.close_without_clients());
+        assert!(mailbox.hand_over(client()).is_err(), "the worker has ended");
     }
 }

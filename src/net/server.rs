@@ -13,7 +13,7 @@ use super::proxy::Networks;
 use super::settings::Settings;
 use super::stats::ConnectionStats;
 use super::topic::Batch;
-use super::worker::{self, BoundWorker, Mailboxes, Setup, Worker};
+use super::worker::{self, BoundWorker, Mailboxes, Places, Setup, Worker};
 use crate::conn::Config;
 use crate::message::Message;
 
@@ -160,7 +160,7 @@ impl Server {
             mailboxes: self.mailboxes(),
             policy: Arc::new(self.policy),
             stats: self.stats,
-            places: Arc::default(),
+            places: Arc::new(Places::new(self.workers.len())),
         };
         let (setup, app) = (&setup, &app);
         let alone = self.workers.len() == 1;

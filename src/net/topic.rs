@@ -7,7 +7,7 @@
 //! between: neither the number of messages nor that of subscribers multiplies
 //! memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -29,7 +29,9 @@ const SMALL: usize = 16 * 1024;
 pub(super) struct Topics {
     topics: HashMap<Arc<str>, Topic>,
     /// The topics of each connection that has any.
-    subscriptions: HashMap<LinkId, Vec<Arc<str>>>,
+    subscriptions: HashMap<LinkId, Vec<Subscription>>,
+    /// How many subscriptions there were so far.
+    subscribed: u64,
     /// Topics in which something was published in this turn of the loop.
     published: Vec<Arc<str>>,
     /// Octets that were published in this turn of the loop.
@@ -38,9 +40,19 @@ pub(super) struct Topics {
     turn: u64,
 }
 
+/// A topic that a connection receives.
+#[derive(Debug)]
+struct Subscription {
+    topic: Arc<str>,
+    /// Its place among the topic's subscribers.
+    number: u64,
+}
+
 #[derive(Debug, Default)]
 struct Topic {
-    subscribers: Vec<LinkId>,
+    /// In the order in which they came. A subscriber that leaves is found by its
+    /// number: no search, however many there are.
+    subscribers: BTreeMap<u64, LinkId>,
     texts: Texts,
     /// The turn of a connection in which something was published last, and how
     /// much there was before it.
@@ -107,16 +119,21 @@ impl Topics {
     /// From now on this connection receives what others publish in this topic.
     pub(super) fn subscribe(&mut self, link: LinkId, topic: &str) {
         let subscriptions = self.subscriptions.entry(link).or_default();
-        if subscriptions.iter().any(|name| **name == *topic) {
+        if subscriptions.iter().any(|one| *one.topic == *topic) {
             return;
         }
         let name: Arc<str> = match self.topics.get_key_value(topic) {
             Some((name, _)) => Arc::clone(name),
             None => Arc::from(topic),
         };
-        subscriptions.push(Arc::clone(&name));
+        let number = self.subscribed;
+        self.subscribed += 1;
+        subscriptions.push(Subscription {
+            topic: Arc::clone(&name),
+            number,
+        });
         let topic = self.topics.entry(name).or_default();
-        topic.subscribers.push(link);
+        topic.subscribers.insert(number, link);
     }
 
     /// This connection receives nothing more of this topic.
@@ -124,24 +141,27 @@ impl Topics {
         let Some(subscriptions) = self.subscriptions.get_mut(&link) else {
             return;
         };
-        subscriptions.retain(|name| **name != *topic);
+        let Some(at) = subscriptions.iter().position(|one| *one.topic == *topic) else {
+            return;
+        };
+        let subscription = subscriptions.remove(at);
         if subscriptions.is_empty() {
             self.subscriptions.remove(&link);
         }
-        self.remove_subscriber(link, topic);
+        self.remove_subscriber(&subscription);
     }
 
     /// A connection is gone.
     pub(super) fn remove_link(&mut self, link: LinkId) {
-        for topic in self.subscriptions.remove(&link).unwrap_or_default() {
-            self.remove_subscriber(link, &topic);
+        for subscription in self.subscriptions.remove(&link).unwrap_or_default() {
+            self.remove_subscriber(&subscription);
         }
     }
 
-    fn remove_subscriber(&mut self, link: LinkId, name: &str) {
-        if let Some(topic) = self.topics.get_mut(name) {
-            topic.subscribers.retain(|subscriber| *subscriber != link);
-            self.remove_if_unused(name);
+    fn remove_subscriber(&mut self, subscription: &Subscription) {
+        if let Some(topic) = self.topics.get_mut(&subscription.topic) {
+            topic.subscribers.remove(&subscription.number);
+            self.remove_if_unused(&subscription.topic);
         }
     }
 
@@ -155,7 +175,9 @@ impl Topics {
     /// The subscribers that this worker has.
     pub(super) fn subscribers(&self, topic: &str) -> Vec<LinkId> {
         let topic = self.topics.get(topic);
-        topic.map_or_else(Vec::new, |topic| topic.subscribers.clone())
+        topic.map_or_else(Vec::new, |topic| {
+            topic.subscribers.values().copied().collect()
+        })
     }
 
     /// A connection publishes a text for all other subscribers.
@@ -186,6 +208,12 @@ impl Topics {
     #[inline]
     pub(super) fn are_many(&self) -> bool {
         self.octets > MANY
+    }
+
+    /// Whether texts were published that were not sent yet.
+    #[inline]
+    pub(super) fn are_some(&self) -> bool {
+        self.octets > 0
     }
 
     /// The turn of a connection starts.
@@ -233,6 +261,9 @@ pub(super) struct Batch(Arc<Published>);
 struct Published {
     topic: Arc<str>,
     texts: Texts,
+    /// The publisher of each run with the number of the run, in order, so that no
+    /// subscriber is compared with every publisher.
+    runs_by_publisher: Vec<(LinkId, usize)>,
     /// The frames of each layout, made for its first subscriber.
     frames: [OnceLock<Frames>; 5],
     _charge: Option<Charge>,
@@ -266,22 +297,40 @@ impl Frames {
             ends,
         }
     }
+
+    /// Where the first `n` runs end.
+    fn end_of_runs(&self, n: usize) -> usize {
+        let last = n.checked_sub(1).and_then(|last| self.ends.get(last));
+        last.copied().unwrap_or(0)
+    }
+
+    /// Where run number `n` lies.
+    fn run(&self, n: usize) -> Range<usize> {
+        self.end_of_runs(n)..self.end_of_runs(n + 1)
+    }
 }
 
 /// The frames for one subscriber.
 #[derive(Debug)]
 pub(super) enum FramesFor {
+    /// All that was published.
+    All(Part),
     /// Parts of what all share.
     Parts(Vec<Part>),
-    /// Few octets of its own.
-    Copy(Vec<u8>),
+    /// Few octets, which were copied to the output.
+    Copied,
 }
 
 impl Batch {
     fn new(topic: Arc<str>, texts: Texts, charge: Option<Charge>) -> Batch {
+        let runs = texts.runs.iter().enumerate();
+        let by_publisher = runs.filter_map(|(number, run)| Some((run.from?, number)));
+        let mut runs_by_publisher: Vec<_> = by_publisher.collect();
+        runs_by_publisher.sort_unstable();
         Batch(Arc::new(Published {
             topic,
             texts,
+            runs_by_publisher,
             frames: Default::default(),
             _charge: charge,
         }))
@@ -304,40 +353,60 @@ impl Batch {
         self.0.texts.runs.iter().filter_map(|run| run.from)
     }
 
+    /// The runs that a connection published, in order.
+    #[inline]
+    fn runs_of(&self, publisher: LinkId) -> &[(LinkId, usize)] {
+        let all = &*self.0.runs_by_publisher;
+        let (_, from) = all.split_at(all.partition_point(|(link, _)| *link < publisher));
+        let (own, _) = from.split_at(from.partition_point(|(link, _)| *link == publisher));
+        own
+    }
+
+    /// Whether a connection published some of it.
+    #[inline]
+    pub(super) fn is_from(&self, subscriber: LinkId) -> bool {
+        !self.runs_of(subscriber).is_empty()
+    }
+
+    /// The frames for all subscribers with this layout that published nothing.
+    #[inline]
+    pub(super) fn all_frames(&self, layout: Layout, budget: &Arc<Budget>) -> &Arc<Shared> {
+        &self.frames(layout, budget).octets
+    }
+
     /// The frames for a subscriber with this layout: all but its own texts, in
-    /// order.
+    /// order. Few of them are copied to its output.
     pub(super) fn frames_for(
         &self,
         layout: Layout,
         subscriber: LinkId,
+        out: &mut Vec<u8>,
         budget: &Arc<Budget>,
     ) -> FramesFor {
         let frames = self.frames(layout, budget);
-        let all = frames.ends.last().copied().unwrap_or(0);
+        let all = frames.end_of_runs(self.0.texts.runs.len());
         let part = |at: Range<usize>| Part::new(&frames.octets, at);
-        if !self.publishers().any(|from| from == subscriber) {
-            return FramesFor::Parts(vec![part(0..all)]);
+        let own = self.runs_of(subscriber);
+        if own.is_empty() {
+            return FramesFor::All(part(0..all));
         }
-        let (mut parts, mut start, mut end) = (Vec::new(), 0, 0);
-        for (run, run_end) in self.0.texts.runs.iter().zip(&frames.ends) {
-            if run.from == Some(subscriber) {
-                if end > start {
-                    parts.push(part(start..end));
-                }
-                start = *run_end;
-            }
-            end = *run_end;
-        }
-        if end > start {
-            parts.push(part(start..end));
-        }
+        let own = own.iter().map(|(_, run)| frames.run(*run));
+        let mut start = 0;
+        let parts = own.chain(std::iter::once(all..all)).filter_map(|own| {
+            let before = start..own.start;
+            start = own.end;
+            (!before.is_empty()).then(|| part(before))
+        });
         if all <= SMALL {
-            let octets = parts.iter().flat_map(|part| part.octets());
-            return FramesFor::Copy(octets.copied().collect());
+            for part in parts {
+                out.extend_from_slice(part.octets());
+            }
+            return FramesFor::Copied;
         }
-        FramesFor::Parts(parts)
+        FramesFor::Parts(parts.collect())
     }
 
+    #[inline]
     fn frames(&self, layout: Layout, budget: &Arc<Budget>) -> &Frames {
         let [hixie75, hybi01, hybi04, hybi05, hybi07] = &self.0.frames;
         let frames = match layout {
@@ -362,10 +431,13 @@ mod tests {
 
     fn frames(batch: &Batch, name: &str, subscriber: usize) -> Vec<u8> {
         let version = Version::named(name).expect("a version");
-        match batch.frames_for(version.layout, link(subscriber), &budget()) {
-            FramesFor::Copy(octets) => octets,
-            FramesFor::Parts(parts) => parts.iter().flat_map(|p| p.octets()).copied().collect(),
+        let mut out = Vec::new();
+        match batch.frames_for(version.layout, link(subscriber), &mut out, &budget()) {
+            FramesFor::Copied => {}
+            FramesFor::All(part) => out.extend_from_slice(part.octets()),
+            FramesFor::Parts(parts) => out.extend(parts.iter().flat_map(|p| p.octets())),
         }
+        out
     }
 
     fn budget() -> Arc<Budget> {
@@ -407,12 +479,15 @@ mod tests {
         let mut all = Vec::new();
         for token in 0..100 {
             for layout in [Layout::Hybi07, Layout::Hixie75] {
-                all.push(batch.frames_for(layout, link(token), &budget));
+                let mut out = Vec::new();
+                all.push(batch.frames_for(layout, link(token), &mut out, &budget));
+                assert!(out.is_empty(), "it is copied");
             }
         }
         let octets = |frames: &FramesFor| match frames {
             FramesFor::Parts(parts) => parts.iter().map(|p| p.octets().len()).sum::<usize>(),
-            FramesFor::Copy(_) => panic!("it is copied"),
+            FramesFor::All(part) => part.octets().len(),
+            FramesFor::Copied => 0,
         };
         let lengths: Vec<usize> = all.iter().map(octets).collect();
         let (of_speaker, of_listener) = (lengths.first(), lengths.get(100));

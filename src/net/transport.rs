@@ -184,16 +184,17 @@ impl Transport {
         }
     }
 
-    /// Watches a socket for reading and writing that was watched by another
-    /// token.
+    /// Watches a socket for reading that was watched by another token. What there
+    /// is to read is reported anew.
     ///
     /// # Errors
     ///
     /// What the system says.
     pub(super) fn rename(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        let both = Interest::READABLE | Interest::WRITABLE;
+        self.watches_writes = false;
+        self.readable = false;
         match &mut self.socket {
-            Socket::Tcp(stream) => registry.reregister(stream, token, both),
+            Socket::Tcp(stream) => registry.reregister(stream, token, Interest::READABLE),
             Socket::Missing => Ok(()),
         }
     }

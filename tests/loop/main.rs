@@ -26,6 +26,7 @@ mod slow_peers;
 mod stopping;
 mod summaries;
 mod topics;
+mod workers;
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@
 use super::bridge_link::{BridgeLink, Carried, CarriedBack};
 use super::link::{Flow, Link};
 use super::scratch::OutBuffer;
-use crate::bytes::Output;
+use crate::bytes::{Input, Output};
 use crate::conn::{BridgeEnd, Conn, Event, Phase};
 use crate::error::Violation;
 use crate::net::app::{ClosedBy, EndReason};
@@ -52,6 +52,26 @@ impl<D> Partner<'_, D> {
     /// Whether an open link must wait: its partner cannot be sent anything yet.
     pub(super) fn is_early(&self) -> bool {
         is_early(&self.link.conn)
+    }
+
+    /// Carries the messages that come next in the input, as long as each lies whole
+    /// in it, to the other end.
+    #[inline]
+    pub(super) fn carry_whole(
+        &mut self,
+        input: &mut Input<'_>,
+        conn: &mut Conn,
+        out: &mut Output<'_>,
+    ) -> Result<(), Violation> {
+        let Carried::Messages(direction) = &mut self.bridge.carries else {
+            return Ok(());
+        };
+        let mut from = BridgeEnd { conn, out };
+        let mut to = BridgeEnd {
+            conn: &mut self.link.conn,
+            out: &mut self.out,
+        };
+        direction.carry_whole(input, &mut from, &mut to)
     }
 
     /// Carries what happened to the other end.

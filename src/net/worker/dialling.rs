@@ -84,6 +84,14 @@ impl Dialling {
         self.attempts.as_ref()?.due_ms()
     }
 
+    /// An event of an attempt; whether it reports that its socket takes octets, and
+    /// no error.
+    pub(super) fn note_event(&mut self, is_connected: bool) {
+        if let Some(attempts) = self.attempts.as_mut().filter(|_| is_connected) {
+            attempts.set_reported();
+        }
+    }
+
     /// Looks what became of the attempts, and starts those that are due.
     pub(super) fn advance(&mut self, token: usize, now_ms: u64, registry: &Registry) -> Connecting {
         let Some(attempts) = &mut self.attempts else {

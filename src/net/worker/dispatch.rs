@@ -83,10 +83,13 @@ impl<'t, A: App> Dispatch<'t, A> {
             return input.rest().len();
         }
         loop {
-            if let BridgeTurn::Partner(partner) = &self.bridge {
-                if self.record.opened && self.handle.conn.can_send() && partner.is_early() {
+            if let BridgeTurn::Partner(partner) = &mut self.bridge {
+                let Handle { conn, out, .. } = &mut self.handle;
+                if self.record.opened && conn.can_send() && partner.is_early() {
                     break;
                 }
+                let carried = partner.carry_whole(&mut input, conn, out);
+                self.carried(carried, None);
             }
             if let BridgeTurn::None = &self.bridge {
                 while let Some(message) = self.handle.conn.next_message(&mut input) {
@@ -259,7 +262,10 @@ impl<'t, A: App> Dispatch<'t, A> {
                 );
             }
             Event::Open => {
-                partner.link.flow.set(Flow::PARSE_DUE, true);
+                // What its backend has sent before waits for this.
+                if !partner.link.input.unparsed.is_empty() {
+                    partner.link.flow.set(Flow::PARSE_DUE, true);
+                }
                 self.opened(app);
             }
             // It answers our own ping.
@@ -278,9 +284,28 @@ impl<'t, A: App> Dispatch<'t, A> {
             _ => None,
         };
         let handle = &mut self.handle;
-        let by = ClosedBy::peer_of(handle.conn.side());
-        if let Err(violation) = partner.carry(event, handle.conn, &mut handle.out) {
-            log_violation(handle.conn, violation);
+        let carried = partner.carry(event, handle.conn, &mut handle.out);
+        self.carried(carried, close);
+    }
+
+    /// Notes what came of carrying something to the other end of the bridge: a
+    /// close, which has this code, or something else.
+    #[inline]
+    pub(super) fn carried(&mut self, carried: Result<(), Violation>, close: Option<Option<u16>>) {
+        if carried.is_err() || close.is_some() {
+            self.note_carried(carried, close);
+        }
+    }
+
+    #[inline(never)]
+    fn note_carried(&mut self, carried: Result<(), Violation>, close: Option<Option<u16>>) {
+        let BridgeTurn::Partner(partner) = &mut self.bridge else {
+            return;
+        };
+        let conn = &self.handle.conn;
+        let by = ClosedBy::peer_of(conn.side());
+        if let Err(violation) = carried {
+            log_violation(conn, violation);
             let is_binary = violation == Violation::BinaryUnwanted;
             if is_binary && self.warnings.binary.again(self.context.now_ms) {
                 let version = version_name(&partner.link.conn);

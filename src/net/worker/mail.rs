@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use mio::Waker;
 
-use crate::net::post::{Mailbox, NotPosted, Post};
+use crate::net::post::{Mailbox, NewClient, NotPosted, Post};
 use crate::net::topic::Batch;
 
 /// Posts that may wait from other workers.
@@ -57,6 +57,8 @@ pub(super) struct Mail {
 
 #[derive(Debug)]
 struct Other {
+    /// Which worker it is.
+    worker: usize,
     inbox: Arc<Mailbox>,
     unsent: VecDeque<Batch>,
 }
@@ -64,9 +66,10 @@ struct Other {
 impl Mail {
     /// The mail of the worker that has `own` of all these mailboxes.
     pub(super) fn new(own: OwnMailboxes, all: &[Mailboxes]) -> Mail {
-        let inboxes = all.iter().map(|mailboxes| &mailboxes.inbox);
-        let others = inboxes.filter(|inbox| !Arc::ptr_eq(inbox, &own.0.inbox));
-        let others = others.map(|inbox| Other {
+        let inboxes = all.iter().map(|mailboxes| &mailboxes.inbox).enumerate();
+        let others = inboxes.filter(|(_, inbox)| !Arc::ptr_eq(inbox, &own.0.inbox));
+        let others = others.map(|(worker, inbox)| Other {
+            worker,
             inbox: Arc::clone(inbox),
             unsent: VecDeque::new(),
         });
@@ -154,6 +157,24 @@ impl Mail {
         for other in &self.others {
             other.inbox.wake();
         }
+    }
+
+    /// Hands a client over to another worker, or gives it back.
+    pub(super) fn hand_over(
+        &self,
+        worker: usize,
+        client: Box<NewClient>,
+    ) -> Result<(), Box<NewClient>> {
+        match self.others.iter().find(|other| other.worker == worker) {
+            Some(other) => other.inbox.hand_over(client),
+            None => Err(client),
+        }
+    }
+
+    /// The worker is about to end: takes no further posts, unless a client waits.
+    /// Gives whether none does.
+    pub(super) fn close_without_clients(&self) -> bool {
+        self.own.0.inbox.close_without_clients()
     }
 
     /// Has all workers drain, this one too.

@@ -24,6 +24,7 @@ mod dispatch;
 mod bound;
 mod turn;
 mod quick;
+mod quick_bridge;
 mod outside;
 mod memory;
 
@@ -53,7 +54,7 @@ use self::turn::Turn;
 use super::app::{App, BackendDial, Carries, EndReason, Summary};
 use super::budget::Budget;
 use super::link_id::LinkId;
-use super::post::{Policy, Post};
+use super::post::{NewClient, Policy, Post};
 use super::proxy::ClientAddress;
 use super::refusal::NetRefusal;
 use super::resolve::Found;
@@ -211,7 +212,12 @@ impl<A: App> Worker<A> {
     /// A socket is ready.
     fn on_event(&mut self, token: usize, event: &Event) {
         if token & ATTEMPT != 0 {
-            return self.advance_dial(token & !ATTEMPT);
+            let token = token & !ATTEMPT;
+            let is_connected = event.is_writable() && !event.is_error() && !event.is_write_closed();
+            if let Some(dialling) = self.links.get(token).and_then(Link::dialling) {
+                dialling.note_event(is_connected);
+            }
+            return self.advance_dial(token);
         }
         let Some(link) = self.links.get(token) else {
             return;
@@ -242,7 +248,12 @@ impl<A: App> Worker<A> {
         };
         while let Some(accepted) = self.acceptor.next(&mut round, now_ms) {
             match accepted {
-                Accepted::Connection(transport, client) => self.add_client(transport, client),
+                Accepted::Connection(transport, address) => {
+                    let client = NewClient { transport, address };
+                    if let Some(client) = self.hand_over(client) {
+                        self.add_client(client.transport, client.address);
+                    }
+                }
                 Accepted::Exhausted(error) => {
                     if self.scratch.warnings.accept.again(now_ms) {
                         log::warn!(
@@ -254,6 +265,22 @@ impl<A: App> Worker<A> {
                 }
             }
         }
+    }
+
+    /// Hands a client over to another worker, where that one has fewer. Gives it
+    /// back where it stays here.
+    fn hand_over(&self, client: NewClient) -> Option<NewClient> {
+        let better = self.places.better_worker(self.index);
+        let Some(worker) = better.filter(|_| self.drain == Drain::No) else {
+            return Some(client);
+        };
+        // Counted at once, so that of many that come together not all go there.
+        self.places.client_came(worker);
+        let handed = self.mail.hand_over(worker, Box::new(client));
+        handed.err().map(|client| {
+            self.places.client_left(worker);
+            *client
+        })
     }
 
     fn add_client(&mut self, transport: Transport, client: ClientAddress) {
@@ -299,6 +326,7 @@ impl<A: App> Worker<A> {
             CountedAs::Connection | CountedAs::Bridge => refusal,
         };
         let token = self.links.slots.put(link);
+        self.places.client_came(self.index);
         self.with_link(token, |turn| turn.greet(&client, refusal));
         // As a rule the head is there already: read before waiting for it.
         self.turn(token);
@@ -329,7 +357,8 @@ impl<A: App> Worker<A> {
             if quick == QuickTurn::Done || !self.reads_on(token) {
                 return;
             }
-            if reads == MAX_READS {
+            // What is published is handed on once a round, and is to stay small.
+            if reads == MAX_READS || self.scratch.topics.are_some() {
                 return self.links.enqueue(token);
             }
         }
@@ -349,6 +378,9 @@ impl<A: App> Worker<A> {
     /// The turn of any link: at most one read, and all that comes of it.
     #[inline(never)] // most turns are quick ones
     fn whole_turn(&mut self, token: usize) {
+        if self.quick_bridge_turn(token) {
+            return;
+        }
         let after = self.with_link(token, |turn| turn.take());
         if after == Some(AfterTurn::Drop) {
             self.remove_link(token);
@@ -494,6 +526,7 @@ impl<A: App> Worker<A> {
                 self.scratch.warnings.of_panic(self.clock.now_ms);
             }
             self.scratch.topics.remove_link(id);
+            self.places.client_left(self.index);
         }
         self.places.leave(link.counted_as);
         // What the app keeps of it goes with it.

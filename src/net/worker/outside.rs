@@ -6,17 +6,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::dispatch::write_awaited;
-use super::link::Flow;
+use super::link::{Flow, Link};
+use super::timing::Stage;
 use super::{Drain, Worker};
 use crate::error::Unsendable;
 use crate::frame::Kind;
 use crate::message::Message;
 use crate::net::app::{App, EndReason};
+use crate::net::backlog::Part;
+use crate::net::budget::Budget;
 use crate::net::later::{Answer, Later};
 use crate::net::link_id::LinkId;
 use crate::net::page::Page;
-use crate::net::post::{Policy, Post};
+use crate::net::post::{NewClient, Policy, Post};
 use crate::net::topic::{Batch, FramesFor};
+use crate::version::Side;
 
 /// A subscriber whose backlog is over the limit has this time to read something,
 /// while its backlog is at most `PATIENCE` times the limit. The backlog of a
@@ -55,36 +59,45 @@ impl<A: App> Worker<A> {
         let budget = Arc::clone(&self.links.budget);
         for subscriber in self.scratch.topics.subscribers(batch.topic()) {
             let token = subscriber.token;
+            let now_ms = self.clock.now_ms;
+            let Some(link) = self.links.get(token) else {
+                continue;
+            };
+            if link.takes_published() {
+                let out = &mut self.scratch.out.octets;
+                let sent = if batch.is_from(subscriber) {
+                    send_published(link, batch, subscriber, out, (&budget, now_ms))
+                        .and_then(|()| link.send_output(out, now_ms))
+                } else {
+                    link.write_published(batch, &budget, now_ms)
+                };
+                match sent {
+                    Ok(()) if link.backlog.is_empty() => {}
+                    // What waits has a deadline, and its socket is watched.
+                    Ok(()) => {
+                        self.with_link(token, |_| {});
+                    }
+                    Err(error) => self.write_failed(token, &error),
+                }
+                continue;
+            }
             if !self.keeps_up(token) {
                 continue;
             }
-            let sent = self.with_link(token, |turn| -> io::Result<()> {
-                let link = turn.link;
-                let framing = link.conn.framing_of(Kind::Text, 0);
-                let (Some(version), Ok(_)) = (link.conn.version(), framing) else {
-                    return Ok(());
-                };
-                let frames = batch.frames_for(version.layout, subscriber, &budget);
-                let parts = match frames {
-                    FramesFor::Parts(parts) => parts,
-                    FramesFor::Copy(octets) => {
-                        turn.scratch.out.octets.extend_from_slice(&octets);
-                        return Ok(());
-                    }
-                };
-                for part in parts {
-                    if let Some(recorder) = link.record.recorder() {
-                        recorder.note(crate::version::Side::Server, part.octets());
-                    }
-                    link.send_shared(part, turn.context.now_ms)?;
-                }
-                Ok(())
+            let sent = self.with_link(token, |turn| {
+                let out = &mut turn.scratch.out.octets;
+                send_published(turn.link, batch, subscriber, out, (&budget, now_ms))
             });
             if let Some(Err(error)) = sent {
-                log::debug!(target: "heirloom::net", "a write failed: {error}");
-                self.remove_link(token);
+                self.write_failed(token, &error);
             }
         }
+    }
+
+    #[cold]
+    fn write_failed(&mut self, token: usize, error: &io::Error) {
+        log::debug!(target: "heirloom::net", "a write failed: {error}");
+        self.remove_link(token);
     }
 
     /// Whether a link may be sent more that it did not ask for. One that does not
@@ -153,6 +166,12 @@ impl<A: App> Worker<A> {
             Post::Resolved { token, found } => self.resolved(token, found),
             Post::Page { token, page } => self.answer(token, *page),
             Post::Settings(policy) => self.reload(policy),
+            Post::Client(client) => {
+                let NewClient { transport, address } = *client;
+                // From here on it is counted with all others.
+                self.places.client_left(self.index);
+                self.add_client(transport, address);
+            }
             Post::Drain => {
                 if self.drain == Drain::No {
                     self.drain = Drain::Requested;
@@ -251,6 +270,96 @@ impl<A: App> Worker<A> {
                 self.remove_link(token);
             }
         }
-        self.links.slots.live == 0
+        if self.links.slots.live > 0 {
+            return false;
+        }
+        if self.mail.close_without_clients() {
+            return true;
+        }
+        self.read_mail();
+        false
+    }
+}
+
+/// Sends texts to one of their subscribers. Few are put into its output, `out`.
+fn send_published<D>(
+    link: &mut Link<D>,
+    batch: &Batch,
+    subscriber: LinkId,
+    out: &mut Vec<u8>,
+    (budget, now_ms): (&Arc<Budget>, u64),
+) -> io::Result<()> {
+    let Some(layout) = link.conn.layout_to_send(Kind::Text) else {
+        return Ok(());
+    };
+    match batch.frames_for(layout, subscriber, out, budget) {
+        FramesFor::Copied => {}
+        FramesFor::All(part) => link.send_published(part, now_ms)?,
+        FramesFor::Parts(parts) => {
+            for part in parts {
+                link.send_published(part, now_ms)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl<D> Link<D> {
+    /// Whether what is published can be written to its peer at once, and nothing
+    /// more comes of it.
+    #[inline]
+    fn takes_published(&self) -> bool {
+        self.timing.stage() == Stage::Open
+            && self.backlog.is_empty()
+            && self.bridge.is_none()
+            && self.record.recorder().is_none()
+            && self.transport.is_writable()
+    }
+
+    /// Writes all that was published, or keeps what the system does not take.
+    #[inline]
+    fn write_published(
+        &mut self,
+        batch: &Batch,
+        budget: &Arc<Budget>,
+        now_ms: u64,
+    ) -> io::Result<()> {
+        let Some(layout) = self.conn.layout_to_send(Kind::Text) else {
+            return Ok(());
+        };
+        let frames = batch.all_frames(layout, budget);
+        let all = frames.octets().len();
+        let written = self.transport.write(frames.octets())?;
+        if written < all {
+            let part = Part::new(frames, 0..all);
+            self.backlog.push_shared(part, written);
+        }
+        if written < all || !self.has_ping() {
+            self.timing.restart(now_ms);
+        }
+        Ok(())
+    }
+
+    fn send_published(&mut self, part: Part, now_ms: u64) -> io::Result<()> {
+        if let Some(recorder) = self.record.recorder() {
+            recorder.note(Side::Server, part.octets());
+        }
+        self.send_shared(part, now_ms)
+    }
+
+    /// Writes what was copied to its output, or keeps it.
+    #[inline]
+    fn send_output(&mut self, out: &mut Vec<u8>, now_ms: u64) -> io::Result<()> {
+        if out.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.backlog.send(out, &mut self.transport) {
+            self.broken(&error);
+            return Err(error);
+        }
+        if !self.backlog.is_empty() || !self.has_ping() {
+            self.timing.restart(now_ms);
+        }
+        Ok(())
     }
 }

@@ -32,9 +32,13 @@ impl Random for RandomPool {
             self.refill();
         }
         let left = self.octets.len() - octets.len();
-        for (to, from) in octets.iter_mut().zip(self.octets.drain(left..)) {
-            *to = from;
+        let (_, drawn) = self.octets.split_at(left);
+        match (<&mut [u8; 4]>::try_from(&mut *octets), drawn.first_chunk()) {
+            // A masking key is one move.
+            (Ok(key), Some(drawn)) => *key = *drawn,
+            _ => octets.copy_from_slice(drawn),
         }
+        self.octets.truncate(left);
     }
 }
 

@@ -175,6 +175,19 @@ impl<A: App> Turn<'_, A> {
         }
     }
 
+    /// Goes on where messages were carried to the other end of the bridge, with
+    /// this result, and the last `left` of `n` octets that were read into the
+    /// shared buffer are to be parsed.
+    pub(super) fn parse_behind_carried(
+        mut self,
+        n: usize,
+        left: usize,
+        carried: Result<(), Violation>,
+    ) {
+        self.dispatch().0.carried(carried, None);
+        self.parse_received(n, left, None);
+    }
+
     /// Parses the octets that were read into the shared buffer.
     fn dispatch_read(&mut self, n: usize) {
         let (mut dispatch, buffer, unparsed, app) = self.dispatch();

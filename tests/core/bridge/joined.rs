@@ -19,6 +19,11 @@ pub(crate) struct Bridge {
     pub(crate) to_backend: Direction,
     pub(crate) to_client: Direction,
     portions: Seeded,
+    /// Whether messages that lie whole in the input are carried as such, as by a
+    /// gateway.
+    pub(crate) carries_whole: bool,
+    /// What our two ends have sent so far, to whom.
+    pub(crate) wire: Vec<(Side, Vec<u8>)>,
     /// What `carry` and our two ends found.
     pub(crate) violations: Vec<(Side, Violation)>,
 }
@@ -51,6 +56,8 @@ impl Bridge {
             to_backend: Direction::new(coding),
             to_client: Direction::new(coding.reverse()),
             portions: Seeded(seed),
+            carries_whole: seed % 2 == 1,
+            wire: Vec::new(),
             violations: Vec::new(),
         }
     }
@@ -207,6 +214,7 @@ impl Bridge {
     /// Our end of this side reads `n` octets, as a gateway's loop lets it: in
     /// pieces, not in messages.
     fn bridge(&mut self, side: Side, n: usize) -> bool {
+        let carries_whole = self.carries_whole;
         let (here, there, direction) = self.direction(side);
         let mut octets = std::mem::take(&mut here.incoming);
         let later = octets.split_off(n);
@@ -216,6 +224,19 @@ impl Bridge {
         let mut input = Input::new(&mut octets);
         let mut violations = Vec::new();
         loop {
+            let conn = here.session.conn_mut();
+            if carries_whole {
+                let mut from = BridgeEnd {
+                    conn,
+                    out: &mut out,
+                };
+                let mut to = BridgeEnd {
+                    conn: there.session.conn_mut(),
+                    out: &mut out_across,
+                };
+                let carried = direction.carry_whole(&mut input, &mut from, &mut to);
+                violations.extend(carried.err().map(|violation| (side, violation)));
+            }
             let conn = here.session.conn_mut();
             match conn.next(&mut input, &mut out) {
                 Ok(None) => break,
@@ -240,6 +261,8 @@ impl Bridge {
         self.violations.extend(violations);
         self.outer(side).add_incoming(&sent);
         self.outer(side.peer()).add_incoming(&sent_across);
+        self.wire.push((side, sent));
+        self.wire.push((side.peer(), sent_across));
         self.balance(side, "connection-cut");
         has_sent
     }

@@ -56,6 +56,43 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
+    fn a_message_that_is_carried_whole_gives_the_octets_that_it_gives_in_pieces(
+        client in version(),
+        backend in version(),
+        coding in prop_oneof![Just(Coding::Plain), Just(Coding::Encode), Just(Coding::Decode)],
+        all in prop::collection::vec((sent(), any::<bool>()), 1..8),
+        seed in any::<u64>(),
+    ) {
+        let run = |carries_whole| {
+            let mut bridge = Bridge::seeded(client, backend, coding, seed);
+            bridge.carries_whole = carries_whole;
+            for (sent, is_invalid) in &all {
+                let side = if sent.from_client { Side::Client } else { Side::Server };
+                let can_send = bridge.outer(side).conn().can_send();
+                if !can_send || bridge.ours(side).conn().version().is_none() {
+                    break;
+                }
+                let mut octets = sent.text.clone().into_bytes();
+                if *is_invalid {
+                    octets.insert(octets.len() / 2, 0xc0);
+                }
+                let has_binary = bridge.outer(side).version().has_binary();
+                if sent.binary && has_binary {
+                    bridge.send(side, |conn, out| conn.send(Message::binary(&octets), out));
+                } else if *is_invalid && has_binary {
+                    bridge.send_octets_as_text(side, &[&octets]);
+                } else {
+                    bridge.send(side, |conn, out| conn.send(Message::text(&sent.text), out));
+                }
+                // All that is there in one step, so that both read the same.
+                while bridge.step(side, true, usize::MAX) {}
+            }
+            (bridge.wire, bridge.violations, bridge.to_backend.tally, bridge.to_client.tally)
+        };
+        prop_assert_eq!(run(true), run(false));
+    }
+
+    #[test]
     fn what_one_side_sends_the_other_receives_whole_once_and_in_order(
         client in version(),
         backend in version(),

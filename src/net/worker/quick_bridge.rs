@@ -1,0 +1,182 @@
+//! The turn of an open link of a bridge about which nothing is unusual: one read,
+//! whole messages to the other link, one write to its peer. All else takes the
+//! turn of `turn.rs`.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::Worker;
+use super::bridge::Partner;
+use super::link::{AfterTurn, Link, Preface, READ};
+use super::scratch::FRONT;
+use super::timing::Stage;
+use crate::bytes::Input;
+use crate::error::Violation;
+use crate::net::app::App;
+use crate::net::transport::ReadResult;
+
+/// What a quick turn has come to.
+enum Came {
+    /// All that was read is carried and written.
+    Done,
+    /// So many of the octets that were read are left to be parsed, or what was
+    /// carried is to be written.
+    Left {
+        left: usize,
+        carried: Result<(), Violation>,
+    },
+    /// The other link's peer can be sent nothing more.
+    PeerBroken(io::Error),
+    Panicked,
+}
+
+impl<A: App> Worker<A> {
+    /// Takes the turn of a link of a bridge, where both of its links are simple.
+    /// Gives whether they were; where they were not, nothing was done.
+    #[inline(never)] // so that links without a bridge pay little for it
+    pub(super) fn quick_bridge_turn(&mut self, token: usize) -> bool {
+        let Some(link) = self.links.get(token) else {
+            return false;
+        };
+        let Some(other) = link.partner().filter(|_| link.is_simple_end()) else {
+            return false;
+        };
+        let is_ready = |partner: &mut Link<A::Data>| partner.takes_carried();
+        if !self.links.get(other).is_some_and(is_ready) {
+            return false;
+        }
+        let (_, room) = self.scratch.buffer.split_at_mut(FRONT);
+        let Some(link) = self.links.get(token) else {
+            return false;
+        };
+        match link.transport.read(room) {
+            ReadResult::Octets(n) => self.carry_read(token, other, n),
+            ReadResult::Nothing => {}
+            read => {
+                let after = self.with_link(token, |turn| turn.after_read(read));
+                if after == Some(AfterTurn::Drop) {
+                    self.remove_link(token);
+                }
+            }
+        }
+        true
+    }
+
+    /// Carries what was read into the shared buffer.
+    #[inline]
+    fn carry_read(&mut self, token: usize, other: usize, n: usize) {
+        let Some(mut link) = self.links.take(token) else {
+            return;
+        };
+        let came = self.carry_to(other, &mut link, n);
+        let has_more = link.transport.is_readable();
+        if let Some(slot) = self.links.slots.get(token) {
+            *slot = Some(link);
+        }
+        match came {
+            Came::Done if !has_more => {}
+            Came::Done => self.links.enqueue(token),
+            came => self.go_on_carrying((token, other), n, came),
+        }
+    }
+
+    #[inline]
+    fn carry_to(&mut self, other: usize, link: &mut Link<A::Data>, n: usize) -> Came {
+        let now_ms = self.clock.now_ms;
+        link.timing.restart(now_ms);
+        let scratch = &mut self.scratch;
+        let (_, received) = scratch.buffer.split_at_mut(FRONT);
+        let (received, _) = received.split_at_mut(n);
+        let mut input = Input::new(received);
+        let (Some(partner), Some(bridge)) = (self.links.get(other), &mut link.bridge) else {
+            unreachable!("both links are there");
+        };
+        let mut to = Partner {
+            bridge,
+            link: partner,
+            out: scratch.peer_out.output(),
+        };
+        let (conn, mut out) = (&mut link.conn, scratch.out.output());
+        let worked = catch_unwind(AssertUnwindSafe(|| {
+            to.carry_whole(&mut input, conn, &mut out)
+        }));
+        let left = input.rest().len();
+        let carried = match worked {
+            Ok(carried) => carried,
+            Err(_) => return Came::Panicked,
+        };
+        let out = &mut scratch.peer_out.octets;
+        if left > 0 || carried.is_err() || out.capacity() > 4 * READ {
+            return Came::Left { left, carried };
+        }
+        match partner.backlog.send(out, &mut partner.transport) {
+            Err(error) => Came::PeerBroken(error),
+            Ok(_) => {
+                let waits = !partner.backlog.is_empty();
+                if waits || !partner.has_ping() {
+                    partner.timing.restart(now_ms);
+                }
+                if waits {
+                    return Came::Left { left, carried };
+                }
+                Came::Done
+            }
+        }
+    }
+
+    /// Goes on with a turn for which the quick way is not enough.
+    #[inline(never)]
+    fn go_on_carrying(&mut self, (token, other): (usize, usize), n: usize, came: Came) {
+        match came {
+            Came::Done => {}
+            Came::Left { left, carried } => {
+                self.with_link(token, |turn| turn.parse_behind_carried(n, left, carried));
+            }
+            Came::PeerBroken(error) => {
+                log::debug!(target: "heirloom::net", "a write failed: {error}");
+                if let Some(partner) = self.links.get(other) {
+                    partner.broken(&error);
+                }
+                self.remove_link(other);
+            }
+            Came::Panicked => {
+                self.scratch.warnings.of_panic(self.clock.now_ms);
+                // As after a panic in any turn: a close must not complete half a
+                // text.
+                let missed_output = !self.scratch.peer_out.octets.is_empty();
+                self.scratch.discard_turn();
+                self.with_link(token, |turn| {
+                    turn.link.fail_after_panic(&mut turn.scratch.out.output());
+                });
+                if missed_output {
+                    self.remove_link(other);
+                }
+            }
+        }
+    }
+}
+
+impl<D> Link<D> {
+    /// Whether its turn is a read and whole messages that are carried, as far as
+    /// can be told before.
+    #[inline]
+    fn is_simple_end(&self) -> bool {
+        self.timing.stage() == Stage::Open
+            && self.flow.is_clear()
+            && self.preface == Preface::Done
+            && self.backlog.is_empty()
+            && self.input.is_empty()
+            && self.record.recorder().is_none()
+            && self.transport.is_ready()
+    }
+
+    /// Whether what is carried to it can be written at once.
+    #[inline]
+    fn takes_carried(&self) -> bool {
+        self.timing.stage() == Stage::Open
+            && self.conn.can_send()
+            && self.backlog.is_empty()
+            && self.record.recorder().is_none()
+            && self.transport.is_writable()
+    }
+}
