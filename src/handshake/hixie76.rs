@@ -139,12 +139,19 @@ fn below(out: &mut Output<'_>, limit: u32) -> u32 {
     u32::from_be_bytes(out.draw()) % limit.max(1)
 }
 
-/// The response after its first line.
-pub(super) fn write_response(origin: &str, location: &str, head: &mut HeadWriter<'_>) {
-    head.header("Upgrade", "WebSocket");
-    head.header("Connection", "Upgrade");
-    head.header("Sec-WebSocket-Origin", origin);
+/// The response up to its origin.
+const RESPONSE: &str = "HTTP/1.1 101 WebSocket Protocol Handshake\r\n\
+                        Upgrade: WebSocket\r\nConnection: Upgrade\r\nSec-WebSocket-Origin: ";
+
+/// Starts the response.
+pub(super) fn start_response<'o>(
+    (origin, location): (&str, &str),
+    out: &'o mut Vec<u8>,
+) -> HeadWriter<'o> {
+    let mut head = HeadWriter::within_line(out, RESPONSE);
+    head.end_line(origin);
     head.header("Sec-WebSocket-Location", location);
+    head
 }
 
 /// The request after its first line, in the order that WebKit wrote it.

@@ -1,10 +1,10 @@
 //! A request: its head, read by the rules of its version.
 
-use alloc::boxed::Box;
 use alloc::string::String;
 
 use super::detect::{Detected, Refused, detect_in, is_authority};
 use super::head::{Head, Header};
+use super::name::Name;
 use crate::error::Refusal;
 use crate::version::{Version, Versions};
 
@@ -13,34 +13,21 @@ use crate::version::{Version, Versions};
 pub struct Request<'b> {
     head: Head<'b>,
     version: Option<&'static Version>,
-    origin: Option<&'b str>,
-}
-
-/// A request that was read and is refused.
-#[derive(Debug)]
-pub(super) struct RefusedRequest<'b> {
-    pub(super) refused: Refused,
-    pub(super) head: Head<'b>,
+    origin: Option<Header<'b>>,
 }
 
 impl<'b> Request<'b> {
-    /// Checks all that needs no policy.
-    pub(super) fn read(
-        head: Head<'b>,
-        on: Versions,
-    ) -> Result<Request<'b>, Box<RefusedRequest<'b>>> {
-        let mut request = Request {
+    /// A request with this head, which [`Request::check`] is to check.
+    pub(super) fn unchecked(head: Head<'b>) -> Request<'b> {
+        Request {
             head,
             version: None,
             origin: None,
-        };
-        match request.check(on) {
-            Ok(()) => Ok(request),
-            Err(refused) => Err(request.refuse(refused)),
         }
     }
 
-    fn check(&mut self, on: Versions) -> Result<(), Refused> {
+    /// Checks all that needs no policy.
+    pub(super) fn check(&mut self, on: Versions) -> Result<(), Refused> {
         if let Detected::Upgrade(version) = detect_in(&self.head, on)? {
             self.version = Some(version);
             self.check_target(version)?;
@@ -49,14 +36,6 @@ impl<'b> Request<'b> {
             self.check_subprotocol(version)?;
         }
         Ok(())
-    }
-
-    /// Refuses it after all.
-    pub(super) fn refuse(self, refused: Refused) -> Box<RefusedRequest<'b>> {
-        Box::new(RefusedRequest {
-            refused,
-            head: self.head,
-        })
     }
 
     /// The version asked for; `None` for plain HTTP.
@@ -94,7 +73,7 @@ impl<'b> Request<'b> {
     #[must_use]
     pub fn host(&self) -> &'b str {
         self.head
-            .get("Host")
+            .first(Name::Host)
             .and_then(Header::text)
             .filter(|host| is_authority(host.as_bytes()))
             .unwrap_or_default()
@@ -103,7 +82,7 @@ impl<'b> Request<'b> {
     /// The origin, from the header that this version names it in.
     #[must_use]
     pub fn origin(&self) -> Option<&'b str> {
-        self.origin
+        self.origin.and_then(Header::text)
     }
 
     /// The subprotocols asked for, in order of preference. A hixie client asks
@@ -130,6 +109,9 @@ impl<'b> Request<'b> {
     ///
     /// [`Refusal::SubprotocolUnknown`] where the client would not go on.
     pub fn choose_subprotocol(&self, spoken: &[String]) -> Result<Option<&str>, Refusal> {
+        if spoken.is_empty() && !self.is_opaque() {
+            return Ok(None);
+        }
         let chosen = self
             .subprotocols()
             .find(|offered| spoken.iter().any(|s| s == offered));
@@ -176,7 +158,7 @@ impl<'b> Request<'b> {
     }
 
     fn check_body(&self, version: &Version) -> Result<(), Refused> {
-        let length = self.head.at_most_one("Content-Length")?;
+        let length = self.head.at_most_one(Name::ContentLength)?;
         let fits = match length.map(|h| h.value) {
             None | Some(b"0") => true,
             // Netty's and Perl's clients announce the eight octets.
@@ -184,7 +166,7 @@ impl<'b> Request<'b> {
             Some(_) => false,
         };
         let unexpected = if fits {
-            self.head.get("Transfer-Encoding")
+            self.head.first(Name::TransferEncoding)
         } else {
             length
         };
@@ -194,13 +176,16 @@ impl<'b> Request<'b> {
         }
     }
 
-    fn read_origin(&self, version: &Version) -> Result<Option<&'b str>, Refused> {
+    fn read_origin(&self, version: &Version) -> Result<Option<Header<'b>>, Refused> {
         let mut origin = None;
         for name in version.origin {
+            let name = Name::of(name.as_bytes());
+            let name = name.unwrap_or_else(|| unreachable!("origins are in known headers"));
             if let Some(header) = self.head.at_most_one(name)? {
-                let text = header.text().filter(|t| !t.is_empty());
-                let text = text.ok_or((Refusal::OriginMalformed, header.value_at()))?;
-                origin = origin.or(Some(text));
+                if !header.is_text() || header.value.is_empty() {
+                    return Err((Refusal::OriginMalformed, header.value_at()));
+                }
+                origin = origin.or(Some(header));
             }
         }
         if origin.is_none() && version.echoes_location() {

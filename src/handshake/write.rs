@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::head::{is_field_text, is_token_octet};
+use super::octets::{is_field_text, is_token};
 use super::policy::Config;
 use crate::error::{Refusal, Unsendable};
 
@@ -31,6 +31,34 @@ impl<'o> HeadWriter<'o> {
         }
     }
 
+    /// Starts with lines of ours, up to within a line, which
+    /// [`HeadWriter::end_line`] ends.
+    #[inline]
+    pub(crate) fn within_line(out: &'o mut Vec<u8>, lines: &'static str) -> HeadWriter<'o> {
+        let start = out.len();
+        out.extend_from_slice(lines.as_bytes());
+        HeadWriter {
+            out,
+            start,
+            clean: true,
+        }
+    }
+
+    /// Ends a line that was started.
+    pub(crate) fn end_line(&mut self, value: &str) {
+        self.clean &= is_field_text(value.as_bytes());
+        self.out.extend_from_slice(value.as_bytes());
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    /// Ends a line that was started with a value that no peer has sent.
+    #[inline]
+    pub(crate) fn end_line_of_ours(&mut self, value: &[u8]) {
+        debug_assert!(is_field_text(value));
+        self.out.extend_from_slice(value);
+        self.out.extend_from_slice(b"\r\n");
+    }
+
     pub(crate) fn header(&mut self, name: &str, value: &str) {
         self.clean &= is_field_text(value.as_bytes());
         self.line(name, value.as_bytes());
@@ -46,7 +74,7 @@ impl<'o> HeadWriter<'o> {
     }
 
     fn line(&mut self, name: &str, value: &[u8]) {
-        self.clean &= is_token(name);
+        self.clean &= is_token(name.as_bytes());
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b": ");
         self.out.extend_from_slice(value);
@@ -63,11 +91,6 @@ impl<'o> HeadWriter<'o> {
             Err(Unsendable::HeaderValue)
         }
     }
-}
-
-/// Whether this can be the name of a header (RFC 9110 section 5.6.2).
-fn is_token(name: &str) -> bool {
-    !name.is_empty() && name.as_bytes().iter().all(is_token_octet)
 }
 
 /// A response of plain HTTP, after which the connection closes.

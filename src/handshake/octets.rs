@@ -1,0 +1,165 @@
+//! Classes of octets in heads, and searches that take eight octets at a time.
+
+/// A set of octets.
+#[derive(Debug)]
+pub(super) struct OctetSet([bool; 256]);
+
+impl OctetSet {
+    #[allow(clippy::indexing_slicing)] // an octet is below 256
+    pub(super) const fn of(mut octets: &[u8]) -> OctetSet {
+        let mut set = [false; 256];
+        while let [first, rest @ ..] = octets {
+            set[*first as usize] = true;
+            octets = rest;
+        }
+        OctetSet(set)
+    }
+
+    #[inline]
+    pub(super) fn has(&self, octet: u8) -> bool {
+        self.0.get(usize::from(octet)) == Some(&true)
+    }
+
+    /// Whether all octets are of this set.
+    #[inline]
+    pub(super) fn has_all(&self, octets: &[u8]) -> bool {
+        octets.iter().all(|octet| self.has(*octet))
+    }
+}
+
+/// What a header's name may hold (RFC 9110 section 5.6.2).
+static TOKEN: OctetSet =
+    OctetSet::of(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+
+/// Whether this can be the name of a header, or a method.
+#[inline]
+pub(super) fn is_token(octets: &[u8]) -> bool {
+    !octets.is_empty() && TOKEN.has_all(octets)
+}
+
+/// Whether a header's name may hold this octet.
+pub(super) fn is_token_octet(octet: u8) -> bool {
+    TOKEN.has(octet)
+}
+
+/// Whether these octets may stand in a header that we write: visible ASCII and
+/// spaces.
+#[inline]
+pub(super) fn is_field_text(octets: &[u8]) -> bool {
+    let run = Run::of::<b' '>(octets);
+    run.length == octets.len() && run.is_ascii
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = ONES << 7;
+
+/// The octets before the first one that is a control character.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    pub(super) length: usize,
+    pub(super) is_ascii: bool,
+}
+
+impl Run {
+    /// Ends before the first octet below `LOWEST`, or DEL.
+    #[inline]
+    pub(super) fn of<const LOWEST: u8>(octets: &[u8]) -> Run {
+        let (mut rest, mut length, mut seen) = (octets, 0, 0);
+        // The compiler makes vectors of this.
+        while let Some((many, after)) = rest.split_first_chunk::<32>() {
+            let ends = |octet: &u8| *octet < LOWEST || *octet == 0x7f;
+            if many.iter().fold(false, |any, octet| any | ends(octet)) {
+                break;
+            }
+            let is_ascii = many.iter().fold(true, |all, octet| all & octet.is_ascii());
+            seen |= if is_ascii { 0 } else { HIGH };
+            length += 32;
+            rest = after;
+        }
+        while let Some((word, after)) = rest.split_first_chunk() {
+            let word = u64::from_le_bytes(*word);
+            // The high bit of an octet is set where it lies below, or is DEL. A
+            // borrow may reach an octet only behind one that lies below.
+            let below = word.wrapping_sub(ONES * LOWEST as u64);
+            let del = (word & !HIGH).wrapping_add(ONES);
+            let ends = (below | del) & !word & HIGH;
+            if ends != 0 {
+                let bits = ends.trailing_zeros() & 0x38;
+                seen |= word & !(u64::MAX << bits);
+                length += (bits / 8) as usize;
+                return Run::new(length, seen);
+            }
+            seen |= word;
+            length += 8;
+            rest = after;
+        }
+        for octet in rest {
+            if *octet < LOWEST || *octet == 0x7f {
+                break;
+            }
+            seen |= u64::from(*octet);
+            length += 1;
+        }
+        Run::new(length, seen)
+    }
+
+    #[inline]
+    fn new(length: usize, seen: u64) -> Run {
+        Run {
+            length,
+            is_ascii: seen & HIGH == 0,
+        }
+    }
+}
+
+/// Where the first colon is, in octets in which it is near.
+#[inline]
+pub(super) fn find_colon(octets: &[u8]) -> Option<usize> {
+    let (mut rest, mut at) = (octets, 0);
+    while let Some((word, after)) = rest.split_first_chunk() {
+        // An octet is zero where a colon is; the lowest one found is right.
+        let word = u64::from_le_bytes(*word) ^ (ONES * b':' as u64);
+        let colons = word.wrapping_sub(ONES) & !word & HIGH;
+        if colons != 0 {
+            return Some(at + (colons.trailing_zeros() / 8) as usize);
+        }
+        at += 8;
+        rest = after;
+    }
+    rest.iter().position(|octet| *octet == b':').map(|i| at + i)
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    #[test]
+    fn each_octet_ends_a_run_or_does_not_at_each_place() {
+        for octet in 0..=255u8 {
+            for at in 0..20 {
+                for behind in [b"".as_slice(), b"\x7f\x01\xff abc:"] {
+                    let mut octets: Vec<u8> = Vec::from([b'a'; 20]);
+                    octets.splice(at..=at, [octet]);
+                    octets.extend_from_slice(behind);
+                    let slow = |lowest: u8| {
+                        let ends = |o: &u8| *o < lowest || *o == 0x7f;
+                        octets.iter().position(ends).unwrap_or(octets.len())
+                    };
+                    let run = Run::of::<b' '>(&octets);
+                    assert_eq!(run.length, slow(b' '), "{octet} at {at}");
+                    assert_eq!(run.is_ascii, octet < 128 || run.length <= at);
+                    assert_eq!(Run::of::<b'!'>(&octets).length, slow(b'!'));
+                    let colon = octets.iter().position(|o| *o == b':');
+                    assert_eq!(find_colon(&octets), colon, "{octet} at {at}");
+                }
+            }
+            let other = b"!#$%&'*+-.^_`|~".contains(&octet);
+            assert_eq!(
+                is_token_octet(octet),
+                octet.is_ascii_alphanumeric() || other
+            );
+        }
+    }
+}
