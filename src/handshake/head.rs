@@ -27,8 +27,6 @@ pub struct Header<'b> {
     line: &'b [u8],
     /// Where the line starts in the head.
     start: usize,
-    /// Whether the value is visible ASCII and spaces.
-    is_text: bool,
 }
 
 impl<'b> Header<'b> {
@@ -50,14 +48,13 @@ impl<'b> Header<'b> {
             value,
             line,
             start,
-            is_text: is_field_text(value),
         })
     }
 
     /// The value as text, where it is visible ASCII and spaces.
     #[must_use]
     pub fn text(self) -> Option<&'b str> {
-        if self.is_text {
+        if self.is_text() {
             core::str::from_utf8(self.value).ok()
         } else {
             None
@@ -66,7 +63,7 @@ impl<'b> Header<'b> {
 
     /// Whether the value is visible ASCII and spaces.
     pub(super) fn is_text(self) -> bool {
-        self.is_text
+        is_field_text(self.value)
     }
 
     /// Whether the value is a comma list that holds this token.
@@ -189,7 +186,10 @@ impl<'b> Head<'b> {
     pub fn path(&self) -> &'b str {
         let [_, target, _] = self.first;
         // A query may hold a URL of its own, and so may a path.
-        let query = target.find('?').unwrap_or(target.len());
+        if target == "/" {
+            return target;
+        }
+        let query = memchr(b'?', target.as_bytes()).unwrap_or(target.len());
         let (before, _) = target.split_at(query);
         if before.starts_with('/') {
             return before;
@@ -283,7 +283,6 @@ impl<'b> Head<'b> {
             value: value.get(..mark.length as usize)?,
             line,
             start,
-            is_text: mark.is_text,
         })
     }
 

@@ -4,7 +4,7 @@
 use alloc::string::String;
 
 use super::name::Name;
-use super::octets::{Run, find_colon, is_field_text, is_token};
+use super::octets::{find_colon, is_token, run};
 use super::values::ValueOctets;
 
 /// No head has more headers than this, whatever the limit says.
@@ -21,8 +21,6 @@ pub(super) struct Mark {
     pub(super) length: u32,
     /// Which header of the head it is, from 0.
     pub(super) index: u8,
-    /// Whether its value is visible ASCII and spaces.
-    pub(super) is_text: bool,
 }
 
 /// Where the headers of a head lie.
@@ -81,7 +79,6 @@ impl HeaderNotes {
             value: u32::try_from(start + line.value).ok()?,
             length: u32::try_from(line.value_length).ok()?,
             index: u8::try_from(index).ok()?,
-            is_text: line.is_text,
         };
         Some(())
     }
@@ -106,12 +103,11 @@ struct Line {
     value_length: usize,
     /// Without the CR LF.
     length: usize,
-    is_text: bool,
 }
 
 impl Line {
     /// Reads the line in front of these octets. The name is not checked.
-    #[inline]
+    #[inline(always)]
     fn read(octets: &[u8], opaque: &[String]) -> Option<Line> {
         let name = find_colon(octets)?;
         let mut rest = octets.get(name + 1..)?;
@@ -125,16 +121,12 @@ impl Line {
             }
         }
         let value = octets.len() - rest.len();
-        let mut is_text = true;
         loop {
-            let run = Run::of::<b' '>(rest);
-            is_text &= run.is_ascii;
-            rest = rest.get(run.length..)?;
+            rest = rest.get(run::<b' '>(rest)..)?;
             match rest {
                 [b'\r', b'\n', ..] => break,
                 // A tab, or an octet that few values may hold.
                 [octet, after @ ..] if ValueOctets::of(octets, opaque).allow(*octet) => {
-                    is_text = false;
                     rest = after;
                 }
                 _ => return None,
@@ -152,8 +144,6 @@ impl Line {
             value,
             value_length: text.len(),
             length,
-            // A tab at the end is no part of the value.
-            is_text: is_text || is_field_text(text),
         })
     }
 }
@@ -224,7 +214,7 @@ impl RequestLine {
                 (space, after.get(1..)?)
             }
         };
-        let target = Run::of::<b'!'>(after).length;
+        let target = run::<b'!'>(after);
         let rest = after.get(target..)?.strip_prefix(b" ")?;
         let line = RequestLine {
             method,

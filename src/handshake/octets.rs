@@ -16,8 +16,9 @@ impl OctetSet {
     }
 
     #[inline]
+    #[allow(clippy::indexing_slicing)] // an octet is below 256
     pub(super) fn has(&self, octet: u8) -> bool {
-        self.0.get(usize::from(octet)) == Some(&true)
+        self.0[usize::from(octet)]
     }
 
     /// Whether all octets are of this set.
@@ -46,74 +47,35 @@ pub(super) fn is_token_octet(octet: u8) -> bool {
 /// spaces.
 #[inline]
 pub(super) fn is_field_text(octets: &[u8]) -> bool {
-    let run = Run::of::<b' '>(octets);
-    run.length == octets.len() && run.is_ascii
+    octets.is_ascii() && run::<b' '>(octets) == octets.len()
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = ONES << 7;
 
-/// The octets before the first one that is a control character.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Run {
-    pub(super) length: usize,
-    pub(super) is_ascii: bool,
-}
-
-impl Run {
-    /// Ends before the first octet below `LOWEST`, or DEL.
-    #[inline]
-    pub(super) fn of<const LOWEST: u8>(octets: &[u8]) -> Run {
-        let (mut rest, mut length, mut seen) = (octets, 0, 0);
-        // The compiler makes vectors of this.
-        while let Some((many, after)) = rest.split_first_chunk::<32>() {
-            let ends = |octet: &u8| *octet < LOWEST || *octet == 0x7f;
-            if many.iter().fold(false, |any, octet| any | ends(octet)) {
-                break;
-            }
-            let is_ascii = many.iter().fold(true, |all, octet| all & octet.is_ascii());
-            seen |= if is_ascii { 0 } else { HIGH };
-            length += 32;
-            rest = after;
+/// How many octets stand before the first one below `LOWEST`, or DEL.
+#[inline(always)]
+pub(super) fn run<const LOWEST: u8>(octets: &[u8]) -> usize {
+    let (mut rest, mut length) = (octets, 0);
+    while let Some((word, after)) = rest.split_first_chunk() {
+        let word = u64::from_le_bytes(*word);
+        // The high bit of an octet is set where it lies below, or is DEL. A
+        // borrow may reach an octet only behind one that lies below.
+        let below = word.wrapping_sub(ONES * LOWEST as u64);
+        let del = (word & !HIGH).wrapping_add(ONES);
+        let ends = (below | del) & !word & HIGH;
+        if ends != 0 {
+            return length + (ends.trailing_zeros() / 8) as usize;
         }
-        while let Some((word, after)) = rest.split_first_chunk() {
-            let word = u64::from_le_bytes(*word);
-            // The high bit of an octet is set where it lies below, or is DEL. A
-            // borrow may reach an octet only behind one that lies below.
-            let below = word.wrapping_sub(ONES * LOWEST as u64);
-            let del = (word & !HIGH).wrapping_add(ONES);
-            let ends = (below | del) & !word & HIGH;
-            if ends != 0 {
-                let bits = ends.trailing_zeros() & 0x38;
-                seen |= word & !(u64::MAX << bits);
-                length += (bits / 8) as usize;
-                return Run::new(length, seen);
-            }
-            seen |= word;
-            length += 8;
-            rest = after;
-        }
-        for octet in rest {
-            if *octet < LOWEST || *octet == 0x7f {
-                break;
-            }
-            seen |= u64::from(*octet);
-            length += 1;
-        }
-        Run::new(length, seen)
+        length += 8;
+        rest = after;
     }
-
-    #[inline]
-    fn new(length: usize, seen: u64) -> Run {
-        Run {
-            length,
-            is_ascii: seen & HIGH == 0,
-        }
-    }
+    let ends = |octet: &u8| *octet < LOWEST || *octet == 0x7f;
+    length + rest.iter().position(ends).unwrap_or(rest.len())
 }
 
 /// Where the first colon is, in octets in which it is near.
-#[inline]
+#[inline(always)]
 pub(super) fn find_colon(octets: &[u8]) -> Option<usize> {
     let (mut rest, mut at) = (octets, 0);
     while let Some((word, after)) = rest.split_first_chunk() {
@@ -147,10 +109,8 @@ mod tests {
                         let ends = |o: &u8| *o < lowest || *o == 0x7f;
                         octets.iter().position(ends).unwrap_or(octets.len())
                     };
-                    let run = Run::of::<b' '>(&octets);
-                    assert_eq!(run.length, slow(b' '), "{octet} at {at}");
-                    assert_eq!(run.is_ascii, octet < 128 || run.length <= at);
-                    assert_eq!(Run::of::<b'!'>(&octets).length, slow(b'!'));
+                    assert_eq!(run::<b' '>(&octets), slow(b' '), "{octet} at {at}");
+                    assert_eq!(run::<b'!'>(&octets), slow(b'!'), "{octet} at {at}");
                     let colon = octets.iter().position(|o| *o == b':');
                     assert_eq!(find_colon(&octets), colon, "{octet} at {at}");
                 }
