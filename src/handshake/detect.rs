@@ -79,12 +79,13 @@ pub(super) fn detect_in(head: &Head<'_>, on: Versions) -> Result<Detected, Refus
 
 /// The decision table; the first row of it that fits decides.
 fn version(head: &Head<'_>, on: Versions) -> Result<&'static Version, Refused> {
-    let key = head.at_most_one(Name::Key)?;
+    let key = head.only_value(Name::Key)?;
     let key1 = head.at_most_one(Name::Key1)?;
     let key2 = head.at_most_one(Name::Key2)?;
     let draft = head.at_most_one(Name::Draft)?;
-    if let Some((number, header)) = version_number(head)? {
-        let unknown = || (Refusal::VersionUnknown { number, on }, header.value_at());
+    if let Some(number) = version_number(head)? {
+        let at = || head.value_at(Name::Version);
+        let unknown = || (Refusal::VersionUnknown { number, on }, at());
         let version = Version::numbered(number).ok_or_else(unknown)?;
         // The number decides; numbered keys beside it mean nothing.
         return if key.is_some() || !on.contains(version) {
@@ -135,24 +136,22 @@ fn version(head: &Head<'_>, on: Versions) -> Result<&'static Version, Refused> {
 
 /// `Sec-WebSocket-Version`: one number from 0 to 255 without a leading zero
 /// (RFC 6455 section 4.3), at most once (section 11.3.5).
-fn version_number<'b>(head: &Head<'b>) -> Result<Option<(u8, Header<'b>)>, Refused> {
-    let header = head
-        .at_most_one(Name::Version)
+fn version_number(head: &Head<'_>) -> Result<Option<u8>, Refused> {
+    let value = head
+        .only_value(Name::Version)
         .map_err(|(_, at)| (Refusal::VersionList, at))?;
-    let Some(header) = header else {
+    let Some(digits) = value else {
         return Ok(None);
     };
-    if header.value.contains(&b',') {
-        return Err((Refusal::VersionList, header.value_at()));
+    if digits.contains(&b',') {
+        return Err((Refusal::VersionList, head.value_at(Name::Version)));
     }
-    let digits = header.value;
-    let well_formed = digits.iter().all(u8::is_ascii_digit)
-        && (digits.len() == 1 || digits.first() != Some(&b'0'));
+    let well_formed = digits.len() == 1 || digits.first() != Some(&b'0');
     number(digits)
         .filter(|_| well_formed)
         .and_then(|number| u8::try_from(number).ok())
-        .map(|number| Some((number, header)))
-        .ok_or_else(|| (Refusal::VersionMalformed, header.value_at()))
+        .map(Some)
+        .ok_or_else(|| (Refusal::VersionMalformed, head.value_at(Name::Version)))
 }
 
 fn is_sec(name: &str) -> bool {
@@ -161,11 +160,12 @@ fn is_sec(name: &str) -> bool {
 }
 
 fn check_host(head: &Head<'_>) -> Result<(), Refused> {
-    match head.at_most_one(Name::Host)? {
+    match head.only_value(Name::Host)? {
         None => Err((Refusal::HostMissing, head.missing_at())),
-        Some(host) if host.value.is_empty() => Err((Refusal::HostMissing, host.line_at())),
-        Some(host) if is_authority(host.value) => Ok(()),
-        Some(host) => Err((Refusal::HostMalformed, host.value_at())),
+        // The line: there is no value to point to.
+        Some([]) => Err((Refusal::HostMissing, head.value_at(Name::Host))),
+        Some(host) if is_authority(host) => Ok(()),
+        Some(_) => Err((Refusal::HostMalformed, head.value_at(Name::Host))),
     }
 }
 
@@ -175,16 +175,21 @@ pub(crate) fn is_authority(octets: &[u8]) -> bool {
     static HOST: OctetSet = OctetSet::of(
         b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-._~%!$&'()*+,;=:[]",
     );
-    if !HOST.has_all(octets) {
-        return false;
-    }
     // The colons of an IPv6 address stand in brackets.
-    let bracket = octets.iter().rposition(|o| *o == b']').map_or(0, |i| i + 1);
-    let (_, tail) = octets.split_at(bracket);
-    match tail.iter().position(|o| *o == b':') {
-        None => true,
-        Some(colon) => tail.get(colon + 1..).is_some_and(is_port),
+    let mut port = None;
+    let mut rest = octets;
+    while let [octet, after @ ..] = rest {
+        if !HOST.has(*octet) {
+            return false;
+        }
+        rest = after;
+        match octet {
+            b']' => port = None,
+            b':' if port.is_none() => port = Some(after),
+            _ => {}
+        }
     }
+    port.is_none_or(is_port)
 }
 
 fn is_port(digits: &[u8]) -> bool {

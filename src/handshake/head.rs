@@ -54,24 +54,11 @@ impl<'b> Header<'b> {
     /// The value as text, where it is visible ASCII and spaces.
     #[must_use]
     pub fn text(self) -> Option<&'b str> {
-        if self.is_text() {
+        if is_field_text(self.value) {
             core::str::from_utf8(self.value).ok()
         } else {
             None
         }
-    }
-
-    /// Whether the value is visible ASCII and spaces.
-    pub(super) fn is_text(self) -> bool {
-        is_field_text(self.value)
-    }
-
-    /// Whether the value is a comma list that holds this token.
-    #[inline]
-    fn lists(self, token: &str) -> bool {
-        let token = token.as_bytes();
-        let is = |element: &[u8]| element.eq_ignore_ascii_case(token);
-        is(self.value) || list(self.value).any(is)
     }
 
     /// All that follows the colon and one space. The keys of hixie-76 are
@@ -262,28 +249,21 @@ impl<'b> Head<'b> {
     /// The first header of this name.
     #[inline]
     pub(super) fn first(&self, name: Name) -> Option<Header<'b>> {
-        self.notes
-            .mark(name)
-            .and_then(|mark| self.header_at(name, mark))
+        self.notes.mark(name).and_then(|mark| self.header_at(mark))
     }
 
-    fn header_at(&self, name: Name, mark: &Mark) -> Option<Header<'b>> {
+    fn header_at(&self, mark: &Mark) -> Option<Header<'b>> {
         self.note_look_up(usize::from(mark.index));
-        let start = mark.start as usize;
-        let line = self.raw.get(start..)?.get(..mark.line as usize)?;
+        Header::read(self.raw, mark.start as usize)
+    }
+
+    /// The value of the first header of this name.
+    #[inline]
+    pub(super) fn value(&self, name: Name) -> Option<&'b [u8]> {
+        let mark = self.notes.mark(name)?;
+        self.note_look_up(usize::from(mark.index));
         let value = self.raw.get(mark.value as usize..)?;
-        let known = name.text();
-        let (sent, _) = line.split_at_checked(known.len())?;
-        Some(Header {
-            name: if sent == known.as_bytes() {
-                known
-            } else {
-                core::str::from_utf8(sent).ok()?
-            },
-            value: value.get(..mark.length as usize)?,
-            line,
-            start,
-        })
+        value.get(..mark.length as usize)
     }
 
     /// Notes that the header of this index was looked up.
@@ -343,6 +323,22 @@ impl<'b> Head<'b> {
         Ok(self.first(name))
     }
 
+    /// The value of the header of this name, which may stand at most once.
+    #[inline]
+    pub(super) fn only_value(&self, name: Name) -> Result<Option<&'b [u8]>, At<Refusal>> {
+        if self.notes.is_repeated(name) {
+            return Err(self.repeated(name));
+        }
+        Ok(self.value(name))
+    }
+
+    /// Where the value of the first header of this name lies.
+    #[cold]
+    pub(super) fn value_at(&self, name: Name) -> Range<usize> {
+        let header = self.first(name);
+        header.map_or_else(|| self.missing_at(), Header::value_at)
+    }
+
     #[cold]
     fn repeated(&self, name: Name) -> At<Refusal> {
         let name = name.text();
@@ -356,7 +352,7 @@ impl<'b> Head<'b> {
     pub(crate) fn has_token(&self, name: &str, token: &str) -> bool {
         // All lines are looked up, so that the observer learns of all.
         self.all(name)
-            .map(|header| header.lists(token))
+            .map(|header| lists(header.value, token))
             .fold(false, |found, here| found | here)
     }
 
@@ -366,7 +362,7 @@ impl<'b> Head<'b> {
         if self.notes.is_repeated(name) {
             return self.has_token(name.text(), token);
         }
-        self.first(name).is_some_and(|header| header.lists(token))
+        self.value(name).is_some_and(|value| lists(value, token))
     }
 
     /// Tells the observer what each octet is.
@@ -430,4 +426,11 @@ pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
         .split(|o| *o == b',')
         .map(<[u8]>::trim_ascii)
         .filter(|t| !t.is_empty())
+}
+
+/// Whether a comma list holds this token.
+#[inline]
+fn lists(value: &[u8], token: &str) -> bool {
+    let is = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());
+    is(value) || list(value).any(is)
 }

@@ -60,9 +60,8 @@ pub(crate) const LENIENT: GeneralPurpose = GeneralPurpose::new(
 
 /// The key of a request: characters of base64.
 pub(super) fn read_key<'b>(head: &Head<'b>, version: &Version) -> Result<&'b [u8], Refused> {
-    let header = head.first(Name::Key);
-    let header = header.ok_or_else(|| (Refusal::KeyMissing, head.missing_at()))?;
-    let value = header.value;
+    let value = head.value(Name::Key);
+    let value = value.ok_or_else(|| (Refusal::KeyMissing, head.missing_at()))?;
     let decoded = || {
         let mut octets = [0; 64];
         LENIENT.decode_slice(value, &mut octets).ok()
@@ -84,7 +83,7 @@ pub(super) fn read_key<'b>(head: &Head<'b>, version: &Version) -> Result<&'b [u8
         characters: u32::try_from(value.len()).unwrap_or(u32::MAX),
         octets: decoded().and_then(|n| u8::try_from(n).ok()),
     };
-    Err((refusal, header.value_at()))
+    Err((refusal, head.value_at(Name::Key)))
 }
 
 /// The characters of base64 (RFC 4648 section 4), without that of the padding.

@@ -13,9 +13,8 @@ pub(super) const MAX_HEADERS: usize = 128;
 /// Where the first header of a known name lies in a head.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Mark {
+    /// Where the line starts; 0 where there is no such header.
     pub(super) start: u32,
-    /// How long the line is, without its CR LF; 0 where there is no such header.
-    pub(super) line: u32,
     /// Where the value starts, without white space.
     pub(super) value: u32,
     pub(super) length: u32,
@@ -46,6 +45,8 @@ impl HeaderNotes {
             marks: [Mark::default(); Name::COUNT],
             repeated: 0,
         };
+        // Then all places are numbers of 32 bits.
+        u32::try_from(octets.len()).ok()?;
         let mut rest = octets.get(start..)?;
         for index in 0..=most {
             if let [b'\r', b'\n', after @ ..] = rest {
@@ -56,7 +57,7 @@ impl HeaderNotes {
                 let line = Line::read(rest, opaque)?;
                 let (name, _) = rest.split_at(line.name);
                 match Name::of(name) {
-                    Some(name) => notes.note(name, index, octets.len() - rest.len(), &line)?,
+                    Some(name) => notes.note(name, index, octets.len() - rest.len(), &line),
                     None if is_token(name) => {}
                     None => return None,
                 }
@@ -66,27 +67,28 @@ impl HeaderNotes {
         None
     }
 
-    #[inline]
-    fn note(&mut self, name: Name, index: usize, start: usize, line: &Line) -> Option<()> {
-        let mark = self.marks.get_mut(name as usize)?;
-        if mark.line > 0 {
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation)] // see `read`, and MAX_HEADERS
+    fn note(&mut self, name: Name, index: usize, start: usize, line: &Line) {
+        let Some(mark) = self.marks.get_mut(name as usize) else {
+            unreachable!("each name has its mark");
+        };
+        if mark.start > 0 {
             self.repeated |= 1 << name as u16;
-            return Some(());
+            return;
         }
         *mark = Mark {
-            start: u32::try_from(start).ok()?,
-            line: u32::try_from(line.length).ok()?,
-            value: u32::try_from(start + line.value).ok()?,
-            length: u32::try_from(line.value_length).ok()?,
-            index: u8::try_from(index).ok()?,
+            start: start as u32,
+            value: (start + line.value) as u32,
+            length: line.value_length as u32,
+            index: index as u8,
         };
-        Some(())
     }
 
     /// The first header of this name.
     #[inline]
     pub(super) fn mark(&self, name: Name) -> Option<&Mark> {
-        self.marks.get(name as usize).filter(|mark| mark.line > 0)
+        self.marks.get(name as usize).filter(|mark| mark.start > 0)
     }
 
     /// Whether there is more than one header of this name.

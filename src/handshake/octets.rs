@@ -35,7 +35,37 @@ static TOKEN: OctetSet =
 /// Whether this can be the name of a header, or a method.
 #[inline]
 pub(super) fn is_token(octets: &[u8]) -> bool {
-    !octets.is_empty() && TOKEN.has_all(octets)
+    are_letters(octets) || !octets.is_empty() && TOKEN.has_all(octets)
+}
+
+/// Whether these are eight octets or more, and only letters and hyphens, as most
+/// names of headers are.
+#[inline]
+fn are_letters(octets: &[u8]) -> bool {
+    // The last eight may have been looked at in part.
+    let Some(last) = octets.last_chunk() else {
+        return false;
+    };
+    let mut other = other_than_letters(*last);
+    let mut rest = octets;
+    while let Some((word, after)) = rest.split_first_chunk() {
+        other |= other_than_letters(*word);
+        rest = after;
+    }
+    other == 0
+}
+
+/// The high bits of octets that are neither letters nor hyphens.
+#[inline(always)]
+fn other_than_letters(word: [u8; 8]) -> u64 {
+    let word = u64::from_le_bytes(word);
+    // No sum below carries into the next octet.
+    let low = word & !HIGH;
+    let lower = low | ONES * 0x20;
+    let from_a = lower + ONES * (0x80 - b'a' as u64);
+    let above_z = lower + ONES * (0x7f - b'z' as u64);
+    let no_hyphen = (low ^ (ONES * b'-' as u64)) + ONES * 0x7f;
+    ((!from_a | above_z) & no_hyphen | word) & HIGH
 }
 
 /// Whether a header's name may hold this octet.
@@ -115,6 +145,9 @@ mod tests {
                     assert_eq!(find_colon(&octets), colon, "{octet} at {at}");
                 }
             }
+            let letters = octet.is_ascii_alphabetic() || octet == b'-';
+            let others = other_than_letters([b'a', b'Z', octet, b'-', b'z', b'A', octet, b'b']);
+            assert_eq!(others == 0, letters, "{octet}");
             let other = b"!#$%&'*+-.^_`|~".contains(&octet);
             assert_eq!(
                 is_token_octet(octet),

@@ -5,6 +5,7 @@ use alloc::string::String;
 use super::detect::{Detected, Refused, detect_in, is_authority};
 use super::head::{Head, Header};
 use super::name::Name;
+use super::octets::is_field_text;
 use crate::error::Refusal;
 use crate::version::{Version, Versions};
 
@@ -13,7 +14,7 @@ use crate::version::{Version, Versions};
 pub struct Request<'b> {
     head: Head<'b>,
     version: Option<&'static Version>,
-    origin: Option<Header<'b>>,
+    origin: Option<&'b [u8]>,
 }
 
 impl<'b> Request<'b> {
@@ -73,16 +74,16 @@ impl<'b> Request<'b> {
     #[must_use]
     pub fn host(&self) -> &'b str {
         self.head
-            .first(Name::Host)
-            .and_then(Header::text)
-            .filter(|host| is_authority(host.as_bytes()))
+            .value(Name::Host)
+            .filter(|host| is_authority(host))
+            .and_then(|host| core::str::from_utf8(host).ok())
             .unwrap_or_default()
     }
 
     /// The origin, from the header that this version names it in.
     #[must_use]
     pub fn origin(&self) -> Option<&'b str> {
-        self.origin.and_then(Header::text)
+        core::str::from_utf8(self.origin?).ok()
     }
 
     /// The subprotocols asked for, in order of preference. A hixie client asks
@@ -176,16 +177,16 @@ impl<'b> Request<'b> {
         }
     }
 
-    fn read_origin(&self, version: &Version) -> Result<Option<Header<'b>>, Refused> {
+    fn read_origin(&self, version: &Version) -> Result<Option<&'b [u8]>, Refused> {
         let mut origin = None;
         for name in version.origin {
             let name = Name::of(name.as_bytes());
             let name = name.unwrap_or_else(|| unreachable!("origins are in known headers"));
-            if let Some(header) = self.head.at_most_one(name)? {
-                if !header.is_text() || header.value.is_empty() {
-                    return Err((Refusal::OriginMalformed, header.value_at()));
+            if let Some(value) = self.head.only_value(name)? {
+                if value.is_empty() || !is_field_text(value) {
+                    return Err((Refusal::OriginMalformed, self.head.value_at(name)));
                 }
-                origin = origin.or(Some(header));
+                origin = origin.or(Some(value));
             }
         }
         if origin.is_none() && version.echoes_location() {
