@@ -61,13 +61,6 @@ impl<'b> Header<'b> {
         }
     }
 
-    /// All that follows the colon and one space. The keys of hixie-76 are
-    /// taken so: a real client sent one that starts with its only space.
-    pub(crate) fn raw_value(self) -> &'b [u8] {
-        let (_, after) = self.line.split_at(self.name.len() + 1);
-        after.strip_prefix(b" ").unwrap_or(after)
-    }
-
     /// Where the line lies in the head, without its CR LF.
     pub(crate) fn line_at(self) -> Range<usize> {
         self.start..self.start + self.line.len()
@@ -323,6 +316,19 @@ impl<'b> Head<'b> {
         Ok(self.first(name))
     }
 
+    /// The keys of hixie-76: all that follows the colon and one space. A real
+    /// client sent one that starts with its only space.
+    pub(crate) fn numbered_keys(&self) -> [Option<&'b [u8]>; 2] {
+        [Name::Key1, Name::Key2].map(|name| {
+            let mark = self.notes.mark(name)?;
+            self.note_look_up(usize::from(mark.index));
+            let start = mark.start as usize + name.text().len() + 1;
+            let after = self.raw.get(start..)?;
+            let (value, _) = after.split_at_checked(memchr(b'\r', after)?)?;
+            Some(value.strip_prefix(b" ").unwrap_or(value))
+        })
+    }
+
     /// The value of the header of this name, which may stand at most once.
     #[inline]
     pub(super) fn only_value(&self, name: Name) -> Result<Option<&'b [u8]>, At<Refusal>> {
@@ -356,13 +362,14 @@ impl<'b> Head<'b> {
             .fold(false, |found, here| found | here)
     }
 
-    /// The same of a known name.
+    /// The same of a known name and a token of small letters.
     #[inline]
     pub(super) fn has_known_token(&self, name: Name, token: &str) -> bool {
         if self.notes.is_repeated(name) {
             return self.has_token(name.text(), token);
         }
-        self.value(name).is_some_and(|value| lists(value, token))
+        self.value(name)
+            .is_some_and(|value| is_word(value, token) || lists(value, token))
     }
 
     /// Tells the observer what each octet is.
@@ -433,4 +440,11 @@ pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn lists(value: &[u8], token: &str) -> bool {
     let is = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());
     is(value) || list(value).any(is)
+}
+
+/// Whether this is a token of small letters, whatever its letter case.
+#[inline]
+fn is_word(value: &[u8], token: &str) -> bool {
+    let same = |(octet, small): (&u8, u8)| octet | 0x20 == small;
+    value.len() == token.len() && value.iter().zip(token.bytes()).all(same)
 }

@@ -15,12 +15,13 @@ const RESPONSE: &str = "HTTP/1.1 101 Web Socket Protocol Handshake\r\n\
 
 /// Starts the response.
 pub(super) fn start_response<'o>(
-    (origin, location): (&str, &str),
+    (origin, location): (&[u8], &[u8]),
     out: &'o mut Vec<u8>,
 ) -> HeadWriter<'o> {
     let mut head = HeadWriter::within_line(out, RESPONSE);
     head.end_line(origin);
-    head.header("WebSocket-Location", location);
+    head.start_line("WebSocket-Location: ");
+    head.end_line(location);
     head
 }
 

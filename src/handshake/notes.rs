@@ -48,23 +48,25 @@ impl HeaderNotes {
         // Then all places are numbers of 32 bits.
         u32::try_from(octets.len()).ok()?;
         let mut rest = octets.get(start..)?;
-        for index in 0..=most {
+        let mut index = 0;
+        loop {
             if let [b'\r', b'\n', after @ ..] = rest {
                 notes.end = octets.len() - after.len();
                 return Some(notes);
             }
-            if index < most {
-                let line = Line::read(rest, opaque)?;
-                let (name, _) = rest.split_at(line.name);
-                match Name::of(name) {
-                    Some(name) => notes.note(name, index, octets.len() - rest.len(), &line),
-                    None if is_token(name) => {}
-                    None => return None,
-                }
-                rest = rest.get(line.length + 2..)?;
+            if index == most {
+                return None;
             }
+            let line = Line::read(rest, opaque)?;
+            let (name, _) = rest.split_at(line.name);
+            match Name::of(name) {
+                Some(name) => notes.note(name, index, octets.len() - rest.len(), &line),
+                None if is_token(name) => {}
+                None => return None,
+            }
+            rest = rest.get(line.length + 2..)?;
+            index += 1;
         }
-        None
     }
 
     #[inline(always)]

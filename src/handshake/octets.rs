@@ -86,7 +86,7 @@ const HIGH: u64 = ONES << 7;
 /// How many octets stand before the first one below `LOWEST`, or DEL.
 #[inline(always)]
 pub(super) fn run<const LOWEST: u8>(octets: &[u8]) -> usize {
-    let (mut rest, mut length) = (octets, 0);
+    let mut rest = octets;
     while let Some((word, after)) = rest.split_first_chunk() {
         let word = u64::from_le_bytes(*word);
         // The high bit of an octet is set where it lies below, or is DEL. A
@@ -95,30 +95,29 @@ pub(super) fn run<const LOWEST: u8>(octets: &[u8]) -> usize {
         let del = (word & !HIGH).wrapping_add(ONES);
         let ends = (below | del) & !word & HIGH;
         if ends != 0 {
-            return length + (ends.trailing_zeros() / 8) as usize;
+            return octets.len() - rest.len() + (ends.trailing_zeros() / 8) as usize;
         }
-        length += 8;
         rest = after;
     }
     let ends = |octet: &u8| *octet < LOWEST || *octet == 0x7f;
-    length + rest.iter().position(ends).unwrap_or(rest.len())
+    octets.len() - rest.len() + rest.iter().position(ends).unwrap_or(rest.len())
 }
 
 /// Where the first colon is, in octets in which it is near.
 #[inline(always)]
 pub(super) fn find_colon(octets: &[u8]) -> Option<usize> {
-    let (mut rest, mut at) = (octets, 0);
+    let mut rest = octets;
     while let Some((word, after)) = rest.split_first_chunk() {
         // An octet is zero where a colon is; the lowest one found is right.
         let word = u64::from_le_bytes(*word) ^ (ONES * b':' as u64);
         let colons = word.wrapping_sub(ONES) & !word & HIGH;
         if colons != 0 {
-            return Some(at + (colons.trailing_zeros() / 8) as usize);
+            return Some(octets.len() - rest.len() + (colons.trailing_zeros() / 8) as usize);
         }
-        at += 8;
         rest = after;
     }
-    rest.iter().position(|octet| *octet == b':').map(|i| at + i)
+    let before = octets.len() - rest.len();
+    rest.iter().position(|o| *o == b':').map(|i| before + i)
 }
 
 #[cfg(test)]

@@ -73,17 +73,22 @@ impl<'b> Request<'b> {
     /// request without one.
     #[must_use]
     pub fn host(&self) -> &'b str {
-        self.head
-            .value(Name::Host)
-            .filter(|host| is_authority(host))
-            .and_then(|host| core::str::from_utf8(host).ok())
-            .unwrap_or_default()
+        core::str::from_utf8(self.host_octets()).unwrap_or_default()
+    }
+
+    pub(super) fn host_octets(&self) -> &'b [u8] {
+        let host = self.head.value(Name::Host);
+        host.filter(|host| is_authority(host)).unwrap_or_default()
     }
 
     /// The origin, from the header that this version names it in.
     #[must_use]
     pub fn origin(&self) -> Option<&'b str> {
         core::str::from_utf8(self.origin?).ok()
+    }
+
+    pub(super) fn origin_octets(&self) -> Option<&'b [u8]> {
+        self.origin
     }
 
     /// The subprotocols asked for, in order of preference. A hixie client asks

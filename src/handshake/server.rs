@@ -1,7 +1,6 @@
 //! The server's end of the opening handshake: request in, response out.
 
 use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
@@ -371,7 +370,7 @@ enum Proof {
 #[derive(Debug)]
 struct Echo {
     /// The origin, then the location.
-    text: String,
+    octets: Vec<u8>,
     origin: usize,
     /// How much of the location is scheme and authority, which the client dialled;
     /// the target follows.
@@ -381,17 +380,18 @@ struct Echo {
 impl Echo {
     /// The client's view of its own URL: Host and target verbatim.
     fn of(request: &Request<'_>, public_url: Option<&str>) -> Echo {
-        let origin = request.origin().unwrap_or_default();
-        match public_url {
-            Some(base) => Echo::join(origin, ["", base], request.target()),
-            None => Echo::join(origin, ["ws://", request.host()], request.target()),
-        }
+        let origin = request.origin_octets().unwrap_or_default();
+        let base = match public_url {
+            Some(base) => ["", base].map(str::as_bytes),
+            None => [b"ws://", request.host_octets()],
+        };
+        Echo::join(origin, base, request.target().as_bytes())
     }
 
-    fn join(origin: &str, base: [&str; 2], target: &str) -> Echo {
+    fn join(origin: &[u8], base: [&[u8]; 2], target: &[u8]) -> Echo {
         let [scheme, authority] = base;
         Echo {
-            text: [origin, scheme, authority, target].concat(),
+            octets: [origin, scheme, authority, target].concat(),
             origin: origin.len(),
             base: scheme.len() + authority.len(),
         }
@@ -400,12 +400,12 @@ impl Echo {
     fn set_base(&mut self, base: &str) {
         let (origin, location) = self.parts();
         let (_, target) = location.split_at(self.base);
-        *self = Echo::join(origin, ["", base], target);
+        *self = Echo::join(origin, [b"", base.as_bytes()], target);
     }
 
     /// Origin and location.
-    fn parts(&self) -> (&str, &str) {
-        self.text.split_at(self.origin)
+    fn parts(&self) -> (&[u8], &[u8]) {
+        self.octets.split_at(self.origin)
     }
 }
 

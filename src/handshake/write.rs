@@ -44,10 +44,16 @@ impl<'o> HeadWriter<'o> {
         }
     }
 
+    /// Starts a line of ours: a name, a colon and a space.
+    #[inline]
+    pub(crate) fn start_line(&mut self, start: &'static str) {
+        self.out.extend_from_slice(start.as_bytes());
+    }
+
     /// Ends a line that was started.
-    pub(crate) fn end_line(&mut self, value: &str) {
-        self.clean &= is_field_text(value.as_bytes());
-        self.out.extend_from_slice(value.as_bytes());
+    pub(crate) fn end_line(&mut self, value: &[u8]) {
+        self.clean &= is_field_text(value);
+        self.out.extend_from_slice(value);
         self.out.extend_from_slice(b"\r\n");
     }
 
