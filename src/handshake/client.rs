@@ -286,7 +286,6 @@ fn skip_interim<T: Trace>(
         }
         let mut spans = SpanWriter::new(trace, input.position());
         response.head().name(&mut spans, false);
-        drop(response);
         input.take(end);
         *scan = Scan::default();
     }

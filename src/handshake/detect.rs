@@ -32,7 +32,7 @@ pub(super) fn detect_in(head: &Head<'_>, on: Versions) -> Result<Detected, Refus
     let [method, _, http] = head.first_line();
     let upgrade = head.has_known_token(Name::Upgrade, "websocket");
     // Looked up in any case, so that the observer sees what decided.
-    let connection = head.has_known_token(Name::Connection, "upgrade");
+    let connection = head.has_known_token(Name::Connection, "Upgrade");
     if !upgrade {
         if let Some(sec) = head.headers().find(|h| is_sec(h.name)) {
             // A body can hold a second request, for a hop that reads the first
@@ -172,24 +172,28 @@ fn check_host(head: &Head<'_>) -> Result<(), Refused> {
 /// Whether these octets can be a host and port (RFC 3986 section 3.2.2): a port
 /// is a number from 1 to 65535, or empty.
 pub(crate) fn is_authority(octets: &[u8]) -> bool {
-    static HOST: OctetSet = OctetSet::of(
-        b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-._~%!$&'()*+,;=:[]",
+    static NAME: OctetSet = OctetSet::of(
+        b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-._~%!$&'()*+,;=",
     );
-    // The colons of an IPv6 address stand in brackets.
-    let mut port = None;
     let mut rest = octets;
-    while let [octet, after @ ..] = rest {
-        if !HOST.has(*octet) {
-            return false;
-        }
-        rest = after;
-        match octet {
-            b']' => port = None,
-            b':' if port.is_none() => port = Some(after),
-            _ => {}
+    let mut port = None;
+    loop {
+        let name = rest.iter().position(|octet| !NAME.has(*octet));
+        let after = name.and_then(|name| rest.get(name..));
+        match after {
+            None => return port.is_none_or(is_port),
+            // The colons of an IPv6 address stand in brackets.
+            Some([b']', after @ ..]) => (port, rest) = (None, after),
+            Some([b'[', after @ ..]) => rest = after,
+            Some([b':', after @ ..]) => {
+                if port.is_none() && is_port(after) {
+                    return true;
+                }
+                (port, rest) = (port.or(Some(after)), after);
+            }
+            Some(_) => return false,
         }
     }
-    port.is_none_or(is_port)
 }
 
 fn is_port(digits: &[u8]) -> bool {

@@ -362,14 +362,15 @@ impl<'b> Head<'b> {
             .fold(false, |found, here| found | here)
     }
 
-    /// The same of a known name and a token of small letters.
-    #[inline]
+    /// The same of a known name. It is fastest where the value is the token as it is
+    /// written here.
+    #[inline(always)]
     pub(super) fn has_known_token(&self, name: Name, token: &str) -> bool {
         if self.notes.is_repeated(name) {
             return self.has_token(name.text(), token);
         }
         self.value(name)
-            .is_some_and(|value| is_word(value, token) || lists(value, token))
+            .is_some_and(|value| value == token.as_bytes() || lists(value, token))
     }
 
     /// Tells the observer what each octet is.
@@ -436,15 +437,194 @@ pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Whether a comma list holds this token.
-#[inline]
 fn lists(value: &[u8], token: &str) -> bool {
     let is = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());
     is(value) || list(value).any(is)
 }
 
-/// Whether this is a token of small letters, whatever its letter case.
-#[inline]
-fn is_word(value: &[u8], token: &str) -> bool {
-    let same = |(octet, small): (&u8, u8)| octet | 0x20 == small;
-    value.len() == token.len() && value.iter().zip(token.bytes()).all(same)
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used)]
+mod tests {
+    use alloc::borrow::ToOwned;
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::super::notes::MAX_HEADERS;
+    use super::super::scan::Scan;
+    use super::super::values::ValueOctets;
+    use super::*;
+
+    type Read = ([String; 3], Vec<(String, Vec<u8>)>);
+
+    /// The octets with an `x` for each that httparse refuses and a value may hold.
+    fn plain(raw: &[u8], opaque: &[String]) -> Vec<u8> {
+        let mut plain = Vec::new();
+        for (i, line) in raw.split_inclusive(|octet| *octet == b'\n').enumerate() {
+            let values = ValueOctets::of(line, opaque);
+            plain.extend(line.iter().map(|octet| match octet {
+                b'\t' | b'\r' | b'\n' => *octet,
+                0..=31 | 127 if i > 0 && values.allow(*octet) => b'x',
+                _ => *octet,
+            }));
+        }
+        plain
+    }
+
+    /// A request as httparse reads it, with our limits.
+    fn request_by_httparse(raw: &[u8], limit: u16, opaque: &[String]) -> Result<Read, HeadError> {
+        let lines: Vec<&[u8]> = raw.split(|octet| *octet == b'\n').collect();
+        if lines.iter().any(|line| matches!(line, [b' ' | b'\t', ..])) {
+            return Err(HeadError::Folded);
+        }
+        // The first line, the empty one, and what split finds behind that.
+        if lines.len() - 3 > usize::from(limit) {
+            return Err(HeadError::TooManyHeaders { limit });
+        }
+        let plain = plain(raw, opaque);
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut request = httparse::Request::new(&mut headers);
+        match request.parse(&plain) {
+            Ok(httparse::Status::Complete(n)) if n == raw.len() => {}
+            Err(httparse::Error::Version) => return Err(HeadError::HttpVersion),
+            _ => return Err(HeadError::Malformed),
+        }
+        let version = ["HTTP/1.0", "HTTP/1.1"][usize::from(request.version.unwrap())];
+        let first = [request.method.unwrap(), request.path.unwrap(), version];
+        Ok((
+            first.map(str::to_owned),
+            pairs(&plain, raw, request.headers),
+        ))
+    }
+
+    fn response_by_httparse(raw: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
+        let plain = plain(raw, &[]);
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut response = httparse::Response::new(&mut headers);
+        let read = response.parse(&plain).ok()?;
+        let end = raw.iter().position(|octet| *octet == b'\r')?;
+        core::str::from_utf8(&raw[..end]).ok()?;
+        let read = read == httparse::Status::Complete(raw.len());
+        read.then(|| pairs(&plain, raw, response.headers))
+    }
+
+    /// Names, and values as they were sent.
+    fn pairs(plain: &[u8], raw: &[u8], parsed: &[httparse::Header<'_>]) -> Vec<(String, Vec<u8>)> {
+        let pair = |h: &httparse::Header<'_>| {
+            let start = h.value.as_ptr() as usize - plain.as_ptr() as usize;
+            (
+                h.name.to_owned(),
+                raw[start..start + h.value.len()].to_vec(),
+            )
+        };
+        parsed.iter().map(pair).collect()
+    }
+
+    fn headers_of(head: &Head<'_>) -> Vec<(String, Vec<u8>)> {
+        let pair = |h: Header<'_>| (h.name.to_owned(), h.value.to_vec());
+        head.headers().map(pair).collect()
+    }
+
+    /// What is looked up is what stands among the headers.
+    fn hold_look_ups(head: &Head<'_>) {
+        for name in [
+            "Host",
+            "upgrade",
+            "Sec-WebSocket-Key1",
+            "WEBSOCKET-PROTOCOL",
+            "Cookie",
+            "sec-websocket-version",
+        ] {
+            let walked = head.headers().filter(|h| h.name.eq_ignore_ascii_case(name));
+            let walked: Vec<_> = walked
+                .map(|h| (h.line_at(), h.value_at(), h.value))
+                .collect();
+            let all = head.all(name).map(|h| (h.line_at(), h.value_at(), h.value));
+            assert_eq!(all.collect::<Vec<_>>(), walked);
+            let first = head.get(name).map(|h| h.value);
+            assert_eq!(first, walked.first().map(|(_, _, value)| *value));
+            if let Some(known) = Name::of(name.as_bytes()) {
+                assert_eq!(head.value(known), first);
+                let second = walked.get(1).map(|(line, ..)| line.clone());
+                assert_eq!(head.only_value(known).err().map(|(_, at)| at), second);
+                assert_eq!(head.only(name).is_some(), walked.len() == 1);
+            }
+        }
+    }
+
+    const LINES: [&[u8]; 14] = [
+        b"Host: h",
+        b"Upgrade:websocket",
+        b"UPGRADE: \tWebSocket \t",
+        b"Connection: keep-alive, Upgrade",
+        b"Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5",
+        b"Sec-WebSocket-Key1:  1\x7f\0\x01",
+        b"Cookie: a=\xff\x01 b",
+        b"X-Opaque: \x02",
+        b"WebSocket-Protocol: \xc3\xa9",
+        b"Sec-WebSocket-Version: 13",
+        b"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36\t(KHTML)",
+        b"A:",
+        b"Empty: \t ",
+        b"x_1~: :",
+    ];
+
+    const OCTETS: &[u8] = b"\r\n\t \0\x01\x7f\x80\xc3\xa9:/?aZ-.12(";
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn heads_are_read_as_httparse_reads_them(
+            first in prop::sample::select(vec![
+                b"GET / HTTP/1.1".as_slice(),
+                b"GET /a\xc3\xa9?b=http://h HTTP/1.0",
+                b"POST * HTTP/1.1",
+                b"HTTP/1.1 101 Switching Protocols",
+                b"HTTP/1.0 200",
+                b"HTTP/1.1 404 \xc3\xa9",
+                b"GET / HTTP/2.0",
+            ]),
+            lines in prop::collection::vec(prop::sample::select(LINES.as_slice()), 0..7),
+            changes in prop::collection::vec(
+                (any::<prop::sample::Index>(), prop::sample::select(OCTETS), 0..3),
+                0..4,
+            ),
+            behind in any::<bool>(),
+        ) {
+            let mut octets = [first, b"\r\n", &lines.join(b"\r\n".as_slice())].concat();
+            if !lines.is_empty() {
+                octets.extend_from_slice(b"\r\n");
+            }
+            octets.extend_from_slice(b"\r\n");
+            for (at, octet, how) in changes {
+                let at = at.index(octets.len());
+                let with = [octet];
+                octets.splice(at..at + usize::from(how != 0), with.into_iter().take(usize::from(how != 2)));
+            }
+            if behind {
+                octets.extend_from_slice(b"\x81\x00 behind: it\r\n\r\n");
+            }
+            let opaque = ["X-Opaque".to_owned()];
+            let end = Scan::default().find_end(&octets, 10_000);
+            let noted = RequestNotes::read(&octets, 5, &opaque);
+            let Ok(Some(end)) = end else {
+                prop_assert!(noted.is_none(), "{:?}", octets.escape_ascii());
+                return Ok(());
+            };
+            let raw = &octets[..end];
+            if let Some(notes) = noted {
+                prop_assert_eq!(notes.headers.end, end);
+            }
+            let ours = Head::request(raw, 5, &opaque);
+            let ours_read = ours.as_ref().map_err(|(error, _)| *error).map(|head| {
+                hold_look_ups(head);
+                (head.first_line().map(str::to_owned), headers_of(head))
+            });
+            let theirs = request_by_httparse(raw, 5, &opaque);
+            prop_assert_eq!(ours_read, theirs, "{}", raw.escape_ascii());
+            let ours = Head::response(raw).ok().map(|head| headers_of(&head));
+            prop_assert_eq!(ours, response_by_httparse(raw), "{}", raw.escape_ascii());
+        }
+    }
 }

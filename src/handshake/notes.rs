@@ -125,15 +125,21 @@ impl Line {
             }
         }
         let value = octets.len() - rest.len();
+        let mut values = None;
         loop {
             rest = rest.get(run::<b' '>(rest)..)?;
             match rest {
                 [b'\r', b'\n', ..] => break,
-                // A tab, or an octet that few values may hold.
-                [octet, after @ ..] if ValueOctets::of(octets, opaque).allow(*octet) => {
+                [b'\t', after @ ..] => rest = after,
+                // An octet that few values may hold.
+                [octet, after @ ..] => {
+                    let values = values.get_or_insert_with(|| ValueOctets::of(octets, opaque));
+                    if !values.allow(*octet) {
+                        return None;
+                    }
                     rest = after;
                 }
-                _ => return None,
+                [] => return None,
             }
         }
         let length = octets.len() - rest.len();

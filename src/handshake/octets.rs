@@ -61,7 +61,7 @@ fn other_than_letters(word: [u8; 8]) -> u64 {
     let word = u64::from_le_bytes(word);
     // No sum below carries into the next octet.
     let low = word & !HIGH;
-    let lower = low | ONES * 0x20;
+    let lower = low | (ONES * 0x20);
     let from_a = lower + ONES * (0x80 - b'a' as u64);
     let above_z = lower + ONES * (0x7f - b'z' as u64);
     let no_hyphen = (low ^ (ONES * b'-' as u64)) + ONES * 0x7f;

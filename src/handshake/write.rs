@@ -211,3 +211,58 @@ fn reason(status: u16) -> &'static str {
         _ => "Other",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{hixie75, hixie76, hybi05};
+    use super::*;
+
+    #[test]
+    fn lines_of_ours_are_such_as_are_checked() {
+        let mut checked = Vec::new();
+        let mut heads = Vec::new();
+        let mut check = |first: &str, lines: [(&str, &str); 4]| {
+            let mut head = HeadWriter::start(&mut checked, first);
+            for (name, value) in lines.into_iter().filter(|(name, _)| !name.is_empty()) {
+                head.header(name, value);
+            }
+            assert_eq!(head.end(), Ok(()));
+        };
+        check(
+            "HTTP/1.1 101 Web Socket Protocol Handshake",
+            [
+                ("Upgrade", "WebSocket"),
+                ("Connection", "Upgrade"),
+                ("WebSocket-Origin", "http://o"),
+                ("WebSocket-Location", "ws://h/"),
+            ],
+        );
+        check(
+            "HTTP/1.1 101 WebSocket Protocol Handshake",
+            [
+                ("Upgrade", "WebSocket"),
+                ("Connection", "Upgrade"),
+                ("Sec-WebSocket-Origin", "http://o"),
+                ("Sec-WebSocket-Location", "ws://h/"),
+            ],
+        );
+        check(
+            "HTTP/1.1 101 Switching Protocols",
+            [
+                ("Upgrade", "websocket"),
+                ("Connection", "Upgrade"),
+                ("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+                ("", ""),
+            ],
+        );
+        let parts: (&[u8], &[u8]) = (b"http://o", b"ws://h/");
+        assert_eq!(hixie75::start_response(parts, &mut heads).end(), Ok(()));
+        assert_eq!(hixie76::start_response(parts, &mut heads).end(), Ok(()));
+        let proof = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+        assert_eq!(hybi05::start_response(proof, &mut heads).end(), Ok(()));
+        assert_eq!(
+            heads.escape_ascii().to_string(),
+            checked.escape_ascii().to_string()
+        );
+    }
+}
