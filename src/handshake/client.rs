@@ -11,10 +11,11 @@ use core::ops::Range;
 use super::ask::ClientRequest;
 use super::challenged::{Challenged, Violated};
 use super::detect::is_authority;
-use super::head::{Head, HeadError, Header, Scan};
+use super::head::{Head, Header};
 use super::policy::Config;
 use super::request::Request;
 use super::response::Response;
+use super::scan::{HeadError, Scan};
 use super::server::Derived;
 use super::write::HeadWriter;
 use super::{Agreement, hixie75, hixie76, hybi04, hybi05};
@@ -84,7 +85,10 @@ impl ClientHandshake {
         let (head, body) = request.split_at(end);
         let head = Head::request(head, config.limits.headers, &config.opaque_headers);
         let head = head.map_err(|(error, _)| error.refusal())?;
-        let request = Request::read(head, Versions::ALL).map_err(|refused| refused.refused.0)?;
+        let mut request = Request::unchecked(head);
+        request
+            .check(Versions::ALL)
+            .map_err(|(refusal, _)| refusal)?;
         let key3 = body.first_chunk().copied().unwrap_or_default();
         Ok(ClientHandshake {
             state: State::Head(Scan::default()),
@@ -282,7 +286,6 @@ fn skip_interim<T: Trace>(
         }
         let mut spans = SpanWriter::new(trace, input.position());
         response.head().name(&mut spans, false);
-        drop(response);
         input.take(end);
         *scan = Scan::default();
     }
@@ -395,8 +398,8 @@ fn masking_key<T: Trace>(
 ) -> Result<[u8; 20], Violated> {
     let nonce = head.only("Sec-WebSocket-Nonce").and_then(Header::text);
     let nonce = nonce.ok_or_else(|| (Violation::NonceMissing, head.missing_at()))?;
-    hybi04::derive(key, nonce, spans);
-    Ok(hybi04::masking_key(key, nonce))
+    hybi04::derive(key.as_bytes(), nonce, spans);
+    Ok(hybi04::masking_key(key.as_bytes(), nonce))
 }
 
 /// Writes a request of this version; the eight octets of hixie-76 are its last.

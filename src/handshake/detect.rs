@@ -1,6 +1,8 @@
 //! Which version a request asks for: a pure function of its head.
 
 use super::head::{Head, Header};
+use super::name::Name;
+use super::octets::OctetSet;
 use crate::error::{Located, Refusal};
 use crate::version::{Challenge, VERSIONS, Version, Versions};
 
@@ -28,20 +30,16 @@ pub fn detect(head: &Head<'_>, on: Versions) -> Result<Detected, Located<Refusal
 
 pub(super) fn detect_in(head: &Head<'_>, on: Versions) -> Result<Detected, Refused> {
     let [method, _, http] = head.first_line();
-    let upgrade = head.has_token("Upgrade", "websocket");
+    let upgrade = head.has_known_token(Name::Upgrade, "websocket");
     // Looked up in any case, so that the observer sees what decided.
-    let connection = head.has_token("Connection", "upgrade");
+    let connection = head.has_known_token(Name::Connection, "Upgrade");
     if !upgrade {
-        if let Some(sec) = head.headers().iter().find(|h| is_sec(h.name)) {
+        if let Some(sec) = head.headers().find(|h| is_sec(h.name)) {
             // A body can hold a second request, for a hop that reads the first
             // one as WebSocket.
             let has_body = ["Content-Length", "Transfer-Encoding"]
                 .into_iter()
-                .filter_map(|name| {
-                    head.headers()
-                        .iter()
-                        .find(|h| h.name.eq_ignore_ascii_case(name))
-                })
+                .filter_map(|name| head.headers().find(|h| h.name.eq_ignore_ascii_case(name)))
                 .any(|header| header.value != b"0");
             let refusal = if has_body || method != "GET" {
                 Refusal::UpgradeSmuggled
@@ -81,12 +79,13 @@ pub(super) fn detect_in(head: &Head<'_>, on: Versions) -> Result<Detected, Refus
 
 /// The decision table; the first row of it that fits decides.
 fn version(head: &Head<'_>, on: Versions) -> Result<&'static Version, Refused> {
-    let key = head.at_most_one("Sec-WebSocket-Key")?;
-    let key1 = head.at_most_one("Sec-WebSocket-Key1")?;
-    let key2 = head.at_most_one("Sec-WebSocket-Key2")?;
-    let draft = head.at_most_one("Sec-WebSocket-Draft")?;
-    if let Some((number, header)) = version_number(head)? {
-        let unknown = || (Refusal::VersionUnknown { number, on }, header.value_at());
+    let key = head.only_value(Name::Key)?;
+    let key1 = head.at_most_one(Name::Key1)?;
+    let key2 = head.at_most_one(Name::Key2)?;
+    let draft = head.at_most_one(Name::Draft)?;
+    if let Some(number) = version_number(head)? {
+        let at = || head.value_at(Name::Version);
+        let unknown = || (Refusal::VersionUnknown { number, on }, at());
         let version = Version::numbered(number).ok_or_else(unknown)?;
         // The number decides; numbered keys beside it mean nothing.
         return if key.is_some() || !on.contains(version) {
@@ -123,7 +122,6 @@ fn version(head: &Head<'_>, on: Versions) -> Result<&'static Version, Refused> {
         (None, None, None, None) => {
             let other_sec = head
                 .headers()
-                .iter()
                 .find(|h| is_sec(h.name) && !h.name.eq_ignore_ascii_case("Sec-WebSocket-Protocol"));
             if let Some(other) = other_sec {
                 return Err((Refusal::VersionMissing, other.line_at()));
@@ -138,27 +136,22 @@ fn version(head: &Head<'_>, on: Versions) -> Result<&'static Version, Refused> {
 
 /// `Sec-WebSocket-Version`: one number from 0 to 255 without a leading zero
 /// (RFC 6455 section 4.3), at most once (section 11.3.5).
-fn version_number<'b>(head: &Head<'b>) -> Result<Option<(u8, Header<'b>)>, Refused> {
-    let mut all = head.all("Sec-WebSocket-Version");
-    let (first, second) = (all.next(), all.next());
-    let Some(header) = first else {
+fn version_number(head: &Head<'_>) -> Result<Option<u8>, Refused> {
+    let value = head
+        .only_value(Name::Version)
+        .map_err(|(_, at)| (Refusal::VersionList, at))?;
+    let Some(digits) = value else {
         return Ok(None);
     };
-    if let Some(second) = second {
-        return Err((Refusal::VersionList, second.line_at()));
+    if digits.contains(&b',') {
+        return Err((Refusal::VersionList, head.value_at(Name::Version)));
     }
-    if header.value.contains(&b',') {
-        return Err((Refusal::VersionList, header.value_at()));
-    }
-    let digits = header.value;
-    let well_formed = digits.iter().all(u8::is_ascii_digit)
-        && (digits.len() == 1 || digits.first() != Some(&b'0'));
-    core::str::from_utf8(digits)
-        .ok()
+    let well_formed = digits.len() == 1 || digits.first() != Some(&b'0');
+    number(digits)
         .filter(|_| well_formed)
-        .and_then(|text| text.parse().ok())
-        .map(|number| Some((number, header)))
-        .ok_or_else(|| (Refusal::VersionMalformed, header.value_at()))
+        .and_then(|number| u8::try_from(number).ok())
+        .map(Some)
+        .ok_or_else(|| (Refusal::VersionMalformed, head.value_at(Name::Version)))
 }
 
 fn is_sec(name: &str) -> bool {
@@ -167,34 +160,55 @@ fn is_sec(name: &str) -> bool {
 }
 
 fn check_host(head: &Head<'_>) -> Result<(), Refused> {
-    match head.at_most_one("Host")? {
+    match head.only_value(Name::Host)? {
         None => Err((Refusal::HostMissing, head.missing_at())),
-        Some(host) if host.value.is_empty() => Err((Refusal::HostMissing, host.line_at())),
-        Some(host) if is_authority(host.value) => Ok(()),
-        Some(host) => Err((Refusal::HostMalformed, host.value_at())),
+        // The line: there is no value to point to.
+        Some([]) => Err((Refusal::HostMissing, head.value_at(Name::Host))),
+        Some(host) if is_authority(host) => Ok(()),
+        Some(_) => Err((Refusal::HostMalformed, head.value_at(Name::Host))),
     }
 }
 
 /// Whether these octets can be a host and port (RFC 3986 section 3.2.2): a port
 /// is a number from 1 to 65535, or empty.
 pub(crate) fn is_authority(octets: &[u8]) -> bool {
-    let is_host = |o: &u8| o.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(o);
-    if !octets.iter().all(is_host) {
-        return false;
-    }
-    // The colons of an IPv6 address stand in brackets.
-    let bracket = octets.iter().rposition(|o| *o == b']').map_or(0, |i| i + 1);
-    let (_, tail) = octets.split_at(bracket);
-    match tail.iter().position(|o| *o == b':') {
-        None => true,
-        Some(colon) => tail.get(colon + 1..).is_some_and(is_port),
+    static NAME: OctetSet = OctetSet::of(
+        b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-._~%!$&'()*+,;=",
+    );
+    let mut rest = octets;
+    let mut port = None;
+    loop {
+        let name = rest.iter().position(|octet| !NAME.has(*octet));
+        let after = name.and_then(|name| rest.get(name..));
+        match after {
+            None => return port.is_none_or(is_port),
+            // The colons of an IPv6 address stand in brackets.
+            Some([b']', after @ ..]) => (port, rest) = (None, after),
+            Some([b'[', after @ ..]) => rest = after,
+            Some([b':', after @ ..]) => {
+                if port.is_none() && is_port(after) {
+                    return true;
+                }
+                (port, rest) = (port.or(Some(after)), after);
+            }
+            Some(_) => return false,
+        }
     }
 }
 
 fn is_port(digits: &[u8]) -> bool {
-    let is_number = digits.iter().all(u8::is_ascii_digit);
-    let number = core::str::from_utf8(digits)
-        .ok()
-        .and_then(|text| text.parse::<u16>().ok());
-    digits.is_empty() || is_number && number.is_some_and(|port| port > 0)
+    digits.is_empty() || number(digits).is_some_and(|port| port > 0)
+}
+
+/// A number of digits, at least one of them.
+fn number(digits: &[u8]) -> Option<u16> {
+    let mut number: u16 = 0;
+    for digit in digits {
+        let value = digit.wrapping_sub(b'0');
+        if value > 9 {
+            return None;
+        }
+        number = number.checked_mul(10)?.checked_add(value.into())?;
+    }
+    (!digits.is_empty()).then_some(number)
 }

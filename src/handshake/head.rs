@@ -1,102 +1,20 @@
 //! The HTTP head: request or status line and headers, up to the empty line.
 //!
-//! httparse checks it; this file finds its end in linear time, refuses what
-//! httparse lets pass, and keeps where everything lies.
+//! `notes` reads it in one pass. What is not looked up is not looked at again.
 
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use memchr::memchr;
 
-use crate::error::{Refusal, Violation};
+use super::malformed::{why_request, why_response};
+use super::name::Name;
+use super::notes::{HeaderNotes, Mark, RequestLine, RequestNotes, read_response};
+use super::octets::is_field_text;
+use super::scan::{At, HeadError};
+use crate::error::Refusal;
 use crate::trace::{Field, SpanWriter, Trace};
-
-/// No head has more headers than this, whatever the limit says.
-pub(crate) const MAX_HEADERS: usize = 128;
-
-/// What is wrong with a head, of a request or a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HeadError {
-    TooLong { limit: u32 },
-    TooManyHeaders { limit: u16 },
-    BareLf,
-    Folded,
-    HttpVersion,
-    Malformed,
-}
-
-impl HeadError {
-    /// As a server says it to a client.
-    pub(crate) fn refusal(self) -> Refusal {
-        match self {
-            HeadError::TooLong { limit } => Refusal::HeadTooLong { limit },
-            HeadError::TooManyHeaders { limit } => Refusal::TooManyHeaders { limit },
-            HeadError::BareLf => Refusal::BareLf,
-            HeadError::Folded => Refusal::HeadFolded,
-            HeadError::HttpVersion => Refusal::HttpVersion,
-            HeadError::Malformed => Refusal::HeadMalformed,
-        }
-    }
-
-    /// As a client says it of a server.
-    pub(crate) fn violation(self) -> Violation {
-        match self {
-            HeadError::TooLong { .. } => Violation::ResponseTooLong,
-            _ => Violation::ResponseMalformed,
-        }
-    }
-}
-
-/// An error, and its octets from the start of the head.
-type At<E> = (E, Range<usize>);
-
-/// How far the search for the end of a head has come.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Scan {
-    seen: usize,
-    line: usize,
-}
-
-impl Scan {
-    /// Looks for the empty line, from where the last look ended: a head that
-    /// arrives octet by octet costs linear time. Gives the length of the head.
-    pub(crate) fn find_end(
-        &mut self,
-        octets: &[u8],
-        limit: u32,
-    ) -> Result<Option<usize>, At<HeadError>> {
-        let max = usize::try_from(limit).unwrap_or(usize::MAX);
-        let too_long = || (HeadError::TooLong { limit }, max..max.saturating_add(1));
-        loop {
-            let unseen = octets.get(self.seen..).unwrap_or_default();
-            let Some(i) = memchr(b'\n', unseen) else {
-                self.seen = octets.len();
-                return if octets.len() > max {
-                    Err(too_long())
-                } else {
-                    Ok(None)
-                };
-            };
-            let end = self.seen + i + 1;
-            if end > max {
-                return Err(too_long());
-            }
-            let line = octets.get(self.line..end).unwrap_or_default();
-            match line {
-                [b'\r', b'\n'] if self.line == 0 => return Err((HeadError::Malformed, 0..end)),
-                [b'\r', b'\n'] => return Ok(Some(end)),
-                // RFC 9112 section 2.2 leaves a bare LF to choice; some hops
-                // read it as the end of a line and some do not, so refuse.
-                [.., b'\r', b'\n'] => {}
-                _ => return Err((HeadError::BareLf, end - 1..end)),
-            }
-            self.seen = end;
-            self.line = end;
-        }
-    }
-}
 
 /// One header: its name as sent, its value without surrounding white space.
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +30,27 @@ pub struct Header<'b> {
 }
 
 impl<'b> Header<'b> {
+    /// Reads the header whose line starts at this octet of a head that was
+    /// checked; `None` at the empty line.
+    fn read(raw: &'b [u8], start: usize) -> Option<Header<'b>> {
+        let rest = raw.get(start..)?;
+        let (line, _) = rest.split_at_checked(memchr(b'\r', rest)?)?;
+        let (name, value) = line.split_at_checked(memchr(b':', line)?)?;
+        let mut value = value.strip_prefix(b":")?;
+        while let [b' ' | b'\t', after @ ..] = value {
+            value = after;
+        }
+        while let [before @ .., b' ' | b'\t'] = value {
+            value = before;
+        }
+        Some(Header {
+            name: core::str::from_utf8(name).ok()?,
+            value,
+            line,
+            start,
+        })
+    }
+
     /// The value as text, where it is visible ASCII and spaces.
     #[must_use]
     pub fn text(self) -> Option<&'b str> {
@@ -120,13 +59,6 @@ impl<'b> Header<'b> {
         } else {
             None
         }
-    }
-
-    /// All that follows the colon and one space. The keys of hixie-76 are
-    /// taken so: a real client sent one that starts with its only space.
-    pub(crate) fn raw_value(self) -> &'b [u8] {
-        let (_, after) = self.line.split_at(self.name.len() + 1);
-        after.strip_prefix(b" ").unwrap_or(after)
     }
 
     /// Where the line lies in the head, without its CR LF.
@@ -152,12 +84,6 @@ impl<'b> Header<'b> {
     }
 }
 
-/// Whether these octets may stand in a header that we write: visible ASCII and
-/// spaces.
-pub(crate) fn is_field_text(octets: &[u8]) -> bool {
-    octets.iter().all(|o| matches!(o, 0x20..=0x7e))
-}
-
 /// A head that was read. A header that was looked up is named for the observer
 /// as one that decided something.
 #[derive(Debug)]
@@ -165,7 +91,7 @@ pub struct Head<'b> {
     raw: &'b [u8],
     /// The three parts of the first line.
     first: [&'b str; 3],
-    headers: Vec<Header<'b>>,
+    notes: HeaderNotes,
     /// A bit for each header that was looked up; atomic, so that a head can be
     /// shared between threads.
     looked_up: [AtomicU64; 2],
@@ -179,149 +105,53 @@ impl<'b> Head<'b> {
         limit: u16,
         opaque: &[String],
     ) -> Result<Head<'b>, At<HeadError>> {
-        let lines = lines(raw);
-        if let Some((at, line)) = lines.iter().find(|(_, line)| is_folded(line)) {
-            return Err((HeadError::Folded, *at..at + line.len()));
-        }
-        let most = usize::from(limit).min(MAX_HEADERS);
-        if let Some((at, line)) = lines.get(most + 1) {
-            let error = HeadError::TooManyHeaders { limit };
-            return Err((error, *at..at + line.len()));
-        }
-        let mut parsed = [httparse::EMPTY_HEADER; MAX_HEADERS];
-        let mut request = httparse::Request::new(&mut parsed);
-        let first_line = lines.first().map_or(0, |(_, line)| line.len());
-        match request.parse(raw) {
-            Ok(httparse::Status::Complete(n)) if n == raw.len() => {}
-            Err(httparse::Error::Version) => return Err((HeadError::HttpVersion, 0..first_line)),
-            Err(httparse::Error::HeaderValue) => {
-                let plain = Head::with_plain_values(raw, &lines, opaque);
-                let head =
-                    plain.and_then(|plain| Head::request(&plain, limit, opaque).ok()?.over(raw));
-                let malformed = || find_malformed(&lines, true, opaque);
-                return head.ok_or_else(|| (HeadError::Malformed, malformed()));
-            }
-            _ => {
-                let at = find_malformed(&lines, true, opaque);
-                return Err((HeadError::Malformed, at));
-            }
-        }
-        let malformed = || (HeadError::Malformed, 0..first_line);
-        let (Some(method), Some(target)) = (request.method, request.path) else {
-            return Err(malformed());
-        };
-        let version = if request.version == Some(1) {
-            "HTTP/1.1"
-        } else {
-            "HTTP/1.0"
-        };
-        Head::new(raw, [method, target, version], request.headers, &lines).ok_or_else(malformed)
+        RequestNotes::read(raw, limit, opaque)
+            .and_then(|notes| Head::of_notes(raw, notes))
+            .ok_or_else(|| why_request(raw, limit, opaque))
     }
 
-    /// The octets of a head that `httparse` refuses for an octet in a value that
-    /// may hold it, with another octet in its place. hixie-76 reads the digits and
-    /// spaces of its keys and ignores all other octets, and Java clients send DEL;
-    /// values that are only carried are opaque (RFC 9110 section 5.5).
-    #[cold]
-    fn with_plain_values(
-        raw: &[u8],
-        lines: &[(usize, &[u8])],
-        opaque: &[String],
-    ) -> Option<Vec<u8>> {
-        let mut plain = raw.to_vec();
-        let mut changed = false;
-        for (start, line) in lines.iter().skip(1) {
-            let values = ValueOctets::of(line, opaque);
-            for octet in plain.get_mut(*start..start + line.len())? {
-                if is_forbidden_in_value(octet) && values.allow(*octet) {
-                    *octet = b'x';
-                    changed = true;
-                }
-            }
-        }
-        // Where nothing was changed, something else is at fault.
-        changed.then_some(plain)
-    }
-
-    /// The same head over octets that differ in values only.
-    fn over<'r>(&self, raw: &'r [u8]) -> Option<Head<'r>> {
-        let text = |at: Range<usize>| core::str::from_utf8(raw.get(at)?).ok();
-        let headers = self.headers.iter().map(|header| {
-            Some(Header {
-                name: text(header.start..header.start + header.name.len())?,
-                value: raw
-                    .get(header.value_at().start..)?
-                    .get(..header.value.len())?,
-                line: raw.get(header.line_at())?,
-                start: header.start,
-            })
-        });
-        Some(Head {
-            raw,
-            first: [
-                text(self.first_line_at(0))?,
-                text(self.first_line_at(1))?,
-                text(self.first_line_at(2))?,
-            ],
-            headers: headers.collect::<Option<_>>()?,
-            looked_up: [const { AtomicU64::new(0) }; 2],
-        })
+    /// The head of a request, whose octets were noted; `None` where its target is
+    /// not UTF-8.
+    #[inline]
+    pub(super) fn of_notes(raw: &'b [u8], notes: RequestNotes) -> Option<Head<'b>> {
+        let RequestLine {
+            method,
+            target,
+            is_http_1_0,
+        } = notes.line;
+        let (method, after) = raw.split_at_checked(method)?;
+        let target = after.get(1..)?.get(..target)?;
+        let method = match method {
+            b"GET" => "GET",
+            other => core::str::from_utf8(other).ok()?,
+        };
+        let target = match target {
+            b"/" => "/",
+            other => core::str::from_utf8(other).ok()?,
+        };
+        let version = if is_http_1_0 { "HTTP/1.0" } else { "HTTP/1.1" };
+        Some(Head::new(raw, [method, target, version], notes.headers))
     }
 
     /// Reads a response's head, whose end was found.
     pub(crate) fn response(raw: &'b [u8]) -> Result<Head<'b>, At<HeadError>> {
-        let lines = lines(raw);
-        let mut parsed = [httparse::EMPTY_HEADER; MAX_HEADERS];
-        let mut response = httparse::Response::new(&mut parsed);
-        match response.parse(raw) {
-            Ok(httparse::Status::Complete(n)) if n == raw.len() => {}
-            Err(httparse::Error::HeaderValue) => {
-                let plain = Head::with_plain_values(raw, &lines, &[]);
-                let head = plain.and_then(|plain| Head::response(&plain).ok()?.over(raw));
-                let malformed = || find_malformed(&lines, false, &[]);
-                return head.ok_or_else(|| (HeadError::Malformed, malformed()));
-            }
-            _ => {
-                let at = find_malformed(&lines, false, &[]);
-                return Err((HeadError::Malformed, at));
-            }
-        }
-        // httparse drops a reason that is not ASCII and gives the code as a
-        // number: take both from the line itself.
-        let line: &'b [u8] = lines.first().map_or(&[], |(_, line)| line);
-        let malformed = || (HeadError::Malformed, 0..line.len());
-        let text = core::str::from_utf8(line).map_err(|_| malformed())?;
+        let notes = read_response(raw).ok_or_else(|| why_response(raw))?;
+        let end = memchr(b'\r', raw).unwrap_or(raw.len());
+        let (line, _) = raw.split_at(end);
+        let text = core::str::from_utf8(line).map_err(|_| (HeadError::Malformed, 0..end))?;
         let mut parts = text.splitn(3, ' ');
         let first = [(); 3].map(|()| parts.next().unwrap_or_default());
-        Head::new(raw, first, response.headers, &lines).ok_or_else(malformed)
+        Ok(Head::new(raw, first, notes))
     }
 
-    fn new(
-        raw: &'b [u8],
-        first: [&'b str; 3],
-        parsed: &[httparse::Header<'b>],
-        lines: &[(usize, &'b [u8])],
-    ) -> Option<Head<'b>> {
-        // Nothing is folded, so line and header go together.
-        let header_lines = lines.get(1..)?;
-        if header_lines.len() != parsed.len() {
-            return None;
-        }
-        let headers = parsed
-            .iter()
-            .zip(header_lines)
-            .map(|(h, (start, line))| Header {
-                name: h.name,
-                value: h.value,
-                line,
-                start: *start,
-            });
-        Some(Head {
+    #[inline]
+    fn new(raw: &'b [u8], first: [&'b str; 3], notes: HeaderNotes) -> Head<'b> {
+        Head {
             raw,
             first,
-            headers: headers.collect(),
+            notes,
             looked_up: [const { AtomicU64::new(0) }; 2],
-        })
+        }
     }
 
     /// The three parts of the first line: method, target and HTTP version of a
@@ -336,6 +166,9 @@ impl<'b> Head<'b> {
     pub fn path(&self) -> &'b str {
         let [_, target, _] = self.first;
         // A query may hold a URL of its own, and so may a path.
+        if target == "/" {
+            return target;
+        }
         let query = memchr(b'?', target.as_bytes()).unwrap_or(target.len());
         let (before, _) = target.split_at(query);
         if before.starts_with('/') {
@@ -377,21 +210,53 @@ impl<'b> Head<'b> {
     }
 
     /// The headers in the order in which they were sent.
-    #[must_use]
-    pub fn headers(&self) -> &[Header<'b>] {
-        &self.headers
+    pub fn headers(&self) -> impl Iterator<Item = Header<'b>> + use<'b> {
+        let (raw, mut start) = (self.raw, self.notes.start);
+        core::iter::from_fn(move || {
+            let header = Header::read(raw, start)?;
+            start = header.line_at().end + 2;
+            Some(header)
+        })
     }
 
     /// All headers of this name, whatever its letter case.
     pub fn all<'h>(&'h self, name: &'h str) -> impl Iterator<Item = Header<'b>> + 'h {
-        self.headers
-            .iter()
-            .enumerate()
+        let (noted, walked) = match Name::of(name.as_bytes()) {
+            Some(known) if !self.notes.is_repeated(known) => (Some(known), None),
+            _ => (None, Some(self.headers().enumerate())),
+        };
+        let walked = walked
+            .into_iter()
+            .flatten()
             .filter(|(_, h)| h.name.eq_ignore_ascii_case(name))
             .map(|(i, h)| {
                 self.note_look_up(i);
-                *h
-            })
+                h
+            });
+        noted
+            .into_iter()
+            .filter_map(|known| self.first(known))
+            .chain(walked)
+    }
+
+    /// The first header of this name.
+    #[inline]
+    pub(super) fn first(&self, name: Name) -> Option<Header<'b>> {
+        self.notes.mark(name).and_then(|mark| self.header_at(mark))
+    }
+
+    fn header_at(&self, mark: &Mark) -> Option<Header<'b>> {
+        self.note_look_up(usize::from(mark.index));
+        Header::read(self.raw, mark.start as usize)
+    }
+
+    /// The value of the first header of this name.
+    #[inline]
+    pub(super) fn value(&self, name: Name) -> Option<&'b [u8]> {
+        let mark = self.notes.mark(name)?;
+        self.note_look_up(usize::from(mark.index));
+        let value = self.raw.get(mark.value as usize..)?;
+        value.get(..mark.length as usize)
     }
 
     /// Notes that the header of this index was looked up.
@@ -418,8 +283,12 @@ impl<'b> Head<'b> {
 
     /// The first header of this name.
     #[must_use]
+    #[inline]
     pub fn get(&self, name: &str) -> Option<Header<'b>> {
-        self.all(name).next()
+        match Name::of(name.as_bytes()) {
+            Some(known) => self.first(known),
+            None => self.all(name).next(),
+        }
     }
 
     /// Whether there is a header of this name.
@@ -439,15 +308,49 @@ impl<'b> Head<'b> {
 
     /// The header of this name, which may stand at most once. An error lies in
     /// the second one.
-    pub(crate) fn at_most_one(
-        &self,
-        name: &'static str,
-    ) -> Result<Option<Header<'b>>, At<Refusal>> {
-        let mut all = self.all(name);
-        match (all.next(), all.next()) {
-            (_, Some(second)) => Err((Refusal::HeaderRepeated { name }, second.line_at())),
-            (header, None) => Ok(header),
+    #[inline]
+    pub(super) fn at_most_one(&self, name: Name) -> Result<Option<Header<'b>>, At<Refusal>> {
+        if self.notes.is_repeated(name) {
+            return Err(self.repeated(name));
         }
+        Ok(self.first(name))
+    }
+
+    /// The keys of hixie-76: all that follows the colon and one space. A real
+    /// client sent one that starts with its only space.
+    pub(crate) fn numbered_keys(&self) -> [Option<&'b [u8]>; 2] {
+        [Name::Key1, Name::Key2].map(|name| {
+            let mark = self.notes.mark(name)?;
+            self.note_look_up(usize::from(mark.index));
+            let start = mark.start as usize + name.text().len() + 1;
+            let after = self.raw.get(start..)?;
+            let (value, _) = after.split_at_checked(memchr(b'\r', after)?)?;
+            Some(value.strip_prefix(b" ").unwrap_or(value))
+        })
+    }
+
+    /// The value of the header of this name, which may stand at most once.
+    #[inline]
+    pub(super) fn only_value(&self, name: Name) -> Result<Option<&'b [u8]>, At<Refusal>> {
+        if self.notes.is_repeated(name) {
+            return Err(self.repeated(name));
+        }
+        Ok(self.value(name))
+    }
+
+    /// Where the value of the first header of this name lies.
+    #[cold]
+    pub(super) fn value_at(&self, name: Name) -> Range<usize> {
+        let header = self.first(name);
+        header.map_or_else(|| self.missing_at(), Header::value_at)
+    }
+
+    #[cold]
+    fn repeated(&self, name: Name) -> At<Refusal> {
+        let name = name.text();
+        let second = self.all(name).take(2).last();
+        let at = second.map_or_else(|| self.missing_at(), Header::line_at);
+        (Refusal::HeaderRepeated { name }, at)
     }
 
     /// Whether one of the comma lists of this name holds the token, whatever
@@ -455,8 +358,19 @@ impl<'b> Head<'b> {
     pub(crate) fn has_token(&self, name: &str, token: &str) -> bool {
         // All lines are looked up, so that the observer learns of all.
         self.all(name)
-            .map(|h| list(h.value).any(|t| t.eq_ignore_ascii_case(token.as_bytes())))
+            .map(|header| lists(header.value, token))
             .fold(false, |found, here| found | here)
+    }
+
+    /// The same of a known name. It is fastest where the value is the token as it is
+    /// written here.
+    #[inline(always)]
+    pub(super) fn has_known_token(&self, name: Name, token: &str) -> bool {
+        if self.notes.is_repeated(name) {
+            return self.has_token(name.text(), token);
+        }
+        self.value(name)
+            .is_some_and(|value| value == token.as_bytes() || lists(value, token))
     }
 
     /// Tells the observer what each octet is.
@@ -486,7 +400,7 @@ impl<'b> Head<'b> {
         // A first line with more spaces than parts.
         spans.octets(left, Field::Space, 0);
         spans.octets(2, Field::LineEnd, 0);
-        for (i, header) in self.headers.iter().enumerate() {
+        for (i, header) in self.headers().enumerate() {
             let (name, value) = if self.was_looked_up(i) {
                 (Field::HeaderName, Field::HeaderValue)
             } else {
@@ -503,111 +417,6 @@ impl<'b> Head<'b> {
         }
         spans.octets(2, Field::HeadEnd, 0);
     }
-}
-
-/// The lines of a head without their CR LF and without the empty one, each with
-/// where it starts.
-fn lines(raw: &[u8]) -> Vec<(usize, &[u8])> {
-    let mut lines = Vec::with_capacity(16);
-    let (mut start, mut rest) = (0, raw);
-    while let Some(i) = memchr(b'\n', rest) {
-        let (line, after) = rest.split_at(i + 1);
-        rest = after;
-        let line = line.strip_suffix(b"\r\n").unwrap_or(line);
-        if line.is_empty() {
-            break;
-        }
-        lines.push((start, line));
-        start += i + 1;
-    }
-    lines
-}
-
-/// Whether a line continues the one before (RFC 9112 section 5.2).
-fn is_folded(line: &[u8]) -> bool {
-    line.starts_with(b" ") || line.starts_with(b"\t")
-}
-
-/// The line of a head that cannot be read, or the octet in it where that can be
-/// told.
-#[cold]
-fn find_malformed(lines: &[(usize, &[u8])], is_request: bool, opaque: &[String]) -> Range<usize> {
-    let Some(((_, first), headers)) = lines.split_first() else {
-        return 0..0;
-    };
-    for (at, line) in headers {
-        let name = line
-            .iter()
-            .take_while(|octet| is_token_octet(octet))
-            .count();
-        if name == 0 || line.get(name) != Some(&b':') {
-            let end = line.len().min(name + 1);
-            return at + name.min(end)..at + end;
-        }
-        let values = ValueOctets::of(line, opaque);
-        let is_bad = |octet: &u8| is_forbidden_in_value(octet) && !values.allow(*octet);
-        if let Some(i) = line.iter().position(is_bad) {
-            return at + i..at + i + 1;
-        }
-    }
-    let bad = |octet: &u8| !matches!(octet, 0x20..=0x7e);
-    match first.iter().position(bad) {
-        Some(i) if is_request => i..i + 1,
-        _ => 0..first.len(),
-    }
-}
-
-/// The octets that the value of a header may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ValueOctets {
-    /// Text: the value is read here.
-    Text,
-    /// Any but CR, LF and NUL: the value is only carried.
-    Opaque,
-    /// Any but CR and LF: a key of hixie-76.
-    Any,
-}
-
-impl ValueOctets {
-    /// By the name of the header in this line.
-    fn of(line: &[u8], opaque: &[String]) -> ValueOctets {
-        /// Headers that are passed on or kept, and never read.
-        const CARRIED: [&str; 5] = [
-            "Cookie",
-            "Authorization",
-            "Set-Cookie",
-            "WWW-Authenticate",
-            "Retry-After",
-        ];
-        let end = memchr(b':', line).unwrap_or(line.len());
-        let (name, _) = line.split_at(end);
-        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-        if is("Sec-WebSocket-Key1") || is("Sec-WebSocket-Key2") {
-            ValueOctets::Any
-        } else if CARRIED.into_iter().any(is) || opaque.iter().any(|other| is(other)) {
-            ValueOctets::Opaque
-        } else {
-            ValueOctets::Text
-        }
-    }
-
-    fn allow(self, octet: u8) -> bool {
-        match self {
-            ValueOctets::Text => false,
-            ValueOctets::Opaque => !matches!(octet, b'\r' | b'\n' | 0),
-            ValueOctets::Any => !matches!(octet, b'\r' | b'\n'),
-        }
-    }
-}
-
-/// Whether no value of a header may hold this octet (RFC 9110 section 5.5).
-fn is_forbidden_in_value(octet: &u8) -> bool {
-    matches!(octet, 0..=8 | 10..=31 | 127)
-}
-
-/// Whether a header's name may hold this octet (RFC 9110 section 5.6.2).
-pub(crate) fn is_token_octet(octet: &u8) -> bool {
-    octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(octet)
 }
 
 /// The line of a head in which this octet lies, and which octet of the line it
@@ -627,34 +436,195 @@ pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|t| !t.is_empty())
 }
 
+/// Whether a comma list holds this token.
+fn lists(value: &[u8], token: &str) -> bool {
+    let is = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());
+    is(value) || list(value).any(is)
+}
+
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used)]
 mod tests {
+    use alloc::borrow::ToOwned;
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::super::notes::MAX_HEADERS;
+    use super::super::scan::Scan;
+    use super::super::values::ValueOctets;
     use super::*;
 
-    #[test]
-    fn the_search_for_the_end_goes_on_where_it_ended() {
-        let mut scan = Scan::default();
-        assert_eq!(
-            scan.find_end(b"GET / HTTP/1.1\r\nHost: aaaa", 1000),
-            Ok(None)
-        );
-        // A second look at the octets from before would find an end here.
-        let other = b"GET / HTTP/1.1\r\nHost: \r\n\r\nb\r\n\r\n";
-        assert_eq!(scan.find_end(other, 1000), Ok(Some(other.len())));
+    type Read = ([String; 3], Vec<(String, Vec<u8>)>);
+
+    /// The octets with an `x` for each that httparse refuses and a value may hold.
+    fn plain(raw: &[u8], opaque: &[String]) -> Vec<u8> {
+        let mut plain = Vec::new();
+        for (i, line) in raw.split_inclusive(|octet| *octet == b'\n').enumerate() {
+            let values = ValueOctets::of(line, opaque);
+            plain.extend(line.iter().map(|octet| match octet {
+                b'\t' | b'\r' | b'\n' => *octet,
+                0..=31 | 127 if i > 0 && values.allow(*octet) => b'x',
+                _ => *octet,
+            }));
+        }
+        plain
     }
 
-    #[test]
-    fn a_head_that_is_cut_anywhere_ends_at_the_same_octet() {
-        let head = b"GET / HTTP/1.1\r\nHost: h\r\n\r\nmore";
-        for cut in 0..head.len() {
-            let mut scan = Scan::default();
-            let (start, _) = head.split_at(cut);
-            let first = scan.find_end(start, 1000);
-            let end = match first {
-                Ok(None) => scan.find_end(head, 1000),
-                found => found,
+    /// A request as httparse reads it, with our limits.
+    fn request_by_httparse(raw: &[u8], limit: u16, opaque: &[String]) -> Result<Read, HeadError> {
+        let lines: Vec<&[u8]> = raw.split(|octet| *octet == b'\n').collect();
+        if lines.iter().any(|line| matches!(line, [b' ' | b'\t', ..])) {
+            return Err(HeadError::Folded);
+        }
+        // The first line, the empty one, and what split finds behind that.
+        if lines.len() - 3 > usize::from(limit) {
+            return Err(HeadError::TooManyHeaders { limit });
+        }
+        let plain = plain(raw, opaque);
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut request = httparse::Request::new(&mut headers);
+        match request.parse(&plain) {
+            Ok(httparse::Status::Complete(n)) if n == raw.len() => {}
+            Err(httparse::Error::Version) => return Err(HeadError::HttpVersion),
+            _ => return Err(HeadError::Malformed),
+        }
+        let version = ["HTTP/1.0", "HTTP/1.1"][usize::from(request.version.unwrap())];
+        let first = [request.method.unwrap(), request.path.unwrap(), version];
+        Ok((
+            first.map(str::to_owned),
+            pairs(&plain, raw, request.headers),
+        ))
+    }
+
+    fn response_by_httparse(raw: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
+        let plain = plain(raw, &[]);
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut response = httparse::Response::new(&mut headers);
+        let read = response.parse(&plain).ok()?;
+        let end = raw.iter().position(|octet| *octet == b'\r')?;
+        core::str::from_utf8(&raw[..end]).ok()?;
+        let read = read == httparse::Status::Complete(raw.len());
+        read.then(|| pairs(&plain, raw, response.headers))
+    }
+
+    /// Names, and values as they were sent.
+    fn pairs(plain: &[u8], raw: &[u8], parsed: &[httparse::Header<'_>]) -> Vec<(String, Vec<u8>)> {
+        let pair = |h: &httparse::Header<'_>| {
+            let start = h.value.as_ptr() as usize - plain.as_ptr() as usize;
+            (
+                h.name.to_owned(),
+                raw[start..start + h.value.len()].to_vec(),
+            )
+        };
+        parsed.iter().map(pair).collect()
+    }
+
+    fn headers_of(head: &Head<'_>) -> Vec<(String, Vec<u8>)> {
+        let pair = |h: Header<'_>| (h.name.to_owned(), h.value.to_vec());
+        head.headers().map(pair).collect()
+    }
+
+    /// What is looked up is what stands among the headers.
+    fn hold_look_ups(head: &Head<'_>) {
+        for name in [
+            "Host",
+            "upgrade",
+            "Sec-WebSocket-Key1",
+            "WEBSOCKET-PROTOCOL",
+            "Cookie",
+            "sec-websocket-version",
+        ] {
+            let walked = head.headers().filter(|h| h.name.eq_ignore_ascii_case(name));
+            let walked: Vec<_> = walked
+                .map(|h| (h.line_at(), h.value_at(), h.value))
+                .collect();
+            let all = head.all(name).map(|h| (h.line_at(), h.value_at(), h.value));
+            assert_eq!(all.collect::<Vec<_>>(), walked);
+            let first = head.get(name).map(|h| h.value);
+            assert_eq!(first, walked.first().map(|(_, _, value)| *value));
+            if let Some(known) = Name::of(name.as_bytes()) {
+                assert_eq!(head.value(known), first);
+                let second = walked.get(1).map(|(line, ..)| line.clone());
+                assert_eq!(head.only_value(known).err().map(|(_, at)| at), second);
+                assert_eq!(head.only(name).is_some(), walked.len() == 1);
+            }
+        }
+    }
+
+    const LINES: [&[u8]; 14] = [
+        b"Host: h",
+        b"Upgrade:websocket",
+        b"UPGRADE: \tWebSocket \t",
+        b"Connection: keep-alive, Upgrade",
+        b"Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5",
+        b"Sec-WebSocket-Key1:  1\x7f\0\x01",
+        b"Cookie: a=\xff\x01 b",
+        b"X-Opaque: \x02",
+        b"WebSocket-Protocol: \xc3\xa9",
+        b"Sec-WebSocket-Version: 13",
+        b"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36\t(KHTML)",
+        b"A:",
+        b"Empty: \t ",
+        b"x_1~: :",
+    ];
+
+    const OCTETS: &[u8] = b"\r\n\t \0\x01\x7f\x80\xc3\xa9:/?aZ-.12(";
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn heads_are_read_as_httparse_reads_them(
+            first in prop::sample::select(vec![
+                b"GET / HTTP/1.1".as_slice(),
+                b"GET /a\xc3\xa9?b=http://h HTTP/1.0",
+                b"POST * HTTP/1.1",
+                b"HTTP/1.1 101 Switching Protocols",
+                b"HTTP/1.0 200",
+                b"HTTP/1.1 404 \xc3\xa9",
+                b"GET / HTTP/2.0",
+            ]),
+            lines in prop::collection::vec(prop::sample::select(LINES.as_slice()), 0..7),
+            changes in prop::collection::vec(
+                (any::<prop::sample::Index>(), prop::sample::select(OCTETS), 0..3),
+                0..4,
+            ),
+            behind in any::<bool>(),
+        ) {
+            let mut octets = [first, b"\r\n", &lines.join(b"\r\n".as_slice())].concat();
+            if !lines.is_empty() {
+                octets.extend_from_slice(b"\r\n");
+            }
+            octets.extend_from_slice(b"\r\n");
+            for (at, octet, how) in changes {
+                let at = at.index(octets.len());
+                let with = [octet];
+                octets.splice(at..at + usize::from(how != 0), with.into_iter().take(usize::from(how != 2)));
+            }
+            if behind {
+                octets.extend_from_slice(b"\x81\x00 behind: it\r\n\r\n");
+            }
+            let opaque = ["X-Opaque".to_owned()];
+            let end = Scan::default().find_end(&octets, 10_000);
+            let noted = RequestNotes::read(&octets, 5, &opaque);
+            let Ok(Some(end)) = end else {
+                prop_assert!(noted.is_none(), "{:?}", octets.escape_ascii());
+                return Ok(());
             };
-            assert_eq!(end, Ok(Some(head.len() - 4)), "cut at {cut}");
+            let raw = &octets[..end];
+            if let Some(notes) = noted {
+                prop_assert_eq!(notes.headers.end, end);
+            }
+            let ours = Head::request(raw, 5, &opaque);
+            let ours_read = ours.as_ref().map_err(|(error, _)| *error).map(|head| {
+                hold_look_ups(head);
+                (head.first_line().map(str::to_owned), headers_of(head))
+            });
+            let theirs = request_by_httparse(raw, 5, &opaque);
+            prop_assert_eq!(ours_read, theirs, "{}", raw.escape_ascii());
+            let ours = Head::response(raw).ok().map(|head| headers_of(&head));
+            prop_assert_eq!(ours, response_by_httparse(raw), "{}", raw.escape_ascii());
         }
     }
 }

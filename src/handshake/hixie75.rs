@@ -1,18 +1,28 @@
 //! hixie-75: nothing is proved. The response echoes origin and location.
 
+use alloc::vec::Vec;
+
 use super::ask::ClientRequest;
 use super::challenged::{Challenged, Violated};
 use super::head::Head;
 use super::write::HeadWriter;
 use crate::error::Violation;
 
-/// The response after its first line; clients compare the first three lines
-/// octet by octet (hixie-75 section 4.1), so Upgrade and Connection come next.
-pub(super) fn write_response(origin: &str, location: &str, head: &mut HeadWriter<'_>) {
-    head.header("Upgrade", "WebSocket");
-    head.header("Connection", "Upgrade");
-    head.header("WebSocket-Origin", origin);
-    head.header("WebSocket-Location", location);
+/// The response up to its origin; clients compare the first three lines octet by
+/// octet (hixie-75 section 4.1), so Upgrade and Connection come first.
+const RESPONSE: &str = "HTTP/1.1 101 Web Socket Protocol Handshake\r\n\
+                        Upgrade: WebSocket\r\nConnection: Upgrade\r\nWebSocket-Origin: ";
+
+/// Starts the response.
+pub(super) fn start_response<'o>(
+    (origin, location): (&[u8], &[u8]),
+    out: &'o mut Vec<u8>,
+) -> HeadWriter<'o> {
+    let mut head = HeadWriter::within_line(out, RESPONSE);
+    head.end_line(origin);
+    head.start_line("WebSocket-Location: ");
+    head.end_line(location);
+    head
 }
 
 /// The request after its first line, in the order that the draft fixes.

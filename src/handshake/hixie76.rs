@@ -9,6 +9,7 @@ use super::ask::ClientRequest;
 use super::challenged::{Challenged, Violated, value_at};
 use super::detect::Refused;
 use super::head::{Head, Header};
+use super::name::Name;
 use super::write::HeadWriter;
 use crate::bytes::Output;
 use crate::error::{Refusal, Violation};
@@ -23,17 +24,21 @@ pub(super) fn numbers<T: Trace>(
     spans: &mut SpanWriter<'_, T>,
 ) -> Result<[u32; 2], Refused> {
     let mut numbers = [0; 2];
-    for ((name, key), slot) in KEYS.iter().zip(1u8..).zip(&mut numbers) {
-        let header = head.get(name);
-        let header = header.ok_or_else(|| (Refusal::KeyAlone, head.missing_at()))?;
-        let value = header.raw_value();
+    let keys = head.numbered_keys().into_iter().zip(1u8..);
+    for ((value, key), slot) in keys.zip(&mut numbers) {
+        let value = value.ok_or_else(|| (Refusal::KeyAlone, head.missing_at()))?;
         if T::WATCHING {
-            let digits: Vec<u8> = digits(value).collect();
+            let digits = value.iter().copied().filter(u8::is_ascii_digit);
+            let spaces = value.iter().filter(|octet| **octet == b' ').count();
+            let spaces = u32::try_from(spaces).unwrap_or(u32::MAX);
             spans.derive(Field::Key, value);
-            spans.derive(Field::KeyDigits, &digits);
-            spans.derive(Field::KeySpaces, &spaces(value).to_be_bytes());
+            spans.derive(Field::KeyDigits, &digits.collect::<Vec<u8>>());
+            spans.derive(Field::KeySpaces, &spaces.to_be_bytes());
         }
-        *slot = number(key, value).map_err(|refusal| (refusal, header.value_at()))?;
+        *slot = number(key, value).map_err(|refusal| {
+            let name = if key == 1 { Name::Key1 } else { Name::Key2 };
+            (refusal, head.value_at(name))
+        })?;
         spans.derive(Field::KeyNumber, &slot.to_be_bytes());
     }
     Ok(numbers)
@@ -53,18 +58,23 @@ pub(super) fn numbers<T: Trace>(
 ///
 /// One of the four key errors.
 pub fn number(key: u8, value: &[u8]) -> Result<u32, Refusal> {
-    let mut product: Option<u64> = None;
-    let mut too_large = false;
-    for digit in digits(value) {
-        let next = product
-            .unwrap_or(0)
-            .checked_mul(10)
-            .and_then(|p| p.checked_add(u64::from(digit - b'0')));
-        too_large |= next.is_none();
-        product = Some(next.unwrap_or(0));
+    let (mut product, mut spaces): (u64, u32) = (0, 0);
+    let (mut has_digits, mut too_large) = (false, false);
+    for octet in value {
+        let digit = octet.wrapping_sub(b'0');
+        if digit < 10 {
+            let (tenfold, over) = product.overflowing_mul(10);
+            let (next, carry) = tenfold.overflowing_add(digit.into());
+            product = next;
+            has_digits = true;
+            too_large |= over | carry;
+        } else if *octet == b' ' {
+            spaces = spaces.saturating_add(1);
+        }
     }
-    let spaces = spaces(value);
-    let product = product.ok_or(Refusal::KeyWithoutDigits { key })?;
+    if !has_digits {
+        return Err(Refusal::KeyWithoutDigits { key });
+    }
     if spaces == 0 {
         return Err(Refusal::KeyWithoutSpaces { key });
     }
@@ -75,16 +85,6 @@ pub fn number(key: u8, value: &[u8]) -> Result<u32, Refusal> {
         return Err(Refusal::KeyNotDivisible { key, spaces });
     }
     u32::try_from(product / u64::from(spaces)).map_err(|_| Refusal::KeyTooLarge { key })
-}
-
-/// The digits of a key, in order.
-fn digits(value: &[u8]) -> impl Iterator<Item = u8> {
-    value.iter().copied().filter(u8::is_ascii_digit)
-}
-
-fn spaces(value: &[u8]) -> u32 {
-    let spaces = value.iter().filter(|octet| **octet == b' ').count();
-    u32::try_from(spaces).unwrap_or(u32::MAX)
 }
 
 /// MD5 of both numbers, big endian, and the eight octets as they came.
@@ -139,12 +139,20 @@ fn below(out: &mut Output<'_>, limit: u32) -> u32 {
     u32::from_be_bytes(out.draw()) % limit.max(1)
 }
 
-/// The response after its first line.
-pub(super) fn write_response(origin: &str, location: &str, head: &mut HeadWriter<'_>) {
-    head.header("Upgrade", "WebSocket");
-    head.header("Connection", "Upgrade");
-    head.header("Sec-WebSocket-Origin", origin);
-    head.header("Sec-WebSocket-Location", location);
+/// The response up to its origin.
+const RESPONSE: &str = "HTTP/1.1 101 WebSocket Protocol Handshake\r\n\
+                        Upgrade: WebSocket\r\nConnection: Upgrade\r\nSec-WebSocket-Origin: ";
+
+/// Starts the response.
+pub(super) fn start_response<'o>(
+    (origin, location): (&[u8], &[u8]),
+    out: &'o mut Vec<u8>,
+) -> HeadWriter<'o> {
+    let mut head = HeadWriter::within_line(out, RESPONSE);
+    head.end_line(origin);
+    head.start_line("Sec-WebSocket-Location: ");
+    head.end_line(location);
+    head
 }
 
 /// The request after its first line, in the order that WebKit wrote it.

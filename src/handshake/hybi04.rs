@@ -1,7 +1,6 @@
 //! hybi-04: beside the key a nonce of the server, and from both the key that
 //! masks all frames of the client.
 
-use alloc::format;
 use alloc::string::String;
 
 use base64::Engine;
@@ -21,7 +20,7 @@ pub(super) fn nonce(out: &mut Output<'_>) -> String {
 
 /// The masking key of the connection: SHA-1 over both strings as they stand on
 /// the wire, never decoded.
-pub(super) fn masking_key(key: &str, nonce: &str) -> [u8; 20] {
+pub(super) fn masking_key(key: &[u8], nonce: &str) -> [u8; 20] {
     let mut sha1 = Sha1::new();
     sha1.update(key);
     sha1.update(nonce);
@@ -30,10 +29,10 @@ pub(super) fn masking_key(key: &str, nonce: &str) -> [u8; 20] {
 }
 
 /// Reports to the observer how the masking key is made.
-pub(super) fn derive<T: Trace>(key: &str, nonce: &str, spans: &mut SpanWriter<'_, T>) {
+pub(super) fn derive<T: Trace>(key: &[u8], nonce: &str, spans: &mut SpanWriter<'_, T>) {
     if T::WATCHING {
-        let input = format!("{key}{nonce}{GUID}");
-        spans.derive(Field::SecretInput, input.as_bytes());
+        let input = [key, nonce.as_bytes(), GUID.as_bytes()].concat();
+        spans.derive(Field::SecretInput, &input);
         spans.derive(Field::Secret, &masking_key(key, nonce));
     }
 }
@@ -44,7 +43,7 @@ mod tests {
 
     #[test]
     fn masking_key_is_that_of_pywebsocket() {
-        let key = masking_key("dGhlIHNhbXBsZSBub25jZQ==", "H+cNj5elaybfGIQv1esl2w==");
+        let key = masking_key(b"dGhlIHNhbXBsZSBub25jZQ==", "H+cNj5elaybfGIQv1esl2w==");
         let hex: String = key.iter().map(|o| format!("{o:02x}")).collect();
         assert_eq!(hex, "6322a2adc02bc433e3896d34410b74bb7739f960");
     }

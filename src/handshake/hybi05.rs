@@ -1,7 +1,7 @@
 //! hybi-05 to RFC 6455: a key answered by SHA-1.
 
-use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use base64::Engine;
 use base64::alphabet::STANDARD as ALPHABET;
@@ -12,6 +12,8 @@ use super::ask::ClientRequest;
 use super::challenged::{Challenged, Violated, value_at};
 use super::detect::Refused;
 use super::head::{Head, Header};
+use super::name::Name;
+use super::octets::OctetSet;
 use super::write::HeadWriter;
 use crate::bytes::Output;
 use crate::error::{Refusal, Violation};
@@ -30,10 +32,19 @@ const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// ```
 #[must_use]
 pub fn accept(key: &str) -> String {
-    STANDARD.encode(digest(key))
+    STANDARD.encode(digest(key.as_bytes()))
 }
 
-fn digest(key: &str) -> [u8; 20] {
+/// The same, without an allocation.
+pub(super) fn proof(key: &[u8]) -> [u8; 28] {
+    let mut proof = [0; 28];
+    let Ok(28) = STANDARD.encode_slice(digest(key), &mut proof) else {
+        unreachable!("20 octets are 28 characters of base64");
+    };
+    proof
+}
+
+fn digest(key: &[u8]) -> [u8; 20] {
     let mut sha1 = Sha1::new();
     sha1.update(key);
     sha1.update(GUID);
@@ -47,33 +58,42 @@ pub(crate) const LENIENT: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
 
-/// The key of a request.
-pub(super) fn read_key<'b>(head: &Head<'b>, version: &Version) -> Result<&'b str, Refused> {
-    let header = head.get("Sec-WebSocket-Key");
-    let header = header.ok_or_else(|| (Refusal::KeyMissing, head.missing_at()))?;
-    let value = header.value;
-    let mut octets = [0; 64];
-    let decoded = LENIENT.decode_slice(value, &mut octets).ok();
+/// The key of a request: characters of base64.
+pub(super) fn read_key<'b>(head: &Head<'b>, version: &Version) -> Result<&'b [u8], Refused> {
+    let value = head.value(Name::Key);
+    let value = value.ok_or_else(|| (Refusal::KeyMissing, head.missing_at()))?;
+    let decoded = || {
+        let mut octets = [0; 64];
+        LENIENT.decode_slice(value, &mut octets).ok()
+    };
     let fits = match version.key_length {
         KeyLength::None => false,
         KeyLength::Characters(most) => {
+            // Padding included.
+            let is_base64 = |octet: &u8| *octet == b'=' || BASE64.has(*octet);
             (1..=most).contains(&value.len()) && value.iter().all(is_base64)
         }
-        KeyLength::Octets(n) => decoded == Some(n),
+        KeyLength::Octets(n) => n == 16 && are_sixteen_octets(value) || decoded() == Some(n),
     };
-    header.text().filter(|_| fits).ok_or_else(|| {
-        let refusal = Refusal::KeyMalformed {
-            length: version.key_length,
-            characters: u32::try_from(value.len()).unwrap_or(u32::MAX),
-            octets: decoded.and_then(|n| u8::try_from(n).ok()),
-        };
-        (refusal, header.value_at())
-    })
+    if fits {
+        return Ok(value);
+    }
+    let refusal = Refusal::KeyMalformed {
+        length: version.key_length,
+        characters: u32::try_from(value.len()).unwrap_or(u32::MAX),
+        octets: decoded().and_then(|n| u8::try_from(n).ok()),
+    };
+    Err((refusal, head.value_at(Name::Key)))
 }
 
-/// Whether this is a character of base64 (RFC 4648 section 4), padding included.
-fn is_base64(octet: &u8) -> bool {
-    octet.is_ascii_alphanumeric() || b"+/=".contains(octet)
+/// The characters of base64 (RFC 4648 section 4), without that of the padding.
+static BASE64: OctetSet =
+    OctetSet::of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+
+/// Whether these are sixteen octets in base64, which shows without decoding.
+fn are_sixteen_octets(value: &[u8]) -> bool {
+    let characters = value.strip_suffix(b"==");
+    characters.is_some_and(|c| c.len() == 22 && BASE64.has_all(c))
 }
 
 /// A key for a client: sixteen random octets.
@@ -81,14 +101,15 @@ pub(super) fn make_key(out: &mut Output<'_>) -> String {
     STANDARD.encode(out.draw::<16>())
 }
 
-/// The response after its first line. The nonce is hybi-04's.
-pub(super) fn write_response(key: &str, nonce: Option<&str>, head: &mut HeadWriter<'_>) {
-    head.header("Upgrade", "websocket");
-    head.header("Connection", "Upgrade");
-    head.header("Sec-WebSocket-Accept", &accept(key));
-    if let Some(nonce) = nonce {
-        head.header("Sec-WebSocket-Nonce", nonce);
-    }
+/// The response up to its proof.
+const RESPONSE: &str = "HTTP/1.1 101 Switching Protocols\r\n\
+                        Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ";
+
+/// Starts the response.
+pub(super) fn start_response<'o>(proof: &[u8; 28], out: &'o mut Vec<u8>) -> HeadWriter<'o> {
+    let mut head = HeadWriter::within_line(out, RESPONSE);
+    head.end_line_of_ours(proof);
+    head
 }
 
 /// The request after its first line, in the order of the RFC's example.
@@ -140,7 +161,7 @@ pub(super) fn verify<'b, T: Trace>(
     spans: &mut SpanWriter<'_, T>,
 ) -> Result<Option<&'b str>, Violated> {
     let proof = head.only("Sec-WebSocket-Accept");
-    derive(&challenged.key, spans);
+    derive(challenged.key.as_bytes(), spans);
     if proof.is_none_or(|h| h.value != accept(&challenged.key).as_bytes()) {
         let at = value_at(head, "Sec-WebSocket-Accept");
         return Err((Violation::AcceptMismatch, at));
@@ -175,10 +196,10 @@ pub(super) fn extensions<'b>(head: &Head<'b>) -> impl Iterator<Item = (&'b str, 
 }
 
 /// Reports to the observer how the proof is made.
-pub(super) fn derive<T: Trace>(key: &str, spans: &mut SpanWriter<'_, T>) {
+pub(super) fn derive<T: Trace>(key: &[u8], spans: &mut SpanWriter<'_, T>) {
     if T::WATCHING {
-        spans.derive(Field::AcceptInput, format!("{key}{GUID}").as_bytes());
+        spans.derive(Field::AcceptInput, &[key, GUID.as_bytes()].concat());
         spans.derive(Field::AcceptDigest, &digest(key));
-        spans.derive(Field::Proof, accept(key).as_bytes());
+        spans.derive(Field::Proof, &proof(key));
     }
 }

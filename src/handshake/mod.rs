@@ -6,6 +6,12 @@
 //! of the handshake. Whatever is echoed passes one checked writer, `HeadWriter`.
 
 mod origin;
+mod octets;
+mod name;
+mod values;
+mod scan;
+mod notes;
+mod malformed;
 mod head;
 mod detect;
 mod host;

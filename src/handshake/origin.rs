@@ -48,6 +48,11 @@ impl Origins {
         self
     }
 
+    /// Whether all origins may connect.
+    pub(super) fn are_any(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Whether a page of this origin may connect with this Host. `secure` is
     /// whether the client uses TLS, so that its page is of https.
     #[must_use]

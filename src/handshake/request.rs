@@ -1,10 +1,11 @@
 //! A request: its head, read by the rules of its version.
 
-use alloc::boxed::Box;
 use alloc::string::String;
 
 use super::detect::{Detected, Refused, detect_in, is_authority};
 use super::head::{Head, Header};
+use super::name::Name;
+use super::octets::is_field_text;
 use crate::error::Refusal;
 use crate::version::{Version, Versions};
 
@@ -13,34 +14,21 @@ use crate::version::{Version, Versions};
 pub struct Request<'b> {
     head: Head<'b>,
     version: Option<&'static Version>,
-    origin: Option<&'b str>,
-}
-
-/// A request that was read and is refused.
-#[derive(Debug)]
-pub(super) struct RefusedRequest<'b> {
-    pub(super) refused: Refused,
-    pub(super) head: Head<'b>,
+    origin: Option<&'b [u8]>,
 }
 
 impl<'b> Request<'b> {
-    /// Checks all that needs no policy.
-    pub(super) fn read(
-        head: Head<'b>,
-        on: Versions,
-    ) -> Result<Request<'b>, Box<RefusedRequest<'b>>> {
-        let mut request = Request {
+    /// A request with this head, which [`Request::check`] is to check.
+    pub(super) fn unchecked(head: Head<'b>) -> Request<'b> {
+        Request {
             head,
             version: None,
             origin: None,
-        };
-        match request.check(on) {
-            Ok(()) => Ok(request),
-            Err(refused) => Err(request.refuse(refused)),
         }
     }
 
-    fn check(&mut self, on: Versions) -> Result<(), Refused> {
+    /// Checks all that needs no policy.
+    pub(super) fn check(&mut self, on: Versions) -> Result<(), Refused> {
         if let Detected::Upgrade(version) = detect_in(&self.head, on)? {
             self.version = Some(version);
             self.check_target(version)?;
@@ -49,14 +37,6 @@ impl<'b> Request<'b> {
             self.check_subprotocol(version)?;
         }
         Ok(())
-    }
-
-    /// Refuses it after all.
-    pub(super) fn refuse(self, refused: Refused) -> Box<RefusedRequest<'b>> {
-        Box::new(RefusedRequest {
-            refused,
-            head: self.head,
-        })
     }
 
     /// The version asked for; `None` for plain HTTP.
@@ -93,16 +73,21 @@ impl<'b> Request<'b> {
     /// request without one.
     #[must_use]
     pub fn host(&self) -> &'b str {
-        self.head
-            .get("Host")
-            .and_then(Header::text)
-            .filter(|host| is_authority(host.as_bytes()))
-            .unwrap_or_default()
+        core::str::from_utf8(self.host_octets()).unwrap_or_default()
+    }
+
+    pub(super) fn host_octets(&self) -> &'b [u8] {
+        let host = self.head.value(Name::Host);
+        host.filter(|host| is_authority(host)).unwrap_or_default()
     }
 
     /// The origin, from the header that this version names it in.
     #[must_use]
     pub fn origin(&self) -> Option<&'b str> {
+        core::str::from_utf8(self.origin?).ok()
+    }
+
+    pub(super) fn origin_octets(&self) -> Option<&'b [u8]> {
         self.origin
     }
 
@@ -130,6 +115,9 @@ impl<'b> Request<'b> {
     ///
     /// [`Refusal::SubprotocolUnknown`] where the client would not go on.
     pub fn choose_subprotocol(&self, spoken: &[String]) -> Result<Option<&str>, Refusal> {
+        if spoken.is_empty() && !self.is_opaque() {
+            return Ok(None);
+        }
         let chosen = self
             .subprotocols()
             .find(|offered| spoken.iter().any(|s| s == offered));
@@ -176,7 +164,7 @@ impl<'b> Request<'b> {
     }
 
     fn check_body(&self, version: &Version) -> Result<(), Refused> {
-        let length = self.head.at_most_one("Content-Length")?;
+        let length = self.head.at_most_one(Name::ContentLength)?;
         let fits = match length.map(|h| h.value) {
             None | Some(b"0") => true,
             // Netty's and Perl's clients announce the eight octets.
@@ -184,7 +172,7 @@ impl<'b> Request<'b> {
             Some(_) => false,
         };
         let unexpected = if fits {
-            self.head.get("Transfer-Encoding")
+            self.head.first(Name::TransferEncoding)
         } else {
             length
         };
@@ -194,13 +182,16 @@ impl<'b> Request<'b> {
         }
     }
 
-    fn read_origin(&self, version: &Version) -> Result<Option<&'b str>, Refused> {
+    fn read_origin(&self, version: &Version) -> Result<Option<&'b [u8]>, Refused> {
         let mut origin = None;
         for name in version.origin {
-            if let Some(header) = self.head.at_most_one(name)? {
-                let text = header.text().filter(|t| !t.is_empty());
-                let text = text.ok_or((Refusal::OriginMalformed, header.value_at()))?;
-                origin = origin.or(Some(text));
+            let name = Name::of(name.as_bytes());
+            let name = name.unwrap_or_else(|| unreachable!("origins are in known headers"));
+            if let Some(value) = self.head.only_value(name)? {
+                if value.is_empty() || !is_field_text(value) {
+                    return Err((Refusal::OriginMalformed, self.head.value_at(name)));
+                }
+                origin = origin.or(Some(value));
             }
         }
         if origin.is_none() && version.echoes_location() {

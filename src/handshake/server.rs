@@ -1,18 +1,17 @@
 //! The server's end of the opening handshake: request in, response out.
 
-use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
-use alloc::format;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 
 use super::detect::Refused;
-use super::head::{Head, Scan, line_and_octet};
+use super::head::{Head, line_and_octet};
+use super::notes::RequestNotes;
 use super::policy::Config;
-use super::request::{RefusedRequest, Request};
-use super::write::{CarriedHeader, HeadWriter, HttpResponse, write_refusal};
+use super::request::Request;
+use super::scan::Scan;
+use super::write::{CarriedHeader, HttpResponse, write_refusal};
 use super::{Agreement, hixie75, hixie76, hybi04, hybi05};
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Refusal, Unsendable};
@@ -86,11 +85,22 @@ impl ServerHandshake {
         trace: &mut T,
     ) -> Option<ServerEvent<'b>> {
         match &mut self.state {
-            State::Head(scan) => match find_head(scan, input.rest(), config) {
-                Ok(None) => None,
-                Ok(Some(end)) => Some(self.read_request(end, config, input, out, trace)),
-                Err(refused) => Some(self.refuse_unreadable(refused, config, input, out, trace)),
-            },
+            State::Head(scan) => {
+                let notes = read_whole(*scan, input.rest(), config);
+                let end = match &notes {
+                    Some(notes) => Ok(Some(notes.headers.end)),
+                    None => find_head(scan, input.rest(), config),
+                };
+                match end {
+                    Ok(None) => None,
+                    Ok(Some(end)) => {
+                        Some(self.read_request((end, notes), config, input, out, trace))
+                    }
+                    Err(refused) => {
+                        Some(self.refuse_unreadable(refused, config, input, out, trace))
+                    }
+                }
+            }
             State::Requested(_) | State::Http { .. } => None,
             State::Key3(version, numbers) => {
                 let key3 = *input.rest().first_chunk::<8>()?;
@@ -109,7 +119,7 @@ impl ServerHandshake {
 
     fn read_request<'b, T: Trace>(
         &mut self,
-        end: usize,
+        (end, notes): (usize, Option<RequestNotes>),
         config: &mut Arc<Config>,
         input: &mut Input<'b>,
         out: &mut Output<'_>,
@@ -117,15 +127,20 @@ impl ServerHandshake {
     ) -> ServerEvent<'b> {
         let start = input.position();
         let raw: &'b [u8] = input.take(end);
-        let head = match Head::request(raw, config.limits.headers, &config.opaque_headers) {
-            Ok(head) => head,
+        let head = match notes.and_then(|notes| Head::of_notes(raw, notes)) {
+            Some(head) => Ok(head),
+            None => Head::request(raw, config.limits.headers, &config.opaque_headers),
+        };
+        let mut request = match head {
+            Ok(head) => Box::new(Request::unchecked(head)),
             Err((error, at)) => {
                 SpanWriter::new(trace, start).octets(end, Field::Unreadable, 0);
                 let refused = (error.refusal(), at);
                 return self.refuse_head(refused, start, raw, config, out);
             }
         };
-        if let Some(of_route) = config.routes.as_ref().and_then(|r| r.config_for(&head)) {
+        let routes = config.routes.as_ref();
+        if let Some(of_route) = routes.and_then(|r| r.config_for(request.head())) {
             *config = of_route;
         }
         // The observer learns of the lines in order, and then of what was
@@ -133,72 +148,57 @@ impl ServerHandshake {
         let mut derived = Derived::default();
         let checked = if T::WATCHING {
             let mut spans = SpanWriter::new(&mut derived, start);
-            self.check(head, config, &mut spans)
+            self.check(&mut request, config, &mut spans)
         } else {
-            self.check(head, config, &mut SpanWriter::new(&mut (), start))
-        };
-        let mut spans = SpanWriter::new(trace, start);
-        let (head, event) = match checked {
-            Ok(request) if request.version().is_some() => {
-                (None, ServerEvent::Request(Box::new(request)))
-            }
-            Ok(request) => (None, ServerEvent::Http(Box::new(request))),
-            Err(error) => {
-                let RefusedRequest { refused, head } = *error;
-                let event = self.refuse_head(refused, start, raw, config, out);
-                (Some(head), event)
-            }
+            self.check(&mut request, config, &mut SpanWriter::new(&mut (), start))
         };
         if T::WATCHING {
-            let head = match &event {
-                ServerEvent::Request(request) | ServerEvent::Http(request) => Some(request.head()),
-                _ => head.as_ref(),
-            };
-            if let Some(head) = head {
-                head.name(&mut spans, true);
-            }
+            let mut spans = SpanWriter::new(trace, start);
+            request.head().name(&mut spans, true);
             derived.tell(&mut spans);
         }
-        event
+        match checked {
+            Ok(()) if request.version().is_some() => ServerEvent::Request(request),
+            Ok(()) => ServerEvent::Http(request),
+            Err(refused) => self.refuse_head(refused, start, raw, config, out),
+        }
     }
 
     /// Checks a request; the state is then the one in which a response is due.
-    fn check<'b, T: Trace>(
+    fn check<T: Trace>(
         &mut self,
-        head: Head<'b>,
+        request: &mut Request<'_>,
         config: &Config,
         spans: &mut SpanWriter<'_, T>,
-    ) -> Result<Request<'b>, Box<RefusedRequest<'b>>> {
-        let with_body = head.first_line()[0] != "HEAD";
+    ) -> Result<(), Refused> {
+        let with_body = request.method() != "HEAD";
         self.state = State::Http { with_body };
         let secure = self.secure || config.is_secure();
         // First: a page that may not ask here learns nothing else.
-        if let Err(refused) = config.hosts.check(&head, secure) {
-            return Err(Box::new(RefusedRequest { refused, head }));
-        }
-        let request = Request::read(head, config.versions)?;
+        config.hosts.check(request.head(), secure)?;
+        request.check(config.versions)?;
         let Some(version) = request.version() else {
-            return Ok(request);
+            return Ok(());
         };
         if T::WATCHING {
             // The caller chooses among the subprotocols, so they decide.
             request.head().look_up(version.subprotocol_header());
         }
-        let origin = request.origin();
-        if !config.origins.allow(origin, request.host(), secure) {
+        if !config.origins.are_any()
+            && !config
+                .origins
+                .allow(request.origin(), request.host(), secure)
+        {
             let names = version.origin.iter();
             let origin = names.filter_map(|name| request.head().get(name)).next();
             let at = origin.map_or_else(|| request.head().missing_at(), |h| h.value_at());
-            return Err(request.refuse((Refusal::OriginNotAllowed, at)));
+            return Err((Refusal::OriginNotAllowed, at));
         }
         let public_url = config.public_url.as_deref();
-        match PendingResponse::prepare(&request, version, public_url, spans) {
-            Ok(response) => {
-                self.state = State::Requested(response);
-                Ok(request)
-            }
-            Err(refused) => Err(request.refuse(refused)),
-        }
+        self.state = State::Requested(PendingResponse::prepare(
+            request, version, public_url, spans,
+        )?);
+        Ok(())
     }
 
     /// Octets that are no head: they are named up to the one that shows it, and
@@ -232,8 +232,8 @@ impl ServerHandshake {
         ServerEvent::Refused(Located::in_head(refusal, at, start), raw)
     }
 
-    /// Writes the 101, with these headers that are carried. Gives the agreement, unless the eight octets of hixie-76
-    /// are due.
+    /// Writes the 101, with these headers that are carried. Gives the agreement,
+    /// unless the eight octets of hixie-76 are due.
     ///
     /// # Errors
     ///
@@ -264,7 +264,7 @@ impl ServerHandshake {
     pub(crate) fn set_public_url(&mut self, base: &str) {
         if let State::Requested(response) = &mut self.state {
             if let Proof::Hixie75(echo) | Proof::Hixie76(echo, _) = &mut response.proof {
-                base.clone_into(&mut echo.base);
+                echo.set_base(base);
             }
         }
     }
@@ -326,6 +326,16 @@ fn names_place(refusal: Refusal) -> bool {
     )
 }
 
+/// Reads a head that has arrived at once, as nearly all do.
+fn read_whole(scan: Scan, octets: &[u8], config: &Config) -> Option<RequestNotes> {
+    let max = usize::try_from(config.limits.head_bytes).unwrap_or(usize::MAX);
+    if !scan.is_new() || !octets.first()?.is_ascii_alphabetic() {
+        return None;
+    }
+    let octets = octets.get(..max).unwrap_or(octets);
+    RequestNotes::read(octets, config.limits.headers, &config.opaque_headers)
+}
+
 /// Looks for the end of a head.
 fn find_head(scan: &mut Scan, octets: &[u8], config: &Config) -> Result<Option<usize>, Refused> {
     match octets.first() {
@@ -351,34 +361,51 @@ struct PendingResponse {
 enum Proof {
     Hixie75(Echo),
     Hixie76(Echo, [u32; 2]),
-    /// hybi-04 and later: the key of the request.
-    Key(String),
+    /// hybi-04 also needs the key of the request.
+    Hybi04([u8; 28], Vec<u8>),
+    Hybi05([u8; 28]),
 }
 
 /// What a hixie response repeats of its request.
 #[derive(Debug)]
 struct Echo {
-    origin: String,
-    /// Scheme and authority of the URL that the client dialled.
-    base: String,
-    target: String,
+    /// The origin, then the location.
+    octets: Vec<u8>,
+    origin: usize,
+    /// How much of the location is scheme and authority, which the client dialled;
+    /// the target follows.
+    base: usize,
 }
 
 impl Echo {
     /// The client's view of its own URL: Host and target verbatim.
     fn of(request: &Request<'_>, public_url: Option<&str>) -> Echo {
+        let origin = request.origin_octets().unwrap_or_default();
+        let base = match public_url {
+            Some(base) => ["", base].map(str::as_bytes),
+            None => [b"ws://", request.host_octets()],
+        };
+        Echo::join(origin, base, request.target().as_bytes())
+    }
+
+    fn join(origin: &[u8], base: [&[u8]; 2], target: &[u8]) -> Echo {
+        let [scheme, authority] = base;
         Echo {
-            origin: request.origin().unwrap_or_default().to_owned(),
-            base: match public_url {
-                Some(base) => base.to_owned(),
-                None => format!("ws://{}", request.host()),
-            },
-            target: request.target().to_owned(),
+            octets: [origin, scheme, authority, target].concat(),
+            origin: origin.len(),
+            base: scheme.len() + authority.len(),
         }
     }
 
-    fn location(&self) -> String {
-        format!("{}{}", self.base, self.target)
+    fn set_base(&mut self, base: &str) {
+        let (origin, location) = self.parts();
+        let (_, target) = location.split_at(self.base);
+        *self = Echo::join(origin, [b"", base.as_bytes()], target);
+    }
+
+    /// Origin and location.
+    fn parts(&self) -> (&[u8], &[u8]) {
+        self.octets.split_at(self.origin)
     }
 }
 
@@ -399,7 +426,11 @@ impl PendingResponse {
             Challenge::Hybi04 | Challenge::Hybi05 => {
                 let key = hybi05::read_key(request.head(), version)?;
                 hybi05::derive(key, spans);
-                Proof::Key(key.to_owned())
+                let proof = hybi05::proof(key);
+                match version.challenge {
+                    Challenge::Hybi04 => Proof::Hybi04(proof, key.to_vec()),
+                    _ => Proof::Hybi05(proof),
+                }
             }
         };
         Ok(PendingResponse { version, proof })
@@ -418,18 +449,16 @@ impl PendingResponse {
             _ => None,
         };
         let mut masking_key = None;
-        let mut head = HeadWriter::start(out.octets, status_line(self.version));
-        match &self.proof {
-            Proof::Hixie75(echo) => {
-                hixie75::write_response(&echo.origin, &echo.location(), &mut head);
+        let mut head = match &self.proof {
+            Proof::Hixie75(echo) => hixie75::start_response(echo.parts(), out.octets),
+            Proof::Hixie76(echo, _) => hixie76::start_response(echo.parts(), out.octets),
+            Proof::Hybi04(proof, _) | Proof::Hybi05(proof) => {
+                hybi05::start_response(proof, out.octets)
             }
-            Proof::Hixie76(echo, _) => {
-                hixie76::write_response(&echo.origin, &echo.location(), &mut head);
-            }
-            Proof::Key(key) => {
-                hybi05::write_response(key, nonce.as_deref(), &mut head);
-                masking_key = nonce.map(|nonce| hybi04::masking_key(key, &nonce));
-            }
+        };
+        if let (Proof::Hybi04(_, key), Some(nonce)) = (&self.proof, nonce) {
+            head.header("Sec-WebSocket-Nonce", &nonce);
+            masking_key = Some(hybi04::masking_key(key, &nonce));
         }
         if let Some(name) = subprotocol {
             head.header(self.version.subprotocol_header(), name);
@@ -437,15 +466,6 @@ impl PendingResponse {
         head.carried(carried);
         head.end()?;
         Ok(masking_key)
-    }
-}
-
-/// The first line of a 101, as each draft prints it.
-fn status_line(version: &Version) -> &'static str {
-    match version.challenge {
-        Challenge::Hixie75 => "HTTP/1.1 101 Web Socket Protocol Handshake",
-        Challenge::Hixie76 => "HTTP/1.1 101 WebSocket Protocol Handshake",
-        Challenge::Hybi04 | Challenge::Hybi05 => "HTTP/1.1 101 Switching Protocols",
     }
 }
 

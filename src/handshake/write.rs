@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::head::{is_field_text, is_token_octet};
+use super::octets::{is_field_text, is_token};
 use super::policy::Config;
 use crate::error::{Refusal, Unsendable};
 
@@ -31,6 +31,40 @@ impl<'o> HeadWriter<'o> {
         }
     }
 
+    /// Starts with lines of ours, up to within a line, which
+    /// [`HeadWriter::end_line`] ends.
+    #[inline]
+    pub(crate) fn within_line(out: &'o mut Vec<u8>, lines: &'static str) -> HeadWriter<'o> {
+        let start = out.len();
+        out.extend_from_slice(lines.as_bytes());
+        HeadWriter {
+            out,
+            start,
+            clean: true,
+        }
+    }
+
+    /// Starts a line of ours: a name, a colon and a space.
+    #[inline]
+    pub(crate) fn start_line(&mut self, start: &'static str) {
+        self.out.extend_from_slice(start.as_bytes());
+    }
+
+    /// Ends a line that was started.
+    pub(crate) fn end_line(&mut self, value: &[u8]) {
+        self.clean &= is_field_text(value);
+        self.out.extend_from_slice(value);
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    /// Ends a line that was started with a value that no peer has sent.
+    #[inline]
+    pub(crate) fn end_line_of_ours(&mut self, value: &[u8]) {
+        debug_assert!(is_field_text(value));
+        self.out.extend_from_slice(value);
+        self.out.extend_from_slice(b"\r\n");
+    }
+
     pub(crate) fn header(&mut self, name: &str, value: &str) {
         self.clean &= is_field_text(value.as_bytes());
         self.line(name, value.as_bytes());
@@ -46,7 +80,7 @@ impl<'o> HeadWriter<'o> {
     }
 
     fn line(&mut self, name: &str, value: &[u8]) {
-        self.clean &= is_token(name);
+        self.clean &= is_token(name.as_bytes());
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b": ");
         self.out.extend_from_slice(value);
@@ -63,11 +97,6 @@ impl<'o> HeadWriter<'o> {
             Err(Unsendable::HeaderValue)
         }
     }
-}
-
-/// Whether this can be the name of a header (RFC 9110 section 5.6.2).
-fn is_token(name: &str) -> bool {
-    !name.is_empty() && name.as_bytes().iter().all(is_token_octet)
 }
 
 /// A response of plain HTTP, after which the connection closes.
@@ -180,5 +209,60 @@ fn reason(status: u16) -> &'static str {
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
         _ => "Other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{hixie75, hixie76, hybi05};
+    use super::*;
+
+    #[test]
+    fn lines_of_ours_are_such_as_are_checked() {
+        let mut checked = Vec::new();
+        let mut heads = Vec::new();
+        let mut check = |first: &str, lines: [(&str, &str); 4]| {
+            let mut head = HeadWriter::start(&mut checked, first);
+            for (name, value) in lines.into_iter().filter(|(name, _)| !name.is_empty()) {
+                head.header(name, value);
+            }
+            assert_eq!(head.end(), Ok(()));
+        };
+        check(
+            "HTTP/1.1 101 Web Socket Protocol Handshake",
+            [
+                ("Upgrade", "WebSocket"),
+                ("Connection", "Upgrade"),
+                ("WebSocket-Origin", "http://o"),
+                ("WebSocket-Location", "ws://h/"),
+            ],
+        );
+        check(
+            "HTTP/1.1 101 WebSocket Protocol Handshake",
+            [
+                ("Upgrade", "WebSocket"),
+                ("Connection", "Upgrade"),
+                ("Sec-WebSocket-Origin", "http://o"),
+                ("Sec-WebSocket-Location", "ws://h/"),
+            ],
+        );
+        check(
+            "HTTP/1.1 101 Switching Protocols",
+            [
+                ("Upgrade", "websocket"),
+                ("Connection", "Upgrade"),
+                ("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+                ("", ""),
+            ],
+        );
+        let parts: (&[u8], &[u8]) = (b"http://o", b"ws://h/");
+        assert_eq!(hixie75::start_response(parts, &mut heads).end(), Ok(()));
+        assert_eq!(hixie76::start_response(parts, &mut heads).end(), Ok(()));
+        let proof = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+        assert_eq!(hybi05::start_response(proof, &mut heads).end(), Ok(()));
+        assert_eq!(
+            heads.escape_ascii().to_string(),
+            checked.escape_ascii().to_string()
+        );
     }
 }

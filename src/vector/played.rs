@@ -38,11 +38,10 @@ impl Handshake {
     pub(super) fn request(&mut self, request: &Request<'_>) {
         self.version = request.version();
         if self.version.is_some_and(Version::has_body) {
-            let keys = ["Sec-WebSocket-Key1", "Sec-WebSocket-Key2"];
-            let headers = keys.into_iter().map(|name| request.head().get(name));
-            let numbers = headers
+            let keys = request.head().numbered_keys().into_iter();
+            let numbers = keys
                 .zip(1..)
-                .filter_map(|(header, key)| hixie76_number(key, header?.raw_value()).ok());
+                .filter_map(|(value, key)| hixie76_number(key, value?).ok());
             self.key_numbers.extend(numbers);
         }
     }
