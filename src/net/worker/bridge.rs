@@ -2,7 +2,7 @@
 //! one of them has both at hand.
 
 use super::bridge_link::{BridgeLink, Carried, CarriedBack};
-use super::link::Link;
+use super::link::{Flow, Link};
 use super::scratch::OutBuffer;
 use crate::bytes::Output;
 use crate::conn::{BridgeEnd, Conn, Event, Phase};
@@ -183,6 +183,12 @@ pub(super) fn pause_reads<D>(link: &mut Link<D>, partner: &mut Link<D>, settings
     let waits = |link: &Link<D>, partner: &Link<D>| {
         !link.is_of_client() && link.conn.phase() == Phase::Open && is_early(&partner.conn)
     };
-    link.flow.paused_by_bridge = !link.is_over() && (full(partner) || waits(link, partner));
-    partner.flow.paused_by_bridge = !partner.is_over() && (full(link) || waits(partner, link));
+    link.flow.set(
+        Flow::PAUSED_BY_BRIDGE,
+        !link.is_over() && (full(partner) || waits(link, partner)),
+    );
+    partner.flow.set(
+        Flow::PAUSED_BY_BRIDGE,
+        !partner.is_over() && (full(link) || waits(partner, link)),
+    );
 }

@@ -4,7 +4,7 @@
 use super::arriving::Arriving;
 use super::bridge::{self, BridgeTurn};
 use super::bridge_link::CarriedBack;
-use super::link::{Link, Preface};
+use super::link::{Flow, Link, Preface};
 use super::pool::Pool;
 use super::record::LinkRecord;
 use super::scratch::{Context, Scratch, Warnings};
@@ -242,7 +242,7 @@ impl<'t, A: App> Dispatch<'t, A> {
                 let headers = std::mem::take(&mut partner.bridge.headers);
                 let link = &mut *partner.link;
                 let reply = app.backend_accepted(chosen.as_deref(), &mut link.data);
-                link.flow.parse_due = true;
+                link.flow.set(Flow::PARSE_DUE, true);
                 let hint = self.context.hint();
                 write_reply(
                     (&mut link.conn, &mut partner.out),
@@ -253,7 +253,7 @@ impl<'t, A: App> Dispatch<'t, A> {
                 );
             }
             Event::Open => {
-                partner.link.flow.parse_due = true;
+                partner.link.flow.set(Flow::PARSE_DUE, true);
                 self.opened(app);
             }
             // It answers our own ping.

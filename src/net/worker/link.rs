@@ -64,31 +64,61 @@ pub(super) enum Preface {
     Done,
 }
 
-/// Whether a link is about to be read, or is not read now.
-#[derive(Debug, Default)]
-pub(super) struct Flow {
-    /// Waits in the ready list.
-    pub(super) queued: bool,
-    /// What was not parsed may be parsed now, without a read.
-    pub(super) parse_due: bool,
-    /// Until the other workers have taken what it published.
-    pub(super) paused_by_mailbox: bool,
-    /// Until the other link of its bridge takes what it sends.
-    pub(super) paused_by_bridge: bool,
-    /// Until another thread has made the page that it asked for.
-    pub(super) awaits_page: bool,
-    /// Until memory that connections hold has returned.
-    pub(super) paused_by_memory: bool,
-    /// Our side of TCP is to be shut down once all is written.
-    pub(super) ends_writes: bool,
-    /// Our side of TCP is shut down, and its peer's is still read.
-    pub(super) has_ended_writes: bool,
-}
+/// Whether a link is about to be read, or is not read now: a bit for each reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Flow(u8);
 
 impl Flow {
+    /// Waits in the ready list.
+    pub(super) const QUEUED: Flow = Flow(1);
+    /// What was not parsed may be parsed now, without a read.
+    pub(super) const PARSE_DUE: Flow = Flow(1 << 1);
+    /// Until the other workers have taken what it published.
+    pub(super) const PAUSED_BY_MAILBOX: Flow = Flow(1 << 2);
+    /// Until the other link of its bridge takes what it sends.
+    pub(super) const PAUSED_BY_BRIDGE: Flow = Flow(1 << 3);
+    /// Until another thread has made the page that it asked for.
+    pub(super) const AWAITS_PAGE: Flow = Flow(1 << 4);
+    /// Until memory that connections hold has returned.
+    pub(super) const PAUSED_BY_MEMORY: Flow = Flow(1 << 5);
+    /// Our side of TCP is to be shut down once all is written.
+    pub(super) const ENDS_WRITES: Flow = Flow(1 << 6);
+    /// Our side of TCP is shut down, and its peer's is still read.
+    pub(super) const HAS_ENDED_WRITES: Flow = Flow(1 << 7);
+
+    const PAUSED: Flow = Flow(
+        Flow::PAUSED_BY_MAILBOX.0
+            | Flow::PAUSED_BY_BRIDGE.0
+            | Flow::PAUSED_BY_MEMORY.0
+            | Flow::AWAITS_PAGE.0,
+    );
+
+    /// Whether one of these bits is set.
+    #[inline]
+    pub(super) fn has(self, bits: Flow) -> bool {
+        self.0 & bits.0 != 0
+    }
+
+    #[inline]
+    pub(super) fn set(&mut self, bit: Flow, on: bool) {
+        if on {
+            self.0 |= bit.0;
+        } else {
+            self.0 &= !bit.0;
+        }
+    }
+
+    /// Clears a bit; whether it was set.
+    pub(super) fn take(&mut self, bit: Flow) -> bool {
+        let was = self.has(bit);
+        self.set(bit, false);
+        was
+    }
+
     /// Whether it is not read for a reason that is not its peer's.
-    pub(super) fn is_paused(&self) -> bool {
-        self.paused_by_mailbox || self.paused_by_bridge || self.paused_by_memory || self.awaits_page
+    #[inline]
+    pub(super) fn is_paused(self) -> bool {
+        self.has(Flow::PAUSED)
     }
 }
 
@@ -151,9 +181,10 @@ impl<D> Link<D> {
         let has_room = relays || self.backlog.len() <= self.high_water(settings);
         // A client may go on sending while its backend is dialled, but not for
         // ever. What was read already is parsed in any case.
-        let unparsed_fits =
-            self.bridge.is_none() || self.flow.parse_due || self.input.unparsed.len() < TURN;
-        (self.transport.is_readable() || self.flow.parse_due)
+        let unparsed_fits = self.bridge.is_none()
+            || self.flow.has(Flow::PARSE_DUE)
+            || self.input.unparsed.len() < TURN;
+        (self.transport.is_readable() || self.flow.has(Flow::PARSE_DUE))
             && !self.flow.is_paused()
             && has_room
             && unparsed_fits
@@ -282,7 +313,8 @@ impl<D> Link<D> {
     pub(super) fn dials(&mut self, bridge: BridgeLink, now_ms: u64) {
         if bridge.relays() {
             self.timing.enter(Stage::Relay, now_ms);
-            self.flow.parse_due = !self.input.unparsed.is_empty();
+            self.flow
+                .set(Flow::PARSE_DUE, !self.input.unparsed.is_empty());
         }
         self.bridge = Some(Box::new(bridge));
     }
@@ -320,7 +352,7 @@ impl<D> Link<D> {
         hint: Option<Hint>,
         out: &mut Output<'_>,
     ) {
-        self.flow.awaits_page = false;
+        self.flow.set(Flow::AWAITS_PAGE, false);
         let (what, code) = (refusal.code(), Some(refusal.status()));
         self.record.end(EndReason { by, what, code });
         refusal.respond(&mut self.conn, hint, out);
@@ -331,7 +363,7 @@ impl<D> Link<D> {
         self.input.unparsed = Vec::new();
         self.input.arriving = None;
         self.preface = Preface::Done;
-        self.flow.awaits_page = false;
+        self.flow.set(Flow::AWAITS_PAGE, false);
         let violation = Violation::Internal;
         self.conn.fail(violation, out);
         self.record

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use mio::{Registry, Token};
 
-use super::link::{AfterTurn, Link, TURN};
+use super::link::{AfterTurn, Flow, Link, TURN};
 use super::pool::Pool;
 use super::relaying;
 use super::scratch::Context;
@@ -63,8 +63,8 @@ impl<D> Links<D> {
     #[inline]
     pub(super) fn put_back(&mut self, token: usize, mut link: Box<Link<D>>, settings: &Settings) {
         link.count_memory(&self.budget);
-        if !link.flow.queued && link.wants_read(settings) {
-            link.flow.queued = true;
+        if !link.flow.has(Flow::QUEUED) && link.wants_read(settings) {
+            link.flow.set(Flow::QUEUED, true);
             self.ready.push_back(token);
         }
         if let Some(slot) = self.slots.get(token) {
@@ -75,8 +75,8 @@ impl<D> Links<D> {
     /// Puts a link into the ready list.
     pub(super) fn enqueue(&mut self, token: usize) {
         if let Some(Some(link)) = self.slots.get(token) {
-            if !link.flow.queued {
-                link.flow.queued = true;
+            if !link.flow.has(Flow::QUEUED) {
+                link.flow.set(Flow::QUEUED, true);
                 self.ready.push_back(token);
             }
         }
@@ -91,7 +91,7 @@ impl<D> Links<D> {
     pub(super) fn next_ready(&mut self) -> Option<usize> {
         let token = self.ready.pop_front()?;
         if let Some(link) = self.get(token) {
-            link.flow.queued = false;
+            link.flow.set(Flow::QUEUED, false);
         }
         Some(token)
     }
@@ -184,8 +184,8 @@ fn advance<D>(link: &mut Link<D>, now_ms: u64) -> AfterTurn {
     let is_closing = link.timing.stage() == Stage::Closing;
     if is_closing && link.conn.ends_by_tcp() {
         // What the peer still sends is not thrown away.
-        if link.backlog.is_empty() && !link.flow.has_ended_writes {
-            link.flow.has_ended_writes = true;
+        if link.backlog.is_empty() && !link.flow.has(Flow::HAS_ENDED_WRITES) {
+            link.flow.set(Flow::HAS_ENDED_WRITES, true);
             if link.transport.shutdown_write().is_err() {
                 return AfterTurn::Drop;
             }

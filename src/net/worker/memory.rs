@@ -2,7 +2,8 @@
 //! hold some are not read, and where nothing can give memory back, the least
 //! active unfinished messages are given up.
 
-use super::{Worker, link::Link};
+use super::Worker;
+use super::link::{Flow, Link};
 use crate::net::app::App;
 use crate::net::budget::{Budget, Held};
 
@@ -49,9 +50,9 @@ impl<A: App> Worker<A> {
         };
         let holds = link.holds_input_or_output() || partner_waits || is_far_over;
         // One that is over is only drained. What was read already is parsed.
-        let must_wait = holds && !link.is_over() && !link.flow.parse_due;
-        if must_wait && !link.flow.paused_by_memory {
-            link.flow.paused_by_memory = true;
+        let must_wait = holds && !link.is_over() && !link.flow.has(Flow::PARSE_DUE);
+        if must_wait && !link.flow.has(Flow::PAUSED_BY_MEMORY) {
+            link.flow.set(Flow::PAUSED_BY_MEMORY, true);
             self.pressure.paused.push(token);
         }
     }
@@ -63,7 +64,7 @@ impl<A: App> Worker<A> {
             self.pressure.since_ms = None;
             for token in std::mem::take(&mut self.pressure.paused) {
                 if let Some(link) = self.links.get(token) {
-                    link.flow.paused_by_memory = false;
+                    link.flow.set(Flow::PAUSED_BY_MEMORY, false);
                     self.links.enqueue(token);
                 }
             }
@@ -150,7 +151,7 @@ impl<A: App> Worker<A> {
         self.with_link(token, |turn| turn.give_up());
         if let Some(link) = self.links.get(token) {
             // What its peer still sends is thrown away.
-            link.flow.paused_by_memory = false;
+            link.flow.set(Flow::PAUSED_BY_MEMORY, false);
             self.links.enqueue(token);
         }
     }

@@ -41,7 +41,7 @@ use self::bridge_link::{BridgeLink, Carried};
 use self::clock::Clock;
 use self::counter::Counter;
 use self::dialling::{ATTEMPT, Connecting, Dialling};
-use self::link::{AfterTurn, CountedAs, Link, Preface};
+use self::link::{AfterTurn, CountedAs, Flow, Link, Preface};
 use self::links::{Links, Settle, warn_of_watching};
 use self::mail::Mail;
 use self::memory::Pressure;
@@ -211,7 +211,8 @@ impl<A: App> Worker<A> {
             return;
         };
         link.transport.on_event(event);
-        let is_paused = link.flow.paused_by_bridge || link.flow.paused_by_memory;
+        let is_paused =
+            link.flow.has(Flow::PAUSED_BY_BRIDGE) || link.flow.has(Flow::PAUSED_BY_MEMORY);
         if event.is_error() && is_paused && link.is_of_client() {
             // It is gone, and it is not read, which would show that. What a backend
             // sent before it broke off is still for its client.
@@ -592,7 +593,7 @@ impl<A: App> Worker<A> {
         let Some(link) = self.links.get(token) else {
             return;
         };
-        link.flow.paused_by_bridge = false;
+        link.flow.set(Flow::PAUSED_BY_BRIDGE, false);
         if let Some(bridge) = &mut link.bridge {
             bridge.partner = None;
             bridge.carried = carried;

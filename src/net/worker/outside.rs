@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::dispatch::write_awaited;
+use super::link::Flow;
 use super::{Drain, Worker};
 use crate::error::Unsendable;
 use crate::frame::Kind;
@@ -37,8 +38,8 @@ impl<A: App> Worker<A> {
                 // until they have.
                 for LinkId { token, .. } in batch.publishers() {
                     if let Some(link) = self.links.get(token) {
-                        if !link.flow.paused_by_mailbox {
-                            link.flow.paused_by_mailbox = true;
+                        if !link.flow.has(Flow::PAUSED_BY_MAILBOX) {
+                            link.flow.set(Flow::PAUSED_BY_MAILBOX, true);
                             self.mail.pause(token);
                         }
                     }
@@ -117,7 +118,7 @@ impl<A: App> Worker<A> {
         self.mail.announce_room();
         for token in self.mail.send_unsent() {
             if let Some(link) = self.links.get(token) {
-                link.flow.paused_by_mailbox = false;
+                link.flow.set(Flow::PAUSED_BY_MAILBOX, false);
             }
             self.links.enqueue(token);
         }
@@ -179,7 +180,7 @@ impl<A: App> Worker<A> {
         let Some(link) = self.links.get(token) else {
             return;
         };
-        link.flow.awaits_page = true;
+        link.flow.set(Flow::AWAITS_PAGE, true);
         let answer = Answer::new(self.mail.inbox(), token);
         // An answer that a panic drops is a refusal.
         if catch_unwind(AssertUnwindSafe(|| later.ask(answer))).is_err() {
@@ -190,7 +191,7 @@ impl<A: App> Worker<A> {
     /// The page is there that a link waits for, unless it has given up.
     fn answer(&mut self, token: usize, page: Page) {
         self.with_link(token, |turn| {
-            if std::mem::take(&mut turn.link.flow.awaits_page) {
+            if turn.link.flow.take(Flow::AWAITS_PAGE) {
                 write_awaited(turn.link, page, &mut turn.scratch.out.output());
             }
         });

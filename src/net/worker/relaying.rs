@@ -1,7 +1,7 @@
 //! Plain HTTP between a client and its backend, once the first request's head was
 //! read: what one link of a bridge reads, the other one writes as it is.
 
-use super::link::{AfterTurn, Link};
+use super::link::{AfterTurn, Flow, Link};
 use super::scratch::{Context, Scratch};
 use super::timing::Stage;
 use crate::bytes::Output;
@@ -19,7 +19,7 @@ pub(super) fn read<D>(
     scratch: &mut Scratch,
     context: &Context<'_>,
 ) -> AfterTurn {
-    if std::mem::take(&mut link.flow.parse_due) {
+    if link.flow.take(Flow::PARSE_DUE) {
         // It arrived behind the request's head.
         let octets = std::mem::take(&mut link.input.unparsed);
         carry(link, &octets, &mut scratch.peer_out.octets);
@@ -75,7 +75,7 @@ fn end_of_input<D>(
     if std::mem::replace(&mut stream.ended, true) {
         return;
     }
-    partner.flow.ends_writes = true;
+    partner.flow.set(Flow::ENDS_WRITES, true);
     if link.is_of_client() {
         // It may still be answered.
         if partner.stream().is_some_and(|stream| stream.ended) {
@@ -147,14 +147,17 @@ pub(super) fn outlives_writes<D>(link: &mut Link<D>) -> bool {
 /// Ends our side of TCP where that is due. When both sides have ended, nothing is
 /// left to do.
 pub(super) fn advance<D>(link: &mut Link<D>) -> AfterTurn {
-    if link.flow.ends_writes && link.backlog.is_empty() && !link.flow.has_ended_writes {
-        link.flow.has_ended_writes = true;
+    if link.flow.has(Flow::ENDS_WRITES)
+        && link.backlog.is_empty()
+        && !link.flow.has(Flow::HAS_ENDED_WRITES)
+    {
+        link.flow.set(Flow::HAS_ENDED_WRITES, true);
         if link.transport.shutdown_write().is_err() {
             return AfterTurn::Drop;
         }
     }
     let has_ended = link.stream().is_some_and(|stream| stream.ended);
-    if has_ended && link.flow.has_ended_writes {
+    if has_ended && link.flow.has(Flow::HAS_ENDED_WRITES) {
         AfterTurn::Drop
     } else {
         AfterTurn::Keep

@@ -3,7 +3,7 @@
 use super::bridge;
 use super::bridge_link::CarriedBack;
 use super::dispatch::Dispatch;
-use super::link::{AfterTurn, Link, Preface, TURN};
+use super::link::{AfterTurn, Flow, Link, Preface, TURN};
 use super::relaying;
 use super::scratch::{Context, FRONT, OutBuffer, Scratch};
 use super::timing::{Stage, ping_payload};
@@ -66,7 +66,7 @@ impl<A: App> Turn<'_, A> {
                 None => AfterTurn::Drop,
             };
         }
-        if std::mem::take(&mut self.link.flow.parse_due) {
+        if self.link.flow.take(Flow::PARSE_DUE) {
             self.parse_unparsed();
             return AfterTurn::Keep;
         }
