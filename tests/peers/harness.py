@@ -555,7 +555,7 @@ PAGE = """# Interoperability
 {applications}
 
 - The server is {socketio} on Node.js {node}, the Node.js of its time, or {sockjs} on a current one. Both know
-  RFC 6455. nginx, with the settings of [deployment](deployment.md#socketio-and-sockjs), sends requests for an upgrade to
+  RFC 6455. nginx, with the settings of [deployment](deployment.md#sockjs-and-socketio-plain-http-beside-the-sockets), sends requests for an upgrade to
   `heirloom gateway` and all others to the server.
 - The browsers run the application's own script, with WebSocket as its only transport. Perl's clients send the
   application's frames, without nginx. *closes*: the client leaves, and the server is told.
