@@ -24,6 +24,7 @@ pub(crate) enum HeadError {
     BareLf,
     Folded,
     HttpVersion,
+    Target { octet: u8 },
     Malformed,
 }
 
@@ -36,6 +37,7 @@ impl HeadError {
             HeadError::BareLf => Refusal::BareLf,
             HeadError::Folded => Refusal::HeadFolded,
             HeadError::HttpVersion => Refusal::HttpVersion,
+            HeadError::Target { octet } => Refusal::TargetInvalid { octet: Some(octet) },
             HeadError::Malformed => Refusal::HeadMalformed,
         }
     }
@@ -190,10 +192,14 @@ impl<'b> Head<'b> {
         }
         let mut parsed = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut parsed);
-        let first_line = lines.first().map_or(0, |(_, line)| line.len());
+        let first: &[u8] = lines.first().map_or(&[], |(_, line)| line);
+        let first_line = first.len();
         match request.parse(raw) {
             Ok(httparse::Status::Complete(n)) if n == raw.len() => {}
-            Err(httparse::Error::Version) => return Err((HeadError::HttpVersion, 0..first_line)),
+            Err(httparse::Error::Version) => {
+                let version = (HeadError::HttpVersion, 0..first_line);
+                return Err(bad_in_target(first).unwrap_or(version));
+            }
             Err(httparse::Error::HeaderValue) => {
                 let plain = Head::with_plain_values(raw, &lines, opaque);
                 let head =
@@ -202,8 +208,8 @@ impl<'b> Head<'b> {
                 return head.ok_or_else(|| (HeadError::Malformed, malformed()));
             }
             _ => {
-                let at = find_malformed(&lines, true, opaque);
-                return Err((HeadError::Malformed, at));
+                let malformed = || (HeadError::Malformed, find_malformed(&lines, true, opaque));
+                return Err(bad_in_target(first).unwrap_or_else(malformed));
             }
         }
         let malformed = || (HeadError::Malformed, 0..first_line);
@@ -528,6 +534,25 @@ fn is_folded(line: &[u8]) -> bool {
     line.starts_with(b" ") || line.starts_with(b"\t")
 }
 
+/// The octet for which `httparse` refuses a target: it takes one with a space for
+/// a wrong version, and wants UTF-8 of the others. `None` where the line is wrong
+/// in another way.
+#[cold]
+fn bad_in_target(line: &[u8]) -> Option<At<HeadError>> {
+    let rest = line
+        .strip_suffix(b" HTTP/1.1")
+        .or_else(|| line.strip_suffix(b" HTTP/1.0"))?;
+    let method = rest
+        .iter()
+        .take_while(|octet| is_token_octet(octet))
+        .count();
+    let target = rest.get(method..)?.strip_prefix(b" ")?;
+    let bad = target.iter().position(|o| !matches!(o, 0x21..=0x7e))?;
+    let octet = *target.get(bad)?;
+    let at = method + 1 + bad;
+    (method > 0).then_some((HeadError::Target { octet }, at..at + 1))
+}
+
 /// The line of a head that cannot be read, or the octet in it where that can be
 /// told.
 #[cold]
@@ -572,9 +597,10 @@ impl ValueOctets {
     /// By the name of the header in this line.
     fn of(line: &[u8], opaque: &[String]) -> ValueOctets {
         /// Headers that are passed on or kept, and never read.
-        const CARRIED: [&str; 5] = [
+        const CARRIED: [&str; 6] = [
             "Cookie",
             "Authorization",
+            "User-Agent",
             "Set-Cookie",
             "WWW-Authenticate",
             "Retry-After",
