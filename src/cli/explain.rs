@@ -180,6 +180,10 @@ const EXAMPLES_OF_VERSIONS: [(&str, &str, &str); 9] = [
 ];
 
 fn print_history(args: &Args) -> Exit {
+    if args.json {
+        complain(&"--json explains a FILE; the history of a version is a page of Markdown");
+        return Exit::Usage;
+    }
     let page = match (args.page, args.version) {
         (Some(HistoryPage::Index), _) => Ok(history::index()),
         (Some(HistoryPage::Masking), _) => history::masking().map_err(|error| error.to_string()),

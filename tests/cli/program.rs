@@ -371,12 +371,16 @@ fn a_port_alone_gets_an_answer() {
         assert_eq!(ended.code, Some(2));
         assert!(ended.talk.contains(meant), "{}", ended.talk);
     }
-    let ended = run(&["serve", "--port", "9000"]);
-    assert!(
-        ended.talk.contains("--listen 127.0.0.1:8076"),
-        "{}",
-        ended.talk
-    );
+    for arguments in [&["serve", "--port", "9000"][..], &["serve", ":9000"]] {
+        let ended = run(arguments);
+        let tip = "--listen 127.0.0.1:8076";
+        assert!(ended.talk.contains(tip), "{}", ended.talk);
+    }
+    for (option, pattern) in [("--host", "*"), ("--host", "*.example"), ("--origin", "*")] {
+        let ended = run(&["serve", option, pattern]);
+        assert_eq!(ended.code, Some(2));
+        assert!(ended.talk.contains("no pattern is read"), "{}", ended.talk);
+    }
 }
 
 #[test]
