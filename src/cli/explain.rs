@@ -180,6 +180,10 @@ const EXAMPLES_OF_VERSIONS: [(&str, &str, &str); 9] = [
 ];
 
 fn print_history(args: &Args) -> Exit {
+    if args.json {
+        complain(&"--json explains a FILE; the history of a version is a page of Markdown");
+        return Exit::Usage;
+    }
     let page = match (args.page, args.version) {
         (Some(HistoryPage::Index), _) => Ok(history::index()),
         (Some(HistoryPage::Masking), _) => history::masking().map_err(|error| error.to_string()),
@@ -298,7 +302,7 @@ fn guessed(
         imported => return imported_ones(imported, args, name),
     }
     if let Some(found) = std::str::from_utf8(&octets).ok().and_then(transcript::read) {
-        complain(&format!(
+        remark(&format!(
             "{name}: this looks like the output of {}; its heads are explained, with CR LF after each \
              line, and the rest is left out",
             found.program
@@ -309,12 +313,18 @@ fn guessed(
             found.secure || args.secure,
         )]);
     }
+    if let Some(what) = std::str::from_utf8(&octets)
+        .ok()
+        .and_then(kind::unreadable_dump)
+    {
+        return Err(what);
+    }
     if let Some(found) = hex(&octets, args, name, from)? {
         return Ok(found);
     }
     if args.version.is_none() {
         if let Some(what) = kind::looks_like(&octets) {
-            return Err(format!("{what}, or --format raw to explain it as it is"));
+            return Err(format!("{what}; --format raw explains it all the same"));
         }
     }
     let Some(pasted) = dump::pasted(&octets) else {

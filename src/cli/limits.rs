@@ -90,7 +90,7 @@ pub(super) struct ListenLimitArgs {
     message_timeout_ms: u64,
     /// Milliseconds that connections have to end after TERM before they are closed.
     #[arg(long, value_name = "MS", default_value_t = Settings::default().drain_ms,
-          value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+          value_parser = milliseconds(1..=86_400_000))]
     drain_timeout_ms: u64,
 }
 

@@ -60,6 +60,9 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
     if text == "null" {
         return Ok(text);
     }
+    if text == "*" {
+        return Err("no pattern is read here; give each origin, or leave it out".to_owned());
+    }
     let Some((scheme, rest)) = text.split_once("://") else {
         let meant = text.trim_end_matches('/');
         return Err(format!(

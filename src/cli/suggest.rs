@@ -154,6 +154,10 @@ pub(super) fn of_argument(error: &clap::Error) -> Option<String> {
             "the address and the port are one option, such as `--listen 127.0.0.1:8076`; connect and \
              probe take a URL, such as ws://127.0.0.1:8076/"
         }
+        _ if port_of(name).is_some() => {
+            "where to listen is an option, such as `--listen 127.0.0.1:8076`; connect and probe take a \
+             URL, such as ws://127.0.0.1:8076/"
+        }
         "--version" | "-V" => "`--as VERSION` or `--versions LIST` says which versions to speak",
         "--colour" => "`--color auto|always|never`",
         "--timeout" | "--handshake-timeout" => {

@@ -40,11 +40,13 @@ const OCTETS: Units = Units {
         ("kib", 1 << 10),
         ("mib", 1 << 20),
         ("gib", 1 << 30),
+        ("tib", 1 << 40),
         ("kb", 1_000),
         ("mb", 1_000_000),
         ("gb", 1_000_000_000),
+        ("tb", 1_000_000_000_000),
     ],
-    hint: "give octets, such as 65536, or a number with KiB, MiB, GiB, kB, MB or GB, such as 16MiB",
+    hint: "give octets, such as 65536, or a number with KiB, MiB, GiB, TiB, kB, MB, GB or TB, such as 16MiB",
 };
 
 const MILLISECONDS: Units = Units {
@@ -86,7 +88,7 @@ fn bounded<N: TryFrom<u64> + Copy + Into<u64> + Display>(
     N::try_from(value)
         .ok()
         .filter(|_| (least.into()..=most.into()).contains(&value))
-        .ok_or_else(|| format!("{value} {what} are not in {least}..={most}"))
+        .ok_or_else(|| format!("{value} {what} are not between {least} and {most}"))
 }
 
 /// A number with a unit. Where there is a unit, the number may have a fraction.
@@ -146,7 +148,7 @@ mod tests {
                 "{text}"
             );
         }
-        let range = "2147483648 octets are not in 1..=1073741824";
+        let range = "2147483648 octets are not between 1 and 1073741824";
         assert_eq!(octets("2GiB"), Err(range.to_owned()));
     }
 

@@ -1,8 +1,10 @@
 //! What octets look like that are no handshake: files of other formats, other
 //! protocols, text. They break no rule of WebSocket, so they are named instead.
 
+use super::dump::looks_like_http;
+
 /// The first octets of formats and protocols, and their names.
-const MAGIC: [(&[u8], &str); 26] = [
+const MAGIC: [(&[u8], &str); 27] = [
     (b"\x1f\x8b", "gzip; decompress it first"),
     (b"PK\x03\x04", "a ZIP archive; unpack it first"),
     (b"BZh", "bzip2; decompress it first"),
@@ -28,6 +30,7 @@ const MAGIC: [(&[u8], &str); 26] = [
     (b"* OK", "the greeting of an IMAP server"),
     (b"+OK", "the greeting of a POP3 server"),
     (b"-ERR", "an error of Redis or POP3"),
+    (b"\xd0\xcf\x11\xe0", "a file of an old Microsoft Office"),
     (b"snoop\0\0\0", "a snoop capture; convert it with editcap"),
 ];
 
@@ -43,6 +46,9 @@ pub fn looks_like(octets: &[u8]) -> Option<String> {
         let what =
             "it looks like TLS, which hides the octets; capture where they are not encrypted";
         return Some(what.to_owned());
+    }
+    if octets.get(257..262) == Some(b"ustar") {
+        return Some("it looks like a tar archive; unpack it first".to_owned());
     }
     let text = std::str::from_utf8(octets).ok()?;
     let is_text = text
@@ -68,8 +74,8 @@ fn may_be_head(text: &str) -> bool {
     let starts = |start: &&str| {
         first.starts_with(start) || !is_whole && !first.is_empty() && start.starts_with(first)
     };
-    let mut words = first.split_whitespace();
-    let has_version = words.any(|word| word.to_ascii_uppercase().starts_with("HTTP/"));
+    let version = first.split_whitespace().last().unwrap_or_default();
+    let has_version = version.to_ascii_uppercase().starts_with("HTTP/");
     STARTS.iter().any(starts) || has_version && !first.starts_with(['#', '*'])
 }
 
@@ -90,13 +96,13 @@ fn of_text(text: &str) -> String {
          its server speaks"
     } else if starts(&["-----begin"]) {
         "it looks like a certificate or a key in PEM"
+    } else if is_access_line(first) {
+        "it looks like the access log of a web server, which keeps no headers; give a capture, or what \
+         curl -v prints"
     } else if starts(&["#!"]) {
         "it looks like a script"
     } else if starts(&["curl "]) {
         "it looks like a command of curl; run it with -v and give what it prints"
-    } else if is_words_dump(text) {
-        "it looks like a dump of 16-bit words, whose octets stand in the order of the machine; make \
-         it with xxd, hexdump -C or od -A x -t x1"
     } else if lower.contains(" > ") && lower.contains("flags [") {
         "it looks like what tcpdump prints; give what tcpdump -X prints, or a capture of tcpdump -w"
     } else if is_header(first) {
@@ -113,16 +119,107 @@ fn of_text(text: &str) -> String {
     what.to_owned()
 }
 
-/// `hexdump` and `od -x` print words of four digits behind the offset.
-fn is_words_dump(text: &str) -> bool {
-    text.lines().take(2).all(|line| {
-        let mut words = line.split_whitespace();
-        let hex = |word: &str, len: usize| {
-            word.len() == len && word.bytes().all(|o| o.is_ascii_hexdigit())
-        };
-        let offset = words.next().is_some_and(|w| hex(w, 7) || hex(w, 6));
-        offset && words.all(|word| hex(word, 4))
-    }) && text.split_whitespace().nth(1).is_some()
+/// What a dump is that does not show each octet as two hex digits, in order, and
+/// what to do. `None` where it is no dump, or one that can be read.
+#[must_use]
+pub fn unreadable_dump(text: &str) -> Option<String> {
+    let what = match dump_rows(text) {
+        (Some(rows), _) => match rows.first().and_then(|row| words_of(row, text)) {
+            Some(bits) => {
+                format!(
+                    "a dump of {bits}-bit words, whose octets stand in the order of the machine"
+                )
+            }
+            None => numbers(&rows.concat())?.to_owned(),
+        },
+        (None, true) => "a dump with the characters of each line below it".to_owned(),
+        (None, false) => return None,
+    };
+    Some(format!(
+        "it looks like {what}; make it with xxd, hexdump -C or od -A x -t x1"
+    ))
+}
+
+/// The first two rows of a dump, behind their offsets, as far as their columns
+/// are numbers. Where the second row has no offset, whether it has characters.
+fn dump_rows(text: &str) -> (Option<Vec<Vec<&str>>>, bool) {
+    let mut rows = Vec::new();
+    for line in text.lines().take(2) {
+        let indent = line.len() - line.trim_start().len();
+        let (offset, columns) = line.trim().split_once([' ', ':']).unwrap_or_default();
+        let is_offset = (6..=8).contains(&offset.len()) && is_hex(offset);
+        if !is_offset && !rows.is_empty() && indent >= 7 {
+            let mut columns = line.split_whitespace();
+            return (None, columns.all(is_character));
+        }
+        // The file may end with the offset that is behind the last octet.
+        if !is_offset && rows.is_empty() {
+            return (None, false);
+        }
+        // Two spaces stand before the text of a row, and may stand between numbers.
+        let mut row: Vec<&str> = columns.split_whitespace().collect();
+        let width = row.first().map_or(0, |first| first.len());
+        if width > 3 {
+            let same = row.iter().take_while(|c| c.len() == width && is_hex(c));
+            row.truncate(same.count());
+        }
+        if is_offset && !row.is_empty() {
+            rows.push(row);
+        }
+    }
+    ((!rows.is_empty()).then_some(rows), false)
+}
+
+fn is_hex(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|o| o.is_ascii_hexdigit())
+}
+
+/// A column of `od -c`.
+fn is_character(column: &str) -> bool {
+    let is_octal = column.len() == 3 && column.bytes().all(|o| matches!(o, b'0'..=b'7'));
+    column.chars().count() == 1 || column.starts_with('\\') && column.len() == 2 || is_octal
+}
+
+/// The bits of each word where a row has words of the machine. `xxd` prints words
+/// in the order of the octets, behind a colon, so there the row must make a head
+/// when the octets of each word are turned round.
+fn words_of(row: &[&str], text: &str) -> Option<usize> {
+    let width = row.first().map_or(0, |first| first.len());
+    let digits = row.concat();
+    let in_order: Vec<u8> = digits.as_bytes().chunks(2).filter_map(octet).collect();
+    let turned = row.iter().flat_map(|word| word.as_bytes().rchunks(2));
+    let turned: Vec<u8> = turned.filter_map(octet).collect();
+    let has_colon = text.lines().next().is_some_and(|line| line.contains(':'));
+    let are_words = !looks_like_http(&in_order) && (looks_like_http(&turned) || !has_colon);
+    (matches!(width, 4 | 8 | 16) && are_words && row.iter().all(|word| is_hex(word)))
+        .then_some(width * 4)
+}
+
+fn octet(digits: &[u8]) -> Option<u8> {
+    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+/// What columns are that are numbers, but not octets in hex.
+fn numbers(columns: &[&str]) -> Option<&'static str> {
+    let all = |is: fn(u8) -> bool| columns.iter().all(|column| column.bytes().all(is));
+    let of_width = |width: usize| columns.iter().all(|column| column.len() == width);
+    if of_width(8) && all(|o| matches!(o, b'0' | b'1')) {
+        Some("a dump of bits")
+    } else if of_width(3) && all(|o| matches!(o, b'0'..=b'7')) {
+        Some("a dump of octal numbers")
+    } else if all(|o| o.is_ascii_digit()) && columns.iter().any(|column| column.len() == 3) {
+        Some("a dump of decimal numbers")
+    } else if columns.iter().all(|column| is_character(column)) {
+        Some("a dump of characters")
+    } else {
+        None
+    }
+}
+
+/// A line of an access log has a request in quotation marks.
+fn is_access_line(line: &str) -> bool {
+    let mut quoted = line.split('"').skip(1).step_by(2);
+    quoted.any(|text| text.contains(" /") && text.contains(" HTTP/"))
 }
 
 fn is_header(line: &str) -> bool {

@@ -24,11 +24,31 @@ pub(super) fn why_request(raw: &[u8], limit: u16, opaque: &[String]) -> At<HeadE
         let error = HeadError::TooManyHeaders { limit };
         return (error, *at..at + line.len());
     }
+    let first: &[u8] = lines.first().map_or(&[], |(_, line)| line);
+    if let Some(bad) = bad_in_target(first) {
+        return bad;
+    }
     if has_other_version(raw) {
-        let first_line = lines.first().map_or(0, |(_, line)| line.len());
-        return (HeadError::HttpVersion, 0..first_line);
+        return (HeadError::HttpVersion, 0..first.len());
     }
     (HeadError::Malformed, find_malformed(&lines, true, opaque))
+}
+
+/// The octet that a target may not hold, where the line is right otherwise. A
+/// space among them makes no other version of HTTP.
+fn bad_in_target(line: &[u8]) -> Option<At<HeadError>> {
+    let rest = line
+        .strip_suffix(b" HTTP/1.1")
+        .or_else(|| line.strip_suffix(b" HTTP/1.0"))?;
+    let method = rest
+        .iter()
+        .take_while(|octet| is_token_octet(**octet))
+        .count();
+    let target = rest.get(method..)?.strip_prefix(b" ")?;
+    let bad = target.iter().position(|o| !matches!(o, 0x21..=0x7e))?;
+    let octet = *target.get(bad)?;
+    let at = method + 1 + bad;
+    (method > 0).then_some((HeadError::Target { octet }, at..at + 1))
 }
 
 /// Why the head of a response cannot be read.

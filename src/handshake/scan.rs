@@ -14,6 +14,7 @@ pub(crate) enum HeadError {
     BareLf,
     Folded,
     HttpVersion,
+    Target { octet: u8 },
     Malformed,
 }
 
@@ -26,6 +27,7 @@ impl HeadError {
             HeadError::BareLf => Refusal::BareLf,
             HeadError::Folded => Refusal::HeadFolded,
             HeadError::HttpVersion => Refusal::HttpVersion,
+            HeadError::Target { octet } => Refusal::TargetInvalid { octet: Some(octet) },
             HeadError::Malformed => Refusal::HeadMalformed,
         }
     }

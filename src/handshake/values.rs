@@ -22,9 +22,10 @@ impl ValueOctets {
     #[cold]
     pub(super) fn of(line: &[u8], opaque: &[String]) -> ValueOctets {
         /// Headers that are passed on or kept, and never read.
-        const CARRIED: [&str; 5] = [
+        const CARRIED: [&str; 6] = [
             "Cookie",
             "Authorization",
+            "User-Agent",
             "Set-Cookie",
             "WWW-Authenticate",
             "Retry-After",

@@ -334,6 +334,26 @@ fn limits_take_units() {
 }
 
 #[test]
+fn every_option_with_octets_or_milliseconds_takes_a_unit() {
+    let commands = ["serve", "gateway", "record", "connect", "probe", "replay"];
+    for command in commands {
+        let help = run(&[command, "--help"]).out;
+        let words: Vec<&str> = help.split_whitespace().collect();
+        let options = words.windows(2).filter_map(|pair| match pair {
+            [option, "<MS>"] => Some((*option, "1s")),
+            [option, "<BYTES>"] => Some((*option, "64KiB")),
+            _ => None,
+        });
+        let options: Vec<(&str, &str)> = options.collect();
+        assert!(!options.is_empty(), "{command}");
+        for (option, value) in options {
+            let ended = run(&[command, option, value, "--help"]);
+            assert_eq!(ended.code, Some(0), "{command} {option}: {}", ended.talk);
+        }
+    }
+}
+
+#[test]
 fn a_port_alone_gets_an_answer() {
     for listen in ["9000", ":9000"] {
         let ended = run(&["serve", "--listen", listen]);
@@ -351,12 +371,16 @@ fn a_port_alone_gets_an_answer() {
         assert_eq!(ended.code, Some(2));
         assert!(ended.talk.contains(meant), "{}", ended.talk);
     }
-    let ended = run(&["serve", "--port", "9000"]);
-    assert!(
-        ended.talk.contains("--listen 127.0.0.1:8076"),
-        "{}",
-        ended.talk
-    );
+    for arguments in [&["serve", "--port", "9000"][..], &["serve", ":9000"]] {
+        let ended = run(arguments);
+        let tip = "--listen 127.0.0.1:8076";
+        assert!(ended.talk.contains(tip), "{}", ended.talk);
+    }
+    for (option, pattern) in [("--host", "*"), ("--host", "*.example"), ("--origin", "*")] {
+        let ended = run(&["serve", option, pattern]);
+        assert_eq!(ended.code, Some(2));
+        assert!(ended.talk.contains("no pattern is read"), "{}", ended.talk);
+    }
 }
 
 #[test]

@@ -413,6 +413,13 @@ fn what_cannot_be_read_is_said_with_what_to_do() {
         ),
         (vec![], b"", "required"),
         (
+            ["--json", "--version", "hixie-76"]
+                .map(str::to_owned)
+                .to_vec(),
+            b"",
+            "--json explains a FILE",
+        ),
+        (
             vec!["-".to_owned(), "--json".to_owned(), "--html".to_owned()],
             b"",
             "cannot be used with",

@@ -494,7 +494,7 @@ fn values_that_are_only_carried_pass_octet_for_octet() {
     let lines = [
         "Cookie: name=Jos@; tab=\t.; del=\x7f; esc=\x1b",
         "Authorization: @\x01",
-        "User-Agent: @/1",
+        "User-Agent: @/1\x1b",
     ];
     let mut octets = request_with(RFC, "/", &lines);
     for octet in &mut octets {
@@ -507,7 +507,7 @@ fn values_that_are_only_carried_pass_octet_for_octet() {
     for (name, value) in [
         ("Cookie", "name=Jos\u{e9}; tab=\t.; del=\x7f; esc=\x1b"),
         ("Authorization", "\u{e9}\x01"),
-        ("User-Agent", "\u{e9}/1"),
+        ("User-Agent", "\u{e9}/1\x1b"),
     ] {
         assert_eq!(served.head.header(name), Some(value));
     }

@@ -3,6 +3,7 @@
 //! It keeps the parts of heads, and whole messages, but no octets: no frames, and
 //! nothing of what follows a head in hixie-76.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine;
@@ -249,8 +250,64 @@ pub(super) fn is(text: &[u8]) -> bool {
     text.trim_ascii_start().first() == Some(&b'{')
 }
 
+/// The text with U+FFFD for what is not UTF-8 and for escapes of half a surrogate
+/// pair, which browsers write for messages that were cut inside a character.
+/// `None` where there is no such thing.
+#[cold]
+fn with_whole_characters(text: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(text);
+    let mut mended = String::with_capacity(text.len());
+    let mut rest = &*text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        mended.push_str(before);
+        let (unit, after_unit) = unit(after);
+        let (next, after_next) = unit_escape(after_unit);
+        rest = match (unit, next) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => {
+                mended.push('\\');
+                mended.push_str(after.strip_suffix(after_next)?);
+                after_next
+            }
+            (Some(0xd800..=0xdfff), _) => {
+                mended.push('\u{fffd}');
+                after_unit
+            }
+            _ => {
+                mended.push('\\');
+                mended.push_str(after.strip_suffix(after_unit)?);
+                after_unit
+            }
+        };
+    }
+    mended.push_str(rest);
+    (mended.as_bytes() != text.as_bytes() || matches!(text, Cow::Owned(_))).then_some(mended)
+}
+
+/// What stands behind a backslash: the code unit of `uXXXX`, or none of another
+/// escape; and what follows.
+fn unit(text: &str) -> (Option<u16>, &str) {
+    if let Some((digits, rest)) = text.strip_prefix('u').and_then(|t| t.split_at_checked(4)) {
+        return (u16::from_str_radix(digits, 16).ok(), rest);
+    }
+    let mut rest = text.chars();
+    rest.next();
+    (None, rest.as_str())
+}
+
+/// The same with its backslash.
+fn unit_escape(text: &str) -> (Option<u16>, &str) {
+    text.strip_prefix('\\').map_or((None, text), unit)
+}
+
 pub(super) fn read(text: &[u8], drafts: &mut Drafts<'_>) -> Result<(), Unimportable> {
-    let har: Har = serde_json::from_slice(text).map_err(|error| Unimportable::Line {
+    let har: serde_json::Result<Har> = serde_json::from_slice(text).or_else(|error| {
+        let mended = with_whole_characters(text).ok_or(error)?;
+        let har = serde_json::from_str(&mended)?;
+        drafts
+            .remark("octets or escapes in it that are no characters are read as U+FFFD".to_owned());
+        Ok(har)
+    });
+    let har = har.map_err(|error| Unimportable::Line {
         line: error.line(),
         what: format!("not a HAR: {error}; save it again from the network panel of the browser"),
     })?;

@@ -82,3 +82,28 @@ fn an_error_in_a_har_has_its_place() {
         .to_string();
     assert!(error.contains("HTTP/2"), "{error}");
 }
+
+#[test]
+fn half_a_character_in_one_message_spoils_no_entry() {
+    let text = serde_json::to_string(&har()).unwrap();
+    let with = |escape: &str| text.replace("gr\u{fc}\u{df}e", escape).into_bytes();
+    let latin1 = {
+        let (before, after) = text.split_once("gr\u{fc}\u{df}e").unwrap();
+        [before.as_bytes(), b"gr\xfc", after.as_bytes()].concat()
+    };
+    for (octets, want) in [
+        (with("a\\ud83d"), "a\u{fffd}"),
+        (with("\\ude00b"), "\u{fffd}b"),
+        (with("\\ud83d\\n"), "\u{fffd}\n"),
+        (with("\\ud83d\\ud83d\\ude00"), "\u{fffd}\u{1f600}"),
+        (with("\\\\ud83d\\ud800"), "\\ud83d\u{fffd}"),
+        (latin1, "gr\u{fffd}"),
+    ] {
+        let imported = import(&octets, &Options::of("x")).unwrap();
+        let vector = serde_json::to_string(&imported.file.vectors[0]).unwrap();
+        let want = serde_json::to_string(want).unwrap();
+        assert!(vector.contains(&want), "{want}: {vector}");
+        let remarks = imported.remarks.join("; ");
+        assert!(remarks.contains("U+FFFD"), "{remarks}");
+    }
+}
