@@ -317,7 +317,7 @@ fn write_relayed(head: &Head<'_>, forwarded: &Forwarded, out: &mut Vec<u8>) {
     let raw = head.raw();
     let (lines, end_of_head) = raw.split_at(raw.len() - 2);
     let mut done = 0;
-    for header in head.headers().iter().filter(|h| names_client(h.name)) {
+    for header in head.headers().filter(|h| names_client(h.name)) {
         let line = header.line_at();
         let (before, _) = lines.split_at(line.start);
         out.extend_from_slice(before.split_at(done).1);
