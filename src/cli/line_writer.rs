@@ -36,8 +36,8 @@ struct Streams {
 pub(super) fn start(what: &'static str) -> io::Result<()> {
     let error_stream = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let out_stream = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    let error = LineWriter::start(error_stream, "lines of standard error", None)?;
-    let out = LineWriter::start(out_stream, what, Some(error.clone()))?;
+    let error = LineWriter::to(error_stream, "lines of standard error", None);
+    let out = LineWriter::to(out_stream, what, Some(error.clone()));
     // It is called once.
     let _ = STREAMS.set(Streams { out, error });
     std::panic::set_hook(Box::new(|info| {
@@ -92,14 +92,30 @@ pub(super) fn finish() {
 #[derive(Clone, Debug)]
 pub(super) struct LineWriter(Arc<Shared>);
 
-#[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
+    /// What writes, until the first line comes: a server that writes none stays a
+    /// process of one thread, whose system calls cost less.
+    unstarted: Mutex<Option<Unstarted>>,
     /// A line was added.
     added: Condvar,
     /// A line was written, or nothing can be written any more.
     written: Condvar,
     what: &'static str,
+}
+
+/// A stream that nothing was written to yet.
+struct Unstarted {
+    stream: Box<dyn Write + Send>,
+    report_to: Option<LineWriter>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("what", &self.what)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -120,24 +136,40 @@ struct Queue {
 }
 
 impl LineWriter {
-    /// Starts to write to this stream. `report_to` is the writer that is told what
-    /// was lost, where it is not this one.
-    fn start(
+    /// Writes to this stream. `report_to` is the writer that is told what was lost,
+    /// where it is not this one.
+    fn to(
         stream: impl Write + Send + 'static,
         what: &'static str,
         report_to: Option<LineWriter>,
-    ) -> io::Result<LineWriter> {
-        let writer = LineWriter(Arc::new(Shared {
+    ) -> LineWriter {
+        LineWriter(Arc::new(Shared {
             queue: Mutex::default(),
+            unstarted: Mutex::new(Some(Unstarted {
+                stream: Box::new(stream),
+                report_to,
+            })),
             added: Condvar::new(),
             written: Condvar::new(),
             what,
-        }));
-        let own = writer.clone();
-        thread::Builder::new()
+        }))
+    }
+
+    /// Starts the thread that writes, unless it was started before.
+    fn start(&self) {
+        let unstarted = self.0.unstarted.lock();
+        let unstarted = unstarted.unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Unstarted { stream, report_to }) = unstarted else {
+            return;
+        };
+        let own = self.clone();
+        let started = thread::Builder::new()
             .name("lines".to_owned())
-            .spawn(move || own.run(stream, report_to.as_ref()))?;
-        Ok(writer)
+            .spawn(move || own.run(stream, report_to.as_ref()));
+        if started.is_err() {
+            // Without a thread nothing can be written.
+            self.0.queue().closed = true;
+        }
     }
 
     /// Writes a line, or several, as soon as the stream takes them. It ends in a
@@ -163,6 +195,7 @@ impl LineWriter {
         queue.lines.push_back(line);
         let wakes = std::mem::take(&mut queue.idle);
         drop(queue);
+        self.start();
         if wakes {
             self.0.added.notify_one();
         }
@@ -340,8 +373,8 @@ mod tests {
     fn stepped() -> (LineWriter, Sender<io::Result<()>>, Receiver<String>) {
         let (allow, results) = channel();
         let (taken, lines) = channel();
-        let writer = LineWriter::start(Stepped { results, taken }, "lines", None);
-        (writer.expect("a thread"), allow, lines)
+        let writer = LineWriter::to(Stepped { results, taken }, "lines", None);
+        (writer, allow, lines)
     }
 
     #[test]

@@ -544,7 +544,7 @@ impl Conn {
     }
 
     /// The open connection, if this end may send messages of this kind.
-    #[inline]
+    #[inline(always)]
     fn sending(&mut self, kind: Kind) -> Result<&mut Open, Unsendable> {
         let open = match &mut self.state {
             State::Open(open) if !open.close_sent => open,
@@ -560,7 +560,7 @@ impl Conn {
     /// # Errors
     ///
     /// What this version or phase cannot send; nothing is written then.
-    #[inline]
+    #[inline(always)] // a server's echo is one function then
     pub fn send(&mut self, message: Message<'_>, out: &mut Output<'_>) -> Result<(), Unsendable> {
         let side = self.side;
         let open = self.sending(message.kind())?;

@@ -58,7 +58,7 @@ impl Open {
 
     /// Whether messages of this kind can be sent. This end may send before the
     /// peer has shown its layout, and then by the layout that was asked for.
-    #[inline]
+    #[inline(always)]
     pub(super) fn prepare_to_send(&mut self, kind: Kind) -> Result<(), Unsendable> {
         let version = self.wire.version();
         if kind == Kind::Binary && !version.has_binary() {

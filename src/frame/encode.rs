@@ -99,7 +99,7 @@ impl<'w> Encoder<'w> {
     }
 
     /// A whole message in one frame.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn message(self, kind: Kind, payload: &[u8], out: &mut Output<'_>) {
         let whole = Position {
             first: true,

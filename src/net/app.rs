@@ -66,6 +66,13 @@ pub trait App: Sized {
         let _ = (incoming, link);
     }
 
+    /// The connection was reset. Gives whether what its peer has sent before must
+    /// still be read, which costs a system call.
+    fn needs_input_before_reset(&mut self, data: &mut Self::Data) -> bool {
+        let _ = data;
+        true
+    }
+
     /// The connection is gone.
     fn closed(&mut self, id: LinkId, summary: &Summary, data: &mut Self::Data) {
         let _ = (id, summary, data);
@@ -272,7 +279,7 @@ impl<A: App> Handle<'_, A> {
     /// # Errors
     ///
     /// What this version or phase cannot send.
-    #[inline]
+    #[inline(always)]
     pub fn send(&mut self, message: Message<'_>) -> Result<(), Unsendable> {
         self.conn.send(message, &mut self.out)
     }
@@ -282,7 +289,7 @@ impl<A: App> Handle<'_, A> {
     /// # Errors
     ///
     /// What this version or phase cannot send.
-    #[inline]
+    #[inline(always)]
     pub fn send_back(&mut self, incoming: Incoming<'_>) -> Result<(), Unsendable> {
         match incoming.0 {
             Arrived::Whole(message) => self.send(message),

@@ -380,7 +380,7 @@ impl App for Site {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn message(&mut self, incoming: Incoming<'_>, link: &mut Handle<'_, Site>) {
         let route = link.data.route.as_deref().map(Route::to);
         if matches!(route, Some(Destination::Topic(_))) {
@@ -389,6 +389,15 @@ impl App for Site {
         if let Err(error) = link.send_back(incoming) {
             log::debug!("cannot echo: {error}");
         }
+    }
+
+    fn needs_input_before_reset(&mut self, data: &mut SiteData) -> bool {
+        // What is echoed would not arrive; what a lab page sends is shown.
+        let is_echo = matches!(
+            data.route.as_deref().map(Route::to),
+            Some(Destination::Echo | Destination::Lab(_))
+        );
+        !is_echo || data.entry().is_some()
     }
 
     fn closed(&mut self, _: LinkId, summary: &Summary, data: &mut SiteData) {

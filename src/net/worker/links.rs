@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use mio::{Registry, Token};
 
-use super::link::{AfterTurn, Flow, Link, TURN};
+use super::link::{AfterTurn, Flow, Link, READ};
 use super::pool::Pool;
 use super::relaying;
 use super::scratch::Context;
@@ -134,7 +134,7 @@ impl Settle<'_> {
                 }
             }
         }
-        if out.capacity() > 4 * TURN {
+        if out.capacity() > 2 * READ {
             *out = Vec::new();
         }
         while let Some(buffer) = link.backlog.spent() {

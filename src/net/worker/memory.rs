@@ -39,6 +39,7 @@ impl<A: App> Worker<A> {
 
     /// Memory is lacking: a link that holds some, or would hold some while much is
     /// lacking, is not read. It may still write.
+    #[cold]
     pub(super) fn pause_for_memory(&mut self, token: usize) {
         let limit = self.policy.settings.memory_bytes;
         let is_far_over = self.links.budget.is_far_over(limit);

@@ -47,7 +47,9 @@ use self::link::{AfterTurn, CountedAs, Flow, Link, Preface};
 use self::links::{Links, Settle, warn_of_watching};
 use self::mail::Mail;
 use self::memory::Pressure;
+use self::quick::QuickTurn;
 use self::scratch::{Context, Scratch};
+use self::timing::Stage;
 use self::turn::Turn;
 use super::app::{App, BackendDial, Carries, EndReason, Summary};
 use super::budget::Budget;
@@ -64,6 +66,9 @@ pub(super) use self::acceptor::check_free;
 pub(super) use self::bound::BoundWorker;
 pub(super) use self::mail::Mailboxes;
 pub(super) use self::places::Places;
+
+/// How often one link is read before the others have their turns.
+const MAX_READS: usize = 4;
 
 /// What the workers of a server share.
 #[derive(Clone, Debug)]
@@ -218,6 +223,13 @@ impl<A: App> Worker<A> {
             return;
         };
         link.transport.on_event(event);
+        if event.is_error() && link.bridge.is_none() && link.timing.stage() == Stage::Open {
+            let (app, data) = (&mut self.app, &mut link.data);
+            let needs = AssertUnwindSafe(|| app.needs_input_before_reset(data));
+            if catch_unwind(needs).is_ok_and(|needs| !needs) {
+                return self.remove_link(token);
+            }
+        }
         let is_paused =
             link.flow.has(Flow::PAUSED_BY_BRIDGE) || link.flow.has(Flow::PAUSED_BY_MEMORY);
         if event.is_error() && is_paused && link.is_of_client() {
@@ -328,17 +340,46 @@ impl<A: App> Worker<A> {
         }
     }
 
-    /// Lets a link read, parse and write, as far as one turn goes.
+    /// Lets a link read, parse and write. One that fills its reads is read again,
+    /// up to a bound; then the others have their turns.
     fn turn(&mut self, token: usize) {
-        if self.lacks_memory() {
-            self.pause_for_memory(token);
+        for reads in 1.. {
+            if self.lacks_memory() {
+                self.pause_for_memory(token);
+            }
+            let mut quick = self.quick_turn(token);
+            if quick == QuickTurn::NotTaken {
+                quick = self.quick_bridge_turn(token);
+            }
+            if quick == QuickTurn::NotTaken {
+                self.whole_turn(token);
+            }
+            if self.scratch.topics.are_many() {
+                self.publish();
+            }
+            if quick == QuickTurn::Done || !self.reads_on(token) {
+                return;
+            }
+            if reads == MAX_READS {
+                return self.links.enqueue(token);
+            }
         }
-        if self.quick_turn(token) {
-            return self.publish_many();
-        }
-        if self.quick_bridge_turn(token) {
-            return;
-        }
+    }
+
+    /// Whether a link has filled its last read, and may be read again.
+    #[inline(never)]
+    fn reads_on(&mut self, token: usize) -> bool {
+        let settings = &self.policy.settings;
+        self.links.get(token).is_some_and(|link| {
+            link.timing.stage() == Stage::Open
+                && link.transport.is_readable()
+                && link.wants_read(settings)
+        })
+    }
+
+    /// The turn of any link: at most one read, and all that comes of it.
+    #[inline(never)] // most turns are quick ones
+    fn whole_turn(&mut self, token: usize) {
         let after = self.with_link(token, |turn| turn.take());
         if after == Some(AfterTurn::Drop) {
             self.remove_link(token);
@@ -348,15 +389,6 @@ impl<A: App> Worker<A> {
         }
         if let Some(later) = self.scratch.later.take() {
             self.ask(token, later);
-        }
-        self.publish_many();
-    }
-
-    /// Sends what was published, where that is much.
-    #[inline]
-    fn publish_many(&mut self) {
-        if self.scratch.topics.are_many() {
-            self.publish();
         }
     }
 

@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Worker;
-use super::link::{AfterTurn, Link, Preface, READ};
+use super::link::{AfterTurn, Link, Preface};
 use super::scratch::FRONT;
 use super::timing::Stage;
 use crate::bytes::Input;
@@ -12,10 +12,19 @@ use crate::net::app::{App, EndReason, Handle, Incoming};
 use crate::net::link_id::LinkId;
 use crate::net::transport::ReadResult;
 
+/// Whether a quick turn was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum QuickTurn {
+    /// It was not, and nothing was done.
+    NotTaken,
+    /// There may be more to read.
+    ReadsOn,
+    /// There is nothing more to read for now, or the whole turn took over.
+    Done,
+}
+
 /// What a quick turn has come to.
 enum Came {
-    /// All that was read is answered, and the answers are written.
-    Done,
     /// So many of the octets that were read are left to be parsed, and answers to
     /// be written.
     Left {
@@ -27,27 +36,23 @@ enum Came {
 }
 
 impl<A: App> Worker<A> {
-    /// Takes the turn of a link, where it is a simple one. Gives whether it was;
-    /// where it was not, nothing was done.
+    /// Takes the turn of a link, where it is a simple one.
     #[inline]
-    pub(super) fn quick_turn(&mut self, token: usize) -> bool {
+    pub(super) fn quick_turn(&mut self, token: usize) -> QuickTurn {
         let Some(Some(link)) = self.links.slots.get(token) else {
-            return false;
+            return QuickTurn::NotTaken;
         };
         if !link.is_simple() {
-            return false;
+            return QuickTurn::NotTaken;
         }
         let scratch = &mut self.scratch;
         let (_, room) = scratch.buffer.split_at_mut(FRONT);
         let n = match link.transport.read(room) {
             ReadResult::Octets(n) => n,
-            ReadResult::Nothing => return true,
+            ReadResult::Nothing => return QuickTurn::Done,
             read => {
-                let after = self.with_link(token, |turn| turn.after_read(read));
-                if after == Some(AfterTurn::Drop) {
-                    self.remove_link(token);
-                }
-                return true;
+                self.come_of(token, read);
+                return QuickTurn::Done;
             }
         };
         link.timing.restart(self.clock.now_ms);
@@ -85,30 +90,44 @@ impl<A: App> Worker<A> {
             }
             Ok(()) => {
                 let out = &mut scratch.out.octets;
-                let sent = link.backlog.send(out, &mut link.transport);
-                if sent.is_ok() && link.backlog.is_empty() && out.capacity() <= 4 * READ {
-                    Came::Done
-                } else {
-                    Came::Left { left, ended }
+                if out.is_empty() {
+                    return QuickTurn::ReadsOn;
                 }
+                match link.transport.write(out) {
+                    Ok(written) if written == out.len() => {
+                        out.clear();
+                        if link.transport.is_readable() {
+                            return QuickTurn::ReadsOn;
+                        }
+                        return QuickTurn::Done;
+                    }
+                    Ok(written) => {
+                        link.backlog.push_small(out.split_at(written).1);
+                        out.clear();
+                    }
+                    // The next write fails too.
+                    Err(_) => {}
+                }
+                Came::Left { left, ended }
             }
         };
-        match came {
-            Came::Done => {
-                if link.transport.is_readable() {
-                    self.links.enqueue(token);
-                }
-            }
-            came => self.go_on(token, n, came),
+        self.go_on(token, n, came);
+        QuickTurn::ReadsOn
+    }
+
+    /// A read that has brought no octets.
+    #[inline(never)]
+    fn come_of(&mut self, token: usize, read: ReadResult) {
+        let after = self.with_link(token, |turn| turn.after_read(read));
+        if after == Some(AfterTurn::Drop) {
+            self.remove_link(token);
         }
-        true
     }
 
     /// Goes on with a turn for which the quick way is not enough.
     #[inline(never)]
     fn go_on(&mut self, token: usize, n: usize, came: Came) {
         match came {
-            Came::Done => {}
             Came::Left { left, ended } => {
                 self.with_link(token, |turn| turn.parse_received(n, left, ended));
             }

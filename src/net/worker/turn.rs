@@ -3,7 +3,7 @@
 use super::bridge;
 use super::bridge_link::CarriedBack;
 use super::dispatch::Dispatch;
-use super::link::{AfterTurn, Flow, Link, Preface, TURN};
+use super::link::{AfterTurn, Flow, Link, Preface, READ, TURN};
 use super::relaying;
 use super::scratch::{Context, FRONT, OutBuffer, Scratch};
 use super::timing::{Stage, ping_payload};
@@ -113,7 +113,7 @@ impl<A: App> Turn<'_, A> {
         } else {
             usize::try_from(self.link.conn.payload_to_come()).unwrap_or(usize::MAX)
         };
-        (to_come >= DIRECT && self.link.input.unparsed.is_empty()).then(|| to_come.min(TURN))
+        (to_come >= DIRECT && self.link.input.unparsed.is_empty()).then(|| to_come.min(2 * READ))
     }
 
     fn dispatch(&mut self) -> (Dispatch<'_, A>, &mut Vec<u8>, &mut Vec<u8>, &mut A) {
@@ -139,6 +139,13 @@ impl<A: App> Turn<'_, A> {
     /// Reads into the shared buffer and parses.
     fn read_and_dispatch(&mut self) -> ReadResult {
         let (_, room) = self.scratch.buffer.split_at_mut(FRONT);
+        // What a bridge reads may have to wait for its partner.
+        let most = if self.link.bridge.is_some() {
+            TURN
+        } else {
+            READ
+        };
+        let (room, _) = room.split_at_mut(most);
         let read = self.link.transport.read(room);
         let ReadResult::Octets(n) = read else {
             return read;

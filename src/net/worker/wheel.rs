@@ -15,6 +15,8 @@ pub(super) struct Wheel {
     slots: Vec<Vec<usize>>,
     tick: u64,
     entries: usize,
+    /// No tick before this one has entries; it may have none itself.
+    next: u64,
 }
 
 impl Wheel {
@@ -23,6 +25,7 @@ impl Wheel {
             slots: (0..SLOTS).map(|_| Vec::new()).collect(),
             tick: 0,
             entries: 0,
+            next: u64::MAX,
         }
     }
 
@@ -43,13 +46,15 @@ impl Wheel {
         if let Some(slot) = self.slot(due) {
             slot.push(token);
             self.entries += 1;
+            self.next = self.next.min(due);
         }
         NonZeroU64::new(due * TICK_MS)
     }
 
-    /// Milliseconds until the next tick, if anything is armed.
+    /// Milliseconds until the next tick that has entries, if anything is armed.
+    #[inline]
     pub(super) fn wait_ms(&self, now_ms: u64) -> Option<u64> {
-        (self.entries > 0).then(|| ((self.tick + 1) * TICK_MS).saturating_sub(now_ms).max(1))
+        (self.entries > 0).then(|| (self.next * TICK_MS).saturating_sub(now_ms).max(1))
     }
 
     /// Gives the tokens that have come up.
@@ -69,6 +74,23 @@ impl Wheel {
             }
             self.entries -= up.len() - before;
         }
+        if self.next <= self.tick {
+            self.next = self.next_occupied();
+        }
+    }
+
+    /// The next tick that has entries.
+    fn next_occupied(&self) -> u64 {
+        if self.entries == 0 {
+            return u64::MAX;
+        }
+        let ticks = self.tick + 1..self.tick + SLOTS;
+        let is_occupied = |tick: &u64| {
+            let slot = usize::try_from(tick % SLOTS).ok();
+            slot.and_then(|slot| self.slots.get(slot))
+                .is_some_and(|slot| !slot.is_empty())
+        };
+        ticks.into_iter().find(is_occupied).unwrap_or(u64::MAX)
     }
 
     fn slot(&mut self, tick: u64) -> Option<&mut Vec<usize>> {
@@ -95,6 +117,21 @@ mod tests {
         assert_eq!(came_up(&mut wheel, 1000), [7]);
         assert!(came_up(&mut wheel, 5000).is_empty());
         assert_eq!(wheel.wait_ms(5000), None);
+    }
+
+    #[test]
+    fn it_waits_for_the_next_tick_that_has_entries() {
+        let mut wheel = Wheel::new();
+        assert_eq!(wheel.wait_ms(0), None);
+        wheel.arm(7, 10_000, None);
+        assert_eq!(wheel.wait_ms(0), Some(10_000));
+        wheel.arm(8, 5_020, None);
+        assert_eq!(wheel.wait_ms(20), Some(5_030));
+        assert!(came_up(&mut wheel, 5_000).is_empty());
+        assert_eq!(came_up(&mut wheel, 5_050), [8]);
+        assert_eq!(wheel.wait_ms(5_050), Some(4_950));
+        assert_eq!(came_up(&mut wheel, 10_001), [7]);
+        assert_eq!(wheel.wait_ms(10_001), None);
     }
 
     #[test]
