@@ -347,7 +347,10 @@ impl<A: App> Worker<A> {
             if self.lacks_memory() {
                 self.pause_for_memory(token);
             }
-            let quick = self.quick_turn(token);
+            let mut quick = self.quick_turn(token);
+            if quick == QuickTurn::NotTaken {
+                quick = self.quick_bridge_turn(token);
+            }
             if quick == QuickTurn::NotTaken {
                 self.whole_turn(token);
             }
@@ -378,9 +381,6 @@ impl<A: App> Worker<A> {
     /// The turn of any link: at most one read, and all that comes of it.
     #[inline(never)] // most turns are quick ones
     fn whole_turn(&mut self, token: usize) {
-        if self.quick_bridge_turn(token) {
-            return;
-        }
         let after = self.with_link(token, |turn| turn.take());
         if after == Some(AfterTurn::Drop) {
             self.remove_link(token);

@@ -7,7 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Worker;
 use super::bridge::Partner;
-use super::link::{AfterTurn, Link, Preface, READ};
+use super::link::{AfterTurn, Link, Preface, READ, TURN};
+use super::quick::QuickTurn;
 use super::scratch::FRONT;
 use super::timing::Stage;
 use crate::bytes::Input;
@@ -25,6 +26,8 @@ enum Came {
         left: usize,
         carried: Result<(), Violation>,
     },
+    /// The read has brought no octets.
+    NoOctets(ReadResult),
     /// The other link's peer can be sent nothing more.
     PeerBroken(io::Error),
     Panicked,
@@ -32,51 +35,40 @@ enum Came {
 
 impl<A: App> Worker<A> {
     /// Takes the turn of a link of a bridge, where both of its links are simple.
-    /// Gives whether they were; where they were not, nothing was done.
     #[inline(never)] // so that links without a bridge pay little for it
-    pub(super) fn quick_bridge_turn(&mut self, token: usize) -> bool {
+    pub(super) fn quick_bridge_turn(&mut self, token: usize) -> QuickTurn {
         let Some(link) = self.links.get(token) else {
-            return false;
+            return QuickTurn::NotTaken;
         };
         let Some(other) = link.partner().filter(|_| link.is_simple_end()) else {
-            return false;
+            return QuickTurn::NotTaken;
         };
         let is_ready = |partner: &mut Link<A::Data>| partner.takes_carried();
         if !self.links.get(other).is_some_and(is_ready) {
-            return false;
+            return QuickTurn::NotTaken;
         }
-        let (_, room) = self.scratch.buffer.split_at_mut(FRONT);
-        let Some(link) = self.links.get(token) else {
-            return false;
-        };
-        match link.transport.read(room) {
-            ReadResult::Octets(n) => self.carry_read(token, other, n),
-            ReadResult::Nothing => {}
-            read => {
-                let after = self.with_link(token, |turn| turn.after_read(read));
-                if after == Some(AfterTurn::Drop) {
-                    self.remove_link(token);
-                }
-            }
-        }
-        true
-    }
-
-    /// Carries what was read into the shared buffer.
-    #[inline]
-    fn carry_read(&mut self, token: usize, other: usize, n: usize) {
         let Some(mut link) = self.links.take(token) else {
-            return;
+            return QuickTurn::NotTaken;
         };
-        let came = self.carry_to(other, &mut link, n);
+        // What a bridge reads may have to wait for its partner.
+        let (_, room) = self.scratch.buffer.split_at_mut(FRONT);
+        let read = link.transport.read(room.split_at_mut(TURN).0);
+        let (came, n) = match read {
+            ReadResult::Octets(n) => (self.carry_to(other, &mut link, n), n),
+            ReadResult::Nothing => (Came::Done, 0),
+            read => (Came::NoOctets(read), 0),
+        };
         let has_more = link.transport.is_readable();
         if let Some(slot) = self.links.slots.get(token) {
             *slot = Some(link);
         }
         match came {
-            Came::Done if !has_more => {}
-            Came::Done => self.links.enqueue(token),
-            came => self.go_on_carrying((token, other), n, came),
+            Came::Done if !has_more => QuickTurn::Done,
+            Came::Done => QuickTurn::ReadsOn,
+            came => {
+                self.go_on_carrying((token, other), n, came);
+                QuickTurn::ReadsOn
+            }
         }
     }
 
@@ -106,7 +98,7 @@ impl<A: App> Worker<A> {
             Err(_) => return Came::Panicked,
         };
         let out = &mut scratch.peer_out.octets;
-        if left > 0 || carried.is_err() || out.capacity() > 4 * READ {
+        if left > 0 || carried.is_err() || out.capacity() > 2 * READ {
             return Came::Left { left, carried };
         }
         match partner.backlog.send(out, &mut partner.transport) {
@@ -129,6 +121,12 @@ impl<A: App> Worker<A> {
     fn go_on_carrying(&mut self, (token, other): (usize, usize), n: usize, came: Came) {
         match came {
             Came::Done => {}
+            Came::NoOctets(read) => {
+                let after = self.with_link(token, |turn| turn.after_read(read));
+                if after == Some(AfterTurn::Drop) {
+                    self.remove_link(token);
+                }
+            }
             Came::Left { left, carried } => {
                 self.with_link(token, |turn| turn.parse_behind_carried(n, left, carried));
             }
