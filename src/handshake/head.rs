@@ -622,7 +622,13 @@ mod tests {
                 (head.first_line().map(str::to_owned), headers_of(head))
             });
             let theirs = request_by_httparse(raw, 5, &opaque);
-            prop_assert_eq!(ours_read, theirs, "{}", raw.escape_ascii());
+            if let Err(HeadError::Target { .. }) = ours_read {
+                // httparse has no error of its own for that.
+                let has_none = matches!(theirs, Err(HeadError::Malformed | HeadError::HttpVersion));
+                prop_assert!(has_none, "{}: {theirs:?}", raw.escape_ascii());
+            } else {
+                prop_assert_eq!(ours_read, theirs, "{}", raw.escape_ascii());
+            }
             let ours = Head::response(raw).ok().map(|head| headers_of(&head));
             prop_assert_eq!(ours, response_by_httparse(raw), "{}", raw.escape_ascii());
         }
