@@ -203,6 +203,12 @@ impl Topics {
         self.octets += text.len();
     }
 
+    /// Whether something was published in this turn of the loop.
+    #[inline]
+    pub(super) fn are_some(&self) -> bool {
+        !self.published.is_empty()
+    }
+
     /// Whether so much was published in this turn of the loop that it is to be
     /// sent at once.
     #[inline]

@@ -360,7 +360,8 @@ impl<A: App> Worker<A> {
             if quick == QuickTurn::Done || !self.reads_on(token) {
                 return;
             }
-            if reads == MAX_READS {
+            // What it publishes goes on before it publishes more.
+            if reads == MAX_READS || self.scratch.topics.are_some() {
                 return self.links.enqueue(token);
             }
         }
