@@ -203,17 +203,17 @@ impl Topics {
         self.octets += text.len();
     }
 
+    /// Whether something was published in this turn of the loop.
+    #[inline]
+    pub(super) fn are_some(&self) -> bool {
+        !self.published.is_empty()
+    }
+
     /// Whether so much was published in this turn of the loop that it is to be
     /// sent at once.
     #[inline]
     pub(super) fn are_many(&self) -> bool {
         self.octets > MANY
-    }
-
-    /// Whether texts were published that were not sent yet.
-    #[inline]
-    pub(super) fn are_some(&self) -> bool {
-        self.octets > 0
     }
 
     /// The turn of a connection starts.

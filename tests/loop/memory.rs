@@ -25,9 +25,8 @@ enum Upload {
     Closed,
 }
 
-/// Connects and sends most of a message.
-fn upload(address: SocketAddr, speaks: Speaks) -> (Upload, Peer) {
-    let mut peer = Peer::open(address, speaks, "/");
+/// Sends most of a message.
+fn upload(mut peer: Peer, speaks: Speaks) -> (Upload, Peer) {
     peer.send(match speaks {
         // 16 MiB, with a mask of zeros.
         Speaks::Number(_) => &[BINARY, 0xff, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0],
@@ -59,9 +58,12 @@ fn upload(address: SocketAddr, speaks: Speaks) -> (Upload, Peer) {
 /// its echo. Gives how many were kept.
 fn sixty_uploads(address: SocketAddr, speaks: Speaks) -> usize {
     let mut other = Peer::open(address, RFC, "/");
-    // At once, and none of them ends before all are judged.
-    let uploads: Vec<_> = (0..60)
-        .map(|_| thread::spawn(move || upload(address, speaks)))
+    // All are open before the first takes memory; they send at once, and none of
+    // them ends before all are judged.
+    let peers: Vec<_> = (0..60).map(|_| Peer::open(address, speaks, "/")).collect();
+    let uploads: Vec<_> = peers
+        .into_iter()
+        .map(|peer| thread::spawn(move || upload(peer, speaks)))
         .collect();
     let mut echoes = 0;
     while !uploads.iter().all(JoinHandle::is_finished) {
