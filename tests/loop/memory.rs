@@ -242,7 +242,9 @@ mod program {
         let kept = sixty_uploads(program.address, RFC);
         assert!((1..=5).contains(&kept), "{kept} are kept");
         let used = (peak(program.id()) - before) / MIB;
-        assert!(used < 96, "{used} MiB");
+        // A buffer that grows may be copied, and each worker keeps a few. Without
+        // the limit it would be 900 MiB.
+        assert!(used < 128, "{used} MiB");
     }
 
     #[test]
