@@ -223,6 +223,10 @@ impl<'a> Conversation<'a> {
                     );
                     return Err(Exit::Refused);
                 }
+                Progress::Ended(_) if client.received() > 0 && not_http(client).is_empty() => {
+                    complain(&"the server ended the connection before its response was complete");
+                    return Err(Exit::Refused);
+                }
                 Progress::Ended(_) => {
                     complain(&format!(
                         "the server ended the connection without an answer; it may not speak {}{}",

@@ -382,6 +382,10 @@ impl Probe {
                 "ends",
                 "the server ended the connection between its 101 and the end of the handshake",
             ),
+            Progress::Ended(_) if client.received() > 0 => silent(
+                "ends",
+                "the server ended the connection before its response was complete",
+            ),
             Progress::Ended(_) => {
                 silent("ends", "the server ended the connection without an answer")
             }

@@ -65,6 +65,9 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
     }
     let Some((scheme, rest)) = text.split_once("://") else {
         let meant = text.trim_end_matches('/');
+        if meant.eq_ignore_ascii_case("same") {
+            return Err("did you mean same? `--origin` of serve and gateway takes it".to_owned());
+        }
         return Err(format!(
             "an origin is a scheme and a host; did you mean https://{meant} or http://{meant}?"
         ));

@@ -116,6 +116,9 @@ pub(super) fn of_listener(text: &str) -> Option<String> {
     if text.contains("://") {
         return of_server(text);
     }
+    if text.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Some(format!("did you mean [{text}]:8076?"));
+    }
     port_of(text).map(|port| {
         format!(
             "did you mean 127.0.0.1:{port}, which this machine alone can reach, or 0.0.0.0:{port}, \

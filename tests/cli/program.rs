@@ -362,6 +362,14 @@ fn a_port_alone_gets_an_answer() {
             "did you mean 127.0.0.1:9000, which this machine alone can reach, or 0.0.0.0:9000";
         assert!(ended.talk.contains(meant), "{}", ended.talk);
     }
+    for (arguments, meant) in [
+        (["serve", "--listen", "::1"], "did you mean [::1]:8076?"),
+        (["serve", "--origin", "Same"], "did you mean same?"),
+    ] {
+        let ended = run(&arguments);
+        assert_eq!(ended.code, Some(2));
+        assert!(ended.talk.contains(meant), "{}", ended.talk);
+    }
     let to = ["record", "--listen", "127.0.0.1:0", "--none", "--to"];
     for (server, meant) in [
         (":9000", "did you mean 127.0.0.1:9000?"),

@@ -83,6 +83,22 @@ fn a_server_that_ends_at_once_has_not_answered() {
 }
 
 #[test]
+fn a_server_that_ends_inside_its_head_has_answered_in_part() {
+    for octets in ["HTTP/1.1 101 Swi", "HTTP/1.1 100 Continue\r\n\r\n"] {
+        let host = Host::new(|conn| {
+            conn.send(octets.as_bytes());
+            conn.end();
+        });
+        let sentence = "the server ended the connection before its response was complete";
+        let ended = connect(host.address, &[], Stdin::Stays(b""));
+        ended.exits(4).complains(sentence);
+        let (ended, reason) = finds(host.address, "rfc6455", "silent", "ends");
+        ended.exits(4);
+        assert_eq!(reason, sentence);
+    }
+}
+
+#[test]
 fn a_server_that_resets_has_not_answered() {
     let host = Host::new(|conn| conn.reset());
     for version in ["hixie-75", "rfc6455"] {
