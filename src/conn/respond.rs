@@ -20,7 +20,7 @@ impl Conn {
     }
 
     /// Server: upgrades. The 101 is written; the connection is open at
-    /// [`Event::Open`].
+    /// [`Event::Open`](super::Event::Open).
     ///
     /// # Errors
     ///
@@ -36,7 +36,8 @@ impl Conn {
 
     /// Server: between request and response, sets the URL that the client dialled,
     /// such as `wss://example.com`, where it differs from its Host. hixie clients
-    /// compare it. [`Config::public_url`] takes precedence.
+    /// compare it. [`Config::public_url`](super::Config::public_url) takes
+    /// precedence.
     pub fn set_public_url(&mut self, base: &str) {
         if self.config.public_url.is_none() {
             if let Ok(server) = self.server_handshake() {
