@@ -143,8 +143,21 @@ fn start_part(
     ) && before.is_some_and(|part| part.kind == kind);
     if !goes_on {
         *current = Some(parts.list.len());
-        parts.list.push(Part::new(of.from, kind, of.version, at));
+        let octets = usize::try_from(at - of.parsed.at).ok();
+        let octets = octets.and_then(|at| of.parsed.raw.get(at..));
+        // The version is known once the final response is, which may have arrived
+        // with this one or later.
+        let is_interim = kind == PartKind::Response && octets.is_some_and(is_interim);
+        let version = of.version.filter(|_| !is_interim);
+        parts.list.push(Part::new(of.from, kind, version, at));
     }
+}
+
+/// Whether the status of this response is 1xx, and not 101 (RFC 9110 section
+/// 15.2).
+fn is_interim(head: &[u8]) -> bool {
+    let status = head.get(9..12);
+    status.is_some_and(|status| status.starts_with(b"1") && status != b"101")
 }
 
 /// Names all octets from `at` on as not parsed.

@@ -41,6 +41,23 @@ fn is_detected(version: &str, code: &str, fault: fn(&mut Lines)) {
 }
 
 #[test]
+fn responses_of_1xx_before_the_final_one_are_read_over() {
+    let host = Host::new(|conn| {
+        conn.send(b"HTTP/1.1 100 Continue\r\n\r\n");
+        conn.send(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n");
+        conn.open();
+        conn.read_to_end();
+    });
+    for version in VERSIONS.iter().filter(|v| v.twin().is_none()) {
+        let (_, reason) = finds(host.address, version.name, "good", "speaks");
+        assert!(reason.contains("no echo and no pong"), "{reason}");
+        let version = ["--as", version.name, "-v"];
+        let ended = connect(host.address, &version, Stdin::Ends(b"x\n"));
+        assert!(ended.stderr.contains("* open, "), "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn a_wrong_or_missing_accept_is_caught_in_every_version_that_has_one() {
     for version in VERSIONS.iter().filter(|v| v.number.is_some()) {
         is_detected(version.name, "accept-mismatch", |lines| {

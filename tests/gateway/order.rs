@@ -117,6 +117,23 @@ fn what_a_client_says_before_the_101_waits_for_the_backend() {
 }
 
 #[test]
+fn responses_of_1xx_before_the_101_are_read_over() {
+    let backend = Backend::listen();
+    let gate = gate(&backend);
+    for speaks in ALL {
+        let mut client = Peer::connect(gate.address);
+        client.send(&request(speaks, "/"));
+        let mut served = backend.accept();
+        served.send(b"HTTP/1.1 100 Continue\r\n\r\n");
+        served.send(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n");
+        served.agree_to(&[]);
+        client.agree(speaks);
+        client.send(&said(speaks, "on"));
+        assert_eq!(served.receive_text(), "on");
+    }
+}
+
+#[test]
 fn much_that_a_client_says_before_the_101_arrives_too() {
     let backend = Backend::listen();
     let gate = gate(&backend);
