@@ -39,8 +39,8 @@ struct Turn {
 /// All that a connection sends, made once.
 pub(crate) struct Script {
     upgrade: Option<Turn>,
-    frame: Vec<u8>,
-    echo: Vec<u8>,
+    pub(crate) frame: Vec<u8>,
+    pub(crate) echo: Vec<u8>,
     /// `echo` is payload, in any frames.
     any_frames: bool,
     close: Turn,
@@ -52,6 +52,14 @@ Origin: http://example.com\r\nSec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\nSec-We
 const RFC_REQUEST: &[u8] =
     b"GET /demo HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+/// The same with the twelve header fields that a browser sends.
+const BROWSER_REQUEST: &[u8] =
+    b"GET /demo HTTP/1.1\r\nHost: example.com\r\n\
+User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n\
+Accept-Language: de,en-US;q=0.7,en;q=0.3\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n\
+Sec-WebSocket-Version: 13\r\nOrigin: http://example.com\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+Connection: Upgrade\r\nCookie: id=81b1c4a09be24b7d; language=de; consent=1\r\nPragma: no-cache\r\n\
+Cache-Control: no-cache\r\nUpgrade: websocket\r\n\r\n";
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// A frame of RFC 6455, masked as a client must or bare as a server must.
@@ -157,6 +165,26 @@ impl Script {
 }
 
 impl Script {
+    /// The messages are this text. A client of RFC 6455 sends the request of a browser.
+    pub(crate) fn of_text(wire: Wire, text: &str) -> Result<Self> {
+        let mut script = Script::new(wire, text.len(), false, true)?;
+        let text = text.as_bytes();
+        match wire {
+            Wire::Rfc6455 => {
+                script.frame = rfc_frame(0x81, text, Some(MASK))?;
+                script.echo = rfc_frame(0x81, text, None)?;
+                if let Some(turn) = &mut script.upgrade {
+                    turn.send = BROWSER_REQUEST.to_vec();
+                }
+            }
+            Wire::Hixie76 => {
+                script.frame = [&[0x00], text, &[0xff]].concat();
+                script.echo = script.frame.clone();
+            }
+        }
+        Ok(script)
+    }
+
     /// For a server in the middle, which may send a message in other frames than it received.
     /// A hixie text has no frames to be cut into.
     pub(crate) fn in_any_frames(mut self, wire: Wire) -> Result<Self> {
@@ -219,7 +247,7 @@ fn is_whole(response: &Expected, got: &[u8]) -> Result<bool> {
 }
 
 /// Connects and upgrades, and waits for both.
-fn open(address: SocketAddr, script: &Script) -> Result<std::net::TcpStream> {
+pub(crate) fn open(address: SocketAddr, script: &Script) -> Result<std::net::TcpStream> {
     let mut stream = std::net::TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;

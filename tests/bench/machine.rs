@@ -16,6 +16,9 @@ pub(crate) const SERVER_CORE: &str = "0";
 /// The core of everything else.
 pub(crate) const GENERATOR_CORE: &str = "1";
 
+/// How long a server may take to listen. Under valgrind it starts slowly.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A running server. Dropping it ends it.
 pub(crate) struct Server {
     child: Child,
@@ -36,10 +39,15 @@ pub(crate) fn pin_generator() -> Result<()> {
     if std::thread::available_parallelism()?.get() < 2 {
         return Err("this bench needs two cores: one for the server, one for the generator".into());
     }
+    pin(GENERATOR_CORE)
+}
+
+/// Moves this process to a core, and with it what it starts from now on.
+pub(crate) fn pin(core: &str) -> Result<()> {
     let output = Command::new("taskset")
-        .args(["-p", "-c", GENERATOR_CORE, &std::process::id().to_string()])
+        .args(["-p", "-c", core, &std::process::id().to_string()])
         .output()
-        .map_err(|_| "this bench needs `taskset` (package util-linux) to give the server a core of its own")?;
+        .map_err(|_| "this bench needs `taskset` (package util-linux) to choose cores")?;
     if !output.status.success() {
         return Err(format!(
             "taskset fails: {}",
@@ -86,7 +94,7 @@ impl Server {
             let outcome = stdout.read_line(&mut line).map(|_| (line, stdout));
             let _ = sender.send(outcome);
         });
-        let outcome = receiver.recv_timeout(Duration::from_secs(10));
+        let outcome = receiver.recv_timeout(PATIENCE);
         let found = outcome
             .ok()
             .and_then(std::result::Result::ok)
@@ -133,6 +141,23 @@ impl Server {
             std::thread::sleep(Duration::from_millis(50));
         }
         Err(format!("{name} does not listen at {address}").into())
+    }
+
+    /// Asks the server to end, and waits until it has.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        let asked = Command::new("sh")
+            .args(["-c", "kill -TERM $0", &self.child.id().to_string()])
+            .status()?;
+        if !asked.success() {
+            return Err("the server has ended before it was asked to".into());
+        }
+        for _ in 0..600 {
+            if self.child.try_wait()?.is_some() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Err("the server does not end within 30 s of SIGTERM".into())
     }
 
     fn proc(&self, file: &str) -> PathBuf {
