@@ -28,14 +28,16 @@ pub(super) fn seconds(text: &str) -> Result<u64, String> {
 
 /// Units, and how the hint shows them.
 struct Units {
+    /// The size of a number without a unit.
+    bare: u64,
     /// In small letters, with their size.
     names: &'static [(&'static str, u64)],
     hint: &'static str,
 }
 
 const OCTETS: Units = Units {
+    bare: 1,
     names: &[
-        ("", 1),
         ("b", 1),
         ("kib", 1 << 10),
         ("mib", 1 << 20),
@@ -49,31 +51,26 @@ const OCTETS: Units = Units {
     hint: "give octets, such as 65536, or a number with KiB, MiB, GiB, TiB, kB, MB, GB or TB, such as 16MiB",
 };
 
+/// In milliseconds.
+const TIMES: &[(&str, u64)] = &[
+    ("ms", 1),
+    ("s", 1_000),
+    ("sec", 1_000),
+    ("m", 60_000),
+    ("min", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+];
+
 const MILLISECONDS: Units = Units {
-    names: &[
-        ("", 1),
-        ("ms", 1),
-        ("s", 1_000),
-        ("sec", 1_000),
-        ("m", 60_000),
-        ("min", 60_000),
-        ("h", 3_600_000),
-        ("d", 86_400_000),
-    ],
+    bare: 1,
+    names: TIMES,
     hint: "give milliseconds, such as 5000, or a number with ms, s, min, h or d, such as 5min",
 };
 
 const SECONDS: Units = Units {
-    names: &[
-        ("", 1_000),
-        ("ms", 1),
-        ("s", 1_000),
-        ("sec", 1_000),
-        ("m", 60_000),
-        ("min", 60_000),
-        ("h", 3_600_000),
-        ("d", 86_400_000),
-    ],
+    bare: 1_000,
+    names: TIMES,
     hint: "give seconds, such as 5, or a number with ms, s, min, h or d, such as 500ms",
 };
 
@@ -97,9 +94,12 @@ fn number(text: &str, units: &Units) -> Option<u64> {
     let end = text.find(|c: char| c.is_ascii_alphabetic());
     let (digits, unit) = text.split_at(end.unwrap_or(text.len()));
     let digits = digits.trim_end();
-    let (_, size) = units.names.iter().find(|(name, _)| *name == unit)?;
+    let size = match unit {
+        "" => units.bare,
+        _ => units.names.iter().find(|(name, _)| *name == unit)?.1,
+    };
     let (whole, fraction) = match digits.split_once('.') {
-        Some(_) if *size == 1 => return None,
+        Some(_) if size == 1 => return None,
         Some((whole, fraction)) => (whole, fraction),
         None => (digits, ""),
     };
@@ -107,10 +107,10 @@ fn number(text: &str, units: &Units) -> Option<u64> {
     if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) || fraction.len() > 9 {
         return None;
     }
-    let whole = whole.parse::<u64>().ok()?.checked_mul(*size)?;
+    let whole = whole.parse::<u64>().ok()?.checked_mul(size)?;
     // What is less than one octet or millisecond is left out.
     let tens = (0..fraction.len()).fold(1, |tens: u128, _| tens * 10);
-    let part = fraction.parse::<u128>().unwrap_or(0) * u128::from(*size) / tens;
+    let part = fraction.parse::<u128>().unwrap_or(0) * u128::from(size) / tens;
     whole.checked_add(u64::try_from(part).ok()?)
 }
 
