@@ -14,13 +14,21 @@ const RESPONSE: &str = "HTTP/1.1 101 Web Socket Protocol Handshake\r\n\
                         Upgrade: WebSocket\r\nConnection: Upgrade\r\nWebSocket-Origin: ";
 
 /// Starts the response.
-pub(super) fn start_response<'o>(
+pub(super) fn start_response<'o>(echo: (&[u8], &[u8]), out: &'o mut Vec<u8>) -> HeadWriter<'o> {
+    echo_origin_and_location(RESPONSE, "WebSocket-Location: ", echo, out)
+}
+
+/// Starts a response of hixie: its lines up to the origin, and the origin and the
+/// location that the client compares.
+pub(super) fn echo_origin_and_location<'o>(
+    response: &'static str,
+    location_name: &'static str,
     (origin, location): (&[u8], &[u8]),
     out: &'o mut Vec<u8>,
 ) -> HeadWriter<'o> {
-    let mut head = HeadWriter::within_line(out, RESPONSE);
+    let mut head = HeadWriter::within_line(out, response);
     head.end_line(origin);
-    head.start_line("WebSocket-Location: ");
+    head.start_line(location_name);
     head.end_line(location);
     head
 }

@@ -9,6 +9,7 @@ use super::ask::ClientRequest;
 use super::challenged::{Challenged, Violated, value_at};
 use super::detect::Refused;
 use super::head::{Head, Header};
+use super::hixie75::echo_origin_and_location;
 use super::name::Name;
 use super::write::HeadWriter;
 use crate::bytes::Output;
@@ -144,15 +145,8 @@ const RESPONSE: &str = "HTTP/1.1 101 WebSocket Protocol Handshake\r\n\
                         Upgrade: WebSocket\r\nConnection: Upgrade\r\nSec-WebSocket-Origin: ";
 
 /// Starts the response.
-pub(super) fn start_response<'o>(
-    (origin, location): (&[u8], &[u8]),
-    out: &'o mut Vec<u8>,
-) -> HeadWriter<'o> {
-    let mut head = HeadWriter::within_line(out, RESPONSE);
-    head.end_line(origin);
-    head.start_line("Sec-WebSocket-Location: ");
-    head.end_line(location);
-    head
+pub(super) fn start_response<'o>(echo: (&[u8], &[u8]), out: &'o mut Vec<u8>) -> HeadWriter<'o> {
+    echo_origin_and_location(RESPONSE, "Sec-WebSocket-Location: ", echo, out)
 }
 
 /// The request after its first line, in the order that WebKit wrote it.
