@@ -412,6 +412,12 @@ impl Version {
         self.challenge == Challenge::Hixie76
     }
 
+    /// Whether a data frame says how long it is. A text of hixie runs to its 0xFF.
+    #[must_use]
+    pub fn has_frame_lengths(&self) -> bool {
+        self.layout != Layout::Hixie75
+    }
+
     /// The version with other frames that answers this version's opening handshake
     /// in the same octets: hixie-76 for hybi-03, whose `Sec-WebSocket-Draft` servers
     /// may ignore. Only frames tell which of the two a server follows.

@@ -17,7 +17,7 @@ use crate::frame::{
 };
 use crate::handshake::CarriedHeader;
 use crate::message::{Message, Piece};
-use crate::version::{Layout, Side, Version};
+use crate::version::{Side, Version};
 
 /// How payload is coded on its way to the other connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Coding {
     }
 }
 
-/// A frame whose length is not known before it ends is gathered up to so many
+/// A frame whose length is not known before it ends is gathered up to this many
 /// octets, and goes on in fragments of that size. So does a hixie text, which has
 /// no length, and base64 that is decoded.
 pub const FRAGMENT: usize = 64 * 1024;
@@ -175,9 +175,7 @@ impl Direction {
     ) -> Result<(), Violation> {
         while let Some((kind, octets)) = from.conn.take_whole(input) {
             if !self.send_whole(kind, octets, to) {
-                let version = from.conn.version();
-                let has_length = version.is_some_and(|v| v.layout != Layout::Hixie75);
-                let piece = Piece::whole(kind, octets, has_length);
+                let piece = from.conn.whole_piece(kind, octets);
                 self.carry(Event::Piece(piece), from, to)?;
             }
         }

@@ -33,7 +33,7 @@ use crate::handshake::{
 };
 use crate::message::{Message, Piece};
 use crate::trace::{Field, SpanWriter, Trace};
-use crate::version::{Layout, Side, Version};
+use crate::version::{Side, Version};
 
 pub use self::bridge::{BridgeEnd, Coding, Direction, FRAGMENT, Tally};
 use self::close::PeerClosed;
@@ -316,6 +316,13 @@ impl Conn {
         }
     }
 
+    /// A whole message of this connection's version as a piece.
+    #[inline(always)]
+    fn whole_piece<'b>(&self, kind: Kind, octets: &'b mut [u8]) -> Piece<'b> {
+        let has_length = self.version().is_some_and(Version::has_frame_lengths);
+        Piece::whole(kind, octets, has_length)
+    }
+
     /// What happened next in the input; `None` when more is needed.
     ///
     /// # Errors
@@ -345,8 +352,7 @@ impl Conn {
     ) -> Result<Option<Event<'b>>, Located<Violation>> {
         if !T::WATCHING {
             if let Some((kind, octets)) = self.take_whole(input) {
-                let has_length = !self.version().is_some_and(|v| v.layout == Layout::Hixie75);
-                return Ok(Some(Event::Piece(Piece::whole(kind, octets, has_length))));
+                return Ok(Some(Event::Piece(self.whole_piece(kind, octets))));
             }
         }
         let event = match &self.state {
@@ -587,7 +593,7 @@ impl Conn {
     /// `None` where it cannot send one.
     #[cfg(feature = "net")]
     #[inline]
-    pub(crate) fn layout_to_send(&mut self, kind: Kind) -> Option<Layout> {
+    pub(crate) fn layout_to_send(&mut self, kind: Kind) -> Option<crate::version::Layout> {
         let open = self.sending(kind).ok()?;
         open.sender.whole().ok()?;
         Some(open.wire.version().layout)

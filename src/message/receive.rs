@@ -7,7 +7,7 @@ use super::Piece;
 use crate::error::Violation;
 use crate::frame::utf8::Utf8;
 use crate::frame::{Chunk, Data, Kind};
-use crate::version::{Layout, Version};
+use crate::version::Version;
 
 /// Makes pieces of messages of the data frames of one direction.
 #[derive(Debug, Default)]
@@ -79,7 +79,7 @@ impl Receiver {
             frame_is_final,
             message_ends,
         } = chunk;
-        if version.layout == Layout::Hixie75 {
+        if !version.has_frame_lengths() {
             // Its frames have no length, so the payload is counted as it comes.
             self.count(octets.len() as u64, limit)?;
         }
