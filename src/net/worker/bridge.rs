@@ -5,7 +5,7 @@ use super::bridge_link::{BridgeLink, Carried, CarriedBack};
 use super::link::{Flow, Link};
 use super::scratch::OutBuffer;
 use crate::bytes::{Input, Output};
-use crate::conn::{BridgeEnd, Conn, Event, Phase};
+use crate::conn::{BridgeEnd, Conn, Direction, Event, Phase};
 use crate::error::Violation;
 use crate::net::app::{ClosedBy, EndReason};
 use crate::net::refusal::{Hint, NetRefusal};
@@ -48,7 +48,7 @@ impl<'t, D> BridgeTurn<'t, D> {
     }
 }
 
-impl<D> Partner<'_, D> {
+impl<'t, D> Partner<'t, D> {
     /// Whether an open link must wait: its partner cannot be sent anything yet.
     pub(super) fn is_early(&self) -> bool {
         is_early(&self.link.conn)
@@ -63,15 +63,10 @@ impl<D> Partner<'_, D> {
         conn: &mut Conn,
         out: &mut Output<'_>,
     ) -> Result<(), Violation> {
-        let Carried::Messages(direction) = &mut self.bridge.carries else {
-            return Ok(());
-        };
         let mut from = BridgeEnd { conn, out };
-        let mut to = BridgeEnd {
-            conn: &mut self.link.conn,
-            out: &mut self.out,
-        };
-        direction.carry_whole(input, &mut from, &mut to)
+        self.direction().map_or(Ok(()), |(direction, mut to)| {
+            direction.carry_whole(input, &mut from, &mut to)
+        })
     }
 
     /// Carries what happened to the other end.
@@ -81,15 +76,24 @@ impl<D> Partner<'_, D> {
         conn: &mut Conn,
         out: &mut Output<'_>,
     ) -> Result<(), Violation> {
-        let Carried::Messages(direction) = &mut self.bridge.carries else {
-            return Ok(());
-        };
         let mut from = BridgeEnd { conn, out };
-        let mut to = BridgeEnd {
+        self.direction().map_or(Ok(()), |(direction, mut to)| {
+            direction.carry(event, &mut from, &mut to)
+        })
+    }
+
+    /// What carries messages to this end, and the end; `None` where octets are
+    /// relayed.
+    #[inline]
+    fn direction(&mut self) -> Option<(&mut Direction, BridgeEnd<'_, 't>)> {
+        let Carried::Messages(direction) = &mut self.bridge.carries else {
+            return None;
+        };
+        let to = BridgeEnd {
             conn: &mut self.link.conn,
             out: &mut self.out,
         };
-        direction.carry(event, &mut from, &mut to)
+        Some((direction, to))
     }
 }
 

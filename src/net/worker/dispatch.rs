@@ -91,12 +91,6 @@ impl<'t, A: App> Dispatch<'t, A> {
                 let carried = partner.carry_whole(&mut input, conn, out);
                 self.carried(carried, None);
             }
-            if let BridgeTurn::None = &self.bridge {
-                while let Some(message) = self.handle.conn.next_message(&mut input) {
-                    app.message(Incoming::whole(message), &mut self.handle);
-                    self.note_end();
-                }
-            }
             let handle = &mut self.handle;
             match handle.conn.next(&mut input, &mut handle.out) {
                 Ok(None) => break,

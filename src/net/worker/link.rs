@@ -23,8 +23,8 @@ use crate::version::{Side, Version};
 /// Octets of one read into the shared buffer; the others wait no longer than
 /// that.
 pub(super) const READ: usize = 256 * 1024;
-/// Octets of a message that is arriving from which on it is read to where it
-/// lies, and the least that is read there.
+/// A message of which at least this many octets are there or to come is read into
+/// its own buffer. Also the most that one read of a bridge takes.
 pub(super) const TURN: usize = 64 * 1024;
 
 /// A socket and the connection behind it. Between messages it owns no buffer.

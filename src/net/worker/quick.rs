@@ -148,10 +148,16 @@ impl<D> Link<D> {
     /// told before.
     #[inline]
     fn is_simple(&self) -> bool {
+        self.bridge.is_none() && self.is_usual()
+    }
+
+    /// Whether nothing is unusual about it: it is open, can be read and written,
+    /// and nothing waits on it.
+    #[inline]
+    pub(super) fn is_usual(&self) -> bool {
         self.timing.stage() == Stage::Open
             && self.flow.is_clear()
             && self.preface == Preface::Done
-            && self.bridge.is_none()
             && self.backlog.is_empty()
             && self.input.is_empty()
             && self.record.recorder().is_none()

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Worker;
 use super::bridge::Partner;
-use super::link::{AfterTurn, Link, Preface, READ, TURN};
+use super::link::{AfterTurn, Link, READ, TURN};
 use super::quick::QuickTurn;
 use super::scratch::FRONT;
 use super::timing::Stage;
@@ -40,7 +40,7 @@ impl<A: App> Worker<A> {
         let Some(link) = self.links.get(token) else {
             return QuickTurn::NotTaken;
         };
-        let Some(other) = link.partner().filter(|_| link.is_simple_end()) else {
+        let Some(other) = link.partner().filter(|_| link.is_usual()) else {
             return QuickTurn::NotTaken;
         };
         let is_ready = |partner: &mut Link<A::Data>| partner.takes_carried();
@@ -155,19 +155,6 @@ impl<A: App> Worker<A> {
 }
 
 impl<D> Link<D> {
-    /// Whether its turn is a read and whole messages that are carried, as far as
-    /// can be told before.
-    #[inline]
-    fn is_simple_end(&self) -> bool {
-        self.timing.stage() == Stage::Open
-            && self.flow.is_clear()
-            && self.preface == Preface::Done
-            && self.backlog.is_empty()
-            && self.input.is_empty()
-            && self.record.recorder().is_none()
-            && self.transport.is_ready()
-    }
-
     /// Whether what is carried to it can be written at once.
     #[inline]
     fn takes_carried(&self) -> bool {
