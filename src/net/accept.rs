@@ -4,10 +4,17 @@
 //!
 //! ```no_run
 //! for stream in std::net::TcpListener::bind("127.0.0.1:8076")?.incoming() {
-//!     let mut socket = heirloom::server::accept(stream?)?;
+//!     if let Err(error) = echo(stream?) {
+//!         eprintln!("{error}");
+//!     }
+//! }
+//!
+//! fn echo(stream: std::net::TcpStream) -> Result<(), heirloom::Error> {
+//!     let mut socket = heirloom::server::accept(stream)?;
 //!     while let Some(message) = socket.read()?.as_message() {
 //!         socket.send(message)?;
 //!     }
+//!     Ok(())
 //! }
 //! # Ok::<(), heirloom::Error>(())
 //! ```

@@ -90,8 +90,8 @@ impl Background {
         }
     }
 
-    /// Has this note of so many octets made. It is lost, and counted, where there
-    /// is no room.
+    /// Has this note made, which holds this many octets. It is lost, and counted,
+    /// where there is no room.
     pub(super) fn note(&self, octets: usize, job: impl FnOnce() + Send + 'static) {
         let mut state = self.0.state();
         let room = self.0.room;

@@ -37,21 +37,21 @@ impl Default for Keepalive {
 }
 
 impl Keepalive {
-    /// With the first probe after so many milliseconds.
+    /// Sets the silence before the first probe, in milliseconds.
     #[must_use]
     pub fn with_silence_ms(mut self, ms: u64) -> Keepalive {
         self.silence_ms = ms;
         self
     }
 
-    /// With so many milliseconds between probes.
+    /// Sets the time between probes, in milliseconds.
     #[must_use]
     pub fn with_interval_ms(mut self, ms: u64) -> Keepalive {
         self.interval_ms = ms;
         self
     }
 
-    /// With so many probes.
+    /// Sets the number of probes.
     #[must_use]
     pub fn with_probes(mut self, probes: u32) -> Keepalive {
         self.probes = probes;

@@ -33,7 +33,7 @@ impl Later {
 }
 
 /// Where a page goes that a connection waits for. One that is dropped answers
-/// 503: no connection waits for nothing.
+/// 503, so that its connection is not left without an answer.
 #[derive(Debug)]
 pub struct Answer {
     inbox: Arc<Mailbox>,

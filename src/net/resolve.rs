@@ -254,7 +254,7 @@ impl State {
         std::mem::take(&mut progress.waiters)
     }
 
-    /// Nothing is kept of names that nobody dials.
+    /// Forgets the names that have not been dialled for a while.
     fn forget_old(&mut self) {
         self.names.retain(|_, progress| {
             let is_fresh = |(at, _): &(Instant, _)| at.elapsed() < FRESH;

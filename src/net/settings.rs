@@ -169,7 +169,8 @@ impl Settings {
         self
     }
 
-    /// With so many milliseconds for connections to end when the server is stopped.
+    /// Sets the time for connections to end when the server is stopped, in
+    /// milliseconds.
     #[must_use]
     pub fn with_drain_ms(mut self, ms: u64) -> Settings {
         self.drain_ms = ms;

@@ -36,7 +36,7 @@ fn pings_of_a_backend_are_not_answered_for_a_client_that_is_silent() {
         // No pong came before the close.
         served.receive_close(1001);
     }
-    // One that answers is heard.
+    // The pong of a client that answers reaches the backend.
     let (mut client, mut served) = bridge(&gate, &backend, RFC);
     served.send(&clear(PING, b"there?"));
     assert_eq!(client.frame(), (PING, b"there?".to_vec()));
