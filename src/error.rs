@@ -248,6 +248,13 @@ coded! {
     /// RFC 6455 section 5.2: a reserved bit is set.
     #[error("a reserved bit is set and no extension was agreed")]
     ReservedBits = "reserved-bits", Some(1002);
+    /// RFC 7692 section 6.1: the bit of compression on a control frame or a
+    /// continuation.
+    #[error("RSV1, the bit of compression, is set on a frame that cannot have it: a control frame, or one that continues a message")]
+    CompressedBitMisplaced = "compressed-bit-misplaced", Some(1002);
+    /// RFC 7692 section 7.2.2: a payload that cannot be inflated.
+    #[error("a compressed message cannot be inflated: its octets are no DEFLATE stream, or lean on text that the window does not hold")]
+    CompressedDataInvalid = "compressed-data-invalid", Some(1007);
     /// RFC 6455 section 5.2: an undefined opcode.
     #[error("opcode {opcode} is reserved in this version")]
     ReservedOpcode { opcode: u8 } = "reserved-opcode", Some(1002);

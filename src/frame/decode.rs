@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use super::header::{Control, Found, Header, Kind, Opcode, WholeFrame, name};
+use super::header::{Control, Found, Header, Kind, Opcode, Rsv1, WholeFrame, name};
 use super::mask::{self, Mask};
 use super::wire::{Wire, WireLayout};
 use super::{hixie75, hybi04, hybi05, hybi07};
@@ -29,6 +29,8 @@ pub(crate) struct Data {
     pub(crate) kind: Option<Kind>,
     /// The octets of its payload; `None` of a hixie text, which ends with 0xFF.
     pub(crate) length: Option<u64>,
+    /// Whether RSV1 says that the payload is compressed.
+    pub(crate) compressed: bool,
 }
 
 /// Payload of a data frame, unmasked where it lies.
@@ -141,14 +143,15 @@ impl Decoder {
             (WireLayout::Hybi07, from) => hybi07::read_whole(from, octets)?,
             (WireLayout::Hixie75, _) => return hixie75::read_whole(octets),
             (WireLayout::Hybi04(_) | WireLayout::Hybi04WithoutKey, Side::Client) => return None,
-            _ => self.find_early(wire, octets)?,
+            _ => self.find_other(wire, octets)?,
         };
         (octets.len() - frame.header >= frame.payload).then_some(frame)
     }
 
-    /// The same from hybi-01 to hybi-06.
+    /// The same from hybi-01 to hybi-06, and where compression was agreed on: a
+    /// compressed frame is none of them.
     #[inline(never)]
-    fn find_early(&self, wire: &Wire, octets: &[u8]) -> Option<WholeFrame> {
+    fn find_other(&self, wire: &Wire, octets: &[u8]) -> Option<WholeFrame> {
         let found = self.find(wire, octets)?;
         let key = match found.mask {
             Mask::Clear => None,
@@ -160,6 +163,7 @@ impl Decoder {
                 last: true,
                 opcode: Opcode::Data(kind),
                 length,
+                compressed: false,
             }) => Some(WholeFrame {
                 kind: *kind,
                 header: found.octets(),
@@ -176,7 +180,10 @@ impl Decoder {
     fn find(&self, wire: &Wire, octets: &[u8]) -> Option<Found> {
         let (version, from) = (wire.version(), self.from);
         match (&wire.layout, from) {
-            (WireLayout::Hybi07, _) => hybi07::read(version, from, octets),
+            (WireLayout::Hybi07, _) => hybi07::read(version, from, Rsv1::Reserved, octets),
+            (WireLayout::Hybi07Deflate(_), _) => {
+                hybi07::read(version, from, wire.rsv1(), octets)
+            }
             (WireLayout::Hybi05, Side::Client) => hybi05::read(version, from, octets),
             (WireLayout::Hybi04(key), Side::Client) => hybi04::read(version, from, key, octets),
             (WireLayout::Hybi04WithoutKey, Side::Client) => {
@@ -233,7 +240,7 @@ impl Decoder {
                 return Ok(Some(Frame::Control(control, payload)));
             }
         };
-        let length = header.length;
+        let (length, compressed) = (header.length, header.compressed);
         self.last = header.last;
         self.mask = found.mask;
         self.rest = length;
@@ -241,6 +248,7 @@ impl Decoder {
         Ok(Some(Frame::Data(Data {
             kind,
             length: Some(length),
+            compressed,
         })))
     }
 
@@ -264,6 +272,42 @@ impl Decoder {
             frame_is_final: self.last,
             message_ends: frame_ends && self.last,
         })
+    }
+
+    /// Whether the frame at hand is the last of its message.
+    pub(crate) fn is_in_last_frame(&self) -> bool {
+        self.last
+    }
+
+    /// Unmasks payload of the current frame where it lies, as much as has arrived
+    /// of it and at most `most` octets, without consuming it; gives how much.
+    /// [`Decoder::consume`] must follow.
+    pub(crate) fn unmask_ahead(&self, input: &mut Input<'_>, most: usize) -> usize {
+        let rest = usize::try_from(self.rest).unwrap_or(usize::MAX);
+        let n = rest.min(most).min(input.rest().len());
+        self.mask.apply_from(0, input.rest_mut().split_at_mut(n).0);
+        n
+    }
+
+    /// Consumes `n` of the `unmasked` octets of payload, and masks the others
+    /// again.
+    pub(crate) fn consume<T: Trace>(
+        &mut self,
+        n: usize,
+        unmasked: usize,
+        input: &mut Input<'_>,
+        trace: &mut T,
+    ) {
+        let at = input.position();
+        let n = input.take(n.min(unmasked)).len();
+        SpanWriter::new(trace, at).octets(n, Field::Payload, 0);
+        let (again, _) = input.rest_mut().split_at_mut(unmasked - n);
+        self.mask.apply_from(n, again);
+        self.mask = core::mem::take(&mut self.mask).rotated(n);
+        self.rest -= n as u64;
+        if self.rest == 0 {
+            self.expect = Expect::Header;
+        }
     }
 
     /// The hixie layout: a frame is a message, and text has no length.
@@ -295,6 +339,7 @@ impl Decoder {
                             return Ok(Some(Frame::Data(Data {
                                 kind: Some(Kind::Text),
                                 length: None,
+                                compressed: false,
                             })));
                         }
                         hixie75::Header::Text { deliver: false } => {

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::header::{Control, Kind, MAX_HEADER, Opcode, write};
+use super::header::{Control, Kind, MAX_HEADER, Opcode, RSV1, Rsv1, write};
 use super::mask::{self, Mask};
 use super::wire::{Wire, WireLayout};
 use super::{hixie75, hybi04};
@@ -122,8 +122,25 @@ impl<'w> Encoder<'w> {
                 masked_message(kind, length, payload, out);
             }
             (WireLayout::Hixie75, ..) => self.data(kind, whole, payload, out),
-            _ => self.frame(Opcode::Data(kind), true, payload, out),
+            _ => self.frame(Opcode::Data(kind), whole, false, payload, out),
         }
+    }
+
+    /// A data frame whose payload is compressed. RSV1 stands on the first frame of
+    /// a message only, or on every one, as was agreed.
+    pub(crate) fn compressed(
+        self,
+        kind: Kind,
+        position: Position,
+        payload: &[u8],
+        out: &mut Output<'_>,
+    ) {
+        let rsv1 = match self.wire.rsv1() {
+            Rsv1::Frame => true,
+            Rsv1::Message => position.first,
+            Rsv1::Reserved => unreachable!("compression was agreed on"),
+        };
+        self.frame(Opcode::of_data(kind, position.first), position, rsv1, payload, out);
     }
 
     /// A data frame: a whole message, or a part of one. hixie has no fragments;
@@ -140,12 +157,8 @@ impl<'w> Encoder<'w> {
             }
             return;
         }
-        let opcode = if position.first {
-            Opcode::Data(kind)
-        } else {
-            Opcode::Continuation
-        };
-        self.frame(opcode, position.last, payload, out);
+        let opcode = Opcode::of_data(kind, position.first);
+        self.frame(opcode, position, false, payload, out);
     }
 
     /// A control frame. hixie-76 has one close, FF 00, and hixie has no other
@@ -156,7 +169,13 @@ impl<'w> Encoder<'w> {
                 out.octets.extend_from_slice(&hixie75::CLOSE);
             }
             (WireLayout::Hixie75, Control::Ping | Control::Pong) => {}
-            _ => self.frame(Opcode::Control(control), true, payload, out),
+            _ => {
+                let whole = Position {
+                    first: true,
+                    last: true,
+                };
+                self.frame(Opcode::Control(control), whole, false, payload, out);
+            }
         }
     }
 
@@ -169,11 +188,7 @@ impl<'w> Encoder<'w> {
         length: u64,
         out: &mut Output<'_>,
     ) -> OpenFrame {
-        let opcode = if position.first {
-            Opcode::Data(kind)
-        } else {
-            Opcode::Continuation
-        };
+        let opcode = Opcode::of_data(kind, position.first);
         let layout = self.wire.version().layout;
         let (header, n) = write(layout, opcode, position.last, length);
         let header = header.get(..n).unwrap_or(&header);
@@ -192,9 +207,19 @@ impl<'w> Encoder<'w> {
 
     /// A frame from hybi-01 on.
     #[inline(never)]
-    fn frame(self, opcode: Opcode, last: bool, payload: &[u8], out: &mut Output<'_>) {
+    fn frame(
+        self,
+        opcode: Opcode,
+        position: Position,
+        rsv1: bool,
+        payload: &[u8],
+        out: &mut Output<'_>,
+    ) {
         let layout = self.wire.version().layout;
-        let (header, n) = write(layout, opcode, last, payload.len() as u64);
+        let (mut header, n) = write(layout, opcode, position.last, payload.len() as u64);
+        if let (true, Some(first)) = (rsv1, header.first_mut()) {
+            *first |= RSV1;
+        }
         let header = header.get(..n).unwrap_or(&header);
         if !self.masks() {
             out.octets.extend_from_slice(header);
@@ -211,7 +236,7 @@ impl<'w> Encoder<'w> {
         let key: [u8; 4] = out.draw();
         let octets = &mut *out.octets;
         let start = octets.len();
-        if let WireLayout::Hybi07 = self.wire.layout {
+        if let WireLayout::Hybi07 | WireLayout::Hybi07Deflate(_) = self.wire.layout {
             octets.extend_from_slice(header);
             if let Some(second) = octets.get_mut(start + 1) {
                 *second |= 0x80;

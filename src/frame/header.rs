@@ -33,6 +33,16 @@ pub(crate) enum Opcode {
 }
 
 impl Opcode {
+    /// That of a data frame, which is the first of its message or not.
+    #[inline]
+    pub(super) fn of_data(kind: Kind, first: bool) -> Opcode {
+        if first {
+            Opcode::Data(kind)
+        } else {
+            Opcode::Continuation
+        }
+    }
+
     /// The number in this layout: hybi-07 gave them all new ones.
     #[inline]
     pub(super) fn number(self, layout: Layout) -> u8 {
@@ -66,6 +76,17 @@ impl Opcode {
     }
 }
 
+/// What RSV1 means (RFC 7692 section 6, and the drafts of deflate-frame).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rsv1 {
+    /// Nothing: it must be 0.
+    Reserved,
+    /// On the first frame of a message: the message is compressed.
+    Message,
+    /// The frame is compressed.
+    Frame,
+}
+
 /// A frame that is a whole message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WholeFrame {
@@ -87,6 +108,8 @@ pub(super) struct Header {
     pub(super) last: bool,
     pub(super) opcode: Opcode,
     pub(super) length: u64,
+    /// Whether RSV1 says that the payload is compressed.
+    pub(super) compressed: bool,
 }
 
 /// The octets of a header as they stand, after unmasking: two, and two or eight
@@ -145,6 +168,7 @@ impl Raw {
         match violation {
             Violation::ReservedBits if self.first & 0x70 == 0 => 1..2,
             Violation::ReservedBits
+            | Violation::CompressedBitMisplaced
             | Violation::ReservedOpcode { .. }
             | Violation::ControlFragmented => 0..1,
             Violation::MaskMissing | Violation::MaskUnexpected => 1..2,
@@ -183,15 +207,30 @@ impl Found {
 
 /// The rules that one header can break, in the order in which they are checked.
 #[inline(always)]
-pub(super) fn check(raw: Raw, version: &Version, from: Side) -> Result<Header, Violation> {
+pub(super) fn check(
+    raw: Raw,
+    version: &Version,
+    from: Side,
+    rsv1: Rsv1,
+) -> Result<Header, Violation> {
     let layout = version.layout;
     let last = raw.is_last(layout);
     // RFC 6455 section 5.2; before hybi-07 the fourth reserved bit was there.
     let reserved_4 = layout != Layout::Hybi07 && raw.second_top();
-    if raw.first & 0x70 != 0 || reserved_4 {
+    let compressed = rsv1 != Rsv1::Reserved && raw.first & RSV1 != 0;
+    let reserved = if rsv1 == Rsv1::Reserved { 0x70 } else { 0x30 };
+    if raw.first & reserved != 0 || reserved_4 {
         return Err(Violation::ReservedBits);
     }
     let opcode = Opcode::numbered(raw.first & 0x0f, layout)?;
+    let may_be_compressed = match opcode {
+        Opcode::Data(_) => true,
+        Opcode::Continuation => rsv1 == Rsv1::Frame,
+        Opcode::Control(_) => false,
+    };
+    if compressed && !may_be_compressed {
+        return Err(Violation::CompressedBitMisplaced);
+    }
     if version.rfc_rules {
         // Section 5.1, since draft 15; older clients were seen to differ.
         match (from, raw.second_top()) {
@@ -220,6 +259,7 @@ pub(super) fn check(raw: Raw, version: &Version, from: Side) -> Result<Header, V
         last,
         opcode,
         length: raw.length,
+        compressed,
     })
 }
 
@@ -251,6 +291,9 @@ pub(super) fn name<T: Trace>(raw: Raw, layout: Layout, spans: &mut SpanWriter<'_
         _ => {}
     }
 }
+
+/// The first reserved bit, in the first octet of a header.
+pub(super) const RSV1: u8 = 0x40;
 
 /// The longest header without its key.
 pub(crate) const MAX_HEADER: usize = 10;

@@ -2,7 +2,7 @@
 //! and masks all of it, header included. hybi-01 and all servers before hybi-07
 //! send the header in clear.
 
-use super::header::{Found, MAX_HEADER, Raw, check};
+use super::header::{Found, MAX_HEADER, Raw, Rsv1, check};
 use super::mask::Mask;
 use crate::version::{Side, Version};
 
@@ -21,7 +21,7 @@ pub(super) fn read_clear(version: &Version, from: Side, octets: &[u8]) -> Option
         key: None,
         key_first: false,
         mask: Mask::Clear,
-        header: check(raw, version, from),
+        header: check(raw, version, from, Rsv1::Reserved),
     })
 }
 
@@ -47,6 +47,6 @@ pub(super) fn read_masked(
         key: Some(key),
         key_first: true,
         mask: mask.rotated(back + raw.octets),
-        header: check(raw, version, from),
+        header: check(raw, version, from, Rsv1::Reserved),
     })
 }

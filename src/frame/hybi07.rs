@@ -1,6 +1,6 @@
 //! hybi-07 to RFC 6455: a MASK bit, the key after the length, payload masked.
 
-use super::header::{Found, Kind, Raw, WholeFrame, check};
+use super::header::{Found, Kind, Raw, Rsv1, WholeFrame, check};
 use super::mask::Mask;
 use crate::version::{Side, Version};
 
@@ -41,7 +41,7 @@ pub(super) fn read_whole(from: Side, octets: &[u8]) -> Option<WholeFrame> {
 
 /// Finds a header, if all of it is there.
 #[inline(always)]
-pub(super) fn read(version: &Version, from: Side, octets: &[u8]) -> Option<Found> {
+pub(super) fn read(version: &Version, from: Side, rsv1: Rsv1, octets: &[u8]) -> Option<Found> {
     let raw = Raw::read(octets)?;
     let (key, mask) = if raw.second_top() {
         let key = *octets.get(raw.octets..)?.first_chunk::<4>()?;
@@ -54,6 +54,6 @@ pub(super) fn read(version: &Version, from: Side, octets: &[u8]) -> Option<Found
         key,
         key_first: false,
         mask,
-        header: check(raw, version, from),
+        header: check(raw, version, from, rsv1),
     })
 }

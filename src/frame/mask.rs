@@ -29,6 +29,20 @@ impl Mask {
         }
     }
 
+    /// Masks or unmasks octets that stand `n` octets further on, and keeps the key
+    /// as it is.
+    pub(crate) fn apply_from(&self, n: usize, octets: &mut [u8]) {
+        match self {
+            Mask::Clear => {}
+            Mask::Four(key) => xor4(rotated4(*key, n), octets),
+            Mask::Twenty(key) => {
+                let mut key = key.clone();
+                key.rotate_left(n % 20);
+                xor20(&mut key, octets);
+            }
+        }
+    }
+
     /// The key as it lies on the wire.
     #[inline]
     pub(crate) fn four(key: [u8; 4]) -> Mask {

@@ -2,8 +2,10 @@
 
 use alloc::boxed::Box;
 
+use super::header::Rsv1;
 use super::hybi04::MaskingKey;
 use crate::error::Unsendable;
+use crate::extension::{Agreed, Deflate};
 use crate::version::{Layout, Side, Version};
 
 /// The version of an open connection, and how its frames are laid out.
@@ -27,6 +29,8 @@ pub(super) enum WireLayout {
     Hybi04WithoutKey,
     Hybi05,
     Hybi07,
+    /// The layout of hybi-07 where compression was agreed on: RSV1 has a meaning.
+    Hybi07Deflate(Agreed),
 }
 
 impl Wire {
@@ -47,6 +51,24 @@ impl Wire {
             (Layout::Hybi07, _) => WireLayout::Hybi07,
         };
         Wire { version, layout }
+    }
+
+    /// The same wire, where the handshake agreed on compression too.
+    pub(crate) fn with_deflate(self, agreed: Option<Agreed>) -> Wire {
+        let layout = match (self.layout, agreed) {
+            (WireLayout::Hybi07, Some(agreed)) => WireLayout::Hybi07Deflate(agreed),
+            (layout, _) => layout,
+        };
+        Wire { layout, ..self }
+    }
+
+    /// The compression that was agreed on.
+    #[inline]
+    pub(crate) fn deflate(&self) -> Option<Deflate> {
+        match self.layout {
+            WireLayout::Hybi07Deflate(agreed) => Some(agreed.into()),
+            _ => None,
+        }
     }
 
     /// The wire of a connection whose opening handshake was not seen, for the
@@ -107,6 +129,15 @@ impl Wire {
     #[inline]
     pub(crate) fn version(&self) -> &'static Version {
         self.version
+    }
+
+    /// What RSV1 means.
+    pub(super) fn rsv1(&self) -> Rsv1 {
+        match self.deflate() {
+            None => Rsv1::Reserved,
+            Some(deflate) if deflate.is_per_frame() => Rsv1::Frame,
+            Some(_) => Rsv1::Message,
+        }
     }
 
     /// Whether frames have the layout of hixie.
