@@ -4,6 +4,8 @@
 use alloc::vec::Vec;
 use core::{fmt, mem};
 
+use crate::extension::Codecs;
+
 /// Octets that were received and not yet consumed.
 ///
 /// What is taken lives as long as the buffer, not as long as the cursor, so
@@ -13,6 +15,8 @@ use core::{fmt, mem};
 pub struct Input<'b> {
     rest: &'b mut [u8],
     at: u64,
+    /// Where inflated payload is written.
+    room: &'b mut [u8],
 }
 
 impl<'b> Input<'b> {
@@ -26,7 +30,37 @@ impl<'b> Input<'b> {
     /// [`Trace`](crate::trace::Trace) reports positions in the stream.
     #[must_use]
     pub fn starting_at(octets: &'b mut [u8], at: u64) -> Input<'b> {
-        Input { rest: octets, at }
+        Input {
+            rest: octets,
+            at,
+            room: &mut [],
+        }
+    }
+
+    /// The same with room for what is inflated, which a connection that agreed on
+    /// compression needs. Where the room is full, `Conn::waits_for_room` says so,
+    /// and the parse goes on with another input that has new room. Pieces of
+    /// messages lie in it.
+    #[must_use]
+    pub fn with_room(self, room: &'b mut [u8]) -> Input<'b> {
+        Input { room, ..self }
+    }
+
+    /// What is left of the room.
+    pub(crate) fn room(&self) -> &[u8] {
+        self.room
+    }
+
+    /// The next `n` octets, which are not consumed, and what is left of the room.
+    pub(crate) fn ahead(&mut self, n: usize) -> (&[u8], &mut [u8]) {
+        (self.rest.split_at(n).0, self.room)
+    }
+
+    /// Takes the first `n` octets of the room.
+    pub(crate) fn take_room(&mut self, n: usize) -> &'b mut [u8] {
+        let (taken, room) = mem::take(&mut self.room).split_at_mut(n);
+        self.room = room;
+        taken
     }
 
     /// What is not yet consumed.
@@ -85,12 +119,35 @@ pub struct Output<'o> {
     pub octets: &'o mut Vec<u8>,
     /// The source of keys, nonces and masks.
     pub random: &'o mut dyn Random,
+    codecs: Option<&'o mut Codecs>,
 }
 
 impl<'o> Output<'o> {
     /// Output is appended to `octets`.
     pub fn new(octets: &'o mut Vec<u8>, random: &'o mut dyn Random) -> Output<'o> {
-        Output { octets, random }
+        Output {
+            octets,
+            random,
+            codecs: None,
+        }
+    }
+
+    /// The same, with the compressors that the connections of a thread share.
+    /// Without them each message makes its own.
+    #[must_use]
+    pub fn with_shared_codecs(self, codecs: &'o mut Codecs) -> Output<'o> {
+        Output {
+            codecs: Some(codecs),
+            ..self
+        }
+    }
+
+    /// Uses the compressors.
+    pub(crate) fn with_codecs<R>(&mut self, use_codecs: impl FnOnce(&mut Codecs) -> R) -> R {
+        match &mut self.codecs {
+            Some(codecs) => use_codecs(codecs),
+            None => use_codecs(&mut Codecs::default()),
+        }
     }
 
     /// As many random octets as the array has.

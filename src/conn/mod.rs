@@ -26,18 +26,19 @@ use alloc::sync::Arc;
 
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Refusal, Unsendable, Violation};
+use crate::extension::Deflate;
 use crate::frame::{Control, Encoder, Frame, Framing, Kind, Position, Reason, Wire};
 use crate::handshake::{
     Agreement, ClientEvent, ClientHandshake, ClientRequest, Opened, Request, Response, ServerEvent,
     ServerHandshake, write_request,
 };
-use crate::message::{Message, Piece};
+use crate::message::{Deflating, Message, Piece};
 use crate::trace::{Field, SpanWriter, Trace};
 use crate::version::{Side, Version};
 
 pub use self::bridge::{BridgeEnd, Coding, Direction, FRAGMENT, Tally};
 use self::close::PeerClosed;
-use self::open::{Open, Start};
+use self::open::{Next, Open, Start};
 pub use self::session::{Session, SessionEvent};
 pub use crate::handshake::{Config, Limits, Routes};
 
@@ -290,7 +291,48 @@ impl Conn {
     #[must_use]
     pub fn payload_to_come(&self) -> u64 {
         self.receiving()
+            .filter(|open| !open.is_inflating())
             .map_or(0, |open| open.decoder.payload_to_come())
+    }
+
+    /// Whether inflated payload waits for room: give [`Conn::next`] an input that
+    /// has some ([`Input::with_room`]), before more is read.
+    #[must_use]
+    pub fn waits_for_room(&self) -> bool {
+        match &self.state {
+            State::Open(open) => {
+                let deflating = open.deflating.as_deref();
+                deflating.is_some_and(Deflating::waits_for_room)
+            }
+            _ => false,
+        }
+    }
+
+    /// Octets of memory that compression holds between two calls.
+    #[cfg(feature = "net")]
+    pub(crate) fn held_for_compression(&self) -> usize {
+        match &self.state {
+            State::Open(open) => open.deflating.as_deref().map_or(0, Deflating::held),
+            _ => 0,
+        }
+    }
+
+    /// Whether payload to inflate comes next in the input.
+    fn is_compressed_next(&self, input: &Input<'_>) -> bool {
+        match &self.state {
+            State::Open(open) => open.is_compressed_next(input),
+            _ => false,
+        }
+    }
+
+    /// The compression that both ends agreed on.
+    #[must_use]
+    pub fn compression(&self) -> Option<Deflate> {
+        match &self.state {
+            State::Open(open) => open.wire.deflate(),
+            State::PeerClosed(peer_closed) => peer_closed.open.wire.deflate(),
+            State::Handshake(_) | State::Over(_) => None,
+        }
     }
 
     /// Whether a text without a length is arriving: it ends at its 0xFF.
@@ -378,6 +420,9 @@ impl Conn {
             State::Open(open) if open.wire.is_hixie() => {
                 self.next_frame::<true, T>(input, out, trace)
             }
+            State::Open(open) if open.wire.deflate().is_some() => {
+                self.next_deflated(input, out, trace)
+            }
             _ => self.next_frame::<false, T>(input, out, trace),
         }
     }
@@ -415,6 +460,30 @@ impl Conn {
                     let end = input.position();
                     return self.control(control, payload, end, out).map(Some);
                 }
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn next_deflated<'b, T: Trace>(
+        &mut self,
+        input: &mut Input<'b>,
+        out: &mut Output<'_>,
+        trace: &mut T,
+    ) -> Result<Option<Event<'b>>, Located<Violation>> {
+        let State::Open(open) = &mut self.state else {
+            return Ok(None);
+        };
+        let Some(deflate) = open.wire.deflate() else {
+            return Ok(None);
+        };
+        let limit = self.config.limits.message_bytes;
+        match open.next_deflated(deflate, limit, input, out, trace)? {
+            None => Ok(None),
+            Some(Next::Piece(piece)) => Ok(Some(Event::Piece(piece))),
+            Some(Next::Control(control, payload)) => {
+                let end = input.position();
+                self.control(control, payload, end, out).map(Some)
             }
         }
     }
@@ -571,13 +640,25 @@ impl Conn {
         let side = self.side;
         let open = self.sending(message.kind())?;
         open.sender.whole()?;
+        if let Some(deflate) = open.wire.deflate() {
+            self.send_deflated(deflate, message, out);
+            return Ok(());
+        }
         Encoder::new(&open.wire, side).message(message.kind(), message.payload(), out);
         Ok(())
     }
 
+    #[inline(never)]
+    fn send_deflated(&mut self, deflate: Deflate, message: Message<'_>, out: &mut Output<'_>) {
+        let (side, compression) = (self.side, self.config.compression);
+        if let Ok(open) = self.sending(message.kind()) {
+            open.send_deflated(deflate, side, &compression, message, out);
+        }
+    }
+
     /// What stands around the payload when this end sends a message of `length`
     /// octets, so that a payload can be sent from where it lies; `None` where it
-    /// would be masked.
+    /// would be masked or may be compressed.
     ///
     /// # Errors
     ///
@@ -586,6 +667,9 @@ impl Conn {
         let side = self.side;
         let open = self.sending(kind)?;
         open.sender.whole()?;
+        if open.wire.deflate().is_some() {
+            return Ok(None);
+        }
         Ok(Encoder::new(&open.wire, side).framing(kind, length))
     }
 
@@ -614,10 +698,15 @@ impl Conn {
         last: bool,
         out: &mut Output<'_>,
     ) -> Result<(), Unsendable> {
-        let side = self.side;
+        let (side, compression) = (self.side, self.config.compression);
         let open = self.sending(kind)?;
         open.sender.piece(kind, octets, first, last)?;
         let position = Position { first, last };
+        if let Some(deflate) = open.wire.deflate() {
+            let piece = (kind, position, octets);
+            open.send_piece_deflated(deflate, side, &compression, piece, out);
+            return Ok(());
+        }
         Encoder::new(&open.wire, side).data(kind, position, octets, out);
         Ok(())
     }

@@ -1,12 +1,15 @@
 //! An open connection: the decoder and receiver of what arrives, the sender of
 //! what is sent.
 
+use alloc::boxed::Box;
+
 use simdutf8::basic::from_utf8;
 
 use crate::bytes::{Input, Output};
-use crate::error::Unsendable;
-use crate::frame::{self, Control, Decoder, Encoder, Kind, Wire};
-use crate::message::{Receiver, Sender};
+use crate::error::{Located, Unsendable, Violation};
+use crate::extension::{Compression, Deflate};
+use crate::frame::{self, Control, Data, Decoder, Encoder, Frame, Kind, Position, Wire};
+use crate::message::{Deflating, Message, Piece, Receiver, Receiving, Sender, Step};
 use crate::trace::{Field, SpanWriter, Trace};
 use crate::version::Side;
 
@@ -20,6 +23,15 @@ pub(super) struct Open {
     /// Whether we have sent a close.
     pub(super) close_sent: bool,
     pub(super) start: Start,
+    /// What compression needs, while it needs something.
+    pub(super) deflating: Option<Box<Deflating>>,
+}
+
+/// What comes next where compression was agreed on.
+#[derive(Debug)]
+pub(super) enum Next<'b> {
+    Piece(Piece<'b>),
+    Control(Control, &'b [u8]),
 }
 
 /// What comes before the first frame of the peer.
@@ -53,6 +65,147 @@ impl Open {
             sender: Sender::default(),
             close_sent: false,
             start: Start::Unannounced,
+            deflating: None,
+        }
+    }
+
+    /// Whether the payload that arrives is compressed.
+    pub(super) fn is_inflating(&self) -> bool {
+        let deflating = self.deflating.as_deref();
+        deflating.is_some_and(Deflating::is_in_frame)
+    }
+
+    /// Whether payload to inflate comes next in the input.
+    pub(super) fn is_compressed_next(&self, input: &Input<'_>) -> bool {
+        let deflating = self.deflating.as_deref();
+        let continues = deflating.is_some_and(Deflating::is_between_frames);
+        self.is_inflating()
+            || self.start == Start::Frames
+                && self.decoder.is_compressed_next(&self.wire, continues, input)
+    }
+
+    /// What comes next in the input, where compression was agreed on; `None` where
+    /// more input is needed, or more room.
+    pub(super) fn next_deflated<'b, T: Trace>(
+        &mut self,
+        deflate: Deflate,
+        limit: u64,
+        input: &mut Input<'b>,
+        out: &mut Output<'_>,
+        trace: &mut T,
+    ) -> Result<Option<Next<'b>>, Located<Violation>> {
+        loop {
+            if self.is_inflating() {
+                match self.inflate(deflate, limit, input, out, trace)? {
+                    Step::Piece(piece) => return Ok(Some(Next::Piece(piece))),
+                    Step::FrameEnds => {}
+                    Step::Waits => return Ok(None),
+                }
+            }
+            let start = input.position();
+            let frame = self
+                .decoder
+                .next::<false, T>(&self.wire, limit, input, trace)?;
+            match frame {
+                None => return Ok(None),
+                Some(Frame::Data(data)) => {
+                    let started = self.start_frame(data, limit, out);
+                    started.map_err(|violation| Located::new(violation, start..input.position()))?;
+                }
+                Some(Frame::Chunk(chunk)) => {
+                    let version = self.wire.version();
+                    let piece = self.receiver.piece(chunk, version, limit);
+                    return match piece {
+                        Ok(piece) => Ok(Some(Next::Piece(piece))),
+                        Err((violation, at)) => Err(Located::in_head(violation, at, start)),
+                    };
+                }
+                Some(Frame::Control(control, payload)) => {
+                    return Ok(Some(Next::Control(control, payload)));
+                }
+            }
+        }
+    }
+
+    fn start_frame(
+        &mut self,
+        data: Data,
+        limit: u64,
+        out: &mut Output<'_>,
+    ) -> Result<(), Violation> {
+        let deflating = self.deflating.as_deref();
+        let continues = deflating.is_some_and(Deflating::is_between_frames);
+        if !data.compressed && !continues {
+            return self.receiver.start_frame(data, limit);
+        }
+        // What it becomes is counted while it is inflated.
+        let length = None;
+        self.receiver.start_frame(Data { length, ..data }, limit)?;
+        let deflating = self.deflating.get_or_insert_default();
+        out.with_codecs(|codecs| deflating.start_frame(codecs));
+        Ok(())
+    }
+
+    fn inflate<'b, T: Trace>(
+        &mut self,
+        deflate: Deflate,
+        limit: u64,
+        input: &mut Input<'b>,
+        out: &mut Output<'_>,
+        trace: &mut T,
+    ) -> Result<Step<'b>, Located<Violation>> {
+        let Some(deflating) = &mut self.deflating else {
+            unreachable!("a compressed frame was started");
+        };
+        let mut receiving = Receiving {
+            decoder: &mut self.decoder,
+            receiver: &mut self.receiver,
+            version: self.wire.version(),
+            limit,
+        };
+        let step = deflating.inflate(deflate, &mut receiving, input, trace);
+        let from = self.decoder.from();
+        out.with_codecs(|codecs| deflating.release(deflate, from, codecs));
+        self.forget_idle();
+        step
+    }
+
+    /// Sends a whole message, compressed where that is worth it.
+    pub(super) fn send_deflated(
+        &mut self,
+        deflate: Deflate,
+        side: Side,
+        compression: &Compression,
+        message: Message<'_>,
+        out: &mut Output<'_>,
+    ) {
+        let encoder = Encoder::new(&self.wire, side);
+        let message = (message.kind(), message.payload());
+        let deflating = self.deflating.get_or_insert_default();
+        deflating.send(deflate, compression, encoder, message, out);
+        self.forget_idle();
+    }
+
+    /// Sends a part of a message, compressed.
+    pub(super) fn send_piece_deflated(
+        &mut self,
+        deflate: Deflate,
+        side: Side,
+        compression: &Compression,
+        piece: (Kind, Position, &[u8]),
+        out: &mut Output<'_>,
+    ) {
+        let encoder = Encoder::new(&self.wire, side);
+        let deflating = self.deflating.get_or_insert_default();
+        deflating.send_piece(deflate, compression, encoder, piece, out);
+        self.forget_idle();
+    }
+
+    /// An idle connection holds nothing for compression, but for its contexts.
+    fn forget_idle(&mut self) {
+        let is_idle = self.deflating.as_deref().is_some_and(Deflating::is_idle);
+        if is_idle {
+            self.deflating = None;
         }
     }
 

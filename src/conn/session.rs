@@ -78,7 +78,12 @@ pub struct Session {
     gather: Gather,
     /// Whether the gathered message was delivered.
     delivered: bool,
+    /// Where compressed payload is inflated, once some may arrive.
+    room: Vec<u8>,
 }
+
+/// Octets that are inflated between two deliveries.
+const ROOM: usize = 64 * 1024;
 
 impl Session {
     /// Parses for this connection.
@@ -91,6 +96,7 @@ impl Session {
             start: 0,
             gather: Gather::default(),
             delivered: false,
+            room: Vec::new(),
         }
     }
 
@@ -183,6 +189,11 @@ impl Session {
         if core::mem::take(&mut self.delivered) {
             self.gather.clear();
         }
+        if self.conn.compression().is_some() && self.gather_inflated(out, trace)? {
+            self.delivered = true;
+            let message = SessionEvent::Message(self.gather.finish());
+            return Ok(Some((message, &mut self.conn)));
+        }
         let start = self.start;
         let position = self.position();
         let Session {
@@ -225,6 +236,36 @@ impl Session {
                 Some(Event::Close(reason)) => SessionEvent::Close(reason),
             };
             return Ok(Some((event, conn)));
+        }
+    }
+
+    /// Inflates the compressed frames that come next; whether a message is whole
+    /// then.
+    fn gather_inflated<T: Trace>(
+        &mut self,
+        out: &mut Output<'_>,
+        trace: &mut T,
+    ) -> Result<bool, Located<Violation>> {
+        self.room.resize(ROOM, 0);
+        loop {
+            let position = self.position();
+            let (_, unparsed) = self.buffer.split_at_mut(self.consumed);
+            let mut input = Input::starting_at(unparsed, position).with_room(&mut self.room);
+            if !self.conn.is_compressed_next(&input) {
+                return Ok(false);
+            }
+            let event = self.conn.next_watched(&mut input, out, trace);
+            self.consumed = usize::try_from(input.position() - self.start).unwrap_or(usize::MAX);
+            match event? {
+                Some(Event::Piece(piece)) => {
+                    self.gather.add(&piece);
+                    if piece.last {
+                        return Ok(true);
+                    }
+                }
+                _ if self.conn.waits_for_room() => {}
+                _ => return Ok(false),
+            }
         }
     }
 

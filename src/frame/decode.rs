@@ -38,7 +38,7 @@ pub(crate) struct Data {
 pub(crate) struct Chunk<'b> {
     pub(crate) octets: &'b mut [u8],
     /// Octets of the frame that follow these; `None` of a hixie text, which has
-    /// no length.
+    /// no length, and of what was inflated.
     pub(crate) frame_to_come: Option<u64>,
     /// Whether the frame is the last of its message.
     pub(crate) frame_is_final: bool,
@@ -83,6 +83,11 @@ impl Decoder {
             last: true,
             from,
         }
+    }
+
+    /// Which end sends these frames.
+    pub(crate) fn from(&self) -> Side {
+        self.from
     }
 
     /// Whether nothing of a frame has been read.
@@ -272,6 +277,22 @@ impl Decoder {
             frame_is_final: self.last,
             message_ends: frame_ends && self.last,
         })
+    }
+
+    /// Whether a compressed frame comes next in the input, whose header is there;
+    /// `continues` is whether a continuation is one.
+    pub(crate) fn is_compressed_next(
+        &self,
+        wire: &Wire,
+        continues: bool,
+        input: &Input<'_>,
+    ) -> bool {
+        let found = self.find(wire, input.rest());
+        let header = found.as_ref().map(|found| &found.header);
+        let Some(Ok(header)) = header.filter(|_| self.is_between_frames()) else {
+            return false;
+        };
+        header.compressed || continues && header.opcode == Opcode::Continuation
     }
 
     /// Whether the frame at hand is the last of its message.

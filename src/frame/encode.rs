@@ -85,6 +85,11 @@ impl<'w> Encoder<'w> {
         out.extend(framing.terminator());
     }
 
+    /// Which end sends these frames.
+    pub(crate) fn from(self) -> Side {
+        self.from
+    }
+
     /// Whether this end masks what it sends.
     #[inline]
     fn masks(self) -> bool {

@@ -7,11 +7,13 @@
 mod gather;
 mod receive;
 mod send;
+mod deflating;
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
 pub use crate::frame::Kind;
+pub(crate) use deflating::{Deflating, Receiving, Step};
 pub use gather::{Gather, WholeMessage};
 pub(crate) use receive::Receiver;
 pub(crate) use send::Sender;
@@ -119,7 +121,7 @@ pub struct Piece<'b> {
     /// Whether a frame starts here.
     pub frame_first: bool,
     /// Octets of the frame that follow this piece; `None` of a hixie text, which
-    /// has no length.
+    /// has no length, and of a compressed frame.
     pub frame_to_come: Option<u64>,
     /// Whether the frame is the last of its message.
     pub frame_is_final: bool,

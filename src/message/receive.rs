@@ -24,6 +24,11 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
+    /// Octets of the current message so far.
+    pub(crate) fn octets(&self) -> u64 {
+        self.octets
+    }
+
     /// Whether a message has started and not ended.
     #[inline]
     pub(crate) fn is_inside_message(&self) -> bool {
@@ -79,8 +84,8 @@ impl Receiver {
             frame_is_final,
             message_ends,
         } = chunk;
-        if !version.has_frame_lengths() {
-            // Its frames have no length, so the payload is counted as it comes.
+        if frame_to_come.is_none() {
+            // Its length was not known, so the payload is counted as it comes.
             self.count(octets.len() as u64, limit)?;
         }
         let checked = version.checks_text();

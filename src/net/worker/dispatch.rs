@@ -23,6 +23,9 @@ use crate::net::refusal::{AnyRefusal, Hint, NetRefusal};
 use crate::net::transport::Transport;
 use crate::version::Side;
 
+/// Octets that one turn inflates; others wait no longer than that.
+const ROOM: usize = 64 * 1024;
+
 /// One turn of a link, while its input is parsed.
 pub(super) struct Dispatch<'t, A: App> {
     handle: Handle<'t, A>,
@@ -34,6 +37,7 @@ pub(super) struct Dispatch<'t, A: App> {
     dial: &'t mut Option<Box<BackendDial>>,
     later: &'t mut Option<Later>,
     pool: &'t mut Pool,
+    room: &'t mut Vec<u8>,
     warnings: &'t mut Warnings,
     context: &'t Context<'t>,
 }
@@ -70,6 +74,7 @@ impl<'t, A: App> Dispatch<'t, A> {
             dial: &mut scratch.dial,
             later: &mut scratch.later,
             pool: &mut scratch.pool,
+            room: &mut scratch.room,
             warnings: &mut scratch.warnings,
             context,
         };
@@ -78,7 +83,16 @@ impl<'t, A: App> Dispatch<'t, A> {
 
     /// Parses these octets; gives how many are left.
     pub(super) fn parse(&mut self, app: &mut A, octets: &mut [u8]) -> usize {
-        let mut input = Input::new(octets);
+        let mut room = std::mem::take(self.room);
+        if room.is_empty() && self.handle.conn.compression().is_some() {
+            room.resize(ROOM, 0);
+        }
+        let left = self.parse_into(app, Input::new(octets).with_room(&mut room));
+        *self.room = room;
+        left
+    }
+
+    fn parse_into(&mut self, app: &mut A, mut input: Input<'_>) -> usize {
         if *self.preface != Preface::Done && !self.read_preface(app, &mut input) {
             return input.rest().len();
         }

@@ -186,7 +186,8 @@ impl<D> Link<D> {
     fn held(&self) -> Held {
         let arriving = self.input.arriving.as_ref();
         let input = arriving.map_or(0, |arriving| arriving.gather.capacity())
-            + self.input.unparsed.capacity();
+            + self.input.unparsed.capacity()
+            + self.conn.held_for_compression();
         let output = self.backlog.own_capacity() + self.record.recorded();
         match &self.bridge {
             None => Held::of(input, output),

@@ -5,6 +5,7 @@ use super::places::Places;
 use super::pool::Pool;
 use super::random_pool::RandomPool;
 use crate::bytes::Output;
+use crate::extension::Codecs;
 use crate::net::app::BackendDial;
 use crate::net::later::Later;
 use crate::net::refusal::Hint;
@@ -20,6 +21,9 @@ pub(super) const FRONT: usize = 256;
 pub(super) struct Scratch {
     /// `FRONT` octets, then the room of one read.
     pub(super) buffer: Vec<u8>,
+    /// Where compressed payload is inflated: no octet while no connection has
+    /// agreed on compression.
+    pub(super) room: Vec<u8>,
     /// What the link of this turn sends.
     pub(super) out: OutBuffer,
     /// What the other link of its bridge sends.
@@ -54,12 +58,13 @@ impl Context<'_> {
 pub(super) struct OutBuffer {
     pub(super) octets: Vec<u8>,
     random: RandomPool,
+    codecs: Codecs,
 }
 
 impl OutBuffer {
     #[inline]
     pub(super) fn output(&mut self) -> Output<'_> {
-        Output::new(&mut self.octets, &mut self.random)
+        Output::new(&mut self.octets, &mut self.random).with_shared_codecs(&mut self.codecs)
     }
 }
 
@@ -67,6 +72,7 @@ impl Scratch {
     pub(super) fn new() -> Scratch {
         Scratch {
             buffer: vec![0; FRONT + READ],
+            room: Vec::new(),
             out: OutBuffer::default(),
             peer_out: OutBuffer::default(),
             dial: None,

@@ -68,13 +68,22 @@ impl<A: App> Turn<'_, A> {
         }
         if self.link.flow.take(Flow::PARSE_DUE) {
             self.parse_unparsed();
+            self.parse_on();
             return AfterTurn::Keep;
         }
         let read = match self.direct_room() {
             Some(want) => self.read_into_message(want),
             None => self.read_and_dispatch(),
         };
+        self.parse_on();
         self.after_read(read)
+    }
+
+    /// Where more waits to be inflated, the next turn goes on with it.
+    fn parse_on(&mut self) {
+        if self.link.conn.waits_for_room() {
+            self.link.flow.set(Flow::PARSE_DUE, true);
+        }
     }
 
     /// What comes of a read, once all octets are parsed.
@@ -173,6 +182,7 @@ impl<A: App> Turn<'_, A> {
         if left > 0 {
             unparsed.extend_from_slice(octets.split_at(octets.len() - left).1);
         }
+        self.parse_on();
     }
 
     /// Goes on where messages were carried to the other end of the bridge, with

@@ -1,0 +1,78 @@
+//! The options of compression, for both roles.
+
+use clap::{Args, ValueEnum};
+use heirloom::extension::{Compression, ContextMemory, Level, Mode};
+
+use super::units::octets;
+
+/// Whether messages are compressed, and at what cost.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Compression")]
+pub(super) struct CompressionArgs {
+    /// Whether messages are compressed where the peer can do it. `shared`: each message on its own,
+    /// and an idle connection holds nothing. `per-connection`: a message may refer to those before
+    /// it, which makes short ones smaller, and each connection holds some 430 KB. `off`: nothing is
+    /// offered and nothing accepted.
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = ModeArg::Shared)]
+    compression: ModeArg,
+    /// Octets that `per-connection` takes for all connections together; where they are used up, new
+    /// connections are compressed as with `shared`.
+    #[arg(long, value_name = "BYTES", default_value_t = ContextMemory::DEFAULT_OCTETS,
+          value_parser = octets(0_u64..=1 << 50))]
+    compression_memory: u64,
+    /// How much work is spent on a small size.
+    #[arg(long, value_name = "WORD", value_enum, default_value_t = LevelArg::Default)]
+    compression_level: LevelArg,
+    /// Messages of fewer octets are not compressed.
+    #[arg(long, value_name = "BYTES", default_value_t = 64,
+          value_parser = octets(0_u32..=1_073_741_824))]
+    compression_threshold: u32,
+    /// Compress for Safari 15.0 to 15.3 too, whose compression is defective: it is declined by
+    /// their User-Agent otherwise.
+    #[arg(long)]
+    compression_for_safari_15: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ModeArg {
+    Off,
+    Shared,
+    PerConnection,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LevelArg {
+    Fast,
+    Default,
+    Best,
+}
+
+impl CompressionArgs {
+    /// What was chosen.
+    pub(super) fn compression(&self) -> Compression {
+        let mode = match self.compression {
+            ModeArg::Off => Mode::Off,
+            ModeArg::Shared => Mode::Shared,
+            ModeArg::PerConnection => Mode::PerConnection,
+        };
+        let level = match self.compression_level {
+            LevelArg::Fast => Level::Fast,
+            LevelArg::Default => Level::Default,
+            LevelArg::Best => Level::Best,
+        };
+        let compression = Compression::default()
+            .with_mode(mode)
+            .with_level(level)
+            .with_threshold(self.compression_threshold as usize);
+        if self.compression_for_safari_15 {
+            compression.with_defective_safari()
+        } else {
+            compression
+        }
+    }
+
+    /// The memory for contexts.
+    pub(super) fn context_memory(&self) -> ContextMemory {
+        ContextMemory::new(usize::try_from(self.compression_memory).unwrap_or(usize::MAX))
+    }
+}

@@ -1,0 +1,316 @@
+//! Compression, between frames and messages (RFC 7692 section 7.2, and the drafts
+//! of deflate-frame).
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::{Piece, Receiver};
+use crate::bytes::{Input, Output};
+use crate::error::{Located, Violation};
+use crate::extension::{Codecs, Compression, Deflate, Deflater, Inflater, LEAST_OF_OURS};
+use crate::frame::{Chunk, Decoder, Encoder, Kind, Position};
+use crate::trace::Trace;
+use crate::version::{Side, Version};
+
+/// Octets of payload that are unmasked before they are inflated. What the room
+/// has no space for is masked again, so there are not many.
+const AHEAD: usize = 8 * 1024;
+
+/// What compression needs while a message is inflated or deflated, and from
+/// message to message where a context is kept.
+#[derive(Debug, Default)]
+pub(crate) struct Deflating {
+    /// Of the message that is inflated, or of all messages.
+    inflater: Option<Box<Inflater>>,
+    stage: Stage,
+    /// Whether the room was filled before all was inflated.
+    waits_for_room: bool,
+    /// Of the message that is deflated, or of all messages.
+    deflater: Option<Box<Deflater>>,
+}
+
+/// How far the message that is inflated has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// None is.
+    #[default]
+    Idle,
+    /// The payload of a frame is being read.
+    Payload,
+    /// Another frame of it must follow.
+    BetweenFrames,
+    /// Its payload was read, and the end of it is to be inflated.
+    Tail,
+}
+
+/// What came of inflating.
+#[derive(Debug)]
+pub(crate) enum Step<'b> {
+    Piece(Piece<'b>),
+    /// The payload of the frame was read.
+    FrameEnds,
+    /// More input is needed, or more room.
+    Waits,
+}
+
+/// The other parts of the connection that inflating needs.
+#[derive(Debug)]
+pub(crate) struct Receiving<'c> {
+    pub(crate) decoder: &'c mut Decoder,
+    pub(crate) receiver: &'c mut Receiver,
+    pub(crate) version: &'static Version,
+    /// The most octets that a message may have, inflated.
+    pub(crate) limit: u64,
+}
+
+impl Deflating {
+    /// Whether the next octets are payload to inflate, or the end of a message
+    /// is.
+    pub(crate) fn is_in_frame(&self) -> bool {
+        matches!(self.stage, Stage::Payload | Stage::Tail)
+    }
+
+    /// Whether the next frame continues a message that is compressed as a whole.
+    pub(crate) fn is_between_frames(&self) -> bool {
+        self.stage == Stage::BetweenFrames
+    }
+
+    /// Whether more waits for room, and needs no more input.
+    pub(crate) fn waits_for_room(&self) -> bool {
+        self.waits_for_room
+    }
+
+    /// Whether nothing would be lost without it.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.inflater.is_none() && self.stage == Stage::Idle && self.deflater.is_none()
+    }
+
+    /// Octets of memory that it holds.
+    pub(crate) fn held(&self) -> usize {
+        let inflater = self.inflater.as_ref().map_or(0, |_| Inflater::OCTETS);
+        let deflater = self.deflater.as_ref().map_or(0, |held| held.octets());
+        inflater + deflater
+    }
+
+    /// The header of a compressed frame was read, or of one that continues a
+    /// compressed message.
+    pub(crate) fn start_frame(&mut self, codecs: &mut Codecs) {
+        self.stage = Stage::Payload;
+        if self.inflater.is_none() {
+            self.inflater = Some(codecs.inflater());
+        }
+    }
+
+    /// Inflates payload of the current frame into the room of the input.
+    ///
+    /// # Errors
+    ///
+    /// [`Violation::CompressedDataInvalid`], [`Violation::MessageTooBig`] for one
+    /// octet more than the limit, or text that is not UTF-8. The inflater is
+    /// thrown away then.
+    pub(crate) fn inflate<'b, T: Trace>(
+        &mut self,
+        deflate: Deflate,
+        receiving: &mut Receiving<'_>,
+        input: &mut Input<'b>,
+        trace: &mut T,
+    ) -> Result<Step<'b>, Located<Violation>> {
+        let start = input.position();
+        let inflated = self.fill_room(deflate, receiving, input, trace);
+        let octets = inflated.and_then(|(written, ends)| {
+            let octets = input.take_room(written);
+            self.piece(octets, ends, receiving)
+        });
+        octets.map_err(|violation| {
+            self.inflater = None;
+            Located::new(violation, start..input.position())
+        })
+    }
+
+    /// Writes to the room; gives how much, and whether the frame, or the message
+    /// where that is compressed as a whole, ends there.
+    fn fill_room<T: Trace>(
+        &mut self,
+        deflate: Deflate,
+        receiving: &mut Receiving<'_>,
+        input: &mut Input<'_>,
+        trace: &mut T,
+    ) -> Result<(usize, bool), Violation> {
+        let Some(inflater) = &mut self.inflater else {
+            unreachable!("a compressed frame was started");
+        };
+        let decoder = &mut *receiving.decoder;
+        // One octet more than may come tells that there are too many.
+        let most = receiving.limit.saturating_sub(receiving.receiver.octets());
+        let most = usize::try_from(most).unwrap_or(usize::MAX).saturating_add(1);
+        let most = most.min(input.room().len());
+        let mut written = 0;
+        self.waits_for_room = false;
+        while self.stage == Stage::Payload {
+            let unmasked = decoder.unmask_ahead(input, AHEAD);
+            let (octets, room) = input.ahead(unmasked);
+            let (room, _) = room.split_at_mut(most);
+            let (_, room) = room.split_at_mut(written);
+            let inflated = inflater
+                .inflate(octets, room)
+                .map_err(|_| Violation::CompressedDataInvalid);
+            let consumed = inflated.map_or(unmasked, |inflated| inflated.consumed);
+            decoder.consume(consumed, unmasked, input, trace);
+            let inflated = inflated?;
+            written += inflated.written;
+            if decoder.is_between_frames() {
+                let ends = deflate.is_per_frame() || decoder.is_in_last_frame();
+                self.stage = if ends {
+                    Stage::Tail
+                } else {
+                    Stage::BetweenFrames
+                };
+            } else if inflated.room_is_full {
+                self.waits_for_room = true;
+                return Ok((written, false));
+            } else if input.rest().is_empty() {
+                return Ok((written, false));
+            }
+        }
+        if self.stage != Stage::Tail {
+            return Ok((written, false));
+        }
+        let (_, room) = input.ahead(0);
+        let (room, _) = room.split_at_mut(most);
+        let (_, room) = room.split_at_mut(written);
+        let finished = inflater
+            .finish(room)
+            .map_err(|_| Violation::CompressedDataInvalid)?;
+        written += finished.written;
+        self.waits_for_room = !finished.is_finished;
+        Ok((written, finished.is_finished))
+    }
+
+    /// What was inflated, as a piece of its message.
+    fn piece<'b>(
+        &mut self,
+        octets: &'b mut [u8],
+        ends: bool,
+        receiving: &mut Receiving<'_>,
+    ) -> Result<Step<'b>, Violation> {
+        let frame_is_final = receiving.decoder.is_in_last_frame();
+        if ends {
+            self.stage = Stage::Idle;
+        }
+        let message_ends = ends && frame_is_final;
+        if octets.is_empty() && !message_ends {
+            return Ok(if self.is_in_frame() {
+                Step::Waits
+            } else {
+                Step::FrameEnds
+            });
+        }
+        let chunk = Chunk {
+            octets,
+            frame_to_come: None,
+            frame_is_final,
+            message_ends,
+        };
+        let Receiving {
+            receiver,
+            version,
+            limit,
+            ..
+        } = receiving;
+        let piece = receiver.piece(chunk, version, *limit);
+        piece.map(Step::Piece).map_err(|(violation, _)| violation)
+    }
+
+    /// Gives back what need not be kept until the next message. The peer is
+    /// `from`.
+    pub(crate) fn release(&mut self, deflate: Deflate, from: Side, codecs: &mut Codecs) {
+        if self.stage == Stage::Idle && deflate.of(from).no_context_takeover {
+            if let Some(inflater) = self.inflater.take() {
+                codecs.give_back(inflater);
+            }
+        }
+    }
+
+    /// Sends a whole message in one frame: compressed, where it is long enough
+    /// and that makes it shorter.
+    pub(crate) fn send(
+        &mut self,
+        deflate: Deflate,
+        compression: &Compression,
+        encoder: Encoder<'_>,
+        (kind, payload): (Kind, &[u8]),
+        out: &mut Output<'_>,
+    ) {
+        let whole = Position {
+            first: true,
+            last: true,
+        };
+        let coding = deflate.of(encoder.from());
+        if payload.len() < compression.threshold || coding.max_window_bits < LEAST_OF_OURS {
+            return encoder.message(kind, payload, out);
+        }
+        let mut deflater = self.deflater(coding.max_window_bits, compression, out);
+        let mut deflated = out.with_codecs(Codecs::take_buffer);
+        deflater.message(payload, &mut deflated);
+        // A peer that keeps a context must see what our compressor has seen.
+        if coding.no_context_takeover && deflated.len() >= payload.len() {
+            encoder.message(kind, payload, out);
+        } else {
+            encoder.compressed(kind, whole, &deflated, out);
+        }
+        self.keep(deflater, coding.no_context_takeover, deflated, out);
+    }
+
+    /// Sends a part of a message in a frame of its own, compressed.
+    pub(crate) fn send_piece(
+        &mut self,
+        deflate: Deflate,
+        compression: &Compression,
+        encoder: Encoder<'_>,
+        (kind, position, payload): (Kind, Position, &[u8]),
+        out: &mut Output<'_>,
+    ) {
+        let coding = deflate.of(encoder.from());
+        if coding.max_window_bits < LEAST_OF_OURS {
+            return encoder.data(kind, position, payload, out);
+        }
+        let mut deflater = self.deflater(coding.max_window_bits, compression, out);
+        let mut deflated = out.with_codecs(Codecs::take_buffer);
+        let ends = position.last || deflate.is_per_frame();
+        if ends {
+            deflater.message(payload, &mut deflated);
+        } else {
+            deflater.part(payload, &mut deflated);
+        }
+        encoder.compressed(kind, position, &deflated, out);
+        self.keep(deflater, ends && coding.no_context_takeover, deflated, out);
+    }
+
+    fn deflater(
+        &mut self,
+        window_bits: u8,
+        compression: &Compression,
+        out: &mut Output<'_>,
+    ) -> Box<Deflater> {
+        let deflater = self.deflater.take();
+        deflater.unwrap_or_else(|| {
+            out.with_codecs(|codecs| codecs.deflater(compression.level, window_bits))
+        })
+    }
+
+    /// Keeps the compressor for the next message, or gives it back.
+    fn keep(
+        &mut self,
+        deflater: Box<Deflater>,
+        is_done: bool,
+        buffer: Vec<u8>,
+        out: &mut Output<'_>,
+    ) {
+        if is_done {
+            out.with_codecs(|codecs| codecs.give_back_deflater(deflater));
+        } else {
+            self.deflater = Some(deflater);
+        }
+        out.with_codecs(|codecs| codecs.give_back_buffer(buffer));
+    }
+}
