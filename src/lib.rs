@@ -6,6 +6,7 @@
 //!   versions.
 //! - [`error`], [`trace`]: what goes wrong, and at which end; how a parse is
 //!   watched.
+//! - [`extension`]: compression, and how it is negotiated.
 //! - [`handshake`], [`frame`]: octets to agreement, octets to frames, and
 //!   back.
 //! - [`message`]: frames to messages and back.
@@ -56,6 +57,7 @@ pub mod conn;
 pub mod error;
 #[cfg(feature = "explain")]
 pub mod explain;
+pub mod extension;
 pub mod frame;
 pub mod handshake;
 pub mod message;

@@ -12,5 +12,6 @@ mod memory;
 
 mod bridge;
 mod closing;
+mod deflate;
 mod pair;
 mod splits;

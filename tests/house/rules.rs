@@ -5,9 +5,10 @@ use crate::source::{House, Source};
 
 /// The modules of the library by floor, lowest first. A file names only floors
 /// below its own. `main.rs` and `cli/` stand above all.
-pub(crate) const FLOORS: [&[&str]; 6] = [
+pub(crate) const FLOORS: [&[&str]; 7] = [
     &["bytes", "version"],
     &["trace", "error", "agent"],
+    &["extension"],
     &["frame", "handshake"],
     &["message"],
     &["conn", "random"],

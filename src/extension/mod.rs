@@ -1,0 +1,274 @@
+//! Extensions of WebSocket: how they are negotiated, and the one kind that is
+//! spoken here, compression.
+//!
+//! A client offers extensions in `Sec-WebSocket-Extensions`, a server answers
+//! with those that it accepts. [`Deflate`] is what the two agreed on. Compression
+//! needs the feature `std`; without it nothing is offered and nothing accepted.
+
+mod step;
+#[cfg(feature = "std")]
+mod zlib;
+#[cfg(not(feature = "std"))]
+mod no_zlib;
+mod deflate;
+
+use core::fmt;
+use core::num::NonZeroU16;
+
+use crate::version::Side;
+
+pub use deflate::{Codecs, Corrupt, Deflater, Finished, Inflated, Inflater};
+
+/// An extension that compresses, by its name in the header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// RFC 7692: the payload of a message is compressed as a whole.
+    PermessageDeflate,
+    /// The payload of each data frame is compressed on its own.
+    DeflateFrame,
+    /// `deflate-frame`, under the name that Safari and Chrome shipped.
+    XWebkitDeflateFrame,
+}
+
+impl Name {
+    /// The token in the header.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Name::PermessageDeflate => "permessage-deflate",
+            Name::DeflateFrame => "deflate-frame",
+            Name::XWebkitDeflateFrame => "x-webkit-deflate-frame",
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How one of the two ends compresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coding {
+    /// The compressor starts anew for each message, or each frame.
+    pub no_context_takeover: bool,
+    /// The compressor refers back at most 2 to the power of this many octets: 8
+    /// to 15.
+    pub max_window_bits: u8,
+}
+
+impl Default for Coding {
+    /// With context takeover and the largest window: what holds where a header
+    /// has no parameters.
+    fn default() -> Coding {
+        Coding {
+            no_context_takeover: false,
+            max_window_bits: MOST_WINDOW_BITS,
+        }
+    }
+}
+
+/// The smallest and the largest window that can be named.
+const LEAST_WINDOW_BITS: u8 = 8;
+const MOST_WINDOW_BITS: u8 = 15;
+
+/// The compression that both ends agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deflate {
+    /// The extension.
+    pub name: Name,
+    /// How the server compresses.
+    pub server: Coding,
+    /// How the client compresses.
+    pub client: Coding,
+}
+
+impl Deflate {
+    /// How this end compresses what it sends.
+    #[must_use]
+    pub fn of(self, sender: Side) -> Coding {
+        match sender {
+            Side::Server => self.server,
+            Side::Client => self.client,
+        }
+    }
+
+    /// Whether each frame is compressed on its own; otherwise a message is
+    /// compressed as a whole.
+    #[must_use]
+    pub fn is_per_frame(self) -> bool {
+        match self.name {
+            Name::PermessageDeflate => false,
+            Name::DeflateFrame | Name::XWebkitDeflateFrame => true,
+        }
+    }
+}
+
+/// The value of the header in a response, parameters in the order of RFC 7692
+/// section 7.1. A window of 15 bits is not named.
+impl fmt::Display for Deflate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Deflate {
+            name,
+            server,
+            client,
+        } = *self;
+        f.write_str(name.as_str())?;
+        if self.is_per_frame() {
+            // The parameters of a response are about the client's frames alone.
+            if client.no_context_takeover {
+                f.write_str("; no_context_takeover")?;
+            }
+            return write_window(f, "max_window_bits", client);
+        }
+        if server.no_context_takeover {
+            f.write_str("; server_no_context_takeover")?;
+        }
+        if client.no_context_takeover {
+            f.write_str("; client_no_context_takeover")?;
+        }
+        write_window(f, "server_max_window_bits", server)?;
+        write_window(f, "client_max_window_bits", client)
+    }
+}
+
+fn write_window(f: &mut fmt::Formatter<'_>, name: &str, coding: Coding) -> fmt::Result {
+    match coding.max_window_bits {
+        MOST_WINDOW_BITS => Ok(()),
+        bits => write!(f, "; {name}={bits}"),
+    }
+}
+
+/// A [`Deflate`] in two octets, for what every connection holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Agreed(NonZeroU16);
+
+impl fmt::Debug for Agreed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Deflate::from(*self).fmt(f)
+    }
+}
+
+impl From<Deflate> for Agreed {
+    fn from(deflate: Deflate) -> Agreed {
+        // Two bits of name, never zero; four bits for each end.
+        let name: u16 = match deflate.name {
+            Name::PermessageDeflate => 1,
+            Name::DeflateFrame => 2,
+            Name::XWebkitDeflateFrame => 3,
+        };
+        let coding = |coding: Coding| {
+            let bits = coding.max_window_bits.min(MOST_WINDOW_BITS);
+            let bits = bits.saturating_sub(LEAST_WINDOW_BITS);
+            u16::from(coding.no_context_takeover) << 3 | u16::from(bits)
+        };
+        let packed = coding(deflate.server) << 6 | coding(deflate.client) << 2 | name;
+        let packed = NonZeroU16::new(packed);
+        Agreed(packed.unwrap_or_else(|| unreachable!("the name is not zero")))
+    }
+}
+
+impl From<Agreed> for Deflate {
+    fn from(Agreed(packed): Agreed) -> Deflate {
+        let packed = packed.get();
+        let coding = |shift: u16| {
+            let [_, octet] = (packed >> shift).to_be_bytes();
+            Coding {
+                no_context_takeover: octet & 8 != 0,
+                max_window_bits: LEAST_WINDOW_BITS + (octet & 7),
+            }
+        };
+        Deflate {
+            name: match packed & 3 {
+                1 => Name::PermessageDeflate,
+                2 => Name::DeflateFrame,
+                _ => Name::XWebkitDeflateFrame,
+            },
+            server: coding(6),
+            client: coding(2),
+        }
+    }
+}
+
+/// Whether, and in which memory, messages are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Not at all: nothing is offered and nothing accepted.
+    #[default]
+    Off,
+    /// Each message on its own. The connections of a thread share a compressor,
+    /// and an idle connection holds none.
+    Shared,
+    /// A message may refer to those before it, where the peer allows it: each
+    /// connection holds a compressor and a decompressor of its own.
+    PerConnection,
+}
+
+/// How much work is spent on a small size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Level {
+    /// The least work.
+    Fast,
+    /// Between the two.
+    #[default]
+    Default,
+    /// The smallest size.
+    Best,
+}
+
+/// How connections compress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Compression {
+    /// Whether, and in which memory.
+    pub mode: Mode,
+    /// How hard the compressor works.
+    pub level: Level,
+    /// Messages of fewer octets are sent uncompressed.
+    pub threshold: usize,
+    /// Safari 15.0 to 15.3 gets compression too, which is defective there.
+    pub allows_defective_safari: bool,
+}
+
+impl Default for Compression {
+    /// Off.
+    fn default() -> Compression {
+        Compression {
+            mode: Mode::Off,
+            level: Level::Default,
+            threshold: 64,
+            allows_defective_safari: false,
+        }
+    }
+}
+
+impl Compression {
+    /// In this mode.
+    #[must_use]
+    pub fn with_mode(mut self, mode: Mode) -> Compression {
+        self.mode = mode;
+        self
+    }
+
+    /// With this level.
+    #[must_use]
+    pub fn with_level(mut self, level: Level) -> Compression {
+        self.level = level;
+        self
+    }
+
+    /// With this length of the shortest message that is compressed.
+    #[must_use]
+    pub fn with_threshold(mut self, octets: usize) -> Compression {
+        self.threshold = octets;
+        self
+    }
+
+    /// Also with Safari 15.0 to 15.3.
+    #[must_use]
+    pub fn with_defective_safari(mut self) -> Compression {
+        self.allows_defective_safari = true;
+        self
+    }
+}

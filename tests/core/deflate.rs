@@ -1,0 +1,246 @@
+//! Messages to raw DEFLATE and back: known octets, every split, every window.
+
+use heirloom::extension::{Codecs, Corrupt, Deflater, Inflater, Level};
+use proptest::prelude::*;
+
+const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
+
+fn hex(text: &str) -> Vec<u8> {
+    let digits = text.as_bytes().chunks(2);
+    digits
+        .map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap())
+        .collect()
+}
+
+/// Inflates a message whose octets arrive in these portions, through a room of
+/// this size.
+fn inflate(inflater: &mut Inflater, portions: &[&[u8]], room: usize) -> Result<Vec<u8>, Corrupt> {
+    let mut message = Vec::new();
+    let mut room = vec![0; room];
+    for portion in portions {
+        let mut octets = *portion;
+        loop {
+            let done = inflater.inflate(octets, &mut room)?;
+            message.extend_from_slice(&room[..done.written]);
+            octets = &octets[done.consumed..];
+            if !done.room_is_full {
+                assert!(octets.is_empty());
+                break;
+            }
+        }
+    }
+    loop {
+        let done = inflater.finish(&mut room)?;
+        message.extend_from_slice(&room[..done.written]);
+        if done.is_finished {
+            return Ok(message);
+        }
+    }
+}
+
+fn deflated(deflater: &mut Deflater, payload: &[u8]) -> Vec<u8> {
+    let mut out = b"before".to_vec();
+    deflater.message(payload, &mut out);
+    out.split_off(6)
+}
+
+/// One conversation: the payload of each frame, and the messages. With a context
+/// the inflater is not reset between them.
+const KNOWN: &[(&[&str], &[&str], bool)] = &[
+    // RFC 7692 section 7.2.3.
+    (&["f248cdc9c90700"], &["Hello"], false),
+    (&["f248cdc9c90700", "f200110000"], &["Hello", "Hello"], true),
+    (&["000500faff48656c6c6f00"], &["Hello"], false),
+    (&["f348cdc9c9070000"], &["Hello"], false),
+    (
+        &["f348cdc9c9070000", "f348cdc9c9070000"],
+        &["Hello", "Hello"],
+        true,
+    ),
+    (&["f24805000000ffffcac9c90700"], &["Hello"], false),
+    (&["00"], &[""], false),
+    (&["00", "00"], &["", ""], true),
+    // No octet at all.
+    (&["", "f248cdc9c90700", ""], &["", "Hello", ""], true),
+    // pywebsocket r790, without context.
+    (
+        &[
+            "0ac92f4a0c01620000",
+            "722cc92f4a74cb01120000",
+            "0ac8c8c92f4a0c01620000",
+        ],
+        &["ToraTora", "AtoraFlora", "PhloraTora"],
+        false,
+    ),
+    // The same with context.
+    (
+        &["2ac92f4a0400", "2a01620000", "02610000"],
+        &["tora", "tora", "tora"],
+        true,
+    ),
+    // Jetty's: one message in three frames, each with its own flush.
+    (
+        &["f248cdc9c95700000000ffff0acf2fca4901000000ffff520400"],
+        &["Hello World!"],
+        false,
+    ),
+    // Chrome 20, deflate-frame, unmasked.
+    (&["f248cdc9c90700"], &["Hello"], false),
+    (
+        &["f248cdc9c90700", "0ac9482d4a0500"],
+        &["Hello", "There"],
+        true,
+    ),
+    (&["cacc4bcbb70200"], &["info:"], false),
+    (
+        &["2ac9cc4db50200", "2a01110000", "02130000"],
+        &["time:", "time:", "time:"],
+        true,
+    ),
+    // pywebsocket's server.
+    (&["f248cdc9c90700"], &["Hello"], false),
+    (
+        &["2a2e494ccece2f4b2d4acbc92f0700"],
+        &["stackoverflow"],
+        false,
+    ),
+    // A text in two frames of deflate-frame.
+    (&["f248cd0100", "cac90700"], &["Hel", "lo"], true),
+];
+
+#[test]
+fn known_octets_inflate_at_every_split_and_through_every_room() {
+    let mut codecs = Codecs::default();
+    for (frames, messages, context) in KNOWN {
+        for room in [1, 2, 3, 5, 8, 64] {
+            let longest = frames.iter().map(|frame| frame.len() / 2).max().unwrap();
+            for split in 0..=longest {
+                let mut inflater = codecs.inflater();
+                for (frame, message) in frames.iter().zip(*messages) {
+                    let octets = hex(frame);
+                    let (a, b) = octets.split_at(split.min(octets.len()));
+                    let out = inflate(&mut inflater, &[a, b], room).unwrap();
+                    assert_eq!(
+                        String::from_utf8(out).unwrap(),
+                        *message,
+                        "{frame} {split} {room}"
+                    );
+                    if !context {
+                        inflater.reset();
+                    }
+                }
+                codecs.give_back(inflater);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_inflater_that_lacks_the_context_says_so() {
+    let mut inflater = Codecs::default().inflater();
+    assert_eq!(
+        inflate(&mut inflater, &[&hex("2a01620000")], 64),
+        Err(Corrupt)
+    );
+    // It stays so.
+    assert_eq!(inflate(&mut inflater, &[&hex("00")], 64), Err(Corrupt));
+}
+
+#[test]
+fn a_message_that_ends_within_a_block_is_corrupt() {
+    let mut codecs = Codecs::default();
+    let mut deflater = codecs.deflater(Level::Default, 15);
+    let text = "The quick brown fox jumps over the lazy dog, the quick one. ".repeat(9);
+    for whole in [
+        hex("f248cdc9c90700"),
+        hex("000500faff48656c6c6f00"),
+        hex("f24805000000ffffcac9c90700"),
+        deflated(&mut deflater, text.as_bytes()),
+    ] {
+        for end in 1..whole.len() {
+            let mut inflater = codecs.inflater();
+            let result = inflate(&mut inflater, &[&whole[..end]], 4096);
+            // Cut behind a block, and what starts the next.
+            let blocks = [hex("00"), hex("f2480500")];
+            let ends_whole = blocks.iter().any(|block| *block == whole[..end]);
+            assert_eq!(
+                result.is_ok(),
+                ends_whole,
+                "{end} of {whole:02x?}: {result:?}"
+            );
+            codecs.give_back(inflater);
+        }
+    }
+}
+
+#[test]
+fn the_empty_message_is_one_octet() {
+    let mut deflater = Codecs::default().deflater(Level::Default, 15);
+    for payload in ["", "", "a", "", ""] {
+        let octets = deflated(&mut deflater, payload.as_bytes());
+        assert_eq!(octets == [0], payload.is_empty(), "{octets:02x?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn what_is_deflated_inflates(
+        messages in prop::collection::vec(payload(), 1..6),
+        window in 8u8..=16,
+        level in prop::sample::select(&[Level::Fast, Level::Default, Level::Best][..]),
+        takeover in any::<bool>(),
+        room in 1usize..300,
+        portion in 1usize..300,
+        part in 1usize..5000,
+    ) {
+        let mut codecs = Codecs::default();
+        let mut deflater = codecs.deflater(level, window);
+        let mut inflater = codecs.inflater();
+        for (i, message) in messages.iter().enumerate() {
+            let mut octets = Vec::new();
+            if i % 2 == 0 {
+                deflater.message(message, &mut octets);
+            } else {
+                for part in message.chunks(part) {
+                    deflater.part(part, &mut octets);
+                    prop_assert!(octets.ends_with(&TAIL));
+                }
+                deflater.finish(&[], &mut octets);
+            }
+            prop_assert!(!octets.is_empty());
+            let portions: Vec<&[u8]> = octets.chunks(portion).collect();
+            let got = inflate(&mut inflater, &portions, room);
+            prop_assert_eq!(got.as_ref(), Ok(message));
+            if !takeover {
+                deflater.reset();
+                inflater.reset();
+            }
+        }
+        codecs.give_back(inflater);
+        codecs.give_back_deflater(deflater);
+    }
+
+    #[test]
+    fn octets_of_any_kind_end_in_a_message_or_an_error(
+        octets in prop::collection::vec(any::<u8>(), 0..600),
+        room in 1usize..100,
+    ) {
+        let mut codecs = Codecs::default();
+        let mut whole = codecs.inflater();
+        let whole = inflate(&mut whole, &[&octets], 1 << 20);
+        let mut parts = codecs.inflater();
+        let portions: Vec<&[u8]> = octets.chunks(1).collect();
+        prop_assert_eq!(inflate(&mut parts, &portions, room), whole);
+    }
+}
+
+/// Random octets, text that repeats itself, and runs.
+fn payload() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..2000),
+        prop::collection::vec("[a-f]{1,9} ", 0..800).prop_map(|words| words.concat().into_bytes()),
+        (any::<u8>(), 0usize..90_000).prop_map(|(octet, n)| vec![octet; n]),
+    ]
+}
