@@ -20,7 +20,7 @@ const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 const EMPTY: u8 = 0;
 
 /// The smallest window of a compressor: zlib makes no raw stream with one of 8.
-const LEAST_OF_OURS: u8 = LEAST_WINDOW_BITS + 1;
+pub(crate) const LEAST_OF_OURS: u8 = LEAST_WINDOW_BITS + 1;
 
 /// The stream does not inflate. The inflater is of no use any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -239,6 +239,11 @@ impl Deflater {
         }
     }
 
+    /// Octets of memory that it holds, roughly: more for a larger window.
+    pub(crate) fn octets(&self) -> usize {
+        (144 * 1024) << (self.window_bits.saturating_sub(11) / 3)
+    }
+
     fn set_level(&mut self, level: Level) {
         if self.level != level {
             self.stream.set_level(zlib_level(level));
@@ -297,11 +302,16 @@ fn memory_level(window_bits: u8) -> i32 {
     i32::from(window_bits) - 7
 }
 
+/// The largest buffer that is kept, in octets.
+const MOST_KEPT: usize = 64 * 1024;
+
 /// What the connections of one thread share: inflaters and deflaters that are
 /// idle, one of each kind and window at most.
 #[derive(Debug, Default)]
 pub struct Codecs {
     inflater: Option<Box<Inflater>>,
+    /// For one compressed message at a time.
+    buffer: Vec<u8>,
     /// By window, from 9 bits on.
     deflaters: [Option<Box<Deflater>>; (MOST_WINDOW_BITS - LEAST_OF_OURS + 1) as usize],
 }
@@ -338,6 +348,19 @@ impl Codecs {
         if let Some(idle @ None) = self.idle(deflater.window_bits) {
             deflater.reset();
             *idle = Some(deflater);
+        }
+    }
+
+    /// An empty buffer for a compressed message.
+    pub(crate) fn take_buffer(&mut self) -> Vec<u8> {
+        core::mem::take(&mut self.buffer)
+    }
+
+    /// Keeps the buffer for the next message, if it is not a large one.
+    pub(crate) fn give_back_buffer(&mut self, mut buffer: Vec<u8>) {
+        if buffer.capacity() <= MOST_KEPT {
+            buffer.clear();
+            self.buffer = buffer;
         }
     }
 

@@ -17,6 +17,7 @@ use core::num::NonZeroU16;
 
 use crate::version::Side;
 
+pub(crate) use deflate::LEAST_OF_OURS;
 pub use deflate::{Codecs, Corrupt, Deflater, Finished, Inflated, Inflater};
 
 /// An extension that compresses, by its name in the header.

@@ -85,6 +85,8 @@ pub struct Config {
     /// any octet but CR, LF and NUL (RFC 9110 section 5.5). Those of cookies and
     /// credentials always may.
     pub opaque_headers: Vec<String>,
+    /// Whether messages are compressed.
+    pub compression: crate::extension::Compression,
     /// Where other requests have other configurations.
     pub routes: Option<Arc<dyn Routes>>,
     /// A sentence that is added to the text of a refusal, such as which option
