@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Conn, Event};
+use super::{Conn, Event, State};
 use crate::bytes::{Input, Output};
 use crate::error::{Unsendable, Violation};
 use crate::frame::utf8::{Replace, Utf8};
@@ -115,6 +115,30 @@ impl Direction {
     #[must_use]
     pub fn held_capacity(&self) -> usize {
         self.held.capacity()
+    }
+
+    /// Both ends are open now. Where compressed messages of `from` may go on to
+    /// `to` as they are, they do from here on: what `from` receives refers back no
+    /// further than the peer of `to` can follow.
+    pub fn keep_compressed(&self, from: &mut Conn, to: &mut Conn) {
+        let (State::Open(from_open), State::Open(to_open)) = (&mut from.state, &mut to.state)
+        else {
+            return;
+        };
+        let (Some(received), Some(sent)) = (from_open.wire.deflate(), to_open.wire.deflate())
+        else {
+            return;
+        };
+        // Messages whose frames are compressed one by one are not compressed as a
+        // whole, and none of them is in need of this.
+        let are_whole = !received.is_per_frame() && !sent.is_per_frame();
+        let (received, sent) = (received.of(from.side.peer()), sent.of(to.side));
+        let can_follow = received.max_window_bits <= sent.max_window_bits
+            && (received.no_context_takeover || !sent.no_context_takeover);
+        if are_whole && can_follow && self.coding == Coding::Plain {
+            from_open.keeps_received = true;
+            to_open.keeps_sent = true;
+        }
     }
 
     /// Carries what happened at `from` to `to`. Nothing is carried to a
@@ -254,7 +278,9 @@ impl Direction {
         self.tally.octets += piece.octets.len() as u64;
         let (kind, last) = (piece.kind, piece.last);
         let has_lengths = to.conn.version().is_some_and(Version::has_fragments);
-        let frame = FramePart::of(&piece, has_lengths);
+        // What a frame becomes where it is compressed is not known before.
+        let keeps_lengths = has_lengths && !to.conn.deflates();
+        let frame = FramePart::of(&piece, keeps_lengths);
         let text = self.text(piece, &frame)?;
         let length = self.length(kind, text.len(), &frame);
         let (kind, octets) = match (self.coding, kind) {
@@ -282,7 +308,8 @@ impl Direction {
                 self.open = None;
             }
         } else if let Some(length) = length {
-            self.start_frame(kind, length, &octets, frame.is_final, to);
+            let end = (frame.is_final, frame.is_compressed);
+            self.start_frame(kind, length, &octets, end, to);
         } else {
             if frame.is_first {
                 self.most_held = frame.most_held();
@@ -302,7 +329,7 @@ impl Direction {
         if piece.first {
             self.strict = None;
         }
-        if piece.checked || piece.kind == Kind::Binary {
+        if frame.is_exact {
             return Ok(Cow::Borrowed(octets));
         }
         let mut text = Cow::Borrowed(octets);
@@ -366,13 +393,14 @@ impl Direction {
         kind: Kind,
         length: u64,
         octets: &[u8],
-        last: bool,
+        (last, compressed): (bool, bool),
         to: &mut BridgeEnd<'_, '_>,
     ) {
         let position = Position {
             first: !core::mem::replace(&mut self.started, !last),
             last,
         };
+        let length = (length, compressed);
         if let Ok(mut open) = to.conn.start_frame(kind, position, length, to.out) {
             let is_whole = to.conn.continue_frame(&mut open, octets, to.out);
             self.open = (is_whole == Ok(false)).then_some(open);
@@ -413,7 +441,15 @@ impl Direction {
             held.extend_from_slice(octets);
             &held
         };
-        self.start_frame(kind, payload.len() as u64, payload, last, to);
+        if !to.conn.deflates() {
+            return self.start_frame(kind, payload.len() as u64, payload, (last, false), to);
+        }
+        let position = Position {
+            first: !core::mem::replace(&mut self.started, !last),
+            last,
+        };
+        // Where it can be sent nothing more, it gets nothing more.
+        let _ = to.conn.send_frame_deflated(kind, position, payload, to.out);
     }
 
     /// The base64 of whole groups of three octets, and at the end of all.
@@ -473,6 +509,8 @@ struct FramePart {
     ends: bool,
     /// Whether nothing in it is replaced.
     is_exact: bool,
+    /// Whether it is compressed, and carried as it is.
+    is_compressed: bool,
 }
 
 impl FramePart {
@@ -483,7 +521,8 @@ impl FramePart {
             octets: piece.octets.len() as u64,
             is_final: piece.frame_is_final,
             ends: piece.last || piece.frame_to_come == Some(0),
-            is_exact: piece.checked || piece.kind == Kind::Binary,
+            is_exact: piece.checked || piece.compressed || piece.kind == Kind::Binary,
+            is_compressed: piece.compressed,
         }
     }
 
@@ -541,13 +580,46 @@ impl Conn {
         &mut self,
         kind: Kind,
         position: Position,
-        length: u64,
+        length: (u64, bool),
         out: &mut Output<'_>,
     ) -> Result<OpenFrame, Unsendable> {
         let side = self.side;
         let open = self.sending(kind)?;
         open.sender.start_frame(kind, position.first)?;
         Ok(Encoder::new(&open.wire, side).start_frame(kind, position, length, out))
+    }
+
+    /// Whether it compresses what it sends.
+    fn deflates(&self) -> bool {
+        match &self.state {
+            State::Open(open) => open.deflates().is_some(),
+            State::PeerClosed(peer_closed) => peer_closed.open.deflates().is_some(),
+            State::Handshake(_) | State::Over(_) => false,
+        }
+    }
+
+    /// Sends a part of a message in a frame of its own, compressed. A text must
+    /// have been checked.
+    ///
+    /// # Errors
+    ///
+    /// As [`Conn::start_frame`].
+    fn send_frame_deflated(
+        &mut self,
+        kind: Kind,
+        position: Position,
+        payload: &[u8],
+        out: &mut Output<'_>,
+    ) -> Result<(), Unsendable> {
+        let (side, compression) = (self.side, self.config.compression);
+        let open = self.sending(kind)?;
+        open.sender.start_frame(kind, position.first)?;
+        if let Some(deflate) = open.deflates() {
+            let piece = (kind, position, payload);
+            open.send_piece_deflated(deflate, side, &compression, piece, out);
+        }
+        open.sender.end_frame(position.last);
+        Ok(())
     }
 
     /// Sends the next part of the payload of a frame; gives whether the frame is

@@ -420,7 +420,7 @@ impl Conn {
             State::Open(open) if open.wire.is_hixie() => {
                 self.next_frame::<true, T>(input, out, trace)
             }
-            State::Open(open) if open.wire.deflate().is_some() => {
+            State::Open(open) if open.inflates().is_some() => {
                 self.next_deflated(input, out, trace)
             }
             _ => self.next_frame::<false, T>(input, out, trace),
@@ -474,7 +474,7 @@ impl Conn {
         let State::Open(open) = &mut self.state else {
             return Ok(None);
         };
-        let Some(deflate) = open.wire.deflate() else {
+        let Some(deflate) = open.inflates() else {
             return Ok(None);
         };
         let limit = self.config.limits.message_bytes;
@@ -640,7 +640,7 @@ impl Conn {
         let side = self.side;
         let open = self.sending(message.kind())?;
         open.sender.whole()?;
-        if let Some(deflate) = open.wire.deflate() {
+        if let Some(deflate) = open.deflates() {
             self.send_deflated(deflate, message, out);
             return Ok(());
         }
@@ -667,7 +667,7 @@ impl Conn {
         let side = self.side;
         let open = self.sending(kind)?;
         open.sender.whole()?;
-        if open.wire.deflate().is_some() {
+        if open.deflates().is_some() {
             return Ok(None);
         }
         Ok(Encoder::new(&open.wire, side).framing(kind, length))
@@ -702,7 +702,7 @@ impl Conn {
         let open = self.sending(kind)?;
         open.sender.piece(kind, octets, first, last)?;
         let position = Position { first, last };
-        if let Some(deflate) = open.wire.deflate() {
+        if let Some(deflate) = open.deflates() {
             let piece = (kind, position, octets);
             open.send_piece_deflated(deflate, side, &compression, piece, out);
             return Ok(());

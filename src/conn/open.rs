@@ -23,6 +23,10 @@ pub(super) struct Open {
     /// Whether we have sent a close.
     pub(super) close_sent: bool,
     pub(super) start: Start,
+    /// Whether compressed messages that arrive are delivered as they are.
+    pub(super) keeps_received: bool,
+    /// Whether messages are sent as they are given, compressed or not.
+    pub(super) keeps_sent: bool,
     /// What compression needs, while it needs something.
     pub(super) deflating: Option<Box<Deflating>>,
 }
@@ -65,8 +69,22 @@ impl Open {
             sender: Sender::default(),
             close_sent: false,
             start: Start::Unannounced,
+            keeps_received: false,
+            keeps_sent: false,
             deflating: None,
         }
+    }
+
+    /// The compression of messages that arrive, where they are inflated.
+    #[inline]
+    pub(super) fn inflates(&self) -> Option<Deflate> {
+        self.wire.deflate().filter(|_| !self.keeps_received)
+    }
+
+    /// The compression of messages that are sent, where they are deflated here.
+    #[inline]
+    pub(super) fn deflates(&self) -> Option<Deflate> {
+        self.wire.deflate().filter(|_| !self.keeps_sent)
     }
 
     /// Whether the payload that arrives is compressed.
@@ -139,8 +157,12 @@ impl Open {
             return self.receiver.start_frame(data, limit);
         }
         // What it becomes is counted while it is inflated.
-        let length = None;
-        self.receiver.start_frame(Data { length, ..data }, limit)?;
+        let inflated = Data {
+            length: None,
+            compressed: false,
+            ..data
+        };
+        self.receiver.start_frame(inflated, limit)?;
         let deflating = self.deflating.get_or_insert_default();
         out.with_codecs(|codecs| deflating.start_frame(codecs));
         Ok(())

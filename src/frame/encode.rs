@@ -185,17 +185,21 @@ impl<'w> Encoder<'w> {
     }
 
     /// Writes the header of a data frame whose payload has this length and
-    /// follows in parts. Not for hixie, whose frames have no length.
+    /// follows in parts; `compressed` is whether its message is, as a whole. Not
+    /// for hixie, whose frames have no length.
     pub(crate) fn start_frame(
         self,
         kind: Kind,
         position: Position,
-        length: u64,
+        (length, compressed): (u64, bool),
         out: &mut Output<'_>,
     ) -> OpenFrame {
         let opcode = Opcode::of_data(kind, position.first);
         let layout = self.wire.version().layout;
-        let (header, n) = write(layout, opcode, position.last, length);
+        let (mut header, n) = write(layout, opcode, position.last, length);
+        if let (true, true, Some(first)) = (compressed, position.first, header.first_mut()) {
+            *first |= RSV1;
+        }
         let header = header.get(..n).unwrap_or(&header);
         let mask = if self.masks() {
             self.masked_header(header, out)

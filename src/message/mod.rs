@@ -118,6 +118,9 @@ pub struct Piece<'b> {
     pub last: bool,
     /// Whether the octets of a text were checked to be UTF-8.
     pub checked: bool,
+    /// Whether the octets are compressed: of a message that a bridge carries as it
+    /// is.
+    pub compressed: bool,
     /// Whether a frame starts here.
     pub frame_first: bool,
     /// Octets of the frame that follow this piece; `None` of a hixie text, which
@@ -137,6 +140,7 @@ impl<'b> Piece<'b> {
             first: true,
             last: true,
             checked: true,
+            compressed: false,
             frame_first: true,
             frame_to_come: has_length.then_some(0),
             frame_is_final: true,

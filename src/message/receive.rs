@@ -21,6 +21,8 @@ pub(crate) struct Receiver {
     first: bool,
     /// Whether no piece of the frame was delivered yet.
     frame_first: bool,
+    /// Whether the message is delivered compressed.
+    compressed: bool,
 }
 
 impl Receiver {
@@ -49,6 +51,7 @@ impl Receiver {
                 self.octets = 0;
                 self.utf8 = Utf8::default();
                 self.kind = Some(kind);
+                self.compressed = data.compressed;
             }
             (None, Some(_)) => {}
             (Some(_), Some(_)) => return Err(Violation::MessageInterrupted),
@@ -88,7 +91,7 @@ impl Receiver {
             // Its length was not known, so the payload is counted as it comes.
             self.count(octets.len() as u64, limit)?;
         }
-        let checked = version.checks_text();
+        let checked = version.checks_text() && !self.compressed;
         if kind == Kind::Text && checked {
             self.check(octets, message_ends)?;
         }
@@ -101,6 +104,7 @@ impl Receiver {
             first: mem::replace(&mut self.first, false),
             last: message_ends,
             checked,
+            compressed: self.compressed,
             frame_first: mem::replace(&mut self.frame_first, false),
             frame_to_come,
             frame_is_final,
