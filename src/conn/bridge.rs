@@ -8,13 +8,11 @@ use alloc::vec::Vec;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Conn, Event};
+use super::{Conn, Event, agreed};
 use crate::bytes::{Input, Output};
 use crate::error::{Unsendable, Violation};
 use crate::frame::utf8::{Replace, Utf8};
-use crate::frame::{
-    BAD_GATEWAY, Encoder, GOING_AWAY, Kind, NO_STATUS, NORMAL, OpenFrame, Position, Reason, Wire,
-};
+use crate::frame::{BAD_GATEWAY, GOING_AWAY, Kind, NO_STATUS, NORMAL, OpenFrame, Position, Reason};
 use crate::handshake::CarriedHeader;
 use crate::message::{Message, Piece};
 use crate::version::{Side, Version};
@@ -520,10 +518,9 @@ impl Conn {
         headers: &[CarriedHeader<'_>],
         out: &mut Output<'_>,
     ) -> Result<(), Unsendable> {
-        let agreed = self.server_handshake()?.accept(subprotocol, headers, out)?;
-        if let Some(agreement) = agreed {
-            let wire = Wire::agreed(agreement.version, agreement.masking_key);
-            self.open(wire, false);
+        let agreement = self.server_handshake()?.accept(subprotocol, headers, out)?;
+        if let Some(agreement) = agreement {
+            self.open(agreed(agreement), false);
         }
         Ok(())
     }
@@ -544,10 +541,11 @@ impl Conn {
         length: u64,
         out: &mut Output<'_>,
     ) -> Result<OpenFrame, Unsendable> {
-        let side = self.side;
         let open = self.sending(kind)?;
-        open.sender.start_frame(kind, position.first)?;
-        Ok(Encoder::new(&open.wire, side).start_frame(kind, position, length, out))
+        let mut sender = open.sender();
+        sender.start_frame(kind, position.first)?;
+        open.set_sender(sender);
+        Ok(open.encoder().start_frame(kind, position, length, out))
     }
 
     /// Sends the next part of the payload of a frame; gives whether the frame is
@@ -565,7 +563,9 @@ impl Conn {
         let open = self.sending(Kind::Text)?;
         frame.payload(payload, out);
         if frame.is_whole() {
-            open.sender.end_frame(frame.is_last());
+            let mut sender = open.sender();
+            sender.end_frame(frame.is_last());
+            open.set_sender(sender);
         }
         Ok(frame.is_whole())
     }
