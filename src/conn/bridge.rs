@@ -8,13 +8,11 @@ use alloc::vec::Vec;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Conn, Event, State};
+use super::{Conn, Event, Left, State, agreed};
 use crate::bytes::{Input, Output};
 use crate::error::{Unsendable, Violation};
 use crate::frame::utf8::{Replace, Utf8};
-use crate::frame::{
-    BAD_GATEWAY, Encoder, GOING_AWAY, Kind, NO_STATUS, NORMAL, OpenFrame, Position, Reason, Wire,
-};
+use crate::frame::{BAD_GATEWAY, GOING_AWAY, Kind, NO_STATUS, NORMAL, OpenFrame, Position, Reason};
 use crate::handshake::CarriedHeader;
 use crate::message::{Message, Piece};
 use crate::version::{Side, Version};
@@ -132,12 +130,15 @@ impl Direction {
         // Messages whose frames are compressed one by one are not compressed as a
         // whole, and none of them is in need of this.
         let are_whole = !received.is_per_frame() && !sent.is_per_frame();
-        let (received, sent) = (received.of(from.side.peer()), sent.of(to.side));
+        let (received, sent) = (
+            received.of(from_open.role.side.peer()),
+            sent.of(to_open.role.side),
+        );
         let can_follow = received.max_window_bits <= sent.max_window_bits
             && (received.no_context_takeover || !sent.no_context_takeover);
         if are_whole && can_follow && self.coding == Coding::Plain {
-            from_open.keeps_received = true;
-            to_open.keeps_sent = true;
+            from_open.role.left.add(Left::INFLATING);
+            to_open.role.left.add(Left::DEFLATING);
         }
     }
 
@@ -559,10 +560,9 @@ impl Conn {
         headers: &[CarriedHeader<'_>],
         out: &mut Output<'_>,
     ) -> Result<(), Unsendable> {
-        let agreed = self.server_handshake()?.accept(subprotocol, headers, out)?;
-        if let Some(agreement) = agreed {
-            let wire = Wire::agreed(agreement.version, agreement.masking_key);
-            self.open(wire, false);
+        let agreement = self.server_handshake()?.accept(subprotocol, headers, out)?;
+        if let Some(agreement) = agreement {
+            self.open(agreed(agreement), false);
         }
         Ok(())
     }
@@ -583,10 +583,11 @@ impl Conn {
         length: (u64, bool),
         out: &mut Output<'_>,
     ) -> Result<OpenFrame, Unsendable> {
-        let side = self.side;
         let open = self.sending(kind)?;
-        open.sender.start_frame(kind, position.first)?;
-        Ok(Encoder::new(&open.wire, side).start_frame(kind, position, length, out))
+        let mut sender = open.sender();
+        sender.start_frame(kind, position.first)?;
+        open.set_sender(sender);
+        Ok(open.encoder().start_frame(kind, position, length, out))
     }
 
     /// Whether it compresses what it sends.
@@ -594,7 +595,7 @@ impl Conn {
         match &self.state {
             State::Open(open) => open.deflates().is_some(),
             State::PeerClosed(peer_closed) => peer_closed.open.deflates().is_some(),
-            State::Handshake(_) | State::Over(_) => false,
+            State::Handshake(..) | State::Over(_) => false,
         }
     }
 
@@ -611,14 +612,16 @@ impl Conn {
         payload: &[u8],
         out: &mut Output<'_>,
     ) -> Result<(), Unsendable> {
-        let (side, compression) = (self.side, self.config.compression);
+        let compression = self.config.compression;
         let open = self.sending(kind)?;
-        open.sender.start_frame(kind, position.first)?;
+        let mut sender = open.sender();
+        sender.start_frame(kind, position.first)?;
         if let Some(deflate) = open.deflates() {
             let piece = (kind, position, payload);
-            open.send_piece_deflated(deflate, side, &compression, piece, out);
+            open.send_piece_deflated(deflate, &compression, piece, out);
         }
-        open.sender.end_frame(position.last);
+        sender.end_frame(position.last);
+        open.set_sender(sender);
         Ok(())
     }
 
@@ -637,7 +640,9 @@ impl Conn {
         let open = self.sending(Kind::Text)?;
         frame.payload(payload, out);
         if frame.is_whole() {
-            open.sender.end_frame(frame.is_last());
+            let mut sender = open.sender();
+            sender.end_frame(frame.is_last());
+            open.set_sender(sender);
         }
         Ok(frame.is_whole())
     }

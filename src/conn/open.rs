@@ -5,35 +5,44 @@ use alloc::boxed::Box;
 
 use simdutf8::basic::from_utf8;
 
+use super::{Left, Role};
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Unsendable, Violation};
 use crate::extension::{Compression, Deflate};
-use crate::frame::{self, Control, Data, Decoder, Encoder, Frame, Kind, Position, Wire};
+use crate::frame::{
+    self, Control, Data, Decoder, Encoder, Frame, Kind, MaskingKey, OneWay, Position, Wire,
+};
 use crate::message::{Deflating, Message, Piece, Receiver, Receiving, Sender, Step};
 use crate::trace::{Field, SpanWriter, Trace};
-use crate::version::Side;
+use crate::version::Version;
 
-/// An open connection.
+/// An open connection. Between messages it is sixteen octets.
 #[derive(Debug)]
 pub(super) struct Open {
+    /// What most connections do not hold, so that most are small.
+    inside: Option<Box<Inside>>,
     pub(super) wire: Wire,
-    pub(super) decoder: Decoder,
-    pub(super) receiver: Receiver,
-    pub(super) sender: Sender,
+    pub(super) role: Role,
     /// Whether we have sent a close.
     pub(super) close_sent: bool,
     pub(super) start: Start,
-    /// Whether compressed messages that arrive are delivered as they are.
-    pub(super) keeps_received: bool,
-    /// Whether messages are sent as they are given, compressed or not.
-    pub(super) keeps_sent: bool,
-    /// What compression needs, while it needs something.
-    pub(super) deflating: Option<Box<Deflating>>,
 }
 
-/// What comes next where compression was agreed on.
+/// What a connection holds while a message arrives or is sent in pieces. One of
+/// hybi-04 always does, for its key.
+#[derive(Debug, Default)]
+struct Inside {
+    key: Option<MaskingKey>,
+    decoder: Decoder,
+    receiver: Receiver,
+    sender: Sender,
+    /// Where compression was agreed on.
+    deflating: Deflating,
+}
+
+/// What was received.
 #[derive(Debug)]
-pub(super) enum Next<'b> {
+pub(super) enum Received<'b> {
     Piece(Piece<'b>),
     Control(Control, &'b [u8]),
 }
@@ -51,7 +60,7 @@ pub(super) enum Start {
 }
 
 impl Start {
-    pub(super) fn behind_handshake(wire: &Wire) -> Start {
+    pub(super) fn behind_handshake(wire: Wire) -> Start {
         if wire.version().has_body() {
             Start::Unknown
         } else {
@@ -60,100 +69,80 @@ impl Start {
     }
 }
 
-impl Open {
-    pub(super) fn new(wire: Wire, side: Side) -> Open {
-        Open {
-            wire,
-            decoder: Decoder::new(side.peer()),
-            receiver: Receiver::default(),
-            sender: Sender::default(),
-            close_sent: false,
-            start: Start::Unannounced,
-            keeps_received: false,
-            keeps_sent: false,
-            deflating: None,
-        }
-    }
-
-    /// The compression of messages that arrive, where they are inflated.
+impl Inside {
+    /// Whether it holds nothing that is needed later.
     #[inline]
-    pub(super) fn inflates(&self) -> Option<Deflate> {
-        self.wire.deflate().filter(|_| !self.keeps_received)
+    fn is_idle(&self) -> bool {
+        self.key.is_none()
+            && self.is_between_received()
+            && self.sender.is_between_messages()
+            && self.deflating.is_idle()
     }
 
-    /// The compression of messages that are sent, where they are deflated here.
+    /// Whether nothing of a message has arrived that is not finished.
     #[inline]
-    pub(super) fn deflates(&self) -> Option<Deflate> {
-        self.wire.deflate().filter(|_| !self.keeps_sent)
+    fn is_between_received(&self) -> bool {
+        self.decoder.is_between_frames() && !self.receiver.is_inside_message()
     }
 
-    /// Whether the payload that arrives is compressed.
-    pub(super) fn is_inflating(&self) -> bool {
-        let deflating = self.deflating.as_deref();
-        deflating.is_some_and(Deflating::is_in_frame)
-    }
-
-    /// Whether payload to inflate comes next in the input.
-    pub(super) fn is_compressed_next(&self, input: &Input<'_>) -> bool {
-        let deflating = self.deflating.as_deref();
-        let continues = deflating.is_some_and(Deflating::is_between_frames);
-        self.is_inflating()
-            || self.start == Start::Frames
-                && self.decoder.is_compressed_next(&self.wire, continues, input)
-    }
-
-    /// What comes next in the input, where compression was agreed on; `None` where
-    /// more input is needed, or more room.
-    pub(super) fn next_deflated<'b, T: Trace>(
+    /// The next piece of a message, or control frame, where compression was agreed
+    /// on; `None` where more input is needed, or more room.
+    fn receive_deflated<'b, T: Trace>(
         &mut self,
         deflate: Deflate,
+        (wire, version): (OneWay<'_>, &'static Version),
         limit: u64,
-        input: &mut Input<'b>,
-        out: &mut Output<'_>,
+        (input, out): (&mut Input<'b>, &mut Output<'_>),
         trace: &mut T,
-    ) -> Result<Option<Next<'b>>, Located<Violation>> {
+    ) -> Result<Option<Received<'b>>, Located<Violation>> {
         loop {
-            if self.is_inflating() {
-                match self.inflate(deflate, limit, input, out, trace)? {
-                    Step::Piece(piece) => return Ok(Some(Next::Piece(piece))),
+            if self.deflating.is_in_frame() {
+                let mut receiving = Receiving {
+                    decoder: &mut self.decoder,
+                    receiver: &mut self.receiver,
+                    version,
+                    limit,
+                };
+                let step = self
+                    .deflating
+                    .inflate(deflate, &mut receiving, input, trace);
+                let coding = deflate.of(wire.from());
+                out.with_codecs(|codecs| self.deflating.release(coding, codecs));
+                match step? {
+                    Step::Piece(piece) => return Ok(Some(Received::Piece(piece))),
                     Step::FrameEnds => {}
                     Step::Waits => return Ok(None),
                 }
             }
             let start = input.position();
-            let frame = self
-                .decoder
-                .next::<false, T>(&self.wire, limit, input, trace)?;
-            match frame {
+            match self.decoder.next::<false, T>(wire, limit, input, trace)? {
                 None => return Ok(None),
                 Some(Frame::Data(data)) => {
                     let started = self.start_frame(data, limit, out);
-                    started.map_err(|violation| Located::new(violation, start..input.position()))?;
+                    started
+                        .map_err(|violation| Located::new(violation, start..input.position()))?;
                 }
                 Some(Frame::Chunk(chunk)) => {
-                    let version = self.wire.version();
-                    let piece = self.receiver.piece(chunk, version, limit);
-                    return match piece {
-                        Ok(piece) => Ok(Some(Next::Piece(piece))),
+                    return match self.receiver.piece(chunk, version, limit) {
+                        Ok(piece) => Ok(Some(Received::Piece(piece))),
                         Err((violation, at)) => Err(Located::in_head(violation, at, start)),
                     };
                 }
                 Some(Frame::Control(control, payload)) => {
-                    return Ok(Some(Next::Control(control, payload)));
+                    return Ok(Some(Received::Control(control, payload)));
                 }
             }
         }
     }
 
+    /// The header of a data frame was read, which may be compressed.
     fn start_frame(
         &mut self,
         data: Data,
         limit: u64,
         out: &mut Output<'_>,
     ) -> Result<(), Violation> {
-        let deflating = self.deflating.as_deref();
-        let continues = deflating.is_some_and(Deflating::is_between_frames);
-        if !data.compressed && !continues {
+        if !data.compressed && !self.deflating.is_between_frames() {
             return self.receiver.start_frame(data, limit);
         }
         // What it becomes is counted while it is inflated.
@@ -163,71 +152,61 @@ impl Open {
             ..data
         };
         self.receiver.start_frame(inflated, limit)?;
-        let deflating = self.deflating.get_or_insert_default();
-        out.with_codecs(|codecs| deflating.start_frame(codecs));
+        out.with_codecs(|codecs| self.deflating.start_frame(codecs));
         Ok(())
     }
 
-    fn inflate<'b, T: Trace>(
+    /// The next piece of a message, or control frame.
+    #[inline(always)]
+    fn receive<'b, const HIXIE: bool, T: Trace>(
         &mut self,
-        deflate: Deflate,
+        (wire, role): (Wire, Role),
         limit: u64,
         input: &mut Input<'b>,
-        out: &mut Output<'_>,
         trace: &mut T,
-    ) -> Result<Step<'b>, Located<Violation>> {
-        let Some(deflating) = &mut self.deflating else {
-            unreachable!("a compressed frame was started");
+    ) -> Result<Option<Received<'b>>, Located<Violation>> {
+        let received = wire.sent_by(role.side.peer(), self.key.as_ref());
+        loop {
+            let start = input.position();
+            let frame = self
+                .decoder
+                .next::<HIXIE, T>(received, limit, input, trace)?;
+            match frame {
+                None => return Ok(None),
+                Some(Frame::Data(data)) => {
+                    if let Err(violation) = self.receiver.start_frame(data, limit) {
+                        return Err(Located::new(violation, start..input.position()));
+                    }
+                }
+                Some(Frame::Chunk(chunk)) => {
+                    return match self.receiver.piece(chunk, wire.version(), limit) {
+                        Ok(piece) => Ok(Some(Received::Piece(piece))),
+                        Err((violation, at)) => Err(Located::in_head(violation, at, start)),
+                    };
+                }
+                Some(Frame::Control(control, payload)) => {
+                    return Ok(Some(Received::Control(control, payload)));
+                }
+            }
+        }
+    }
+}
+
+impl Open {
+    /// A connection of which nothing was received or sent; `key` is hybi-04's.
+    pub(super) fn new(wire: Wire, key: Option<MaskingKey>, role: Role) -> Open {
+        let keyed = |key| {
+            Box::new(Inside {
+                key: Some(key),
+                ..Inside::default()
+            })
         };
-        let mut receiving = Receiving {
-            decoder: &mut self.decoder,
-            receiver: &mut self.receiver,
-            version: self.wire.version(),
-            limit,
-        };
-        let step = deflating.inflate(deflate, &mut receiving, input, trace);
-        let from = self.decoder.from();
-        out.with_codecs(|codecs| deflating.release(deflate, from, codecs));
-        self.forget_idle();
-        step
-    }
-
-    /// Sends a whole message, compressed where that is worth it.
-    pub(super) fn send_deflated(
-        &mut self,
-        deflate: Deflate,
-        side: Side,
-        compression: &Compression,
-        message: Message<'_>,
-        out: &mut Output<'_>,
-    ) {
-        let encoder = Encoder::new(&self.wire, side);
-        let message = (message.kind(), message.payload());
-        let deflating = self.deflating.get_or_insert_default();
-        deflating.send(deflate, compression, encoder, message, out);
-        self.forget_idle();
-    }
-
-    /// Sends a part of a message, compressed.
-    pub(super) fn send_piece_deflated(
-        &mut self,
-        deflate: Deflate,
-        side: Side,
-        compression: &Compression,
-        piece: (Kind, Position, &[u8]),
-        out: &mut Output<'_>,
-    ) {
-        let encoder = Encoder::new(&self.wire, side);
-        let deflating = self.deflating.get_or_insert_default();
-        deflating.send_piece(deflate, compression, encoder, piece, out);
-        self.forget_idle();
-    }
-
-    /// An idle connection holds nothing for compression, but for its contexts.
-    fn forget_idle(&mut self) {
-        let is_idle = self.deflating.as_deref().is_some_and(Deflating::is_idle);
-        if is_idle {
-            self.deflating = None;
+        Open {
+            inside: key.map(keyed),
+            wire,
+            role,
+            close_sent: false,
+            start: Start::Unannounced,
         }
     }
 
@@ -248,16 +227,196 @@ impl Open {
         Ok(())
     }
 
-    pub(super) fn send_control(
-        &self,
-        side: Side,
-        control: Control,
-        payload: &[u8],
+    /// The compression of messages that arrive, where they are inflated.
+    #[inline]
+    pub(super) fn inflates(&self) -> Option<Deflate> {
+        self.wire
+            .deflate()
+            .filter(|_| !self.role.left.has(Left::INFLATING))
+    }
+
+    /// The compression of messages that are sent, where they are deflated here.
+    #[inline]
+    pub(super) fn deflates(&self) -> Option<Deflate> {
+        self.wire
+            .deflate()
+            .filter(|_| !self.role.left.has(Left::DEFLATING))
+    }
+
+    /// What compression needs, while it needs something.
+    pub(super) fn deflating(&self) -> Option<&Deflating> {
+        self.inside.as_ref().map(|inside| &inside.deflating)
+    }
+
+    /// Whether payload to inflate comes next in the input.
+    pub(super) fn is_compressed_next(&self, input: &Input<'_>) -> bool {
+        let wire = self.wire.sent_by(self.role.side.peer(), None);
+        match &self.inside {
+            Some(inside) if inside.deflating.is_in_frame() => true,
+            _ if self.start != Start::Frames => false,
+            Some(inside) => {
+                let continues = inside.deflating.is_between_frames();
+                inside.decoder.is_compressed_next(wire, continues, input)
+            }
+            None => Decoder::default().is_compressed_next(wire, false, input),
+        }
+    }
+
+    /// Sends a whole message, compressed where that is worth it.
+    pub(super) fn send_deflated(
+        &mut self,
+        deflate: Deflate,
+        compression: &Compression,
+        message: Message<'_>,
         out: &mut Output<'_>,
     ) {
-        if self.wire.can_send() && !self.sender.is_inside_frame() {
-            Encoder::new(&self.wire, side).control(control, payload, out);
+        let encoder = Encoder::new(self.wire.sent_by(self.role.side, None));
+        let message = (message.kind(), message.payload());
+        self.with_inside(|inside| {
+            inside
+                .deflating
+                .send(deflate, compression, encoder, message, out);
+        });
+    }
+
+    /// Sends a part of a message, compressed.
+    pub(super) fn send_piece_deflated(
+        &mut self,
+        deflate: Deflate,
+        compression: &Compression,
+        piece: (Kind, Position, &[u8]),
+        out: &mut Output<'_>,
+    ) {
+        let encoder = Encoder::new(self.wire.sent_by(self.role.side, None));
+        self.with_inside(|inside| {
+            inside
+                .deflating
+                .send_piece(deflate, compression, encoder, piece, out);
+        });
+    }
+
+    /// Works on what most connections do not hold, and keeps it where it is needed
+    /// later.
+    #[inline(always)]
+    fn with_inside<R>(&mut self, work: impl FnOnce(&mut Inside) -> R) -> R {
+        let is_kept = self.inside.is_some();
+        let mut passing = Inside::default();
+        let inside = match &mut self.inside {
+            Some(inside) => &mut **inside,
+            None => &mut passing,
+        };
+        let result = work(inside);
+        if is_kept {
+            self.tidy();
+        } else {
+            self.keep(passing);
         }
+        result
+    }
+
+    /// Writes frames of this end.
+    #[inline(always)]
+    pub(super) fn encoder(&self) -> Encoder<'_> {
+        let key = if self.wire.has_key() {
+            self.inside.as_ref().and_then(|inside| inside.key.as_ref())
+        } else {
+            None
+        };
+        Encoder::new(self.wire.sent_by(self.role.side, key))
+    }
+
+    /// The order of what was sent.
+    #[inline(always)]
+    pub(super) fn sender(&self) -> Sender {
+        match &self.inside {
+            Some(inside) => inside.sender,
+            None => Sender::default(),
+        }
+    }
+
+    /// Notes what was sent.
+    pub(super) fn set_sender(&mut self, sender: Sender) {
+        match &mut self.inside {
+            Some(inside) => {
+                inside.sender = sender;
+                self.tidy();
+            }
+            None => self.keep(Inside {
+                sender,
+                ..Inside::default()
+            }),
+        }
+    }
+
+    /// Keeps what is needed later.
+    #[inline]
+    fn keep(&mut self, inside: Inside) {
+        if !inside.is_idle() {
+            self.inside = Some(Box::new(inside));
+        }
+    }
+
+    /// Gives up what is not needed later.
+    #[inline]
+    fn tidy(&mut self) {
+        if self.inside.as_ref().is_some_and(|inside| inside.is_idle()) {
+            self.inside = None;
+        }
+    }
+
+    /// The octets of payload that are still to come of the current frame.
+    pub(super) fn payload_to_come(&self) -> u64 {
+        let inside = self.inside.as_ref();
+        let inside = inside.filter(|inside| !inside.deflating.is_in_frame());
+        inside.map_or(0, |inside| inside.decoder.payload_to_come())
+    }
+
+    /// Whether a text without a length is arriving.
+    pub(super) fn is_in_text_without_length(&self) -> bool {
+        let inside = self.inside.as_ref();
+        inside.is_some_and(|inside| inside.decoder.is_in_text_without_length())
+    }
+
+    /// Whether nothing of a frame has arrived that is not finished.
+    pub(super) fn is_between_frames(&self) -> bool {
+        let inside = self.inside.as_ref();
+        inside.is_none_or(|inside| inside.decoder.is_between_frames())
+    }
+
+    pub(super) fn send_control(&self, control: Control, payload: &[u8], out: &mut Output<'_>) {
+        if self.wire.can_send() && !self.sender().is_inside_frame() {
+            self.encoder().control(control, payload, out);
+        }
+    }
+
+    /// The next piece of a message, or control frame.
+    #[inline(always)]
+    pub(super) fn receive<'b, const HIXIE: bool, T: Trace>(
+        &mut self,
+        limit: u64,
+        input: &mut Input<'b>,
+        trace: &mut T,
+    ) -> Result<Option<Received<'b>>, Located<Violation>> {
+        let way = (self.wire, self.role);
+        // A message that lies whole in the input leaves nothing to keep.
+        self.with_inside(|inside| inside.receive::<HIXIE, T>(way, limit, input, trace))
+    }
+
+    /// The same, where compression was agreed on; `None` where more input is
+    /// needed, or more room.
+    pub(super) fn receive_deflated<'b, T: Trace>(
+        &mut self,
+        deflate: Deflate,
+        limit: u64,
+        input: &mut Input<'b>,
+        out: &mut Output<'_>,
+        trace: &mut T,
+    ) -> Result<Option<Received<'b>>, Located<Violation>> {
+        let way = (
+            self.wire.sent_by(self.role.side.peer(), None),
+            self.wire.version(),
+        );
+        self.with_inside(|inside| inside.receive_deflated(deflate, way, limit, (input, out), trace))
     }
 
     /// A message that lies whole in the input, in one frame; `limit` is the most
@@ -269,10 +428,12 @@ impl Open {
         limit: u64,
         input: &mut Input<'b>,
     ) -> Option<(Kind, &'b mut [u8])> {
-        if self.start != Start::Frames || self.receiver.is_inside_message() {
+        let is_inside = |inside: &Inside| !inside.is_between_received();
+        if self.start != Start::Frames || self.inside.as_deref().is_some_and(is_inside) {
             return None;
         }
-        let frame = self.decoder.find_whole(&self.wire, input.rest())?;
+        let received = self.wire.sent_by(self.role.side.peer(), None);
+        let frame = Decoder::find_whole(received, input.rest())?;
         if frame.payload as u64 > limit {
             return None;
         }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::header::{Control, Kind, MAX_HEADER, Opcode, RSV1, Rsv1, write};
 use super::mask::{self, Mask};
-use super::wire::{Wire, WireLayout};
+use super::wire::{OneWay, WireLayout};
 use super::{hixie75, hybi04};
 use crate::bytes::Output;
 use crate::version::{Layout, Side};
@@ -12,9 +12,7 @@ use crate::version::{Layout, Side};
 /// Writes the frames that one end sends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Encoder<'w> {
-    wire: &'w Wire,
-    /// Which end sends these frames.
-    from: Side,
+    wire: OneWay<'w>,
 }
 
 /// Which frame of its message a data frame is.
@@ -69,10 +67,10 @@ impl Framing {
 }
 
 impl<'w> Encoder<'w> {
-    /// Writes the frames that `from` sends on this wire.
+    /// Writes the frames that go this way.
     #[inline]
-    pub(crate) fn new(wire: &'w Wire, from: Side) -> Encoder<'w> {
-        Encoder { wire, from }
+    pub(crate) fn new(wire: OneWay<'w>) -> Encoder<'w> {
+        Encoder { wire }
     }
 
     /// A whole message in one frame, as a server with this layout sends it: the
@@ -87,13 +85,13 @@ impl<'w> Encoder<'w> {
 
     /// Which end sends these frames.
     pub(crate) fn from(self) -> Side {
-        self.from
+        self.wire.from
     }
 
     /// Whether this end masks what it sends.
     #[inline]
     fn masks(self) -> bool {
-        self.from == Side::Client && self.wire.version().client_masks()
+        self.wire.from == Side::Client && self.wire.version().client_masks()
     }
 
     /// The octets around a whole message of this length, which is then sent from
@@ -110,7 +108,11 @@ impl<'w> Encoder<'w> {
             first: true,
             last: true,
         };
-        match (&self.wire.layout, self.from, u16::try_from(payload.len())) {
+        match (
+            self.wire.layout(),
+            self.wire.from,
+            u16::try_from(payload.len()),
+        ) {
             // What a server of today sends, but for its longest messages.
             (WireLayout::Hybi07, Side::Server, Ok(length)) => {
                 let first = 0x80 | Opcode::Data(kind).number(Layout::Hybi07);
@@ -145,14 +147,20 @@ impl<'w> Encoder<'w> {
             Rsv1::Message => position.first,
             Rsv1::Reserved => unreachable!("compression was agreed on"),
         };
-        self.frame(Opcode::of_data(kind, position.first), position, rsv1, payload, out);
+        self.frame(
+            Opcode::of_data(kind, position.first),
+            position,
+            rsv1,
+            payload,
+            out,
+        );
     }
 
     /// A data frame: a whole message, or a part of one. hixie has no fragments;
     /// there the parts of a text make one frame.
     #[inline]
     pub(crate) fn data(self, kind: Kind, position: Position, payload: &[u8], out: &mut Output<'_>) {
-        if let WireLayout::Hixie75 = self.wire.layout {
+        if let WireLayout::Hixie75 = self.wire.layout() {
             if position.first {
                 out.octets.push(0);
             }
@@ -169,7 +177,7 @@ impl<'w> Encoder<'w> {
     /// A control frame. hixie-76 has one close, FF 00, and hixie has no other
     /// control frames: nothing is written for them.
     pub(crate) fn control(self, control: Control, payload: &[u8], out: &mut Output<'_>) {
-        match (&self.wire.layout, control) {
+        match (self.wire.layout(), control) {
             (WireLayout::Hixie75, Control::Close) => {
                 out.octets.extend_from_slice(&hixie75::CLOSE);
             }
@@ -245,7 +253,7 @@ impl<'w> Encoder<'w> {
         let key: [u8; 4] = out.draw();
         let octets = &mut *out.octets;
         let start = octets.len();
-        if let WireLayout::Hybi07 | WireLayout::Hybi07Deflate(_) = self.wire.layout {
+        if let WireLayout::Hybi07 | WireLayout::Hybi07Deflate = self.wire.layout() {
             octets.extend_from_slice(header);
             if let Some(second) = octets.get_mut(start + 1) {
                 *second |= 0x80;
@@ -253,8 +261,8 @@ impl<'w> Encoder<'w> {
             octets.extend_from_slice(&key);
             return Mask::four(key);
         }
-        let mut mask = match &self.wire.layout {
-            WireLayout::Hybi04(connection) => hybi04::mask(connection, key),
+        let mut mask = match self.wire.layout() {
+            WireLayout::Hybi04 => hybi04::mask(self.wire.key(), key),
             _ => Mask::four(key),
         };
         octets.extend_from_slice(&key);

@@ -26,7 +26,8 @@ pub(crate) use header::Control;
 pub use header::Kind;
 #[cfg(feature = "explain")]
 pub(crate) use header::Opcode;
-pub(crate) use wire::Wire;
+pub(crate) use hybi04::MaskingKey;
+pub(crate) use wire::{OneWay, Wire};
 
 /// How much white space stands before the first frame: servers of hixie-76 were
 /// seen to send CR LF behind the digest. No frame starts with it.

@@ -7,10 +7,10 @@ use alloc::vec::Vec;
 use super::{Piece, Receiver};
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Violation};
-use crate::extension::{Codecs, Compression, Deflate, Deflater, Inflater, LEAST_OF_OURS};
+use crate::extension::{Codecs, Coding, Compression, Deflate, Deflater, Inflater, LEAST_OF_OURS};
 use crate::frame::{Chunk, Decoder, Encoder, Kind, Position};
 use crate::trace::Trace;
-use crate::version::{Side, Version};
+use crate::version::Version;
 
 /// Octets of payload that are unmasked before they are inflated. What the room
 /// has no space for is masked again, so there are not many.
@@ -142,7 +142,9 @@ impl Deflating {
         let decoder = &mut *receiving.decoder;
         // One octet more than may come tells that there are too many.
         let most = receiving.limit.saturating_sub(receiving.receiver.octets());
-        let most = usize::try_from(most).unwrap_or(usize::MAX).saturating_add(1);
+        let most = usize::try_from(most)
+            .unwrap_or(usize::MAX)
+            .saturating_add(1);
         let most = most.min(input.room().len());
         let mut written = 0;
         self.waits_for_room = false;
@@ -221,10 +223,10 @@ impl Deflating {
         piece.map(Step::Piece).map_err(|(violation, _)| violation)
     }
 
-    /// Gives back what need not be kept until the next message. The peer is
-    /// `from`.
-    pub(crate) fn release(&mut self, deflate: Deflate, from: Side, codecs: &mut Codecs) {
-        if self.stage == Stage::Idle && deflate.of(from).no_context_takeover {
+    /// Gives back what need not be kept until the next message of a peer that
+    /// compresses so.
+    pub(crate) fn release(&mut self, coding: Coding, codecs: &mut Codecs) {
+        if self.stage == Stage::Idle && coding.no_context_takeover {
             if let Some(inflater) = self.inflater.take() {
                 codecs.give_back(inflater);
             }

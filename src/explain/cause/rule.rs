@@ -62,6 +62,8 @@ const RULES: &[(&str, Rule)] = &[
     ("subprotocol-unknown", Nowhere),
     // Violations of frames.
     ("reserved-bits", Of(About::Frames)),
+    ("compressed-bit-misplaced", In("RFC 7692 section 6.1")),
+    ("compressed-data-invalid", In("RFC 7692 section 7.2.2")),
     ("reserved-opcode", Of(About::Frames)),
     ("control-fragmented", Of(|_| About::Control)),
     ("control-too-long", Of(|_| About::Control)),
