@@ -115,9 +115,10 @@ impl Direction {
         self.held.capacity()
     }
 
-    /// Both ends are open now. Where compressed messages of `from` may go on to
-    /// `to` as they are, they do from here on: what `from` receives refers back no
-    /// further than the peer of `to` can follow.
+    /// Both ends are open, and this direction or its reverse goes from `from` to
+    /// `to`. Where compressed messages may go on as they are, they do from here on:
+    /// what `from` receives refers back no further than the peer of `to` can
+    /// follow.
     pub fn keep_compressed(&self, from: &mut Conn, to: &mut Conn) {
         let (State::Open(from_open), State::Open(to_open)) = (&mut from.state, &mut to.state)
         else {

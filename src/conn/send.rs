@@ -5,6 +5,10 @@ use super::{Conn, State};
 use crate::bytes::Output;
 use crate::error::Unsendable;
 use crate::extension::Deflate;
+#[cfg(feature = "net")]
+use crate::extension::MOST_WINDOW_BITS;
+#[cfg(feature = "net")]
+use crate::frame::Shape;
 use crate::frame::{Control, Framing, Kind, Position};
 use crate::message::Message;
 
@@ -63,14 +67,23 @@ impl Conn {
         Ok(open.encoder().framing(kind, length))
     }
 
-    /// The layout by which this end can send a whole message of this kind now;
-    /// `None` where it cannot send one.
+    /// How this end can send a whole message of this kind now, so that others are
+    /// sent the same octets; `None` where it cannot send one.
     #[cfg(feature = "net")]
     #[inline]
-    pub(crate) fn layout_to_send(&mut self, kind: Kind) -> Option<crate::version::Layout> {
+    pub(crate) fn shape_to_send(&mut self, kind: Kind) -> Option<Shape> {
+        let compression = self.config.compression;
         let open = self.sending(kind).ok()?;
         open.sender().whole().ok()?;
-        Some(open.wire.version().layout)
+        let alone = open.deflates().filter(|deflate| {
+            let coding = deflate.of(open.role.side);
+            coding.no_context_takeover && coding.max_window_bits == MOST_WINDOW_BITS
+        });
+        // Where this end keeps a context, its next message may be sent plain.
+        Some(match alone {
+            Some(_) => Shape::Deflated(compression),
+            None => Shape::Plain(open.wire.version().layout),
+        })
     }
 
     /// Sends a piece of a message, in a frame of its own where the version has

@@ -5,6 +5,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
+#[cfg(feature = "net")]
+use super::Compression;
 #[cfg(not(feature = "std"))]
 use super::no_zlib as zlib;
 use super::step::{Step, Until};
@@ -349,6 +351,24 @@ impl Codecs {
             deflater.reset();
             *idle = Some(deflater);
         }
+    }
+
+    /// A message compressed on its own with the largest window; `None` where it is
+    /// too short for that, or would not become shorter.
+    #[cfg(feature = "net")]
+    pub(crate) fn shorter(&mut self, payload: &[u8], compression: Compression) -> Option<Vec<u8>> {
+        if payload.len() < compression.threshold {
+            return None;
+        }
+        let mut deflater = self.deflater(compression.level, MOST_WINDOW_BITS);
+        let mut deflated = self.take_buffer();
+        deflater.message(payload, &mut deflated);
+        self.give_back_deflater(deflater);
+        if deflated.len() < payload.len() {
+            return Some(deflated);
+        }
+        self.give_back_buffer(deflated);
+        None
     }
 
     /// An empty buffer for a compressed message.

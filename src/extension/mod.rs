@@ -11,12 +11,15 @@ mod zlib;
 #[cfg(not(feature = "std"))]
 mod no_zlib;
 mod deflate;
+mod context;
 
 use core::fmt;
 use core::num::NonZeroU16;
 
 use crate::version::Side;
 
+pub use context::ContextMemory;
+pub(crate) use context::HeldContexts;
 pub(crate) use deflate::LEAST_OF_OURS;
 pub use deflate::{Codecs, Corrupt, Deflater, Finished, Inflated, Inflater};
 
@@ -72,7 +75,7 @@ impl Default for Coding {
 
 /// The smallest and the largest window that can be named.
 const LEAST_WINDOW_BITS: u8 = 8;
-const MOST_WINDOW_BITS: u8 = 15;
+pub(crate) const MOST_WINDOW_BITS: u8 = 15;
 
 /// The compression that both ends agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,8 @@ use super::mask::{self, Mask};
 use super::wire::{OneWay, WireLayout};
 use super::{hixie75, hybi04};
 use crate::bytes::Output;
+#[cfg(feature = "net")]
+use crate::extension::{Codecs, Compression};
 use crate::version::{Layout, Side};
 
 /// Writes the frames that one end sends.
@@ -20,6 +22,17 @@ pub(crate) struct Encoder<'w> {
 pub(crate) struct Position {
     pub(crate) first: bool,
     pub(crate) last: bool,
+}
+
+/// How a server frames whole messages: the same for many of its clients, which can
+/// share the octets.
+#[cfg(feature = "net")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// As they are.
+    Plain(Layout),
+    /// Compressed each on its own, in the layout of hybi-07.
+    Deflated(Compression),
 }
 
 /// What stands before and after the payload of a frame that is not masked.
@@ -73,10 +86,33 @@ impl<'w> Encoder<'w> {
         Encoder { wire }
     }
 
-    /// A whole message in one frame, as a server with this layout sends it: the
-    /// same octets for all its clients, which can share them.
+    /// A whole message in one frame, as a server sends it to all clients with this
+    /// shape.
     #[cfg(feature = "net")]
-    pub(crate) fn server_frame(layout: Layout, kind: Kind, payload: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn server_frame(
+        shape: Shape,
+        kind: Kind,
+        payload: &[u8],
+        codecs: &mut Codecs,
+        out: &mut Vec<u8>,
+    ) {
+        let layout = match shape {
+            Shape::Plain(layout) => layout,
+            Shape::Deflated(compression) => {
+                if let Some(deflated) = codecs.shorter(payload, compression) {
+                    let opcode = Opcode::Data(kind);
+                    let length = deflated.len() as u64;
+                    let (mut header, n) = write(Layout::Hybi07, opcode, true, length);
+                    if let Some(first) = header.first_mut() {
+                        *first |= RSV1;
+                    }
+                    out.extend_from_slice(header.get(..n).unwrap_or(&header));
+                    out.extend_from_slice(&deflated);
+                    return codecs.give_back_buffer(deflated);
+                }
+                Layout::Hybi07
+            }
+        };
         let framing = Framing::of(layout, kind, payload.len());
         out.extend_from_slice(framing.header());
         out.extend_from_slice(payload);

@@ -21,6 +21,8 @@ mod encode;
 pub use close::{BAD_GATEWAY, GOING_AWAY, NO_STATUS, NORMAL, Reason, code_for as close_code};
 pub(crate) use decode::{Chunk, Data, Decoder, Frame};
 pub use encode::Framing;
+#[cfg(feature = "net")]
+pub(crate) use encode::Shape;
 pub(crate) use encode::{Encoder, OpenFrame, Position};
 pub(crate) use header::Control;
 pub use header::Kind;

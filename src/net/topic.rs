@@ -14,7 +14,8 @@ use std::sync::{Arc, OnceLock};
 use super::backlog::{Part, Shared};
 use super::budget::{Budget, Charge};
 use super::link_id::LinkId;
-use crate::frame::{Encoder, Framing, Kind};
+use crate::extension::Codecs;
+use crate::frame::{Encoder, Framing, Kind, Shape};
 use crate::version::Layout;
 
 /// Octets that are published together, as a rule.
@@ -264,12 +265,19 @@ struct Published {
     /// The publisher of each run with the number of the run, in order, so that no
     /// subscriber is compared with every publisher.
     runs_by_publisher: Vec<(LinkId, usize)>,
-    /// The frames of each layout, made for its first subscriber.
-    frames: [OnceLock<Frames>; 5],
+    /// The frames of each shape, made for its first subscriber.
+    frames: [OnceLock<Frames>; 6],
     _charge: Option<Charge>,
 }
 
-/// All texts, as a server with one layout sends them.
+/// What frames are made with.
+#[derive(Debug)]
+pub(super) struct Making<'m> {
+    pub(super) budget: &'m Arc<Budget>,
+    pub(super) codecs: &'m mut Codecs,
+}
+
+/// All texts, as a server sends them in one shape.
 #[derive(Debug)]
 struct Frames {
     octets: Arc<Shared>,
@@ -278,7 +286,7 @@ struct Frames {
 }
 
 impl Frames {
-    fn of(texts: &Texts, layout: Layout, budget: &Arc<Budget>) -> Frames {
+    fn of(texts: &Texts, shape: Shape, making: &mut Making<'_>) -> Frames {
         let most = texts.octets.len() + texts.lengths.len() * Framing::MAX_HEADER;
         let (mut octets, mut ends) = (Vec::with_capacity(most), Vec::new());
         let (mut rest, mut start) = (texts.octets.as_bytes(), 0);
@@ -286,14 +294,14 @@ impl Frames {
         for run in &texts.runs {
             for length in lengths.by_ref().take(run.end - start) {
                 let (text, behind) = rest.split_at(*length);
-                Encoder::server_frame(layout, Kind::Text, text, &mut octets);
+                Encoder::server_frame(shape, Kind::Text, text, making.codecs, &mut octets);
                 rest = behind;
             }
             start = run.end;
             ends.push(octets.len());
         }
         Frames {
-            octets: Shared::new(octets, budget),
+            octets: Shared::new(octets, making.budget),
             ends,
         }
     }
@@ -368,22 +376,22 @@ impl Batch {
         !self.runs_of(subscriber).is_empty()
     }
 
-    /// The frames for all subscribers with this layout that published nothing.
+    /// The frames for all subscribers with this shape that published nothing.
     #[inline]
-    pub(super) fn all_frames(&self, layout: Layout, budget: &Arc<Budget>) -> &Arc<Shared> {
-        &self.frames(layout, budget).octets
+    pub(super) fn all_frames(&self, shape: Shape, making: &mut Making<'_>) -> &Arc<Shared> {
+        &self.frames(shape, making).octets
     }
 
-    /// The frames for a subscriber with this layout: all but its own texts, in
+    /// The frames for a subscriber with this shape: all but its own texts, in
     /// order. Few of them are copied to its output.
     pub(super) fn frames_for(
         &self,
-        layout: Layout,
+        shape: Shape,
         subscriber: LinkId,
         out: &mut Vec<u8>,
-        budget: &Arc<Budget>,
+        making: &mut Making<'_>,
     ) -> FramesFor {
-        let frames = self.frames(layout, budget);
+        let frames = self.frames(shape, making);
         let all = frames.end_of_runs(self.0.texts.runs.len());
         let part = |at: Range<usize>| Part::new(&frames.octets, at);
         let own = self.runs_of(subscriber);
@@ -407,16 +415,17 @@ impl Batch {
     }
 
     #[inline]
-    fn frames(&self, layout: Layout, budget: &Arc<Budget>) -> &Frames {
-        let [hixie75, hybi01, hybi04, hybi05, hybi07] = &self.0.frames;
-        let frames = match layout {
-            Layout::Hixie75 => hixie75,
-            Layout::Hybi01 => hybi01,
-            Layout::Hybi04 => hybi04,
-            Layout::Hybi05 => hybi05,
-            Layout::Hybi07 => hybi07,
+    fn frames(&self, shape: Shape, making: &mut Making<'_>) -> &Frames {
+        let [hixie75, hybi01, hybi04, hybi05, hybi07, deflated] = &self.0.frames;
+        let frames = match shape {
+            Shape::Plain(Layout::Hixie75) => hixie75,
+            Shape::Plain(Layout::Hybi01) => hybi01,
+            Shape::Plain(Layout::Hybi04) => hybi04,
+            Shape::Plain(Layout::Hybi05) => hybi05,
+            Shape::Plain(Layout::Hybi07) => hybi07,
+            Shape::Deflated(_) => deflated,
         };
-        frames.get_or_init(|| Frames::of(&self.0.texts, layout, budget))
+        frames.get_or_init(|| Frames::of(&self.0.texts, shape, making))
     }
 }
 
@@ -432,7 +441,13 @@ mod tests {
     fn frames(batch: &Batch, name: &str, subscriber: usize) -> Vec<u8> {
         let version = Version::named(name).expect("a version");
         let mut out = Vec::new();
-        match batch.frames_for(version.layout, link(subscriber), &mut out, &budget()) {
+        let mut codecs = Codecs::default();
+        let mut making = Making {
+            budget: &budget(),
+            codecs: &mut codecs,
+        };
+        let shape = Shape::Plain(version.layout);
+        match batch.frames_for(shape, link(subscriber), &mut out, &mut making) {
             FramesFor::Copied => {}
             FramesFor::All(part) => out.extend_from_slice(part.octets()),
             FramesFor::Parts(parts) => out.extend(parts.iter().flat_map(|p| p.octets())),
@@ -476,11 +491,16 @@ mod tests {
         }
         let mut batches = topics.take(&budget);
         let batch = batches.remove(0);
+        let mut codecs = Codecs::default();
+        let mut making = Making {
+            budget: &budget,
+            codecs: &mut codecs,
+        };
         let mut all = Vec::new();
         for token in 0..100 {
             for layout in [Layout::Hybi07, Layout::Hixie75] {
-                let mut out = Vec::new();
-                all.push(batch.frames_for(layout, link(token), &mut out, &budget));
+                let (shape, mut out) = (Shape::Plain(layout), Vec::new());
+                all.push(batch.frames_for(shape, link(token), &mut out, &mut making));
                 assert!(out.is_empty(), "it is copied");
             }
         }

@@ -69,6 +69,14 @@ impl<'t, D> Partner<'t, D> {
         })
     }
 
+    /// Both ends are open: compressed messages go on as they are, where they may.
+    pub(super) fn keep_compressed(&mut self, conn: &mut Conn) {
+        if let Some((direction, to)) = self.direction() {
+            direction.keep_compressed(conn, to.conn);
+            direction.keep_compressed(to.conn, conn);
+        }
+    }
+
     /// Carries what happened to the other end.
     pub(super) fn carry(
         &mut self,

@@ -268,6 +268,7 @@ impl<'t, A: App> Dispatch<'t, A> {
                     reply,
                     &headers,
                 );
+                partner.keep_compressed(handle.conn);
             }
             Event::Open => {
                 // What its backend has sent before waits for this.

@@ -14,12 +14,11 @@ use crate::frame::Kind;
 use crate::message::Message;
 use crate::net::app::{App, EndReason};
 use crate::net::backlog::Part;
-use crate::net::budget::Budget;
 use crate::net::later::{Answer, Later};
 use crate::net::link_id::LinkId;
 use crate::net::page::Page;
 use crate::net::post::{NewClient, Policy, Post};
-use crate::net::topic::{Batch, FramesFor};
+use crate::net::topic::{Batch, FramesFor, Making};
 use crate::version::Side;
 
 /// A subscriber whose backlog is over the limit has this time to read something,
@@ -64,12 +63,16 @@ impl<A: App> Worker<A> {
                 continue;
             };
             if link.takes_published() {
-                let out = &mut self.scratch.out.octets;
+                let (out, codecs) = self.scratch.out.octets_and_codecs();
+                let mut making = Making {
+                    budget: &budget,
+                    codecs,
+                };
                 let sent = if batch.is_from(subscriber) {
-                    send_published(link, batch, subscriber, out, (&budget, now_ms))
+                    send_published(link, batch, subscriber, out, (&mut making, now_ms))
                         .and_then(|()| link.send_output(out, now_ms))
                 } else {
-                    link.write_published(batch, &budget, now_ms)
+                    link.write_published(batch, &mut making, now_ms)
                 };
                 match sent {
                     Ok(()) if link.backlog.is_empty() => {}
@@ -85,8 +88,12 @@ impl<A: App> Worker<A> {
                 continue;
             }
             let sent = self.with_link(token, |turn| {
-                let out = &mut turn.scratch.out.octets;
-                send_published(turn.link, batch, subscriber, out, (&budget, now_ms))
+                let (out, codecs) = turn.scratch.out.octets_and_codecs();
+                let mut making = Making {
+                    budget: &budget,
+                    codecs,
+                };
+                send_published(turn.link, batch, subscriber, out, (&mut making, now_ms))
             });
             if let Some(Err(error)) = sent {
                 self.write_failed(token, &error);
@@ -287,12 +294,12 @@ fn send_published<D>(
     batch: &Batch,
     subscriber: LinkId,
     out: &mut Vec<u8>,
-    (budget, now_ms): (&Arc<Budget>, u64),
+    (making, now_ms): (&mut Making<'_>, u64),
 ) -> io::Result<()> {
-    let Some(layout) = link.conn.layout_to_send(Kind::Text) else {
+    let Some(shape) = link.conn.shape_to_send(Kind::Text) else {
         return Ok(());
     };
-    match batch.frames_for(layout, subscriber, out, budget) {
+    match batch.frames_for(shape, subscriber, out, making) {
         FramesFor::Copied => {}
         FramesFor::All(part) => link.send_published(part, now_ms)?,
         FramesFor::Parts(parts) => {
@@ -321,13 +328,13 @@ impl<D> Link<D> {
     fn write_published(
         &mut self,
         batch: &Batch,
-        budget: &Arc<Budget>,
+        making: &mut Making<'_>,
         now_ms: u64,
     ) -> io::Result<()> {
-        let Some(layout) = self.conn.layout_to_send(Kind::Text) else {
+        let Some(shape) = self.conn.shape_to_send(Kind::Text) else {
             return Ok(());
         };
-        let frames = batch.all_frames(layout, budget);
+        let frames = batch.all_frames(shape, making);
         let all = frames.octets().len();
         let written = self.transport.write(frames.octets())?;
         if written < all {

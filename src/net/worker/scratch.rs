@@ -62,6 +62,12 @@ pub(super) struct OutBuffer {
 }
 
 impl OutBuffer {
+    /// Where frames that were made for many links are put, and what made them.
+    #[inline]
+    pub(super) fn octets_and_codecs(&mut self) -> (&mut Vec<u8>, &mut Codecs) {
+        (&mut self.octets, &mut self.codecs)
+    }
+
     #[inline]
     pub(super) fn output(&mut self) -> Output<'_> {
         Output::new(&mut self.octets, &mut self.random).with_shared_codecs(&mut self.codecs)
