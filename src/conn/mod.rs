@@ -152,7 +152,7 @@ impl Conn {
         out: &mut Output<'_>,
     ) -> Result<Conn, Unsendable> {
         let start = out.octets.len();
-        write_request(version, request, out)?;
+        write_request(version, request, &config.compression, out)?;
         let (_, written) = out.octets.split_at(start);
         let conn = Conn::client_of(written, request.secure, config);
         if conn.is_err() {
@@ -511,8 +511,9 @@ impl Conn {
             Opened::Agreed(Agreement {
                 version,
                 masking_key,
+                ..
             }) => Wire::agreed(version, masking_key),
-            Opened::Unseen(version) => Wire::unseen_by_client(version),
+            Opened::Unseen(version, _) => Wire::unseen_by_client(version),
         };
         match event {
             ClientEvent::Response(response, opened) => {

@@ -6,6 +6,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
+use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::ask::ClientRequest;
@@ -21,6 +22,7 @@ use super::write::HeadWriter;
 use super::{Agreement, hixie75, hixie76, hybi04, hybi05};
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Refusal, Unsendable, Violation};
+use crate::extension::{Compression, Deflate, check_answer};
 use crate::trace::{Field, SpanWriter, Trace};
 use crate::version::{Challenge, Version, Versions};
 
@@ -39,7 +41,8 @@ pub(crate) enum Opened {
     /// As both ends agreed.
     Agreed(Agreement),
     /// As a client can read it that has not seen its own request.
-    Unseen(&'static Version),
+    #[allow(dead_code)] // until frames are inflated
+    Unseen(&'static Version, Option<Deflate>),
 }
 
 /// How far the handshake has come.
@@ -226,7 +229,9 @@ impl ClientHandshake {
                 let found = found.ok_or((Violation::UpgradeMismatch, head.missing_at()))?;
                 *version = Some(found);
                 verify_upgrade(found, head)?;
-                Ok(Opened::Unseen(found))
+                let deflate = claimed_compression(found, head);
+                response.set_compression(deflate);
+                Ok(Opened::Unseen(found, deflate))
             }
         }
     }
@@ -246,9 +251,10 @@ impl ClientHandshake {
                 Ok(Opened::Agreed(Agreement {
                     version: challenged.version,
                     masking_key: None,
+                    deflate: None,
                 }))
             }
-            Expected::Unknown(Some(version)) => Ok(Opened::Unseen(version)),
+            Expected::Unknown(Some(version)) => Ok(Opened::Unseen(version, None)),
             Expected::Unknown(None) => unreachable!("the head of the response tells the version"),
         }
     }
@@ -258,7 +264,7 @@ impl Opened {
     fn version(self) -> &'static Version {
         match self {
             Opened::Agreed(agreement) => agreement.version,
-            Opened::Unseen(version) => version,
+            Opened::Unseen(version, _) => version,
         }
     }
 }
@@ -324,6 +330,14 @@ fn looks_like(head: &Head<'_>) -> Option<&'static Version> {
     Version::named(name)
 }
 
+/// The compression that a response agrees to, where the request was not seen: any
+/// offer may have asked for it.
+fn claimed_compression(version: &'static Version, head: &Head<'_>) -> Option<Deflate> {
+    let answered: Vec<&[u8]> = head.extension_values().collect();
+    let answered = || answered.iter().copied();
+    check_answer(version, answered(), answered()).ok()?
+}
+
 /// The checks of a response that need no request.
 fn verify_upgrade(version: &Version, head: &Head<'_>) -> Result<(), Violated> {
     match version.challenge {
@@ -360,8 +374,10 @@ fn challenged_by(
         bases: vec![format!("{scheme}://{}", request.host())],
         target: request.target().to_owned(),
         subprotocols: request.subprotocols().map(str::to_owned).collect(),
-        extensions: hybi05::extensions(request.head())
-            .map(|(name, _)| name.to_owned())
+        extensions: request
+            .head()
+            .extension_values()
+            .map(<[u8]>::to_vec)
             .collect(),
     })
 }
@@ -375,19 +391,21 @@ fn verify<T: Trace>(
 ) -> Result<Agreement, Violated> {
     let head = response.head();
     verify_upgrade(challenged.version, head)?;
-    let subprotocol = match challenged.version.challenge {
-        Challenge::Hixie75 => hixie75::verify(challenged, head),
-        Challenge::Hixie76 => hixie76::verify(challenged, head),
-        Challenge::Hybi04 | Challenge::Hybi05 => hybi05::verify(challenged, head, spans),
-    }?;
+    let (subprotocol, deflate) = match challenged.version.challenge {
+        Challenge::Hixie75 => (hixie75::verify(challenged, head)?, None),
+        Challenge::Hixie76 => (hixie76::verify(challenged, head)?, None),
+        Challenge::Hybi04 | Challenge::Hybi05 => hybi05::verify(challenged, head, spans)?,
+    };
     let masking_key = match challenged.version.challenge {
         Challenge::Hybi04 => Some(masking_key(&challenged.key, head, spans)?),
         _ => None,
     };
     response.set_subprotocol(subprotocol);
+    response.set_compression(deflate);
     Ok(Agreement {
         version: challenged.version,
         masking_key,
+        deflate,
     })
 }
 
@@ -402,7 +420,8 @@ fn masking_key<T: Trace>(
     Ok(hybi04::masking_key(key.as_bytes(), nonce))
 }
 
-/// Writes a request of this version; the eight octets of hixie-76 are its last.
+/// Writes a request of this version, with an offer of compression where it is on;
+/// the eight octets of hixie-76 are its last.
 ///
 /// # Errors
 ///
@@ -411,6 +430,7 @@ fn masking_key<T: Trace>(
 pub(crate) fn write_request(
     version: &'static Version,
     request: &ClientRequest<'_>,
+    compression: &Compression,
     out: &mut Output<'_>,
 ) -> Result<(), Unsendable> {
     let visible = |octet: u8| matches!(octet, 0x21..=0x7e) && octet != b'#';
@@ -437,7 +457,7 @@ pub(crate) fn write_request(
         Challenge::Hybi04 | Challenge::Hybi05 => {
             let key = hybi05::make_key(out);
             let mut head = HeadWriter::start(out.octets, &line);
-            hybi05::write_request(version, request, &key, &mut head);
+            hybi05::write_request(version, request, compression, &key, &mut head);
             head.end()
         }
     }

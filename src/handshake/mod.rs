@@ -28,6 +28,7 @@ mod hybi04;
 mod server;
 mod client;
 
+use crate::extension::Deflate;
 use crate::version::Version;
 
 pub use ask::ClientRequest;
@@ -54,4 +55,7 @@ pub(crate) struct Agreement {
     pub(crate) version: &'static Version,
     /// hybi-04: the masking key of the connection.
     pub(crate) masking_key: Option<[u8; 20]>,
+    /// How messages are compressed.
+    #[allow(dead_code)] // until frames are inflated
+    pub(crate) deflate: Option<Deflate>,
 }

@@ -9,6 +9,7 @@ use super::head::Head;
 use super::host::Hosts;
 use super::origin::Origins;
 use crate::error::Refusal;
+use crate::extension::Compression;
 use crate::version::Versions;
 
 /// How many octets and headers a connection may send. Every number is finite;
@@ -78,6 +79,8 @@ pub struct Config {
     pub origins: Origins,
     /// The hosts that a server answers to.
     pub hosts: Hosts,
+    /// How messages are compressed, where the peer agrees. Off by default.
+    pub compression: Compression,
     /// The URL that clients dialled, such as `wss://example.com`, where it is
     /// not `ws://` and the Host they sent. hixie clients compare it.
     pub public_url: Option<String>,
@@ -125,6 +128,13 @@ impl Config {
     #[must_use]
     pub fn with_hosts(mut self, hosts: Hosts) -> Config {
         self.hosts = hosts;
+        self
+    }
+
+    /// With this compression.
+    #[must_use]
+    pub fn with_compression(mut self, compression: Compression) -> Config {
+        self.compression = compression;
         self
     }
 

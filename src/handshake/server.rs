@@ -1,12 +1,14 @@
 //! The server's end of the opening handshake: request in, response out.
 
 use alloc::boxed::Box;
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 
 use super::detect::Refused;
 use super::head::{Head, line_and_octet};
+use super::name::Name;
 use super::notes::RequestNotes;
 use super::policy::Config;
 use super::request::Request;
@@ -15,6 +17,7 @@ use super::write::{CarriedHeader, HttpResponse, write_refusal};
 use super::{Agreement, hixie75, hixie76, hybi04, hybi05};
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Refusal, Unsendable};
+use crate::extension;
 use crate::trace::{Field, Span, SpanWriter, Trace};
 use crate::version::{Challenge, Version};
 
@@ -112,6 +115,7 @@ impl ServerHandshake {
                 Some(ServerEvent::Open(Agreement {
                     version,
                     masking_key: None,
+                    deflate: None,
                 }))
             }
         }
@@ -195,9 +199,9 @@ impl ServerHandshake {
             return Err((Refusal::OriginNotAllowed, at));
         }
         let public_url = config.public_url.as_deref();
-        self.state = State::Requested(PendingResponse::prepare(
-            request, version, public_url, spans,
-        )?);
+        let mut response = PendingResponse::prepare(request, version, public_url, spans)?;
+        response.extensions = request.answer_to_extensions(&config.compression);
+        self.state = State::Requested(response);
         Ok(())
     }
 
@@ -257,6 +261,7 @@ impl ServerHandshake {
         Ok(Some(Agreement {
             version,
             masking_key,
+            deflate: response.extensions.map(|answer| answer.deflate),
         }))
     }
 
@@ -354,6 +359,7 @@ fn find_head(scan: &mut Scan, octets: &[u8], config: &Config) -> Result<Option<u
 struct PendingResponse {
     version: &'static Version,
     proof: Proof,
+    extensions: Option<extension::Answer>,
 }
 
 /// What the response proves, and by what.
@@ -433,7 +439,11 @@ impl PendingResponse {
                 }
             }
         };
-        Ok(PendingResponse { version, proof })
+        Ok(PendingResponse {
+            version,
+            proof,
+            extensions: None,
+        })
     }
 
     /// Writes the head of the 101. Gives hybi-04's masking key, which is made on
@@ -459,6 +469,9 @@ impl PendingResponse {
         if let (Proof::Hybi04(_, key), Some(nonce)) = (&self.proof, nonce) {
             head.header("Sec-WebSocket-Nonce", &nonce);
             masking_key = Some(hybi04::masking_key(key, &nonce));
+        }
+        if let Some(answer) = self.extensions {
+            head.header(Name::Extensions.text(), &answer.to_string());
         }
         if let Some(name) = subprotocol {
             head.header(self.version.subprotocol_header(), name);
