@@ -352,6 +352,9 @@ coded! {
     /// An extension that was not offered.
     #[error("the response has an extension that we did not offer")]
     ExtensionUnexpected = "extension-unexpected", None;
+    /// An extension that was offered, but not so.
+    #[error("the response's Sec-WebSocket-Extensions {fault}")]
+    ExtensionInvalid { fault: ExtensionFault } = "extension-invalid", None;
     /// TCP ended before the handshake did.
     #[error("the connection ended before the handshake was finished")]
     HandshakeCut = "handshake-cut", None;
@@ -359,6 +362,45 @@ coded! {
     /// version has.
     #[error("the connection ended without a closing handshake")]
     ConnectionCut = "connection-cut", None;
+}
+
+/// What is wrong with an extension that a server agrees to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExtensionFault {
+    /// No list of extensions.
+    #[error("is not a list of extensions with parameters")]
+    Malformed,
+    /// More elements than are looked at.
+    #[error("names more than 64 extensions")]
+    TooMany,
+    /// A second extension that compresses.
+    #[error("agrees to compression twice")]
+    Twice,
+    /// A parameter that the extension does not have.
+    #[error("has a parameter that this extension does not have")]
+    UnknownParameter,
+    /// A parameter that stands twice.
+    #[error("has the same parameter twice")]
+    RepeatedParameter,
+    /// A flag with a value.
+    #[error("gives a value to a parameter that takes none")]
+    UnwantedValue,
+    /// A window without a value.
+    #[error("has a window without a number")]
+    MissingValue,
+    /// A window that is not from 8 to 15.
+    #[error("has a window that is not a number from 8 to 15")]
+    BadWindow,
+    /// `client_max_window_bits` where the client did not offer it.
+    #[error("limits the client's window, which the client did not offer")]
+    WindowNotOffered,
+    /// A larger window than was offered.
+    #[error("has a larger window than was offered")]
+    WindowTooLarge,
+    /// What the client demands is not there.
+    #[error("lacks a parameter that the offer demands")]
+    DemandIgnored,
 }
 
 /// What this version, or this state, cannot send. It is an error of the caller:

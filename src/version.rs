@@ -418,6 +418,13 @@ impl Version {
         self.layout != Layout::Hixie75
     }
 
+    /// Whether messages may be compressed: clients offered it since hybi-07, whose
+    /// frames have the reserved bit for it.
+    #[must_use]
+    pub fn has_compression(&self) -> bool {
+        self.layout == Layout::Hybi07
+    }
+
     /// The version with other frames that answers this version's opening handshake
     /// in the same octets: hixie-76 for hybi-03, whose `Sec-WebSocket-Draft` servers
     /// may ignore. Only frames tell which of the two a server follows.

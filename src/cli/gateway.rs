@@ -91,7 +91,9 @@ pub(super) fn run(args: Args) -> Exit {
     let settings = server.settings().clone();
     let server = server.with_settings(settings.with_http_ms(args.http_timeout_ms));
     let log = AccessLog::new(&args.to, args.json);
-    let router = Router::new(gateway::routes(args.config(), args.backend()));
+    let config = args.config();
+    let backend = args.backend(config.clone());
+    let router = Router::new(gateway::routes(config, backend));
     let server = server.with_config(router.config());
     server.run(|| {
         let log = log.clone();
@@ -106,7 +108,8 @@ impl Args {
         config.with_opaque_headers(self.pass_header.clone())
     }
 
-    fn backend(&self) -> Backend {
+    /// The backend; `config` is that of the clients.
+    fn backend(&self, mut config: Config) -> Backend {
         let binary = match self.binary {
             BinaryArg::Refuse => Binary::Refuse,
             BinaryArg::Base64 => Binary::Base64,
@@ -116,7 +119,6 @@ impl Args {
             HttpArg::Pass => Http::Pass,
         };
         // What is passed on and added must fit where the client's own head did.
-        let mut config = self.config();
         config.limits.head_bytes = config.limits.head_bytes.saturating_add(ADDED);
         Backend::new(self.to.clone(), self.version)
             .with_binary(binary)

@@ -9,6 +9,7 @@ mod suggest;
 mod units;
 
 mod answer;
+mod compression;
 mod limits;
 mod line_writer;
 mod request_args;

@@ -16,6 +16,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::low_level::pipe;
 
+use super::compression::CompressionArgs;
 use super::limits::ListenLimitArgs;
 use super::{Exit, complain, hint, output, suggest};
 
@@ -54,6 +55,8 @@ pub(super) struct ServerArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
     #[command(flatten)]
+    compression: CompressionArgs,
+    #[command(flatten)]
     limits: ListenLimitArgs,
 }
 
@@ -76,6 +79,8 @@ impl ServerArgs {
         let mut config = Config::default()
             .with_limits(self.limits.limits())
             .with_versions(self.versions)
+            .with_compression(self.compression.compression())
+            .with_context_memory(self.compression.context_memory())
             .with_hint(hint::of_refusal);
         config.public_url.clone_from(&self.public_url);
         if !self.origin.is_empty() {

@@ -82,7 +82,9 @@ pub(super) fn header_of(violation: Violation, version: Option<&Version>) -> Opti
         Violation::LocationMismatch => "Sec-WebSocket-Location",
         Violation::SubprotocolMismatch if hixie75 => "WebSocket-Protocol",
         Violation::SubprotocolMismatch => "Sec-WebSocket-Protocol",
-        Violation::ExtensionUnexpected => "Sec-WebSocket-Extensions",
+        Violation::ExtensionUnexpected | Violation::ExtensionInvalid { .. } => {
+            "Sec-WebSocket-Extensions"
+        }
         _ => return None,
     })
 }

@@ -27,8 +27,8 @@ use alloc::sync::Arc;
 
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Refusal, Unsendable, Violation};
-use crate::extension::Deflate;
-use crate::frame::{Control, Kind, MaskingKey, Reason, Wire};
+use crate::extension::{Agreed, Deflate};
+use crate::frame::{Control, Kind, Reason, Wire};
 use crate::handshake::{
     Agreement, ClientEvent, ClientHandshake, ClientRequest, Opened, Request, Response, ServerEvent,
     ServerHandshake, write_request,
@@ -39,7 +39,7 @@ use crate::version::{Row, Side, Version};
 
 pub use self::bridge::{BridgeEnd, Coding, Direction, FRAGMENT, Tally};
 use self::close::PeerClosed;
-use self::open::{Open, Received, Start};
+use self::open::{Kept, Open, Received, Start};
 pub use self::session::{Session, SessionEvent};
 pub use crate::handshake::{Config, Limits, Routes};
 
@@ -189,13 +189,19 @@ impl Conn {
         out: &mut Output<'_>,
     ) -> Result<Conn, Unsendable> {
         let start = out.octets.len();
-        write_request(version, request, out)?;
+        let (compression, contexts) = config.new_compression();
+        write_request(version, request, &compression, out)?;
         let (_, written) = out.octets.split_at(start);
-        let conn = Conn::client_of(written, request.secure, config);
-        if conn.is_err() {
-            out.octets.truncate(start);
+        match ClientHandshake::of_request(written, request.secure, &config) {
+            Ok(mut handshake) => {
+                handshake.hold_contexts(contexts);
+                Ok(Conn::client_in(handshake, config))
+            }
+            Err(refusal) => {
+                out.octets.truncate(start);
+                Err(Unsendable::Request(refusal))
+            }
         }
-        conn.map_err(Unsendable::Request)
     }
 
     /// The client's end of a connection whose request is known, with the eight
@@ -226,7 +232,7 @@ impl Conn {
             return Conn::client_in(handshake, config);
         }
         let wire = Wire::unseen_by_client(version);
-        let state = State::Open(Open::new(wire, None, Role::of(Side::Client)));
+        let state = State::Open(Open::new(wire, Kept::default(), Role::of(Side::Client)));
         Conn { config, state }
     }
 
@@ -254,7 +260,7 @@ impl Conn {
     ) -> Result<Conn, Unsendable> {
         let mut wire = Wire::unseen(version, side)?;
         wire.keep_layout();
-        let state = State::Open(Open::new(wire, None, Role::of(side)));
+        let state = State::Open(Open::new(wire, Kept::default(), Role::of(side)));
         Ok(Conn { config, state })
     }
 
@@ -610,7 +616,11 @@ impl Conn {
     fn on_client_event<'b>(&mut self, event: ClientEvent<'b>) -> Event<'b> {
         let wire = |opened| match opened {
             Opened::Agreed(agreement) => agreed(agreement),
-            Opened::Unseen(version) => (Wire::unseen_by_client(version), None),
+            Opened::Unseen(version, deflate) => {
+                let wire = Wire::unseen_by_client(version);
+                let wire = wire.with_deflate(deflate.map(Agreed::from));
+                (wire, Kept::default())
+            }
         };
         match event {
             ClientEvent::Response(response, opened) => {
@@ -628,8 +638,8 @@ impl Conn {
 
     /// The handshake is finished; `announced` is whether [`Event::Open`] is being
     /// delivered.
-    fn open(&mut self, (wire, key): (Wire, Option<MaskingKey>), announced: bool) {
-        let mut open = Open::new(wire, key, self.role());
+    fn open(&mut self, (wire, kept): (Wire, Kept), announced: bool) {
+        let mut open = Open::new(wire, kept, self.role());
         if announced {
             open.start = Start::behind_handshake(wire);
         }
@@ -657,13 +667,20 @@ impl Role {
     }
 }
 
-/// What an opening handshake agreed on: the wire, and hybi-04's key.
-fn agreed(agreement: Agreement) -> (Wire, Option<MaskingKey>) {
+/// What an opening handshake agreed on.
+fn agreed(agreement: Agreement) -> (Wire, Kept) {
     let Agreement {
         version,
         masking_key,
+        deflate,
+        contexts,
     } = agreement;
-    (Wire::agreed(version, masking_key.as_ref()), masking_key)
+    let wire = Wire::agreed(version, masking_key.as_ref());
+    let kept = Kept {
+        key: masking_key,
+        contexts,
+    };
+    (wire.with_deflate(deflate.map(Agreed::from)), kept)
 }
 
 #[cfg(test)]
@@ -687,7 +704,7 @@ mod tests {
         let make = |side| {
             let mut open = Open::new(
                 Wire::agreed(version, None).with_deflate(Some(deflate.into())),
-                None,
+                Kept::default(),
                 Role::of(side),
             );
             open.start = Start::Frames;

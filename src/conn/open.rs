@@ -8,7 +8,7 @@ use simdutf8::basic::from_utf8;
 use super::{Left, Role};
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Unsendable, Violation};
-use crate::extension::{Compression, Deflate};
+use crate::extension::{Compression, Deflate, HeldContexts};
 use crate::frame::{
     self, Control, Data, Decoder, Encoder, Frame, Kind, MaskingKey, OneWay, Position, Wire,
 };
@@ -29,15 +29,24 @@ pub(super) struct Open {
 }
 
 /// What a connection holds while a message arrives or is sent in pieces. One of
-/// hybi-04 always does, for its key.
+/// hybi-04 always does, for its key, and one that keeps contexts of compression.
 #[derive(Debug, Default)]
 struct Inside {
-    key: Option<MaskingKey>,
+    kept: Kept,
     decoder: Decoder,
     receiver: Receiver,
     sender: Sender,
     /// Where compression was agreed on.
     deflating: Deflating,
+}
+
+/// What a connection keeps to its end, where it has some of it.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// hybi-04's masking key.
+    pub(super) key: Option<MaskingKey>,
+    /// The memory for the contexts of compression.
+    pub(super) contexts: Option<HeldContexts>,
 }
 
 /// What was received.
@@ -73,7 +82,8 @@ impl Inside {
     /// Whether it holds nothing that is needed later.
     #[inline]
     fn is_idle(&self) -> bool {
-        self.key.is_none()
+        self.kept.key.is_none()
+            && self.kept.contexts.is_none()
             && self.is_between_received()
             && self.sender.is_between_messages()
             && self.deflating.is_idle()
@@ -165,7 +175,7 @@ impl Inside {
         input: &mut Input<'b>,
         trace: &mut T,
     ) -> Result<Option<Received<'b>>, Located<Violation>> {
-        let received = wire.sent_by(role.side.peer(), self.key.as_ref());
+        let received = wire.sent_by(role.side.peer(), self.kept.key.as_ref());
         loop {
             let start = input.position();
             let frame = self
@@ -193,16 +203,14 @@ impl Inside {
 }
 
 impl Open {
-    /// A connection of which nothing was received or sent; `key` is hybi-04's.
-    pub(super) fn new(wire: Wire, key: Option<MaskingKey>, role: Role) -> Open {
-        let keyed = |key| {
-            Box::new(Inside {
-                key: Some(key),
-                ..Inside::default()
-            })
+    /// A connection of which nothing was received or sent.
+    pub(super) fn new(wire: Wire, kept: Kept, role: Role) -> Open {
+        let inside = Inside {
+            kept,
+            ..Inside::default()
         };
         Open {
-            inside: key.map(keyed),
+            inside: (!inside.is_idle()).then(|| Box::new(inside)),
             wire,
             role,
             close_sent: false,
@@ -318,7 +326,9 @@ impl Open {
     #[inline(always)]
     pub(super) fn encoder(&self) -> Encoder<'_> {
         let key = if self.wire.has_key() {
-            self.inside.as_ref().and_then(|inside| inside.key.as_ref())
+            self.inside
+                .as_ref()
+                .and_then(|inside| inside.kept.key.as_ref())
         } else {
             None
         };

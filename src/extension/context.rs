@@ -64,12 +64,6 @@ pub(crate) struct HeldContexts {
     octets: usize,
 }
 
-impl HeldContexts {
-    pub(crate) fn octets(&self) -> usize {
-        self.octets
-    }
-}
-
 impl Drop for HeldContexts {
     fn drop(&mut self) {
         self.memory.0.held.fetch_sub(self.octets, Ordering::Relaxed);

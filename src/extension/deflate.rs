@@ -205,6 +205,9 @@ impl fmt::Debug for Deflater {
 }
 
 impl Deflater {
+    /// The most octets that one holds.
+    pub const MOST_OCTETS: usize = 380_048;
+
     fn new(level: Level, window_bits: u8) -> Box<Deflater> {
         Box::new(Deflater {
             stream: zlib::Deflate::new(zlib_level(level), window_bits, memory_level(window_bits)),
@@ -243,7 +246,10 @@ impl Deflater {
 
     /// Octets of memory that it holds, roughly: more for a larger window.
     pub(crate) fn octets(&self) -> usize {
-        (144 * 1024) << (self.window_bits.saturating_sub(11) / 3)
+        match self.window_bits {
+            13.. => Deflater::MOST_OCTETS,
+            _ => 165_008,
+        }
     }
 
     fn set_level(&mut self, level: Level) {

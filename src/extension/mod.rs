@@ -12,6 +12,9 @@ mod zlib;
 mod no_zlib;
 mod deflate;
 mod context;
+mod header;
+mod known;
+mod negotiate;
 
 use core::fmt;
 use core::num::NonZeroU16;
@@ -22,6 +25,9 @@ pub use context::ContextMemory;
 pub(crate) use context::HeldContexts;
 pub(crate) use deflate::LEAST_OF_OURS;
 pub use deflate::{Codecs, Corrupt, Deflater, Finished, Inflated, Inflater};
+pub use header::{Element, Malformed, Parameter, Value, elements};
+pub use known::{KNOWN, Known, known};
+pub use negotiate::{Answer, BadAnswer, answer, check_answer, offer};
 
 /// An extension that compresses, by its name in the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +68,15 @@ pub struct Coding {
     pub max_window_bits: u8,
 }
 
+impl Coding {
+    /// Whether a compressor here can keep to it. zlib makes no raw stream with a
+    /// window of 8 bits; messages are sent uncompressed then.
+    #[must_use]
+    pub const fn can_be_kept(self) -> bool {
+        self.max_window_bits > LEAST_WINDOW_BITS
+    }
+}
+
 impl Default for Coding {
     /// With context takeover and the largest window: what holds where a header
     /// has no parameters.
@@ -98,6 +113,11 @@ impl Deflate {
         }
     }
 
+    /// Whether an end refers back to messages, or frames, before.
+    pub(crate) fn keeps_context(self) -> bool {
+        !(self.server.no_context_takeover && self.client.no_context_takeover)
+    }
+
     /// Whether each frame is compressed on its own; otherwise a message is
     /// compressed as a whole.
     #[must_use]
@@ -107,39 +127,47 @@ impl Deflate {
             Name::DeflateFrame | Name::XWebkitDeflateFrame => true,
         }
     }
+
+    /// Writes the value of the header, on demand with a window of the server that
+    /// is the largest.
+    fn write(self, names_server_window: bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name.as_str())?;
+        let (server, client) = (self.server, self.client);
+        if self.is_per_frame() {
+            // The parameters of a response are about the client's frames alone.
+            write_flag(f, "no_context_takeover", client)?;
+            return write_window(f, "max_window_bits", client, false);
+        }
+        write_flag(f, "server_no_context_takeover", server)?;
+        write_flag(f, "client_no_context_takeover", client)?;
+        write_window(f, "server_max_window_bits", server, names_server_window)?;
+        write_window(f, "client_max_window_bits", client, false)
+    }
 }
 
 /// The value of the header in a response, parameters in the order of RFC 7692
 /// section 7.1. A window of 15 bits is not named.
 impl fmt::Display for Deflate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Deflate {
-            name,
-            server,
-            client,
-        } = *self;
-        f.write_str(name.as_str())?;
-        if self.is_per_frame() {
-            // The parameters of a response are about the client's frames alone.
-            if client.no_context_takeover {
-                f.write_str("; no_context_takeover")?;
-            }
-            return write_window(f, "max_window_bits", client);
-        }
-        if server.no_context_takeover {
-            f.write_str("; server_no_context_takeover")?;
-        }
-        if client.no_context_takeover {
-            f.write_str("; client_no_context_takeover")?;
-        }
-        write_window(f, "server_max_window_bits", server)?;
-        write_window(f, "client_max_window_bits", client)
+        self.write(false, f)
     }
 }
 
-fn write_window(f: &mut fmt::Formatter<'_>, name: &str, coding: Coding) -> fmt::Result {
+fn write_flag(f: &mut fmt::Formatter<'_>, name: &str, coding: Coding) -> fmt::Result {
+    match coding.no_context_takeover {
+        true => write!(f, "; {name}"),
+        false => Ok(()),
+    }
+}
+
+fn write_window(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    coding: Coding,
+    names_all: bool,
+) -> fmt::Result {
     match coding.max_window_bits {
-        MOST_WINDOW_BITS => Ok(()),
+        MOST_WINDOW_BITS if !names_all => Ok(()),
         bits => write!(f, "; {name}={bits}"),
     }
 }

@@ -24,9 +24,8 @@ pub(super) struct Challenged {
     pub(super) bases: Vec<String>,
     pub(super) target: String,
     pub(super) subprotocols: Vec<String>,
-    /// The names of the extensions that were offered: none by our client, some
-    /// by a client whose request was recorded.
-    pub(super) extensions: Vec<String>,
+    /// The values of the header that offers extensions.
+    pub(super) extensions: Vec<Vec<u8>>,
 }
 
 impl Challenged {

@@ -6,6 +6,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
+use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::ask::ClientRequest;
@@ -21,6 +22,7 @@ use super::write::HeadWriter;
 use super::{Agreement, hixie75, hixie76, hybi04, hybi05};
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Refusal, Unsendable, Violation};
+use crate::extension::{Compression, Deflate, HeldContexts, check_answer};
 use crate::trace::{Field, SpanWriter, Trace};
 use crate::version::{Challenge, Version, Versions};
 
@@ -34,12 +36,12 @@ pub(crate) enum ClientEvent<'b> {
 }
 
 /// How the connection is open.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) enum Opened {
     /// As both ends agreed.
     Agreed(Agreement),
     /// As a client can read it that has not seen its own request.
-    Unseen(&'static Version),
+    Unseen(&'static Version, Option<Deflate>),
 }
 
 /// How far the handshake has come.
@@ -68,6 +70,8 @@ enum Expected {
 pub(crate) struct ClientHandshake {
     state: State,
     expected: Expected,
+    /// The memory for the contexts of compression, where they were offered.
+    contexts: Option<HeldContexts>,
 }
 
 impl ClientHandshake {
@@ -93,6 +97,7 @@ impl ClientHandshake {
         Ok(ClientHandshake {
             state: State::Head(Scan::default()),
             expected: Expected::Known(Box::new(challenged_by(&request, key3, secure)?)),
+            contexts: None,
         })
     }
 
@@ -101,6 +106,7 @@ impl ClientHandshake {
         ClientHandshake {
             state: State::Head(Scan::default()),
             expected: Expected::Unknown(version),
+            contexts: None,
         }
     }
 
@@ -110,6 +116,7 @@ impl ClientHandshake {
         ClientHandshake {
             state: State::Digest,
             expected: Expected::Unknown(Some(version)),
+            contexts: None,
         }
     }
 
@@ -119,6 +126,11 @@ impl ClientHandshake {
             Expected::Known(challenged) => Some(challenged.version),
             Expected::Unknown(version) => *version,
         }
+    }
+
+    /// Holds this memory, for the contexts that were offered.
+    pub(crate) fn hold_contexts(&mut self, contexts: Option<HeldContexts>) {
+        self.contexts = contexts;
     }
 
     /// Another scheme and authority that the location may name.
@@ -218,7 +230,14 @@ impl ClientHandshake {
             return Err((Violation::ResponseStatus { status }, at));
         }
         match &mut self.expected {
-            Expected::Known(challenged) => verify(challenged, response, spans).map(Opened::Agreed),
+            Expected::Known(challenged) => {
+                let mut agreement = verify(challenged, response, spans)?;
+                let deflate = agreement.deflate;
+                let keeps_context = deflate.is_some_and(|deflate| deflate.keeps_context());
+                let contexts = self.contexts.take();
+                agreement.contexts = contexts.filter(|_| keeps_context);
+                Ok(Opened::Agreed(agreement))
+            }
             Expected::Unknown(version) => {
                 let head = response.head();
                 let guessed = looks_like(head);
@@ -226,7 +245,9 @@ impl ClientHandshake {
                 let found = found.ok_or((Violation::UpgradeMismatch, head.missing_at()))?;
                 *version = Some(found);
                 verify_upgrade(found, head)?;
-                Ok(Opened::Unseen(found))
+                let deflate = claimed_compression(found, head);
+                response.set_compression(deflate);
+                Ok(Opened::Unseen(found, deflate))
             }
         }
     }
@@ -246,19 +267,21 @@ impl ClientHandshake {
                 Ok(Opened::Agreed(Agreement {
                     version: challenged.version,
                     masking_key: None,
+                    deflate: None,
+                    contexts: None,
                 }))
             }
-            Expected::Unknown(Some(version)) => Ok(Opened::Unseen(version)),
+            Expected::Unknown(Some(version)) => Ok(Opened::Unseen(version, None)),
             Expected::Unknown(None) => unreachable!("the head of the response tells the version"),
         }
     }
 }
 
 impl Opened {
-    fn version(self) -> &'static Version {
+    fn version(&self) -> &'static Version {
         match self {
             Opened::Agreed(agreement) => agreement.version,
-            Opened::Unseen(version) => version,
+            Opened::Unseen(version, _) => version,
         }
     }
 }
@@ -324,6 +347,14 @@ fn looks_like(head: &Head<'_>) -> Option<&'static Version> {
     Version::named(name)
 }
 
+/// The compression that a response agrees to, where the request was not seen: any
+/// offer may have asked for it.
+fn claimed_compression(version: &'static Version, head: &Head<'_>) -> Option<Deflate> {
+    let answered: Vec<&[u8]> = head.extension_values().collect();
+    let answered = || answered.iter().copied();
+    check_answer(version, answered(), answered()).ok()?
+}
+
 /// The checks of a response that need no request.
 fn verify_upgrade(version: &Version, head: &Head<'_>) -> Result<(), Violated> {
     match version.challenge {
@@ -360,8 +391,10 @@ fn challenged_by(
         bases: vec![format!("{scheme}://{}", request.host())],
         target: request.target().to_owned(),
         subprotocols: request.subprotocols().map(str::to_owned).collect(),
-        extensions: hybi05::extensions(request.head())
-            .map(|(name, _)| name.to_owned())
+        extensions: request
+            .head()
+            .extension_values()
+            .map(<[u8]>::to_vec)
             .collect(),
     })
 }
@@ -375,19 +408,22 @@ fn verify<T: Trace>(
 ) -> Result<Agreement, Violated> {
     let head = response.head();
     verify_upgrade(challenged.version, head)?;
-    let subprotocol = match challenged.version.challenge {
-        Challenge::Hixie75 => hixie75::verify(challenged, head),
-        Challenge::Hixie76 => hixie76::verify(challenged, head),
-        Challenge::Hybi04 | Challenge::Hybi05 => hybi05::verify(challenged, head, spans),
-    }?;
+    let (subprotocol, deflate) = match challenged.version.challenge {
+        Challenge::Hixie75 => (hixie75::verify(challenged, head)?, None),
+        Challenge::Hixie76 => (hixie76::verify(challenged, head)?, None),
+        Challenge::Hybi04 | Challenge::Hybi05 => hybi05::verify(challenged, head, spans)?,
+    };
     let masking_key = match challenged.version.challenge {
         Challenge::Hybi04 => Some(masking_key(&challenged.key, head, spans)?),
         _ => None,
     };
     response.set_subprotocol(subprotocol);
+    response.set_compression(deflate);
     Ok(Agreement {
         version: challenged.version,
         masking_key,
+        deflate,
+        contexts: None,
     })
 }
 
@@ -402,7 +438,8 @@ fn masking_key<T: Trace>(
     Ok(hybi04::masking_key(key.as_bytes(), nonce))
 }
 
-/// Writes a request of this version; the eight octets of hixie-76 are its last.
+/// Writes a request of this version, with an offer of compression where it is on;
+/// the eight octets of hixie-76 are its last.
 ///
 /// # Errors
 ///
@@ -411,6 +448,7 @@ fn masking_key<T: Trace>(
 pub(crate) fn write_request(
     version: &'static Version,
     request: &ClientRequest<'_>,
+    compression: &Compression,
     out: &mut Output<'_>,
 ) -> Result<(), Unsendable> {
     let visible = |octet: u8| matches!(octet, 0x21..=0x7e) && octet != b'#';
@@ -437,7 +475,7 @@ pub(crate) fn write_request(
         Challenge::Hybi04 | Challenge::Hybi05 => {
             let key = hybi05::make_key(out);
             let mut head = HeadWriter::start(out.octets, &line);
-            hybi05::write_request(version, request, &key, &mut head);
+            hybi05::write_request(version, request, compression, &key, &mut head);
             head.end()
         }
     }

@@ -14,6 +14,7 @@ use super::notes::{HeaderNotes, Mark, RequestLine, RequestNotes, read_response};
 use super::octets::is_field_text;
 use super::scan::{At, HeadError};
 use crate::error::Refusal;
+use crate::extension::{Element, elements};
 use crate::trace::{Field, SpanWriter, Trace};
 
 /// One header: its name as sent, its value without surrounding white space.
@@ -371,6 +372,16 @@ impl<'b> Head<'b> {
         }
         self.value(name)
             .is_some_and(|value| value == token.as_bytes() || lists(value, token))
+    }
+
+    /// The values of `Sec-WebSocket-Extensions`, line by line.
+    pub(super) fn extension_values(&self) -> impl Iterator<Item = &'b [u8]> + '_ {
+        self.all(Name::Extensions.text()).map(|header| header.value)
+    }
+
+    /// The extensions that can be read there.
+    pub(super) fn extensions(&self) -> impl Iterator<Item = Element<'b>> + '_ {
+        self.extension_values().flat_map(elements).flatten()
     }
 
     /// Tells the observer what each octet is.

@@ -17,6 +17,7 @@ use super::octets::OctetSet;
 use super::write::HeadWriter;
 use crate::bytes::Output;
 use crate::error::{Refusal, Violation};
+use crate::extension::{Compression, Deflate, check_answer, offer};
 use crate::trace::{Field, SpanWriter, Trace};
 use crate::version::{KeyLength, Version};
 
@@ -116,6 +117,7 @@ pub(super) fn start_response<'o>(proof: &[u8; 28], out: &'o mut Vec<u8>) -> Head
 pub(super) fn write_request(
     version: &Version,
     request: &ClientRequest<'_>,
+    compression: &Compression,
     key: &str,
     head: &mut HeadWriter<'_>,
 ) {
@@ -130,6 +132,9 @@ pub(super) fn write_request(
     }
     if !request.subprotocols.is_empty() {
         head.header("Sec-WebSocket-Protocol", &request.subprotocols.join(", "));
+    }
+    if let Some(offer) = offer(version, compression) {
+        head.header(Name::Extensions.text(), offer);
     }
     for (name, value) in request.headers {
         head.header(name, value);
@@ -159,21 +164,18 @@ pub(super) fn verify<'b, T: Trace>(
     challenged: &Challenged,
     head: &Head<'b>,
     spans: &mut SpanWriter<'_, T>,
-) -> Result<Option<&'b str>, Violated> {
+) -> Result<(Option<&'b str>, Option<Deflate>), Violated> {
     let proof = head.only("Sec-WebSocket-Accept");
     derive(challenged.key.as_bytes(), spans);
     if proof.is_none_or(|h| h.value != accept(&challenged.key).as_bytes()) {
         let at = value_at(head, "Sec-WebSocket-Accept");
         return Err((Violation::AcceptMismatch, at));
     }
-    let offered = |name: &str| challenged.extensions.iter().any(|offered| offered == name);
-    if let Some((_, header)) = extensions(head).find(|(name, _)| !offered(name)) {
-        return Err((Violation::ExtensionUnexpected, header.value_at()));
-    }
+    let deflate = verify_extensions(challenged, head)?;
     let mut all = head.all("Sec-WebSocket-Protocol");
     let (chosen, second) = (all.next(), all.next());
     let Some(header) = chosen else {
-        return Ok(None);
+        return Ok((None, deflate));
     };
     let chosen = header
         .text()
@@ -182,17 +184,22 @@ pub(super) fn verify<'b, T: Trace>(
     if chosen.is_none() && challenged.version.rfc_rules {
         return Err((Violation::SubprotocolMismatch, header.value_at()));
     }
-    Ok(chosen)
+    Ok((chosen, deflate))
 }
 
-/// The names of the extensions in a head, without their parameters, each with
-/// its header.
-pub(super) fn extensions<'b>(head: &Head<'b>) -> impl Iterator<Item = (&'b str, Header<'b>)> {
-    head.all("Sec-WebSocket-Extensions")
-        .filter_map(|header| Some((header.text()?, header)))
-        .flat_map(|(value, header)| value.split(',').map(move |offer| (offer, header)))
-        .filter_map(|(offer, header)| Some((offer.split(';').next()?.trim(), header)))
-        .filter(|(name, _)| !name.is_empty())
+/// Checks the extensions that the server agrees to.
+fn verify_extensions(
+    challenged: &Challenged,
+    head: &Head<'_>,
+) -> Result<Option<Deflate>, Violated> {
+    let offered = challenged.extensions.iter().map(Vec::as_slice);
+    let agreed = check_answer(challenged.version, offered, head.extension_values());
+    agreed.map_err(|bad| {
+        let line = head.all(Name::Extensions.text()).nth(bad.line);
+        let value = line.map_or_else(|| head.missing_at(), Header::value_at);
+        let at = value.start + bad.at.start..value.start + bad.at.end;
+        (bad.violation, at)
+    })
 }
 
 /// Reports to the observer how the proof is made.

@@ -28,6 +28,7 @@ mod hybi04;
 mod server;
 mod client;
 
+use crate::extension::{Deflate, HeldContexts};
 use crate::version::Version;
 
 pub use ask::ClientRequest;
@@ -49,9 +50,13 @@ pub(crate) use server::{ServerEvent, ServerHandshake};
 pub use write::{CarriedHeader, HttpResponse};
 
 /// What an opening handshake agreed on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Agreement {
     pub(crate) version: &'static Version,
     /// hybi-04: the masking key of the connection.
     pub(crate) masking_key: Option<[u8; 20]>,
+    /// How messages are compressed.
+    pub(crate) deflate: Option<Deflate>,
+    /// The memory for the contexts of compression, where some are kept.
+    pub(crate) contexts: Option<HeldContexts>,
 }

@@ -17,10 +17,11 @@ pub(super) enum Name {
     SecOrigin,
     Version,
     Protocol,
+    Extensions,
 }
 
 impl Name {
-    pub(super) const COUNT: usize = 14;
+    pub(super) const COUNT: usize = 15;
 
     /// As RFC 6455 and its drafts write it.
     #[inline]
@@ -40,6 +41,7 @@ impl Name {
             Name::SecOrigin => "Sec-WebSocket-Origin",
             Name::Version => "Sec-WebSocket-Version",
             Name::Protocol => "Sec-WebSocket-Protocol",
+            Name::Extensions => "Sec-WebSocket-Extensions",
         }
     }
 
@@ -63,6 +65,7 @@ impl Name {
             (20, b's') => (Name::SecOrigin, name == b"Sec-WebSocket-Origin"),
             (21, b's') => (Name::Version, name == b"Sec-WebSocket-Version"),
             (22, b's') => (Name::Protocol, name == b"Sec-WebSocket-Protocol"),
+            (24, b's') => (Name::Extensions, name == b"Sec-WebSocket-Extensions"),
             _ => return None,
         };
         (is_exact || name.eq_ignore_ascii_case(candidate.text().as_bytes())).then_some(candidate)
@@ -91,6 +94,7 @@ mod tests {
             Name::SecOrigin,
             Name::Version,
             Name::Protocol,
+            Name::Extensions,
         ] {
             assert_eq!(name as usize, found);
             found += 1;

@@ -9,6 +9,7 @@ use super::head::Head;
 use super::host::Hosts;
 use super::origin::Origins;
 use crate::error::Refusal;
+use crate::extension::{Compression, ContextMemory, Deflater, HeldContexts, Inflater, Mode};
 use crate::version::Versions;
 
 /// How many octets and headers a connection may send. Every number is finite;
@@ -78,6 +79,11 @@ pub struct Config {
     pub origins: Origins,
     /// The hosts that a server answers to.
     pub hosts: Hosts,
+    /// How messages are compressed, where the peer agrees. Off by default.
+    pub compression: Compression,
+    /// What connections that keep contexts may hold together. Where it is used up,
+    /// new ones compress as with [`Mode::Shared`].
+    pub context_memory: ContextMemory,
     /// The URL that clients dialled, such as `wss://example.com`, where it is
     /// not `ws://` and the Host they sent. hixie clients compare it.
     pub public_url: Option<String>,
@@ -85,14 +91,16 @@ pub struct Config {
     /// any octet but CR, LF and NUL (RFC 9110 section 5.5). Those of cookies and
     /// credentials always may.
     pub opaque_headers: Vec<String>,
-    /// Whether messages are compressed.
-    pub compression: crate::extension::Compression,
     /// Where other requests have other configurations.
     pub routes: Option<Arc<dyn Routes>>,
     /// A sentence that is added to the text of a refusal, such as which option
     /// of a program turns a version on.
     pub hint: Option<fn(Refusal) -> Option<String>>,
 }
+
+/// Octets of the contexts of one connection: a compressor with the largest window,
+/// and a decompressor.
+const CONTEXTS: usize = Deflater::MOST_OCTETS + Inflater::OCTETS;
 
 impl Config {
     /// With these limits.
@@ -128,6 +136,32 @@ impl Config {
     pub fn with_hosts(mut self, hosts: Hosts) -> Config {
         self.hosts = hosts;
         self
+    }
+
+    /// With this compression.
+    #[must_use]
+    pub fn with_compression(mut self, compression: Compression) -> Config {
+        self.compression = compression;
+        self
+    }
+
+    /// With this memory for contexts of compression, which other configurations
+    /// may share.
+    #[must_use]
+    pub fn with_context_memory(mut self, memory: ContextMemory) -> Config {
+        self.context_memory = memory;
+        self
+    }
+
+    /// How a new connection may compress, and the memory for its contexts.
+    pub(crate) fn new_compression(&self) -> (Compression, Option<HeldContexts>) {
+        if self.compression.mode != Mode::PerConnection {
+            return (self.compression, None);
+        }
+        match self.context_memory.take(CONTEXTS) {
+            Some(held) => (self.compression, Some(held)),
+            None => (self.compression.with_mode(Mode::Shared), None),
+        }
     }
 
     /// Whether its clients use TLS, by the URL that they dial.

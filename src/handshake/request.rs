@@ -1,12 +1,14 @@
 //! A request: its head, read by the rules of its version.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::detect::{Detected, Refused, detect_in, is_authority};
 use super::head::{Head, Header};
 use super::name::Name;
 use super::octets::is_field_text;
 use crate::error::Refusal;
+use crate::extension::{self, Compression, Element};
 use crate::version::{Version, Versions};
 
 /// A request that was read, by the rules of its version.
@@ -125,6 +127,27 @@ impl<'b> Request<'b> {
             return Err(Refusal::SubprotocolUnknown);
         }
         Ok(chosen)
+    }
+
+    /// The extensions that the client offers, in order of preference.
+    pub fn extensions(&self) -> impl Iterator<Item = Element<'b>> + '_ {
+        self.head.extensions()
+    }
+
+    /// Whether extensions are offered.
+    pub(super) fn offers_extensions(&self) -> bool {
+        self.head.first(Name::Extensions).is_some()
+    }
+
+    /// What a server answers to the extensions that are offered.
+    pub(super) fn answer_to_extensions(
+        &self,
+        compression: &Compression,
+    ) -> Option<extension::Answer> {
+        let version = self.version?;
+        let offers: Vec<&[u8]> = self.head.extension_values().collect();
+        let agent = self.head.get("User-Agent").map(|agent| agent.value);
+        extension::answer(offers.iter().copied(), version, compression, agent)
     }
 
     fn is_opaque(&self) -> bool {

@@ -1,12 +1,14 @@
 //! The server's end of the opening handshake: request in, response out.
 
 use alloc::boxed::Box;
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 
 use super::detect::Refused;
 use super::head::{Head, line_and_octet};
+use super::name::Name;
 use super::notes::RequestNotes;
 use super::policy::Config;
 use super::request::Request;
@@ -15,6 +17,7 @@ use super::write::{CarriedHeader, HttpResponse, write_refusal};
 use super::{Agreement, hixie75, hixie76, hybi04, hybi05};
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Refusal, Unsendable};
+use crate::extension::{self, HeldContexts};
 use crate::trace::{Field, Span, SpanWriter, Trace};
 use crate::version::{Challenge, Version};
 
@@ -112,6 +115,8 @@ impl ServerHandshake {
                 Some(ServerEvent::Open(Agreement {
                     version,
                     masking_key: None,
+                    deflate: None,
+                    contexts: None,
                 }))
             }
         }
@@ -195,9 +200,9 @@ impl ServerHandshake {
             return Err((Refusal::OriginNotAllowed, at));
         }
         let public_url = config.public_url.as_deref();
-        self.state = State::Requested(PendingResponse::prepare(
-            request, version, public_url, spans,
-        )?);
+        let mut response = PendingResponse::prepare(request, version, public_url, spans)?;
+        response.choose_compression(request, config);
+        self.state = State::Requested(response);
         Ok(())
     }
 
@@ -245,7 +250,7 @@ impl ServerHandshake {
         carried: &[CarriedHeader<'_>],
         out: &mut Output<'_>,
     ) -> Result<Option<Agreement>, Unsendable> {
-        let State::Requested(response) = &self.state else {
+        let State::Requested(response) = &mut self.state else {
             return Err(Unsendable::NotOpen);
         };
         let masking_key = response.write(subprotocol, carried, out)?;
@@ -257,6 +262,8 @@ impl ServerHandshake {
         Ok(Some(Agreement {
             version,
             masking_key,
+            deflate: response.extensions.map(|answer| answer.deflate),
+            contexts: response.contexts.take(),
         }))
     }
 
@@ -354,6 +361,9 @@ fn find_head(scan: &mut Scan, octets: &[u8], config: &Config) -> Result<Option<u
 struct PendingResponse {
     version: &'static Version,
     proof: Proof,
+    extensions: Option<extension::Answer>,
+    /// The memory for the contexts of compression, where some are kept.
+    contexts: Option<HeldContexts>,
 }
 
 /// What the response proves, and by what.
@@ -433,7 +443,25 @@ impl PendingResponse {
                 }
             }
         };
-        Ok(PendingResponse { version, proof })
+        Ok(PendingResponse {
+            version,
+            proof,
+            extensions: None,
+            contexts: None,
+        })
+    }
+
+    /// Chooses among the extensions that the client offers.
+    fn choose_compression(&mut self, request: &Request<'_>, config: &Config) {
+        if !request.offers_extensions() {
+            return;
+        }
+        let (compression, contexts) = config.new_compression();
+        self.extensions = request.answer_to_extensions(&compression);
+        self.contexts = contexts.filter(|_| {
+            let deflate = self.extensions.map(|answer| answer.deflate);
+            deflate.is_some_and(|deflate| deflate.keeps_context())
+        });
     }
 
     /// Writes the head of the 101. Gives hybi-04's masking key, which is made on
@@ -459,6 +487,9 @@ impl PendingResponse {
         if let (Proof::Hybi04(_, key), Some(nonce)) = (&self.proof, nonce) {
             head.header("Sec-WebSocket-Nonce", &nonce);
             masking_key = Some(hybi04::masking_key(key, &nonce));
+        }
+        if let Some(answer) = self.extensions {
+            head.header(Name::Extensions.text(), &answer.to_string());
         }
         if let Some(name) = subprotocol {
             head.header(self.version.subprotocol_header(), name);

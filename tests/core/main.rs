@@ -13,5 +13,6 @@ mod memory;
 mod bridge;
 mod closing;
 mod deflate;
+mod extension;
 mod pair;
 mod splits;

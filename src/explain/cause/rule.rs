@@ -97,6 +97,7 @@ const RULES: &[(&str, Rule)] = &[
     ("location-mismatch", Of(|_| About::Response)),
     ("subprotocol-mismatch", Of(|_| About::Response)),
     ("extension-unexpected", Of(|_| About::Response)),
+    ("extension-invalid", In("RFC 7692 section 7.1")),
     ("handshake-cut", Nowhere),
     ("connection-cut", In("RFC 6455 section 7.1.1")),
 ];
