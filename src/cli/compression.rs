@@ -17,7 +17,7 @@ pub(super) struct CompressionArgs {
     compression: ModeArg,
     /// Octets that `per-connection` takes for all connections together; where they are used up, new
     /// connections are compressed as with `shared`.
-    #[arg(long, value_name = "BYTES", default_value_t = ContextMemory::DEFAULT_OCTETS,
+    #[arg(long, value_name = "BYTES", default_value_t = ContextMemory::DEFAULT_OCTETS as u64,
           value_parser = octets(0_u64..=1 << 50))]
     compression_memory: u64,
     /// How much work is spent on a small size.
