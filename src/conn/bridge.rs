@@ -116,9 +116,10 @@ impl Direction {
     }
 
     /// Both ends are open, and this direction or its reverse goes from `from` to
-    /// `to`. Where compressed messages may go on as they are, they do from here on:
-    /// what `from` receives refers back no further than the peer of `to` can
-    /// follow.
+    /// `to`. Compressed messages that `from` receives go on as they are from here
+    /// on, where no context is kept on either side, the window of `to` is as large,
+    /// and a message cannot be longer than the limit of `from`: it is one frame
+    /// then, and too short for that. Its text is left to the peer of `to`.
     pub fn keep_compressed(&self, from: &mut Conn, to: &mut Conn) {
         let (State::Open(from_open), State::Open(to_open)) = (&mut from.state, &mut to.state)
         else {
@@ -128,18 +129,13 @@ impl Direction {
         else {
             return;
         };
-        // Messages whose frames are compressed one by one are not compressed as a
-        // whole, and none of them is in need of this.
-        let are_whole = !received.is_per_frame() && !sent.is_per_frame();
-        let (received, sent) = (
-            received.of(from_open.role.side.peer()),
-            sent.of(to_open.role.side),
-        );
-        let can_follow = received.max_window_bits <= sent.max_window_bits
-            && (received.no_context_takeover || !sent.no_context_takeover);
-        if are_whole && can_follow && self.coding == Coding::Plain {
+        let received = received.of(from_open.role.side.peer());
+        let sent = sent.of(to_open.role.side);
+        let can_follow = received.no_context_takeover
+            && sent.no_context_takeover
+            && received.max_window_bits <= sent.max_window_bits;
+        if can_follow && self.coding == Coding::Plain {
             from_open.role.left.add(Left::INFLATING);
-            to_open.role.left.add(Left::DEFLATING);
         }
     }
 
@@ -281,7 +277,7 @@ impl Direction {
         let (kind, last) = (piece.kind, piece.last);
         let has_lengths = to.conn.version().is_some_and(Version::has_fragments);
         // What a frame becomes where it is compressed is not known before.
-        let keeps_lengths = has_lengths && !to.conn.deflates();
+        let keeps_lengths = has_lengths && (piece.compressed || !to.conn.deflates());
         let frame = FramePart::of(&piece, keeps_lengths);
         let text = self.text(piece, &frame)?;
         let length = self.length(kind, text.len(), &frame);
@@ -594,8 +590,8 @@ impl Conn {
     /// Whether it compresses what it sends.
     fn deflates(&self) -> bool {
         match &self.state {
-            State::Open(open) => open.deflates().is_some(),
-            State::PeerClosed(peer_closed) => peer_closed.open.deflates().is_some(),
+            State::Open(open) => open.wire.deflate().is_some(),
+            State::PeerClosed(peer_closed) => peer_closed.open.wire.deflate().is_some(),
             State::Handshake(..) | State::Over(_) => false,
         }
     }
@@ -617,7 +613,7 @@ impl Conn {
         let open = self.sending(kind)?;
         let mut sender = open.sender();
         sender.start_frame(kind, position.first)?;
-        if let Some(deflate) = open.deflates() {
+        if let Some(deflate) = open.wire.deflate() {
             let piece = (kind, position, payload);
             open.send_piece_deflated(deflate, &compression, piece, out);
         }

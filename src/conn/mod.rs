@@ -119,10 +119,9 @@ struct Left(u8);
 impl Left {
     /// To answer pings and closes of the peer.
     const CONTROL: Left = Left(1);
-    /// To inflate compressed messages that arrive.
+    /// To inflate compressed messages that arrive in one frame and are too short to
+    /// become longer than the limit.
     const INFLATING: Left = Left(1 << 1);
-    /// To deflate messages before they are sent.
-    const DEFLATING: Left = Left(1 << 2);
 
     #[inline]
     fn has(self, bit: Left) -> bool {
@@ -473,7 +472,9 @@ impl Conn {
             State::Open(open) if open.wire.is_hixie() => {
                 self.next_frame::<true, T>(input, out, trace)
             }
-            State::Open(open) if open.inflates().is_some() => self.next_deflated(input, out, trace),
+            State::Open(open) if open.wire.deflate().is_some() => {
+                self.next_deflated(input, out, trace)
+            }
             _ => self.next_frame::<false, T>(input, out, trace),
         }
     }
@@ -509,7 +510,7 @@ impl Conn {
         let State::Open(open) = &mut self.state else {
             return Ok(None);
         };
-        let Some(deflate) = open.inflates() else {
+        let Some(deflate) = open.wire.deflate() else {
             return Ok(None);
         };
         let limit = self.config.limits.message_bytes;

@@ -40,6 +40,10 @@ struct Inside {
     deflating: Deflating,
 }
 
+/// No octet of a DEFLATE stream becomes more than this many: the longest copy, 258,
+/// takes at least two bits.
+const MOST_EXPANSION: u64 = 1032;
+
 /// What a connection keeps to its end, where it has some of it.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
@@ -100,7 +104,7 @@ impl Inside {
     fn receive_deflated<'b, T: Trace>(
         &mut self,
         deflate: Deflate,
-        (wire, version): (OneWay<'_>, &'static Version),
+        (wire, version, role): (OneWay<'_>, &'static Version, Role),
         limit: u64,
         (input, out): (&mut Input<'b>, &mut Output<'_>),
         trace: &mut T,
@@ -128,7 +132,7 @@ impl Inside {
             match self.decoder.next::<false, T>(wire, limit, input, trace)? {
                 None => return Ok(None),
                 Some(Frame::Data(data)) => {
-                    let started = self.start_frame(data, limit, out);
+                    let started = self.start_frame(data, role, limit, out);
                     started
                         .map_err(|violation| Located::new(violation, start..input.position()))?;
                 }
@@ -149,10 +153,18 @@ impl Inside {
     fn start_frame(
         &mut self,
         data: Data,
+        role: Role,
         limit: u64,
         out: &mut Output<'_>,
     ) -> Result<(), Violation> {
-        if !data.compressed && !self.deflating.is_between_frames() {
+        let is_short = || {
+            let most = data.length.and_then(|n| n.checked_mul(MOST_EXPANSION));
+            let is_whole = data.kind.is_some() && self.decoder.is_in_last_frame();
+            is_whole && most.is_some_and(|most| most <= limit)
+        };
+        let is_kept = data.compressed && role.left.has(Left::INFLATING) && is_short();
+        let is_compressed = data.compressed || self.deflating.is_between_frames();
+        if is_kept || !is_compressed {
             return self.receiver.start_frame(data, limit);
         }
         // What it becomes is counted while it is inflated.
@@ -233,22 +245,6 @@ impl Open {
             self.wire.keep_layout();
         }
         Ok(())
-    }
-
-    /// The compression of messages that arrive, where they are inflated.
-    #[inline]
-    pub(super) fn inflates(&self) -> Option<Deflate> {
-        self.wire
-            .deflate()
-            .filter(|_| !self.role.left.has(Left::INFLATING))
-    }
-
-    /// The compression of messages that are sent, where they are deflated here.
-    #[inline]
-    pub(super) fn deflates(&self) -> Option<Deflate> {
-        self.wire
-            .deflate()
-            .filter(|_| !self.role.left.has(Left::DEFLATING))
     }
 
     /// What compression needs, while it needs something.
@@ -425,6 +421,7 @@ impl Open {
         let way = (
             self.wire.sent_by(self.role.side.peer(), None),
             self.wire.version(),
+            self.role,
         );
         self.with_inside(|inside| inside.receive_deflated(deflate, way, limit, (input, out), trace))
     }

@@ -34,7 +34,7 @@ impl Conn {
     pub fn send(&mut self, message: Message<'_>, out: &mut Output<'_>) -> Result<(), Unsendable> {
         let open = self.sending(message.kind())?;
         open.sender().whole()?;
-        if let Some(deflate) = open.deflates() {
+        if let Some(deflate) = open.wire.deflate() {
             self.send_deflated(deflate, message, out);
             return Ok(());
         }
@@ -61,7 +61,7 @@ impl Conn {
     pub fn framing_of(&mut self, kind: Kind, length: usize) -> Result<Option<Framing>, Unsendable> {
         let open = self.sending(kind)?;
         open.sender().whole()?;
-        if open.deflates().is_some() {
+        if open.wire.deflate().is_some() {
             return Ok(None);
         }
         Ok(open.encoder().framing(kind, length))
@@ -75,7 +75,7 @@ impl Conn {
         let compression = self.config.compression;
         let open = self.sending(kind).ok()?;
         open.sender().whole().ok()?;
-        let alone = open.deflates().filter(|deflate| {
+        let alone = open.wire.deflate().filter(|deflate| {
             let coding = deflate.of(open.role.side);
             coding.no_context_takeover && coding.max_window_bits == MOST_WINDOW_BITS
         });
@@ -106,7 +106,7 @@ impl Conn {
         let mut sender = open.sender();
         sender.piece(kind, octets, first, last)?;
         let position = Position { first, last };
-        match open.deflates() {
+        match open.wire.deflate() {
             Some(deflate) => {
                 let piece = (kind, position, octets);
                 open.send_piece_deflated(deflate, &compression, piece, out);
