@@ -33,7 +33,15 @@ const LAST_ROUNDS: usize = 128;
 
 impl<A: App> Worker<A> {
     /// Hands on what was published in this turn of the loop.
+    #[inline]
     pub(super) fn publish(&mut self) {
+        if self.scratch.topics.are_some() {
+            self.publish_all();
+        }
+    }
+
+    #[inline(never)]
+    fn publish_all(&mut self) {
         let budget = Arc::clone(&self.links.budget);
         for batch in self.scratch.topics.take(&budget) {
             self.mail.publish(&batch);
