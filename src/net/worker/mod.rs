@@ -170,7 +170,7 @@ impl<A: App> Worker<A> {
                     Token(token) => self.on_event(token, event),
                 }
             }
-            if self.drain == Drain::No {
+            if self.drain == Drain::No && self.acceptor.has_more(self.clock.now_ms) {
                 self.accept();
             }
             for _ in 0..self.links.ready() {
@@ -182,8 +182,10 @@ impl<A: App> Worker<A> {
             let now_ms = self.clock.now_ms;
             self.counter.count(&self.links.slots, now_ms);
             self.links.wheel.advance(now_ms, &mut due);
-            for token in due.drain(..) {
-                self.deadline_reached(token);
+            if !due.is_empty() {
+                for token in due.drain(..) {
+                    self.deadline_reached(token);
+                }
             }
             self.scratch.pool.trim(now_ms);
             self.relieve();
