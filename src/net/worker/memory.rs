@@ -60,7 +60,15 @@ impl<A: App> Worker<A> {
 
     /// Reads links again once memory has returned, and closes some where it does
     /// not return by itself.
+    #[inline]
     pub(super) fn relieve(&mut self) {
+        if self.lacks_memory() || self.pressure.wait_ms().is_some() {
+            self.relieve_links();
+        }
+    }
+
+    #[inline(never)]
+    fn relieve_links(&mut self) {
         if !self.lacks_memory() {
             self.pressure.since_ms = None;
             for token in std::mem::take(&mut self.pressure.paused) {

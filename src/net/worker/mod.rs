@@ -170,7 +170,7 @@ impl<A: App> Worker<A> {
                     Token(token) => self.on_event(token, event),
                 }
             }
-            if self.drain == Drain::No {
+            if self.drain == Drain::No && self.acceptor.has_more(self.clock.now_ms) {
                 self.accept();
             }
             for _ in 0..self.links.ready() {
@@ -182,8 +182,10 @@ impl<A: App> Worker<A> {
             let now_ms = self.clock.now_ms;
             self.counter.count(&self.links.slots, now_ms);
             self.links.wheel.advance(now_ms, &mut due);
-            for token in due.drain(..) {
-                self.deadline_reached(token);
+            if !due.is_empty() {
+                for token in due.drain(..) {
+                    self.deadline_reached(token);
+                }
             }
             self.scratch.pool.trim(now_ms);
             self.relieve();
@@ -206,7 +208,10 @@ impl<A: App> Worker<A> {
             self.drain.wait_ms(now_ms),
             self.pressure.wait_ms(),
         ];
-        next.into_iter().flatten().min().map(Duration::from_millis)
+        // Cheaper than the minimum of those that are there.
+        let waits = next.iter().map(|wait| wait.unwrap_or(u64::MAX));
+        let wait_ms = waits.fold(u64::MAX, u64::min);
+        (wait_ms < u64::MAX).then(|| Duration::from_millis(wait_ms))
     }
 
     /// A socket is ready.
@@ -267,22 +272,6 @@ impl<A: App> Worker<A> {
         }
     }
 
-    /// Hands a client over to another worker, where that one has fewer. Gives it
-    /// back where it stays here.
-    fn hand_over(&self, client: NewClient) -> Option<NewClient> {
-        let better = self.places.better_worker(self.index);
-        let Some(worker) = better.filter(|_| self.drain == Drain::No) else {
-            return Some(client);
-        };
-        // Counted at once, so that of many that come together not all go there.
-        self.places.client_came(worker);
-        let handed = self.mail.hand_over(worker, Box::new(client));
-        handed.err().map(|client| {
-            self.places.client_left(worker);
-            *client
-        })
-    }
-
     fn add_client(&mut self, transport: Transport, client: ClientAddress) {
         let policy = &self.policy;
         let drains = matches!(self.drain, Drain::Started { .. });
@@ -327,9 +316,16 @@ impl<A: App> Worker<A> {
         };
         let token = self.links.slots.put(link);
         self.places.client_came(self.index);
-        self.with_link(token, |turn| turn.greet(&client, refusal));
         // As a rule the head is there already: read before waiting for it.
-        self.turn(token);
+        if refusal.is_none() {
+            self.whole_turn(token, Some(&client));
+            if self.scratch.topics.are_many() {
+                self.publish();
+            }
+        } else {
+            self.with_link(token, |mut turn| turn.greet(&client, refusal));
+            self.turn(token);
+        }
         if let Some(link) = self.links.get(token) {
             let writes = !link.backlog.is_empty();
             let registry = self.poll.registry();
@@ -352,7 +348,7 @@ impl<A: App> Worker<A> {
                 quick = self.quick_bridge_turn(token);
             }
             if quick == QuickTurn::NotTaken {
-                self.whole_turn(token);
+                self.whole_turn(token, None);
             }
             if self.scratch.topics.are_many() {
                 self.publish();
@@ -378,10 +374,16 @@ impl<A: App> Worker<A> {
         })
     }
 
-    /// The turn of any link: at most one read, and all that comes of it.
+    /// The turn of any link: at most one read, and all that comes of it. `client`
+    /// has just connected by it.
     #[inline(never)] // most turns are quick ones
-    fn whole_turn(&mut self, token: usize) {
-        let after = self.with_link(token, |turn| turn.take());
+    fn whole_turn(&mut self, token: usize, client: Option<&ClientAddress>) {
+        let after = self.with_link(token, |mut turn| {
+            if let Some(client) = client {
+                turn.greet(client, None);
+            }
+            turn.take()
+        });
         if after == Some(AfterTurn::Drop) {
             self.remove_link(token);
         }

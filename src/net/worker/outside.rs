@@ -33,7 +33,15 @@ const LAST_ROUNDS: usize = 128;
 
 impl<A: App> Worker<A> {
     /// Hands on what was published in this turn of the loop.
+    #[inline]
     pub(super) fn publish(&mut self) {
+        if self.scratch.topics.are_some() {
+            self.publish_all();
+        }
+    }
+
+    #[inline(never)]
+    fn publish_all(&mut self) {
         let budget = Arc::clone(&self.links.budget);
         for batch in self.scratch.topics.take(&budget) {
             self.mail.publish(&batch);
@@ -178,6 +186,22 @@ impl<A: App> Worker<A> {
                 }
             }
         }
+    }
+
+    /// Hands a client over to another worker, where that one has fewer. Gives it
+    /// back where it stays here.
+    pub(super) fn hand_over(&self, client: NewClient) -> Option<NewClient> {
+        let better = self.places.better_worker(self.index);
+        let Some(worker) = better.filter(|_| self.drain == Drain::No) else {
+            return Some(client);
+        };
+        // Counted at once, so that of many that come together not all go there.
+        self.places.client_came(worker);
+        let handed = self.mail.hand_over(worker, Box::new(client));
+        handed.err().map(|client| {
+            self.places.client_left(worker);
+            *client
+        })
     }
 
     /// Sends a message that comes from outside.

@@ -38,8 +38,8 @@ pub(super) struct Turn<'t, A: App> {
 
 impl<A: App> Turn<'_, A> {
     /// A client has connected. It is refused at once where there is a reason.
-    pub(super) fn greet(self, client: &ClientAddress, refusal: Option<NetRefusal>) {
-        let link = self.link;
+    pub(super) fn greet(&mut self, client: &ClientAddress, refusal: Option<NetRefusal>) {
+        let link = &mut *self.link;
         self.app.connected(client, &mut link.data);
         if link.preface != Preface::ProxyHeader {
             if let Some(recorder) = self.app.recorder(&mut link.data) {

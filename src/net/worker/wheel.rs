@@ -58,8 +58,16 @@ impl Wheel {
     }
 
     /// Gives the tokens that have come up.
+    #[inline]
     pub(super) fn advance(&mut self, now_ms: u64, up: &mut Vec<usize>) {
         let now = now_ms / TICK_MS;
+        if self.tick < now {
+            self.advance_to(now, up);
+        }
+    }
+
+    #[inline(never)]
+    fn advance_to(&mut self, now: u64, up: &mut Vec<usize>) {
         // After a long sleep one turn sees every slot.
         self.tick = self.tick.max(now.saturating_sub(SLOTS));
         while self.tick < now {
