@@ -50,9 +50,6 @@ impl GatherBuffer for Vec<u8> {
     }
 }
 
-/// Up to this length a message takes memory in larger steps: each step copies it.
-const SHORT: usize = 128 * 1024;
-
 /// Gathers the pieces of one message at a time.
 ///
 /// The buffer is borrowed from the caller while a message is incomplete and
@@ -171,9 +168,10 @@ impl<B: GatherBuffer> Gather<B> {
     }
 
     /// Takes the memory for `want` more octets, where `to_come` are known to come
-    /// at least. The buffer doubles as a rule, or grows fourfold while it is short,
-    /// but a frame whose length is known does not take more than it needs. `grow` gives the buffer, or another one
-    /// with the same octets, at least this capacity.
+    /// at least. The buffer doubles as a rule, but a frame whose length is known
+    /// does not take more than it needs. `grow` gives the buffer, or another one
+    /// with the same octets, at least the first capacity; the second is that of the
+    /// whole frame, `usize::MAX` where that is not known.
     ///
     /// # Errors
     ///
@@ -182,7 +180,7 @@ impl<B: GatherBuffer> Gather<B> {
         &mut self,
         want: usize,
         to_come: u64,
-        grow: impl FnOnce(&mut B, usize) -> Result<(), TryReserveError>,
+        grow: impl FnOnce(&mut B, usize, usize) -> Result<(), TryReserveError>,
     ) -> Result<(), TryReserveError> {
         let used = self.spare + self.len;
         if self.octets.capacity() >= used + want {
@@ -190,12 +188,11 @@ impl<B: GatherBuffer> Gather<B> {
         }
         let to_come = usize::try_from(to_come).unwrap_or(usize::MAX);
         // Not less than an eighth, or many small fragments would move it often.
-        let step = if used <= SHORT { 3 * used } else { used };
-        let more = to_come.min(step).max(used / 8).max(want);
+        let more = to_come.min(used).max(used / 8).max(want);
         if self.octets.octets().len() > used {
             self.octets.resize(used);
         }
-        grow(&mut self.octets, used + more)
+        grow(&mut self.octets, used + more, used.saturating_add(to_come))
     }
 
     /// Room for `want` octets behind what was gathered. Octets that are read

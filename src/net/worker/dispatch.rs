@@ -385,7 +385,7 @@ impl<'t, A: App> Dispatch<'t, A> {
         let gather = &mut arriving.gather;
         let to_come = self.handle.conn.payload_to_come();
         let to_come = to_come.saturating_add(piece.octets.len() as u64);
-        let grow = |buffer: &mut _, capacity| pool.grow(buffer, capacity, now_ms);
+        let grow = |buffer: &mut _, least, whole| pool.grow(buffer, (least, whole), now_ms);
         if gather
             .try_reserve(piece.octets.len(), to_come, grow)
             .is_err()

@@ -25,8 +25,8 @@ fn size_of(capacity: usize) -> Option<usize> {
 }
 
 impl Pool {
-    /// Gives a buffer this capacity at least, by another one where it has less. What
-    /// is in it stays.
+    /// Gives a buffer a capacity of `least`, by another one where it has less. A kept
+    /// one that can hold the `whole` message is preferred. What is in it stays.
     ///
     /// # Errors
     ///
@@ -34,41 +34,53 @@ impl Pool {
     pub(super) fn grow(
         &mut self,
         buffer: &mut Buffer,
-        capacity: usize,
+        (least, whole): (usize, usize),
         now_ms: u64,
     ) -> Result<(), TryReserveError> {
-        if buffer.capacity() >= capacity {
+        if buffer.capacity() >= least {
             return Ok(());
         }
-        let mut larger = match self.take(capacity, now_ms) {
+        let mut larger = match self.take(least, whole, now_ms) {
             Some(larger) => larger,
-            None => Buffer::try_with_capacity(capacity)?,
+            None => Buffer::try_with_capacity(least)?,
         };
         larger.extend_from_slice(buffer);
         self.put(std::mem::replace(buffer, larger));
         Ok(())
     }
 
-    /// One of the smallest that have this capacity.
-    fn take(&mut self, capacity: usize, now_ms: u64) -> Option<Buffer> {
-        let size = size_of(capacity)?;
+    /// A small one that can hold the whole message, or else the largest.
+    fn take(&mut self, least: usize, whole: usize, now_ms: u64) -> Option<Buffer> {
+        if whole < LARGE {
+            return None;
+        }
         self.used_ms = now_ms;
-        let fits = |buffer: &Buffer| buffer.capacity() >= capacity;
-        let mut sizes = self.sizes.iter_mut().skip(size);
-        let buffer = sizes
-            .find(|buffers| buffers.last().is_some_and(fits))?
-            .pop()?;
+        let holds = |octets: usize| {
+            move |buffers: &Vec<Buffer>| buffers.last().is_some_and(|b| b.capacity() >= octets)
+        };
+        let sizes = &mut self.sizes;
+        let size = sizes
+            .iter()
+            .position(holds(whole))
+            .or_else(|| sizes.iter().rposition(holds(least)))?;
+        let buffer = sizes.get_mut(size)?.pop()?;
         self.octets -= buffer.capacity();
         Some(buffer)
     }
 
+    /// Keeps a buffer where there is room. Smaller ones make room for it: a short
+    /// message can have a long buffer, and a long one need not move then.
     pub(super) fn put(&mut self, mut buffer: Buffer) {
         let capacity = buffer.capacity();
         let Some(size) = size_of(capacity) else {
             return;
         };
-        if self.octets + capacity > POOL {
-            return;
+        while self.octets + capacity > POOL {
+            let mut smaller = self.sizes.iter_mut().take(size);
+            let Some(dropped) = smaller.find_map(Vec::pop) else {
+                return;
+            };
+            self.octets -= dropped.capacity();
         }
         buffer.truncate(0);
         self.octets += capacity;
@@ -119,10 +131,10 @@ mod tests {
         pool.put(buffer(100));
         assert_eq!(pool.octets, 12 * LARGE);
         // The last one of that size is large enough, and then it is not.
-        pool.grow(&mut small, 6 * LARGE, 0).unwrap();
+        pool.grow(&mut small, (6 * LARGE, usize::MAX), 0).unwrap();
         assert_eq!((small.capacity(), &*small), (7 * LARGE, &b"x"[..]));
         assert_eq!(pool.octets, 5 * LARGE);
-        pool.grow(&mut small, 9 * LARGE, 0).unwrap();
+        pool.grow(&mut small, (9 * LARGE, 20 * LARGE), 0).unwrap();
         assert_eq!((small.capacity(), &*small), (9 * LARGE, &b"x"[..]));
         assert_eq!(pool.octets, 12 * LARGE);
         pool.trim(POOL_MS + 1);
@@ -136,5 +148,19 @@ mod tests {
             pool.put(buffer(POOL / 8));
         }
         assert_eq!(pool.octets, POOL);
+        pool.put(buffer(POOL / 16));
+        assert_eq!(pool.octets, POOL);
+        let mut kept = |least, whole| pool.take(least, whole, 0).unwrap().capacity();
+        assert_eq!(kept(POOL / 16, POOL / 16), POOL / 8);
+        pool.put(buffer(POOL / 16));
+        pool.put(buffer(POOL / 16));
+        pool.put(buffer(POOL / 8));
+        assert_eq!(pool.octets, POOL);
+        let mut kept = |least, whole| pool.take(least, whole, 0).unwrap().capacity();
+        assert_eq!(kept(POOL / 16, POOL / 16), POOL / 8);
+        pool.put(buffer(POOL / 16));
+        let mut kept = |least, whole| pool.take(least, whole, 0).unwrap().capacity();
+        assert_eq!(kept(LARGE, POOL / 20), POOL / 16);
+        assert_eq!(kept(LARGE, POOL), POOL / 8);
     }
 }
