@@ -12,7 +12,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 pub use crate::frame::Kind;
-pub use gather::{Gather, WholeMessage};
+pub use gather::{Gather, GatherBuffer, WholeMessage};
 pub(crate) use receive::Receiver;
 pub(crate) use send::Sender;
 

@@ -379,14 +379,17 @@ impl<'t, A: App> Dispatch<'t, A> {
             return;
         }
         let (pool, now_ms) = (&mut *self.pool, self.context.now_ms);
-        let arriving = self.arriving.get_or_insert_with(|| {
-            let buffer = pool.take(now_ms);
-            Box::new(Arriving::into_buffer(buffer, now_ms))
-        });
+        let arriving = self
+            .arriving
+            .get_or_insert_with(|| Box::new(Arriving::new(now_ms)));
         let gather = &mut arriving.gather;
         let to_come = self.handle.conn.payload_to_come();
         let to_come = to_come.saturating_add(piece.octets.len() as u64);
-        if gather.try_reserve(piece.octets.len(), to_come).is_err() {
+        let grow = |buffer: &mut _, least, whole| pool.grow(buffer, (least, whole), now_ms);
+        if gather
+            .try_reserve(piece.octets.len(), to_come, grow)
+            .is_err()
+        {
             return self.give_up();
         }
         gather.add(&piece);

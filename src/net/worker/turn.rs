@@ -227,7 +227,9 @@ impl<A: App> Turn<'_, A> {
         };
         let to_come = self.link.conn.payload_to_come();
         let to_come = if to_come == 0 { u64::MAX } else { to_come };
-        if arriving.gather.try_reserve(want, to_come).is_err() {
+        let (pool, now_ms) = (&mut self.scratch.pool, self.context.now_ms);
+        let grow = |buffer: &mut _, least, whole| pool.grow(buffer, (least, whole), now_ms);
+        if arriving.gather.try_reserve(want, to_come, grow).is_err() {
             let mut out = self.scratch.out.output();
             self.link.give_up(Violation::MemoryFull, &mut out);
             return ReadResult::Nothing;
