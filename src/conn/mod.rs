@@ -260,6 +260,7 @@ impl Conn {
 
     /// The version, once it is known.
     #[must_use]
+    #[inline]
     pub fn version(&self) -> Option<&'static Version> {
         match &self.state {
             State::Handshake(opening) => match &opening.handshake {
@@ -345,7 +346,10 @@ impl Conn {
     /// A whole message of this connection's version as a piece.
     #[inline(always)]
     fn whole_piece<'b>(&self, kind: Kind, octets: &'b mut [u8]) -> Piece<'b> {
-        let has_length = self.version().is_some_and(Version::has_frame_lengths);
+        let has_length = match &self.state {
+            State::Open(open) => !open.wire.is_hixie(),
+            _ => true,
+        };
         Piece::whole(kind, octets, has_length)
     }
 
@@ -577,8 +581,7 @@ impl Conn {
     pub fn send(&mut self, message: Message<'_>, out: &mut Output<'_>) -> Result<(), Unsendable> {
         let open = self.sending(message.kind())?;
         open.sender().whole()?;
-        let encoder = open.encoder();
-        encoder.message(message.kind(), message.payload(), out);
+        open.send_message(message.kind(), message.payload(), out);
         Ok(())
     }
 

@@ -134,9 +134,8 @@ impl Open {
     /// peer has shown its layout, and then by the layout that was asked for.
     #[inline(always)]
     pub(super) fn prepare_to_send(&mut self, kind: Kind) -> Result<(), Unsendable> {
-        let version = self.wire.version();
-        if kind == Kind::Binary && !version.has_binary() {
-            return Err(Unsendable::NoBinary(version));
+        if kind == Kind::Binary && self.wire.is_hixie() {
+            return Err(Unsendable::NoBinary(self.wire.version()));
         }
         if !self.wire.can_send() {
             return Err(Unsendable::NoMaskingKey);
@@ -148,14 +147,19 @@ impl Open {
     }
 
     /// Writes frames of this end.
-    #[inline(always)]
+    #[inline]
     pub(super) fn encoder(&self) -> Encoder<'_> {
-        let key = if self.wire.has_key() {
-            self.inside.as_ref().and_then(|inside| inside.key.as_ref())
-        } else {
-            None
-        };
+        let key = self.inside.as_ref().and_then(|inside| inside.key.as_ref());
         Encoder::new(self.wire.sent_by(self.role.side, key))
+    }
+
+    /// Writes a whole message in one frame.
+    #[inline(always)]
+    pub(super) fn send_message(&self, kind: Kind, payload: &[u8], out: &mut Output<'_>) {
+        let way = (self.wire, self.role.side);
+        if !Encoder::simple_message(way, (kind, payload), out) {
+            self.encoder().message(kind, payload, out);
+        }
     }
 
     /// The order of what was sent.
@@ -230,6 +234,9 @@ impl Open {
         trace: &mut T,
     ) -> Result<Option<Received<'b>>, Located<Violation>> {
         let is_kept = self.inside.is_some();
+        if !is_kept && input.rest().is_empty() {
+            return Ok(None);
+        }
         // A message that lies whole in the input leaves nothing to keep.
         let mut passing = Inside::default();
         let inside = match &mut self.inside {
@@ -259,8 +266,8 @@ impl Open {
         if self.start != Start::Frames || self.inside.as_deref().is_some_and(is_inside) {
             return None;
         }
-        let received = self.wire.sent_by(self.role.side.peer(), None);
-        let frame = Decoder::find_whole(received, input.rest())?;
+        let from = self.role.side.peer();
+        let frame = Decoder::find_whole(self.wire, from, input.rest())?;
         if frame.payload as u64 > limit {
             return None;
         }
