@@ -103,13 +103,10 @@ pub struct Conn {
 }
 
 /// Which part this end plays: the same in every state. It stands in each, where
-/// there is room for it.
+/// there is room for it. The bits are ours, so that the state is known by one octet
+/// of [`Open`], which tells whether a close was sent.
 #[derive(Clone, Copy, Debug)]
-struct Role {
-    side: Side,
-    /// Whether pings and closes of the peer are left to the caller to answer.
-    manual_control: bool,
-}
+struct Role(u8);
 
 #[derive(Debug)]
 enum State {
@@ -245,7 +242,7 @@ impl Conn {
             State::PeerClosed(peer_closed) => &mut peer_closed.open.role,
             State::Over(over) => &mut over.role,
         };
-        role.manual_control = true;
+        role.0 |= Role::MANUAL_CONTROL;
     }
 
     #[inline]
@@ -273,6 +270,16 @@ impl Conn {
         }
     }
 
+    /// Whether its version has pings, once that is known.
+    #[cfg(feature = "net")]
+    #[inline]
+    pub(crate) fn has_ping(&self) -> bool {
+        match &self.state {
+            State::Open(open) => !open.wire.is_hixie(),
+            _ => self.version().is_some_and(Version::has_ping),
+        }
+    }
+
     /// What applies to this connection: that of its request's route, once the
     /// request has arrived.
     #[must_use]
@@ -283,7 +290,7 @@ impl Conn {
     /// Which end this is.
     #[must_use]
     pub fn side(&self) -> Side {
-        self.role().side
+        self.role().side()
     }
 
     /// How far the connection has come.
@@ -445,7 +452,10 @@ impl Conn {
             Control::Close => self.close_received(payload, end, out),
             Control::Pong => Ok(Event::Pong(payload)),
             Control::Ping => {
-                if let Some(open) = self.receiving().filter(|open| !open.role.manual_control) {
+                if let Some(open) = self
+                    .receiving()
+                    .filter(|open| !open.role.has_manual_control())
+                {
                     open.send_control(Control::Pong, payload, out);
                 }
                 Ok(Event::Ping(payload))
@@ -579,9 +589,20 @@ impl Conn {
     /// What this version or phase cannot send; nothing is written then.
     #[inline(always)] // a server's echo is one function then
     pub fn send(&mut self, message: Message<'_>, out: &mut Output<'_>) -> Result<(), Unsendable> {
+        if let State::Open(open) = &self.state {
+            if open.send_simple(message, out) {
+                return Ok(());
+            }
+        }
+        self.send_any(message, out)
+    }
+
+    #[inline(never)]
+    fn send_any(&mut self, message: Message<'_>, out: &mut Output<'_>) -> Result<(), Unsendable> {
         let open = self.sending(message.kind())?;
         open.sender().whole()?;
-        open.send_message(message.kind(), message.payload(), out);
+        let encoder = open.encoder();
+        encoder.message(message.kind(), message.payload(), out);
         Ok(())
     }
 
@@ -671,11 +692,28 @@ impl Conn {
 }
 
 impl Role {
+    const CLIENT: u8 = 1;
+    const MANUAL_CONTROL: u8 = 2;
+
     fn of(side: Side) -> Role {
-        Role {
-            side,
-            manual_control: false,
+        Role(match side {
+            Side::Client => Role::CLIENT,
+            Side::Server => 0,
+        })
+    }
+
+    #[inline]
+    fn side(self) -> Side {
+        if self.0 & Role::CLIENT != 0 {
+            Side::Client
+        } else {
+            Side::Server
         }
+    }
+
+    /// Whether pings and closes of the peer are left to the caller to answer.
+    fn has_manual_control(self) -> bool {
+        self.0 & Role::MANUAL_CONTROL != 0
     }
 }
 

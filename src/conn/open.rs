@@ -9,7 +9,7 @@ use super::Role;
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Unsendable, Violation};
 use crate::frame::{self, Control, Decoder, Encoder, Frame, Kind, MaskingKey, Wire};
-use crate::message::{Piece, Receiver, Sender};
+use crate::message::{Message, Piece, Receiver, Sender};
 use crate::trace::{Field, SpanWriter, Trace};
 
 /// An open connection. Between messages it is sixteen octets.
@@ -85,7 +85,7 @@ impl Inside {
         input: &mut Input<'b>,
         trace: &mut T,
     ) -> Result<Option<Received<'b>>, Located<Violation>> {
-        let received = wire.sent_by(role.side.peer(), self.key.as_ref());
+        let received = wire.sent_by(role.side().peer(), self.key.as_ref());
         loop {
             let start = input.position();
             let frame = self
@@ -150,16 +150,16 @@ impl Open {
     #[inline]
     pub(super) fn encoder(&self) -> Encoder<'_> {
         let key = self.inside.as_ref().and_then(|inside| inside.key.as_ref());
-        Encoder::new(self.wire.sent_by(self.role.side, key))
+        Encoder::new(self.wire.sent_by(self.role.side(), key))
     }
 
-    /// Writes a whole message in one frame.
+    /// Writes a whole message in one frame, where nothing about that is unusual.
+    /// Whether it was written.
     #[inline(always)]
-    pub(super) fn send_message(&self, kind: Kind, payload: &[u8], out: &mut Output<'_>) {
-        let way = (self.wire, self.role.side);
-        if !Encoder::simple_message(way, (kind, payload), out) {
-            self.encoder().message(kind, payload, out);
-        }
+    pub(super) fn send_simple(&self, message: Message<'_>, out: &mut Output<'_>) -> bool {
+        let way = (self.wire, self.role.side());
+        let may_send = !self.close_sent && self.inside.is_none();
+        may_send && Encoder::simple_message(way, (message.kind(), message.payload()), out)
     }
 
     /// The order of what was sent.
@@ -266,7 +266,7 @@ impl Open {
         if self.start != Start::Frames || self.inside.as_deref().is_some_and(is_inside) {
             return None;
         }
-        let from = self.role.side.peer();
+        let from = self.role.side().peer();
         let frame = Decoder::find_whole(self.wire, from, input.rest())?;
         if frame.payload as u64 > limit {
             return None;

@@ -120,7 +120,7 @@ impl<'w> Encoder<'w> {
             (WireLayout::Hybi07, Side::Client, Ok(length)) => {
                 masked_message(kind, length, payload, out);
             }
-            (WireLayout::Hixie75, ..) => {
+            (WireLayout::Hixie75, ..) if kind == Kind::Text => {
                 out.octets.push(0);
                 out.octets.extend_from_slice(payload);
                 out.octets.push(hixie75::TERMINATOR);

@@ -302,7 +302,7 @@ impl<D> Link<D> {
 
     /// Whether its peer can be asked whether it lives.
     pub(super) fn has_ping(&self) -> bool {
-        self.conn.version().is_some_and(Version::has_ping)
+        self.conn.has_ping()
     }
 
     /// An open peer that cannot be pinged is judged by the system: what it was

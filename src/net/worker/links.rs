@@ -78,9 +78,11 @@ impl<D> Links<D> {
     /// Puts it back, and into the ready list if it has more to do.
     #[inline]
     pub(super) fn put_back(&mut self, token: usize, mut link: Box<Link<D>>, settings: &Settings) {
-        link.count_memory(&self.budget);
-        if let Some(spare) = link.take_empty() {
-            self.spare = Some(spare);
+        if link.holds_any() {
+            link.count_memory(&self.budget);
+            if let Some(spare) = link.take_empty() {
+                self.spare = Some(spare);
+            }
         }
         if !link.flow.has(Flow::QUEUED) && link.wants_read(settings) {
             link.flow.set(Flow::QUEUED, true);

@@ -192,6 +192,12 @@ impl<D> Link<D> {
         Some(rare)
     }
 
+    /// Whether it may hold memory, or what was counted may have changed.
+    #[inline]
+    pub(super) fn holds_any(&self) -> bool {
+        self.rare.is_some() || !self.backlog.is_empty()
+    }
+
     /// What was counted of its memory.
     #[inline]
     fn memory(&self) -> Held {
