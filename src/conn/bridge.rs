@@ -371,9 +371,9 @@ impl Direction {
             first: !core::mem::replace(&mut self.started, !last),
             last,
         };
-        if let Ok(mut open) = to.conn.start_frame(kind, position, length, to.out) {
-            let is_whole = to.conn.continue_frame(&mut open, octets, to.out);
-            self.open = (is_whole == Ok(false)).then_some(open);
+        let frame = (kind, position, length);
+        if let Ok(open) = to.conn.start_frame(frame, octets, to.out) {
+            self.open = open;
         }
     }
 
@@ -525,10 +525,12 @@ impl Conn {
         Ok(())
     }
 
-    /// Sends the header of a data frame whose payload has this length and
-    /// follows by [`Conn::continue_frame`]. A text must have been checked. Until
-    /// the frame is whole no other frame is sent, and a close ends the
-    /// connection without a close frame: it would be read as payload.
+    /// Sends the header of a data frame whose payload has this length, and these
+    /// octets of it, which may be all; the rest follows by
+    /// [`Conn::continue_frame`]. A text must have been checked. Until the frame is
+    /// whole no other frame is sent, and a close ends the connection without a
+    /// close frame: it would be read as payload. Gives the frame where it is not
+    /// whole.
     ///
     /// # Errors
     ///
@@ -536,16 +538,21 @@ impl Conn {
     /// is written then.
     fn start_frame(
         &mut self,
-        kind: Kind,
-        position: Position,
-        length: u64,
+        (kind, position, length): (Kind, Position, u64),
+        octets: &[u8],
         out: &mut Output<'_>,
-    ) -> Result<OpenFrame, Unsendable> {
+    ) -> Result<Option<OpenFrame>, Unsendable> {
         let open = self.sending(kind)?;
         let mut sender = open.sender();
         sender.start_frame(kind, position.first)?;
+        let mut frame = open.encoder().start_frame(kind, position, length, out);
+        frame.payload(octets, out);
+        let is_whole = frame.is_whole();
+        if is_whole {
+            sender.end_frame(frame.is_last());
+        }
         open.set_sender(sender);
-        Ok(open.encoder().start_frame(kind, position, length, out))
+        Ok((!is_whole).then_some(frame))
     }
 
     /// Sends the next part of the payload of a frame; gives whether the frame is

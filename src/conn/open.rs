@@ -307,3 +307,52 @@ impl Open {
         settled
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::conn::{Conn, State};
+    use crate::version::{Side, Version};
+
+    fn holds_more(conn: &Conn) -> bool {
+        matches!(&conn.state, State::Open(open) if open.inside.is_some())
+    }
+
+    fn receive(conn: &mut Conn, octets: &[u8], out: &mut Output<'_>) {
+        let mut octets = octets.to_vec();
+        let mut input = Input::new(&mut octets);
+        while conn.next(&mut input, out).expect("good frames").is_some() {}
+    }
+
+    #[test]
+    fn only_a_message_in_pieces_takes_more() {
+        let version = Version::named("rfc6455").expect("a version");
+        let opened = Conn::opened(Side::Client, version, Default::default());
+        let mut conn = opened.expect("no key");
+        let (mut sent, mut zeros) = (Vec::new(), |key: &mut [u8]| key.fill(0));
+        let mut out = Output::new(&mut sent, &mut zeros);
+
+        // Whole ones of every kind, and the first of two fragments.
+        receive(&mut conn, b"\x81\x01a\x89\x01b\x82\x00", &mut out);
+        assert!(!holds_more(&conn));
+        receive(&mut conn, b"\x01\x01a", &mut out);
+        assert!(holds_more(&conn));
+        receive(&mut conn, b"\x80\x01", &mut out);
+        assert!(holds_more(&conn));
+        receive(&mut conn, b"b", &mut out);
+        assert!(!holds_more(&conn));
+
+        let mut piece = |first, last, conn: &mut Conn| {
+            let piece = conn.send_piece(Kind::Text, b"a", first, last, &mut out);
+            assert_eq!(piece, Ok(()));
+        };
+        piece(true, true, &mut conn);
+        assert!(!holds_more(&conn));
+        piece(true, false, &mut conn);
+        assert!(holds_more(&conn));
+        piece(false, true, &mut conn);
+        assert!(!holds_more(&conn));
+    }
+}
