@@ -324,6 +324,9 @@ impl<D> Link<D> {
     /// The deadline of its stage, if there is one.
     pub(super) fn due_ms(&self, settings: &Settings) -> Option<u64> {
         let due = self.timing.due_ms(settings, self.timed_peer());
+        if self.rare.is_none() {
+            return due;
+        }
         let dialling = self.bridge().and_then(|bridge| bridge.dialling.as_ref());
         let dialling = dialling.and_then(Dialling::due_ms);
         let message = self.message_due_ms(settings);

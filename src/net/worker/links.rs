@@ -78,11 +78,10 @@ impl<D> Links<D> {
     /// Puts it back, and into the ready list if it has more to do.
     #[inline]
     pub(super) fn put_back(&mut self, token: usize, mut link: Box<Link<D>>, settings: &Settings) {
+        self.keep_empty(&mut link);
         if link.holds_any() {
             link.count_memory(&self.budget);
-            if let Some(spare) = link.take_empty() {
-                self.spare = Some(spare);
-            }
+            self.keep_empty(&mut link);
         }
         if !link.flow.has(Flow::QUEUED) && link.wants_read(settings) {
             link.flow.set(Flow::QUEUED, true);
@@ -90,6 +89,14 @@ impl<D> Links<D> {
         }
         if let Some(slot) = self.slots.get(token) {
             *slot = Some(link);
+        }
+    }
+
+    /// Takes what a link has for nothing any more, for the next that needs it.
+    #[inline]
+    fn keep_empty(&mut self, link: &mut Link<D>) {
+        if let Some(spare) = link.take_empty() {
+            self.spare = Some(spare);
         }
     }
 
