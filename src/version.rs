@@ -468,8 +468,30 @@ impl Version {
 
     /// Where it stands in the table.
     fn index(&self) -> usize {
-        let row = VERSIONS.iter().position(|v| v == self);
+        // Most connections have the newest.
+        let row = VERSIONS.iter().rposition(|v| v == self);
         row.expect("a version is a row of the table")
+    }
+}
+
+/// A version by its place in the table: one octet, since every connection has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Row(u8);
+
+impl Row {
+    /// The row of this version.
+    #[allow(clippy::cast_possible_truncation)] // the table has fewer rows
+    pub(crate) fn of(version: &Version) -> Row {
+        Row(version.index() as u8)
+    }
+
+    /// The version.
+    #[inline]
+    pub(crate) fn version(self) -> &'static Version {
+        let Some(version) = TABLE.get(usize::from(self.0)) else {
+            unreachable!("a row is one of the table");
+        };
+        version
     }
 }
 

@@ -8,13 +8,11 @@ use alloc::vec::Vec;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Conn, Event};
+use super::{Conn, Event, agreed};
 use crate::bytes::{Input, Output};
 use crate::error::{Unsendable, Violation};
 use crate::frame::utf8::{Replace, Utf8};
-use crate::frame::{
-    BAD_GATEWAY, Encoder, GOING_AWAY, Kind, NO_STATUS, NORMAL, OpenFrame, Position, Reason, Wire,
-};
+use crate::frame::{BAD_GATEWAY, GOING_AWAY, Kind, NO_STATUS, NORMAL, OpenFrame, Position, Reason};
 use crate::handshake::CarriedHeader;
 use crate::message::{Message, Piece};
 use crate::version::{Side, Version};
@@ -373,9 +371,9 @@ impl Direction {
             first: !core::mem::replace(&mut self.started, !last),
             last,
         };
-        if let Ok(mut open) = to.conn.start_frame(kind, position, length, to.out) {
-            let is_whole = to.conn.continue_frame(&mut open, octets, to.out);
-            self.open = (is_whole == Ok(false)).then_some(open);
+        let frame = (kind, position, length);
+        if let Ok(open) = to.conn.start_frame(frame, octets, to.out) {
+            self.open = open;
         }
     }
 
@@ -520,18 +518,19 @@ impl Conn {
         headers: &[CarriedHeader<'_>],
         out: &mut Output<'_>,
     ) -> Result<(), Unsendable> {
-        let agreed = self.server_handshake()?.accept(subprotocol, headers, out)?;
-        if let Some(agreement) = agreed {
-            let wire = Wire::agreed(agreement.version, agreement.masking_key);
-            self.open(wire, false);
+        let agreement = self.server_handshake()?.accept(subprotocol, headers, out)?;
+        if let Some(agreement) = agreement {
+            self.open(agreed(agreement), false);
         }
         Ok(())
     }
 
-    /// Sends the header of a data frame whose payload has this length and
-    /// follows by [`Conn::continue_frame`]. A text must have been checked. Until
-    /// the frame is whole no other frame is sent, and a close ends the
-    /// connection without a close frame: it would be read as payload.
+    /// Sends the header of a data frame whose payload has this length, and these
+    /// octets of it, which may be all; the rest follows by
+    /// [`Conn::continue_frame`]. A text must have been checked. Until the frame is
+    /// whole no other frame is sent, and a close ends the connection without a
+    /// close frame: it would be read as payload. Gives the frame where it is not
+    /// whole.
     ///
     /// # Errors
     ///
@@ -539,15 +538,21 @@ impl Conn {
     /// is written then.
     fn start_frame(
         &mut self,
-        kind: Kind,
-        position: Position,
-        length: u64,
+        (kind, position, length): (Kind, Position, u64),
+        octets: &[u8],
         out: &mut Output<'_>,
-    ) -> Result<OpenFrame, Unsendable> {
-        let side = self.side;
+    ) -> Result<Option<OpenFrame>, Unsendable> {
         let open = self.sending(kind)?;
-        open.sender.start_frame(kind, position.first)?;
-        Ok(Encoder::new(&open.wire, side).start_frame(kind, position, length, out))
+        let mut sender = open.sender();
+        sender.start_frame(kind, position.first)?;
+        let mut frame = open.encoder().start_frame(kind, position, length, out);
+        frame.payload(octets, out);
+        let is_whole = frame.is_whole();
+        if is_whole {
+            sender.end_frame(frame.is_last());
+        }
+        open.set_sender(sender);
+        Ok((!is_whole).then_some(frame))
     }
 
     /// Sends the next part of the payload of a frame; gives whether the frame is
@@ -565,7 +570,9 @@ impl Conn {
         let open = self.sending(Kind::Text)?;
         frame.payload(payload, out);
         if frame.is_whole() {
-            open.sender.end_frame(frame.is_last());
+            let mut sender = open.sender();
+            sender.end_frame(frame.is_last());
+            open.set_sender(sender);
         }
         Ok(frame.is_whole())
     }

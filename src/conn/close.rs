@@ -8,8 +8,8 @@ use super::open::Open;
 use super::{Conn, Event, Over, Phase, State};
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Violation};
-use crate::frame::{Control, Encoder, close};
-use crate::version::{Closing, Layout, Side};
+use crate::frame::{Control, close};
+use crate::version::{Closing, Layout, Row, Side};
 
 /// The peer has sent a close, and the caller, which has manual control, has not
 /// replied yet. Until then this end may still send.
@@ -23,43 +23,43 @@ pub(super) struct PeerClosed {
 impl Open {
     /// hixie-76: FF 00, but never inside a text, where it would complete what
     /// was not whole: there TCP ends. Gives whether it was written.
-    fn send_hixie_close(&self, side: Side, out: &mut Output<'_>) -> bool {
-        let between_messages = !self.sender.is_inside_message();
+    fn send_hixie_close(&self, out: &mut Output<'_>) -> bool {
+        let between_messages = !self.sender().is_inside_message();
         if between_messages {
-            Encoder::new(&self.wire, side).control(Control::Close, &[], out);
+            self.encoder().control(Control::Close, &[], out);
         }
         between_messages
     }
 
     /// Replies to a close with this body.
-    fn reply_to_close(&self, side: Side, received: &[u8], out: &mut Output<'_>) {
-        let version = self.wire.version();
-        if self.sender.is_inside_frame() {
+    fn reply_to_close(&self, received: &[u8], out: &mut Output<'_>) {
+        let (version, side) = (self.wire.version(), self.role.side());
+        if self.sender().is_inside_frame() {
             return;
         }
         match version.closing {
             Closing::Hixie75 => {}
             Closing::Hixie76 => {
-                self.send_hixie_close(side, out);
+                self.send_hixie_close(out);
             }
             Closing::Hybi01 | Closing::Hybi05 | Closing::Hybi06 => {
                 let body = close::reply(version, side, received);
-                Encoder::new(&self.wire, side).control(Control::Close, &body, out);
+                self.encoder().control(Control::Close, &body, out);
             }
         }
     }
 
     /// Sends a close with this code and reason, as far as this version has them.
     /// Gives whether the peer is to reply.
-    fn send_close(&self, side: Side, code: u16, reason: &str, out: &mut Output<'_>) -> bool {
-        let version = self.wire.version();
+    fn send_close(&self, code: u16, reason: &str, out: &mut Output<'_>) -> bool {
+        let (version, side) = (self.wire.version(), self.role.side());
         // Inside a frame a close would be read as payload: there TCP ends.
-        if !self.wire.can_send() || self.sender.is_inside_frame() {
+        if !self.wire.can_send() || self.sender().is_inside_frame() {
             return false;
         }
         match version.closing {
             Closing::Hixie75 => false,
-            Closing::Hixie76 => self.send_hixie_close(side, out),
+            Closing::Hixie76 => self.send_hixie_close(out),
             Closing::Hybi01 | Closing::Hybi05 | Closing::Hybi06 => {
                 // A code that may not be sent is left out.
                 let body = if version.has_close_codes() && !close::may_send(code) {
@@ -67,7 +67,7 @@ impl Open {
                 } else {
                     close::body(version, side, code, reason)
                 };
-                Encoder::new(&self.wire, side).control(Control::Close, &body, out);
+                self.encoder().control(Control::Close, &body, out);
                 true
             }
         }
@@ -80,27 +80,26 @@ impl Conn {
     /// out. Does nothing where a close was sent before; during the opening
     /// handshake the connection is over without one.
     pub fn close(&mut self, code: u16, reason: &str, out: &mut Output<'_>) {
-        let side = self.side;
         match &mut self.state {
             State::Handshake(_) => self.end(false),
             State::Open(open) if !open.close_sent => {
                 open.close_sent = true;
                 // hixie-75 closes by the end of TCP, and a server may still send
                 // what it has then: the caller reads it to its end.
-                let ends_by_tcp = self.manual_control
-                    && side == Side::Client
+                let ends_by_tcp = open.role.has_manual_control()
+                    && open.role.side() == Side::Client
                     && open.wire.version().closing == Closing::Hixie75
-                    && !open.sender.is_inside_message();
-                if !open.send_close(side, code, reason, out) && !ends_by_tcp {
+                    && !open.sender().is_inside_message();
+                if !open.send_close(code, reason, out) && !ends_by_tcp {
                     self.end(false);
                 }
             }
             State::PeerClosed(peer_closed) => {
                 let PeerClosed { open, body } = &**peer_closed;
                 if open.wire.version().has_close_codes() {
-                    open.send_close(side, code, reason, out);
+                    open.send_close(code, reason, out);
                 } else {
-                    open.reply_to_close(side, body, out);
+                    open.reply_to_close(body, out);
                 }
                 self.end(true);
             }
@@ -115,7 +114,7 @@ impl Conn {
             return false;
         };
         let PeerClosed { open, body } = &**peer_closed;
-        open.reply_to_close(self.side, body, out);
+        open.reply_to_close(body, out);
         self.end(true);
         true
     }
@@ -134,7 +133,8 @@ impl Conn {
     /// The connection is over.
     pub(super) fn end(&mut self, close_received: bool) {
         self.state = State::Over(Over {
-            version: self.version(),
+            version: self.version().map(Row::of),
+            role: self.role(),
             close_received,
         });
     }
@@ -147,7 +147,6 @@ impl Conn {
         end: u64,
         out: &mut Output<'_>,
     ) -> Result<Event<'b>, Located<Violation>> {
-        let (side, manual) = (self.side, self.manual_control);
         let State::Open(open) = &self.state else {
             unreachable!("frames are read while the connection is open");
         };
@@ -155,11 +154,11 @@ impl Conn {
             Located::in_head(violation, at, end.saturating_sub(body.len() as u64))
         })?;
         if !open.close_sent {
-            if manual {
+            if open.role.has_manual_control() {
                 self.leave_close_to_caller(body);
                 return Ok(Event::Close(reason));
             }
-            open.reply_to_close(side, body, out);
+            open.reply_to_close(body, out);
         }
         self.end(true);
         Ok(Event::Close(reason))
@@ -167,9 +166,9 @@ impl Conn {
 
     /// The caller has control: it replies to the peer's close.
     fn leave_close_to_caller(&mut self, body: &[u8]) {
-        let version = self.version();
         let over = State::Over(Over {
-            version,
+            version: self.version().map(Row::of),
+            role: self.role(),
             close_received: true,
         });
         if let State::Open(open) = core::mem::replace(&mut self.state, over) {
@@ -195,13 +194,13 @@ impl Conn {
                 cut(Violation::HandshakeCut)
             }
             State::Open(open) => {
-                let between_frames = open.decoder.is_between_frames() && left.rest().is_empty();
+                let between_frames = open.is_between_frames() && left.rest().is_empty();
                 let is_hixie = open.wire.version().layout == Layout::Hixie75;
                 if !(is_hixie && between_frames) {
                     self.end(false);
                     return cut(Violation::ConnectionCut);
                 }
-                if self.manual_control && !open.close_sent {
+                if open.role.has_manual_control() && !open.close_sent {
                     self.leave_close_to_caller(&[]);
                 } else {
                     self.end(true);
@@ -230,7 +229,7 @@ impl Conn {
     pub fn ends_by_tcp(&self) -> bool {
         let closing = self.version().map(|version| version.closing);
         self.phase() == Phase::Closing
-            && self.side == Side::Client
+            && self.side() == Side::Client
             && closing == Some(Closing::Hixie75)
     }
 
@@ -242,7 +241,8 @@ impl Conn {
             Phase::Closed => true,
             Phase::Closing => {
                 let closing = self.version().map(|version| version.closing);
-                self.ends_by_tcp() || self.side == Side::Server && closing == Some(Closing::Hixie76)
+                self.ends_by_tcp()
+                    || self.side() == Side::Server && closing == Some(Closing::Hixie76)
             }
             Phase::Handshake | Phase::Open => false,
         }

@@ -15,6 +15,7 @@
 //! A [`Session`] keeps that contract for its caller and assembles messages.
 
 mod open;
+mod send;
 mod respond;
 mod close;
 mod session;
@@ -26,18 +27,18 @@ use alloc::sync::Arc;
 
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Refusal, Unsendable, Violation};
-use crate::frame::{Control, Encoder, Frame, Framing, Kind, Position, Reason, Wire};
+use crate::frame::{Control, Kind, MaskingKey, Reason, Wire};
 use crate::handshake::{
     Agreement, ClientEvent, ClientHandshake, ClientRequest, Opened, Request, Response, ServerEvent,
     ServerHandshake, write_request,
 };
 use crate::message::{Message, Piece};
 use crate::trace::{Field, SpanWriter, Trace};
-use crate::version::{Side, Version};
+use crate::version::{Row, Side, Version};
 
 pub use self::bridge::{BridgeEnd, Coding, Direction, FRAGMENT, Tally};
 use self::close::PeerClosed;
-use self::open::{Open, Start};
+use self::open::{Open, Received, Start};
 pub use self::session::{Session, SessionEvent};
 pub use crate::handshake::{Config, Limits, Routes};
 
@@ -100,17 +101,27 @@ pub enum Phase {
 pub struct Conn {
     config: Arc<Config>,
     state: State,
-    side: Side,
-    /// Whether pings and closes of the peer are left to the caller to answer.
-    manual_control: bool,
 }
+
+/// Which part this end plays: the same in every state. It stands in each, where
+/// there is room for it. The bits are ours, so that the state is known by one octet
+/// of [`Open`], which tells whether a close was sent.
+#[derive(Clone, Copy, Debug)]
+struct Role(u8);
 
 #[derive(Debug)]
 enum State {
-    Handshake(Box<Handshake>),
+    Handshake(Box<Opening>),
     Open(Open),
     PeerClosed(Box<PeerClosed>),
     Over(Over),
+}
+
+/// A connection that is being opened.
+#[derive(Debug)]
+struct Opening {
+    handshake: Handshake,
+    role: Role,
 }
 
 /// An opening handshake, of either side.
@@ -124,7 +135,8 @@ enum Handshake {
 #[derive(Debug)]
 struct Over {
     /// The version, if it was known.
-    version: Option<&'static Version>,
+    version: Option<Row>,
+    role: Role,
     /// Whether the peer has sent a close.
     close_received: bool,
 }
@@ -134,7 +146,7 @@ impl Conn {
     #[must_use]
     pub fn server(config: Arc<Config>) -> Conn {
         let handshake = Handshake::Server(ServerHandshake::new());
-        Conn::new(Side::Server, config, State::Handshake(Box::new(handshake)))
+        Conn::opening(Side::Server, handshake, config)
     }
 
     /// The client's end: writes the request. The eight octets of hixie-76 are
@@ -188,13 +200,19 @@ impl Conn {
             let handshake = ClientHandshake::digest_without_request(version);
             return Conn::client_in(handshake, config);
         }
-        let open = Open::new(Wire::unseen_by_client(version), Side::Client);
-        Conn::new(Side::Client, config, State::Open(open))
+        let wire = Wire::unseen_by_client(version);
+        let state = State::Open(Open::new(wire, None, Role::of(Side::Client)));
+        Conn { config, state }
     }
 
     fn client_in(handshake: ClientHandshake, config: Arc<Config>) -> Conn {
-        let handshake = Box::new(Handshake::Client(handshake));
-        Conn::new(Side::Client, config, State::Handshake(handshake))
+        Conn::opening(Side::Client, Handshake::Client(handshake), config)
+    }
+
+    fn opening(side: Side, handshake: Handshake, config: Arc<Config>) -> Conn {
+        let role = Role::of(side);
+        let state = State::Handshake(Box::new(Opening { handshake, role }));
+        Conn { config, state }
     }
 
     /// One end of a connection whose handshake was not seen, to read frames with.
@@ -211,37 +229,55 @@ impl Conn {
     ) -> Result<Conn, Unsendable> {
         let mut wire = Wire::unseen(version, side)?;
         wire.keep_layout();
-        let open = Open::new(wire, side);
-        Ok(Conn::new(side, config, State::Open(open)))
-    }
-
-    fn new(side: Side, config: Arc<Config>, state: State) -> Conn {
-        Conn {
-            config,
-            state,
-            side,
-            manual_control: false,
-        }
+        let state = State::Open(Open::new(wire, None, Role::of(side)));
+        Ok(Conn { config, state })
     }
 
     /// Leaves pings and closes of the peer to the caller, which answers by
     /// [`Conn::pong`] and [`Conn::close`]. A bridge replies once its other
     /// connection has replied. After the peer's close this end may still send.
     pub fn set_manual_control(&mut self) {
-        self.manual_control = true;
+        let role = match &mut self.state {
+            State::Handshake(opening) => &mut opening.role,
+            State::Open(open) => &mut open.role,
+            State::PeerClosed(peer_closed) => &mut peer_closed.open.role,
+            State::Over(over) => &mut over.role,
+        };
+        role.0 |= Role::MANUAL_CONTROL;
+    }
+
+    #[inline]
+    fn role(&self) -> Role {
+        match &self.state {
+            State::Open(open) => open.role,
+            State::Handshake(opening) => opening.role,
+            State::PeerClosed(peer_closed) => peer_closed.open.role,
+            State::Over(over) => over.role,
+        }
     }
 
     /// The version, once it is known.
     #[must_use]
+    #[inline]
     pub fn version(&self) -> Option<&'static Version> {
         match &self.state {
-            State::Handshake(handshake) => match &**handshake {
+            State::Handshake(opening) => match &opening.handshake {
                 Handshake::Server(server) => server.version(),
                 Handshake::Client(client) => client.version(),
             },
             State::Open(open) => Some(open.wire.version()),
             State::PeerClosed(peer_closed) => Some(peer_closed.open.wire.version()),
-            State::Over(over) => over.version,
+            State::Over(over) => over.version.map(Row::version),
+        }
+    }
+
+    /// Whether its version has pings, once that is known.
+    #[cfg(feature = "net")]
+    #[inline]
+    pub(crate) fn has_ping(&self) -> bool {
+        match &self.state {
+            State::Open(open) => !open.wire.is_hixie(),
+            _ => self.version().is_some_and(Version::has_ping),
         }
     }
 
@@ -255,7 +291,7 @@ impl Conn {
     /// Which end this is.
     #[must_use]
     pub fn side(&self) -> Side {
-        self.side
+        self.role().side()
     }
 
     /// How far the connection has come.
@@ -289,15 +325,14 @@ impl Conn {
     /// straight into the message's buffer.
     #[must_use]
     pub fn payload_to_come(&self) -> u64 {
-        self.receiving()
-            .map_or(0, |open| open.decoder.payload_to_come())
+        self.receiving().map_or(0, Open::payload_to_come)
     }
 
     /// Whether a text without a length is arriving: it ends at its 0xFF.
     #[must_use]
     pub fn text_to_come(&self) -> bool {
         self.receiving()
-            .is_some_and(|open| open.decoder.is_in_text_without_length())
+            .is_some_and(Open::is_in_text_without_length)
     }
 
     /// A message that lies whole in the input. `None` where something else comes
@@ -319,7 +354,10 @@ impl Conn {
     /// A whole message of this connection's version as a piece.
     #[inline(always)]
     fn whole_piece<'b>(&self, kind: Kind, octets: &'b mut [u8]) -> Piece<'b> {
-        let has_length = self.version().is_some_and(Version::has_frame_lengths);
+        let has_length = match &self.state {
+            State::Open(open) => !open.wire.is_hixie(),
+            _ => true,
+        };
         Piece::whole(kind, octets, has_length)
     }
 
@@ -393,28 +431,12 @@ impl Conn {
             return Ok(None);
         };
         let limit = self.config.limits.message_bytes;
-        loop {
-            let start = input.position();
-            let frame = open
-                .decoder
-                .next::<HIXIE, T>(&open.wire, limit, input, trace)?;
-            match frame {
-                None => return Ok(None),
-                Some(Frame::Data(data)) => {
-                    if let Err(violation) = open.receiver.start_frame(data, limit) {
-                        return Err(Located::new(violation, start..input.position()));
-                    }
-                }
-                Some(Frame::Chunk(chunk)) => {
-                    return match open.receiver.piece(chunk, open.wire.version(), limit) {
-                        Ok(piece) => Ok(Some(Event::Piece(piece))),
-                        Err((violation, at)) => Err(Located::in_head(violation, at, start)),
-                    };
-                }
-                Some(Frame::Control(control, payload)) => {
-                    let end = input.position();
-                    return self.control(control, payload, end, out).map(Some);
-                }
+        match open.receive::<HIXIE, T>(limit, input, trace)? {
+            None => Ok(None),
+            Some(Received::Piece(piece)) => Ok(Some(Event::Piece(piece))),
+            Some(Received::Control(control, payload)) => {
+                let end = input.position();
+                self.control(control, payload, end, out).map(Some)
             }
         }
     }
@@ -431,8 +453,11 @@ impl Conn {
             Control::Close => self.close_received(payload, end, out),
             Control::Pong => Ok(Event::Pong(payload)),
             Control::Ping => {
-                if let (Some(open), false) = (self.receiving(), self.manual_control) {
-                    open.send_control(self.side, Control::Pong, payload, out);
+                if let Some(open) = self
+                    .receiving()
+                    .filter(|open| !open.role.has_manual_control())
+                {
+                    open.send_control(Control::Pong, payload, out);
                 }
                 Ok(Event::Ping(payload))
             }
@@ -446,7 +471,7 @@ impl Conn {
         trace: &mut T,
     ) -> Result<Option<Event<'b>>, Located<Violation>> {
         match &mut self.state {
-            State::Handshake(handshake) => match &mut **handshake {
+            State::Handshake(opening) => match &mut opening.handshake {
                 Handshake::Server(server) => {
                     let event = server.next(&mut self.config, input, out, trace);
                     Ok(event.map(|event| self.on_server_event(event)))
@@ -457,7 +482,7 @@ impl Conn {
                 }
             },
             State::Open(open) if open.start == Start::Unannounced => {
-                open.start = Start::behind_handshake(&open.wire);
+                open.start = Start::behind_handshake(open.wire);
                 Ok(Some(Event::Open))
             }
             State::Open(_) => self.next_start(input, out, trace),
@@ -500,7 +525,7 @@ impl Conn {
                 Event::Refused(Box::new(RefusedRequest { refusal, octets }))
             }
             ServerEvent::Open(agreement) => {
-                self.open(Wire::agreed(agreement.version, agreement.masking_key), true);
+                self.open(agreed(agreement), true);
                 Event::Open
             }
         }
@@ -508,11 +533,8 @@ impl Conn {
 
     fn on_client_event<'b>(&mut self, event: ClientEvent<'b>) -> Event<'b> {
         let wire = |opened| match opened {
-            Opened::Agreed(Agreement {
-                version,
-                masking_key,
-            }) => Wire::agreed(version, masking_key),
-            Opened::Unseen(version) => Wire::unseen_by_client(version),
+            Opened::Agreed(agreement) => agreed(agreement),
+            Opened::Unseen(version) => (Wire::unseen_by_client(version), None),
         };
         match event {
             ClientEvent::Response(response, opened) => {
@@ -530,10 +552,10 @@ impl Conn {
 
     /// The handshake is finished; `announced` is whether [`Event::Open`] is being
     /// delivered.
-    fn open(&mut self, wire: Wire, announced: bool) {
-        let mut open = Open::new(wire, self.side);
+    fn open(&mut self, (wire, key): (Wire, Option<MaskingKey>), announced: bool) {
+        let mut open = Open::new(wire, key, self.role());
         if announced {
-            open.start = Start::behind_handshake(&open.wire);
+            open.start = Start::behind_handshake(wire);
         }
         self.state = State::Open(open);
     }
@@ -542,123 +564,47 @@ impl Conn {
     /// hixie server may give for its location. A server behind a proxy may learn
     /// from a header which URL another client dialled, and names that.
     pub fn allow_location(&mut self, base: String) {
-        if let State::Handshake(handshake) = &mut self.state {
-            if let Handshake::Client(client) = &mut **handshake {
+        if let State::Handshake(opening) = &mut self.state {
+            if let Handshake::Client(client) = &mut opening.handshake {
                 client.allow_location(base);
             }
         }
     }
+}
 
-    /// The open connection, if this end may send messages of this kind.
-    #[inline(always)]
-    fn sending(&mut self, kind: Kind) -> Result<&mut Open, Unsendable> {
-        let open = match &mut self.state {
-            State::Open(open) if !open.close_sent => open,
-            State::PeerClosed(peer_closed) => &mut peer_closed.open,
-            _ => return Err(Unsendable::NotOpen),
-        };
-        open.prepare_to_send(kind)?;
-        Ok(open)
+impl Role {
+    const CLIENT: u8 = 1;
+    const MANUAL_CONTROL: u8 = 2;
+
+    fn of(side: Side) -> Role {
+        Role(match side {
+            Side::Client => Role::CLIENT,
+            Side::Server => 0,
+        })
     }
 
-    /// Sends a whole message in one frame.
-    ///
-    /// # Errors
-    ///
-    /// What this version or phase cannot send; nothing is written then.
-    #[inline(always)] // a server's echo is one function then
-    pub fn send(&mut self, message: Message<'_>, out: &mut Output<'_>) -> Result<(), Unsendable> {
-        let side = self.side;
-        let open = self.sending(message.kind())?;
-        open.sender.whole()?;
-        Encoder::new(&open.wire, side).message(message.kind(), message.payload(), out);
-        Ok(())
-    }
-
-    /// What stands around the payload when this end sends a message of `length`
-    /// octets, so that a payload can be sent from where it lies; `None` where it
-    /// would be masked.
-    ///
-    /// # Errors
-    ///
-    /// As [`Conn::send`].
-    pub fn framing_of(&mut self, kind: Kind, length: usize) -> Result<Option<Framing>, Unsendable> {
-        let side = self.side;
-        let open = self.sending(kind)?;
-        open.sender.whole()?;
-        Ok(Encoder::new(&open.wire, side).framing(kind, length))
-    }
-
-    /// The layout by which this end can send a whole message of this kind now;
-    /// `None` where it cannot send one.
-    #[cfg(feature = "net")]
     #[inline]
-    pub(crate) fn layout_to_send(&mut self, kind: Kind) -> Option<crate::version::Layout> {
-        let open = self.sending(kind).ok()?;
-        open.sender.whole().ok()?;
-        Some(open.wire.version().layout)
-    }
-
-    /// Sends a piece of a message, in a frame of its own where the version has
-    /// fragments; a hixie text stays open until its last piece.
-    ///
-    /// # Errors
-    ///
-    /// What this version or phase cannot send, a piece out of order, or text that
-    /// is not UTF-8; nothing is written then.
-    pub fn send_piece(
-        &mut self,
-        kind: Kind,
-        octets: &[u8],
-        first: bool,
-        last: bool,
-        out: &mut Output<'_>,
-    ) -> Result<(), Unsendable> {
-        let side = self.side;
-        let open = self.sending(kind)?;
-        open.sender.piece(kind, octets, first, last)?;
-        let position = Position { first, last };
-        Encoder::new(&open.wire, side).data(kind, position, octets, out);
-        Ok(())
-    }
-
-    /// Sends a ping with at most 125 octets.
-    ///
-    /// # Errors
-    ///
-    /// What this version or phase cannot send; nothing is written then.
-    pub fn ping(&mut self, payload: &[u8], out: &mut Output<'_>) -> Result<(), Unsendable> {
-        self.send_control(Control::Ping, payload, out)
-    }
-
-    /// Sends a pong that no ping asked for, with at most 125 octets.
-    ///
-    /// # Errors
-    ///
-    /// What this version or phase cannot send; nothing is written then.
-    pub fn pong(&mut self, payload: &[u8], out: &mut Output<'_>) -> Result<(), Unsendable> {
-        self.send_control(Control::Pong, payload, out)
-    }
-
-    fn send_control(
-        &mut self,
-        control: Control,
-        payload: &[u8],
-        out: &mut Output<'_>,
-    ) -> Result<(), Unsendable> {
-        let side = self.side;
-        let open = self.sending(Kind::Text)?;
-        let version = open.wire.version();
-        if !version.has_ping() {
-            return Err(Unsendable::NoPing(version));
+    fn side(self) -> Side {
+        if self.0 & Role::CLIENT != 0 {
+            Side::Client
+        } else {
+            Side::Server
         }
-        if payload.len() > 125 {
-            return Err(Unsendable::ControlTooLong(payload.len()));
-        }
-        open.sender.control()?;
-        open.send_control(side, control, payload, out);
-        Ok(())
     }
+
+    /// Whether pings and closes of the peer are left to the caller to answer.
+    fn has_manual_control(self) -> bool {
+        self.0 & Role::MANUAL_CONTROL != 0
+    }
+}
+
+/// What an opening handshake agreed on: the wire, and hybi-04's key.
+fn agreed(agreement: Agreement) -> (Wire, Option<MaskingKey>) {
+    let Agreement {
+        version,
+        masking_key,
+    } = agreement;
+    (Wire::agreed(version, masking_key.as_ref()), masking_key)
 }
 
 #[cfg(test)]
@@ -667,7 +613,7 @@ mod tests {
 
     #[test]
     fn a_connection_is_small() {
-        assert!(size_of::<Conn>() <= 96, "{} octets", size_of::<Conn>());
+        assert!(size_of::<Conn>() <= 24, "{} octets", size_of::<Conn>());
         assert!(size_of::<Event<'_>>() <= 40);
     }
 }

@@ -1,25 +1,44 @@
 //! An open connection: the decoder and receiver of what arrives, the sender of
 //! what is sent.
 
+use alloc::boxed::Box;
+
 use simdutf8::basic::from_utf8;
 
+use super::Role;
 use crate::bytes::{Input, Output};
-use crate::error::Unsendable;
-use crate::frame::{self, Control, Decoder, Encoder, Kind, Wire};
-use crate::message::{Receiver, Sender};
+use crate::error::{Located, Unsendable, Violation};
+use crate::frame::{self, Control, Decoder, Encoder, Frame, Kind, MaskingKey, Wire};
+use crate::message::{Message, Piece, Receiver, Sender};
 use crate::trace::{Field, SpanWriter, Trace};
-use crate::version::Side;
 
-/// An open connection.
+/// An open connection. Between messages it is sixteen octets.
 #[derive(Debug)]
 pub(super) struct Open {
+    /// What most connections do not hold, so that most are small.
+    inside: Option<Box<Inside>>,
     pub(super) wire: Wire,
-    pub(super) decoder: Decoder,
-    pub(super) receiver: Receiver,
-    pub(super) sender: Sender,
+    pub(super) role: Role,
     /// Whether we have sent a close.
     pub(super) close_sent: bool,
     pub(super) start: Start,
+}
+
+/// What a connection holds while a message arrives or is sent in pieces. One of
+/// hybi-04 always does, for its key.
+#[derive(Debug, Default)]
+struct Inside {
+    key: Option<MaskingKey>,
+    decoder: Decoder,
+    receiver: Receiver,
+    sender: Sender,
+}
+
+/// What was received.
+#[derive(Debug)]
+pub(super) enum Received<'b> {
+    Piece(Piece<'b>),
+    Control(Control, &'b [u8]),
 }
 
 /// What comes before the first frame of the peer.
@@ -35,7 +54,7 @@ pub(super) enum Start {
 }
 
 impl Start {
-    pub(super) fn behind_handshake(wire: &Wire) -> Start {
+    pub(super) fn behind_handshake(wire: Wire) -> Start {
         if wire.version().has_body() {
             Start::Unknown
         } else {
@@ -44,13 +63,68 @@ impl Start {
     }
 }
 
+impl Inside {
+    /// Whether it holds nothing that is needed later.
+    #[inline]
+    fn is_idle(&self) -> bool {
+        self.key.is_none() && self.is_between_received() && self.sender.is_between_messages()
+    }
+
+    /// Whether nothing of a message has arrived that is not finished.
+    #[inline]
+    fn is_between_received(&self) -> bool {
+        self.decoder.is_between_frames() && !self.receiver.is_inside_message()
+    }
+
+    /// The next piece of a message, or control frame.
+    #[inline(always)]
+    fn receive<'b, const HIXIE: bool, T: Trace>(
+        &mut self,
+        (wire, role): (Wire, Role),
+        limit: u64,
+        input: &mut Input<'b>,
+        trace: &mut T,
+    ) -> Result<Option<Received<'b>>, Located<Violation>> {
+        let received = wire.sent_by(role.side().peer(), self.key.as_ref());
+        loop {
+            let start = input.position();
+            let frame = self
+                .decoder
+                .next::<HIXIE, T>(received, limit, input, trace)?;
+            match frame {
+                None => return Ok(None),
+                Some(Frame::Data(data)) => {
+                    if let Err(violation) = self.receiver.start_frame(data, limit) {
+                        return Err(Located::new(violation, start..input.position()));
+                    }
+                }
+                Some(Frame::Chunk(chunk)) => {
+                    return match self.receiver.piece(chunk, wire.version(), limit) {
+                        Ok(piece) => Ok(Some(Received::Piece(piece))),
+                        Err((violation, at)) => Err(Located::in_head(violation, at, start)),
+                    };
+                }
+                Some(Frame::Control(control, payload)) => {
+                    return Ok(Some(Received::Control(control, payload)));
+                }
+            }
+        }
+    }
+}
+
 impl Open {
-    pub(super) fn new(wire: Wire, side: Side) -> Open {
+    /// A connection of which nothing was received or sent; `key` is hybi-04's.
+    pub(super) fn new(wire: Wire, key: Option<MaskingKey>, role: Role) -> Open {
+        let keyed = |key| {
+            Box::new(Inside {
+                key: Some(key),
+                ..Inside::default()
+            })
+        };
         Open {
+            inside: key.map(keyed),
             wire,
-            decoder: Decoder::new(side.peer()),
-            receiver: Receiver::default(),
-            sender: Sender::default(),
+            role,
             close_sent: false,
             start: Start::Unannounced,
         }
@@ -60,9 +134,8 @@ impl Open {
     /// peer has shown its layout, and then by the layout that was asked for.
     #[inline(always)]
     pub(super) fn prepare_to_send(&mut self, kind: Kind) -> Result<(), Unsendable> {
-        let version = self.wire.version();
-        if kind == Kind::Binary && !version.has_binary() {
-            return Err(Unsendable::NoBinary(version));
+        if kind == Kind::Binary && self.wire.is_hixie() {
+            return Err(Unsendable::NoBinary(self.wire.version()));
         }
         if !self.wire.can_send() {
             return Err(Unsendable::NoMaskingKey);
@@ -73,16 +146,111 @@ impl Open {
         Ok(())
     }
 
-    pub(super) fn send_control(
-        &self,
-        side: Side,
-        control: Control,
-        payload: &[u8],
-        out: &mut Output<'_>,
-    ) {
-        if self.wire.can_send() && !self.sender.is_inside_frame() {
-            Encoder::new(&self.wire, side).control(control, payload, out);
+    /// Writes frames of this end.
+    #[inline]
+    pub(super) fn encoder(&self) -> Encoder<'_> {
+        let key = self.inside.as_ref().and_then(|inside| inside.key.as_ref());
+        Encoder::new(self.wire.sent_by(self.role.side(), key))
+    }
+
+    /// Writes a whole message in one frame, where nothing about that is unusual.
+    /// Whether it was written.
+    #[inline(always)]
+    pub(super) fn send_simple(&self, message: Message<'_>, out: &mut Output<'_>) -> bool {
+        let way = (self.wire, self.role.side());
+        let may_send = !self.close_sent && self.inside.is_none();
+        may_send && Encoder::simple_message(way, (message.kind(), message.payload()), out)
+    }
+
+    /// The order of what was sent.
+    #[inline(always)]
+    pub(super) fn sender(&self) -> Sender {
+        match &self.inside {
+            Some(inside) => inside.sender,
+            None => Sender::default(),
         }
+    }
+
+    /// Notes what was sent.
+    pub(super) fn set_sender(&mut self, sender: Sender) {
+        match &mut self.inside {
+            Some(inside) => {
+                inside.sender = sender;
+                self.tidy();
+            }
+            None => self.keep(Inside {
+                sender,
+                ..Inside::default()
+            }),
+        }
+    }
+
+    /// Keeps what is needed later.
+    #[inline]
+    fn keep(&mut self, inside: Inside) {
+        if !inside.is_idle() {
+            self.inside = Some(Box::new(inside));
+        }
+    }
+
+    /// Gives up what is not needed later.
+    #[inline]
+    fn tidy(&mut self) {
+        if self.inside.as_ref().is_some_and(|inside| inside.is_idle()) {
+            self.inside = None;
+        }
+    }
+
+    /// The octets of payload that are still to come of the current frame.
+    pub(super) fn payload_to_come(&self) -> u64 {
+        let inside = self.inside.as_ref();
+        inside.map_or(0, |inside| inside.decoder.payload_to_come())
+    }
+
+    /// Whether a text without a length is arriving.
+    pub(super) fn is_in_text_without_length(&self) -> bool {
+        let inside = self.inside.as_ref();
+        inside.is_some_and(|inside| inside.decoder.is_in_text_without_length())
+    }
+
+    /// Whether nothing of a frame has arrived that is not finished.
+    pub(super) fn is_between_frames(&self) -> bool {
+        let inside = self.inside.as_ref();
+        inside.is_none_or(|inside| inside.decoder.is_between_frames())
+    }
+
+    pub(super) fn send_control(&self, control: Control, payload: &[u8], out: &mut Output<'_>) {
+        if self.wire.can_send() && !self.sender().is_inside_frame() {
+            self.encoder().control(control, payload, out);
+        }
+    }
+
+    /// The next piece of a message, or control frame.
+    #[inline(always)]
+    pub(super) fn receive<'b, const HIXIE: bool, T: Trace>(
+        &mut self,
+        limit: u64,
+        input: &mut Input<'b>,
+        trace: &mut T,
+    ) -> Result<Option<Received<'b>>, Located<Violation>> {
+        let is_kept = self.inside.is_some();
+        if !is_kept && input.rest().is_empty() {
+            return Ok(None);
+        }
+        // A message that lies whole in the input leaves nothing to keep.
+        let mut passing = Inside::default();
+        let inside = match &mut self.inside {
+            Some(inside) => &mut **inside,
+            None => &mut passing,
+        };
+        let way = (self.wire, self.role);
+        let received = inside.receive::<HIXIE, T>(way, limit, input, trace);
+        if is_kept {
+            self.tidy();
+        } else {
+            self.keep(passing);
+        }
+        received
     }
 
     /// A message that lies whole in the input, in one frame; `limit` is the most
@@ -94,10 +262,12 @@ impl Open {
         limit: u64,
         input: &mut Input<'b>,
     ) -> Option<(Kind, &'b mut [u8])> {
-        if self.start != Start::Frames || self.receiver.is_inside_message() {
+        let is_inside = |inside: &Inside| !inside.is_between_received();
+        if self.start != Start::Frames || self.inside.as_deref().is_some_and(is_inside) {
             return None;
         }
-        let frame = self.decoder.find_whole(&self.wire, input.rest())?;
+        let from = self.role.side().peer();
+        let frame = Decoder::find_whole(self.wire, from, input.rest())?;
         if frame.payload as u64 > limit {
             return None;
         }
@@ -135,5 +305,54 @@ impl Open {
             self.start = Start::Frames;
         }
         settled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::conn::{Conn, State};
+    use crate::version::{Side, Version};
+
+    fn holds_more(conn: &Conn) -> bool {
+        matches!(&conn.state, State::Open(open) if open.inside.is_some())
+    }
+
+    fn receive(conn: &mut Conn, octets: &[u8], out: &mut Output<'_>) {
+        let mut octets = octets.to_vec();
+        let mut input = Input::new(&mut octets);
+        while conn.next(&mut input, out).expect("good frames").is_some() {}
+    }
+
+    #[test]
+    fn only_a_message_in_pieces_takes_more() {
+        let version = Version::named("rfc6455").expect("a version");
+        let opened = Conn::opened(Side::Client, version, Default::default());
+        let mut conn = opened.expect("no key");
+        let (mut sent, mut zeros) = (Vec::new(), |key: &mut [u8]| key.fill(0));
+        let mut out = Output::new(&mut sent, &mut zeros);
+
+        // Whole ones of every kind, and the first of two fragments.
+        receive(&mut conn, b"\x81\x01a\x89\x01b\x82\x00", &mut out);
+        assert!(!holds_more(&conn));
+        receive(&mut conn, b"\x01\x01a", &mut out);
+        assert!(holds_more(&conn));
+        receive(&mut conn, b"\x80\x01", &mut out);
+        assert!(holds_more(&conn));
+        receive(&mut conn, b"b", &mut out);
+        assert!(!holds_more(&conn));
+
+        let mut piece = |first, last, conn: &mut Conn| {
+            let piece = conn.send_piece(Kind::Text, b"a", first, last, &mut out);
+            assert_eq!(piece, Ok(()));
+        };
+        piece(true, true, &mut conn);
+        assert!(!holds_more(&conn));
+        piece(true, false, &mut conn);
+        assert!(holds_more(&conn));
+        piece(false, true, &mut conn);
+        assert!(!holds_more(&conn));
     }
 }

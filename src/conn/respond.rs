@@ -11,8 +11,8 @@ use crate::handshake::{HttpResponse, ServerHandshake};
 impl Conn {
     /// The server's handshake, while there is one.
     pub(super) fn server_handshake(&mut self) -> Result<&mut ServerHandshake, Unsendable> {
-        if let State::Handshake(handshake) = &mut self.state {
-            if let Handshake::Server(server) = &mut **handshake {
+        if let State::Handshake(opening) = &mut self.state {
+            if let Handshake::Server(server) = &mut opening.handshake {
                 return Ok(server);
             }
         }

@@ -4,7 +4,7 @@ use memchr::memchr;
 
 use super::header::{Control, Found, Header, Kind, Opcode, WholeFrame, name};
 use super::mask::{self, Mask};
-use super::wire::{Wire, WireLayout};
+use super::wire::{OneWay, Wire, WireLayout};
 use super::{hixie75, hybi04, hybi05, hybi07};
 use crate::bytes::Input;
 use crate::error::{Located, Violation};
@@ -67,23 +67,23 @@ pub(crate) struct Decoder {
     expect: Expect,
     /// Whether the current frame is the last of its message.
     last: bool,
-    /// Which end sends these frames.
-    from: Side,
 }
 
-impl Decoder {
-    /// Reads frames that `from` sends.
-    pub(crate) fn new(from: Side) -> Decoder {
+impl Default for Decoder {
+    #[inline]
+    fn default() -> Decoder {
         Decoder {
             mask: Mask::Clear,
             rest: 0,
             expect: Expect::Header,
             last: true,
-            from,
         }
     }
+}
 
+impl Decoder {
     /// Whether nothing of a frame has been read.
+    #[inline]
     pub(crate) fn is_between_frames(&self) -> bool {
         self.expect == Expect::Header
     }
@@ -115,7 +115,7 @@ impl Decoder {
     #[inline(always)]
     pub(crate) fn next<'b, const HIXIE: bool, T: Trace>(
         &mut self,
-        wire: &Wire,
+        wire: OneWay<'_>,
         limit: u64,
         input: &mut Input<'b>,
         trace: &mut T,
@@ -129,74 +129,30 @@ impl Decoder {
         self.header(wire, input, trace)
     }
 
-    /// A frame that is a whole message and lies whole in these octets. `None` of
-    /// all other frames, and of those about which anything is unusual:
-    /// [`Decoder::next`] reads them. Nothing is consumed.
+    /// Between two frames: a frame that is a whole message and lies whole in these
+    /// octets. `None` of all other frames, and of those about which anything is
+    /// unusual: [`Decoder::next`] reads them. Nothing is consumed.
     #[inline(always)]
-    pub(crate) fn find_whole(&self, wire: &Wire, octets: &[u8]) -> Option<WholeFrame> {
-        if self.expect != Expect::Header {
-            return None;
-        }
-        let frame = match (&wire.layout, self.from) {
+    pub(crate) fn find_whole(wire: Wire, from: Side, octets: &[u8]) -> Option<WholeFrame> {
+        let frame = match (wire.layout, from) {
             (WireLayout::Hybi07, from) => hybi07::read_whole(from, octets)?,
             (WireLayout::Hixie75, _) => return hixie75::read_whole(octets),
-            (WireLayout::Hybi04(_) | WireLayout::Hybi04WithoutKey, Side::Client) => return None,
-            _ => self.find_early(wire, octets)?,
+            (WireLayout::Hybi04 | WireLayout::Hybi04WithoutKey, Side::Client) => return None,
+            _ => find_early(wire, from, octets)?,
         };
         (octets.len() - frame.header >= frame.payload).then_some(frame)
-    }
-
-    /// The same from hybi-01 to hybi-06.
-    #[inline(never)]
-    fn find_early(&self, wire: &Wire, octets: &[u8]) -> Option<WholeFrame> {
-        let found = self.find(wire, octets)?;
-        let key = match found.mask {
-            Mask::Clear => None,
-            Mask::Four(key) => Some(key),
-            Mask::Twenty(_) => return None,
-        };
-        match &found.header {
-            Ok(Header {
-                last: true,
-                opcode: Opcode::Data(kind),
-                length,
-            }) => Some(WholeFrame {
-                kind: *kind,
-                header: found.octets(),
-                payload: usize::try_from(*length).ok()?,
-                has_terminator: false,
-                key,
-            }),
-            _ => None,
-        }
-    }
-
-    /// The header that these octets start with, if all of it is there.
-    #[inline(always)]
-    fn find(&self, wire: &Wire, octets: &[u8]) -> Option<Found> {
-        let (version, from) = (wire.version(), self.from);
-        match (&wire.layout, from) {
-            (WireLayout::Hybi07, _) => hybi07::read(version, from, octets),
-            (WireLayout::Hybi05, Side::Client) => hybi05::read(version, from, octets),
-            (WireLayout::Hybi04(key), Side::Client) => hybi04::read(version, from, key, octets),
-            (WireLayout::Hybi04WithoutKey, Side::Client) => {
-                unreachable!("no server reads hybi-04 without its key")
-            }
-            // Before hybi-07 no server masks, and before hybi-04 no client does.
-            _ => hybi05::read_clear(version, from, octets),
-        }
     }
 
     /// A header from hybi-01 on, and the payload of a control frame with it.
     #[inline(always)]
     fn header<'b, T: Trace>(
         &mut self,
-        wire: &Wire,
+        wire: OneWay<'_>,
         input: &mut Input<'b>,
         trace: &mut T,
     ) -> Result<Option<Frame<'b>>, Located<Violation>> {
         let rest = input.rest();
-        let Some(mut found) = self.find(wire, rest) else {
+        let Some(mut found) = find(wire, rest) else {
             return Ok(None);
         };
         let octets = found.octets();
@@ -270,7 +226,7 @@ impl Decoder {
     #[inline(always)]
     fn next_hixie<'b, T: Trace>(
         &mut self,
-        wire: &Wire,
+        wire: OneWay<'_>,
         limit: u64,
         input: &mut Input<'b>,
         trace: &mut T,
@@ -279,7 +235,7 @@ impl Decoder {
             match self.expect {
                 Expect::Payload => unreachable!("a hixie text has no length"),
                 Expect::Header => {
-                    let found = hixie75::read(wire.version(), self.from, limit, input.rest());
+                    let found = hixie75::read(wire.version(), wire.from, limit, input.rest());
                     let Some((header, n)) = found else {
                         return Ok(None);
                     };
@@ -380,8 +336,49 @@ impl WholeFrame {
     }
 }
 
+/// [`Decoder::find_whole`] from hybi-01 to hybi-06.
+#[inline(never)]
+fn find_early(wire: Wire, from: Side, octets: &[u8]) -> Option<WholeFrame> {
+    let found = find(wire.sent_by(from, None), octets)?;
+    let key = match found.mask {
+        Mask::Clear => None,
+        Mask::Four(key) => Some(key),
+        Mask::Twenty(_) => return None,
+    };
+    match &found.header {
+        Ok(Header {
+            last: true,
+            opcode: Opcode::Data(kind),
+            length,
+        }) => Some(WholeFrame {
+            kind: *kind,
+            header: found.octets(),
+            payload: usize::try_from(*length).ok()?,
+            has_terminator: false,
+            key,
+        }),
+        _ => None,
+    }
+}
+
+/// The header that these octets start with, if all of it is there.
+#[inline(always)]
+fn find(wire: OneWay<'_>, octets: &[u8]) -> Option<Found> {
+    let (version, from) = (wire.version(), wire.from);
+    match (wire.layout(), from) {
+        (WireLayout::Hybi07, _) => hybi07::read(version, from, octets),
+        (WireLayout::Hybi05, Side::Client) => hybi05::read(version, from, octets),
+        (WireLayout::Hybi04, Side::Client) => hybi04::read(version, from, wire.key(), octets),
+        (WireLayout::Hybi04WithoutKey, Side::Client) => {
+            unreachable!("no server reads hybi-04 without its key")
+        }
+        // Before hybi-07 no server masks, and before hybi-04 no client does.
+        _ => hybi05::read_clear(version, from, octets),
+    }
+}
+
 /// Reports the fields of a header and its key to the observer.
-fn name_header<T: Trace>(found: &Found, wire: &Wire, spans: &mut SpanWriter<'_, T>) {
+fn name_header<T: Trace>(found: &Found, wire: OneWay<'_>, spans: &mut SpanWriter<'_, T>) {
     let layout = wire.version().layout;
     let (first, behind) = if found.key_first {
         (found.key, None)
@@ -390,10 +387,10 @@ fn name_header<T: Trace>(found: &Found, wire: &Wire, spans: &mut SpanWriter<'_, 
     };
     if let Some(key) = first {
         let number = u64::from(u32::from_be_bytes(key));
-        match &wire.layout {
-            WireLayout::Hybi04(connection) => {
+        match wire.layout() {
+            WireLayout::Hybi04 => {
                 spans.octets(4, Field::FrameNonce, number);
-                hybi04::derive(connection, key, spans);
+                hybi04::derive(wire.key(), key, spans);
             }
             _ => spans.octets(4, Field::MaskingKey, number),
         }
@@ -408,7 +405,7 @@ fn name_header<T: Trace>(found: &Found, wire: &Wire, spans: &mut SpanWriter<'_, 
 fn name_payload<T: Trace>(
     control: Control,
     payload: &[u8],
-    wire: &Wire,
+    wire: OneWay<'_>,
     spans: &mut SpanWriter<'_, T>,
 ) {
     if control != Control::Close {

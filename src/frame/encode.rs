@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::header::{Control, Kind, MAX_HEADER, Opcode, write};
 use super::mask::{self, Mask};
-use super::wire::{Wire, WireLayout};
+use super::wire::{OneWay, Wire, WireLayout};
 use super::{hixie75, hybi04};
 use crate::bytes::Output;
 use crate::version::{Layout, Side};
@@ -12,9 +12,7 @@ use crate::version::{Layout, Side};
 /// Writes the frames that one end sends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Encoder<'w> {
-    wire: &'w Wire,
-    /// Which end sends these frames.
-    from: Side,
+    wire: OneWay<'w>,
 }
 
 /// Which frame of its message a data frame is.
@@ -69,10 +67,10 @@ impl Framing {
 }
 
 impl<'w> Encoder<'w> {
-    /// Writes the frames that `from` sends on this wire.
+    /// Writes the frames that go this way.
     #[inline]
-    pub(crate) fn new(wire: &'w Wire, from: Side) -> Encoder<'w> {
-        Encoder { wire, from }
+    pub(crate) fn new(wire: OneWay<'w>) -> Encoder<'w> {
+        Encoder { wire }
     }
 
     /// A whole message in one frame, as a server with this layout sends it: the
@@ -88,7 +86,7 @@ impl<'w> Encoder<'w> {
     /// Whether this end masks what it sends.
     #[inline]
     fn masks(self) -> bool {
-        self.from == Side::Client && self.wire.version().client_masks()
+        self.wire.from == Side::Client && self.wire.version().client_masks()
     }
 
     /// The octets around a whole message of this length, which is then sent from
@@ -98,15 +96,16 @@ impl<'w> Encoder<'w> {
         (!self.masks()).then(|| Framing::of(layout, kind, length))
     }
 
-    /// A whole message in one frame.
+    /// A whole message in one frame, where that takes little: as a server of today
+    /// sends it, but for its longest messages, and in the layout of hixie. Whether
+    /// it was written.
     #[inline(always)]
-    pub(crate) fn message(self, kind: Kind, payload: &[u8], out: &mut Output<'_>) {
-        let whole = Position {
-            first: true,
-            last: true,
-        };
-        match (&self.wire.layout, self.from, u16::try_from(payload.len())) {
-            // What a server of today sends, but for its longest messages.
+    pub(crate) fn simple_message(
+        (wire, from): (Wire, Side),
+        (kind, payload): (Kind, &[u8]),
+        out: &mut Output<'_>,
+    ) -> bool {
+        match (wire.layout, from, u16::try_from(payload.len())) {
             (WireLayout::Hybi07, Side::Server, Ok(length)) => {
                 let first = 0x80 | Opcode::Data(kind).number(Layout::Hybi07);
                 match u8::try_from(length) {
@@ -121,16 +120,31 @@ impl<'w> Encoder<'w> {
             (WireLayout::Hybi07, Side::Client, Ok(length)) => {
                 masked_message(kind, length, payload, out);
             }
-            (WireLayout::Hixie75, ..) => self.data(kind, whole, payload, out),
-            _ => self.frame(Opcode::Data(kind), true, payload, out),
+            (WireLayout::Hixie75, ..) if kind == Kind::Text => {
+                out.octets.push(0);
+                out.octets.extend_from_slice(payload);
+                out.octets.push(hixie75::TERMINATOR);
+            }
+            _ => return false,
         }
+        true
+    }
+
+    /// A whole message in one frame.
+    #[inline(never)]
+    pub(crate) fn message(self, kind: Kind, payload: &[u8], out: &mut Output<'_>) {
+        let whole = Position {
+            first: true,
+            last: true,
+        };
+        self.data(kind, whole, payload, out);
     }
 
     /// A data frame: a whole message, or a part of one. hixie has no fragments;
     /// there the parts of a text make one frame.
     #[inline]
     pub(crate) fn data(self, kind: Kind, position: Position, payload: &[u8], out: &mut Output<'_>) {
-        if let WireLayout::Hixie75 = self.wire.layout {
+        if let WireLayout::Hixie75 = self.wire.layout() {
             if position.first {
                 out.octets.push(0);
             }
@@ -151,7 +165,7 @@ impl<'w> Encoder<'w> {
     /// A control frame. hixie-76 has one close, FF 00, and hixie has no other
     /// control frames: nothing is written for them.
     pub(crate) fn control(self, control: Control, payload: &[u8], out: &mut Output<'_>) {
-        match (&self.wire.layout, control) {
+        match (self.wire.layout(), control) {
             (WireLayout::Hixie75, Control::Close) => {
                 out.octets.extend_from_slice(&hixie75::CLOSE);
             }
@@ -211,7 +225,7 @@ impl<'w> Encoder<'w> {
         let key: [u8; 4] = out.draw();
         let octets = &mut *out.octets;
         let start = octets.len();
-        if let WireLayout::Hybi07 = self.wire.layout {
+        if let WireLayout::Hybi07 = self.wire.layout() {
             octets.extend_from_slice(header);
             if let Some(second) = octets.get_mut(start + 1) {
                 *second |= 0x80;
@@ -219,8 +233,8 @@ impl<'w> Encoder<'w> {
             octets.extend_from_slice(&key);
             return Mask::four(key);
         }
-        let mut mask = match &self.wire.layout {
-            WireLayout::Hybi04(connection) => hybi04::mask(connection, key),
+        let mut mask = match self.wire.layout() {
+            WireLayout::Hybi04 => hybi04::mask(self.wire.key(), key),
             _ => Mask::four(key),
         };
         octets.extend_from_slice(&key);

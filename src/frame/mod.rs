@@ -26,6 +26,7 @@ pub(crate) use header::Control;
 pub use header::Kind;
 #[cfg(feature = "explain")]
 pub(crate) use header::Opcode;
+pub(crate) use hybi04::MaskingKey;
 pub(crate) use wire::Wire;
 
 /// How much white space stands before the first frame: servers of hixie-76 were

@@ -1,32 +1,59 @@
 //! What a decoder and an encoder must know of a connection.
 
-use alloc::boxed::Box;
-
 use super::hybi04::MaskingKey;
 use crate::error::Unsendable;
-use crate::version::{Layout, Side, Version};
+use crate::version::{Layout, Row, Side, Version};
 
-/// The version of an open connection, and how its frames are laid out.
-#[derive(Debug)]
+/// The version of an open connection, and how its frames are laid out: two
+/// octets, since every connection has it.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Wire {
-    version: &'static Version,
+    row: Row,
     pub(super) layout: WireLayout,
 }
 
-/// A layout with the key that it needs.
-#[derive(Debug)]
+/// How frames are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WireLayout {
     Hixie75,
     Hybi01,
     /// The layout of hybi-01 was asked for by `Sec-WebSocket-Draft`, but known
     /// clients that send it frame as hixie-76: the first octet of a frame tells.
     Hybi01OrHixie75,
-    Hybi04(Box<MaskingKey>),
+    Hybi04,
     /// hybi-04 whose handshake was not seen: frames of the server, which are not
     /// masked, can be read, and a client can send nothing.
     Hybi04WithoutKey,
     Hybi05,
     Hybi07,
+}
+
+/// One direction of a wire: the end that sends, and hybi-04's masking key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OneWay<'k> {
+    wire: Wire,
+    pub(super) from: Side,
+    key: Option<&'k MaskingKey>,
+}
+
+impl<'k> OneWay<'k> {
+    #[inline(always)]
+    pub(super) fn version(&self) -> &'static Version {
+        self.wire.version()
+    }
+
+    #[inline(always)]
+    pub(super) fn layout(&self) -> WireLayout {
+        self.wire.layout
+    }
+
+    /// The masking key of hybi-04.
+    pub(super) fn key(&self) -> &'k MaskingKey {
+        let Some(key) = self.key else {
+            unreachable!("a wire of hybi-04 has a key, or nothing is masked on it");
+        };
+        key
+    }
 }
 
 impl Wire {
@@ -37,16 +64,27 @@ impl Wire {
     ///
     /// Where the handshake of hybi-04 made no key, which is a fault of this
     /// library.
-    pub(crate) fn agreed(version: &'static Version, key: Option<MaskingKey>) -> Wire {
+    pub(crate) fn agreed(version: &'static Version, key: Option<&MaskingKey>) -> Wire {
         let layout = match (version.layout, key) {
             (Layout::Hixie75, _) => WireLayout::Hixie75,
             (Layout::Hybi01, _) => WireLayout::Hybi01OrHixie75,
-            (Layout::Hybi04, Some(key)) => WireLayout::Hybi04(Box::new(key)),
+            (Layout::Hybi04, Some(_)) => WireLayout::Hybi04,
             (Layout::Hybi04, None) => unreachable!("the handshake of hybi-04 makes a key"),
             (Layout::Hybi05, _) => WireLayout::Hybi05,
             (Layout::Hybi07, _) => WireLayout::Hybi07,
         };
-        Wire { version, layout }
+        let row = Row::of(version);
+        Wire { row, layout }
+    }
+
+    /// The direction in which `from` sends; `key` is that of the connection.
+    #[inline(always)]
+    pub(crate) fn sent_by(self, from: Side, key: Option<&MaskingKey>) -> OneWay<'_> {
+        OneWay {
+            wire: self,
+            from,
+            key,
+        }
     }
 
     /// The wire of a connection whose opening handshake was not seen, for the
@@ -68,7 +106,7 @@ impl Wire {
     pub(crate) fn unseen_by_client(version: &'static Version) -> Wire {
         match version.layout {
             Layout::Hybi04 => Wire {
-                version,
+                row: Row::of(version),
                 layout: WireLayout::Hybi04WithoutKey,
             },
             _ => Wire::agreed(version, None),
@@ -90,8 +128,8 @@ impl Wire {
             [first, ..] => matches!(first, 0x80 | 0xff),
         };
         self.layout = WireLayout::Hybi01;
-        if let (true, Some(hixie)) = (is_hixie, self.version.twin()) {
-            self.version = hixie;
+        if let (true, Some(hixie)) = (is_hixie, self.version().twin()) {
+            self.row = Row::of(hixie);
             self.layout = WireLayout::Hixie75;
         }
         true
@@ -106,7 +144,7 @@ impl Wire {
 
     #[inline]
     pub(crate) fn version(&self) -> &'static Version {
-        self.version
+        self.row.version()
     }
 
     /// Whether frames have the layout of hixie.

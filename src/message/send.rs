@@ -5,7 +5,7 @@ use crate::frame::Kind;
 use crate::frame::utf8::Utf8;
 
 /// Keeps the order of what is sent in one direction.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sender {
     /// The kind of the message that is being sent in pieces; `None` between
     /// messages.
@@ -16,6 +16,12 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
+    /// Whether nothing of a message has been sent that is not finished.
+    #[inline]
+    pub(crate) fn is_between_messages(&self) -> bool {
+        !self.is_inside_message() && !self.inside_frame
+    }
+
     /// Whether a message is being sent in pieces and is not finished.
     #[inline]
     pub(crate) fn is_inside_message(&self) -> bool {

@@ -53,7 +53,7 @@ impl Counter {
             };
             snapshot.open += 1;
             if snapshot.listed.len() < LISTED {
-                let age_s = (now_ms / 1000).saturating_sub(u64::from(link.record.began_s));
+                let age_s = (now_ms / 1000).saturating_sub(u64::from(link.past.began_s));
                 snapshot.listed.push(ConnectionInfo { version, age_s });
             }
         }

@@ -7,6 +7,7 @@ mod addresses;
 mod arriving;
 mod bridge_link;
 mod record;
+mod rare;
 mod timing;
 mod link;
 mod acceptor;
@@ -228,7 +229,7 @@ impl<A: App> Worker<A> {
             return;
         };
         link.transport.on_event(event);
-        if event.is_error() && link.bridge.is_none() && link.timing.stage() == Stage::Open {
+        if event.is_error() && link.bridge().is_none() && link.timing.stage() == Stage::Open {
             let (app, data) = (&mut self.app, &mut link.data);
             let needs = AssertUnwindSafe(|| app.needs_input_before_reset(data));
             if catch_unwind(needs).is_ok_and(|needs| !needs) {
@@ -305,7 +306,7 @@ impl<A: App> Worker<A> {
         };
         link.counted_as = counted_as;
         if let Some(place) = place.flatten() {
-            link.record.set_place(place);
+            link.rare_mut().record.set_place(place);
         }
         if proxied {
             link.preface = Preface::ProxyHeader;
@@ -399,7 +400,7 @@ impl<A: App> Worker<A> {
     /// their output, and puts them back. A panic ends this link, and its partner,
     /// and no other.
     fn with_link<R>(&mut self, token: usize, work: impl FnOnce(Turn<'_, A>) -> R) -> Option<R> {
-        let mut link = self.links.take(token)?;
+        let mut link = self.links.take_for_turn(token)?;
         let other = link.partner();
         let mut partner = other.and_then(|token| Some((token, self.links.take(token)?)));
         let context = Context {
@@ -494,7 +495,7 @@ impl<A: App> Worker<A> {
         let Some(mut link) = self.links.take_gone(token) else {
             return;
         };
-        let ended = link.record.ended().unwrap_or(EndReason {
+        let ended = link.ended().unwrap_or(EndReason {
             by: link.peer(),
             what: "reset",
             code: None,
@@ -503,21 +504,21 @@ impl<A: App> Worker<A> {
         if let Some(partner) = link.partner().and_then(|token| self.links.get(token)) {
             if partner.counted_as == CountedAs::Bridge {
                 std::mem::swap(&mut partner.counted_as, &mut link.counted_as);
-                link.record.hand_place_to(&mut partner.record);
+                link.hand_place_to(partner);
             }
         }
-        let (from_client, to_client) = match &link.bridge {
+        let (from_client, to_client) = match link.bridge() {
             Some(bridge) => (bridge.carries.tally(), self.leave_bridge(bridge, ended)),
             None => Default::default(),
         };
         let id = self.id(token);
         if link.is_of_client() {
-            let relayed = link.bridge.as_ref().is_some_and(|bridge| bridge.relays());
+            let relayed = link.bridge().is_some_and(BridgeLink::relays);
             let summary = Summary {
-                version: link.conn.version().or(link.record.requested_version()),
-                answered: link.record.answered && !relayed,
+                version: link.conn.version().or(link.requested_version()),
+                answered: link.past.answered && !relayed,
                 relayed,
-                opened: link.record.opened,
+                opened: link.past.opened,
                 ended,
                 from_client,
                 to_client,
@@ -580,7 +581,7 @@ impl<A: App> Worker<A> {
             return;
         };
         let bridge = BridgeLink::of_backend(client, to_client, dialling);
-        link.bridge = Some(Box::new(bridge));
+        link.rare_mut().bridge = Some(Box::new(bridge));
         link.arm(&mut self.links.wheel, token, settings);
         match known {
             Some(known) => self.resolved(token, Ok(known)),
@@ -659,7 +660,7 @@ impl<A: App> Worker<A> {
             return bridge.carried;
         };
         let partner = self.links.get(other);
-        let carried = partner.and_then(|partner| Some(partner.bridge.as_ref()?.carries.tally()));
+        let carried = partner.and_then(|partner| Some(partner.bridge()?.carries.tally()));
         self.partner_removed(other, bridge.carries.tally(), ended);
         carried.unwrap_or_default()
     }
@@ -671,7 +672,7 @@ impl<A: App> Worker<A> {
             return;
         };
         link.flow.set(Flow::PAUSED_BY_BRIDGE, false);
-        if let Some(bridge) = &mut link.bridge {
+        if let Some(bridge) = link.bridge_mut() {
             bridge.partner = None;
             bridge.carried = carried;
             // There is no peer to write to yet, and what waits must not keep the

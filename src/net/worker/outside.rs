@@ -166,7 +166,7 @@ impl<A: App> Worker<A> {
             } => {
                 self.with_link(token, |turn| {
                     let ended = EndReason::by_server("closed", Some(code));
-                    turn.link.record.end(ended);
+                    turn.link.end(ended);
                     let mut out = turn.scratch.out.output();
                     turn.link.conn.close(code, &reason, &mut out);
                 });
@@ -335,8 +335,8 @@ impl<D> Link<D> {
     fn takes_published(&self) -> bool {
         self.timing.stage() == Stage::Open
             && self.backlog.is_empty()
-            && self.bridge.is_none()
-            && self.record.recorder().is_none()
+            && self.bridge().is_none()
+            && self.recorder().is_none()
             && self.transport.is_writable()
     }
 
@@ -365,7 +365,7 @@ impl<D> Link<D> {
     }
 
     fn send_published(&mut self, part: Part, now_ms: u64) -> io::Result<()> {
-        if let Some(recorder) = self.record.recorder() {
+        if let Some(recorder) = self.recorder() {
             recorder.note(Side::Server, part.octets());
         }
         self.send_shared(part, now_ms)

@@ -1,0 +1,130 @@
+//! What an open connection sends: messages, whole or in pieces, pings and pongs.
+
+use super::open::Open;
+use super::{Conn, State};
+use crate::bytes::Output;
+use crate::error::Unsendable;
+use crate::frame::{Control, Framing, Kind, Position};
+use crate::message::Message;
+
+impl Conn {
+    /// The open connection, if this end may send messages of this kind.
+    #[inline(always)]
+    pub(super) fn sending(&mut self, kind: Kind) -> Result<&mut Open, Unsendable> {
+        let open = match &mut self.state {
+            State::Open(open) if !open.close_sent => open,
+            State::PeerClosed(peer_closed) => &mut peer_closed.open,
+            _ => return Err(Unsendable::NotOpen),
+        };
+        open.prepare_to_send(kind)?;
+        Ok(open)
+    }
+
+    /// Sends a whole message in one frame.
+    ///
+    /// # Errors
+    ///
+    /// What this version or phase cannot send; nothing is written then.
+    #[inline(always)] // a server's echo is one function then
+    pub fn send(&mut self, message: Message<'_>, out: &mut Output<'_>) -> Result<(), Unsendable> {
+        if let State::Open(open) = &self.state {
+            if open.send_simple(message, out) {
+                return Ok(());
+            }
+        }
+        self.send_any(message, out)
+    }
+
+    #[inline(never)]
+    fn send_any(&mut self, message: Message<'_>, out: &mut Output<'_>) -> Result<(), Unsendable> {
+        let open = self.sending(message.kind())?;
+        open.sender().whole()?;
+        let encoder = open.encoder();
+        encoder.message(message.kind(), message.payload(), out);
+        Ok(())
+    }
+
+    /// What stands around the payload when this end sends a message of `length`
+    /// octets, so that a payload can be sent from where it lies; `None` where it
+    /// would be masked.
+    ///
+    /// # Errors
+    ///
+    /// As [`Conn::send`].
+    pub fn framing_of(&mut self, kind: Kind, length: usize) -> Result<Option<Framing>, Unsendable> {
+        let open = self.sending(kind)?;
+        open.sender().whole()?;
+        Ok(open.encoder().framing(kind, length))
+    }
+
+    /// The layout by which this end can send a whole message of this kind now;
+    /// `None` where it cannot send one.
+    #[cfg(feature = "net")]
+    #[inline]
+    pub(crate) fn layout_to_send(&mut self, kind: Kind) -> Option<crate::version::Layout> {
+        let open = self.sending(kind).ok()?;
+        open.sender().whole().ok()?;
+        Some(open.wire.version().layout)
+    }
+
+    /// Sends a piece of a message, in a frame of its own where the version has
+    /// fragments; a hixie text stays open until its last piece.
+    ///
+    /// # Errors
+    ///
+    /// What this version or phase cannot send, a piece out of order, or text that
+    /// is not UTF-8; nothing is written then.
+    pub fn send_piece(
+        &mut self,
+        kind: Kind,
+        octets: &[u8],
+        first: bool,
+        last: bool,
+        out: &mut Output<'_>,
+    ) -> Result<(), Unsendable> {
+        let open = self.sending(kind)?;
+        let mut sender = open.sender();
+        sender.piece(kind, octets, first, last)?;
+        let position = Position { first, last };
+        open.encoder().data(kind, position, octets, out);
+        open.set_sender(sender);
+        Ok(())
+    }
+
+    /// Sends a ping with at most 125 octets.
+    ///
+    /// # Errors
+    ///
+    /// What this version or phase cannot send; nothing is written then.
+    pub fn ping(&mut self, payload: &[u8], out: &mut Output<'_>) -> Result<(), Unsendable> {
+        self.send_control(Control::Ping, payload, out)
+    }
+
+    /// Sends a pong that no ping asked for, with at most 125 octets.
+    ///
+    /// # Errors
+    ///
+    /// What this version or phase cannot send; nothing is written then.
+    pub fn pong(&mut self, payload: &[u8], out: &mut Output<'_>) -> Result<(), Unsendable> {
+        self.send_control(Control::Pong, payload, out)
+    }
+
+    fn send_control(
+        &mut self,
+        control: Control,
+        payload: &[u8],
+        out: &mut Output<'_>,
+    ) -> Result<(), Unsendable> {
+        let open = self.sending(Kind::Text)?;
+        let version = open.wire.version();
+        if !version.has_ping() {
+            return Err(Unsendable::NoPing(version));
+        }
+        if payload.len() > 125 {
+            return Err(Unsendable::ControlTooLong(payload.len()));
+        }
+        open.sender().control()?;
+        open.send_control(control, payload, out);
+        Ok(())
+    }
+}
