@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Conn, Event, Left, State, agreed};
+use super::{Conn, Event, Role, State, agreed};
 use crate::bytes::{Input, Output};
 use crate::error::{Unsendable, Violation};
 use crate::frame::utf8::{Replace, Utf8};
@@ -129,13 +129,13 @@ impl Direction {
         else {
             return;
         };
-        let received = received.of(from_open.role.side.peer());
-        let sent = sent.of(to_open.role.side);
+        let received = received.of(from_open.role.side().peer());
+        let sent = sent.of(to_open.role.side());
         let can_follow = received.no_context_takeover
             && sent.no_context_takeover
             && received.max_window_bits <= sent.max_window_bits;
         if can_follow && self.coding == Coding::Plain {
-            from_open.role.left.add(Left::INFLATING);
+            from_open.role.0 |= Role::KEEPS_COMPRESSED;
         }
     }
 
@@ -398,10 +398,9 @@ impl Direction {
             first: !core::mem::replace(&mut self.started, !last),
             last,
         };
-        let length = (length, compressed);
-        if let Ok(mut open) = to.conn.start_frame(kind, position, length, to.out) {
-            let is_whole = to.conn.continue_frame(&mut open, octets, to.out);
-            self.open = (is_whole == Ok(false)).then_some(open);
+        let frame = (kind, position, length, compressed);
+        if let Ok(open) = to.conn.start_frame(frame, octets, to.out) {
+            self.open = open;
         }
     }
 
@@ -564,10 +563,12 @@ impl Conn {
         Ok(())
     }
 
-    /// Sends the header of a data frame whose payload has this length and
-    /// follows by [`Conn::continue_frame`]. A text must have been checked. Until
-    /// the frame is whole no other frame is sent, and a close ends the
-    /// connection without a close frame: it would be read as payload.
+    /// Sends the header of a data frame whose payload has this length, and these
+    /// octets of it, which may be all; the rest follows by
+    /// [`Conn::continue_frame`]. A text must have been checked. Until the frame is
+    /// whole no other frame is sent, and a close ends the connection without a
+    /// close frame: it would be read as payload. Gives the frame where it is not
+    /// whole.
     ///
     /// # Errors
     ///
@@ -575,16 +576,21 @@ impl Conn {
     /// is written then.
     fn start_frame(
         &mut self,
-        kind: Kind,
-        position: Position,
-        length: (u64, bool),
+        (kind, position, length, compressed): (Kind, Position, u64, bool),
+        octets: &[u8],
         out: &mut Output<'_>,
-    ) -> Result<OpenFrame, Unsendable> {
+    ) -> Result<Option<OpenFrame>, Unsendable> {
         let open = self.sending(kind)?;
         let mut sender = open.sender();
         sender.start_frame(kind, position.first)?;
+        let mut frame = open.encoder().start_frame(kind, position, (length, compressed), out);
+        frame.payload(octets, out);
+        let is_whole = frame.is_whole();
+        if is_whole {
+            sender.end_frame(frame.is_last());
+        }
         open.set_sender(sender);
-        Ok(open.encoder().start_frame(kind, position, length, out))
+        Ok((!is_whole).then_some(frame))
     }
 
     /// Whether it compresses what it sends.

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::open::Open;
-use super::{Conn, Event, Left, Over, Phase, State};
+use super::{Conn, Event, Over, Phase, State};
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Violation};
 use crate::frame::{Control, close};
@@ -33,7 +33,7 @@ impl Open {
 
     /// Replies to a close with this body.
     fn reply_to_close(&self, received: &[u8], out: &mut Output<'_>) {
-        let (version, side) = (self.wire.version(), self.role.side);
+        let (version, side) = (self.wire.version(), self.role.side());
         if self.sender().is_inside_frame() {
             return;
         }
@@ -52,7 +52,7 @@ impl Open {
     /// Sends a close with this code and reason, as far as this version has them.
     /// Gives whether the peer is to reply.
     fn send_close(&self, code: u16, reason: &str, out: &mut Output<'_>) -> bool {
-        let (version, side) = (self.wire.version(), self.role.side);
+        let (version, side) = (self.wire.version(), self.role.side());
         // Inside a frame a close would be read as payload: there TCP ends.
         if !self.wire.can_send() || self.sender().is_inside_frame() {
             return false;
@@ -86,8 +86,8 @@ impl Conn {
                 open.close_sent = true;
                 // hixie-75 closes by the end of TCP, and a server may still send
                 // what it has then: the caller reads it to its end.
-                let ends_by_tcp = open.role.left.has(Left::CONTROL)
-                    && open.role.side == Side::Client
+                let ends_by_tcp = open.role.has_manual_control()
+                    && open.role.side() == Side::Client
                     && open.wire.version().closing == Closing::Hixie75
                     && !open.sender().is_inside_message();
                 if !open.send_close(code, reason, out) && !ends_by_tcp {
@@ -154,7 +154,7 @@ impl Conn {
             Located::in_head(violation, at, end.saturating_sub(body.len() as u64))
         })?;
         if !open.close_sent {
-            if open.role.left.has(Left::CONTROL) {
+            if open.role.has_manual_control() {
                 self.leave_close_to_caller(body);
                 return Ok(Event::Close(reason));
             }
@@ -200,7 +200,7 @@ impl Conn {
                     self.end(false);
                     return cut(Violation::ConnectionCut);
                 }
-                if open.role.left.has(Left::CONTROL) && !open.close_sent {
+                if open.role.has_manual_control() && !open.close_sent {
                     self.leave_close_to_caller(&[]);
                 } else {
                     self.end(true);

@@ -105,33 +105,10 @@ pub struct Conn {
 }
 
 /// Which part this end plays: the same in every state. It stands in each, where
-/// there is room for it.
+/// there is room for it. The bits are ours, so that the state is known by one octet
+/// of [`Open`], which tells whether a close was sent.
 #[derive(Clone, Copy, Debug)]
-struct Role {
-    side: Side,
-    left: Left,
-}
-
-/// What is left to the caller: a bit for each, since every connection has them.
-#[derive(Clone, Copy, Debug, Default)]
-struct Left(u8);
-
-impl Left {
-    /// To answer pings and closes of the peer.
-    const CONTROL: Left = Left(1);
-    /// To inflate compressed messages that arrive in one frame and are too short to
-    /// become longer than the limit.
-    const INFLATING: Left = Left(1 << 1);
-
-    #[inline]
-    fn has(self, bit: Left) -> bool {
-        self.0 & bit.0 != 0
-    }
-
-    fn add(&mut self, bit: Left) {
-        self.0 |= bit.0;
-    }
-}
+struct Role(u8);
 
 #[derive(Debug)]
 enum State {
@@ -273,7 +250,7 @@ impl Conn {
             State::PeerClosed(peer_closed) => &mut peer_closed.open.role,
             State::Over(over) => &mut over.role,
         };
-        role.left.add(Left::CONTROL);
+        role.0 |= Role::MANUAL_CONTROL;
     }
 
     #[inline]
@@ -288,6 +265,7 @@ impl Conn {
 
     /// The version, once it is known.
     #[must_use]
+    #[inline]
     pub fn version(&self) -> Option<&'static Version> {
         match &self.state {
             State::Handshake(opening) => match &opening.handshake {
@@ -297,6 +275,16 @@ impl Conn {
             State::Open(open) => Some(open.wire.version()),
             State::PeerClosed(peer_closed) => Some(peer_closed.open.wire.version()),
             State::Over(over) => over.version.map(Row::version),
+        }
+    }
+
+    /// Whether its version has pings, once that is known.
+    #[cfg(feature = "net")]
+    #[inline]
+    pub(crate) fn has_ping(&self) -> bool {
+        match &self.state {
+            State::Open(open) => !open.wire.is_hixie(),
+            _ => self.version().is_some_and(Version::has_ping),
         }
     }
 
@@ -310,7 +298,7 @@ impl Conn {
     /// Which end this is.
     #[must_use]
     pub fn side(&self) -> Side {
-        self.role().side
+        self.role().side()
     }
 
     /// How far the connection has come.
@@ -360,12 +348,14 @@ impl Conn {
         }
     }
 
-    /// Octets of memory that compression holds between two calls.
+    /// Octets of memory that compression holds between two calls: for a message that
+    /// arrives, and for contexts.
     #[cfg(feature = "net")]
-    pub(crate) fn held_for_compression(&self) -> usize {
+    #[inline]
+    pub(crate) fn held_for_compression(&self) -> (usize, usize) {
         match &self.state {
-            State::Open(open) => open.deflating().map_or(0, Deflating::held),
-            _ => 0,
+            State::Open(open) => open.deflating().map_or((0, 0), Deflating::held),
+            _ => (0, 0),
         }
     }
 
@@ -413,7 +403,10 @@ impl Conn {
     /// A whole message of this connection's version as a piece.
     #[inline(always)]
     fn whole_piece<'b>(&self, kind: Kind, octets: &'b mut [u8]) -> Piece<'b> {
-        let has_length = self.version().is_some_and(Version::has_frame_lengths);
+        let has_length = match &self.state {
+            State::Open(open) => !open.wire.is_hixie(),
+            _ => true,
+        };
         Piece::whole(kind, octets, has_length)
     }
 
@@ -538,7 +531,7 @@ impl Conn {
             Control::Ping => {
                 if let Some(open) = self
                     .receiving()
-                    .filter(|open| !open.role.left.has(Left::CONTROL))
+                    .filter(|open| !open.role.has_manual_control())
                 {
                     open.send_control(Control::Pong, payload, out);
                 }
@@ -660,11 +653,35 @@ impl Conn {
 }
 
 impl Role {
+    const CLIENT: u8 = 1;
+    const MANUAL_CONTROL: u8 = 2;
+    const KEEPS_COMPRESSED: u8 = 4;
+
     fn of(side: Side) -> Role {
-        Role {
-            side,
-            left: Left::default(),
+        Role(match side {
+            Side::Client => Role::CLIENT,
+            Side::Server => 0,
+        })
+    }
+
+    #[inline]
+    fn side(self) -> Side {
+        if self.0 & Role::CLIENT != 0 {
+            Side::Client
+        } else {
+            Side::Server
         }
+    }
+
+    /// Whether pings and closes of the peer are left to the caller to answer.
+    fn has_manual_control(self) -> bool {
+        self.0 & Role::MANUAL_CONTROL != 0
+    }
+
+    /// Whether compressed messages that arrive in one frame, and are too short to
+    /// become longer than the limit, are delivered as they are.
+    fn keeps_compressed(self) -> bool {
+        self.0 & Role::KEEPS_COMPRESSED != 0
     }
 }
 

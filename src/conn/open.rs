@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 
 use simdutf8::basic::from_utf8;
 
-use super::{Left, Role};
+use super::Role;
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Unsendable, Violation};
 use crate::extension::{Compression, Deflate, HeldContexts};
@@ -162,7 +162,7 @@ impl Inside {
             let is_whole = data.kind.is_some() && self.decoder.is_in_last_frame();
             is_whole && most.is_some_and(|most| most <= limit)
         };
-        let is_kept = data.compressed && role.left.has(Left::INFLATING) && is_short();
+        let is_kept = data.compressed && role.keeps_compressed() && is_short();
         let is_compressed = data.compressed || self.deflating.is_between_frames();
         if is_kept || !is_compressed {
             return self.receiver.start_frame(data, limit);
@@ -187,7 +187,7 @@ impl Inside {
         input: &mut Input<'b>,
         trace: &mut T,
     ) -> Result<Option<Received<'b>>, Located<Violation>> {
-        let received = wire.sent_by(role.side.peer(), self.kept.key.as_ref());
+        let received = wire.sent_by(role.side().peer(), self.kept.key.as_ref());
         loop {
             let start = input.position();
             let frame = self
@@ -234,9 +234,8 @@ impl Open {
     /// peer has shown its layout, and then by the layout that was asked for.
     #[inline(always)]
     pub(super) fn prepare_to_send(&mut self, kind: Kind) -> Result<(), Unsendable> {
-        let version = self.wire.version();
-        if kind == Kind::Binary && !version.has_binary() {
-            return Err(Unsendable::NoBinary(version));
+        if kind == Kind::Binary && self.wire.is_hixie() {
+            return Err(Unsendable::NoBinary(self.wire.version()));
         }
         if !self.wire.can_send() {
             return Err(Unsendable::NoMaskingKey);
@@ -254,7 +253,7 @@ impl Open {
 
     /// Whether payload to inflate comes next in the input.
     pub(super) fn is_compressed_next(&self, input: &Input<'_>) -> bool {
-        let wire = self.wire.sent_by(self.role.side.peer(), None);
+        let wire = self.wire.sent_by(self.role.side().peer(), None);
         match &self.inside {
             Some(inside) if inside.deflating.is_in_frame() => true,
             _ if self.start != Start::Frames => false,
@@ -274,7 +273,7 @@ impl Open {
         message: Message<'_>,
         out: &mut Output<'_>,
     ) {
-        let encoder = Encoder::new(self.wire.sent_by(self.role.side, None));
+        let encoder = Encoder::new(self.wire.sent_by(self.role.side(), None));
         let message = (message.kind(), message.payload());
         self.with_inside(|inside| {
             inside
@@ -291,7 +290,7 @@ impl Open {
         piece: (Kind, Position, &[u8]),
         out: &mut Output<'_>,
     ) {
-        let encoder = Encoder::new(self.wire.sent_by(self.role.side, None));
+        let encoder = Encoder::new(self.wire.sent_by(self.role.side(), None));
         self.with_inside(|inside| {
             inside
                 .deflating
@@ -319,16 +318,20 @@ impl Open {
     }
 
     /// Writes frames of this end.
-    #[inline(always)]
+    #[inline]
     pub(super) fn encoder(&self) -> Encoder<'_> {
-        let key = if self.wire.has_key() {
-            self.inside
-                .as_ref()
-                .and_then(|inside| inside.kept.key.as_ref())
-        } else {
-            None
-        };
-        Encoder::new(self.wire.sent_by(self.role.side, key))
+        let inside = self.inside.as_ref();
+        let key = inside.and_then(|inside| inside.kept.key.as_ref());
+        Encoder::new(self.wire.sent_by(self.role.side(), key))
+    }
+
+    /// Writes a whole message in one frame, where nothing about that is unusual.
+    /// Whether it was written.
+    #[inline(always)]
+    pub(super) fn send_simple(&self, message: Message<'_>, out: &mut Output<'_>) -> bool {
+        let way = (self.wire, self.role.side());
+        let may_send = !self.close_sent && self.inside.is_none();
+        may_send && Encoder::simple_message(way, (message.kind(), message.payload()), out)
     }
 
     /// The order of what was sent.
@@ -403,6 +406,9 @@ impl Open {
         input: &mut Input<'b>,
         trace: &mut T,
     ) -> Result<Option<Received<'b>>, Located<Violation>> {
+        if self.inside.is_none() && input.rest().is_empty() {
+            return Ok(None);
+        }
         let way = (self.wire, self.role);
         // A message that lies whole in the input leaves nothing to keep.
         self.with_inside(|inside| inside.receive::<HIXIE, T>(way, limit, input, trace))
@@ -419,7 +425,7 @@ impl Open {
         trace: &mut T,
     ) -> Result<Option<Received<'b>>, Located<Violation>> {
         let way = (
-            self.wire.sent_by(self.role.side.peer(), None),
+            self.wire.sent_by(self.role.side().peer(), None),
             self.wire.version(),
             self.role,
         );
@@ -439,8 +445,8 @@ impl Open {
         if self.start != Start::Frames || self.inside.as_deref().is_some_and(is_inside) {
             return None;
         }
-        let received = self.wire.sent_by(self.role.side.peer(), None);
-        let frame = Decoder::find_whole(received, input.rest())?;
+        let from = self.role.side().peer();
+        let frame = Decoder::find_whole(self.wire, from, input.rest())?;
         if frame.payload as u64 > limit {
             return None;
         }
@@ -478,5 +484,54 @@ impl Open {
             self.start = Start::Frames;
         }
         settled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::conn::{Conn, State};
+    use crate::version::{Side, Version};
+
+    fn holds_more(conn: &Conn) -> bool {
+        matches!(&conn.state, State::Open(open) if open.inside.is_some())
+    }
+
+    fn receive(conn: &mut Conn, octets: &[u8], out: &mut Output<'_>) {
+        let mut octets = octets.to_vec();
+        let mut input = Input::new(&mut octets);
+        while conn.next(&mut input, out).expect("good frames").is_some() {}
+    }
+
+    #[test]
+    fn only_a_message_in_pieces_takes_more() {
+        let version = Version::named("rfc6455").expect("a version");
+        let opened = Conn::opened(Side::Client, version, Default::default());
+        let mut conn = opened.expect("no key");
+        let (mut sent, mut zeros) = (Vec::new(), |key: &mut [u8]| key.fill(0));
+        let mut out = Output::new(&mut sent, &mut zeros);
+
+        // Whole ones of every kind, and the first of two fragments.
+        receive(&mut conn, b"\x81\x01a\x89\x01b\x82\x00", &mut out);
+        assert!(!holds_more(&conn));
+        receive(&mut conn, b"\x01\x01a", &mut out);
+        assert!(holds_more(&conn));
+        receive(&mut conn, b"\x80\x01", &mut out);
+        assert!(holds_more(&conn));
+        receive(&mut conn, b"b", &mut out);
+        assert!(!holds_more(&conn));
+
+        let mut piece = |first, last, conn: &mut Conn| {
+            let piece = conn.send_piece(Kind::Text, b"a", first, last, &mut out);
+            assert_eq!(piece, Ok(()));
+        };
+        piece(true, true, &mut conn);
+        assert!(!holds_more(&conn));
+        piece(true, false, &mut conn);
+        assert!(holds_more(&conn));
+        piece(false, true, &mut conn);
+        assert!(!holds_more(&conn));
     }
 }

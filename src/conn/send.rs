@@ -4,7 +4,6 @@ use super::open::Open;
 use super::{Conn, State};
 use crate::bytes::Output;
 use crate::error::Unsendable;
-use crate::extension::Deflate;
 #[cfg(feature = "net")]
 use crate::extension::MOST_WINDOW_BITS;
 #[cfg(feature = "net")]
@@ -32,23 +31,26 @@ impl Conn {
     /// What this version or phase cannot send; nothing is written then.
     #[inline(always)] // a server's echo is one function then
     pub fn send(&mut self, message: Message<'_>, out: &mut Output<'_>) -> Result<(), Unsendable> {
+        if let State::Open(open) = &self.state {
+            if open.send_simple(message, out) {
+                return Ok(());
+            }
+        }
+        self.send_any(message, out)
+    }
+
+    #[inline(never)]
+    fn send_any(&mut self, message: Message<'_>, out: &mut Output<'_>) -> Result<(), Unsendable> {
+        let compression = self.config.compression;
         let open = self.sending(message.kind())?;
         open.sender().whole()?;
         if let Some(deflate) = open.wire.deflate() {
-            self.send_deflated(deflate, message, out);
+            open.send_deflated(deflate, &compression, message, out);
             return Ok(());
         }
         let encoder = open.encoder();
         encoder.message(message.kind(), message.payload(), out);
         Ok(())
-    }
-
-    #[inline(never)]
-    fn send_deflated(&mut self, deflate: Deflate, message: Message<'_>, out: &mut Output<'_>) {
-        let compression = self.config.compression;
-        if let Ok(open) = self.sending(message.kind()) {
-            open.send_deflated(deflate, &compression, message, out);
-        }
     }
 
     /// What stands around the payload when this end sends a message of `length`
@@ -76,7 +78,7 @@ impl Conn {
         let open = self.sending(kind).ok()?;
         open.sender().whole().ok()?;
         let alone = open.wire.deflate().filter(|deflate| {
-            let coding = deflate.of(open.role.side);
+            let coding = deflate.of(open.role.side());
             coding.no_context_takeover && coding.max_window_bits == MOST_WINDOW_BITS
         });
         // Where this end keeps a context, its next message may be sent plain.

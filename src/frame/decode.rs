@@ -4,7 +4,7 @@ use memchr::memchr;
 
 use super::header::{Control, Found, Header, Kind, Opcode, Rsv1, WholeFrame, name};
 use super::mask::{self, Mask};
-use super::wire::{OneWay, WireLayout};
+use super::wire::{OneWay, Wire, WireLayout};
 use super::{hixie75, hybi04, hybi05, hybi07};
 use crate::bytes::Input;
 use crate::error::{Located, Violation};
@@ -135,12 +135,12 @@ impl Decoder {
     /// octets. `None` of all other frames, and of those about which anything is
     /// unusual: [`Decoder::next`] reads them. Nothing is consumed.
     #[inline(always)]
-    pub(crate) fn find_whole(wire: OneWay<'_>, octets: &[u8]) -> Option<WholeFrame> {
-        let frame = match (wire.layout(), wire.from) {
+    pub(crate) fn find_whole(wire: Wire, from: Side, octets: &[u8]) -> Option<WholeFrame> {
+        let frame = match (wire.layout, from) {
             (WireLayout::Hybi07, from) => hybi07::read_whole(from, octets)?,
             (WireLayout::Hixie75, _) => return hixie75::read_whole(octets),
             (WireLayout::Hybi04 | WireLayout::Hybi04WithoutKey, Side::Client) => return None,
-            _ => find_other(wire, octets)?,
+            _ => find_other(wire, from, octets)?,
         };
         (octets.len() - frame.header >= frame.payload).then_some(frame)
     }
@@ -395,8 +395,8 @@ impl WholeFrame {
 /// [`Decoder::find_whole`] from hybi-01 to hybi-06, and where compression was agreed
 /// on: a compressed frame is none of them.
 #[inline(never)]
-fn find_other(wire: OneWay<'_>, octets: &[u8]) -> Option<WholeFrame> {
-    let found = find(wire, octets)?;
+fn find_other(wire: Wire, from: Side, octets: &[u8]) -> Option<WholeFrame> {
+    let found = find(wire.sent_by(from, None), octets)?;
     let key = match found.mask {
         Mask::Clear => None,
         Mask::Four(key) => Some(key),

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::header::{Control, Kind, MAX_HEADER, Opcode, RSV1, Rsv1, write};
 use super::mask::{self, Mask};
-use super::wire::{OneWay, WireLayout};
+use super::wire::{OneWay, Wire, WireLayout};
 use super::{hixie75, hybi04};
 use crate::bytes::Output;
 #[cfg(feature = "net")]
@@ -137,19 +137,16 @@ impl<'w> Encoder<'w> {
         (!self.masks()).then(|| Framing::of(layout, kind, length))
     }
 
-    /// A whole message in one frame.
+    /// A whole message in one frame, where that takes little: as a server of today
+    /// sends it, but for its longest messages, and in the layout of hixie. Whether
+    /// it was written.
     #[inline(always)]
-    pub(crate) fn message(self, kind: Kind, payload: &[u8], out: &mut Output<'_>) {
-        let whole = Position {
-            first: true,
-            last: true,
-        };
-        match (
-            self.wire.layout(),
-            self.wire.from,
-            u16::try_from(payload.len()),
-        ) {
-            // What a server of today sends, but for its longest messages.
+    pub(crate) fn simple_message(
+        (wire, from): (Wire, Side),
+        (kind, payload): (Kind, &[u8]),
+        out: &mut Output<'_>,
+    ) -> bool {
+        match (wire.layout, from, u16::try_from(payload.len())) {
             (WireLayout::Hybi07, Side::Server, Ok(length)) => {
                 let first = 0x80 | Opcode::Data(kind).number(Layout::Hybi07);
                 match u8::try_from(length) {
@@ -164,9 +161,24 @@ impl<'w> Encoder<'w> {
             (WireLayout::Hybi07, Side::Client, Ok(length)) => {
                 masked_message(kind, length, payload, out);
             }
-            (WireLayout::Hixie75, ..) => self.data(kind, whole, payload, out),
-            _ => self.frame(Opcode::Data(kind), whole, false, payload, out),
+            (WireLayout::Hixie75, ..) if kind == Kind::Text => {
+                out.octets.push(0);
+                out.octets.extend_from_slice(payload);
+                out.octets.push(hixie75::TERMINATOR);
+            }
+            _ => return false,
         }
+        true
+    }
+
+    /// A whole message in one frame.
+    #[inline(never)]
+    pub(crate) fn message(self, kind: Kind, payload: &[u8], out: &mut Output<'_>) {
+        let whole = Position {
+            first: true,
+            last: true,
+        };
+        self.data(kind, whole, payload, out);
     }
 
     /// A data frame whose payload is compressed. RSV1 stands on the first frame of

@@ -11,7 +11,7 @@ use crate::version::{Layout, Row, Side, Version};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wire {
     row: Row,
-    layout: WireLayout,
+    pub(super) layout: WireLayout,
     deflate: Option<Agreed>,
 }
 
@@ -193,12 +193,6 @@ impl Wire {
     #[inline]
     pub(crate) fn is_hixie(&self) -> bool {
         matches!(self.layout, WireLayout::Hixie75)
-    }
-
-    /// Whether a client masks its frames with the key of the connection.
-    #[inline]
-    pub(crate) fn has_key(&self) -> bool {
-        self.layout == WireLayout::Hybi04
     }
 
     /// Whether this end can send frames.

@@ -10,7 +10,7 @@ use memchr::memchr;
 
 use super::malformed::{why_request, why_response};
 use super::name::Name;
-use super::notes::{HeaderNotes, Mark, RequestLine, RequestNotes, read_response};
+use super::notes::{HeaderNotes, Mark, RequestLine, read_response};
 use super::octets::is_field_text;
 use super::scan::{At, HeadError};
 use crate::error::Refusal;
@@ -106,20 +106,44 @@ impl<'b> Head<'b> {
         limit: u16,
         opaque: &[String],
     ) -> Result<Head<'b>, At<HeadError>> {
-        RequestNotes::read(raw, limit, opaque)
-            .and_then(|notes| Head::of_notes(raw, notes))
-            .ok_or_else(|| why_request(raw, limit, opaque))
+        let mut head = Head::unread();
+        let line = head.note_request(raw, limit, opaque);
+        line.and_then(|line| head.take_request(raw, line))
+            .ok_or_else(|| why_request(raw, limit, opaque))?;
+        Ok(head)
     }
 
-    /// The head of a request, whose octets were noted; `None` where its target is
-    /// not UTF-8.
+    /// A head that is to be read, where it lies from then on.
+    pub(super) fn unread() -> Head<'b> {
+        Head::new(&[], [""; 3], HeaderNotes::NONE)
+    }
+
+    /// Notes what a request's head in front of these octets holds. `None` where it
+    /// does not end, or cannot be read.
     #[inline]
-    pub(super) fn of_notes(raw: &'b [u8], notes: RequestNotes) -> Option<Head<'b>> {
+    pub(super) fn note_request(
+        &mut self,
+        octets: &[u8],
+        limit: u16,
+        opaque: &[String],
+    ) -> Option<RequestLine> {
+        self.notes.read_request(octets, limit, opaque)
+    }
+
+    /// How long the head is that was noted.
+    pub(super) fn noted_length(&self) -> usize {
+        self.notes.end
+    }
+
+    /// Takes the octets that were noted, which start with this line; `None` where
+    /// its target is not UTF-8.
+    #[inline]
+    pub(super) fn take_request(&mut self, raw: &'b [u8], line: RequestLine) -> Option<()> {
         let RequestLine {
             method,
             target,
             is_http_1_0,
-        } = notes.line;
+        } = line;
         let (method, after) = raw.split_at_checked(method)?;
         let target = after.get(1..)?.get(..target)?;
         let method = match method {
@@ -131,7 +155,9 @@ impl<'b> Head<'b> {
             other => core::str::from_utf8(other).ok()?,
         };
         let version = if is_http_1_0 { "HTTP/1.0" } else { "HTTP/1.1" };
-        Some(Head::new(raw, [method, target, version], notes.headers))
+        self.raw = raw;
+        self.first = [method, target, version];
+        Some(())
     }
 
     /// Reads a response's head, whose end was found.
@@ -618,14 +644,15 @@ mod tests {
             }
             let opaque = ["X-Opaque".to_owned()];
             let end = Scan::default().find_end(&octets, 10_000);
-            let noted = RequestNotes::read(&octets, 5, &opaque);
+            let mut notes = HeaderNotes::NONE;
+            let noted = notes.read_request(&octets, 5, &opaque);
             let Ok(Some(end)) = end else {
                 prop_assert!(noted.is_none(), "{:?}", octets.escape_ascii());
                 return Ok(());
             };
             let raw = &octets[..end];
-            if let Some(notes) = noted {
-                prop_assert_eq!(notes.headers.end, end);
+            if noted.is_some() {
+                prop_assert_eq!(notes.end, end);
             }
             let ours = Head::request(raw, 5, &opaque);
             let ours_read = ours.as_ref().map_err(|(error, _)| *error).map(|head| {

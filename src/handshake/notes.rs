@@ -4,14 +4,14 @@
 use alloc::string::String;
 
 use super::name::Name;
-use super::octets::{find_colon, is_token, run};
+use super::octets::{find_colon, is_token, letters, run};
 use super::values::ValueOctets;
 
 /// No head has more headers than this, whatever the limit says.
 pub(super) const MAX_HEADERS: usize = 128;
 
 /// Where the first header of a known name lies in a head.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Mark {
     /// Where the line starts; 0 where there is no such header.
     pub(super) start: u32,
@@ -20,6 +20,15 @@ pub(super) struct Mark {
     pub(super) length: u32,
     /// Which header of the head it is, from 0.
     pub(super) index: u8,
+}
+
+impl Mark {
+    const NONE: Mark = Mark {
+        start: 0,
+        value: 0,
+        length: 0,
+        index: 0,
+    };
 }
 
 /// Where the headers of a head lie.
@@ -35,38 +44,65 @@ pub(super) struct HeaderNotes {
 }
 
 impl HeaderNotes {
-    /// Reads the headers that start at this octet, at most `most` of them. `None`
-    /// where the head does not end, or cannot be read.
-    #[inline(always)] // so that it is written once, to where it is wanted
-    fn read(octets: &[u8], start: usize, most: usize, opaque: &[String]) -> Option<HeaderNotes> {
-        let mut notes = HeaderNotes {
-            end: 0,
-            start,
-            marks: [Mark::default(); Name::COUNT],
-            repeated: 0,
-        };
+    /// Of no head yet.
+    pub(super) const NONE: HeaderNotes = HeaderNotes {
+        end: 0,
+        start: 0,
+        marks: [Mark::NONE; Name::COUNT],
+        repeated: 0,
+    };
+
+    /// Reads the headers that start at this octet, at most `most` of them, where
+    /// nothing was noted before. `None` where the head does not end, or cannot be
+    /// read.
+    #[inline(always)] // so that there is one loop for each kind of head
+    fn read(&mut self, octets: &[u8], start: usize, most: usize, opaque: &[String]) -> Option<()> {
+        self.start = start;
         // Then all places are numbers of 32 bits.
         u32::try_from(octets.len()).ok()?;
         let mut rest = octets.get(start..)?;
         let mut index = 0;
         loop {
             if let [b'\r', b'\n', after @ ..] = rest {
-                notes.end = octets.len() - after.len();
-                return Some(notes);
+                self.end = octets.len() - after.len();
+                return Some(());
             }
             if index == most {
                 return None;
             }
-            let line = Line::read(rest, opaque)?;
-            let (name, _) = rest.split_at(line.name);
-            match Name::of(name) {
-                Some(name) => notes.note(name, index, octets.len() - rest.len(), &line),
-                None if is_token(name) => {}
-                None => return None,
-            }
-            rest = rest.get(line.length + 2..)?;
+            let start = octets.len() - rest.len();
+            rest = match Line::read_usual(rest) {
+                Some(line) => {
+                    let (name, _) = rest.split_at(line.name);
+                    if let Some(name) = Name::of(name) {
+                        self.note(name, index, start, &line);
+                    }
+                    rest.get(line.length + 2..)?
+                }
+                None => self.read_unusual(rest, (start, index), opaque)?,
+            };
             index += 1;
         }
+    }
+
+    /// Reads an unusual line, which starts there and has this index. Gives what
+    /// follows.
+    #[cold]
+    #[inline(never)]
+    fn read_unusual<'o>(
+        &mut self,
+        octets: &'o [u8],
+        (start, index): (usize, usize),
+        opaque: &[String],
+    ) -> Option<&'o [u8]> {
+        let line = Line::read(octets, opaque)?;
+        let (name, _) = octets.split_at(line.name);
+        match Name::of(name) {
+            Some(name) => self.note(name, index, start, &line),
+            None if is_token(name) => {}
+            None => return None,
+        }
+        octets.get(line.length + 2..)
     }
 
     #[inline(always)]
@@ -110,19 +146,32 @@ struct Line {
 }
 
 impl Line {
-    /// Reads the line in front of these octets. The name is not checked.
+    /// Reads the line in front of these octets, if it is as nearly all are: a name
+    /// of letters and hyphens, a colon, one space, and a value whose first and last
+    /// octets are visible.
     #[inline(always)]
+    fn read_usual(octets: &[u8]) -> Option<Line> {
+        let name = letters(octets);
+        let [b':', b' ', after @ ..] = octets.get(name..)? else {
+            return None;
+        };
+        let (value, behind) = after.split_at_checked(run::<b' '>(after))?;
+        let ends_are_visible = value.first()? > &b' ' && value.last()? > &b' ';
+        let is_line = name > 0 && ends_are_visible && behind.starts_with(b"\r\n");
+        is_line.then(|| Line {
+            name,
+            value: name + 2,
+            value_length: value.len(),
+            length: octets.len() - behind.len(),
+        })
+    }
+
+    /// Reads any line in front of these octets. The name is not checked.
     fn read(octets: &[u8], opaque: &[String]) -> Option<Line> {
         let name = find_colon(octets)?;
         let mut rest = octets.get(name + 1..)?;
-        // Nearly all have one space here.
-        if let [b' ', after @ ..] = rest {
+        while let [b' ' | b'\t', after @ ..] = rest {
             rest = after;
-        }
-        if rest.first().is_some_and(|octet| *octet <= b' ') {
-            while let [b' ' | b'\t', after @ ..] = rest {
-                rest = after;
-            }
         }
         let value = octets.len() - rest.len();
         let mut values = None;
@@ -144,10 +193,8 @@ impl Line {
         }
         let length = octets.len() - rest.len();
         let mut text = octets.get(value..length)?;
-        if text.last().is_some_and(|octet| *octet <= b' ') {
-            while let [before @ .., b' ' | b'\t'] = text {
-                text = before;
-            }
+        while let [before @ .., b' ' | b'\t'] = text {
+            text = before;
         }
         Some(Line {
             name,
@@ -158,17 +205,15 @@ impl Line {
     }
 }
 
-/// Where everything lies in the head of a request.
-#[derive(Debug)]
-pub(super) struct RequestNotes {
-    pub(super) line: RequestLine,
-    pub(super) headers: HeaderNotes,
-}
-
-impl RequestNotes {
-    /// Reads the head in front of these octets. `None` where it does not end, or
-    /// cannot be read.
-    pub(super) fn read(octets: &[u8], limit: u16, opaque: &[String]) -> Option<RequestNotes> {
+impl HeaderNotes {
+    /// Reads the head of a request in front of these octets. `None` where it does
+    /// not end, or cannot be read.
+    pub(super) fn read_request(
+        &mut self,
+        octets: &[u8],
+        limit: u16,
+        opaque: &[String],
+    ) -> Option<RequestLine> {
         let most = usize::from(limit).min(MAX_HEADERS);
         let (line, rest) = RequestLine::read(octets)?;
         let minor = match rest {
@@ -191,12 +236,10 @@ impl RequestNotes {
             return None;
         }
         let start = octets.len() - rest.len() + 10;
-        Some(RequestNotes {
-            line: RequestLine {
-                is_http_1_0: minor == b'0',
-                ..line
-            },
-            headers: HeaderNotes::read(octets, start, most, opaque)?,
+        self.read(octets, start, most, opaque)?;
+        Some(RequestLine {
+            is_http_1_0: minor == b'0',
+            ..line
         })
     }
 }
@@ -256,5 +299,7 @@ pub(super) fn read_response(octets: &[u8]) -> Option<HeaderNotes> {
     let ends = |octet: &u8| !matches!(octet, b'\t' | b' '..=b'~' | 0x80..);
     let length = reason.iter().position(ends)?;
     let after = reason.get(length..)?.strip_prefix(b"\r\n")?;
-    HeaderNotes::read(octets, octets.len() - after.len(), MAX_HEADERS, &[])
+    let mut notes = HeaderNotes::NONE;
+    notes.read(octets, octets.len() - after.len(), MAX_HEADERS, &[])?;
+    Some(notes)
 }

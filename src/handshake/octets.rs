@@ -83,6 +83,21 @@ pub(super) fn is_field_text(octets: &[u8]) -> bool {
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = ONES << 7;
 
+/// How many letters and hyphens stand before the first other octet.
+#[inline(always)]
+pub(super) fn letters(octets: &[u8]) -> usize {
+    let mut rest = octets;
+    while let Some((word, after)) = rest.split_first_chunk() {
+        let others = other_than_letters(*word);
+        if others != 0 {
+            return octets.len() - rest.len() + (others.trailing_zeros() / 8) as usize;
+        }
+        rest = after;
+    }
+    let is_letter = |octet: &&u8| octet.is_ascii_alphabetic() || **octet == b'-';
+    octets.len() - rest.len() + rest.iter().take_while(is_letter).count()
+}
+
 /// How many octets stand before the first one below `LOWEST`, or DEL.
 #[inline(always)]
 pub(super) fn run<const LOWEST: u8>(octets: &[u8]) -> usize {
@@ -140,6 +155,9 @@ mod tests {
                     };
                     assert_eq!(run::<b' '>(&octets), slow(b' '), "{octet} at {at}");
                     assert_eq!(run::<b'!'>(&octets), slow(b'!'), "{octet} at {at}");
+                    let is_other = |o: &u8| !o.is_ascii_alphabetic() && *o != b'-';
+                    let others = octets.iter().position(is_other);
+                    assert_eq!(letters(&octets), others.unwrap_or(octets.len()));
                     let colon = octets.iter().position(|o| *o == b':');
                     assert_eq!(find_colon(&octets), colon, "{octet} at {at}");
                 }

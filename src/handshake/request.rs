@@ -21,12 +21,19 @@ pub struct Request<'b> {
 
 impl<'b> Request<'b> {
     /// A request with this head, which [`Request::check`] is to check.
+    #[inline]
     pub(super) fn unchecked(head: Head<'b>) -> Request<'b> {
         Request {
             head,
             version: None,
             origin: None,
         }
+    }
+
+    /// Its head, to be read.
+    #[inline]
+    pub(super) fn head_mut(&mut self) -> &mut Head<'b> {
+        &mut self.head
     }
 
     /// Checks all that needs no policy.

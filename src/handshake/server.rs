@@ -9,7 +9,7 @@ use core::mem;
 use super::detect::Refused;
 use super::head::{Head, line_and_octet};
 use super::name::Name;
-use super::notes::RequestNotes;
+use super::notes::RequestLine;
 use super::policy::Config;
 use super::request::Request;
 use super::scan::Scan;
@@ -89,15 +89,15 @@ impl ServerHandshake {
     ) -> Option<ServerEvent<'b>> {
         match &mut self.state {
             State::Head(scan) => {
-                let notes = read_whole(*scan, input.rest(), config);
-                let end = match &notes {
-                    Some(notes) => Ok(Some(notes.headers.end)),
+                let noted = note_whole(*scan, input.rest(), config);
+                let end = match &noted {
+                    Some((request, _)) => Ok(Some(request.head().noted_length())),
                     None => find_head(scan, input.rest(), config),
                 };
                 match end {
                     Ok(None) => None,
                     Ok(Some(end)) => {
-                        Some(self.read_request((end, notes), config, input, out, trace))
+                        Some(self.read_request((end, noted), config, input, out, trace))
                     }
                     Err(refused) => {
                         Some(self.refuse_unreadable(refused, config, input, out, trace))
@@ -124,7 +124,7 @@ impl ServerHandshake {
 
     fn read_request<'b, T: Trace>(
         &mut self,
-        (end, notes): (usize, Option<RequestNotes>),
+        (end, noted): (usize, Option<Noted<'b>>),
         config: &mut Arc<Config>,
         input: &mut Input<'b>,
         out: &mut Output<'_>,
@@ -132,12 +132,13 @@ impl ServerHandshake {
     ) -> ServerEvent<'b> {
         let start = input.position();
         let raw: &'b [u8] = input.take(end);
-        let head = match notes.and_then(|notes| Head::of_notes(raw, notes)) {
-            Some(head) => Ok(head),
-            None => Head::request(raw, config.limits.headers, &config.opaque_headers),
+        let read = match noted.and_then(|noted| take_noted(raw, noted)) {
+            Some(request) => Ok(request),
+            None => Head::request(raw, config.limits.headers, &config.opaque_headers)
+                .map(|head| Box::new(Request::unchecked(head))),
         };
-        let mut request = match head {
-            Ok(head) => Box::new(Request::unchecked(head)),
+        let mut request = match read {
+            Ok(request) => request,
             Err((error, at)) => {
                 SpanWriter::new(trace, start).octets(end, Field::Unreadable, 0);
                 let refused = (error.refusal(), at);
@@ -333,14 +334,27 @@ fn names_place(refusal: Refusal) -> bool {
     )
 }
 
-/// Reads a head that has arrived at once, as nearly all do.
-fn read_whole(scan: Scan, octets: &[u8], config: &Config) -> Option<RequestNotes> {
+/// A request whose head was noted, and its first line.
+type Noted<'b> = (Box<Request<'b>>, RequestLine);
+
+/// Notes a head that has arrived at once, as nearly all do. The request is made
+/// where it stays, since it is large.
+fn note_whole<'b>(scan: Scan, octets: &[u8], config: &Config) -> Option<Noted<'b>> {
     let max = usize::try_from(config.limits.head_bytes).unwrap_or(usize::MAX);
     if !scan.is_new() || !octets.first()?.is_ascii_alphabetic() {
         return None;
     }
     let octets = octets.get(..max).unwrap_or(octets);
-    RequestNotes::read(octets, config.limits.headers, &config.opaque_headers)
+    let mut request = Box::new(Request::unchecked(Head::unread()));
+    let head = request.head_mut();
+    let line = head.note_request(octets, config.limits.headers, &config.opaque_headers)?;
+    Some((request, line))
+}
+
+/// The request of the octets that were noted.
+fn take_noted<'b>(raw: &'b [u8], (mut request, line): Noted<'b>) -> Option<Box<Request<'b>>> {
+    request.head_mut().take_request(raw, line)?;
+    Some(request)
 }
 
 /// Looks for the end of a head.

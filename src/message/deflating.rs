@@ -85,11 +85,16 @@ impl Deflating {
         self.inflater.is_none() && self.stage == Stage::Idle && self.deflater.is_none()
     }
 
-    /// Octets of memory that it holds.
-    pub(crate) fn held(&self) -> usize {
+    /// Octets of memory that it holds: for a message that arrives, and for what may
+    /// follow.
+    #[cfg(feature = "net")]
+    pub(crate) fn held(&self) -> (usize, usize) {
         let inflater = self.inflater.as_ref().map_or(0, |_| Inflater::OCTETS);
         let deflater = self.deflater.as_ref().map_or(0, |held| held.octets());
-        inflater + deflater
+        match self.stage {
+            Stage::Idle => (0, inflater + deflater),
+            Stage::Payload | Stage::BetweenFrames | Stage::Tail => (inflater, deflater),
+        }
     }
 
     /// The header of a compressed frame was read, or of one that continues a

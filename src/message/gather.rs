@@ -10,16 +10,56 @@ use simdutf8::basic::from_utf8;
 use super::{Message, Piece};
 use crate::frame::Kind;
 
+/// Memory in which a message is gathered: a vector, or what a caller has instead.
+pub trait GatherBuffer: Default {
+    /// The octets in it.
+    fn octets(&self) -> &[u8];
+
+    /// The same, to be changed where they lie.
+    fn octets_mut(&mut self) -> &mut [u8];
+
+    /// How many octets it can hold without more memory.
+    fn capacity(&self) -> usize;
+
+    /// Puts octets behind those in it.
+    fn extend_from_slice(&mut self, octets: &[u8]);
+
+    /// Makes it this long. What new octets are is not said.
+    fn resize(&mut self, len: usize);
+}
+
+impl GatherBuffer for Vec<u8> {
+    fn octets(&self) -> &[u8] {
+        self
+    }
+
+    fn octets_mut(&mut self) -> &mut [u8] {
+        self
+    }
+
+    fn capacity(&self) -> usize {
+        Vec::capacity(self)
+    }
+
+    fn extend_from_slice(&mut self, octets: &[u8]) {
+        Vec::extend_from_slice(self, octets);
+    }
+
+    fn resize(&mut self, len: usize) {
+        Vec::resize(self, len, 0);
+    }
+}
+
 /// Gathers the pieces of one message at a time.
 ///
 /// The buffer is borrowed from the caller while a message is incomplete and
 /// handed back when it ends, so that a connection between messages owns none.
-#[derive(Debug, Default)]
-pub struct Gather {
+#[derive(Debug)]
+pub struct Gather<B = Vec<u8>> {
     kind: Option<Kind>,
     /// Whether the text was checked while it arrived.
     checked: bool,
-    octets: Vec<u8>,
+    octets: B,
     /// Octets in front of the payload that do not belong to it.
     spare: usize,
     /// Octets of payload, from `spare` on. What lies behind them is room.
@@ -70,18 +110,23 @@ impl<'b> WholeMessage<'b> {
     }
 }
 
-impl Gather {
+impl Default for Gather {
+    fn default() -> Gather {
+        Gather::into_buffer(Vec::new(), 0)
+    }
+}
+
+impl<B: GatherBuffer> Gather<B> {
     /// Gathers into this buffer and leaves `spare` octets in front of the
     /// payload free.
     #[must_use]
-    pub fn into_buffer(mut octets: Vec<u8>, spare: usize) -> Gather {
-        if octets.len() < spare {
-            octets.resize(spare, 0);
-        }
+    pub fn into_buffer(octets: B, spare: usize) -> Gather<B> {
         Gather {
+            kind: None,
+            checked: false,
             octets,
             spare,
-            ..Gather::default()
+            len: 0,
         }
     }
 
@@ -106,10 +151,10 @@ impl Gather {
     /// Adds a piece by copying it.
     pub fn add(&mut self, piece: &Piece<'_>) {
         let (end, n) = (self.spare + self.len, piece.octets.len());
-        match self.octets.get_mut(end..end + n) {
+        match self.octets.octets_mut().get_mut(end..end + n) {
             Some(room) => room.copy_from_slice(piece.octets),
             None => {
-                self.octets.truncate(end);
+                self.octets.resize(end);
                 self.octets.extend_from_slice(piece.octets);
             }
         }
@@ -124,21 +169,30 @@ impl Gather {
 
     /// Takes the memory for `want` more octets, where `to_come` are known to come
     /// at least. The buffer doubles as a rule, but a frame whose length is known
-    /// does not take more than it needs.
+    /// does not take more than it needs. `grow` gives the buffer, or another one
+    /// with the same octets, at least the first capacity; the second is that of the
+    /// whole frame, `usize::MAX` where that is not known.
     ///
     /// # Errors
     ///
     /// Where there is no memory; what was gathered stays.
-    pub fn try_reserve(&mut self, want: usize, to_come: u64) -> Result<(), TryReserveError> {
+    pub fn try_reserve(
+        &mut self,
+        want: usize,
+        to_come: u64,
+        grow: impl FnOnce(&mut B, usize, usize) -> Result<(), TryReserveError>,
+    ) -> Result<(), TryReserveError> {
         let used = self.spare + self.len;
-        if self.octets.capacity() - used >= want {
+        if self.octets.capacity() >= used + want {
             return Ok(());
         }
         let to_come = usize::try_from(to_come).unwrap_or(usize::MAX);
         // Not less than an eighth, or many small fragments would move it often.
         let more = to_come.min(used).max(used / 8).max(want);
-        let more = (used + more).saturating_sub(self.octets.len());
-        self.octets.try_reserve_exact(more)
+        if self.octets.octets().len() > used {
+            self.octets.resize(used);
+        }
+        grow(&mut self.octets, used + more, used.saturating_add(to_come))
     }
 
     /// Room for `want` octets behind what was gathered. Octets that are read
@@ -146,10 +200,10 @@ impl Gather {
     /// [`Gather::add_in_place`], without a copy.
     pub fn room(&mut self, want: usize) -> &mut [u8] {
         let start = self.spare + self.len;
-        if self.octets.len() < start + want {
-            self.octets.resize(start + want, 0);
+        if self.octets.octets().len() < start + want {
+            self.octets.resize(start + want);
         }
-        let (_, behind) = self.octets.split_at_mut(start);
+        let (_, behind) = self.octets.octets_mut().split_at_mut(start);
         behind.split_at_mut(want).0
     }
 
@@ -160,7 +214,7 @@ impl Gather {
     ///
     /// Where the room was smaller.
     pub fn add_in_place(&mut self, kind: Kind, checked: bool, n: usize) {
-        assert!(self.octets.len() - self.spare - self.len >= n);
+        assert!(self.octets.octets().len() >= self.spare + self.len + n);
         self.kind = Some(kind);
         self.checked = checked;
         self.len += n;
@@ -172,7 +226,7 @@ impl Gather {
         let kind = self.kind.unwrap_or(Kind::Binary);
         if kind == Kind::Text && !self.checked {
             if let Cow::Owned(text) = replaced(self.payload()) {
-                self.octets.truncate(self.spare);
+                self.octets.resize(self.spare);
                 self.octets.extend_from_slice(&text);
                 self.len = text.len();
             }
@@ -181,7 +235,10 @@ impl Gather {
     }
 
     fn payload(&self) -> &[u8] {
-        let (_, payload) = self.octets.split_at(self.spare);
+        if self.is_empty() {
+            return &[];
+        }
+        let (_, payload) = self.octets.octets().split_at(self.spare);
         payload.split_at(self.len).0
     }
 
@@ -193,8 +250,8 @@ impl Gather {
 
     /// Gives the buffer up: what was gathered lies from `spare` to the end.
     #[must_use]
-    pub fn into_octets(mut self) -> Vec<u8> {
-        self.octets.truncate(self.spare + self.len);
+    pub fn into_octets(mut self) -> B {
+        self.octets.resize(self.spare + self.len);
         self.octets
     }
 }

@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 
 pub use crate::frame::Kind;
 pub(crate) use deflating::{Deflating, Receiving, Step};
-pub use gather::{Gather, WholeMessage};
+pub use gather::{Gather, GatherBuffer, WholeMessage};
 pub(crate) use receive::Receiver;
 pub(crate) use send::Sender;
 

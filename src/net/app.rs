@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::backlog::Backlog;
+use super::buffer::Buffer;
 use super::later::Later;
 use super::link_id::LinkId;
 use super::page::Page;
@@ -225,7 +226,7 @@ enum Arrived<'a> {
     /// At once, in the loop's buffer.
     Whole(Message<'a>),
     /// In pieces, in a buffer of its own.
-    Gathered(&'a mut Gather),
+    Gathered(&'a mut Gather<Buffer>),
 }
 
 impl<'a> Incoming<'a> {
@@ -234,7 +235,7 @@ impl<'a> Incoming<'a> {
         Incoming(Arrived::Whole(message))
     }
 
-    pub(super) fn gathered(gather: &'a mut Gather) -> Incoming<'a> {
+    pub(super) fn gathered(gather: &'a mut Gather<Buffer>) -> Incoming<'a> {
         Incoming(Arrived::Gathered(gather))
     }
 
@@ -298,7 +299,7 @@ impl<A: App> Handle<'_, A> {
     }
 
     #[inline(never)]
-    fn send_gathered(&mut self, gather: &mut Gather) -> Result<(), Unsendable> {
+    fn send_gathered(&mut self, gather: &mut Gather<Buffer>) -> Result<(), Unsendable> {
         let message = gather.finish();
         // A recorded connection sends all its octets by the same path.
         if message.payload().len() < LARGE || self.is_recorded {
@@ -308,7 +309,8 @@ impl<A: App> Handle<'_, A> {
         let Some(framing) = self.conn.framing_of(kind, length)? else {
             return self.conn.send(message, &mut self.out);
         };
-        let gather = std::mem::take(gather);
+        let empty = Gather::into_buffer(Buffer::default(), 0);
+        let gather = std::mem::replace(gather, empty);
         self.backlog.push_small(self.out.octets);
         self.out.octets.clear();
         self.backlog.push_large(gather.into_octets(), &framing);

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::budget::{Budget, Charge};
+use super::buffer::Buffer;
 use super::transport::Transport;
 use crate::frame::Framing;
 
@@ -24,7 +25,7 @@ struct Waiting {
     /// all.
     own: usize,
     /// Large chunks that were written, for the pool.
-    spent: Option<Vec<u8>>,
+    spent: Option<Buffer>,
 }
 
 /// A chunk grows to this, so that many small messages are one write.
@@ -40,7 +41,7 @@ pub(super) enum Progress {
 /// Octets that wait: of one connection, or shared by many.
 #[derive(Debug)]
 enum Chunk {
-    Own(Vec<u8>),
+    Own(Buffer),
     Shared(Part),
 }
 
@@ -186,8 +187,10 @@ impl Backlog {
                 waiting.own += last.capacity() - before;
             }
             _ => {
-                waiting.own += octets.len();
-                waiting.chunks.push_back(Chunk::Own(octets.to_vec()));
+                let mut chunk = Buffer::default();
+                chunk.extend_from_slice(octets);
+                waiting.own += chunk.capacity();
+                waiting.chunks.push_back(Chunk::Own(chunk));
             }
         }
     }
@@ -195,25 +198,24 @@ impl Backlog {
     /// Puts a buffer behind what waits, without a copy. Its first
     /// [`Framing::MAX_HEADER`] octets are spare: the header is written into
     /// them, right before the payload.
-    pub(super) fn push_large(&mut self, mut buffer: Vec<u8>, framing: &Framing) {
+    pub(super) fn push_large(&mut self, mut buffer: Buffer, framing: &Framing) {
         let header = framing.header();
         let start = Framing::MAX_HEADER - header.len();
         let (spare, _) = buffer.split_at_mut(Framing::MAX_HEADER);
         let (_, before_payload) = spare.split_at_mut(start);
         before_payload.copy_from_slice(header);
-        buffer.extend(framing.terminator());
+        buffer.extend_from_slice(framing.terminator().as_slice());
         let waiting = self.0.get_or_insert_default();
         waiting.len += buffer.len() - start;
         if waiting.chunks.is_empty() {
             waiting.written = start;
-            waiting.own += buffer.capacity();
-            waiting.chunks.push_back(Chunk::Own(buffer));
         } else {
             // Only the first chunk may have octets that are not sent.
-            let octets = buffer.split_off(start);
-            waiting.own += octets.capacity();
-            waiting.chunks.push_back(Chunk::Own(octets));
+            buffer.copy_within(start.., 0);
+            buffer.truncate(buffer.len() - start);
         }
+        waiting.own += buffer.capacity();
+        waiting.chunks.push_back(Chunk::Own(buffer));
     }
 
     /// Puts shared octets, of which so many were written, behind what waits, without
@@ -254,7 +256,7 @@ impl Backlog {
     /// A buffer that was written and may be used again. Gives all memory back
     /// once nothing waits.
     #[inline]
-    pub(super) fn spent(&mut self) -> Option<Vec<u8>> {
+    pub(super) fn spent(&mut self) -> Option<Buffer> {
         let spent = self.0.as_mut()?.spent.take();
         if self.is_empty() {
             self.0 = None;

@@ -20,6 +20,7 @@ mod system_memory;
 
 mod settings;
 
+mod buffer;
 mod budget;
 
 mod backlog;

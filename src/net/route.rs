@@ -174,7 +174,14 @@ impl Route {
 #[derive(Clone, Debug)]
 pub struct RouteTable {
     config: Config,
+    /// In the order in which they were given.
     routes: Vec<Arc<Route>>,
+    /// The same, those first that come first where several match.
+    ranked: Vec<Arc<Route>>,
+    /// The first one that leads to the lab.
+    lab: Option<Arc<Route>>,
+    /// A route leads to a backend.
+    has_backend: bool,
     /// A route is for one host only.
     has_hosts: bool,
     /// A route has a configuration of its own.
@@ -189,6 +196,9 @@ impl RouteTable {
         RouteTable {
             config,
             routes: Vec::new(),
+            ranked: Vec::new(),
+            lab: None,
+            has_backend: false,
             has_hosts: false,
             has_configs: false,
         }
@@ -201,7 +211,15 @@ impl RouteTable {
     pub fn with(mut self, route: Route) -> RouteTable {
         self.has_hosts |= route.host.is_some();
         self.has_configs |= route.config.is_some();
-        self.routes.push(Arc::new(route));
+        self.has_backend |= matches!(route.to, Destination::Backend(_));
+        let route = Arc::new(route);
+        if self.lab.is_none() && matches!(route.to, Destination::Lab(_)) {
+            self.lab = Some(Arc::clone(&route));
+        }
+        let comes_before = |other: &Arc<Route>| other.precision() >= route.precision();
+        let rank = self.ranked.partition_point(comes_before);
+        self.ranked.insert(rank, Arc::clone(&route));
+        self.routes.push(route);
         self
     }
 
@@ -213,9 +231,7 @@ impl RouteTable {
             None
         };
         let (host, path) = (host.unwrap_or(""), head.path());
-        let matching = self.routes.iter().filter(|r| r.matches(host, path));
-        // The first of equals.
-        matching.rev().max_by_key(|route| route.precision())
+        self.ranked.iter().find(|route| route.matches(host, path))
     }
 
     /// What applies to requests of this route.
@@ -230,16 +246,15 @@ impl RouteTable {
 
     /// The lab, if a route leads there.
     pub(super) fn lab(&self) -> Option<&Lab> {
-        self.routes.iter().find_map(|route| match &route.to {
+        match &self.lab.as_ref()?.to {
             Destination::Lab(lab) => Some(lab),
             _ => None,
-        })
+        }
     }
 
     /// Whether a route leads to a backend.
     pub(super) fn has_backend(&self) -> bool {
-        let mut routes = self.routes.iter();
-        routes.any(|route| matches!(route.to, Destination::Backend(_)))
+        self.has_backend
     }
 }
 

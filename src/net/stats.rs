@@ -74,6 +74,7 @@ impl ConnectionStats {
     }
 
     /// Whether this worker must write its part.
+    #[inline]
     pub(super) fn is_wanted(&self, worker: usize) -> bool {
         let part = self.parts.get(worker);
         part.is_some_and(|part| part.wanted.load(Ordering::Acquire))

@@ -153,7 +153,16 @@ impl Topics {
     }
 
     /// A connection is gone.
+    #[inline]
     pub(super) fn remove_link(&mut self, link: LinkId) {
+        // Nothing is hashed where no connection has a topic.
+        if !self.subscriptions.is_empty() {
+            self.remove_subscriptions(link);
+        }
+    }
+
+    #[inline(never)]
+    fn remove_subscriptions(&mut self, link: LinkId) {
         for subscription in self.subscriptions.remove(&link).unwrap_or_default() {
             self.remove_subscriber(&subscription);
         }

@@ -100,7 +100,7 @@ fn messages_and_idle_connections_allocate_nothing() {
     rounds(1);
     let each = (OCTETS.load(Ordering::SeqCst) - before) / IDLE as isize;
     println!("{each} octets for an idle connection");
-    assert!(each <= 256, "{each} octets for an idle connection");
+    assert!(each <= 128, "{each} octets for an idle connection");
 
     drop((idle, rfc, hixie));
     stopper.stop();

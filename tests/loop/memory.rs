@@ -235,6 +235,67 @@ mod program {
         kib.parse::<usize>().unwrap() * 1024
     }
 
+    /// The octets that a process has in memory now; of what it shares with others,
+    /// its share.
+    fn now(id: u32) -> usize {
+        let rollup = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).unwrap();
+        let line = rollup.lines().find_map(|l| l.strip_prefix("Pss:"));
+        let kib = line.unwrap().trim().strip_suffix(" kB").unwrap();
+        kib.parse::<usize>().unwrap() * 1024
+    }
+
+    /// Opens so many connections, which echo a short message each.
+    fn opened(address: SocketAddr, speaks: Speaks, n: usize) -> Vec<Peer> {
+        let mut peers: Vec<_> = (0..n).map(|_| Peer::open(address, speaks, "/")).collect();
+        for peer in &mut peers {
+            peer.echo("short");
+        }
+        peers
+    }
+
+    #[test]
+    fn memory_goes_back_to_the_system_after_a_burst() {
+        const PEERS: usize = 1000;
+        let own = std::process::id().to_string();
+        let status = Command::new("prlimit")
+            .args(["--pid", &own, "--nofile=4096:"])
+            .status();
+        assert!(status.unwrap().success());
+        let text = "burst ".repeat(50_000);
+        for speaks in [RFC, HIXIE_76] {
+            let program = Program::serve(&["--workers", "1"]);
+            let mut peers = opened(program.address, speaks, PEERS);
+            let idle = now(program.id());
+            let message = said(speaks, &text);
+            let (most, rest) = message.split_at(message.len() / 10 * 9);
+            for peer in &mut peers {
+                peer.send(most);
+            }
+            // What lives longer than the messages is in memory behind them.
+            let late = opened(program.address, speaks, PEERS / 10);
+            let busy = now(program.id()) - idle;
+            assert!(busy > PEERS * most.len() / 2, "{busy} octets");
+            for peer in &mut peers {
+                peer.send(rest);
+            }
+            for peer in &mut peers {
+                assert!(peer.receive_text() == text);
+            }
+            let echoed = Instant::now();
+            loop {
+                let left = now(program.id()).saturating_sub(idle) / PEERS;
+                if left <= 4096 {
+                    println!("{speaks:?}: {left} octets per connection");
+                    break;
+                }
+                let waited = echoed.elapsed();
+                assert!(waited < milliseconds(5000), "{left} octets per connection");
+                thread::sleep(milliseconds(50));
+            }
+            drop((peers, late));
+        }
+    }
+
     #[test]
     fn the_process_stays_within_its_memory() {
         let program = Program::serve(&["--max-memory-bytes", "64MiB", "--workers", "2"]);

@@ -88,6 +88,7 @@ impl Acceptor {
     }
 
     /// Whether another round would accept more at once.
+    #[inline]
     pub(super) fn has_more(&self, now_ms: u64) -> bool {
         self.waiting && self.retry_ms.is_none_or(|at| at <= now_ms)
     }

@@ -2,6 +2,7 @@
 
 use crate::frame::Framing;
 use crate::message::Gather;
+use crate::net::buffer::Buffer;
 
 /// Octets by which an unfinished message must grow in the time that it has: so
 /// few that a slow upload is not ended, and more than a peer sends that only
@@ -11,7 +12,7 @@ const PROGRESS: usize = 16 * 1024;
 /// A message that is arriving in pieces.
 #[derive(Debug)]
 pub(super) struct Arriving {
-    pub(super) gather: Gather,
+    pub(super) gather: Gather<Buffer>,
     /// From when on its time counts.
     since_ms: u64,
     /// What had arrived then.
@@ -19,10 +20,10 @@ pub(super) struct Arriving {
 }
 
 impl Arriving {
-    /// Gathers into this buffer, with room for a header in front.
-    pub(super) fn into_buffer(buffer: Vec<u8>, now_ms: u64) -> Arriving {
+    /// Nothing has arrived yet; there is room for a header in front.
+    pub(super) fn new(now_ms: u64) -> Arriving {
         Arriving {
-            gather: Gather::into_buffer(buffer, Framing::MAX_HEADER),
+            gather: Gather::into_buffer(Buffer::default(), Framing::MAX_HEADER),
             since_ms: now_ms,
             had: 0,
         }

@@ -121,14 +121,14 @@ pub(super) fn refuse_client<D>(
     hint: Option<Hint>,
     out: &mut Output<'_>,
 ) {
-    if side == Side::Server || !is_early(&partner.conn) || partner.record.answered {
+    if side == Side::Server || !is_early(&partner.conn) || partner.past.answered {
         return;
     }
     let refusal = match violation {
         Violation::ResponseStatus { status } => NetRefusal::BackendRefused { status },
         violation => NetRefusal::BackendHandshake { violation },
     };
-    partner.record.end(EndReason {
+    partner.end(EndReason {
         by: ClosedBy::Backend,
         what: refusal.code(),
         code: Some(refusal.response_status()),
@@ -145,7 +145,11 @@ pub(super) fn refuse_client<D>(
 
 /// The peer of a link has ended its side of TCP in order: the other end closes.
 pub(super) fn end_of_input<D>(link: &mut Link<D>, partner: &mut Link<D>, out: &mut Output<'_>) {
-    let carries = link.bridge.as_mut().map(|bridge| &mut bridge.carries);
+    let carries = link
+        .rare
+        .as_mut()
+        .and_then(|rare| rare.bridge.as_mut())
+        .map(|bridge| &mut bridge.carries);
     if let Some(Carried::Messages(direction)) = carries {
         let mut to = BridgeEnd {
             conn: &mut partner.conn,
@@ -162,17 +166,17 @@ pub(super) fn partner_lost<D>(
     hint: Option<Hint>,
     out: &mut Output<'_>,
 ) {
-    let Some(bridge) = &link.bridge else {
+    let Some(relays) = link.bridge().map(BridgeLink::relays) else {
         return;
     };
     let what = ended.map_or("connection-cut", |ended| ended.what);
-    if is_early(&link.conn) && link.is_of_client() && !link.record.answered {
+    if is_early(&link.conn) && link.is_of_client() && !link.past.answered {
         let refusal = match what {
             "backend-timeout" => NetRefusal::BackendTimeout,
             "backend-unreachable" => NetRefusal::BackendUnreachable,
             "out-of-sockets" => NetRefusal::OutOfSockets,
-            "write-timeout" if bridge.relays() => NetRefusal::BackendSilent,
-            _ if bridge.relays() => NetRefusal::BackendCut,
+            "write-timeout" if relays => NetRefusal::BackendSilent,
+            _ if relays => NetRefusal::BackendCut,
             _ => NetRefusal::BackendHandshake {
                 violation: Violation::HandshakeCut,
             },
@@ -184,13 +188,16 @@ pub(super) fn partner_lost<D>(
         return link.refuse(by, refusal.into(), hint, out);
     }
     if let Some(ended) = ended {
-        link.record.end(ended);
+        link.end(ended);
     }
     let mut end = BridgeEnd {
         conn: &mut link.conn,
         out,
     };
-    bridge.carries.peer_lost(what, &mut end);
+    let rare = link.rare.as_ref();
+    if let Some(bridge) = rare.and_then(|rare| rare.bridge.as_ref()) {
+        bridge.carries.peer_lost(what, &mut end);
+    }
 }
 
 /// After work on a bridge: where one link is over and the other is not, that one
@@ -202,9 +209,9 @@ pub(super) fn propagate_close<D>(
 ) {
     match (link.is_over(), partner.is_over()) {
         (true, false) => {
-            partner_lost(partner, link.record.ended(), hint, &mut peer_out.output());
+            partner_lost(partner, link.ended(), hint, &mut peer_out.output());
         }
-        (false, true) => partner_lost(link, partner.record.ended(), hint, &mut out.output()),
+        (false, true) => partner_lost(link, partner.ended(), hint, &mut out.output()),
         _ => {}
     }
 }

@@ -19,7 +19,9 @@ impl Clock {
 
     /// A turn of the loop starts.
     pub(super) fn tick(&mut self) {
-        self.now_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let life = self.start.elapsed();
+        let whole_ms = life.as_secs().saturating_mul(1000);
+        self.now_ms = whole_ms.saturating_add(life.subsec_millis().into());
     }
 
     /// The instant of this time.

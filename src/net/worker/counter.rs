@@ -35,11 +35,16 @@ impl Counter {
     }
 
     /// Counts, if it was asked and did not just now.
+    #[inline]
     pub(super) fn count<D>(&mut self, slots: &Slots<D>, now_ms: u64) {
         let early = |at: u64| now_ms < at + COUNT_MS;
-        if !self.stats.is_wanted(self.worker) || self.counted_ms.is_some_and(early) {
-            return;
+        if self.stats.is_wanted(self.worker) && !self.counted_ms.is_some_and(early) {
+            self.count_now(slots, now_ms);
         }
+    }
+
+    #[inline(never)]
+    fn count_now<D>(&mut self, slots: &Slots<D>, now_ms: u64) {
         self.counted_ms = Some(now_ms);
         let mut snapshot = StatsSnapshot::default();
         for link in slots.links().filter(|link| link.is_of_client()) {
@@ -48,7 +53,7 @@ impl Counter {
             };
             snapshot.open += 1;
             if snapshot.listed.len() < LISTED {
-                let age_s = (now_ms / 1000).saturating_sub(u64::from(link.record.began_s));
+                let age_s = (now_ms / 1000).saturating_sub(u64::from(link.past.began_s));
                 snapshot.listed.push(ConnectionInfo { version, age_s });
             }
         }

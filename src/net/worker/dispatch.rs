@@ -6,7 +6,7 @@ use super::bridge::{self, BridgeTurn};
 use super::bridge_link::CarriedBack;
 use super::link::{Flow, Link, Preface};
 use super::pool::Pool;
-use super::record::LinkRecord;
+use super::record::{LinkRecord, Past};
 use super::scratch::{Context, Scratch, Warnings};
 use super::timing::ping_payload;
 use crate::bytes::{Input, Output};
@@ -32,6 +32,7 @@ pub(super) struct Dispatch<'t, A: App> {
     arriving: &'t mut Option<Box<Arriving>>,
     preface: &'t mut Preface,
     transport: &'t Transport,
+    past: &'t mut Past,
     record: &'t mut LinkRecord,
     bridge: BridgeTurn<'t, A::Data>,
     dial: &'t mut Option<Box<BackendDial>>,
@@ -54,6 +55,8 @@ impl<'t, A: App> Dispatch<'t, A> {
         scratch: &'t mut Scratch,
         context: &'t Context<'t>,
     ) -> Parts<'t, A> {
+        // What is empty when the turn is over is given up.
+        let rare = &mut **link.rare.get_or_insert_default();
         let handle = Handle {
             id,
             data: &mut link.data,
@@ -61,16 +64,17 @@ impl<'t, A: App> Dispatch<'t, A> {
             out: scratch.out.output(),
             backlog: &mut link.backlog,
             topics: &mut scratch.topics,
-            is_recorded: link.record.recorder().is_some(),
+            is_recorded: rare.record.recorder().is_some(),
             ended: None,
         };
         let dispatch = Dispatch {
             handle,
-            arriving: &mut link.input.arriving,
+            arriving: &mut rare.arriving,
             preface: &mut link.preface,
             transport: &link.transport,
-            record: &mut link.record,
-            bridge: BridgeTurn::new(&mut link.bridge, partner, &mut scratch.peer_out),
+            past: &mut link.past,
+            record: &mut rare.record,
+            bridge: BridgeTurn::new(&mut rare.bridge, partner, &mut scratch.peer_out),
             dial: &mut scratch.dial,
             later: &mut scratch.later,
             pool: &mut scratch.pool,
@@ -78,7 +82,7 @@ impl<'t, A: App> Dispatch<'t, A> {
             warnings: &mut scratch.warnings,
             context,
         };
-        (dispatch, &mut scratch.buffer, &mut link.input.unparsed)
+        (dispatch, &mut scratch.buffer, &mut rare.unparsed)
     }
 
     /// Parses these octets; gives how many are left.
@@ -99,7 +103,7 @@ impl<'t, A: App> Dispatch<'t, A> {
         loop {
             if let BridgeTurn::Partner(partner) = &mut self.bridge {
                 let Handle { conn, out, .. } = &mut self.handle;
-                if self.record.opened && conn.can_send() && partner.is_early() {
+                if self.past.opened && conn.can_send() && partner.is_early() {
                     break;
                 }
                 let carried = partner.carry_whole(&mut input, conn, out);
@@ -254,25 +258,23 @@ impl<'t, A: App> Dispatch<'t, A> {
             }
             Event::Open if handle.conn.side() == Side::Client => {
                 log::debug!(target: "heirloom::handshake", "the backend agrees: {}", version_name(handle.conn));
-                self.record.opened = true;
+                self.past.opened = true;
                 let chosen = partner.bridge.subprotocol.take();
                 let headers = std::mem::take(&mut partner.bridge.headers);
                 let link = &mut *partner.link;
                 let reply = app.backend_accepted(chosen.as_deref(), &mut link.data);
                 link.flow.set(Flow::PARSE_DUE, true);
                 let hint = self.context.hint();
-                write_reply(
-                    (&mut link.conn, &mut partner.out),
-                    &mut link.record,
-                    hint,
-                    reply,
-                    &headers,
-                );
+                let conn_and_out = (&mut link.conn, &mut partner.out);
+                let ended = write_reply(conn_and_out, &mut link.past, hint, reply, &headers);
+                if let Some(ended) = ended {
+                    link.end(ended);
+                }
                 partner.keep_compressed(handle.conn);
             }
             Event::Open => {
                 // What its backend has sent before waits for this.
-                if !partner.link.input.unparsed.is_empty() {
+                if !partner.link.unparsed().is_empty() {
                     partner.link.flow.set(Flow::PARSE_DUE, true);
                 }
                 self.opened(app);
@@ -361,14 +363,14 @@ impl<'t, A: App> Dispatch<'t, A> {
         let ended = EndReason { by, what, code };
         self.record.end(ended);
         if let BridgeTurn::Partner(partner) = &mut self.bridge {
-            partner.link.record.end(ended);
+            partner.link.end(ended);
         }
     }
 
     fn opened(&mut self, app: &mut A) {
         let handle = &mut self.handle;
         log::debug!(target: "heirloom::handshake", "open: {}", version_name(handle.conn));
-        self.record.opened = true;
+        self.past.opened = true;
         // The app may look at the recording now, and this response is not written
         // yet.
         self.record.note_output(handle.out.octets);
@@ -394,14 +396,17 @@ impl<'t, A: App> Dispatch<'t, A> {
             return;
         }
         let (pool, now_ms) = (&mut *self.pool, self.context.now_ms);
-        let arriving = self.arriving.get_or_insert_with(|| {
-            let buffer = pool.take(now_ms);
-            Box::new(Arriving::into_buffer(buffer, now_ms))
-        });
+        let arriving = self
+            .arriving
+            .get_or_insert_with(|| Box::new(Arriving::new(now_ms)));
         let gather = &mut arriving.gather;
         let to_come = self.handle.conn.payload_to_come();
         let to_come = to_come.saturating_add(piece.octets.len() as u64);
-        if gather.try_reserve(piece.octets.len(), to_come).is_err() {
+        let grow = |buffer: &mut _, least, whole| pool.grow(buffer, (least, whole), now_ms);
+        if gather
+            .try_reserve(piece.octets.len(), to_come, grow)
+            .is_err()
+        {
             return self.give_up();
         }
         gather.add(&piece);
@@ -471,13 +476,11 @@ impl<'t, A: App> Dispatch<'t, A> {
             Reply::Later(later) => *self.later = Some(later),
             reply => {
                 let hint = self.context.hint();
-                write_reply(
-                    (conn, out),
-                    self.record,
-                    hint,
-                    reply,
-                    &CarriedBack::default(),
-                );
+                let headers = CarriedBack::default();
+                let ended = write_reply((conn, out), self.past, hint, reply, &headers);
+                if let Some(ended) = ended {
+                    self.record.end(ended);
+                }
             }
         }
     }
@@ -494,33 +497,36 @@ impl<'t, A: App> Dispatch<'t, A> {
     }
 }
 
-/// Answers a request; a 101 has these headers besides.
+/// Answers a request; a 101 has these headers besides. Gives how the connection
+/// ends, where it does.
 fn write_reply(
     (conn, out): (&mut Conn, &mut Output<'_>),
-    record: &mut LinkRecord,
+    past: &mut Past,
     hint: Option<Hint>,
     reply: Reply,
     headers: &CarriedBack,
-) {
+) -> Option<EndReason> {
+    let mut ended = None;
     let replied = match reply {
         Reply::Accept(subprotocol) => {
             let headers = headers.headers();
             let accepted = conn.accept_carrying(subprotocol.as_deref(), &headers, out);
-            record.answered = accepted.is_ok();
+            past.answered = accepted.is_ok();
             // Without the eight octets of hixie-76 the handshake is finished by
             // this response, even where a close follows in the same turn.
-            record.opened |= conn.phase() == Phase::Open;
+            past.opened |= conn.phase() == Phase::Open;
             log::debug!(target: "heirloom::handshake", "101 sent: {}", version_name(conn));
             accepted
         }
         Reply::Refuse(refusal) => {
             log::debug!(target: "heirloom::handshake", "refused: {}", refusal.code());
-            record.end(EndReason::by_server(refusal.code(), Some(refusal.status())));
+            let status = refusal.status();
+            ended = Some(EndReason::by_server(refusal.code(), Some(status)));
             refusal.respond(conn, hint, out);
             Ok(())
         }
         Reply::Http(page) => {
-            record.end(EndReason::by_server("page", Some(page.status)));
+            ended = Some(EndReason::by_server("page", Some(page.status)));
             write_page(conn, &page, out)
         }
         // One backend is enough, and no page is made behind a bridge.
@@ -530,13 +536,16 @@ fn write_reply(
         log::warn!("cannot answer a request: {error}");
         conn.refuse(Refusal::NotFound, out);
     }
+    ended
 }
 
 /// Answers with a page that was awaited.
 pub(super) fn write_awaited<D>(link: &mut Link<D>, page: Page, out: &mut Output<'_>) {
-    let (conn, record) = (&mut link.conn, &mut link.record);
-    let reply = Reply::Http(page);
-    write_reply((conn, out), record, None, reply, &CarriedBack::default());
+    let (conn, past) = (&mut link.conn, &mut link.past);
+    let (reply, headers) = (Reply::Http(page), CarriedBack::default());
+    if let Some(ended) = write_reply((conn, out), past, None, reply, &headers) {
+        link.end(ended);
+    }
 }
 
 fn write_page(conn: &mut Conn, page: &Page, out: &mut Output<'_>) -> Result<(), Unsendable> {

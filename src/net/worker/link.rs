@@ -3,10 +3,10 @@
 
 use std::io::{self, ErrorKind};
 
-use super::arriving::Arriving;
 use super::bridge_link::{BridgeLink, Carried, Stream};
 use super::dialling::Dialling;
-use super::record::LinkRecord;
+use super::rare::Rare;
+use super::record::Past;
 use super::timing::{self, Stage, Timing};
 use super::wheel::Wheel;
 use crate::bytes::Output;
@@ -14,7 +14,7 @@ use crate::conn::{Conn, Phase};
 use crate::error::Violation;
 use crate::net::app::{ClosedBy, EndReason};
 use crate::net::backlog::{Backlog, Part};
-use crate::net::budget::Held;
+use crate::net::recorder::Recorder;
 use crate::net::refusal::{AnyRefusal, Hint};
 use crate::net::settings::Settings;
 use crate::net::transport::Transport;
@@ -35,34 +35,14 @@ pub(super) struct Link<D> {
     pub(super) data: D,
     pub(super) transport: Transport,
     pub(super) backlog: Backlog,
-    pub(super) input: LinkInput,
+    /// What most links have nothing of: it is there only while there is something.
+    pub(super) rare: Option<Box<Rare>>,
     pub(super) timing: Timing,
-    pub(super) record: LinkRecord,
-    /// The other link of its bridge, if it has one.
-    pub(super) bridge: Option<Box<BridgeLink>>,
+    pub(super) past: Past,
     pub(super) flow: Flow,
     /// What may come before HTTP.
     pub(super) preface: Preface,
     pub(super) counted_as: CountedAs,
-    /// What was counted of its memory.
-    pub(super) memory: Held,
-}
-
-/// What was received and not delivered.
-#[derive(Debug)]
-pub(super) struct LinkInput {
-    /// Octets that were not parsed.
-    pub(super) unparsed: Vec<u8>,
-    /// The message that is arriving in pieces.
-    pub(super) arriving: Option<Box<Arriving>>,
-}
-
-impl LinkInput {
-    /// Whether all that was received is delivered.
-    #[inline]
-    pub(super) fn is_empty(&self) -> bool {
-        self.unparsed.is_empty() && self.arriving.is_none()
-    }
 }
 
 /// What comes before HTTP.
@@ -165,17 +145,12 @@ impl<D: Default> Link<D> {
             data: D::default(),
             transport,
             backlog: Backlog::default(),
-            input: LinkInput {
-                unparsed: Vec::new(),
-                arriving: None,
-            },
+            rare: None,
             timing: Timing::new(now_ms),
-            record: LinkRecord::new(now_ms),
-            bridge: None,
+            past: Past::new(now_ms),
             flow: Flow::default(),
             preface: Preface::Unknown,
             counted_as: CountedAs::Connection,
-            memory: Held::default(),
         }
     }
 
@@ -191,6 +166,71 @@ impl<D: Default> Link<D> {
 }
 
 impl<D> Link<D> {
+    /// What most links have nothing of, to put something there.
+    pub(super) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// The other link of its bridge, if it has one.
+    #[inline]
+    pub(super) fn bridge(&self) -> Option<&BridgeLink> {
+        self.rare.as_ref()?.bridge.as_deref()
+    }
+
+    #[inline]
+    pub(super) fn bridge_mut(&mut self) -> Option<&mut BridgeLink> {
+        self.rare.as_mut()?.bridge.as_deref_mut()
+    }
+
+    /// What keeps what goes over its wire.
+    #[inline]
+    pub(super) fn recorder(&self) -> Option<&Recorder> {
+        self.rare.as_ref()?.record.recorder()
+    }
+
+    /// How it ended, once that is known.
+    pub(super) fn ended(&self) -> Option<EndReason> {
+        self.rare.as_ref()?.record.ended()
+    }
+
+    /// Notes an end, unless another one was seen before.
+    pub(super) fn end(&mut self, ended: EndReason) {
+        self.rare_mut().record.end(ended);
+    }
+
+    /// The version that was asked for, where it is off.
+    pub(super) fn requested_version(&self) -> Option<&'static Version> {
+        self.rare.as_ref()?.record.requested_version()
+    }
+
+    /// Gives its place among the connections of its address up to another link of
+    /// the same client.
+    pub(super) fn hand_place_to(&mut self, other: &mut Link<D>) {
+        let place = self.rare.as_mut().and_then(|rare| rare.record.take_place());
+        if let Some(place) = place {
+            other.rare_mut().record.set_place(place);
+        }
+    }
+
+    /// Octets that were received and not parsed.
+    pub(super) fn unparsed(&self) -> &[u8] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.unparsed)
+    }
+
+    /// Takes them out, to parse them.
+    pub(super) fn take_unparsed(&mut self) -> Vec<u8> {
+        let rare = self.rare.as_mut();
+        rare.map_or_else(Vec::new, |rare| std::mem::take(&mut rare.unparsed))
+    }
+
+    /// Throws away what was received and not delivered.
+    fn discard_input(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.unparsed = Vec::new();
+            rare.arriving = None;
+        }
+    }
+
     /// Whether to read from it, or to parse what was read. A link is not read
     /// while its own output is backed up.
     pub(super) fn wants_read(&self, settings: &Settings) -> bool {
@@ -199,9 +239,9 @@ impl<D> Link<D> {
         let has_room = relays || self.backlog.len() <= self.high_water(settings);
         // A client may go on sending while its backend is dialled, but not for
         // ever. What was read already is parsed in any case.
-        let unparsed_fits = self.bridge.is_none()
+        let unparsed_fits = self.bridge().is_none()
             || self.flow.has(Flow::PARSE_DUE)
-            || self.input.unparsed.len() < TURN;
+            || self.unparsed().len() < TURN;
         (self.transport.is_readable() || self.flow.has(Flow::PARSE_DUE))
             && !self.flow.is_paused()
             && has_room
@@ -212,7 +252,7 @@ impl<D> Link<D> {
     /// directions of a bridge, with what one turn of each adds, hold no more than
     /// one link that answers itself.
     pub(super) fn high_water(&self, settings: &Settings) -> usize {
-        if self.bridge.is_some() {
+        if self.bridge().is_some() {
             settings.output_bytes / 4
         } else {
             settings.output_bytes
@@ -248,7 +288,7 @@ impl<D> Link<D> {
     /// Notes that its peer ended it so.
     pub(super) fn ended_by_peer(&mut self, what: &'static str, code: Option<u16>) {
         let by = self.peer();
-        self.record.end(EndReason { by, what, code });
+        self.end(EndReason { by, what, code });
     }
 
     /// What its deadlines depend on.
@@ -262,7 +302,7 @@ impl<D> Link<D> {
 
     /// Whether its peer can be asked whether it lives.
     pub(super) fn has_ping(&self) -> bool {
-        self.conn.version().is_some_and(Version::has_ping)
+        self.conn.has_ping()
     }
 
     /// An open peer that cannot be pinged is judged by the system: what it was
@@ -284,7 +324,10 @@ impl<D> Link<D> {
     /// The deadline of its stage, if there is one.
     pub(super) fn due_ms(&self, settings: &Settings) -> Option<u64> {
         let due = self.timing.due_ms(settings, self.timed_peer());
-        let dialling = self.bridge.as_ref().and_then(|b| b.dialling.as_ref());
+        if self.rare.is_none() {
+            return due;
+        }
+        let dialling = self.bridge().and_then(|bridge| bridge.dialling.as_ref());
         let dialling = dialling.and_then(Dialling::due_ms);
         let message = self.message_due_ms(settings);
         [due, dialling, message].into_iter().flatten().min()
@@ -292,7 +335,7 @@ impl<D> Link<D> {
 
     /// When the message that is arriving must have grown.
     pub(super) fn message_due_ms(&self, settings: &Settings) -> Option<u64> {
-        let arriving = self.input.arriving.as_ref()?;
+        let arriving = self.rare.as_ref()?.arriving.as_ref()?;
         let is_limited = settings.message_ms > 0 && self.timing.stage() == Stage::Open;
         is_limited.then(|| arriving.due_ms(settings.message_ms))
     }
@@ -312,8 +355,8 @@ impl<D> Link<D> {
     /// Whether a backend is being dialled.
     #[inline]
     pub(super) fn is_connecting(&self) -> bool {
-        let bridge = self.bridge.as_ref();
-        bridge.is_some_and(|bridge| bridge.dialling.is_some())
+        self.bridge()
+            .is_some_and(|bridge| bridge.dialling.is_some())
     }
 
     /// Whether the deadline of its stage has come.
@@ -324,23 +367,22 @@ impl<D> Link<D> {
 
     /// How its backend is dialled, while it is.
     pub(super) fn dialling(&mut self) -> Option<&mut Dialling> {
-        self.bridge.as_mut()?.dialling.as_mut()
+        self.bridge_mut()?.dialling.as_mut()
     }
 
     /// A backend is dialled for it.
     pub(super) fn dials(&mut self, bridge: BridgeLink, now_ms: u64) {
         if bridge.relays() {
             self.timing.enter(Stage::Relay, now_ms);
-            self.flow
-                .set(Flow::PARSE_DUE, !self.input.unparsed.is_empty());
+            self.flow.set(Flow::PARSE_DUE, !self.unparsed().is_empty());
         }
-        self.bridge = Some(Box::new(bridge));
+        self.rare_mut().bridge = Some(Box::new(bridge));
     }
 
     /// Its backend is connected.
     pub(super) fn connected(&mut self, transport: Transport, now_ms: u64) {
         self.transport = transport;
-        if let Some(bridge) = &mut self.bridge {
+        if let Some(bridge) = self.bridge_mut() {
             bridge.dialling = None;
             if bridge.relays() {
                 self.timing.enter(Stage::Relay, now_ms);
@@ -350,7 +392,7 @@ impl<D> Link<D> {
 
     /// What its peer has sent and goes on as it is, if this link relays.
     pub(super) fn stream(&mut self) -> Option<&mut Stream> {
-        match &mut self.bridge.as_mut()?.carries {
+        match &mut self.bridge_mut()?.carries {
             Carried::Octets(stream) => Some(stream),
             Carried::Messages(_) => None,
         }
@@ -359,7 +401,7 @@ impl<D> Link<D> {
     /// The other link of its bridge, while there is one.
     #[inline]
     pub(super) fn partner(&self) -> Option<usize> {
-        self.bridge.as_ref()?.partner
+        self.bridge()?.partner
     }
 
     /// Refuses its request, for a reason that lies at `by`.
@@ -372,27 +414,26 @@ impl<D> Link<D> {
     ) {
         self.flow.set(Flow::AWAITS_PAGE, false);
         let (what, code) = (refusal.code(), Some(refusal.status()));
-        self.record.end(EndReason { by, what, code });
+        self.end(EndReason { by, what, code });
         refusal.respond(&mut self.conn, hint, out);
     }
 
     /// Fails it after a panic, in which its input was lost.
     pub(super) fn fail_after_panic(&mut self, out: &mut Output<'_>) {
-        self.input.unparsed = Vec::new();
-        self.input.arriving = None;
+        self.discard_input();
         self.preface = Preface::Done;
         self.flow.set(Flow::AWAITS_PAGE, false);
         let violation = Violation::Internal;
         self.conn.fail(violation, out);
-        self.record
-            .end(EndReason::by_server(violation.code(), None));
+        self.end(EndReason::by_server(violation.code(), None));
     }
 
     /// The message that is arriving must have grown by now. While it was not read,
     /// it could not.
     pub(super) fn message_is_due(&mut self, now_ms: u64, out: &mut Output<'_>) {
         let is_read = !self.flow.is_paused() && self.backlog.is_empty();
-        match &mut self.input.arriving {
+        let arriving = self.rare.as_mut().and_then(|rare| rare.arriving.as_mut());
+        match arriving {
             Some(arriving) if !is_read || arriving.has_grown() => arriving.restart(now_ms),
             _ => self.give_up(Violation::MessageTimeout, out),
         }
@@ -400,15 +441,26 @@ impl<D> Link<D> {
 
     /// Gives its unfinished message up, for a reason of the server.
     pub(super) fn give_up(&mut self, violation: Violation, out: &mut Output<'_>) {
-        self.input.unparsed = Vec::new();
-        self.input.arriving = None;
+        self.discard_input();
         self.conn.fail(violation, out);
         let ended = EndReason::by_server(violation.code(), violation.close_code());
-        self.record.end(ended);
+        self.end(ended);
     }
 
     /// Whether our end is the server's: its peer is a client.
     pub(super) fn is_of_client(&self) -> bool {
         self.conn.side() == Side::Server
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_small() {
+        // With the two pointers that a site keeps of each.
+        let octets = size_of::<Link<[usize; 2]>>();
+        assert!(octets <= 88, "{octets} octets");
     }
 }

@@ -9,6 +9,7 @@ use mio::{Registry, Token};
 
 use super::link::{AfterTurn, Flow, Link, READ};
 use super::pool::Pool;
+use super::rare::Rare;
 use super::relaying;
 use super::scratch::Context;
 use super::slots::Slots;
@@ -27,6 +28,8 @@ pub(super) struct Links<D> {
     pub(super) wheel: Wheel,
     /// Counts the memory of all links, those of other workers too.
     pub(super) budget: Arc<Budget>,
+    /// An empty one, for the next link that needs one.
+    spare: Option<Box<Rare>>,
 }
 
 impl<D> Links<D> {
@@ -36,12 +39,23 @@ impl<D> Links<D> {
             ready: VecDeque::new(),
             wheel: Wheel::new(),
             budget,
+            spare: None,
         }
     }
 
     #[inline]
     pub(super) fn get(&mut self, token: usize) -> Option<&mut Link<D>> {
         self.slots.get(token)?.as_deref_mut()
+    }
+
+    /// Takes a link out of its slot, for a turn that may need more of it.
+    #[inline]
+    pub(super) fn take_for_turn(&mut self, token: usize) -> Option<Box<Link<D>>> {
+        let mut link = self.take(token)?;
+        if link.rare.is_none() {
+            link.rare = self.spare.take();
+        }
+        Some(link)
     }
 
     /// Takes a link out of its slot, to work on it.
@@ -54,21 +68,35 @@ impl<D> Links<D> {
     /// more.
     pub(super) fn take_gone(&mut self, token: usize) -> Option<Box<Link<D>>> {
         let mut link = self.take(token)?;
-        let held = std::mem::take(&mut link.memory);
-        self.budget.change(held, Held::default());
+        if let Some(rare) = &mut link.rare {
+            let held = std::mem::take(&mut rare.memory);
+            self.budget.change(held, Held::default());
+        }
         Some(link)
     }
 
     /// Puts it back, and into the ready list if it has more to do.
     #[inline]
     pub(super) fn put_back(&mut self, token: usize, mut link: Box<Link<D>>, settings: &Settings) {
-        link.count_memory(&self.budget);
+        self.keep_empty(&mut link);
+        if link.holds_any() {
+            link.count_memory(&self.budget);
+            self.keep_empty(&mut link);
+        }
         if !link.flow.has(Flow::QUEUED) && link.wants_read(settings) {
             link.flow.set(Flow::QUEUED, true);
             self.ready.push_back(token);
         }
         if let Some(slot) = self.slots.get(token) {
             *slot = Some(link);
+        }
+    }
+
+    /// Takes what a link has for nothing any more, for the next that needs it.
+    #[inline]
+    fn keep_empty(&mut self, link: &mut Link<D>) {
+        if let Some(spare) = link.take_empty() {
+            self.spare = Some(spare);
         }
     }
 
@@ -116,7 +144,9 @@ impl Settle<'_> {
     ) -> AfterTurn {
         let now_ms = self.context.now_ms;
         let had_backlog = !link.backlog.is_empty();
-        link.record.end_turn(out);
+        if let Some(rare) = &mut link.rare {
+            rare.record.end_turn(out);
+        }
         match link.backlog.send(out, &mut link.transport) {
             Ok(Progress::Some) => {
                 let stage = link.timing.stage();

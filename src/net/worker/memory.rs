@@ -4,6 +4,7 @@
 
 use super::Worker;
 use super::link::{Flow, Link};
+use super::rare::Rare;
 use crate::net::app::App;
 use crate::net::budget::{Budget, Held};
 
@@ -60,7 +61,15 @@ impl<A: App> Worker<A> {
 
     /// Reads links again once memory has returned, and closes some where it does
     /// not return by itself.
+    #[inline]
     pub(super) fn relieve(&mut self) {
+        if self.lacks_memory() || self.pressure.wait_ms().is_some() {
+            self.relieve_links();
+        }
+    }
+
+    #[inline(never)]
+    fn relieve_links(&mut self) {
         if !self.lacks_memory() {
             self.pressure.since_ms = None;
             for token in std::mem::take(&mut self.pressure.paused) {
@@ -122,7 +131,8 @@ impl<A: App> Worker<A> {
         for token in self.links.slots.tokens() {
             let budget = &self.links.budget;
             if let Some(Some(link)) = self.links.slots.get(token) {
-                was_some |= link.record.forget_recording();
+                let rare = link.rare.as_ref();
+                was_some |= rare.is_some_and(|rare| rare.record.forget_recording());
                 link.count_memory(budget);
             }
         }
@@ -140,7 +150,8 @@ impl<A: App> Worker<A> {
     fn holders(&self) -> Vec<(u64, usize)> {
         let now_ms = self.clock.now_ms;
         let links = self.links.slots.tokens_and_links();
-        let with_input = links.filter(|(_, link)| link.memory.has_unfinished() && !link.is_over());
+        let with_input =
+            links.filter(|(_, link)| link.memory().has_unfinished() && !link.is_over());
         let mut holders: Vec<_> = with_input
             .map(|(token, link)| (link.timing.waited_ms(now_ms), token))
             .collect();
@@ -173,23 +184,51 @@ impl<D> Link<D> {
     /// Counts what its buffers hold, where that has changed.
     #[inline]
     pub(super) fn count_memory(&mut self, budget: &Budget) {
-        let held = self.held();
-        if held != self.memory {
-            budget.change(self.memory, held);
-            self.memory = held;
+        let (held, counted) = (self.held(), self.memory());
+        if held != counted {
+            budget.change(counted, held);
+            self.rare_mut().memory = held;
         }
+    }
+
+    /// Gives up what most links have nothing of, where this one has nothing of it
+    /// any more.
+    #[inline]
+    pub(super) fn take_empty(&mut self) -> Option<Box<Rare>> {
+        let mut rare = self.rare.take_if(|rare| rare.is_empty())?;
+        rare.unparsed = Vec::new();
+        Some(rare)
+    }
+
+    /// Whether it may hold memory, or what was counted may have changed.
+    #[inline]
+    pub(super) fn holds_any(&self) -> bool {
+        self.rare.is_some() || !self.backlog.is_empty()
+    }
+
+    /// What was counted of its memory.
+    #[inline]
+    fn memory(&self) -> Held {
+        self.rare
+            .as_ref()
+            .map_or_else(Held::default, |rare| rare.memory)
     }
 
     /// What its buffers hold. Input of a bridge is not counted as unfinished: it
     /// waits for the other end.
     #[inline]
     fn held(&self) -> Held {
-        let arriving = self.input.arriving.as_ref();
+        let output = self.backlog.own_capacity();
+        let (inflating, contexts) = self.conn.held_for_compression();
+        let Some(rare) = &self.rare else {
+            return Held::of(inflating, output + contexts);
+        };
+        let arriving = rare.arriving.as_ref();
         let input = arriving.map_or(0, |arriving| arriving.gather.capacity())
-            + self.input.unparsed.capacity()
-            + self.conn.held_for_compression();
-        let output = self.backlog.own_capacity() + self.record.recorded();
-        match &self.bridge {
+            + rare.unparsed.capacity()
+            + inflating;
+        let output = output + contexts + rare.record.recorded();
+        match &rare.bridge {
             None => Held::of(input, output),
             Some(bridge) => Held::of(0, input + output + bridge.carries.held_capacity()),
         }
@@ -198,8 +237,9 @@ impl<D> Link<D> {
     /// Whether reading it on may take more memory, or waits for what it is to
     /// send.
     fn holds_input_or_output(&self) -> bool {
-        self.memory.has_unfinished()
+        let memory = self.memory();
+        memory.has_unfinished()
             || !self.backlog.is_empty()
-            || self.bridge.is_some() && self.memory.is_some()
+            || self.bridge().is_some() && memory.is_some()
     }
 }

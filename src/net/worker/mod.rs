@@ -7,6 +7,7 @@ mod addresses;
 mod arriving;
 mod bridge_link;
 mod record;
+mod rare;
 mod timing;
 mod link;
 mod acceptor;
@@ -170,7 +171,7 @@ impl<A: App> Worker<A> {
                     Token(token) => self.on_event(token, event),
                 }
             }
-            if self.drain == Drain::No {
+            if self.drain == Drain::No && self.acceptor.has_more(self.clock.now_ms) {
                 self.accept();
             }
             for _ in 0..self.links.ready() {
@@ -182,8 +183,10 @@ impl<A: App> Worker<A> {
             let now_ms = self.clock.now_ms;
             self.counter.count(&self.links.slots, now_ms);
             self.links.wheel.advance(now_ms, &mut due);
-            for token in due.drain(..) {
-                self.deadline_reached(token);
+            if !due.is_empty() {
+                for token in due.drain(..) {
+                    self.deadline_reached(token);
+                }
             }
             self.scratch.pool.trim(now_ms);
             self.relieve();
@@ -206,7 +209,10 @@ impl<A: App> Worker<A> {
             self.drain.wait_ms(now_ms),
             self.pressure.wait_ms(),
         ];
-        next.into_iter().flatten().min().map(Duration::from_millis)
+        // Cheaper than the minimum of those that are there.
+        let waits = next.iter().map(|wait| wait.unwrap_or(u64::MAX));
+        let wait_ms = waits.fold(u64::MAX, u64::min);
+        (wait_ms < u64::MAX).then(|| Duration::from_millis(wait_ms))
     }
 
     /// A socket is ready.
@@ -223,7 +229,7 @@ impl<A: App> Worker<A> {
             return;
         };
         link.transport.on_event(event);
-        if event.is_error() && link.bridge.is_none() && link.timing.stage() == Stage::Open {
+        if event.is_error() && link.bridge().is_none() && link.timing.stage() == Stage::Open {
             let (app, data) = (&mut self.app, &mut link.data);
             let needs = AssertUnwindSafe(|| app.needs_input_before_reset(data));
             if catch_unwind(needs).is_ok_and(|needs| !needs) {
@@ -267,22 +273,6 @@ impl<A: App> Worker<A> {
         }
     }
 
-    /// Hands a client over to another worker, where that one has fewer. Gives it
-    /// back where it stays here.
-    fn hand_over(&self, client: NewClient) -> Option<NewClient> {
-        let better = self.places.better_worker(self.index);
-        let Some(worker) = better.filter(|_| self.drain == Drain::No) else {
-            return Some(client);
-        };
-        // Counted at once, so that of many that come together not all go there.
-        self.places.client_came(worker);
-        let handed = self.mail.hand_over(worker, Box::new(client));
-        handed.err().map(|client| {
-            self.places.client_left(worker);
-            *client
-        })
-    }
-
     fn add_client(&mut self, transport: Transport, client: ClientAddress) {
         let policy = &self.policy;
         let drains = matches!(self.drain, Drain::Started { .. });
@@ -316,7 +306,7 @@ impl<A: App> Worker<A> {
         };
         link.counted_as = counted_as;
         if let Some(place) = place.flatten() {
-            link.record.set_place(place);
+            link.rare_mut().record.set_place(place);
         }
         if proxied {
             link.preface = Preface::ProxyHeader;
@@ -327,9 +317,16 @@ impl<A: App> Worker<A> {
         };
         let token = self.links.slots.put(link);
         self.places.client_came(self.index);
-        self.with_link(token, |turn| turn.greet(&client, refusal));
         // As a rule the head is there already: read before waiting for it.
-        self.turn(token);
+        if refusal.is_none() {
+            self.whole_turn(token, Some(&client));
+            if self.scratch.topics.are_many() {
+                self.publish();
+            }
+        } else {
+            self.with_link(token, |mut turn| turn.greet(&client, refusal));
+            self.turn(token);
+        }
         if let Some(link) = self.links.get(token) {
             let writes = !link.backlog.is_empty();
             let registry = self.poll.registry();
@@ -352,7 +349,7 @@ impl<A: App> Worker<A> {
                 quick = self.quick_bridge_turn(token);
             }
             if quick == QuickTurn::NotTaken {
-                self.whole_turn(token);
+                self.whole_turn(token, None);
             }
             if self.scratch.topics.are_many() {
                 self.publish();
@@ -378,10 +375,16 @@ impl<A: App> Worker<A> {
         })
     }
 
-    /// The turn of any link: at most one read, and all that comes of it.
+    /// The turn of any link: at most one read, and all that comes of it. `client`
+    /// has just connected by it.
     #[inline(never)] // most turns are quick ones
-    fn whole_turn(&mut self, token: usize) {
-        let after = self.with_link(token, |turn| turn.take());
+    fn whole_turn(&mut self, token: usize, client: Option<&ClientAddress>) {
+        let after = self.with_link(token, |mut turn| {
+            if let Some(client) = client {
+                turn.greet(client, None);
+            }
+            turn.take()
+        });
         if after == Some(AfterTurn::Drop) {
             self.remove_link(token);
         }
@@ -397,7 +400,7 @@ impl<A: App> Worker<A> {
     /// their output, and puts them back. A panic ends this link, and its partner,
     /// and no other.
     fn with_link<R>(&mut self, token: usize, work: impl FnOnce(Turn<'_, A>) -> R) -> Option<R> {
-        let mut link = self.links.take(token)?;
+        let mut link = self.links.take_for_turn(token)?;
         let other = link.partner();
         let mut partner = other.and_then(|token| Some((token, self.links.take(token)?)));
         let context = Context {
@@ -492,7 +495,7 @@ impl<A: App> Worker<A> {
         let Some(mut link) = self.links.take_gone(token) else {
             return;
         };
-        let ended = link.record.ended().unwrap_or(EndReason {
+        let ended = link.ended().unwrap_or(EndReason {
             by: link.peer(),
             what: "reset",
             code: None,
@@ -501,21 +504,21 @@ impl<A: App> Worker<A> {
         if let Some(partner) = link.partner().and_then(|token| self.links.get(token)) {
             if partner.counted_as == CountedAs::Bridge {
                 std::mem::swap(&mut partner.counted_as, &mut link.counted_as);
-                link.record.hand_place_to(&mut partner.record);
+                link.hand_place_to(partner);
             }
         }
-        let (from_client, to_client) = match &link.bridge {
+        let (from_client, to_client) = match link.bridge() {
             Some(bridge) => (bridge.carries.tally(), self.leave_bridge(bridge, ended)),
             None => Default::default(),
         };
         let id = self.id(token);
         if link.is_of_client() {
-            let relayed = link.bridge.as_ref().is_some_and(|bridge| bridge.relays());
+            let relayed = link.bridge().is_some_and(BridgeLink::relays);
             let summary = Summary {
-                version: link.conn.version().or(link.record.requested_version()),
-                answered: link.record.answered && !relayed,
+                version: link.conn.version().or(link.requested_version()),
+                answered: link.past.answered && !relayed,
                 relayed,
-                opened: link.record.opened,
+                opened: link.past.opened,
                 ended,
                 from_client,
                 to_client,
@@ -578,7 +581,7 @@ impl<A: App> Worker<A> {
             return;
         };
         let bridge = BridgeLink::of_backend(client, to_client, dialling);
-        link.bridge = Some(Box::new(bridge));
+        link.rare_mut().bridge = Some(Box::new(bridge));
         link.arm(&mut self.links.wheel, token, settings);
         match known {
             Some(known) => self.resolved(token, Ok(known)),
@@ -657,7 +660,7 @@ impl<A: App> Worker<A> {
             return bridge.carried;
         };
         let partner = self.links.get(other);
-        let carried = partner.and_then(|partner| Some(partner.bridge.as_ref()?.carries.tally()));
+        let carried = partner.and_then(|partner| Some(partner.bridge()?.carries.tally()));
         self.partner_removed(other, bridge.carries.tally(), ended);
         carried.unwrap_or_default()
     }
@@ -669,7 +672,7 @@ impl<A: App> Worker<A> {
             return;
         };
         link.flow.set(Flow::PAUSED_BY_BRIDGE, false);
-        if let Some(bridge) = &mut link.bridge {
+        if let Some(bridge) = link.bridge_mut() {
             bridge.partner = None;
             bridge.carried = carried;
             // There is no peer to write to yet, and what waits must not keep the

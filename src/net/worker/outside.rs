@@ -32,7 +32,15 @@ const LAST_ROUNDS: usize = 128;
 
 impl<A: App> Worker<A> {
     /// Hands on what was published in this turn of the loop.
+    #[inline]
     pub(super) fn publish(&mut self) {
+        if self.scratch.topics.are_some() {
+            self.publish_all();
+        }
+    }
+
+    #[inline(never)]
+    fn publish_all(&mut self) {
         let budget = Arc::clone(&self.links.budget);
         for batch in self.scratch.topics.take(&budget) {
             self.mail.publish(&batch);
@@ -165,7 +173,7 @@ impl<A: App> Worker<A> {
             } => {
                 self.with_link(token, |turn| {
                     let ended = EndReason::by_server("closed", Some(code));
-                    turn.link.record.end(ended);
+                    turn.link.end(ended);
                     let mut out = turn.scratch.out.output();
                     turn.link.conn.close(code, &reason, &mut out);
                 });
@@ -185,6 +193,22 @@ impl<A: App> Worker<A> {
                 }
             }
         }
+    }
+
+    /// Hands a client over to another worker, where that one has fewer. Gives it
+    /// back where it stays here.
+    pub(super) fn hand_over(&self, client: NewClient) -> Option<NewClient> {
+        let better = self.places.better_worker(self.index);
+        let Some(worker) = better.filter(|_| self.drain == Drain::No) else {
+            return Some(client);
+        };
+        // Counted at once, so that of many that come together not all go there.
+        self.places.client_came(worker);
+        let handed = self.mail.hand_over(worker, Box::new(client));
+        handed.err().map(|client| {
+            self.places.client_left(worker);
+            *client
+        })
     }
 
     /// Sends a message that comes from outside.
@@ -318,8 +342,8 @@ impl<D> Link<D> {
     fn takes_published(&self) -> bool {
         self.timing.stage() == Stage::Open
             && self.backlog.is_empty()
-            && self.bridge.is_none()
-            && self.record.recorder().is_none()
+            && self.bridge().is_none()
+            && self.recorder().is_none()
             && self.transport.is_writable()
     }
 
@@ -348,7 +372,7 @@ impl<D> Link<D> {
     }
 
     fn send_published(&mut self, part: Part, now_ms: u64) -> io::Result<()> {
-        if let Some(recorder) = self.record.recorder() {
+        if let Some(recorder) = self.recorder() {
             recorder.note(Side::Server, part.octets());
         }
         self.send_shared(part, now_ms)

@@ -51,12 +51,16 @@ impl Places {
     /// more than an eighth. The system spreads many well enough, and a client that
     /// changes threads costs more.
     pub(super) fn better_worker(&self, accepted_by: usize) -> Option<usize> {
+        if self.clients.len() == 1 {
+            return None;
+        }
         let count = |clients: &AtomicUsize| clients.load(Ordering::Relaxed);
         let own = self.clients.get(accepted_by).map(count)?;
         let counts = self.clients.iter().map(count).enumerate();
         let (worker, fewest) = counts.min_by_key(|(_, clients)| *clients)?;
         (own > fewest + fewest / 8).then_some(worker)
     }
+
     /// Takes a place for a new connection; `None` where there is not even one to
     /// refuse it.
     pub(super) fn take(&self, limit: usize) -> Option<CountedAs> {

@@ -148,7 +148,7 @@ impl<D> Link<D> {
     /// told before.
     #[inline]
     fn is_simple(&self) -> bool {
-        self.bridge.is_none() && self.is_usual()
+        self.bridge().is_none() && self.is_usual()
     }
 
     /// Whether nothing is unusual about it: it is open, can be read and written,
@@ -159,8 +159,7 @@ impl<D> Link<D> {
             && self.flow.is_clear()
             && self.preface == Preface::Done
             && self.backlog.is_empty()
-            && self.input.is_empty()
-            && self.record.recorder().is_none()
+            && self.rare.as_ref().is_none_or(|rare| rare.is_usual())
             && self.transport.is_ready()
     }
 }

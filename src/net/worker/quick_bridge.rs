@@ -80,7 +80,8 @@ impl<A: App> Worker<A> {
         let (_, received) = scratch.buffer.split_at_mut(FRONT);
         let (received, _) = received.split_at_mut(n);
         let mut input = Input::new(received);
-        let (Some(partner), Some(bridge)) = (self.links.get(other), &mut link.bridge) else {
+        let bridge = link.rare.as_mut().and_then(|rare| rare.bridge.as_mut());
+        let (Some(partner), Some(bridge)) = (self.links.get(other), bridge) else {
             unreachable!("both links are there");
         };
         let mut to = Partner {
@@ -161,7 +162,7 @@ impl<D> Link<D> {
         self.timing.stage() == Stage::Open
             && self.conn.can_send()
             && self.backlog.is_empty()
-            && self.record.recorder().is_none()
+            && self.recorder().is_none()
             && self.transport.is_writable()
     }
 }

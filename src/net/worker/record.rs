@@ -6,16 +6,21 @@ use crate::net::app::EndReason;
 use crate::net::recorder::Recorder;
 use crate::version::{Side, Version};
 
-/// What is noted of a link.
+/// How far a link came.
 #[derive(Debug)]
-pub(super) struct LinkRecord {
+pub(super) struct Past {
     /// A 101 was sent, or what a backend answers to plain HTTP.
     pub(super) answered: bool,
     /// The handshake was finished.
     pub(super) opened: bool,
     /// When it started, in seconds of the worker's life.
     pub(super) began_s: u32,
-    /// Boxed, since an idle link has none of it.
+}
+
+/// What else is noted of a link.
+#[derive(Debug, Default)]
+pub(super) struct LinkRecord {
+    /// Boxed, since few links have any of it.
     details: Option<Box<Details>>,
 }
 
@@ -33,14 +38,21 @@ struct Details {
     recorded: usize,
 }
 
-impl LinkRecord {
-    pub(super) fn new(now_ms: u64) -> LinkRecord {
-        LinkRecord {
+impl Past {
+    pub(super) fn new(now_ms: u64) -> Past {
+        Past {
             answered: false,
             opened: false,
             began_s: u32::try_from(now_ms / 1000).unwrap_or(u32::MAX),
-            details: None,
         }
+    }
+}
+
+impl LinkRecord {
+    /// Whether nothing is noted.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.details.is_none()
     }
 
     /// Notes an end, unless another one was seen before.
@@ -61,11 +73,9 @@ impl LinkRecord {
         self.details.get_or_insert_default().place = Some(place);
     }
 
-    /// Gives that place up to another link of the same client.
-    pub(super) fn hand_place_to(&mut self, other: &mut LinkRecord) {
-        if let Some(place) = self.details.as_mut().and_then(|d| d.place.take()) {
-            other.set_place(place);
-        }
+    /// Gives that place up.
+    pub(super) fn take_place(&mut self) -> Option<AddressPlace> {
+        self.details.as_mut()?.place.take()
     }
 
     /// Notes a version that is off.

@@ -21,19 +21,19 @@ pub(super) fn read<D>(
 ) -> AfterTurn {
     if link.flow.take(Flow::PARSE_DUE) {
         // It arrived behind the request's head.
-        let octets = std::mem::take(&mut link.input.unparsed);
+        let octets = link.take_unparsed();
         carry(link, &octets, &mut scratch.peer_out.octets);
         return AfterTurn::Keep;
     }
     match link.transport.read(&mut scratch.buffer) {
         ReadResult::Octets(n) => {
             let (octets, _) = scratch.buffer.split_at(n);
-            if let Some(recorder) = link.record.recorder() {
+            if let Some(recorder) = link.recorder() {
                 recorder.note(Side::Client, octets);
             }
             carry(link, octets, &mut scratch.peer_out.octets);
             if !link.is_of_client() {
-                partner.record.answered = true;
+                partner.past.answered = true;
             }
             // A peer that has to read has a deadline of its own.
             for end in [link, partner] {
@@ -81,14 +81,14 @@ fn end_of_input<D>(
         if partner.stream().is_some_and(|stream| stream.ended) {
             link.ended_by_peer("closed", None);
         }
-    } else if partner.record.answered {
+    } else if partner.past.answered {
         let has_client_ended = partner.stream().is_some_and(|stream| stream.ended);
         let by = if has_client_ended {
             ClosedBy::Client
         } else {
             ClosedBy::Backend
         };
-        partner.record.end(EndReason {
+        partner.end(EndReason {
             by,
             what: "closed",
             code: None,
@@ -114,13 +114,13 @@ pub(super) fn expire<D>(
         return AfterTurn::Keep;
     }
     let is_ending = link.timing.stage() == Stage::RelayEnding;
-    if link.record.answered {
+    if link.past.answered {
         let what = if is_ending {
             "going-away"
         } else {
             "idle-timeout"
         };
-        link.record.end(EndReason::by_server(what, None));
+        link.end(EndReason::by_server(what, None));
         link.conn.close(GOING_AWAY, "", out);
     } else if is_ending {
         let refusal = NetRefusal::GoingAway.into();

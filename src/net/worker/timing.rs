@@ -1,9 +1,9 @@
 //! How far a connection has come, and its deadline: each stage has exactly one.
 
-use std::num::NonZeroU64;
+use std::num::NonZeroU32;
 use std::sync::OnceLock;
 
-use super::wheel::Wheel;
+use super::wheel::{Wheel, has_come};
 use crate::bytes::Random;
 use crate::net::settings::Settings;
 use crate::random::SystemRandom;
@@ -40,14 +40,31 @@ impl Stage {
 #[derive(Debug)]
 pub(super) struct Timing {
     /// From when on the deadline counts, in milliseconds of the worker's life.
-    since_ms: u64,
-    /// When the wheel looks at it next.
-    armed_ms: Option<NonZeroU64>,
-    /// Octets that were thrown away while draining.
-    drained: u32,
+    since: Since,
+    /// The tick at which the wheel looks at it next.
+    armed: Option<NonZeroU32>,
     stage: Stage,
     /// The peer was pinged since it gave a sign of life.
     pinged: bool,
+}
+
+/// A time in milliseconds of the worker's life: 48 bits of it, since every link has
+/// one.
+#[derive(Clone, Copy, Debug)]
+struct Since([u16; 3]);
+
+impl Since {
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // its parts
+    fn new(ms: u64) -> Since {
+        Since([ms as u16, (ms >> 16) as u16, (ms >> 32) as u16])
+    }
+
+    #[inline]
+    fn ms(self) -> u64 {
+        let [low, middle, high] = self.0.map(u64::from);
+        high << 32 | middle << 16 | low
+    }
 }
 
 /// What is known of a peer besides the time.
@@ -75,9 +92,8 @@ pub(super) fn ping_payload() -> &'static [u8; 8] {
 impl Timing {
     pub(super) fn new(now_ms: u64) -> Timing {
         Timing {
-            since_ms: now_ms,
-            armed_ms: None,
-            drained: 0,
+            since: Since::new(now_ms),
+            armed: None,
             stage: Stage::Handshake,
             pinged: false,
         }
@@ -98,7 +114,7 @@ impl Timing {
     /// sign of life.
     #[inline]
     pub(super) fn restart(&mut self, now_ms: u64) {
-        self.since_ms = now_ms;
+        self.since = Since::new(now_ms);
         self.pinged = false;
     }
 
@@ -114,16 +130,9 @@ impl Timing {
         peer.has_ping && !peer.output_waits && !self.pinged
     }
 
-    /// Octets were thrown away while draining; gives how many there were.
-    pub(super) fn drained(&mut self, octets: usize) -> u32 {
-        let octets = u32::try_from(octets).unwrap_or(u32::MAX);
-        self.drained = self.drained.saturating_add(octets);
-        self.drained
-    }
-
     /// Milliseconds without progress.
     pub(super) fn waited_ms(&self, now_ms: u64) -> u64 {
-        now_ms.saturating_sub(self.since_ms)
+        now_ms.saturating_sub(self.since.ms())
     }
 
     /// The deadline of this stage, if there is one, or the time of the ping that
@@ -146,21 +155,21 @@ impl Timing {
             Stage::Open => settings.idle_ms,
             Stage::RelayEnding | Stage::Closing | Stage::Draining => settings.close_ms,
         };
-        Some(self.since_ms.saturating_add(wait))
+        Some(self.since.ms().saturating_add(wait))
     }
 
     /// Has the wheel look at it when `due_ms` has come, or before.
     #[inline]
     pub(super) fn arm(&mut self, wheel: &mut Wheel, token: usize, due_ms: u64) {
-        self.armed_ms = wheel.arm(token, due_ms, self.armed_ms);
+        self.armed = wheel.arm(token, due_ms, self.armed);
     }
 
     /// The wheel looks at it. Whether this is the look that it was armed for: an
     /// entry of a deadline that has moved is not.
     pub(super) fn comes_up(&mut self, now_ms: u64) -> bool {
-        let is_armed = self.armed_ms.is_some_and(|at| at.get() <= now_ms);
+        let is_armed = self.armed.is_some_and(|tick| has_come(tick, now_ms));
         if is_armed {
-            self.armed_ms = None;
+            self.armed = None;
         }
         is_armed
     }

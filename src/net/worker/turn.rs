@@ -38,12 +38,12 @@ pub(super) struct Turn<'t, A: App> {
 
 impl<A: App> Turn<'_, A> {
     /// A client has connected. It is refused at once where there is a reason.
-    pub(super) fn greet(self, client: &ClientAddress, refusal: Option<NetRefusal>) {
-        let link = self.link;
+    pub(super) fn greet(&mut self, client: &ClientAddress, refusal: Option<NetRefusal>) {
+        let link = &mut *self.link;
         self.app.connected(client, &mut link.data);
         if link.preface != Preface::ProxyHeader {
             if let Some(recorder) = self.app.recorder(&mut link.data) {
-                link.record.start_recording(recorder);
+                link.rare_mut().record.start_recording(recorder);
             }
         }
         if let Some(refusal) = refusal {
@@ -116,13 +116,14 @@ impl<A: App> Turn<'_, A> {
     /// How much to read to where a message is being gathered, if so.
     #[inline]
     fn direct_room(&self) -> Option<usize> {
-        let arriving = self.link.input.arriving.as_ref()?;
+        let rare = self.link.rare.as_ref()?;
+        let arriving = rare.arriving.as_ref()?;
         let to_come = if arriving.gather.len() >= DIRECT && self.link.conn.text_to_come() {
             TURN
         } else {
             usize::try_from(self.link.conn.payload_to_come()).unwrap_or(usize::MAX)
         };
-        (to_come >= DIRECT && self.link.input.unparsed.is_empty()).then(|| to_come.min(2 * READ))
+        (to_come >= DIRECT && rare.unparsed.is_empty()).then(|| to_come.min(2 * READ))
     }
 
     fn dispatch(&mut self) -> (Dispatch<'_, A>, &mut Vec<u8>, &mut Vec<u8>, &mut A) {
@@ -138,7 +139,7 @@ impl<A: App> Turn<'_, A> {
 
     /// Parses what was read before.
     fn parse_unparsed(&mut self) {
-        let mut octets = std::mem::take(&mut self.link.input.unparsed);
+        let mut octets = self.link.take_unparsed();
         let (mut dispatch, _, unparsed, app) = self.dispatch();
         let left = dispatch.parse(app, &mut octets);
         octets.drain(..octets.len() - left);
@@ -149,7 +150,7 @@ impl<A: App> Turn<'_, A> {
     fn read_and_dispatch(&mut self) -> ReadResult {
         let (_, room) = self.scratch.buffer.split_at_mut(FRONT);
         // What a bridge reads may have to wait for its partner.
-        let most = if self.link.bridge.is_some() {
+        let most = if self.link.bridge().is_some() {
             TURN
         } else {
             READ
@@ -159,7 +160,7 @@ impl<A: App> Turn<'_, A> {
         let ReadResult::Octets(n) = read else {
             return read;
         };
-        if let Some(recorder) = self.link.record.recorder() {
+        if let Some(recorder) = self.link.recorder() {
             recorder.note(Side::Client, room.split_at(n).0);
         }
         self.dispatch_read(n);
@@ -170,7 +171,7 @@ impl<A: App> Turn<'_, A> {
     /// `ended` is how the app has ended the connection before.
     pub(super) fn parse_received(mut self, n: usize, left: usize, ended: Option<EndReason>) {
         if let Some(ended) = ended {
-            self.link.record.end(ended);
+            self.link.end(ended);
         }
         if left == 0 {
             return;
@@ -232,12 +233,15 @@ impl<A: App> Turn<'_, A> {
 
     /// Reads payload straight to where the message is gathered.
     fn read_into_message(&mut self, want: usize) -> ReadResult {
-        let Some(mut arriving) = self.link.input.arriving.take() else {
+        let rare = self.link.rare.as_mut();
+        let Some(mut arriving) = rare.and_then(|rare| rare.arriving.take()) else {
             return ReadResult::Nothing;
         };
         let to_come = self.link.conn.payload_to_come();
         let to_come = if to_come == 0 { u64::MAX } else { to_come };
-        if arriving.gather.try_reserve(want, to_come).is_err() {
+        let (pool, now_ms) = (&mut self.scratch.pool, self.context.now_ms);
+        let grow = |buffer: &mut _, least, whole| pool.grow(buffer, (least, whole), now_ms);
+        if arriving.gather.try_reserve(want, to_come, grow).is_err() {
             let mut out = self.scratch.out.output();
             self.link.give_up(Violation::MemoryFull, &mut out);
             return ReadResult::Nothing;
@@ -245,10 +249,10 @@ impl<A: App> Turn<'_, A> {
         let room = arriving.gather.room(want);
         let read = self.link.transport.read(room);
         let ReadResult::Octets(n) = read else {
-            self.link.input.arriving = Some(arriving);
+            self.link.rare_mut().arriving = Some(arriving);
             return read;
         };
-        if let Some(recorder) = self.link.record.recorder() {
+        if let Some(recorder) = self.link.recorder() {
             recorder.note(Side::Client, room.split_at(n).0);
         }
         let (mut dispatch, _, unparsed, app) = self.dispatch();
@@ -277,7 +281,7 @@ impl<A: App> Turn<'_, A> {
             }
             Stage::Handshake => {
                 let (by, refusal): (_, AnyRefusal) =
-                    if link.bridge.is_some() && !link.record.answered {
+                    if link.bridge().is_some() && !link.past.answered {
                         (ClosedBy::Backend, NetRefusal::BackendTimeout.into())
                     } else {
                         (ClosedBy::Client, Refusal::HandshakeTimeout.into())
@@ -299,7 +303,7 @@ impl<A: App> Turn<'_, A> {
             Stage::Open if link.backlog.is_empty() => {
                 link.conn.close(GOING_AWAY, "idle", &mut out);
                 let ended = EndReason::by_server("idle-timeout", Some(GOING_AWAY));
-                link.record.end(ended);
+                link.end(ended);
                 AfterTurn::Keep
             }
             Stage::Relay | Stage::RelayEnding if link.backlog.is_empty() => match self.partner {
@@ -323,7 +327,7 @@ impl<A: App> Turn<'_, A> {
         let (link, hint) = (self.link, self.context.hint());
         let mut out = self.scratch.out.output();
         if link.conn.phase() == Phase::Handshake {
-            link.input.unparsed = Vec::new();
+            link.take_unparsed();
             let refusal = NetRefusal::OutOfMemory.into();
             return link.refuse(ClosedBy::Server, refusal, hint, &mut out);
         }
@@ -348,7 +352,7 @@ impl<A: App> Turn<'_, A> {
             Phase::Handshake => {}
             _ => {
                 let ended = EndReason::by_server("going-away", Some(GOING_AWAY));
-                link.record.end(ended);
+                link.end(ended);
                 link.conn.close(GOING_AWAY, "going-away", &mut out);
             }
         }
@@ -362,7 +366,8 @@ fn end_of_input<D>(
     peer_out: &mut OutBuffer,
     context: &Context<'_>,
 ) {
-    let left = Input::new(&mut link.input.unparsed);
+    let unparsed = link.rare.as_mut().map(|rare| &mut rare.unparsed);
+    let left = Input::new(unparsed.map_or(&mut [], |octets| octets));
     match link.conn.end_of_input(&left) {
         Ok(()) => {
             if let Some(partner) = partner {
@@ -388,7 +393,7 @@ fn end_of_input<D>(
 fn drain<D>(link: &mut Link<D>, buffer: &mut [u8]) -> AfterTurn {
     match link.transport.read(buffer) {
         ReadResult::Octets(n) => {
-            if link.timing.drained(n) > DRAIN {
+            if link.rare_mut().drained(n) > DRAIN {
                 AfterTurn::Drop
             } else {
                 AfterTurn::Keep

@@ -1,7 +1,7 @@
 //! Deadlines: a coarse wheel. Each link has at most one deadline that counts;
 //! entries of deadlines that moved are dropped when they come up.
 
-use std::num::NonZeroU64;
+use std::num::NonZeroU32;
 
 /// Milliseconds of one tick: no deadline is kept more exactly.
 const TICK_MS: u64 = 50;
@@ -30,25 +30,26 @@ impl Wheel {
     }
 
     /// Notes that `token` is to be looked at when `due_ms` has come, unless it
-    /// is armed for an earlier look already. Gives when the next look is: an
-    /// entry that comes up at another time is an old one.
+    /// is armed for an earlier look already. Gives the tick of the next look: an
+    /// entry that comes up at another one is an old one.
     pub(super) fn arm(
         &mut self,
         token: usize,
         due_ms: u64,
-        armed_ms: Option<NonZeroU64>,
-    ) -> Option<NonZeroU64> {
+        armed: Option<NonZeroU32>,
+    ) -> Option<NonZeroU32> {
         let due = due_ms.div_ceil(TICK_MS);
         let due = due.clamp(self.tick + 1, self.tick + SLOTS - 1);
-        if armed_ms.is_some_and(|at| at.get() <= due * TICK_MS) {
-            return armed_ms;
+        if armed.is_some_and(|tick| u64::from(tick.get()) <= due) {
+            return armed;
         }
         if let Some(slot) = self.slot(due) {
             slot.push(token);
             self.entries += 1;
             self.next = self.next.min(due);
         }
-        NonZeroU64::new(due * TICK_MS)
+        // Ticks of 32 bits are enough for six years.
+        NonZeroU32::new(u32::try_from(due).unwrap_or(u32::MAX))
     }
 
     /// Milliseconds until the next tick that has entries, if anything is armed.
@@ -58,8 +59,16 @@ impl Wheel {
     }
 
     /// Gives the tokens that have come up.
+    #[inline]
     pub(super) fn advance(&mut self, now_ms: u64, up: &mut Vec<usize>) {
         let now = now_ms / TICK_MS;
+        if self.tick < now {
+            self.advance_to(now, up);
+        }
+    }
+
+    #[inline(never)]
+    fn advance_to(&mut self, now: u64, up: &mut Vec<usize>) {
         // After a long sleep one turn sees every slot.
         self.tick = self.tick.max(now.saturating_sub(SLOTS));
         while self.tick < now {
@@ -97,6 +106,11 @@ impl Wheel {
         let slot = usize::try_from(tick % SLOTS).ok()?;
         self.slots.get_mut(slot)
     }
+}
+
+/// Whether a tick has come.
+pub(super) fn has_come(tick: NonZeroU32, now_ms: u64) -> bool {
+    u64::from(tick.get()) * TICK_MS <= now_ms
 }
 
 #[cfg(test)]
