@@ -583,7 +583,9 @@ impl Conn {
         let open = self.sending(kind)?;
         let mut sender = open.sender();
         sender.start_frame(kind, position.first)?;
-        let mut frame = open.encoder().start_frame(kind, position, (length, compressed), out);
+        let mut frame = open
+            .encoder()
+            .start_frame(kind, position, (length, compressed), out);
         frame.payload(octets, out);
         let is_whole = frame.is_whole();
         if is_whole {

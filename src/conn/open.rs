@@ -8,7 +8,7 @@ use simdutf8::basic::from_utf8;
 use super::Role;
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Unsendable, Violation};
-use crate::extension::{Compression, Deflate, HeldContexts};
+use crate::extension::{Coding, Compression, Deflate, HeldContexts};
 use crate::frame::{
     self, Control, Data, Decoder, Encoder, Frame, Kind, MaskingKey, OneWay, Position, Wire,
 };
@@ -97,6 +97,16 @@ impl Inside {
     #[inline]
     fn is_between_received(&self) -> bool {
         self.decoder.is_between_frames() && !self.receiver.is_inside_message()
+    }
+
+    /// How this end compresses, where it may compress so: it starts anew for each
+    /// message where no memory was taken for its context.
+    fn coding(&self, agreed: Coding) -> Coding {
+        let no_context_takeover = agreed.no_context_takeover || self.kept.contexts.is_none();
+        Coding {
+            no_context_takeover,
+            ..agreed
+        }
     }
 
     /// The next piece of a message, or control frame, where compression was agreed
@@ -275,10 +285,12 @@ impl Open {
     ) {
         let encoder = Encoder::new(self.wire.sent_by(self.role.side(), None));
         let message = (message.kind(), message.payload());
+        let coding = deflate.of(self.role.side());
         self.with_inside(|inside| {
+            let coding = inside.coding(coding);
             inside
                 .deflating
-                .send(deflate, compression, encoder, message, out);
+                .send(coding, compression, encoder, message, out);
         });
     }
 
@@ -291,10 +303,12 @@ impl Open {
         out: &mut Output<'_>,
     ) {
         let encoder = Encoder::new(self.wire.sent_by(self.role.side(), None));
+        let (coding, is_per_frame) = (deflate.of(self.role.side()), deflate.is_per_frame());
         self.with_inside(|inside| {
+            let coding = (inside.coding(coding), is_per_frame);
             inside
                 .deflating
-                .send_piece(deflate, compression, encoder, piece, out);
+                .send_piece(coding, compression, encoder, piece, out);
         });
     }
 

@@ -80,7 +80,7 @@ impl fmt::Debug for Inflater {
 
 impl Inflater {
     /// The octets that one holds.
-    pub const OCTETS: usize = 47_600;
+    pub const OCTETS: usize = 47_688;
 
     fn new() -> Box<Inflater> {
         Box::new(Inflater {
@@ -205,8 +205,19 @@ impl fmt::Debug for Deflater {
 }
 
 impl Deflater {
-    /// The most octets that one holds.
-    pub const MOST_OCTETS: usize = 380_048;
+    /// The octets that one of this window holds.
+    #[must_use]
+    pub const fn octets(window_bits: u8) -> usize {
+        match window_bits {
+            ..=9 => 138_248,
+            10 => 142_088,
+            11 => 149_768,
+            12 => 165_128,
+            13 => 195_848,
+            14 => 228_616,
+            15.. => 294_152,
+        }
+    }
 
     fn new(level: Level, window_bits: u8) -> Box<Deflater> {
         Box::new(Deflater {
@@ -244,12 +255,10 @@ impl Deflater {
         }
     }
 
-    /// Octets of memory that it holds, roughly: more for a larger window.
-    pub(crate) fn octets(&self) -> usize {
-        match self.window_bits {
-            13.. => Deflater::MOST_OCTETS,
-            _ => 165_008,
-        }
+    /// Octets of memory that it holds.
+    #[cfg(feature = "net")]
+    pub(crate) fn held(&self) -> usize {
+        Deflater::octets(self.window_bits)
     }
 
     fn set_level(&mut self, level: Level) {
@@ -296,18 +305,21 @@ fn end_message(start: usize, out: &mut Vec<u8>) {
     out.truncate(out.len() - TAIL.len());
 }
 
-/// The level of zlib.
+/// The level of zlib. 1 has no codes of its own: JSON gets a third longer, in less
+/// than half of the time. 3 takes two thirds of the time of 6, and JSON is 6 % longer,
+/// prose 2 %. 7 gives the smallest size; 8 and 9 take more time and give none smaller.
 fn zlib_level(level: Level) -> i32 {
     match level {
         Level::Fast => 1,
-        Level::Default => 6,
-        Level::Best => 9,
+        Level::Default => 3,
+        Level::Best => 7,
     }
 }
 
-/// How much memory zlib takes beside the window: 8, its default, for 15.
+/// How much memory zlib takes beside the window. More than 6 makes a message of
+/// 1 MiB half a percent shorter, and one of 1 KiB takes longer.
 fn memory_level(window_bits: u8) -> i32 {
-    i32::from(window_bits) - 7
+    i32::from(window_bits - 7).min(6)
 }
 
 /// The largest buffer that is kept, in octets.

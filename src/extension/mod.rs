@@ -23,7 +23,6 @@ use crate::version::Side;
 
 pub use context::ContextMemory;
 pub(crate) use context::HeldContexts;
-pub(crate) use deflate::LEAST_OF_OURS;
 pub use deflate::{Codecs, Corrupt, Deflater, Finished, Inflated, Inflater};
 pub use header::{Element, Malformed, Parameter, Value, elements};
 pub use known::{KNOWN, Known, known};

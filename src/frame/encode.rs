@@ -119,11 +119,6 @@ impl<'w> Encoder<'w> {
         out.extend(framing.terminator());
     }
 
-    /// Which end sends these frames.
-    pub(crate) fn from(self) -> Side {
-        self.wire.from
-    }
-
     /// Whether this end masks what it sends.
     #[inline]
     fn masks(self) -> bool {

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::{Piece, Receiver};
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Violation};
-use crate::extension::{Codecs, Coding, Compression, Deflate, Deflater, Inflater, LEAST_OF_OURS};
+use crate::extension::{Codecs, Coding, Compression, Deflate, Deflater, Inflater};
 use crate::frame::{Chunk, Decoder, Encoder, Kind, Position};
 use crate::trace::Trace;
 use crate::version::Version;
@@ -90,7 +90,7 @@ impl Deflating {
     #[cfg(feature = "net")]
     pub(crate) fn held(&self) -> (usize, usize) {
         let inflater = self.inflater.as_ref().map_or(0, |_| Inflater::OCTETS);
-        let deflater = self.deflater.as_ref().map_or(0, |held| held.octets());
+        let deflater = self.deflater.as_ref().map_or(0, |held| held.held());
         match self.stage {
             Stage::Idle => (0, inflater + deflater),
             Stage::Payload | Stage::BetweenFrames | Stage::Tail => (inflater, deflater),
@@ -242,7 +242,7 @@ impl Deflating {
     /// and that makes it shorter.
     pub(crate) fn send(
         &mut self,
-        deflate: Deflate,
+        coding: Coding,
         compression: &Compression,
         encoder: Encoder<'_>,
         (kind, payload): (Kind, &[u8]),
@@ -252,8 +252,7 @@ impl Deflating {
             first: true,
             last: true,
         };
-        let coding = deflate.of(encoder.from());
-        if payload.len() < compression.threshold || coding.max_window_bits < LEAST_OF_OURS {
+        if payload.len() < compression.threshold || !coding.can_be_kept() {
             return encoder.message(kind, payload, out);
         }
         let mut deflater = self.deflater(coding.max_window_bits, compression, out);
@@ -271,19 +270,18 @@ impl Deflating {
     /// Sends a part of a message in a frame of its own, compressed.
     pub(crate) fn send_piece(
         &mut self,
-        deflate: Deflate,
+        (coding, is_per_frame): (Coding, bool),
         compression: &Compression,
         encoder: Encoder<'_>,
         (kind, position, payload): (Kind, Position, &[u8]),
         out: &mut Output<'_>,
     ) {
-        let coding = deflate.of(encoder.from());
-        if coding.max_window_bits < LEAST_OF_OURS {
+        if !coding.can_be_kept() {
             return encoder.data(kind, position, payload, out);
         }
         let mut deflater = self.deflater(coding.max_window_bits, compression, out);
         let mut deflated = out.with_codecs(Codecs::take_buffer);
-        let ends = position.last || deflate.is_per_frame();
+        let ends = position.last || is_per_frame;
         if ends {
             deflater.message(payload, &mut deflated);
         } else {

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod codecs;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -36,6 +38,14 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
+fn allocations() -> usize {
+    ALLOCATIONS.load(Ordering::SeqCst)
+}
+
+fn octets() -> usize {
+    OCTETS.load(Ordering::SeqCst).try_into().unwrap()
+}
+
 const RFC: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 const RFC_ANSWER: usize = 129;
@@ -65,6 +75,7 @@ fn echo(stream: &mut TcpStream, sent: &[u8], back: &mut [u8]) {
 /// One test, so that nothing else allocates while it counts.
 #[test]
 fn messages_and_idle_connections_allocate_nothing() {
+    codecs::codecs_hold_what_they_say();
     let router = Router::new(serve::routes(Config::default()));
     let loopback = "127.0.0.1:0".parse().unwrap();
     let server = Server::bind(&[loopback], 1, router.config()).unwrap();

@@ -14,5 +14,6 @@ mod bridge;
 mod closing;
 mod deflate;
 mod extension;
+mod extension_handshake;
 mod pair;
 mod splits;

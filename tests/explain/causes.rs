@@ -446,6 +446,12 @@ fn answers_that_a_newer_client_refuses() {
             "does not offer",
         ),
         (
+            "xOo=\r\n",
+            "xOo=\r\nSec-WebSocket-Extensions: x; =\r\n",
+            "extension-invalid",
+            "offers nothing",
+        ),
+        (
             "101 Switching Protocols",
             "200 OK",
             "refused",

@@ -18,9 +18,9 @@ use self::request::{
     version_listed, version_unknown,
 };
 use self::response::{
-    extension_unasked, lines_of_75, location_else, location_missing, location_port,
-    location_scheme, no_http, origin_echo, refused_by_hop, refused_by_server, subprotocol_left_out,
-    subprotocol_listed, subprotocol_of_list, upgrade_gone,
+    extension_not_so, extension_unasked, lines_of_75, location_else, location_missing,
+    location_port, location_scheme, no_http, origin_echo, refused_by_hop, refused_by_server,
+    subprotocol_left_out, subprotocol_listed, subprotocol_of_list, upgrade_gone,
 };
 use super::Case;
 
@@ -174,6 +174,10 @@ const CAUSES: &[Row] = &[
     (
         extension_unasked,
         "Agree only to extensions that the request offers.",
+    ),
+    (
+        extension_not_so,
+        "Agree to an offer as it stands: only parameters of RFC 7692, each once, and no window larger than the one offered.",
     ),
     (
         refused_by_hop,

@@ -227,6 +227,16 @@ pub(super) fn extension_unasked(case: &Case<'_>) -> Option<String> {
     ))
 }
 
+pub(super) fn extension_not_so(case: &Case<'_>) -> Option<String> {
+    is(case, "extension-invalid")?;
+    let named = shown(case.response_header("Sec-WebSocket-Extensions")?, 80);
+    let offered = case.request_header("Sec-WebSocket-Extensions");
+    let offered = offered.map_or_else(|| "nothing".to_owned(), |offered| shown(offered, 80));
+    Some(format!(
+        "The server agrees to {named}, where the request offers {offered}."
+    ))
+}
+
 pub(super) fn refused_by_hop(case: &Case<'_>) -> Option<String> {
     is(case, "refused")?;
     let status = case.status?;
