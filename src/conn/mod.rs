@@ -359,11 +359,13 @@ impl Conn {
         }
     }
 
-    /// Whether payload to inflate comes next in the input.
-    fn is_compressed_next(&self, input: &Input<'_>) -> bool {
+    /// How many octets come next, as far as they have arrived, that belong to one
+    /// data frame, where that is compressed, was started, or is one of several of
+    /// its message; `None` where something else comes next.
+    fn fragment_ahead(&self, input: &Input<'_>) -> Option<usize> {
         match &self.state {
-            State::Open(open) => open.is_compressed_next(input),
-            _ => false,
+            State::Open(open) => open.fragment_ahead(input),
+            _ => None,
         }
     }
 
@@ -709,118 +711,5 @@ mod tests {
     fn a_connection_is_small() {
         assert!(size_of::<Conn>() <= 24, "{} octets", size_of::<Conn>());
         assert!(size_of::<Event<'_>>() <= 40);
-    }
-
-    fn pair(deflate: Deflate) -> (Conn, Conn) {
-        let version = crate::version::Version::named("rfc6455").unwrap();
-        let config = Arc::new(Config {
-            compression: crate::extension::Compression::default()
-                .with_mode(crate::extension::Mode::Shared)
-                .with_threshold(0),
-            ..Config::default()
-        });
-        let make = |side| {
-            let mut open = Open::new(
-                Wire::agreed(version, None).with_deflate(Some(deflate.into())),
-                Kept::default(),
-                Role::of(side),
-            );
-            open.start = Start::Frames;
-            Conn {
-                config: config.clone(),
-                state: State::Open(open),
-            }
-        };
-        (make(Side::Server), make(Side::Client))
-    }
-
-    #[test]
-    fn deflated_messages_go_both_ways() {
-        use crate::extension::{Coding, Name};
-        for name in [Name::PermessageDeflate, Name::DeflateFrame] {
-            for no_context_takeover in [false, true] {
-                for max_window_bits in [9, 12, 15] {
-                    for room in [1usize, 7, 100, 65536] {
-                        for cut in [1usize, 5, 1000, 100000] {
-                            let coding = Coding {
-                                no_context_takeover,
-                                max_window_bits,
-                            };
-                            let (mut server, mut client) = pair(Deflate {
-                                name,
-                                server: coding,
-                                client: coding,
-                            });
-                            let mut random = |o: &mut [u8]| o.fill(7);
-                            let mut wire = alloc::vec::Vec::new();
-                            let mut out = Output::new(&mut wire, &mut random);
-                            let mut sent = alloc::vec::Vec::new();
-                            for i in 0..6u8 {
-                                let text: String =
-                                    core::iter::repeat_n("hello world ąę ", usize::from(i) * 40)
-                                        .collect();
-                                client.send(Message::text(&text), &mut out).unwrap();
-                                client.ping(b"x", &mut out).unwrap();
-                                sent.push(text);
-                            }
-                            client
-                                .send_piece(Kind::Text, b"abc abc abc", true, false, &mut out)
-                                .unwrap();
-                            client.ping(b"x", &mut out).unwrap();
-                            client
-                                .send_piece(Kind::Text, b"", false, false, &mut out)
-                                .unwrap();
-                            client
-                                .send_piece(Kind::Text, b"abc abc", false, false, &mut out)
-                                .unwrap();
-                            client
-                                .send_piece(Kind::Text, b"", false, true, &mut out)
-                                .unwrap();
-                            sent.push("abc abc abcabc abc".into());
-                            let mut got = alloc::vec::Vec::new();
-                            let mut current = alloc::vec::Vec::new();
-                            let mut pending = alloc::vec::Vec::new();
-                            let mut answer = alloc::vec::Vec::new();
-                            for chunk in wire.chunks(cut) {
-                                pending.extend_from_slice(chunk);
-                                loop {
-                                    let mut room = alloc::vec![0; room];
-                                    let mut input = Input::new(&mut pending).with_room(&mut room);
-                                    let mut out = Output::new(&mut answer, &mut random);
-                                    while let Some(event) =
-                                        server.next(&mut input, &mut out).unwrap()
-                                    {
-                                        if let Event::Piece(piece) = event {
-                                            current.extend_from_slice(piece.octets);
-                                            if piece.last {
-                                                got.push(
-                                                    String::from_utf8(core::mem::take(
-                                                        &mut current,
-                                                    ))
-                                                    .unwrap(),
-                                                );
-                                            }
-                                        }
-                                    }
-                                    let left = input.rest().len();
-                                    let n = pending.len() - left;
-                                    pending.drain(..n);
-                                    if !server.waits_for_room() {
-                                        break;
-                                    }
-                                }
-                            }
-                            assert_eq!(
-                                got, sent,
-                                "{name} {no_context_takeover} {max_window_bits} {room} {cut}"
-                            );
-                            if let (State::Open(o), true) = (&server.state, no_context_takeover) {
-                                assert!(o.deflating().is_none());
-                            }
-                        }
-                    }
-                }
-            }
-        }
     }
 }

@@ -261,17 +261,20 @@ impl Open {
         self.inside.as_ref().map(|inside| &inside.deflating)
     }
 
-    /// Whether payload to inflate comes next in the input.
-    pub(super) fn is_compressed_next(&self, input: &Input<'_>) -> bool {
+    /// How many octets come next, as far as they have arrived, that belong to one
+    /// data frame, where that is compressed, was started, or is one of several of
+    /// its message; `None` where something else comes next.
+    pub(super) fn fragment_ahead(&self, input: &Input<'_>) -> Option<usize> {
         let wire = self.wire.sent_by(self.role.side().peer(), None);
         match &self.inside {
-            Some(inside) if inside.deflating.is_in_frame() => true,
-            _ if self.start != Start::Frames => false,
-            Some(inside) => {
-                let continues = inside.deflating.is_between_frames();
-                inside.decoder.is_compressed_next(wire, continues, input)
+            _ if self.start != Start::Frames => None,
+            Some(inside) if inside.deflating.is_in_frame() => {
+                let to_come = inside.decoder.payload_to_come();
+                let arrived = input.rest().len();
+                Some(usize::try_from(to_come).map_or(arrived, |n| n.min(arrived)))
             }
-            None => Decoder::default().is_compressed_next(wire, false, input),
+            Some(inside) => inside.decoder.fragment_ahead(wire, input),
+            None => Decoder::default().fragment_ahead(wire, input),
         }
     }
 

@@ -189,7 +189,7 @@ impl Session {
         if core::mem::take(&mut self.delivered) {
             self.gather.clear();
         }
-        if self.conn.compression().is_some() && self.gather_inflated(out, trace)? {
+        if self.conn.compression().is_some() && self.gather_fragments(out, trace)? {
             self.delivered = true;
             let message = SessionEvent::Message(self.gather.finish());
             return Ok(Some((message, &mut self.conn)));
@@ -239,9 +239,9 @@ impl Session {
         }
     }
 
-    /// Inflates the compressed frames that come next; whether a message is whole
-    /// then.
-    fn gather_inflated<T: Trace>(
+    /// Gathers the compressed frames that come next, and those of messages that have
+    /// several; whether a message is whole then.
+    fn gather_fragments<T: Trace>(
         &mut self,
         out: &mut Output<'_>,
         trace: &mut T,
@@ -250,11 +250,16 @@ impl Session {
         loop {
             let position = self.position();
             let (_, unparsed) = self.buffer.split_at_mut(self.consumed);
-            let mut input = Input::starting_at(unparsed, position).with_room(&mut self.room);
-            if !self.conn.is_compressed_next(&input) {
+            let ahead = Input::starting_at(unparsed, position);
+            let Some(octets) = self.conn.fragment_ahead(&ahead) else {
                 return Ok(false);
-            }
+            };
+            // A frame at a time, so that no other event is among what comes.
+            let (frame, _) = unparsed.split_at_mut(octets);
+            let mut input = Input::starting_at(frame, position).with_room(&mut self.room);
+            let waited = self.conn.waits_for_room();
             let event = self.conn.next_watched(&mut input, out, trace);
+            let goes_on = waited || input.position() > position;
             self.consumed = usize::try_from(input.position() - self.start).unwrap_or(usize::MAX);
             match event? {
                 Some(Event::Piece(piece)) => {
@@ -263,7 +268,7 @@ impl Session {
                         return Ok(true);
                     }
                 }
-                _ if self.conn.waits_for_room() => {}
+                _ if goes_on || self.conn.waits_for_room() => {}
                 _ => return Ok(false),
             }
         }

@@ -90,7 +90,9 @@ impl Inflater {
     }
 
     /// Inflates octets of a message into the room, and says how far it came. Where
-    /// not all was consumed, the room is full.
+    /// not all was consumed, the room is full. What comes before a fault is given
+    /// first, and the next call fails, so that it does not matter in which portions
+    /// the octets arrive.
     pub fn inflate(&mut self, octets: &[u8], room: &mut [u8]) -> Result<Inflated, Corrupt> {
         let starts = matches!(self.state, State::Fresh | State::Between);
         if self.state == State::Ended || (starts && octets.is_empty()) {
@@ -102,7 +104,9 @@ impl Inflater {
         }
         let step = self.step(octets, room, Until::Input)?;
         let room_is_full = step.written == room.len();
-        let (consumed, state) = if step.has_ended {
+        let (consumed, state) = if step.is_corrupt {
+            (octets.len(), State::Broken)
+        } else if step.has_ended {
             (octets.len(), State::Ended)
         } else if room_is_full {
             (step.consumed, State::Waiting)
@@ -124,7 +128,7 @@ impl Inflater {
         if self.state == State::Waiting {
             let inflated = self.inflate(&[], room)?;
             written = inflated.written;
-            if inflated.room_is_full {
+            if inflated.room_is_full || self.is_broken() {
                 return Ok(Finished {
                     written,
                     is_finished: false,
@@ -153,7 +157,7 @@ impl Inflater {
         // zlib writes nothing without room, and reads nothing either.
         let room = if room.is_empty() { &mut one } else { room };
         let step = self.step(&[a, b, c, d, EMPTY], room, Until::Block)?;
-        if step.consumed == TAIL.len() && step.written == 0 {
+        if step.consumed == TAIL.len() && step.written == 0 && !step.is_corrupt {
             self.state = State::Between;
             Ok(())
         } else {
@@ -163,13 +167,20 @@ impl Inflater {
     }
 
     fn step(&mut self, octets: &[u8], room: &mut [u8], until: Until) -> Result<Step, Corrupt> {
-        if self.state != State::Broken {
-            if let Ok(step) = self.stream.inflate(octets, room, until) {
-                return Ok(step);
-            }
+        if self.is_broken() {
+            return Err(Corrupt);
         }
-        self.state = State::Broken;
-        Err(Corrupt)
+        let step = self.stream.inflate(octets, room, until);
+        if step.is_corrupt && step.written == 0 {
+            self.state = State::Broken;
+            return Err(Corrupt);
+        }
+        Ok(step)
+    }
+
+    /// Whether the next call fails.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.state == State::Broken
     }
 
     /// Forgets all that was inflated, as without context takeover before each

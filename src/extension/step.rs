@@ -9,6 +9,8 @@ pub(super) struct Step {
     pub(super) written: usize,
     /// The last block of the stream has ended.
     pub(super) has_ended: bool,
+    /// What follows what was written is not DEFLATE.
+    pub(super) is_corrupt: bool,
 }
 
 /// Where a call stops.
@@ -19,6 +21,3 @@ pub(super) enum Until {
     /// There too, and at the end of a block.
     Block,
 }
-
-/// The stream is not DEFLATE.
-pub(super) struct NotDeflate;

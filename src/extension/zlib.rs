@@ -3,7 +3,7 @@
 
 use zlib_rs::{DeflateConfig, DeflateFlush, InflateFlush, Status};
 
-use super::step::{NotDeflate, Step, Until};
+use super::step::{Step, Until};
 
 pub(super) struct Inflate(zlib_rs::Inflate);
 
@@ -18,24 +18,18 @@ impl Inflate {
         self.0.reset(false);
     }
 
-    pub(super) fn inflate(
-        &mut self,
-        octets: &[u8],
-        room: &mut [u8],
-        until: Until,
-    ) -> Result<Step, NotDeflate> {
+    pub(super) fn inflate(&mut self, octets: &[u8], room: &mut [u8], until: Until) -> Step {
         let flush = match until {
             Until::Input => InflateFlush::NoFlush,
             Until::Block => InflateFlush::Block,
         };
         let before = (self.0.total_in(), self.0.total_out());
-        match self.0.decompress(octets, room, flush) {
-            Ok(status) => Ok(Step {
-                consumed: since(before.0, self.0.total_in()),
-                written: since(before.1, self.0.total_out()),
-                has_ended: status == Status::StreamEnd,
-            }),
-            Err(_) => Err(NotDeflate),
+        let status = self.0.decompress(octets, room, flush);
+        Step {
+            consumed: since(before.0, self.0.total_in()),
+            written: since(before.1, self.0.total_out()),
+            has_ended: status == Ok(Status::StreamEnd),
+            is_corrupt: status.is_err(),
         }
     }
 }
@@ -72,6 +66,7 @@ impl Deflate {
             consumed: since(before.0, self.0.total_in()),
             written: since(before.1, self.0.total_out()),
             has_ended: false,
+            is_corrupt: false,
         }
     }
 }

@@ -225,20 +225,23 @@ impl Decoder {
         })
     }
 
-    /// Whether a compressed frame comes next in the input, whose header is there;
-    /// `continues` is whether a continuation is one.
-    pub(crate) fn is_compressed_next(
-        &self,
-        wire: OneWay<'_>,
-        continues: bool,
-        input: &Input<'_>,
-    ) -> bool {
-        let found = find(wire, input.rest());
-        let header = found.as_ref().map(|found| &found.header);
-        let Some(Ok(header)) = header.filter(|_| self.is_between_frames()) else {
-            return false;
+    /// How many octets come next, as far as they have arrived, that belong to one
+    /// data frame, where that is compressed, was started, or is one of several of
+    /// its message; `None` where something else comes next.
+    pub(crate) fn fragment_ahead(&self, wire: OneWay<'_>, input: &Input<'_>) -> Option<usize> {
+        let arrived = input.rest().len();
+        let up_to = |octets: u64| usize::try_from(octets).map_or(arrived, |n| n.min(arrived));
+        if !self.is_between_frames() {
+            return Some(up_to(self.payload_to_come()));
+        }
+        let found = find(wire, input.rest())?;
+        let header = found.header.as_ref().ok()?;
+        let is_fragment = match header.opcode {
+            Opcode::Data(_) => header.compressed || !header.last,
+            Opcode::Continuation => true,
+            Opcode::Control(_) => false,
         };
-        header.compressed || continues && header.opcode == Opcode::Continuation
+        is_fragment.then(|| up_to(header.length.saturating_add(found.octets() as u64)))
     }
 
     /// Whether the frame at hand is the last of its message.

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::{Piece, Receiver};
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Violation};
-use crate::extension::{Codecs, Coding, Compression, Deflate, Deflater, Inflater};
+use crate::extension::{Codecs, Coding, Compression, Deflate, Deflater, Finished, Inflater};
 use crate::frame::{Chunk, Decoder, Encoder, Kind, Position};
 use crate::trace::Trace;
 use crate::version::Version;
@@ -25,6 +25,9 @@ pub(crate) struct Deflating {
     stage: Stage,
     /// Whether the room was filled before all was inflated.
     waits_for_room: bool,
+    /// Where the input starts whose fault is told when what comes before it was
+    /// delivered.
+    fault: Option<u64>,
     /// Of the message that is deflated, or of all messages.
     deflater: Option<Box<Deflater>>,
 }
@@ -120,8 +123,15 @@ impl Deflating {
         input: &mut Input<'b>,
         trace: &mut T,
     ) -> Result<Step<'b>, Located<Violation>> {
-        let start = input.position();
+        let start = self.fault.unwrap_or(input.position());
         let inflated = self.fill_room(deflate, receiving, input, trace);
+        if self
+            .inflater
+            .as_ref()
+            .is_some_and(|inflater| inflater.is_broken())
+        {
+            self.fault = Some(start);
+        }
         let octets = inflated.and_then(|(written, ends)| {
             let octets = input.take_room(written);
             self.piece(octets, ends, receiving)
@@ -154,6 +164,9 @@ impl Deflating {
         let mut written = 0;
         self.waits_for_room = false;
         while self.stage == Stage::Payload {
+            if inflater.is_broken() {
+                return Err(Violation::CompressedDataInvalid);
+            }
             let unmasked = decoder.unmask_ahead(input, AHEAD);
             let (octets, room) = input.ahead(unmasked);
             let (room, _) = room.split_at_mut(most);
@@ -165,6 +178,10 @@ impl Deflating {
             decoder.consume(consumed, unmasked, input, trace);
             let inflated = inflated?;
             written += inflated.written;
+            if inflater.is_broken() {
+                self.waits_for_room = true;
+                return Ok((written, false));
+            }
             if decoder.is_between_frames() {
                 let ends = deflate.is_per_frame() || decoder.is_in_last_frame();
                 self.stage = if ends {
@@ -185,9 +202,15 @@ impl Deflating {
         let (_, room) = input.ahead(0);
         let (room, _) = room.split_at_mut(most);
         let (_, room) = room.split_at_mut(written);
-        let finished = inflater
-            .finish(room)
-            .map_err(|_| Violation::CompressedDataInvalid)?;
+        let finished = match inflater.finish(room) {
+            Ok(finished) => finished,
+            Err(_) if written == 0 => return Err(Violation::CompressedDataInvalid),
+            // What comes before the fault is delivered first.
+            Err(_) => Finished {
+                written: 0,
+                is_finished: false,
+            },
+        };
         written += finished.written;
         self.waits_for_room = !finished.is_finished;
         Ok((written, finished.is_finished))

@@ -12,6 +12,7 @@ mod memory;
 
 mod bridge;
 mod closing;
+mod compressed;
 mod deflate;
 mod extension;
 mod extension_handshake;
