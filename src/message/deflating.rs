@@ -9,7 +9,7 @@ use crate::bytes::{Input, Output};
 use crate::error::{Located, Violation};
 use crate::extension::{Codecs, Coding, Compression, Deflate, Deflater, Inflater, LEAST_OF_OURS};
 use crate::frame::{Chunk, Decoder, Encoder, Kind, Position};
-use crate::trace::Trace;
+use crate::trace::{Field, Trace};
 use crate::version::Version;
 
 /// Octets of payload that are unmasked before they are inflated. What the room
@@ -119,6 +119,9 @@ impl Deflating {
         let inflated = self.fill_room(deflate, receiving, input, trace);
         let octets = inflated.and_then(|(written, ends)| {
             let octets = input.take_room(written);
+            if T::WATCHING && written > 0 {
+                trace.derive(Field::Inflated, octets);
+            }
             self.piece(octets, ends, receiving)
         });
         octets.map_err(|violation| {
@@ -149,7 +152,9 @@ impl Deflating {
         let mut written = 0;
         self.waits_for_room = false;
         while self.stage == Stage::Payload {
-            let unmasked = decoder.unmask_ahead(input, AHEAD);
+            // An observer learns at which octet a message breaks a rule.
+            let ahead = if T::WATCHING { 1 } else { AHEAD };
+            let unmasked = decoder.unmask_ahead(input, ahead);
             let (octets, room) = input.ahead(unmasked);
             let (room, _) = room.split_at_mut(most);
             let (_, room) = room.split_at_mut(written);
@@ -171,6 +176,9 @@ impl Deflating {
                 self.waits_for_room = true;
                 return Ok((written, false));
             } else if input.rest().is_empty() {
+                return Ok((written, false));
+            }
+            if T::WATCHING && written > 0 {
                 return Ok((written, false));
             }
         }
