@@ -126,6 +126,9 @@ pub enum Field {
     FrameKeyInput,
     /// hybi-04, derived: the key that masks one frame.
     FrameKey,
+    /// Derived: what compressed payload inflates to, in as many portions as it
+    /// came out.
+    Inflated,
 }
 
 /// An observer of a parse.

@@ -13,6 +13,7 @@ use heirloom::explain::terminal::{self, Ink};
 use heirloom::explain::{
     Explainer, Explanation, MAX_PARTS, Outcome, history, html, json, kind, transcript,
 };
+use heirloom::extension::{Deflate, check_answer};
 use heirloom::vector::import::{self, MAX_FILE_OCTETS, Options, Unimportable};
 use heirloom::vector::{File, Vector};
 use heirloom::{Side, Version};
@@ -54,6 +55,10 @@ pub(super) struct Args {
     /// The version of octets that are frames without a handshake.
     #[arg(long, value_name = "NAME", value_parser = super::version)]
     version: Option<&'static Version>,
+    /// The extensions that such frames were agreed to have: the value of
+    /// Sec-WebSocket-Extensions in the response, such as permessage-deflate.
+    #[arg(long, value_name = "VALUE", requires = "version")]
+    extensions: Option<String>,
     /// Explain only this one of several vectors.
     #[arg(long, value_name = "ID")]
     vector: Option<String>,
@@ -73,6 +78,24 @@ enum HistoryPage {
     Index,
     Masking,
     Timeline,
+}
+
+impl Args {
+    /// The compression that --extensions names.
+    fn agreed(&self, version: &'static Version) -> Result<Option<Deflate>, String> {
+        let Some(value) = &self.extensions else {
+            return Ok(None);
+        };
+        let value = value.as_bytes();
+        match check_answer(version, [value], [value]) {
+            Ok(Some(deflate)) => Ok(Some(deflate)),
+            Ok(None) => Err(format!(
+                "--extensions: {version} has no compression of this name; permessage-deflate, \
+                 deflate-frame and x-webkit-deflate-frame are explained"
+            )),
+            Err(bad) => Err(format!("--extensions: {}", bad.violation)),
+        }
+    }
 }
 
 const EXAMPLES: &str = "Examples:
@@ -151,6 +174,10 @@ pub(super) fn run(args: &Args) -> Exit {
         Some("-") => "standard input".to_owned(),
         _ => Escaped::<400>(&file.display().to_string()).to_string(),
     };
+    if let Some(Err(what)) = args.version.map(|version| args.agreed(version)) {
+        complain(&what);
+        return Exit::Usage;
+    }
     let conversations = read(file)
         .map_err(|error| format!("cannot be read: {error}"))
         .and_then(|octets| conversations(octets, args, &shown));
@@ -485,7 +512,10 @@ impl Conversation {
         args: &Args,
     ) -> Explanation {
         let mut explainer = match frames {
-            Some(version) => Explainer::of_frames(version),
+            Some(version) => match args.agreed(version) {
+                Ok(Some(deflate)) => Explainer::of_compressed_frames(version, deflate),
+                Ok(None) | Err(_) => Explainer::of_frames(version),
+            },
             None => Explainer::new(self.secure || args.secure),
         };
         for turn in &self.turns {

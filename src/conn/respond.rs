@@ -6,6 +6,8 @@ use alloc::sync::Arc;
 use super::{Conn, Handshake, State};
 use crate::bytes::Output;
 use crate::error::{Refusal, Unsendable};
+#[cfg(feature = "explain")]
+use crate::extension::{Agreed, Deflate};
 use crate::handshake::{HttpResponse, ServerHandshake};
 
 impl Conn {
@@ -32,6 +34,15 @@ impl Conn {
         out: &mut Output<'_>,
     ) -> Result<(), Unsendable> {
         self.accept_carrying(subprotocol, &[], out)
+    }
+
+    /// Reads on by the compression that a recorded response agrees to, and not by
+    /// that of a response of ours.
+    #[cfg(feature = "explain")]
+    pub(crate) fn read_compressed(&mut self, deflate: Option<Deflate>) {
+        if let State::Open(open) = &mut self.state {
+            open.wire = open.wire.with_deflate(deflate.map(Agreed::from));
+        }
     }
 
     /// Server: between request and response, sets the URL that the client dialled,

@@ -57,6 +57,8 @@ pub enum Mark {
     Result,
     /// What is wrong.
     Wrong,
+    /// A sentence, on lines of its own.
+    Words,
 }
 
 impl Mark {
@@ -73,19 +75,19 @@ impl Mark {
             Mark::Third => "third",
             Mark::Result => "result",
             Mark::Wrong => "wrong",
+            Mark::Words => "words",
         }
     }
 }
 
 impl Part {
     /// How the proofs and keys in it were computed, step by step.
-    #[must_use]
-    pub fn derivations(&self) -> Vec<Derivation> {
-        derivations(self)
+    pub(super) fn computations(&self) -> Vec<Derivation> {
+        computations(self)
     }
 }
 
-fn derivations(part: &Part) -> Vec<Derivation> {
+fn computations(part: &Part) -> Vec<Derivation> {
     let mut derivations = Vec::new();
     let mut derived = part.derived.as_slice();
     let mut keys = 0;
@@ -140,14 +142,14 @@ fn next(rest: &[(Field, Vec<u8>)], field: Field) -> &[u8] {
         .unwrap_or_default()
 }
 
-fn run(text: impl Into<String>, mark: Mark) -> Run {
+pub(super) fn run(text: impl Into<String>, mark: Mark) -> Run {
     Run {
         text: text.into(),
         mark,
     }
 }
 
-fn step(label: &'static str, runs: Vec<Run>) -> ProofStep {
+pub(super) fn step(label: &'static str, runs: Vec<Run>) -> ProofStep {
     ProofStep { label, runs }
 }
 

@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use super::Explanation;
 use super::derive::ProofStep;
+use super::inflated::TAIL;
 use super::part::Part;
-use super::text::hex;
+use super::text::{hex, shown};
 
 /// The explanation as one JSON object.
 ///
@@ -37,6 +38,8 @@ struct PartObject {
     #[serde(skip_serializing_if = "Option::is_none")]
     unmasked: Option<String>,
     spans: Vec<SpanObject>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inflated: Option<InflatedObject>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     derivations: Vec<DerivationObject>,
 }
@@ -55,6 +58,32 @@ struct SpanObject {
     section: String,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     cut: bool,
+}
+
+#[derive(Serialize)]
+struct InflatedObject {
+    of: &'static str,
+    frames: usize,
+    whole: bool,
+    compressed_length: u64,
+    compressed: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_block: Option<BlockObject>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tail: Option<String>,
+    length: u64,
+    hex: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    context: &'static str,
+    words: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct BlockObject {
+    bfinal: u8,
+    btype: u8,
+    words: &'static str,
 }
 
 #[derive(Serialize)]
@@ -139,8 +168,35 @@ impl PartObject {
             hex: hex(&part.raw),
             unmasked: part.is_masked().then(|| hex(&part.plain)),
             spans: spans.collect(),
+            inflated: InflatedObject::of(part),
             derivations: derivations.collect(),
         }
+    }
+}
+
+impl InflatedObject {
+    fn of(part: &Part) -> Option<InflatedObject> {
+        let inflated = part.inflated.as_deref()?;
+        let (compressed, plain) = (&inflated.compressed, &inflated.plain);
+        let first_block = inflated.first_block().map(|block| BlockObject {
+            bfinal: u8::from(block.bfinal),
+            btype: block.btype,
+            words: block.words(),
+        });
+        Some(InflatedObject {
+            of: inflated.unit(),
+            frames: inflated.frames,
+            whole: inflated.is_whole,
+            compressed_length: compressed.octets,
+            compressed: hex(&compressed.kept),
+            first_block,
+            tail: inflated.has_tail().then(|| hex(&TAIL)),
+            length: plain.octets,
+            hex: hex(&plain.kept),
+            text: inflated.is_text.then(|| shown(plain.text(), usize::MAX)),
+            context: inflated.context.name(),
+            words: part.beside().map_or_else(Vec::new, |beside| beside.notes),
+        })
     }
 }
 

@@ -19,13 +19,19 @@
 //! ```
 
 mod text;
-mod part;
 mod section;
+mod inflated;
+mod part;
 mod header_words;
+mod rsv;
 mod words;
 mod derive;
+mod beside;
+mod parameter;
+mod negotiation;
 mod timeline;
 mod name;
+mod follow;
 mod cause;
 mod stream;
 mod observe;
@@ -40,7 +46,8 @@ pub mod history;
 use crate::version::{Side, Version};
 
 pub use self::derive::{Derivation, Mark, ProofStep, Run};
-pub use self::name::MAX_PARTS;
+pub use self::inflated::{Context, FirstBlock, Inflated, Portion};
+pub use self::name::{MAX_INFLATED_OCTETS, MAX_PARTS};
 pub use self::observe::Explainer;
 pub use self::part::{KEPT_OCTETS, Part, PartKind, Seen};
 pub use self::words::{Item, Role, field_name};

@@ -1,5 +1,6 @@
 //! Spans into parts: where a part starts, and what its octets are unmasked.
 
+use super::inflated::Portion;
 use super::part::{KEPT_OCTETS, Part, PartKind, Seen};
 use crate::trace::{Field, Span, Trace};
 use crate::version::{Layout, Side, Version};
@@ -7,12 +8,34 @@ use crate::version::{Layout, Side, Version};
 /// An explanation has no more parts; what follows them is not parsed.
 pub const MAX_PARTS: usize = 65_536;
 
+/// The octets that the messages of a conversation may inflate to; what follows
+/// them is not parsed.
+pub const MAX_INFLATED_OCTETS: u64 = 256 * 1024 * 1024;
+
+/// The octets of inflated messages that are kept of all parts together.
+const KEPT_INFLATED: usize = 16 * 1024 * 1024;
+
 /// The parts of a conversation so far.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     pub(super) list: Vec<Part>,
     /// Whether there were more than [`MAX_PARTS`].
     pub(super) full: bool,
+    /// The octets that messages inflated to.
+    pub(super) inflated: u64,
+    /// Of these, the octets that are kept.
+    kept_inflated: usize,
+}
+
+impl Parts {
+    /// Adds what came out of the part that is arriving.
+    fn add_inflated(&mut self, current: Option<usize>, portion: &Portion) {
+        self.inflated += portion.octets;
+        if let Some(part) = current.and_then(|n| self.list.get_mut(n)) {
+            let most = KEPT_INFLATED.saturating_sub(self.kept_inflated);
+            self.kept_inflated += part.coded.came_out.add(portion, most);
+        }
+    }
 }
 
 /// What a watched parse reported.
@@ -20,6 +43,7 @@ pub(super) struct Parts {
 enum Note {
     Span(Span),
     Derived(Field, Vec<u8>),
+    Inflated(Portion),
 }
 
 /// Keeps what a parse reports until its octets are known.
@@ -30,11 +54,23 @@ pub(super) struct Namer {
 
 impl Trace for Namer {
     fn see(&mut self, span: Span) {
-        self.notes.push(Note::Span(span));
+        // Compressed payload is read octet by octet.
+        let last = match self.notes.as_mut_slice() {
+            [.., Note::Span(last), Note::Inflated(_)] | [.., Note::Span(last)] => Some(last),
+            _ => None,
+        };
+        match last {
+            Some(last) if goes_on(last, &span) => last.at.end = span.at.end,
+            _ => self.notes.push(Note::Span(span)),
+        }
     }
 
     fn derive(&mut self, field: Field, octets: &[u8]) {
-        self.notes.push(Note::Derived(field, octets.to_vec()));
+        match (field, self.notes.last_mut()) {
+            (Field::Inflated, Some(Note::Inflated(portion))) => portion.extend(octets),
+            (Field::Inflated, _) => self.notes.push(Note::Inflated(Portion::of(octets))),
+            _ => self.notes.push(Note::Derived(field, octets.to_vec())),
+        }
     }
 }
 
@@ -85,7 +121,7 @@ impl Namer {
                 span.at.end = span.at.end.min(end);
                 span.at.start < end
             }
-            Note::Derived(..) => true,
+            Note::Derived(..) | Note::Inflated(_) => true,
         });
     }
 
@@ -118,6 +154,7 @@ impl Namer {
                         part.add(span, cut, of.parsed);
                     }
                 }
+                Note::Inflated(portion) => parts.add_inflated(*current, &portion),
                 Note::Derived(field, octets) => {
                     if let Some(part) = current.and_then(|n| parts.list.get_mut(n)) {
                         part.derived.push((field, octets));
@@ -219,11 +256,7 @@ impl Part {
             }
         }
         match self.spans.last_mut() {
-            Some(last)
-                if last.span.field == span.field
-                    && last.span.at.end == span.at.start
-                    && grows(span.field) =>
-            {
+            Some(last) if goes_on(&last.span, &span) => {
                 last.span.at.end = span.at.end;
                 last.cut = cut;
             }
@@ -251,6 +284,11 @@ impl Part {
         self.raw.extend(new(parsed.raw));
         self.plain.extend(new(parsed.plain));
     }
+}
+
+/// Whether a span is a further portion of the one before it.
+fn goes_on(last: &Span, span: &Span) -> bool {
+    last.field == span.field && last.at.end == span.at.start && grows(span.field)
 }
 
 /// Whether a field may arrive in portions, which make one span.

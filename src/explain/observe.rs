@@ -7,12 +7,14 @@ use base64::Engine;
 
 use super::Explanation;
 use super::cause::{Case, Fault, verdict};
-use super::name::{Namer, Parts};
+use super::follow::{follow, note_offers};
+use super::name::{MAX_INFLATED_OCTETS, Namer, Parts};
 use super::part::Part;
-use super::stream::{ResponseSeen, State, Step, Stream, Tcp, with_output};
+use super::stream::{RequestSeen, ResponseSeen, State, Step, Stream, Tcp, with_output};
 use crate::bytes::{Input, Output};
 use crate::conn::{Config, Conn, Phase};
 use crate::error::{Located, Refusal, Violation};
+use crate::extension::{Compression, Deflate};
 use crate::handshake::{Hosts, LENIENT, Origins};
 use crate::version::{Layout, Side, Version, Versions};
 
@@ -45,6 +47,16 @@ struct Handshake {
     /// The response's head.
     response_octets: Vec<u8>,
     status: Option<u16>,
+    compression: Agreement,
+}
+
+/// What is known of compression.
+#[derive(Debug, Default)]
+struct Agreement {
+    /// What a server that has it on answers to the request.
+    offered: Option<Deflate>,
+    /// What the server of this conversation answers.
+    agreed: Option<Deflate>,
 }
 
 /// How far the request has arrived.
@@ -82,6 +94,7 @@ impl Explainer {
         config.origins = Origins::any();
         config.hosts = Hosts::any();
         config.routes = None;
+        config.compression = Compression::default();
         let config = Arc::new(config);
         let mut client = Stream::new(Side::Client);
         client.read_by(Conn::server(Arc::clone(&config)));
@@ -94,6 +107,7 @@ impl Explainer {
                 request_octets: Vec::new(),
                 response_octets: Vec::new(),
                 status: None,
+                compression: Agreement::default(),
             },
             client,
             server: Stream::new(Side::Server),
@@ -118,6 +132,19 @@ impl Explainer {
                 stream.read_by(conn);
             }
             *explainer.stream(side) = stream;
+        }
+        explainer
+    }
+
+    /// The same, where both sides agreed on this compression.
+    #[must_use]
+    pub fn of_compressed_frames(version: &'static Version, deflate: Deflate) -> Explainer {
+        let mut explainer = Explainer::of_frames(version);
+        explainer.handshake.compression.agreed = Some(deflate);
+        for side in SIDES {
+            if let Some(conn) = explainer.stream(side).conn_mut() {
+                conn.read_compressed(Some(deflate));
+            }
         }
         explainer
     }
@@ -157,6 +184,11 @@ impl Explainer {
             Side::Client => self.client.timeline.when(part.at),
             Side::Server => self.server.timeline.when(part.at),
         });
+        note_offers(&mut parts);
+        if let Some(deflate) = self.handshake.compression.agreed {
+            let fault = self.fault.map(|fault| (fault.from(), fault.at()));
+            follow(&mut parts, deflate, fault);
+        }
         let request = self.handshake.request;
         let verdict = verdict(&Case {
             version,
@@ -167,6 +199,7 @@ impl Explainer {
             no_handshake: request == Request::Unneeded,
             response_is_whole: self.server.state == State::Open,
             full: self.parts.full,
+            inflates_on: self.parts.inflated > MAX_INFLATED_OCTETS,
             status: self.handshake.status,
         });
         Explanation {
@@ -195,10 +228,13 @@ impl Explainer {
     fn report_end(&mut self, side: Side) {
         let has_response =
             self.server.timeline.octets > 0 || self.handshake.request == Request::Unneeded;
+        let is_hybi04 = self.is_hybi04();
         let stream = self.stream(side);
         // A client that has no response yet may end its side: then only the eight
         // octets of hixie-76 can be missing.
-        let early = side == Side::Client && !has_response && stream.phase() != Phase::Handshake;
+        let waits = stream.is_waiting() && !is_hybi04;
+        let is_open = !has_response && stream.phase() != Phase::Handshake;
+        let early = side == Side::Client && (waits || is_open);
         if stream.tcp == Tcp::Ended && stream.is_drained() && !early {
             let position = stream.position();
             if let Err(located) = stream.end_of_input() {
@@ -235,6 +271,7 @@ impl Explainer {
             Side::Server => &mut self.server,
         };
         stream.name(namer, version, end, &mut self.parts);
+        self.parts.full |= self.parts.inflated > MAX_INFLATED_OCTETS;
         if self.parts.full && !was_full {
             // Nothing more is parsed.
             for side in SIDES {
@@ -249,7 +286,7 @@ impl Explainer {
     fn on_step(&mut self, side: Side, step: Step) -> u64 {
         let position = self.stream(side).position();
         match step {
-            Step::Request(version, head) => self.on_request(version, head),
+            Step::Request(asked, head) => self.on_request(asked, head),
             Step::Http => {
                 self.handshake.request = Request::None;
                 self.refuse_client();
@@ -282,16 +319,19 @@ impl Explainer {
         position
     }
 
-    fn on_request(&mut self, version: &'static Version, head: Vec<u8>) {
+    fn on_request(&mut self, asked: RequestSeen, head: Vec<u8>) {
+        let version = asked.version;
         self.handshake.version = Some(version);
+        self.handshake.compression.offered = asked.deflate;
         self.handshake.request_octets = head;
         self.handshake.request = if version.has_body() {
             Request::WithoutKey3
         } else {
             Request::Right
         };
-        if version.layout == Layout::Hybi04 {
-            // Its frames are masked by a key that the server helps to make.
+        if version.layout == Layout::Hybi04 || asked.offers {
+            // Its frames are masked by a key that the server helps to make, or may
+            // be compressed if the server agrees.
             self.client.wait();
         } else if let Some(conn) = self.client.conn_mut() {
             // Without a subprotocol there is nothing that could not be written.
@@ -330,17 +370,18 @@ impl Explainer {
         handshake.version = handshake
             .version
             .or(response.version.filter(|_| is_upgraded));
+        handshake.compression.agreed = response.deflate.filter(|_| is_upgraded);
         match handshake.request {
             Request::Right | Request::WithoutKey3 if !is_upgraded => self.refuse_client(),
             // The digest cannot be judged before the eight octets are there.
             Request::WithoutKey3 => self.server.wait(),
-            Request::Right if self.client.is_waiting() => self.accept_hybi04(response.nonce),
+            Request::Right if self.client.is_waiting() => self.accept_client(response.nonce),
             _ => {}
         }
     }
 
-    /// hybi-04: the server's nonce is known, so its client can be read.
-    fn accept_hybi04(&mut self, nonce: Option<String>) {
+    /// The server's nonce and compression are known, so its client can be read.
+    fn accept_client(&mut self, nonce: Option<String>) {
         let nonce = nonce.and_then(|nonce| LENIENT.decode(nonce).ok());
         let nonce = nonce.unwrap_or_default();
         let mut random = |octets: &mut [u8]| {
@@ -353,6 +394,7 @@ impl Explainer {
         self.client.state = State::Handshake;
         if let Some(conn) = self.client.conn_mut() {
             let _ = conn.accept(None, &mut out);
+            conn.read_compressed(self.handshake.compression.agreed);
         }
         if let Some(Step::Open) = self.client.next(&mut Namer::default()) {
             self.client.state = State::Open;
@@ -388,7 +430,8 @@ impl Explainer {
                 self.server.read_by(conn);
             }
         } else {
-            let conn = Conn::client_after_response(version, config);
+            let mut conn = Conn::client_after_response(version, config);
+            conn.read_compressed(self.handshake.compression.agreed);
             self.server.read_by(conn);
         }
     }
@@ -404,8 +447,19 @@ impl Explainer {
                     self.server.read_by(conn);
                 }
             }
+            // The response is missing: what it would mean is the best guess.
+            Request::Right if self.client.is_waiting() && !self.is_hybi04() => {
+                let compression = &mut self.handshake.compression;
+                compression.agreed = compression.agreed.or(compression.offered);
+                self.accept_client(None);
+            }
             _ => {}
         }
+    }
+
+    fn is_hybi04(&self) -> bool {
+        let version = self.handshake.version;
+        version.is_some_and(|version| version.layout == Layout::Hybi04)
     }
 
     /// A rule is broken; only the first that is counts. Gives the octet up to

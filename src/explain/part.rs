@@ -1,5 +1,6 @@
 //! Octets of one side that belong together, and the fields in them.
 
+use super::inflated::{Coded, Inflated};
 use crate::trace::{Field, Span};
 use crate::version::{Side, Version};
 
@@ -28,8 +29,25 @@ pub struct Part {
     /// How many octets are missing at its end: 0 where nothing tells how many,
     /// `None` where the part is whole.
     pub missing: Option<u64>,
+    /// The compressed message that ends in this frame, or the frame that is
+    /// compressed on its own, beside what it inflates to.
+    pub inflated: Option<Box<Inflated>>,
+    /// What compression means for this frame.
+    pub(super) coded: Coded,
+    /// A response: what the request asked for.
+    pub(super) asked: Asked,
     /// What the parse computed on the way.
     pub(super) derived: Vec<(Field, Vec<u8>)>,
+}
+
+/// What a request asked for, where its response is looked at.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asked {
+    /// Whether the request is known.
+    pub(super) is_known: bool,
+    /// The values of its `Sec-WebSocket-Extensions`.
+    pub(super) extensions: Vec<Vec<u8>>,
+    pub(super) user_agent: Option<Vec<u8>>,
 }
 
 /// A span, and whether it was cut off.
@@ -98,6 +116,9 @@ impl Part {
             plain: Vec::new(),
             spans: Vec::new(),
             missing: None,
+            inflated: None,
+            coded: Coded::default(),
+            asked: Asked::default(),
             derived: Vec::new(),
         }
     }
@@ -172,6 +193,13 @@ impl Part {
         payload.map(|span| span.at.end - span.at.start).sum()
     }
 
+    /// How many octets of payload its header announces and that are not there.
+    pub(super) fn payload_missing(&self) -> Option<u64> {
+        let lengths = [Field::Length64, Field::Length16, Field::Length7];
+        let length = lengths.into_iter().find_map(|field| self.value(field))?;
+        length.checked_sub(self.payload_octets())
+    }
+
     /// Its payload unmasked, as far as it was kept.
     pub(super) fn payload(&self) -> Vec<u8> {
         let spans = self.spans.iter().map(|seen| &seen.span);
@@ -200,6 +228,13 @@ impl Part {
         }
         headers.extend(name.map(HeaderSeen::without_value));
         headers
+    }
+
+    /// The values of all its headers of this name, in order.
+    pub(super) fn header_values(&self, name: &str) -> Vec<&[u8]> {
+        let headers = self.headers().into_iter();
+        let found = headers.filter(|header| header.is(name));
+        found.map(|header| header.value).collect()
     }
 
     /// The value of its first header of this name.

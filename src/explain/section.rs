@@ -14,10 +14,23 @@ pub(super) enum About {
     CloseCodes,
     Control,
     Http,
+    /// Of messages, or of each frame.
+    Compression {
+        per_frame: bool,
+    },
 }
 
 /// The section about this subject in the document of the version.
 pub(super) fn section(version: Option<&Version>, about: About) -> String {
+    if let About::Compression { per_frame } = about {
+        let draft = "draft-tyoshino-hybi-websocket-perframe-deflate";
+        return if per_frame {
+            draft
+        } else {
+            "RFC 7692 section 7.2"
+        }
+        .to_owned();
+    }
     let http = |section: &str| format!("RFC 9112 section {section}");
     let Some(version) = version else {
         return http("2.1");
@@ -47,6 +60,7 @@ pub(super) fn section(version: Option<&Version>, about: About) -> String {
         About::Closing(_) => "5.5.1",
         About::CloseCodes => "7.4.1",
         About::Control => "5.5",
+        About::Compression { .. } => unreachable!("its section is the same for all versions"),
     };
     if version.rfc_rules {
         format!("RFC 6455 section {rfc}")

@@ -8,6 +8,7 @@ use super::timeline::Timeline;
 use crate::bytes::{Input, Output};
 use crate::conn::{Conn, Phase, Session, SessionEvent};
 use crate::error::{Located, Refusal, Violation};
+use crate::extension::{Compression, Deflate, Mode, answer, check_answer};
 use crate::handshake::{Detected, Head, Header, detect};
 use crate::trace::Field;
 use crate::version::{Side, Version, Versions};
@@ -43,8 +44,8 @@ pub(super) enum Tcp {
 /// What happened next on one side.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// A request for an upgrade to this version, and its head.
-    Request(&'static Version, Vec<u8>),
+    /// A request for an upgrade, and its head.
+    Request(RequestSeen, Vec<u8>),
     /// A request for something else.
     Http,
     /// A request that is refused, and the version that it asks for.
@@ -59,6 +60,17 @@ pub(super) enum Step {
     Broken(Located<Violation>),
 }
 
+/// What is read from the head of a request.
+#[derive(Debug)]
+pub(super) struct RequestSeen {
+    /// The version that it asks for.
+    pub(super) version: &'static Version,
+    /// Whether it offers extensions, of which one may change its frames.
+    pub(super) offers: bool,
+    /// What a server answers that has compression on.
+    pub(super) deflate: Option<Deflate>,
+}
+
 /// What is read from the head of a response.
 #[derive(Debug)]
 pub(super) struct ResponseSeen {
@@ -67,6 +79,8 @@ pub(super) struct ResponseSeen {
     pub(super) version: Option<&'static Version>,
     /// hybi-04: the server's part of the masking key.
     pub(super) nonce: Option<String>,
+    /// The compression that it agrees to.
+    pub(super) deflate: Option<Deflate>,
 }
 
 /// One side of a conversation.
@@ -327,6 +341,8 @@ impl Stream {
         let cut = part.spans.last().is_some_and(|seen| seen.cut);
         if cut || conn.text_to_come() || part.lacks_terminator() {
             part.missing = Some(0);
+        } else if conn.compression().is_some() {
+            part.missing = part.payload_missing().filter(|missing| *missing > 0);
         } else if conn.payload_to_come() > 0 {
             part.missing = Some(conn.payload_to_come());
         }
@@ -337,7 +353,16 @@ impl Step {
     fn of(event: SessionEvent<'_>, conn: &Conn) -> Step {
         match event {
             SessionEvent::Request(request) => match request.version() {
-                Some(version) => Step::Request(version, request.head().raw().to_vec()),
+                Some(version) => {
+                    let deflate = acceptable(request.head(), version);
+                    let offers = request.head().has("Sec-WebSocket-Extensions");
+                    let seen = RequestSeen {
+                        version,
+                        offers: offers && version.has_compression(),
+                        deflate,
+                    };
+                    Step::Request(seen, request.head().raw().to_vec())
+                }
                 None => Step::Http,
             },
             SessionEvent::Http(_) => Step::Http,
@@ -353,6 +378,9 @@ impl Step {
                     status: response.status(),
                     version: conn.version(),
                     nonce: nonce.map(str::to_owned),
+                    deflate: response
+                        .compression()
+                        .or_else(|| claimed(head, conn.version())),
                 };
                 Step::Response(seen, head.raw().to_vec())
             }
@@ -364,6 +392,23 @@ impl Step {
             | SessionEvent::Close(_) => Step::Frame,
         }
     }
+}
+
+/// The compression that a server may agree to.
+fn acceptable(head: &Head<'_>, version: &'static Version) -> Option<Deflate> {
+    let offered = head.all("Sec-WebSocket-Extensions");
+    let offered: Vec<&[u8]> = offered.map(|header| header.value).collect();
+    let all = Compression::default().with_mode(Mode::PerConnection);
+    let answer = answer(offered.iter().copied(), version, &all, None);
+    answer.map(|answer| answer.deflate)
+}
+
+/// The compression that a response agrees to, whatever else is wrong with it.
+fn claimed(head: &Head<'_>, version: Option<&'static Version>) -> Option<Deflate> {
+    let answered = head.all("Sec-WebSocket-Extensions");
+    let answered: Vec<&[u8]> = answered.map(|header| header.value).collect();
+    let answered = || answered.iter().copied();
+    check_answer(version?, answered(), answered()).ok()?
 }
 
 /// The version that a refused head asks for, where one can be made out.

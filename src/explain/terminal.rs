@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::beside::Beside;
 use super::derive::{Derivation, Mark};
 use super::part::{Part, PartKind, is_payload};
 use super::text::{bit_pattern, capitalised, hex, printable};
@@ -186,6 +187,9 @@ impl TextWriter<'_> {
                 }
             }
         }
+        if let Some(beside) = part.beside() {
+            self.beside(&beside);
+        }
         for derivation in part.derivations() {
             self.derivation(&derivation);
         }
@@ -364,6 +368,9 @@ impl TextWriter<'_> {
             let octets = if more == 1 { "octet" } else { "octets" };
             self.words(INDENT + 6, Ink::Dim, &format!("… {more} {octets} more"));
         }
+        if part.coded.is_compressed {
+            return;
+        }
         if !item.value.is_empty() && part.value(Field::Opcode).is_none_or(|_| text(plain)) {
             let value = clipped(&item.value, WIDTH - 20);
             let value = self.ink(Ink::Strong, &value);
@@ -387,6 +394,30 @@ impl TextWriter<'_> {
         }
     }
 
+    /// A compressed message beside what it inflates to.
+    fn beside(&mut self, beside: &Beside) {
+        let title = self.ink(Ink::Title, &beside.title);
+        let section = self.ink(Ink::Dim, &format!("[{}]", beside.section));
+        self.line("");
+        self.line(&format!("{:9}{title}  {section}", ""));
+        for note in &beside.notes {
+            self.words(INDENT - 1, Ink::Dim, note);
+        }
+        let heads = self.ink(Ink::Dim, &format!("{:<24}│ inflated", "compressed"));
+        self.line(&format!("{:11}{heads}", ""));
+        for row in &beside.rows {
+            let compressed = self.ink(Ink::Octets, &format!("{:<24}", row.compressed));
+            let inflated = self.ink(Ink::Octets, &format!("{:<35}", row.inflated));
+            let characters = self.ink(Ink::Strong, &row.characters);
+            let line = format!("{:11}{compressed}│ {inflated}  {characters}", "");
+            self.line(&line);
+        }
+        if let Some(text) = &beside.text {
+            let text = self.ink(Ink::Strong, &clipped(text, WIDTH - 20));
+            self.line(&format!("{:11}“{text}”", ""));
+        }
+    }
+
     fn derivation(&mut self, derivation: &Derivation) {
         let title = self.ink(Ink::Title, &derivation.title);
         let section = self.ink(Ink::Dim, &format!("[{}]", derivation.section));
@@ -395,17 +426,22 @@ impl TextWriter<'_> {
         for step in &derivation.steps {
             self.words(INDENT - 1, Ink::Dim, step.label);
             let mut line = String::new();
-            for run in &step.runs {
+            for run in step.runs.iter().filter(|run| run.mark != Mark::Words) {
                 let ink = match run.mark {
                     Mark::Digit | Mark::First => Ink::Strong,
                     Mark::Space | Mark::Second | Mark::Third => Ink::Octets,
                     Mark::Result => Ink::Good,
                     Mark::Wrong => Ink::Bad,
-                    Mark::Plain | Mark::Noise => Ink::Plain,
+                    Mark::Plain | Mark::Noise | Mark::Words => Ink::Plain,
                 };
                 line.push_str(&self.ink(ink, &run.text));
             }
-            self.line(&format!("{:15}{line}", ""));
+            if !line.is_empty() {
+                self.line(&format!("{:15}{line}", ""));
+            }
+            for run in step.runs.iter().filter(|run| run.mark == Mark::Words) {
+                self.words(15, Ink::Plain, &run.text);
+            }
         }
     }
 

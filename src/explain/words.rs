@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::header_words::{FieldWords, header_words};
 use super::part::{Part, PartKind, Seen};
+use super::rsv::reserved_words;
 use super::section::{About, section};
 use super::text::{hex, shown};
 use crate::frame::{Control, Kind, Opcode};
@@ -111,6 +112,7 @@ pub fn field_name(field: Field) -> &'static str {
         Field::Secret => "secret",
         Field::FrameKeyInput => "frame-key-input",
         Field::FrameKey => "frame-key",
+        Field::Inflated => "inflated",
     }
 }
 
@@ -187,6 +189,9 @@ fn frame_title(part: &Part) -> String {
         return "frame".to_owned();
     };
     let mut title = format!("{} frame", opcode_name(part, opcode));
+    if part.coded.is_compressed {
+        title.push_str(", compressed");
+    }
     if part.is_masked() {
         title.push_str(", masked");
     }
@@ -194,6 +199,9 @@ fn frame_title(part: &Part) -> String {
         title.push_str(", to be continued");
     }
     let _ = write!(title, ", {octets}");
+    if let Some(inflated) = &part.inflated {
+        let _ = write!(title, ", {} inflated", inflated.plain.octets);
+    }
     if let Some(code) = part.value(Field::CloseCode) {
         let _ = write!(title, ", code {code}");
     }
@@ -348,11 +356,7 @@ fn words(part: &Part, seen: &Seen, n: usize, header: &[u8]) -> FieldWords {
             ("FIN is 0: more frames of this message follow", Some(frames))
         }
         Field::Fin => ("FIN is 1: the last frame of its message", Some(frames)),
-        Field::Reserved if span.value == 0 => (
-            "reserved for extensions; 0, because none was agreed",
-            Some(frames),
-        ),
-        Field::Reserved => return (reserved(span.value), Some(frames)),
+        Field::Reserved => return reserved_words(part, span.value),
         Field::Reserved4 if span.value == 0 => {
             ("reserved, must be 0; hybi-07 made it MASK", Some(frames))
         }
@@ -382,6 +386,9 @@ fn words(part: &Part, seen: &Seen, n: usize, header: &[u8]) -> FieldWords {
              20 octets that mask this frame, header included",
             Some(About::Masking),
         ),
+        Field::Payload if part.coded.is_compressed => {
+            return (payload(part, seen), part.coded.about());
+        }
         Field::Payload => return (payload(part, seen), Some(frames)),
         Field::Skipped => ("read and discarded", Some(frames)),
         Field::ControlPayload
@@ -420,7 +427,8 @@ fn words(part: &Part, seen: &Seen, n: usize, header: &[u8]) -> FieldWords {
         | Field::SecretInput
         | Field::Secret
         | Field::FrameKeyInput
-        | Field::FrameKey => ("computed, not on the wire", Some(About::Proof)),
+        | Field::FrameKey
+        | Field::Inflated => ("computed, not on the wire", Some(About::Proof)),
     };
     (words.to_owned(), about)
 }
@@ -479,20 +487,6 @@ fn frame_type(part: &Part, kind: u64) -> String {
              octets are discarded"
         ),
     }
-}
-
-fn reserved(value: u64) -> String {
-    let set: Vec<&str> = [(4, "RSV1"), (2, "RSV2"), (1, "RSV3")]
-        .into_iter()
-        .filter(|(bit, _)| value & bit != 0)
-        .map(|(_, name)| name)
-        .collect();
-    let (are, them) = match set.len() {
-        1 => ("is", "it"),
-        _ => ("are", "them"),
-    };
-    let set = set.join(" and ");
-    format!("{set} {are} set, but no agreed extension gives {them} a meaning")
 }
 
 fn opcode_words(part: &Part, number: u64) -> String {
@@ -563,6 +557,12 @@ fn payload(part: &Part, seen: &Seen) -> String {
         Some("text") => "the text, as UTF-8",
         Some("binary") => "the octets",
         _ => "the next piece of the message",
+    };
+    let what = match (part.coded.is_compressed, part.coded.deflate) {
+        (true, Some(deflate)) if deflate.is_per_frame() => "the payload, compressed on its own",
+        (true, _) if part.coded.continues || !is_last(part) => "a piece of the compressed message",
+        (true, _) => "the message, compressed",
+        (false, _) => what,
     };
     let masked = if part.is_masked() { ", masked" } else { "" };
     match part.missing {

@@ -26,7 +26,7 @@ pub(crate) use context::HeldContexts;
 pub use deflate::{Codecs, Corrupt, Deflater, Finished, Inflated, Inflater};
 pub use header::{Element, Malformed, Parameter, Value, elements};
 pub use known::{KNOWN, Known, known};
-pub use negotiate::{Answer, BadAnswer, answer, check_answer, offer};
+pub use negotiate::{Answer, BadAnswer, answer, check_answer, fault_of_offer, offer};
 
 /// An extension that compresses, by its name in the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

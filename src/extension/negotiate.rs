@@ -146,6 +146,17 @@ fn is_defective_safari(user_agent: &[u8]) -> bool {
     is_webkit && (release("Version/", b'.') && has("Safari/") || release(" OS ", b'_'))
 }
 
+/// What is wrong with an offer, for which every server has to decline it. Nothing
+/// where it is right, or of an extension that is not spoken here.
+#[must_use]
+pub fn fault_of_offer(offer: Element<'_>) -> Option<Fault> {
+    if offer.name == Name::PermessageDeflate.as_str() {
+        OfMessages::read(offer).err()
+    } else {
+        per_frame(offer.name).and_then(|_| OfFrames::read(offer).err())
+    }
+}
+
 /// What our client offers: the value of the header.
 #[must_use]
 pub fn offer(version: &Version, compression: &Compression) -> Option<&'static str> {

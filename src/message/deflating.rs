@@ -9,7 +9,7 @@ use crate::bytes::{Input, Output};
 use crate::error::{Located, Violation};
 use crate::extension::{Codecs, Coding, Compression, Deflate, Deflater, Finished, Inflater};
 use crate::frame::{Chunk, Decoder, Encoder, Kind, Position};
-use crate::trace::Trace;
+use crate::trace::{Field, Trace};
 use crate::version::Version;
 
 /// Octets of payload that are unmasked before they are inflated. What the room
@@ -134,6 +134,9 @@ impl Deflating {
         }
         let octets = inflated.and_then(|(written, ends)| {
             let octets = input.take_room(written);
+            if T::WATCHING && written > 0 {
+                trace.derive(Field::Inflated, octets);
+            }
             self.piece(octets, ends, receiving)
         });
         octets.map_err(|violation| {
@@ -167,7 +170,9 @@ impl Deflating {
             if inflater.is_broken() {
                 return Err(Violation::CompressedDataInvalid);
             }
-            let unmasked = decoder.unmask_ahead(input, AHEAD);
+            // An observer learns at which octet a message breaks a rule.
+            let ahead = if T::WATCHING { 1 } else { AHEAD };
+            let unmasked = decoder.unmask_ahead(input, ahead);
             let (octets, room) = input.ahead(unmasked);
             let (room, _) = room.split_at_mut(most);
             let (_, room) = room.split_at_mut(written);
@@ -193,6 +198,9 @@ impl Deflating {
                 self.waits_for_room = true;
                 return Ok((written, false));
             } else if input.rest().is_empty() {
+                return Ok((written, false));
+            }
+            if T::WATCHING && written > 0 {
                 return Ok((written, false));
             }
         }

@@ -7,6 +7,7 @@
 )]
 
 mod causes;
+mod compression;
 #[cfg(feature = "cli")]
 mod input;
 mod octets;

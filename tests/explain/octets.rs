@@ -32,7 +32,7 @@ fn files() -> Vec<(PathBuf, File)> {
 }
 
 /// What each side sent: octets, or the end of TCP.
-type Turns = Vec<(Side, Option<Vec<u8>>)>;
+pub(super) type Turns = Vec<(Side, Option<Vec<u8>>)>;
 
 fn turns(vector: &Vector) -> Turns {
     let turn = |step: &heirloom::vector::Step| {
@@ -44,13 +44,13 @@ fn turns(vector: &Vector) -> Turns {
 
 /// How octets are handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Portions {
+pub(super) enum Portions {
     Whole,
     OctetByOctet,
     At(usize),
 }
 
-fn explain(turns: &Turns, secure: bool, portions: Portions) -> Explanation {
+pub(super) fn explain(turns: &Turns, secure: bool, portions: Portions) -> Explanation {
     let mut explainer = Explainer::new(secure);
     for (side, octets) in turns {
         let Some(octets) = octets else {
@@ -71,7 +71,7 @@ fn explain(turns: &Turns, secure: bool, portions: Portions) -> Explanation {
 }
 
 /// Whether every bit that was sent is in one span, in order.
-fn covers(explanation: &Explanation, turns: &Turns) -> Result<(), String> {
+pub(super) fn covers(explanation: &Explanation, turns: &Turns) -> Result<(), String> {
     for side in SIDES {
         let said: Vec<u8> = turns
             .iter()
@@ -273,7 +273,7 @@ fn blessing() -> bool {
     std::env::var_os("BLESS").is_some_and(|bless| bless == "1")
 }
 
-fn held_to(path: &Path, text: &str) -> Result<(), String> {
+pub(super) fn held_to(path: &Path, text: &str) -> Result<(), String> {
     if blessing() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();

@@ -4,10 +4,11 @@ mod rule;
 
 mod likely;
 
-use super::name::MAX_PARTS;
+use super::name::{MAX_INFLATED_OCTETS, MAX_PARTS};
 use super::part::{Part, PartKind};
 use super::{Outcome, Place, Verdict};
 use crate::error::{Refusal, Violation};
+use crate::extension::{Element, elements, known};
 use crate::trace::Field;
 use crate::version::{Side, Version};
 
@@ -42,6 +43,16 @@ impl Fault {
         }
     }
 
+    /// The side whose octets broke it.
+    pub(super) fn from(self) -> Side {
+        self.from
+    }
+
+    /// The last octet that was parsed.
+    pub(super) fn at(self) -> u64 {
+        self.at
+    }
+
     fn code(self) -> &'static str {
         match self.kind {
             FaultKind::Refusal(refusal) => refusal.code(),
@@ -72,6 +83,8 @@ pub(super) struct Case<'a> {
     pub(super) response_is_whole: bool,
     /// Whether there were more parts than are explained.
     pub(super) full: bool,
+    /// Whether messages inflate to more than is explained.
+    pub(super) inflates_on: bool,
     pub(super) status: Option<u16>,
 }
 
@@ -95,6 +108,14 @@ impl<'a> Case<'a> {
 
     fn response_header(&self, name: &str) -> Option<&'a [u8]> {
         self.part(PartKind::Response)?.header(name)
+    }
+
+    /// The first extension that the response agrees to and that is not spoken here.
+    fn foreign_extension(&self) -> Option<Element<'a>> {
+        let values = self.part(PartKind::Response)?;
+        let values = values.header_values("Sec-WebSocket-Extensions").into_iter();
+        let mut agreed = values.flat_map(elements).flatten();
+        agreed.find(|element| !known(element.name).is_some_and(|known| known.is_spoken))
     }
 
     fn has_sent(&self, side: Side) -> bool {
@@ -147,9 +168,7 @@ pub(super) fn verdict(case: &Case<'_>) -> Verdict {
     let outcome = match fault.kind {
         FaultKind::Violation(Violation::ResponseStatus { .. }) => Outcome::Refused,
         // Both sides agreed on a meaning of the bit that is not known here.
-        FaultKind::Violation(Violation::ReservedBits)
-            if case.response_header("Sec-WebSocket-Extensions").is_some() =>
-        {
+        FaultKind::Violation(Violation::ReservedBits) if case.foreign_extension().is_some() => {
             Outcome::Incomplete
         }
         _ => Outcome::Broken,
@@ -176,6 +195,12 @@ fn unbroken(case: &Case<'_>) -> (Outcome, String) {
     let incomplete = |sentence: String| (Outcome::Incomplete, sentence);
     if !client && !server {
         return incomplete("there are no octets".to_owned());
+    }
+    if case.inflates_on {
+        return incomplete(format!(
+            "nothing is wrong so far, but only the first {MAX_INFLATED_OCTETS} octets of inflated \
+             messages are explained"
+        ));
     }
     if case.full {
         return incomplete(format!(

@@ -196,6 +196,7 @@ fn section(html: &mut Html, c: u64, m: u64, part: &Part) {
         };
         html.mark(".</p>\n");
     }
+    beside(html, part);
     derivations(html, part);
     html.mark("</section>\n");
 }
@@ -405,6 +406,33 @@ fn words(html: &mut Html, k: usize, part: &Part, item: &Item, last_section: &mut
     html.mark("</p>");
 }
 
+/// A compressed message beside what it inflates to.
+fn beside(html: &mut Html, part: &Part) {
+    let Some(beside) = part.beside() else {
+        return;
+    };
+    html.mark("<div class=\"derivation\">\n<h3>")
+        .text(&beside.title);
+    html.mark(" <cite>")
+        .text(&beside.section)
+        .mark("</cite></h3>\n");
+    for note in &beside.notes {
+        html.mark("<p>").text(note).mark("</p>\n");
+    }
+    html.mark("<table class=\"beside\">\n<tr><th>compressed</th><th>inflated</th><th></th></tr>\n");
+    for row in &beside.rows {
+        html.mark("<tr><td>").text(&row.compressed);
+        html.mark("</td><td>").text(&row.inflated);
+        html.mark("</td><td>").text(&row.characters);
+        html.mark("</td></tr>\n");
+    }
+    html.mark("</table>\n");
+    if let Some(text) = &beside.text {
+        html.mark("<p class=\"line\">").text(text).mark("</p>\n");
+    }
+    html.mark("</div>\n");
+}
+
 fn derivations(html: &mut Html, part: &Part) {
     for derivation in part.derivations() {
         html.mark("<div class=\"derivation\">\n<h3>")
@@ -425,10 +453,12 @@ fn derivations(html: &mut Html, part: &Part) {
                     Mark::Third => "<b class=\"three\">",
                     Mark::Result => "<b class=\"result\">",
                     Mark::Wrong => "<b class=\"wrong\">✗ ",
+                    Mark::Words => "<p>",
                 });
                 html.text(&run.text);
                 html.mark(match run.mark {
                     Mark::Plain | Mark::Noise => "</span>",
+                    Mark::Words => "</p>",
                     _ => "</b>",
                 });
             }

@@ -8,7 +8,7 @@ use crate::trace::Field;
 use crate::version::{Layout, Version};
 
 /// The frame in which it broke.
-fn frame<'a>(case: &Case<'a>) -> Option<&'a Part> {
+pub(super) fn frame<'a>(case: &Case<'a>) -> Option<&'a Part> {
     let (_, part) = case.broken_part()?;
     (part.kind == PartKind::Frame).then_some(part)
 }
@@ -42,17 +42,6 @@ pub(super) fn compressed(case: &Case<'_>) -> Option<String> {
         ),
         None => "RSV1 marks a compressed message, and no compression was agreed on.".to_owned(),
     })
-}
-
-/// An extension that was agreed and that this program does not have.
-pub(super) fn extension_agreed(case: &Case<'_>) -> Option<String> {
-    is(case, "reserved-bits")?;
-    let agreed = case.response_header("Sec-WebSocket-Extensions")?;
-    Some(format!(
-        "Both sides agreed on {}, which gives this bit a meaning. Nothing need be wrong: this \
-         program has no extensions, so its explanation stops here.",
-        shown(agreed, 80)
-    ))
 }
 
 pub(super) fn hixie_frames(case: &Case<'_>) -> Option<String> {
@@ -93,7 +82,10 @@ pub(super) fn not_utf8(case: &Case<'_>) -> Option<String> {
         return None;
     }
     let part = frame(case)?;
-    let payload = part.payload();
+    let payload = match &part.inflated {
+        Some(inflated) => inflated.plain.kept.clone(),
+        None => part.payload(),
+    };
     let latin = payload.iter().any(|octet| *octet >= 0xc0) && !payload.contains(&0);
     Some(if latin {
         "Octets from C0 up stand where UTF-8 cannot have them: the text is in Latin-1 or another \

@@ -3,13 +3,17 @@
 mod look;
 
 mod frame;
+mod compression;
 mod proof;
 mod request;
 mod response;
 
+use self::compression::{
+    answer_invalid, bit_misplaced, extension_agreed, handshake_missing, inflates_too_far,
+    not_deflate,
+};
 use self::frame::{
-    compressed, extension_agreed, gone, hixie_frames, inner_code, masked_server, not_utf8,
-    rfc_frames, unmasked,
+    compressed, gone, hixie_frames, inner_code, masked_server, not_utf8, rfc_frames, unmasked,
 };
 use self::proof::{accept_wrong, digest_wrong, spaces_lost};
 use self::request::{
@@ -172,6 +176,11 @@ const CAUSES: &[Row] = &[
         "Let the proxy pass Upgrade and Connection in responses too, or pass the port as TCP.",
     ),
     (
+        answer_invalid,
+        "Answer an offer with the parameters that it demands, and with no others that it does not \
+         allow: `permessage-deflate` alone is right for most.",
+    ),
+    (
         extension_unasked,
         "Agree only to extensions that the request offers.",
     ),
@@ -203,6 +212,25 @@ const CAUSES: &[Row] = &[
     (
         extension_agreed,
         "To have such a conversation explained, turn the extension off on one side.",
+    ),
+    (
+        handshake_missing,
+        "Give the handshake too, or name what was agreed on: --extensions permessage-deflate.",
+    ),
+    (
+        bit_misplaced,
+        "Set RSV1 on the first frame of a compressed message alone (with deflate-frame, on each \
+         compressed data frame), and never on a close, ping or pong.",
+    ),
+    (
+        not_deflate,
+        "Make raw DEFLATE (RFC 1951) without a header, flush it to an octet, leave out the last four \
+         octets, and keep to the parameters that were agreed on.",
+    ),
+    (
+        inflates_too_far,
+        "Send smaller messages, or raise the limit of the receiver: heirloom serve \
+         --max-message-bytes.",
     ),
     (
         compressed,

@@ -1,0 +1,163 @@
+//! What is wrong with compression.
+
+use super::super::Case;
+use super::frame::frame;
+use super::look::is;
+use crate::explain::follow::inflates_on;
+use crate::explain::inflated::Inflated;
+use crate::explain::part::Part;
+use crate::explain::text::{hex, shown};
+use crate::extension::{Codecs, known};
+use crate::trace::Field;
+
+/// An extension that was agreed and that is not spoken here.
+pub(super) fn extension_agreed(case: &Case<'_>) -> Option<String> {
+    is(case, "reserved-bits")?;
+    let agreed = case.foreign_extension()?;
+    let about = match known(agreed.name) {
+        Some(known) => format!(" ({})", known.about),
+        None => String::new(),
+    };
+    Some(format!(
+        "Both sides agreed on {}{about}, which may give this bit a meaning. Nothing need be wrong: \
+         this program does not have that extension, so its explanation stops here.",
+        shown(agreed.name.as_bytes(), 80)
+    ))
+}
+
+/// Compressed frames without the handshake that gives RSV1 its meaning.
+pub(super) fn handshake_missing(case: &Case<'_>) -> Option<String> {
+    is(case, "reserved-bits")?;
+    let rsv1 = frame(case)?.value(Field::Reserved)? & 4 != 0;
+    (case.no_handshake && rsv1).then(|| {
+        "RSV1 marks a compressed message or frame. Which compression was agreed on stands in the \
+         handshake, which is not here."
+            .to_owned()
+    })
+}
+
+pub(super) fn answer_invalid(case: &Case<'_>) -> Option<String> {
+    is(case, "extension-invalid")?;
+    let answered = shown(case.response_header("Sec-WebSocket-Extensions")?, 80);
+    Some(match case.request_header("Sec-WebSocket-Extensions") {
+        Some(offered) => format!(
+            "The request offers {}, and the response agrees to {answered}: the server adds, changes \
+             or leaves out a parameter that it must not.",
+            shown(offered, 80)
+        ),
+        None => format!("The response agrees to {answered}."),
+    })
+}
+
+pub(super) fn bit_misplaced(case: &Case<'_>) -> Option<String> {
+    is(case, "compressed-bit-misplaced")?;
+    let from = case.fault?.from.name();
+    Some(match frame(case)?.value(Field::Opcode)? {
+        0 => format!(
+            "The {from} sets RSV1 on every frame of a message. That is deflate-frame's way; \
+             permessage-deflate sets it on the first frame alone."
+        ),
+        _ => format!(
+            "The {from} sets RSV1 on a control frame: it compresses those too, or sets the bit on \
+             every frame."
+        ),
+    })
+}
+
+pub(super) fn not_deflate(case: &Case<'_>) -> Option<String> {
+    is(case, "compressed-data-invalid")?;
+    let part = frame(case)?;
+    let inflated = part.inflated.as_deref()?;
+    let from = case.fault?.from.name();
+    let octets = [inflated.compressed.kept.clone(), behind(case, part)].concat();
+    let unit = inflated.unit();
+    Some(match octets.as_slice() {
+        [0x1f, 0x8b, ..] => {
+            format!("The {unit} starts with 1f 8b: it is gzip, where raw DEFLATE is due.")
+        }
+        [a @ (0x58 | 0x68 | 0x78), b, ..]
+            if u16::from_be_bytes([*a, *b]).checked_rem(31) == Some(0) =>
+        {
+            format!(
+                "The {unit} starts with {}, the header of zlib: the {from} makes a zlib stream, where \
+                 raw DEFLATE is due.",
+                hex(&[*a, *b])
+            )
+        }
+        octets if keeps_context(case, part, inflated, octets) => format!(
+            "Behind what the {from} sent before, the {unit} inflates: the {from} refers back to it \
+             (context takeover), although it must not by what was agreed on."
+        ),
+        octets if is_text(octets) && inflated.compressed.is_whole() => format!(
+            "The payload is text as it stands: the {from} sets RSV1 on a {unit} that it does not \
+             compress."
+        ),
+        _ if inflated.first_block().is_some_and(|block| block.btype == 3) => format!(
+            "The first block has the type 11, which DEFLATE does not have: the {unit} is not \
+             compressed, or was compressed in another way."
+        ),
+        _ => format!(
+            "The {unit} is not DEFLATE, or was changed or cut on the way; or it refers to octets that \
+             were not sent."
+        ),
+    })
+}
+
+/// The payload of this frame behind the octet where it breaks: it is there, and was
+/// not read.
+fn behind(case: &Case<'_>, part: &Part) -> Vec<u8> {
+    let is_next = |next: &&Part| next.from == part.from && next.at == part.end();
+    let after = case.parts.iter().find(is_next);
+    let (Some(after), Some(missing)) = (after, part.payload_missing()) else {
+        return Vec::new();
+    };
+    let missing = usize::try_from(missing).unwrap_or(usize::MAX);
+    let key = part.value(Field::MaskingKey).unwrap_or_default();
+    let [.., a, b, c, d] = key.to_be_bytes();
+    let read = usize::try_from(part.payload_octets()).unwrap_or_default();
+    let key = [a, b, c, d]
+        .into_iter()
+        .cycle()
+        .skip(read.checked_rem(4).unwrap_or_default());
+    let octets = after.raw.iter().take(missing);
+    octets.zip(key).map(|(octet, key)| octet ^ key).collect()
+}
+
+/// Whether the message inflates behind those before it, which a sender that starts
+/// anew must not refer to.
+fn keeps_context(case: &Case<'_>, part: &Part, broken: &Inflated, octets: &[u8]) -> bool {
+    if !broken.deflate.of(part.from).no_context_takeover {
+        return false;
+    }
+    let mut codecs = Codecs::default();
+    let mut inflater = codecs.inflater();
+    let own = case.parts.iter().filter(|before| before.from == part.from);
+    let before = own.take_while(|before| before.at < part.at);
+    let mut before = before.filter_map(|before| before.inflated.as_deref());
+    let has_before = before.by_ref().try_fold(false, |_, message| {
+        let is_whole = message.is_whole && message.compressed.is_whole();
+        let kept = &message.compressed.kept;
+        (is_whole && inflates_on(&mut inflater, kept, message.plain.octets, true)).then_some(true)
+    });
+    has_before == Some(true) && inflates_on(&mut inflater, octets, MOST_OCTETS, false)
+}
+
+/// Octets to which a broken message is inflated at most.
+const MOST_OCTETS: u64 = 1024 * 1024;
+
+/// Whether octets are text that nobody compressed.
+fn is_text(octets: &[u8]) -> bool {
+    let is_visible = |octet: &u8| matches!(octet, b'\t' | b'\r' | b'\n' | 0x20..=0x7e);
+    octets.len() > 3 && octets.iter().all(is_visible)
+}
+
+pub(super) fn inflates_too_far(case: &Case<'_>) -> Option<String> {
+    is(case, "message-too-big")?;
+    let inflated = frame(case)?.inflated.as_deref()?;
+    let sent = inflated.compressed.octets;
+    let came = inflated.plain.octets;
+    Some(format!(
+        "The message is small as it is sent and large when it is inflated: {sent} octets became \
+         {came} when the limit was passed."
+    ))
+}
