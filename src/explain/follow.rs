@@ -161,7 +161,7 @@ pub(super) fn inflates_on(
             return false;
         };
         octets += step.written as u64;
-        if octets > most {
+        if octets > most || inflater.is_broken() {
             return false;
         }
         compressed = compressed.get(step.consumed..).unwrap_or_default();
