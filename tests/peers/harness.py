@@ -632,7 +632,8 @@ PAGE = """# Interoperability
 - *recorded*: `heirloom record` between the browser and `heirloom serve` wrote one vector for each of three conversations,
   with the right version, messages and close. *check*: `heirloom check` and `--fmt-check` pass.
 - *tcpdump*: a capture of one more conversation, imported, has the same octets of each side as its recording. *heirloom*, *Perl*:
-  `heirloom replay` sends the browser's side to `heirloom serve` and to Perl's Protocol::WebSocket.
+  `heirloom replay` sends the browser's side to `heirloom serve` and to Perl's Protocol::WebSocket, which gets a recording
+  without compression.
 
 ## The lab page
 
