@@ -8,11 +8,11 @@ import re
 from asks import BEYOND_BMP, HELLO, MIB_OCTETS, MIB_TEXT, expect, require, shortly
 from gateways import Gateway
 from inflated import CLOSE, Coding, codings, frames, messages
-from procs import HERE, Heirloom
+from procs import HERE, Heirloom, Proc
 from scripts import ScriptServer, ScriptSocket
 from tap import Tap
 
-COMPRESSION_COLUMNS = ["messages"]
+COMPRESSION_COLUMNS = ["messages", "connect"]
 CARRIED_COLUMNS = ["plain, plain", "compressed, plain", "plain, compressed", "same", "same, contexts", "other"]
 
 # Below it the program sends messages as they are.
@@ -26,8 +26,9 @@ FLAGS = "server_no_context_takeover; client_no_context_takeover"
 WINDOW = "client_max_window_bits"
 DEFLATE = "permessage-deflate"
 FRAME = "x-webkit-deflate-frame"
-# What the gateway offers its backend.
+# What the client offers, of the gateway too.
 OFFERS = {"shared": f"{DEFLATE}; {FLAGS}; {WINDOW}", "per-connection": f"{DEFLATE}; {WINDOW}"}
+WINDOW_MODES = (("per-connection", ""), ("shared", f"; {FLAGS}"))
 BOTH_FLAGS = {"server_no_context_takeover": True, "client_no_context_takeover": True}
 
 
@@ -171,21 +172,20 @@ def window_block(bits):
 
 def keeps_to_windows(library, binary):
     """Whatever window the client asks the server to keep to, it does. 8 cannot be kept to, and is declined."""
-    for mode in ("shared", "per-connection"):
+    for bits in range(8, 16):
+        client = library.client({"server_max_window_bits": bits, "client_max_window_bits": max(bits, 9)})
+        mode, flags = WINDOW_MODES[bits % 2]
         with Heirloom(binary, "--compression", mode) as server:
-            for bits in range(8, 16):
-                client = library.client({"server_max_window_bits": bits, "client_max_window_bits": max(bits, 9)})
-                tap = Tap(server.port)
-                block = window_block(bits)
-                converses(client, tap, block)
-                seen = Seen(tap)
-                flags = f"; {FLAGS}" if mode == "shared" else ""
-                due = f"{DEFLATE}{flags}; server_max_window_bits={bits}" if bits > 8 else None
-                require(seen.answer == due, f"{seen.offer} is answered with {seen.answer}, due is {due}")
-                seen.holds(block, exactly=True)
+            tap = Tap(server.port)
+            block = window_block(bits)
+            converses(client, tap, block)
+        seen = Seen(tap)
+        due = f"{DEFLATE}{flags}; server_max_window_bits={bits}" if bits > 8 else None
+        require(seen.answer == due, f"{seen.offer} is answered with {seen.answer}, due is {due}")
+        seen.holds(block, exactly=True)
 
 
-# `heirloom gateway` as a client of a server, with a client that does not compress.
+# Servers: of `heirloom gateway`, with a client that does not compress, and of `heirloom connect`.
 
 
 def asked(client, library, settings, binary, mode, block=BLOCK, exactly=False):
@@ -206,15 +206,38 @@ def answered(client, library, settings, binary, mode, answer):
     require(seen.answer == answer, f"the server answers {seen.answer}, due is {answer}")
 
 
+def dialled(library, settings, binary, mode, answer):
+    """`heirloom connect`, which sends lines."""
+    block = [message for message in BLOCK if isinstance(message, str) and message]
+    with library.server(settings) as server:
+        tap = Tap(server.port)
+        options = [f"--compression={mode}", "--wait", "0"]
+        client = Proc("heirloom connect", [binary, "connect", f"ws://127.0.0.1:{tap.port}/", *options])
+        try:
+            client.write("".join(f"{message}\n" for message in block).encode())
+            for message in block:
+                line = client.line()
+                require(line == message.encode(), f"{shortly(message)} was due, {shortly(line)} came{client.talk()}")
+            client.end_input()
+            code = client.wait()
+            require(code == 0, f"heirloom connect exits with {code}{client.talk()}")
+            tap.wait_ended()
+        finally:
+            client.stop()
+    seen = Seen(tap)
+    seen.agreed(OFFERS[mode], answer)
+    seen.holds(block)
+
+
 def keeps_to_windows_of_server(client, library, binary):
     """As a client too; with a window of 8 it sends messages as they are."""
-    for mode in ("shared", "per-connection"):
-        for bits in range(8, 16):
-            settings = {"server_max_window_bits": max(bits, 9), "client_max_window_bits": bits}
-            seen = asked(client, library, settings, binary, mode, window_block(bits), exactly=True)
-            resets = mode == "shared"
-            coding = {"server": Coding(False, resets, max(bits, 9)), "client": Coding(False, resets, bits)}
-            require(seen.coding == coding, f"with windows of {bits} bits the server answers {seen.answer}")
+    for bits in range(8, 16):
+        settings = {"server_max_window_bits": max(bits, 9), "client_max_window_bits": bits}
+        mode, flags = WINDOW_MODES[bits % 2]
+        seen = asked(client, library, settings, binary, mode, window_block(bits), exactly=True)
+        resets = bool(flags)
+        coding = {"server": Coding(False, resets, max(bits, 9)), "client": Coding(False, resets, bits)}
+        require(seen.coding == coding, f"with windows of {bits} bits the server answers {seen.answer}")
 
 
 # Both sides of a gateway.
@@ -296,6 +319,7 @@ def check_compressed(report, binary, browsers, libraries):
                 answer = f"{DEFLATE}; {FLAGS}" if mode == "shared" else f"{DEFLATE}{flags}"
                 row = report.row(library.title, "compressing server", mode, ticked(OFFERS[mode]), ticked(answer))
                 report.check(row, "messages", answered, plain, library, settings, binary, mode, answer)
+                report.check(row, "connect", dialled, library, settings, binary, mode, answer)
         what = f"{library.title} asks for windows of 8 to 15 bits, and the server keeps to them"
         report.hold(what, keeps_to_windows, library, binary)
         what = f"{library.title} answers with windows of 8 to 15 bits, and the client keeps to them"

@@ -71,6 +71,8 @@ SENTENCES = {
     "lab closes": "closes and connects again",
     "application closes": "leaves, and the application hears that",
     "messages": "sends messages of all sizes and gets them back, compressed as agreed",
+    "compressing server messages": "gets messages of all sizes and sends them back, compressed as agreed",
+    "connect": "gets messages from heirloom connect and sends them back, compressed as agreed",
     "plain, plain": "compresses nothing, nor does the backend",
     "compressed, plain": "compresses, the backend does not",
     "plain, compressed": "compresses nothing, the backend does",
@@ -604,7 +606,7 @@ PAGE = """# Interoperability
   send each third message in several frames. What each end sends is inflated once more by zlib of Python, with the window
   that was agreed and, without context takeover, anew for each message. RSV1 is on the first frame of a message only, or on
   each frame with `x-webkit-deflate-frame`, and nowhere without an agreement. Every message of 1000 octets and more is
-  compressed, unless it is random.
+  compressed, unless it is random. *connect*: the same with `heirloom connect`, and texts only.
 - ws and websockets also ask for, and answer with, windows of 8 to 15 bits. No distance on the wire is larger. With 8 bits
   the server declines, and the client sends its messages uncompressed.
 
@@ -632,7 +634,8 @@ PAGE = """# Interoperability
 - *recorded*: `heirloom record` between the browser and `heirloom serve` wrote one vector for each of three conversations,
   with the right version, messages and close. *check*: `heirloom check` and `--fmt-check` pass.
 - *tcpdump*: a capture of one more conversation, imported, has the same octets of each side as its recording. *heirloom*, *Perl*:
-  `heirloom replay` sends the browser's side to `heirloom serve` and to Perl's Protocol::WebSocket.
+  `heirloom replay` sends the browser's side to `heirloom serve` and to Perl's Protocol::WebSocket, which gets a recording
+  without compression.
 
 ## The lab page
 
