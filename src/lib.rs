@@ -2,11 +2,11 @@
 //!
 //! The map, from the ground up; a file imports only from floors below it:
 //!
-//! - [`bytes`], [`version`]: the cursor over received octets; the table of
-//!   versions.
+//! - [`version`]: the table of versions.
 //! - [`error`], [`trace`]: what goes wrong, and at which end; how a parse is
 //!   watched.
 //! - [`extension`]: compression, and how it is negotiated.
+//! - [`bytes`]: the cursor over received octets; where output goes.
 //! - [`handshake`], [`frame`]: octets to agreement, octets to frames, and
 //!   back.
 //! - [`message`]: frames to messages and back.

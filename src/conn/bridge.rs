@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Conn, Event, Role, State, agreed};
+use super::{Conn, Event, State, agreed};
 use crate::bytes::{Input, Output};
 use crate::error::{Unsendable, Violation};
 use crate::frame::utf8::{Replace, Utf8};
@@ -135,7 +135,7 @@ impl Direction {
             && sent.no_context_takeover
             && received.max_window_bits <= sent.max_window_bits;
         if can_follow && self.coding == Coding::Plain {
-            from_open.role.0 |= Role::KEEPS_COMPRESSED;
+            from_open.role.keep_compressed();
         }
     }
 

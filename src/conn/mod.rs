@@ -14,6 +14,7 @@
 //!
 //! A [`Session`] keeps that contract for its caller and assembles messages.
 
+mod role;
 mod open;
 mod respond;
 mod close;
@@ -40,6 +41,7 @@ use crate::version::{Row, Side, Version};
 pub use self::bridge::{BridgeEnd, Coding, Direction, FRAGMENT, Tally};
 use self::close::PeerClosed;
 use self::open::{Kept, Open, Received, Start};
+use self::role::Role;
 pub use self::session::{Session, SessionEvent};
 pub use crate::handshake::{Config, Limits, Routes};
 
@@ -103,12 +105,6 @@ pub struct Conn {
     config: Arc<Config>,
     state: State,
 }
-
-/// Which part this end plays: the same in every state. It stands in each, where
-/// there is room for it. The bits are ours, so that the state is known by one octet
-/// of [`Open`], which tells whether a close was sent.
-#[derive(Clone, Copy, Debug)]
-struct Role(u8);
 
 #[derive(Debug)]
 enum State {
@@ -250,7 +246,7 @@ impl Conn {
             State::PeerClosed(peer_closed) => &mut peer_closed.open.role,
             State::Over(over) => &mut over.role,
         };
-        role.0 |= Role::MANUAL_CONTROL;
+        role.set_manual_control();
     }
 
     #[inline]
@@ -651,39 +647,6 @@ impl Conn {
                 client.allow_location(base);
             }
         }
-    }
-}
-
-impl Role {
-    const CLIENT: u8 = 1;
-    const MANUAL_CONTROL: u8 = 2;
-    const KEEPS_COMPRESSED: u8 = 4;
-
-    fn of(side: Side) -> Role {
-        Role(match side {
-            Side::Client => Role::CLIENT,
-            Side::Server => 0,
-        })
-    }
-
-    #[inline]
-    fn side(self) -> Side {
-        if self.0 & Role::CLIENT != 0 {
-            Side::Client
-        } else {
-            Side::Server
-        }
-    }
-
-    /// Whether pings and closes of the peer are left to the caller to answer.
-    fn has_manual_control(self) -> bool {
-        self.0 & Role::MANUAL_CONTROL != 0
-    }
-
-    /// Whether compressed messages that arrive in one frame, and are too short to
-    /// become longer than the limit, are delivered as they are.
-    fn keeps_compressed(self) -> bool {
-        self.0 & Role::KEEPS_COMPRESSED != 0
     }
 }
 

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 
 use simdutf8::basic::from_utf8;
 
-use super::Role;
+use super::role::Role;
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Unsendable, Violation};
 use crate::extension::{Coding, Compression, Deflate, HeldContexts};

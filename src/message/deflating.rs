@@ -4,7 +4,8 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::{Piece, Receiver};
+use super::Piece;
+use super::receive::Receiver;
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Violation};
 use crate::extension::{Codecs, Coding, Compression, Deflate, Deflater, Finished, Inflater};

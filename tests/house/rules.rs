@@ -5,10 +5,11 @@ use crate::source::{House, Source};
 
 /// The modules of the library by floor, lowest first. A file names only floors
 /// below its own. `main.rs` and `cli/` stand above all.
-pub(crate) const FLOORS: [&[&str]; 7] = [
-    &["bytes", "version"],
+pub(crate) const FLOORS: [&[&str]; 8] = [
+    &["version"],
     &["trace", "error", "agent"],
     &["extension"],
+    &["bytes"],
     &["frame", "handshake"],
     &["message"],
     &["conn", "random"],
