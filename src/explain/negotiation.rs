@@ -139,6 +139,7 @@ fn negotiated(part: &Part, version: &'static Version) -> Option<Derivation> {
     for offer in offers.iter().take(MAX_SHOWN) {
         let (label, why) = match talk.declined(*offer, &part.asked.user_agent) {
             None => ("an offer, taken", "The server agrees to it.".to_owned()),
+            Some(why) if talk.misanswers(*offer) => ("an offer, answered wrongly", why),
             Some(why) => ("an offer, declined", why),
         };
         steps.push(step(
@@ -172,23 +173,25 @@ impl Talk<'_> {
         let Some(element) = offer.element else {
             return Some(about(offer));
         };
-        let is_named = |answer: &&Listed<'_>| {
-            answer
-                .element
-                .is_some_and(|answer| answer.name == element.name)
-        };
-        let named = self.answered.iter().find(is_named);
-        if named.is_some_and(|answer| self.allows(offer, *answer)) {
+        if self
+            .named(offer)
+            .is_some_and(|answer| self.allows(offer, answer))
+        {
             return None;
         }
-        let is_one = |answer: &Listed<'_>| answer.is_spoken();
+        let mut spoken = self.answered.iter().filter(|answer| answer.is_spoken());
         Some(if !offer.is_spoken() {
             about(offer)
         } else if let Some(fault) = fault_of_offer(element) {
             format!("A server has to decline it: it {fault}.")
-        } else if self.answered.iter().any(is_one) {
-            "The server took another offer: both mean RSV1, so that only one can be agreed on."
-                .to_owned()
+        } else if self.misanswers(offer) {
+            "The server agrees to it in a way that it does not allow.".to_owned()
+        } else if let Some(answer) = spoken.next() {
+            match self.is_taken(*answer) {
+                true => "The server took another offer: both mean RSV1, so that only one can be agreed on.",
+                false => "The server agrees to another extension, which was not offered so.",
+            }
+            .to_owned()
         } else if self.has_small_window(element) {
             "It asks the server for a window of 8 bits, which zlib cannot keep to: most servers \
              decline that."
@@ -200,6 +203,28 @@ impl Talk<'_> {
         } else {
             "Nothing is wrong with it: the server has no compression, or it is off.".to_owned()
         })
+    }
+
+    /// The answer of the same name.
+    fn named(&self, offer: Listed<'_>) -> Option<Listed<'_>> {
+        let element = offer.element?;
+        let is_named = |answer: &&Listed<'_>| {
+            let answer = answer.element;
+            answer.is_some_and(|answer| answer.name == element.name)
+        };
+        self.answered.iter().find(is_named).copied()
+    }
+
+    /// Whether the answer has its name, and no offer allows that answer.
+    fn misanswers(&self, offer: Listed<'_>) -> bool {
+        let named = self.named(offer);
+        named.is_some_and(|answer| !self.is_taken(answer))
+    }
+
+    /// Whether an offer allows this answer.
+    fn is_taken(&self, answer: Listed<'_>) -> bool {
+        let values = self.values.iter().copied();
+        check_answer(self.version, values, [answer.octets]).is_ok()
     }
 
     /// Whether this offer, taken by itself, allows this answer.

@@ -30,7 +30,7 @@ fn compressed(part: &Part, deflate: Deflate) -> &'static str {
             "RSV1, compressed: the message that starts here is compressed as a whole"
         }
         Some(0..=2) if deflate.is_per_frame() => {
-            "RSV1, compressed: the payload of this frame is compressed on its own"
+            "RSV1, compressed: the payload of this frame is compressed"
         }
         Some(0) => {
             "RSV1, compressed: but it stands on the first frame of a message only, and this one \

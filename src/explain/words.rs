@@ -559,7 +559,7 @@ fn payload(part: &Part, seen: &Seen) -> String {
         _ => "the next piece of the message",
     };
     let what = match (part.coded.is_compressed, part.coded.deflate) {
-        (true, Some(deflate)) if deflate.is_per_frame() => "the payload, compressed on its own",
+        (true, Some(deflate)) if deflate.is_per_frame() => "the payload of the frame, compressed",
         (true, _) if part.coded.continues || !is_last(part) => "a piece of the compressed message",
         (true, _) => "the message, compressed",
         (false, _) => what,

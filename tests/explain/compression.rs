@@ -434,3 +434,19 @@ fn frames_without_a_handshake_are_inflated_by_what_is_named() {
         assert_eq!(code, Some(2));
     }
 }
+
+#[test]
+fn an_extension_that_is_not_spoken_breaks_nothing() {
+    let turns = conversation(
+        "x-deflate-frame",
+        "x-deflate-frame",
+        &[(Server, "c1 01 00")],
+    );
+    let explanation = explained(&turns);
+    assert_eq!(explanation.verdict.outcome, Outcome::Incomplete);
+    holds(
+        &explanation,
+        "reserved-bits",
+        "Both sides agreed on x-deflate-frame (Jetty 7 and 8 alone",
+    );
+}
