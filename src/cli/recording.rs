@@ -38,6 +38,7 @@ pub(super) fn recording_file(
         secure: false,
         flags: Vec::new(),
         unfinished,
+        config: None,
         steps,
         expect: Expect::default(),
     };

@@ -36,6 +36,10 @@ impl Played {
             let subprotocol = &self.handshake.subprotocol;
             equal("subprotocol", &expect.subprotocol, subprotocol)?;
         }
+        let extensions = &self.handshake.extensions;
+        if want.result == ExpectedResult::Accept || extensions.is_some() {
+            equal("extensions", &expect.extensions, extensions)?;
+        }
         let numbers = [expect.key_number_1, expect.key_number_2];
         let numbers: Vec<u32> = numbers.into_iter().flatten().collect();
         if side == Side::Server && !numbers.is_empty() {

@@ -9,6 +9,7 @@ mod show;
 mod diff;
 mod write;
 mod recorded;
+mod configured;
 mod script;
 mod played;
 mod judge;
@@ -73,10 +74,42 @@ pub struct Vector {
     /// Whether the recording was cut off.
     #[serde(default, skip_serializing_if = "is_false")]
     pub unfinished: bool,
+    /// How the side that is played is configured, where that matters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<PlayConfig>,
     /// What both sides wrote, in order.
     pub steps: Vec<Step>,
     /// What each side must conclude.
     pub expect: Expect,
+}
+
+/// How the side that is played is configured: the options of `heirloom serve` of
+/// the same names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlayConfig {
+    /// Whether, and in which memory, messages are compressed. Where it is not
+    /// given, the side agrees to the `extensions` that are expected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<PlayCompression>,
+    /// Messages of fewer octets are sent uncompressed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression_threshold: Option<u32>,
+    /// The most octets of a message that is received.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_message_bytes: Option<u64>,
+}
+
+/// Whether, and in which memory, the side that is played compresses messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlayCompression {
+    /// It agrees to no compression.
+    Off,
+    /// It compresses each message on its own.
+    Shared,
+    /// It keeps a context from message to message.
+    PerConnection,
 }
 
 /// Where a vector comes from.
@@ -178,7 +211,12 @@ pub struct Expect {
     /// The subprotocol that both sides agree on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subprotocol: Option<String>,
-    /// The messages that each side receives, in order.
+    /// The compression that both sides agree on, as a response names it: its
+    /// parameters in the order of RFC 7692 section 7.1, and no window of 15 bits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<String>,
+    /// The messages that each side receives, in order. Compressed ones are
+    /// inflated.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub messages: Vec<ReceivedMessage>,
     /// Which close is sent first.

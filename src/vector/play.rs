@@ -10,11 +10,13 @@ use super::script::{Failure, Script, ScriptMessage, Split};
 use super::show::shown;
 use super::{MessageKind, Vector};
 use crate::bytes::Output;
-use crate::conn::{Config, Conn, Phase, Session, SessionEvent};
+use crate::conn::{Conn, Phase, Session, SessionEvent};
 use crate::error::Refusal;
+use crate::extension::Codecs;
+use crate::frame::Framing;
 use crate::message::Message;
 use crate::trace::{Field, Span, Trace};
-use crate::version::{Side, Versions};
+use crate::version::Side;
 
 /// Plays a vector to one side of the core.
 ///
@@ -134,6 +136,7 @@ struct Player<'s, 't, T> {
     trace: &'t mut T,
     session: Session,
     to_send: ToSend<'s>,
+    codecs: Codecs,
     /// How many of the octets that were sent were compared with the recorded ones.
     compared: usize,
     played: Played,
@@ -147,7 +150,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
         trace: &'t mut T,
     ) -> Result<Player<'s, 't, T>, String> {
         let secure = script.vector.secure;
-        let mut config = Config::default().with_versions(Versions::ALL);
+        let mut config = script.vector.configuration();
         if let (true, Some(host)) = (secure, header(&script.request, "Host")) {
             config = config.with_public_url(format!("wss://{host}"));
         }
@@ -167,6 +170,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
             trace,
             session: Session::new(conn),
             to_send: ToSend::new(script, side),
+            codecs: Codecs::default(),
             compared: 0,
             played: Played::default(),
         })
@@ -226,12 +230,13 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
             script,
             session,
             to_send,
+            codecs,
             played,
             ..
         } = self;
         let mut sent = std::mem::take(&mut played.sent);
         let mut random = |octets: &mut [u8]| script.nonce.fill(octets);
-        let mut out = Output::new(&mut sent, &mut random);
+        let mut out = Output::new(&mut sent, &mut random).with_shared_codecs(codecs);
         session.receive(octets);
         loop {
             let rejected = match session.next_watched(&mut out, self.trace) {
@@ -268,7 +273,8 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
     fn compare(&mut self, want: &[u8]) -> Result<(), Difference> {
         let end = self.compared + want.len();
         let mut random = |_: &mut [u8]| unreachable!("a server's frames are not masked");
-        let mut out = Output::new(&mut self.played.sent, &mut random);
+        let out = Output::new(&mut self.played.sent, &mut random);
+        let mut out = out.with_shared_codecs(&mut self.codecs);
         while out.octets.len() < end {
             match self.to_send.peek() {
                 Some(message) => self
@@ -322,7 +328,8 @@ fn on_event(
         SessionEvent::Response(response) => {
             played.handshake.response(&response, conn.version());
         }
-        SessionEvent::Open | SessionEvent::Stray(_) => {}
+        SessionEvent::Open => played.handshake.opened(conn),
+        SessionEvent::Stray(_) => {}
         SessionEvent::Message(message) => {
             played
                 .messages
@@ -391,18 +398,14 @@ impl<'s> ToSend<'s> {
     ) -> Result<(), Difference> {
         while let Some(message) = self.peek() {
             let length = message.payload().len();
-            let Ok(Some(framing)) = conn.framing_of(message.kind(), length) else {
+            let Ok(framing) = conn.framing_of(message.kind(), length) else {
                 break;
             };
-            let recorded = self.recorded.get(out.octets.len()..);
-            let rest = recorded
-                .and_then(|recorded| recorded.strip_prefix(framing.header()))
-                .and_then(|rest| rest.strip_prefix(message.payload()));
-            let terminator = framing.terminator();
-            let is_next = rest.is_some_and(|rest| match terminator {
-                Some(terminator) => rest.first() == Some(&terminator),
-                None => true,
-            });
+            let recorded = self.recorded.get(out.octets.len()..).unwrap_or_default();
+            let is_next = match framing {
+                Some(framing) => starts_with(recorded, &framing, message.payload()),
+                None => conn.compression().is_some() && starts_with_a_message(recorded),
+            };
             if !is_next {
                 break;
             }
@@ -410,4 +413,21 @@ impl<'s> ToSend<'s> {
         }
         Ok(())
     }
+}
+
+/// Whether this message stands there, in this frame.
+fn starts_with(recorded: &[u8], framing: &Framing, payload: &[u8]) -> bool {
+    let rest = recorded
+        .strip_prefix(framing.header())
+        .and_then(|rest| rest.strip_prefix(payload));
+    rest.is_some_and(|rest| match framing.terminator() {
+        Some(terminator) => rest.first() == Some(&terminator),
+        None => true,
+    })
+}
+
+/// Whether a frame stands there that starts a text or binary message, compressed
+/// or not.
+fn starts_with_a_message(recorded: &[u8]) -> bool {
+    matches!(recorded.first().map(|octet| octet & 0x0f), Some(1 | 2))
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::MessageKind;
+use crate::conn::Conn;
 use crate::error::{Refusal, Violation};
 use crate::frame::close_code;
 use crate::handshake::{Request, Response, hixie76_number};
@@ -29,6 +30,8 @@ pub struct Played {
 pub(super) struct Handshake {
     pub(super) version: Option<&'static Version>,
     pub(super) subprotocol: Option<String>,
+    /// The compression that was agreed on.
+    pub(super) extensions: Option<String>,
     /// The numbers of hixie-76's keys.
     pub(super) key_numbers: Vec<u32>,
 }
@@ -50,6 +53,11 @@ impl Handshake {
     pub(super) fn response(&mut self, response: &Response<'_>, version: Option<&'static Version>) {
         self.version = version;
         self.subprotocol = response.subprotocol().map(str::to_owned);
+    }
+
+    /// The handshake is finished on both sides of this connection.
+    pub(super) fn opened(&mut self, conn: &Conn) {
+        self.extensions = conn.compression().map(|deflate| deflate.to_string());
     }
 }
 

@@ -14,6 +14,8 @@ mod support;
 #[cfg(feature = "cli")]
 mod check;
 #[cfg(feature = "cli")]
+mod compressed;
+#[cfg(feature = "cli")]
 mod import;
 #[cfg(feature = "cli")]
 mod record;

@@ -1,5 +1,6 @@
 //! The clients of vectors, played to a foreign server.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use heirloom::conn::Conn;
@@ -7,10 +8,12 @@ use heirloom::error::{Located, Violation};
 use heirloom::net::Endpoint;
 use heirloom::net::replay::{ReplayConnection, ReplayEvent};
 use heirloom::vector::{Conclusion, Difference, ExpectedResult, MessageKind, StreamEnd, Vector};
-use heirloom::{Side, SystemRandom};
+use heirloom::{Config, Side, SystemRandom};
 
 use super::describe::{self, difference, shown};
-use super::moves::{Move, all_of, all_versions, head_len, is_bound_to_its_nonce};
+use super::moves::{
+    Move, all_of, configuration, head_len, is_bound_to_its_nonce, other_compression,
+};
 use super::passive::{Mark, PassiveEndpoint};
 use super::{Args, PlayOutcome};
 
@@ -40,7 +43,13 @@ pub(super) fn play(
         Ok(required) => required,
         Err(why) => return PlayOutcome::Skipped(why.to_owned()),
     };
-    if vector.source.kind != "capture" && sends_more_than_echoes(&moves) {
+    let own = vector.config.as_ref();
+    if own.is_some_and(|config| config.max_message_bytes.is_some()) {
+        let why = "it is about a limit that another server need not have";
+        return PlayOutcome::Skipped(why.to_owned());
+    }
+    let config = configuration(vector);
+    if vector.source.kind != "capture" && sends_more_than_echoes(&moves, &config) {
         let why = "its server sends messages of its own, which another server need not send";
         return PlayOutcome::Skipped(why.to_owned());
     }
@@ -55,7 +64,7 @@ pub(super) fn play(
         rewrite(&mut moves, "Origin", &format!("http://{}", url.host));
     }
     let request = all_of(&moves, Side::Client);
-    let marks = match marks(&recorded, &moves) {
+    let marks = match marks(&recorded, &moves, &config) {
         Ok(marks) => marks,
         // Where the request is wrong, the server refuses it.
         Err(_) if required != Required::Accepts => Vec::new(),
@@ -72,7 +81,7 @@ pub(super) fn play(
         Ok(connection) => connection,
         Err(error) => return PlayOutcome::Unreachable(error.to_string()),
     };
-    let endpoint = Conn::client_of(&request, false, all_versions())
+    let endpoint = Conn::client_of(&request, false, config)
         .ok()
         .map(|conn| PassiveEndpoint::new(conn, Vec::new()));
     let response = all_of(&moves, Side::Server);
@@ -88,8 +97,12 @@ pub(super) fn play(
         seen: Vec::new(),
         octets: 0,
         ended: None,
+        skipped: None,
     };
     let mut failures = replay.converse(&moves, &marks).err().into_iter().collect();
+    if let Some(why) = replay.skipped {
+        return PlayOutcome::Skipped(why);
+    }
     if args.exact && !replay.connection.is_limit_reached() {
         replay.compare(&response, &mut failures);
     }
@@ -120,13 +133,13 @@ fn required(vector: &Vector) -> Result<Required, &'static str> {
 }
 
 /// Whether the server sends a message that is neither an echo nor a pong.
-fn sends_more_than_echoes(moves: &[Move]) -> bool {
+fn sends_more_than_echoes(moves: &[Move], config: &Arc<Config>) -> bool {
     let request = all_of(moves, Side::Client);
-    let Ok(conn) = Conn::client_of(&request, false, all_versions()) else {
+    let Ok(conn) = Conn::client_of(&request, false, Arc::clone(config)) else {
         return false;
     };
     let mut client = PassiveEndpoint::new(conn, Vec::new());
-    let mut server = PassiveEndpoint::new(Conn::server(all_versions()), Vec::new());
+    let mut server = PassiveEndpoint::new(Conn::server(Arc::clone(config)), Vec::new());
     let mut counted = 0;
     for step in moves {
         let mut random = |_: &mut [u8]| {};
@@ -150,8 +163,9 @@ fn sends_more_than_echoes(moves: &[Move]) -> bool {
 }
 
 /// How far the recorded conversation had come for the client after each move.
-fn marks(request: &[u8], moves: &[Move]) -> Result<Vec<Mark>, &'static str> {
-    let conn = Conn::client_of(request, false, all_versions()).map_err(|refusal| refusal.code())?;
+fn marks(request: &[u8], moves: &[Move], config: &Arc<Config>) -> Result<Vec<Mark>, &'static str> {
+    let conn = Conn::client_of(request, false, Arc::clone(config));
+    let conn = conn.map_err(|refusal| refusal.code())?;
     let mut endpoint = PassiveEndpoint::new(conn, Vec::new());
     let mut marks = Vec::with_capacity(moves.len());
     for step in moves {
@@ -222,6 +236,8 @@ struct ClientReplay<'a> {
     octets: usize,
     /// How the server ended TCP.
     ended: Option<&'static str>,
+    /// Why this vector means nothing to the server.
+    skipped: Option<String>,
 }
 
 /// Why a wait is over.
@@ -247,6 +263,11 @@ impl ClientReplay<'_> {
                 self.fault()?;
                 if self.required == Required::Accepts && !matches!(waited, Waited::Reached) {
                     return Err(self.missing(before, &waited).into());
+                }
+                let endpoint = self.endpoint.as_ref().filter(|_| before.open);
+                self.skipped = endpoint.and_then(|e| other_compression(self.vector, e.conn()));
+                if self.skipped.is_some() {
+                    return Ok(());
                 }
             }
             if !step.after.is_zero() {
@@ -338,7 +359,7 @@ impl ClientReplay<'_> {
         }
         let version = self.endpoint.as_ref().and_then(|e| e.conn().version());
         let spoken = self.vector.expect.subprotocol.iter().cloned().collect();
-        let model = describe::model(&self.request, spoken);
+        let model = describe::model(&self.request, spoken, configuration(self.vector));
         let mut found = describe::violation(located, version, &self.seen, &model);
         if refused {
             // The body may say why.

@@ -1,11 +1,13 @@
 //! Which octet breaks which rule, in words.
 
-use heirloom::Version;
+use std::sync::Arc;
+
 use heirloom::conn::Conn;
 use heirloom::error::{Located, Violation};
 use heirloom::vector::{Difference, hex};
+use heirloom::{Config, Version};
 
-use super::moves::{all_versions, head_len};
+use super::moves::head_len;
 use super::passive::PassiveEndpoint;
 use crate::cli::verdict::header_of;
 
@@ -16,8 +18,8 @@ const MAX_SHOWN: usize = 120;
 
 /// What our own server, which speaks these subprotocols, sends to this request,
 /// digest and all; empty where it would refuse.
-pub(super) fn model(request: &[u8], spoken: Vec<String>) -> Vec<u8> {
-    let mut endpoint = PassiveEndpoint::new(Conn::server(all_versions()), spoken);
+pub(super) fn model(request: &[u8], spoken: Vec<String>, config: Arc<Config>) -> Vec<u8> {
+    let mut endpoint = PassiveEndpoint::new(Conn::server(config), spoken);
     endpoint.receive(request, &mut |_: &mut [u8]| {});
     if endpoint.received.refusal.is_some() {
         return Vec::new();

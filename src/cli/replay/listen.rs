@@ -2,16 +2,19 @@
 
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use heirloom::conn::Conn;
 use heirloom::net::replay::{ReplayConnection, ReplayEvent};
 use heirloom::vector::{Difference, ExpectedResult, StreamEnd, Vector};
-use heirloom::{Side, SystemRandom};
+use heirloom::{Config, Side, SystemRandom};
 
 use super::describe::{self, shown};
-use super::moves::{Move, all_of, all_versions, head_len, is_bound_to_its_nonce};
+use super::moves::{
+    Move, all_of, configuration, head_len, is_bound_to_its_nonce, other_compression,
+};
 use super::passive::{Mark, PassiveEndpoint};
 use super::{Args, PlayOutcome};
 
@@ -69,13 +72,18 @@ pub(super) fn play(
         vector,
         args,
         connection,
-        endpoint: PassiveEndpoint::new(Conn::server(all_versions()), spoken),
+        endpoint: PassiveEndpoint::new(Conn::server(configuration(vector)), spoken),
+        skipped: None,
         octets: 0,
         seen: Vec::new(),
         ended: None,
         rejects: client.result == ExpectedResult::Reject,
     };
-    PlayOutcome::Played(replay.converse(moves).err().into_iter().collect())
+    let failures = replay.converse(moves).err().into_iter().collect();
+    match replay.skipped {
+        Some(why) => PlayOutcome::Skipped(why),
+        None => PlayOutcome::Played(failures),
+    }
 }
 
 fn accept(listener: &TcpListener, deadline: Instant) -> Result<TcpStream, String> {
@@ -101,6 +109,8 @@ struct ServerReplay<'a> {
     args: &'a Args,
     connection: ReplayConnection,
     endpoint: PassiveEndpoint,
+    /// Why this vector means nothing to the client.
+    skipped: Option<String>,
     /// How many octets the client has sent.
     octets: usize,
     /// The first octets of the client.
@@ -116,8 +126,9 @@ impl ServerReplay<'_> {
         let recorded = all_of(moves, Side::Server);
         let request = all_of(moves, Side::Client);
         let spoken: Vec<String> = self.vector.expect.subprotocol.iter().cloned().collect();
-        let marks = marks(moves, spoken.clone());
-        let model = describe::model(&request, spoken);
+        let config = configuration(self.vector);
+        let marks = marks(moves, spoken.clone(), &config);
+        let model = describe::model(&request, spoken, config);
         // The client sends a request of its own.
         self.wait(self.args.deadline(), |replay| replay.endpoint.mark().head);
         self.fault()?;
@@ -136,6 +147,10 @@ impl ServerReplay<'_> {
                 self.vector.version
             )
             .into());
+        }
+        self.skipped = other_compression(self.vector, self.endpoint.conn());
+        if self.skipped.is_some() {
+            return Ok(());
         }
         let opening = opening(&recorded, &model);
         let (head, digest) = recorded.split_at(head_len(&recorded).unwrap_or(0).min(opening));
@@ -331,8 +346,9 @@ impl ServerReplay<'_> {
 }
 
 /// How far the recorded conversation had come for the server after each move.
-fn marks(moves: &[Move], spoken: Vec<String>) -> Vec<Mark> {
-    let mut endpoint = PassiveEndpoint::new(Conn::server(all_versions()), spoken);
+fn marks(moves: &[Move], spoken: Vec<String>, config: &Arc<Config>) -> Vec<Mark> {
+    let server = Conn::server(Arc::clone(config));
+    let mut endpoint = PassiveEndpoint::new(server, spoken);
     let each = moves.iter().map(|step| {
         if step.from == Side::Client {
             endpoint.receive(&step.octets, &mut |_: &mut [u8]| {});

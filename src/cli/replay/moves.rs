@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use heirloom::conn::{Conn, Phase};
 use heirloom::vector::{StreamEnd, Vector};
-use heirloom::{Config, Side, Versions};
+use heirloom::{Config, Side};
 
 /// The longest recorded wait that is kept.
 const MAX_WAIT_MS: u64 = 60_000;
@@ -51,7 +52,24 @@ pub(super) fn is_bound_to_its_nonce(vector: &Vector, moves: &[Move]) -> bool {
     vector.version == "hybi-04" && head_len(&request).is_some_and(|end| request.len() > end)
 }
 
-/// A configuration with every version on.
-pub(super) fn all_versions() -> Arc<Config> {
-    Arc::new(Config::default().with_versions(Versions::ALL))
+/// The configuration of our end of this vector.
+pub(super) fn configuration(vector: &Vector) -> Arc<Config> {
+    Arc::new(vector.configuration())
+}
+
+/// Why this vector means nothing to a peer that agreed on this compression: the
+/// recorded frames are compressed otherwise.
+pub(super) fn other_compression(vector: &Vector, conn: &Conn) -> Option<String> {
+    let recorded = vector.expect.extensions.as_deref()?;
+    if matches!(conn.phase(), Phase::Handshake | Phase::Closed) {
+        return None;
+    }
+    let agreed = conn.compression().map(|deflate| deflate.to_string());
+    if agreed.as_deref() == Some(recorded) {
+        return None;
+    }
+    let agreed = agreed.unwrap_or("no compression".to_owned());
+    Some(format!(
+        "it is about {recorded}, and {agreed} was agreed on"
+    ))
 }

@@ -266,6 +266,7 @@ impl<'o> Drafts<'o> {
             secure,
             flags: Vec::new(),
             unfinished: unfinished.is_some(),
+            config: None,
             steps,
             expect: Expect::default(),
         };

@@ -37,6 +37,7 @@ fn every_vector_comes_back_from_a_capture() {
                 assert_eq!(received(got), received(want), "{}", vector.id);
             }
             assert_eq!(got.subprotocol, want.subprotocol, "{}", vector.id);
+            assert_eq!(got.extensions, want.extensions, "{}", vector.id);
             let detected = want.detected.as_ref().unwrap_or(&vector.version);
             assert_eq!(got.detected.as_ref(), Some(detected), "{}", vector.id);
         }
