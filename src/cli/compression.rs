@@ -33,11 +33,39 @@ pub(super) struct CompressionArgs {
     compression_for_safari_15: bool,
 }
 
+/// What a client offers.
+#[derive(Debug, Args)]
+pub(super) struct OfferArgs {
+    /// Offer compression. `shared`: each message on its own. `per-connection`: a message may refer
+    /// to those before it, which makes short ones smaller. Without HOW it is `shared`; without the
+    /// option, nothing is offered.
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = ModeArg::Off,
+          num_args = 0..=1, require_equals = true, default_missing_value = "shared")]
+    compression: ModeArg,
+}
+
+impl OfferArgs {
+    /// What was chosen.
+    pub(super) fn compression(&self) -> Compression {
+        Compression::default().with_mode(self.compression.mode())
+    }
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ModeArg {
     Off,
     Shared,
     PerConnection,
+}
+
+impl ModeArg {
+    fn mode(self) -> Mode {
+        match self {
+            ModeArg::Off => Mode::Off,
+            ModeArg::Shared => Mode::Shared,
+            ModeArg::PerConnection => Mode::PerConnection,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -50,11 +78,7 @@ enum LevelArg {
 impl CompressionArgs {
     /// What was chosen.
     pub(super) fn compression(&self) -> Compression {
-        let mode = match self.compression {
-            ModeArg::Off => Mode::Off,
-            ModeArg::Shared => Mode::Shared,
-            ModeArg::PerConnection => Mode::PerConnection,
-        };
+        let mode = self.compression.mode();
         let level = match self.compression_level {
             LevelArg::Fast => Level::Fast,
             LevelArg::Default => Level::Default,

@@ -19,6 +19,7 @@ use heirloom::version::{Closing, Version};
 use heirloom::{Kind, Message, SessionEvent};
 
 use super::answer::{Answer, not_http};
+use super::compression::OfferArgs;
 use super::limits::LimitArgs;
 use super::request_args::RequestArgs;
 use super::stdin::{self, Cut, InputMessage};
@@ -44,6 +45,8 @@ pub(super) struct Args {
     /// Send a ping first, and report when its pong arrives.
     #[arg(long)]
     ping: bool,
+    #[command(flatten)]
+    compression: OfferArgs,
     #[command(flatten)]
     limits: LimitArgs,
 }
@@ -97,8 +100,11 @@ pub(super) fn run(args: &Args, verbose: bool) -> Exit {
         return Exit::Usage;
     }
     let settings = args.limits.settings();
+    let config = Config::default()
+        .with_limits(args.limits.limits())
+        .with_compression(args.compression.compression());
     let options = DialOptions::default()
-        .with_config(Config::default().with_limits(args.limits.limits()))
+        .with_config(config)
         .with_output_bytes(settings.output_bytes);
     let deadline = Instant::now() + Duration::from_millis(settings.handshake_ms);
     let dialled = args.request.with(&args.url, |request| {
@@ -582,6 +588,9 @@ impl Display {
         if let Some(name) = response.subprotocol() {
             self.note(&format!("subprotocol {}", Escaped::<200>(name)));
         }
+        if let Some(deflate) = response.compression() {
+            self.note(&format!("compression {deflate}"));
+        }
     }
 
     /// A message is a line: as it is in a pipe, escaped on a terminal.
@@ -642,6 +651,7 @@ fn print_frames(spans: &[Span]) {
             Field::Opcode => format!("opcode {}", span.value),
             Field::FrameType => format!("type {:02x}", span.value),
             Field::Fin => format!("fin {}", span.value),
+            Field::Reserved if span.value & 4 != 0 => "compressed".to_owned(),
             Field::More => format!("more {}", span.value),
             Field::Length7 if span.value < 126 => format!("{} octets", span.value),
             Field::Length16 | Field::Length64 => format!("{} octets", span.value),

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use clap::Args as ClapArgs;
 use heirloom::Side;
 use heirloom::bytes::Escaped;
-use heirloom::conn::{Phase, SessionEvent};
+use heirloom::conn::{Config, Phase, SessionEvent};
 use heirloom::error::{Located, Violation};
+use heirloom::extension::{Compression, Mode, offer};
 use heirloom::frame::NORMAL;
 use heirloom::net::Url;
 use heirloom::net::dial::{Connection, DialError, DialOptions, KeyBody, Progress};
@@ -77,7 +78,37 @@ struct Finding {
     /// The versions a refusal lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     lists: Option<String>,
+    /// Extensions, where the version has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extensions: Option<Extensions>,
     ms: u128,
+}
+
+/// What was offered in `Sec-WebSocket-Extensions`, and what was answered.
+#[derive(Clone, Debug, Serialize)]
+struct Extensions {
+    offered: &'static str,
+    /// What the response says, as it stands there; `None` where it says nothing.
+    answered: Option<String>,
+}
+
+impl Extensions {
+    /// Those that are offered in this version.
+    fn of(version: &Version, compression: &Compression) -> Option<Extensions> {
+        offer(version, compression).map(|offered| Extensions {
+            offered,
+            answered: None,
+        })
+    }
+
+    /// What came of the offer, as a part of the verdict's reason.
+    fn outcome(&self) -> String {
+        let offered = self.offered;
+        match &self.answered {
+            Some(answered) => format!(", \"{offered}\" was offered and \"{answered}\" answered"),
+            None => format!(", \"{offered}\" was offered and nothing answered"),
+        }
+    }
 }
 
 /// The eight octets of hixie-76 in the three ways that clients and proxies
@@ -220,7 +251,13 @@ fn attempt(
 ) -> Finding {
     let start = Instant::now();
     let deadline = start + Duration::from_millis(args.timeout_ms);
-    let options = DialOptions::default().with_key_body(body);
+    // All that is sent is compressed, where that is agreed on: so it is tried too.
+    let compression = Compression::default()
+        .with_mode(Mode::PerConnection)
+        .with_threshold(0);
+    let options = DialOptions::default()
+        .with_config(Config::default().with_compression(compression))
+        .with_key_body(body);
     let dialled = args.request.with(&args.url, |request| {
         Connection::dial(&args.url, version, request, options, deadline)
     });
@@ -232,6 +269,7 @@ fn attempt(
         violation: None,
         opened: false,
         subprotocol: None,
+        extensions: Extensions::of(version, &compression),
         reaction: None,
         own: false,
         closed: false,
@@ -254,6 +292,7 @@ fn attempt(
         place: probe.place(severity),
         status: probe.status,
         lists: probe.lists,
+        extensions: probe.extensions,
         ms: start.elapsed().as_millis(),
     }
 }
@@ -269,6 +308,7 @@ struct Probe {
     violation: Option<Located<Violation>>,
     opened: bool,
     subprotocol: Option<String>,
+    extensions: Option<Extensions>,
     /// How the server answered our question.
     reaction: Option<&'static str>,
     /// The server sent a message of its own.
@@ -357,7 +397,9 @@ impl Probe {
         } else {
             "the proof is right"
         };
-        let reason = format!("{proof}{chosen}; {how}");
+        let extensions = self.extensions.as_ref();
+        let extensions = extensions.map(Extensions::outcome).unwrap_or_default();
+        let reason = format!("{proof}{extensions}{chosen}; {how}");
         (Severity::Good, "speaks", reason)
     }
 
@@ -434,6 +476,12 @@ impl Probe {
                     .and_then(|h| h.text())
                     .map(|text| Escaped::<60>(text).to_string());
                 self.subprotocol = response.subprotocol().map(str::to_owned);
+                if let Some(extensions) = &mut self.extensions {
+                    let answered = response.head().get("Sec-WebSocket-Extensions");
+                    extensions.answered = answered
+                        .and_then(|h| h.text())
+                        .map(|text| Escaped::<200>(text).to_string());
+                }
             }
             Ok(SessionEvent::Open) => self.opened = true,
             Ok(SessionEvent::Message(message)) => {

@@ -15,6 +15,7 @@ mod support;
 
 mod after_open;
 mod answers;
+mod compression;
 mod floods;
 mod host;
 mod input;
