@@ -10,6 +10,7 @@ use clap::Args as ClapArgs;
 use heirloom::bytes::Escaped;
 use heirloom::conn::{Config, Phase};
 use heirloom::error::{Located, Violation};
+use heirloom::extension::Mode;
 use heirloom::frame::NORMAL;
 use heirloom::handshake::{Head, Response};
 use heirloom::net::dial::{Connection, DialError, DialOptions, Progress};
@@ -99,10 +100,18 @@ pub(super) fn run(args: &Args, verbose: bool) -> Exit {
         ));
         return Exit::Usage;
     }
+    let compression = args.compression.compression();
+    if compression.mode != Mode::Off && !args.version.has_compression() {
+        complain(&format!(
+            "{} has no compression; leave --compression out, or choose another version",
+            args.version
+        ));
+        return Exit::Usage;
+    }
     let settings = args.limits.settings();
     let config = Config::default()
         .with_limits(args.limits.limits())
-        .with_compression(args.compression.compression());
+        .with_compression(compression);
     let options = DialOptions::default()
         .with_config(config)
         .with_output_bytes(settings.output_bytes);

@@ -35,7 +35,6 @@ fn connect_compresses_where_both_want_it_and_tells_what_was_agreed_on() {
         ),
         (&["--compression=off"], &[], None),
         (&["--compression"], &["--compression", "off"], None),
-        (&["--compression", "--as", "hixie-76"], &[], None),
     ] {
         let server = Program::serve(serves);
         let lines = PROSE.repeat(3);
@@ -59,6 +58,9 @@ fn connect_knows_the_words() {
         ended.exits(2);
         assert!(ended.stderr.contains("per-connection"), "{}", ended.stderr);
     }
+    let old = ["connect", "ws://h/", "--compression", "--as", "hixie-76"];
+    let ended = heirloom(&old, NOTHING);
+    ended.exits(2).complains("hixie-76 has no compression");
 }
 
 #[test]
