@@ -142,7 +142,7 @@ impl Inside {
             match self.decoder.next::<false, T>(wire, limit, input, trace)? {
                 None => return Ok(None),
                 Some(Frame::Data(data)) => {
-                    let started = self.start_frame(data, role, limit, out);
+                    let started = self.start_frame(data, role, limit, (input.position(), out));
                     started
                         .map_err(|violation| Located::new(violation, start..input.position()))?;
                 }
@@ -165,7 +165,7 @@ impl Inside {
         data: Data,
         role: Role,
         limit: u64,
-        out: &mut Output<'_>,
+        (at, out): (u64, &mut Output<'_>),
     ) -> Result<(), Violation> {
         let is_short = || {
             let most = data.length.and_then(|n| n.checked_mul(MOST_EXPANSION));
@@ -184,7 +184,7 @@ impl Inside {
             ..data
         };
         self.receiver.start_frame(inflated, limit)?;
-        out.with_codecs(|codecs| self.deflating.start_frame(codecs));
+        out.with_codecs(|codecs| self.deflating.start_frame(at, codecs));
         Ok(())
     }
 

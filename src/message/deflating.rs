@@ -24,11 +24,11 @@ pub(crate) struct Deflating {
     /// Of the message that is inflated, or of all messages.
     inflater: Option<Box<Inflater>>,
     stage: Stage,
+    /// Where the payload of the frame starts in the peer's stream: faults are told
+    /// there, because how far a stream was read depends on how it arrived.
+    payload_at: u64,
     /// Whether the room was filled before all was inflated.
     waits_for_room: bool,
-    /// Where the input starts whose fault is told when what comes before it was
-    /// delivered.
-    fault: Option<u64>,
     /// Of the message that is deflated, or of all messages.
     deflater: Option<Box<Deflater>>,
 }
@@ -102,8 +102,9 @@ impl Deflating {
     }
 
     /// The header of a compressed frame was read, or of one that continues a
-    /// compressed message.
-    pub(crate) fn start_frame(&mut self, codecs: &mut Codecs) {
+    /// compressed message; its payload starts at octet `at`.
+    pub(crate) fn start_frame(&mut self, at: u64, codecs: &mut Codecs) {
+        self.payload_at = at;
         self.stage = Stage::Payload;
         if self.inflater.is_none() {
             self.inflater = Some(codecs.inflater());
@@ -124,15 +125,7 @@ impl Deflating {
         input: &mut Input<'b>,
         trace: &mut T,
     ) -> Result<Step<'b>, Located<Violation>> {
-        let start = self.fault.unwrap_or(input.position());
         let inflated = self.fill_room(deflate, receiving, input, trace);
-        if self
-            .inflater
-            .as_ref()
-            .is_some_and(|inflater| inflater.is_broken())
-        {
-            self.fault = Some(start);
-        }
         let octets = inflated.and_then(|(written, ends)| {
             let octets = input.take_room(written);
             if T::WATCHING && written > 0 {
@@ -142,7 +135,8 @@ impl Deflating {
         });
         octets.map_err(|violation| {
             self.inflater = None;
-            Located::new(violation, start..input.position())
+            let at = self.payload_at;
+            Located::new(violation, at..input.position().min(at + 1))
         })
     }
 
@@ -319,7 +313,12 @@ impl Deflating {
         } else {
             deflater.part(payload, &mut deflated);
         }
-        encoder.compressed(kind, position, &deflated, out);
+        let is_whole = position.first && position.last && coding.no_context_takeover;
+        if is_whole && deflated.len() >= payload.len() {
+            encoder.data(kind, position, payload, out);
+        } else {
+            encoder.compressed(kind, position, &deflated, out);
+        }
         self.keep(deflater, ends && coding.no_context_takeover, deflated, out);
     }
 

@@ -162,7 +162,7 @@ fn a_subprotocol_that_hixie_asked_for_and_does_not_get_is_detected() {
 #[test]
 fn an_extension_that_was_not_offered_is_detected() {
     is_detected("rfc6455", "extension-unexpected", |lines| {
-        add(lines, "Sec-WebSocket-Extensions: deflate-stream");
+        add(lines, "Sec-WebSocket-Extensions: x-webkit-deflate-frame");
     });
     is_detected("hybi-07", "extension-unexpected", |lines| {
         add(

@@ -258,7 +258,7 @@ mod each_rule_can_fail {
                 "use crate::{bytes::Input, conn::{self as c}, error};",
             ),
             ("src/frame/hybi07.rs", "use super::super::net::App;"),
-            ("src/bytes.rs", "impl X for crate::version::Version {}"),
+            ("src/trace.rs", "impl X for crate::error::Violation {}"),
             ("src/conn/mod.rs", "use crate::Limits;"),
             ("src/cli/serve.rs", "use crate::net::Server;"),
             (

@@ -15,7 +15,7 @@ use heirloom::vector::{ExpectedResult, File, Vector, play, splits};
 use crate::support::PATIENCE;
 use crate::support::program::{HEIRLOOM, Program, run};
 
-const LINE: &str = "a line that is longer than the threshold, a line that is longer\n";
+const LINE: &str = "a line that is longer than the threshold, a line that is longer than it\n";
 const BOTH: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
 /// `heirloom connect` with these arguments, which sends this line three times.
