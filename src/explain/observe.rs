@@ -467,7 +467,10 @@ impl Explainer {
     fn broken(&mut self, side: Side, located: &Located<Violation>, position: u64) -> u64 {
         let end = match located.error {
             // The octets behind the fault had arrived, and nothing looked at them.
-            Violation::Utf8Invalid | Violation::MessageTooBig { .. } => located.at.end,
+            // What is inflated is read octet by octet.
+            Violation::Utf8Invalid | Violation::MessageTooBig { .. } if !located.at.is_empty() => {
+                located.at.end
+            }
             _ => position,
         };
         if !self.parts.full {

@@ -136,7 +136,7 @@ impl Deflating {
         octets.map_err(|violation| {
             self.inflater = None;
             let at = self.payload_at;
-            Located::new(violation, at..input.position().min(at + 1))
+            Located::new(violation, at..at)
         })
     }
 
