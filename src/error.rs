@@ -30,6 +30,17 @@ impl<E: fmt::Display> Located<E> {
         Located { error, at }
     }
 
+    /// Up to where the peer's stream was right, where it was read up to `position`:
+    /// how far that is, in a compressed frame, depends on how its octets arrived.
+    #[cfg(feature = "vector")]
+    pub(crate) fn after(&self, position: u64) -> u64 {
+        if self.at.is_empty() {
+            self.at.end
+        } else {
+            position
+        }
+    }
+
     /// This error in these octets of a head that starts at octet `start`.
     pub(crate) fn in_head(error: E, at: Range<usize>, start: u64) -> Located<E> {
         Located {

@@ -221,7 +221,7 @@ impl PassiveEndpoint {
                 }
                 Err(located) => {
                     let version = session.conn().version();
-                    let after = session.position();
+                    let after = located.after(session.position());
                     Some(Rejected::violation(located.error, version, after))
                 }
             };

@@ -247,7 +247,7 @@ impl<'s, 't, T: Trace> Player<'s, 't, T> {
                 }
                 Err(located) => {
                     let version = session.conn().version();
-                    let after = session.position();
+                    let after = located.after(session.position());
                     Some(Rejected::violation(located.error, version, after))
                 }
             };
