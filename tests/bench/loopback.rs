@@ -202,7 +202,7 @@ const WORKS: [Work; 12] = [
 const MEMORY: &str = "idle memory";
 const IDLE: usize = 10_000;
 /// Octets of user space per idle connection.
-const MEMORY_GOAL: f64 = 256.0;
+const MEMORY_GOAL: f64 = 128.0;
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
