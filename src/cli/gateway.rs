@@ -4,7 +4,8 @@ use clap::{Args as ClapArgs, ValueEnum};
 use heirloom::Version;
 use heirloom::conn::Config;
 use heirloom::net::{
-    Backend, Binary, Http, Networks, ProxyVersion, Router, Settings, Site, Url, gateway,
+    Backend, Binary, Http, Networks, OffersCompression, ProxyVersion, Router, Settings, Site, Url,
+    gateway,
 };
 
 use super::access::AccessLog;
@@ -59,6 +60,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "MS", default_value_t = Settings::default().http_ms,
           value_parser = milliseconds(1..=86_400_000), help_heading = "Limits")]
     http_timeout_ms: u64,
+    /// When compression is offered to the backend, where it is on: for clients that agree to it, for
+    /// all, as where the way to the backend is long, or for none.
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = OffersArg::WithClient,
+          help_heading = "Compression")]
+    backend_compression: OffersArg,
     /// Write the line of each connection as JSON.
     #[arg(long)]
     json: bool,
@@ -73,6 +79,13 @@ const ADDED: u32 = 8 * 1024;
 enum BinaryArg {
     Refuse,
     Base64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum OffersArg {
+    WithClient,
+    Always,
+    Never,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -118,11 +131,17 @@ impl Args {
             HttpArg::Refuse => Http::Refuse,
             HttpArg::Pass => Http::Pass,
         };
+        let offers = match self.backend_compression {
+            OffersArg::WithClient => OffersCompression::WithClient,
+            OffersArg::Always => OffersCompression::Always,
+            OffersArg::Never => OffersCompression::Never,
+        };
         // What is passed on and added must fit where the client's own head did.
         config.limits.head_bytes = config.limits.head_bytes.saturating_add(ADDED);
         Backend::new(self.to.clone(), self.version)
             .with_binary(binary)
             .with_http(http)
+            .with_compression_offered(offers)
             .with_proxy_header(self.send_proxy)
             .with_passed_headers(self.pass_header.clone())
             .with_trusted(self.accept_forwarded.iter().cloned().collect())

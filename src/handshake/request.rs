@@ -147,7 +147,7 @@ impl<'b> Request<'b> {
     }
 
     /// What a server answers to the extensions that are offered.
-    pub(super) fn answer_to_extensions(
+    pub(crate) fn answer_to_extensions(
         &self,
         compression: &Compression,
     ) -> Option<extension::Answer> {

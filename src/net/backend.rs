@@ -13,6 +13,7 @@ use super::url::Url;
 use crate::bytes::Output;
 use crate::conn::{Coding, Config, Conn};
 use crate::error::{Refusal, Unsendable};
+use crate::extension::{Compression, Mode};
 use crate::handshake::{CarriedHeader, ClientRequest, Head, Request};
 use crate::random::SystemRandom;
 use crate::version::Version;
@@ -65,8 +66,25 @@ pub struct Backend {
     /// Names of further headers of clients that it gets; see
     /// [`Backend::check_passed`].
     pub pass_headers: Arc<[String]>,
+    /// When compression is offered to it.
+    pub offers_compression: OffersCompression,
     /// The limits of our end as its client.
     pub config: Arc<Config>,
+    /// The same without compression.
+    plain_config: Arc<Config>,
+}
+
+/// When compression is offered to a backend, where it is on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OffersCompression {
+    /// For a client that agrees to it. Most of its messages go on as they are then,
+    /// and those of another client cost no work.
+    #[default]
+    WithClient,
+    /// For every client, as for a backend that is far away.
+    Always,
+    /// For none.
+    Never,
 }
 
 /// What was agreed with a client before its backend is asked.
@@ -93,8 +111,17 @@ impl Backend {
             send_proxy: None,
             trusted: Networks::default(),
             pass_headers: Arc::default(),
+            offers_compression: OffersCompression::default(),
             config: Arc::default(),
+            plain_config: Arc::default(),
         }
+    }
+
+    /// With compression offered to it then.
+    #[must_use]
+    pub fn with_compression_offered(mut self, when: OffersCompression) -> Backend {
+        self.offers_compression = when;
+        self
     }
 
     /// With this resolver for its name.
@@ -165,7 +192,27 @@ impl Backend {
     #[must_use]
     pub fn with_config(mut self, config: impl Into<Arc<Config>>) -> Backend {
         self.config = config.into();
+        let plain = Config::clone(&self.config).with_compression(Compression::default());
+        self.plain_config = Arc::new(plain);
         self
+    }
+
+    /// The configuration of a connection for this client.
+    fn config_for(&self, request: &Request<'_>) -> Arc<Config> {
+        let offers = match self.offers_compression {
+            OffersCompression::WithClient => {
+                let compression = &self.config.compression;
+                compression.mode != Mode::Off && request.answer_to_extensions(compression).is_some()
+            }
+            OffersCompression::Always => true,
+            OffersCompression::Never => false,
+        };
+        let config = if offers {
+            &self.config
+        } else {
+            &self.plain_config
+        };
+        Arc::clone(config)
     }
 
     /// Writes the request of this backend for a client that asks for an upgrade
@@ -192,7 +239,7 @@ impl Backend {
             .with_carried(&passed);
         let mut random = SystemRandom;
         let mut out = Output::new(&mut output, &mut random);
-        let config = Arc::clone(&self.config);
+        let config = self.config_for(request);
         let mut conn =
             Conn::client(self.version, &client_request, config, &mut out).map_err(|error| {
                 log::debug!(target: "heirloom::net", "cannot ask the backend: {error}");

@@ -74,7 +74,7 @@ pub mod replay;
 pub use self::app::{
     App, BackendDial, Carries, ClosedBy, EndReason, Handle, Incoming, Reply, Summary,
 };
-pub use self::backend::{Backend, Binary, Http};
+pub use self::backend::{Backend, Binary, Http, OffersCompression};
 pub use self::error::Error;
 pub use self::forwarded::Forwarded;
 pub use self::keepalive::Keepalive;

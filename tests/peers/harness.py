@@ -612,9 +612,10 @@ PAGE = """# Interoperability
 
 {carried}
 
-- The client connects through `heirloom gateway` to the backend. *plain*: without compression on that side. *same*: both
-  sides have the same parameters, and the compressed octets are carried as they are, also where a message refers to those
-  before it (*contexts*). *other*: both sides compress, with different parameters.
+- The client connects through `heirloom gateway --backend-compression always` to the backend. *plain*: without compression
+  on that side. *same*: both sides have the same parameters. Messages in one frame of at most 16,256 octets are carried as
+  they are compressed then, unless they may refer to those before them (*contexts*). *other*: both sides compress, with
+  different parameters.
 
 ## Applications
 
