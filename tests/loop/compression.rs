@@ -4,8 +4,8 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
-use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::Instant;
 
@@ -260,16 +260,19 @@ fn off_agrees_to_nothing_and_rsv1_fails() {
 }
 
 /// 64 MiB of zeros, deflated.
-fn bomb() -> Vec<u8> {
-    let mut bomb = Vec::new();
-    let mut deflater = Codecs::default().deflater(Level::Best, 15);
-    deflater.message(&vec![0; 64 * MIB], &mut bomb);
-    assert!(bomb.len() < 100 * KIB, "{} octets", bomb.len());
-    bomb
+fn bomb() -> &'static [u8] {
+    static BOMB: OnceLock<Vec<u8>> = OnceLock::new();
+    BOMB.get_or_init(|| {
+        let mut bomb = Vec::new();
+        let mut deflater = Codecs::default().deflater(Level::Best, 15);
+        deflater.message(&vec![0; 64 * MIB], &mut bomb);
+        assert!(bomb.len() < 100 * KIB, "{} octets", bomb.len());
+        bomb
+    })
 }
 
 fn bomb_in_one_frame() -> Vec<u8> {
-    frame(DEFLATED_BINARY, &bomb())
+    frame(DEFLATED_BINARY, bomb())
 }
 
 fn bomb_in_fragments() -> Vec<u8> {
