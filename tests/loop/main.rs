@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod compression;
 mod explanations;
 mod failing;
 mod handshakes;

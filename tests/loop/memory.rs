@@ -220,7 +220,7 @@ fn a_message_that_does_not_grow_is_ended_and_a_slow_one_arrives() {
 }
 
 #[cfg(all(feature = "cli", target_os = "linux"))]
-mod program {
+pub(crate) mod program {
     use std::fs;
     use std::process::Command;
 
@@ -228,7 +228,7 @@ mod program {
     use crate::support::program::{HEIRLOOM, Program};
 
     /// The most octets that a process has had in memory.
-    fn peak(id: u32) -> usize {
+    pub(crate) fn peak(id: u32) -> usize {
         let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
         let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
         let kib = line.unwrap().trim().strip_suffix(" kB").unwrap();

@@ -203,7 +203,9 @@ impl<D> Link<D> {
     /// Whether it may hold memory, or what was counted may have changed.
     #[inline]
     pub(super) fn holds_any(&self) -> bool {
-        self.rare.is_some() || !self.backlog.is_empty()
+        self.rare.is_some()
+            || !self.backlog.is_empty()
+            || self.conn.held_for_compression() != (0, 0)
     }
 
     /// What was counted of its memory.

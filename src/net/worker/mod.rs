@@ -364,7 +364,8 @@ impl<A: App> Worker<A> {
         }
     }
 
-    /// Whether a link has filled its last read, and may be read again.
+    /// Whether a link has filled its last read, and may be read again. What waits to
+    /// be inflated waits for the others.
     #[inline(never)]
     fn reads_on(&mut self, token: usize) -> bool {
         let settings = &self.policy.settings;
@@ -372,6 +373,7 @@ impl<A: App> Worker<A> {
             link.timing.stage() == Stage::Open
                 && link.transport.is_readable()
                 && link.wants_read(settings)
+                && !link.conn.waits_for_room()
         })
     }
 
