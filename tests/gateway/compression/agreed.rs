@@ -99,6 +99,27 @@ fn the_program_compresses_unless_it_is_told_not_to() {
 }
 
 #[test]
+fn compression_is_offered_to_the_backend_of_a_client_that_agrees_to_it() {
+    let backend = Backend::listen();
+    let offer = ["Sec-WebSocket-Extensions: permessage-deflate"];
+    let declined = ["Sec-WebSocket-Extensions: deflate-stream"];
+    for (args, lines, offered) in [
+        (&[][..], &offer[..], true),
+        (&[], &declined, false),
+        (&[], &[], false),
+        (&["--backend-compression", "always"], &[], true),
+        (&["--backend-compression", "never"], &offer, false),
+    ] {
+        let mut command = Command::new(HEIRLOOM);
+        command.args(["gateway", "--listen", "127.0.0.1:0", "--to", &backend.url()]);
+        let program = Program::start(command.args(args));
+        let (at_backend, at_client) = agree(program.address, &backend, lines, None);
+        assert_eq!(at_backend.is_some(), offered, "{args:?} {lines:?}");
+        assert_eq!(at_client.is_some(), lines == offer, "{args:?} {lines:?}");
+    }
+}
+
+#[test]
 fn an_answer_that_no_offer_allows_is_refused() {
     let backend = Backend::listen();
     for in_mode in [Mode::Off, Mode::Shared, Mode::PerConnection] {

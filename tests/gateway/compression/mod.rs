@@ -9,7 +9,7 @@ use std::thread;
 
 use heirloom::Version;
 use heirloom::extension::{Codecs, Compression, Deflater, Inflater, Level, Mode};
-use heirloom::net::{Backend as To, Binary};
+use heirloom::net::{Backend as To, Binary, OffersCompression};
 
 use crate::gate::{Gate, HIXIE_76, Set, gate_with, request_with};
 use crate::support::backend::{Backend, Served, clear};
@@ -192,9 +192,10 @@ impl<P: Frames> End<P> {
     }
 }
 
-/// Compression in this mode.
+/// Compression in this mode, offered to the backend whatever the client agrees to.
 fn mode(mode: Mode) -> impl FnOnce(&mut Set) {
     move |set| {
+        set.backend.offers_compression = OffersCompression::Always;
         let compression = Compression::default().with_mode(mode);
         set.config = set.config.clone().with_compression(compression);
     }
