@@ -13,6 +13,7 @@ mod support;
 
 mod bad_backends;
 mod closing;
+mod compression;
 mod ends;
 mod gate;
 mod http;
