@@ -141,20 +141,20 @@ const fn calls(work: Work, goal: f64, bound: f64) -> Figure {
 }
 
 const FIGURES: [Figure; 16] = [
-    instructions(ONE, 620.0, 754.0),
-    instructions(SIXTEEN, 350.0, 388.0),
+    instructions(ONE, 620.0, 727.0),
+    instructions(SIXTEEN, 350.0, 372.0),
     instructions(
         Work {
             text: Text::Utf8,
             ..messages("rfc6455 125 B UTF-8, 16 in flight", 125, 16)
         },
         560.0,
-        620.0,
+        604.0,
     ),
     instructions(
         messages("rfc6455 1 KiB, 16 in flight", KIB, 16),
         740.0,
-        838.0,
+        821.0,
     ),
     instructions(
         Work {
@@ -162,11 +162,11 @@ const FIGURES: [Figure; 16] = [
             ..messages("hixie-76 125 B, 16 in flight", 125, 16)
         },
         410.0,
-        416.0,
+        403.0,
     ),
-    instructions(CONNECT, 12_000.0, 16_620.0),
-    instructions(GATEWAY_ONE, 3600.0, 2277.0),
-    instructions(GATEWAY_SIXTEEN, 1300.0, 945.0),
+    instructions(CONNECT, 12_000.0, 13_586.0),
+    instructions(GATEWAY_ONE, 3600.0, 2169.0),
+    instructions(GATEWAY_SIXTEEN, 1300.0, 913.0),
     calls(ONE, 2.06, 2.26),
     calls(SIXTEEN, 0.14, 0.141),
     calls(

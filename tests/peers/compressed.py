@@ -264,13 +264,13 @@ def carried(client, library, settings, binary, mode, how):
     if how == "same" and mode == "shared":
         # What is received of one end is what the other is sent.
         for side, (received, sent) in {"client": (0, 1), "server": (1, 0)}.items():
-            pairs = zip(messages(seen[received].frames[side]), messages(seen[sent].frames[side]))
+            pairs = zip(by_message(seen[received].frames[side]), by_message(seen[sent].frames[side]))
             kept = [(one, other) for one, other in pairs if is_kept(one)]
             require(kept, f"the {side} sends no message that is carried as it is")
             require(all(one == other for one, other in kept), f"messages of the {side} are not carried as they are")
 
 
-def messages(found):
+def by_message(found):
     """The frames of each message."""
     gathered = []
     for frame in found:
