@@ -57,6 +57,9 @@ class Tap:
             except OSError:
                 break
         with self._done:
+            if who == "client" and has_ended(sink):
+                # The server did not wait for the client, even where the other thread has yet to notice.
+                self._done.wait_for(lambda: self.ended, PATIENCE)
             self.ended.append(who + how)
             self._done.notify_all()
         try:
@@ -89,6 +92,14 @@ class Tap:
         octets = bytes(self.up if who == "client" else self.down).partition(b"\r\n\r\n")[2]
         proof = (8 if who == "client" else 16) if self.version() in ("76", "draft 1", "draft 2", "draft 3") else 0
         return octets[proof:]
+
+
+def has_ended(sock):
+    """Whether the end of TCP is what comes next."""
+    try:
+        return sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except OSError:
+        return False
 
 
 def close_code(octets):
