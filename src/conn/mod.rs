@@ -481,14 +481,8 @@ impl Conn {
             return Ok(None);
         };
         let limit = self.config.limits.message_bytes;
-        match open.receive::<HIXIE, T>(limit, input, trace)? {
-            None => Ok(None),
-            Some(Received::Piece(piece)) => Ok(Some(Event::Piece(piece))),
-            Some(Received::Control(control, payload)) => {
-                let end = input.position();
-                self.control(control, payload, end, out).map(Some)
-            }
-        }
+        let received = open.receive::<HIXIE, T>(limit, input, trace)?;
+        self.on_received(received, input.position(), out)
     }
 
     #[inline(never)]
@@ -505,11 +499,22 @@ impl Conn {
             return Ok(None);
         };
         let limit = self.config.limits.message_bytes;
-        match open.receive_deflated(deflate, limit, input, out, trace)? {
+        let received = open.receive_deflated(deflate, limit, input, out, trace)?;
+        self.on_received(received, input.position(), out)
+    }
+
+    /// What was received, up to octet `end`.
+    #[inline(always)]
+    fn on_received<'b>(
+        &mut self,
+        received: Option<Received<'b>>,
+        end: u64,
+        out: &mut Output<'_>,
+    ) -> Result<Option<Event<'b>>, Located<Violation>> {
+        match received {
             None => Ok(None),
             Some(Received::Piece(piece)) => Ok(Some(Event::Piece(piece))),
             Some(Received::Control(control, payload)) => {
-                let end = input.position();
                 self.control(control, payload, end, out).map(Some)
             }
         }

@@ -145,7 +145,7 @@ fn keeps_context(case: &Case<'_>, part: &Part, broken: &Inflated, octets: &[u8])
 /// Octets to which a broken message is inflated at most.
 const MOST_OCTETS: u64 = 1024 * 1024;
 
-/// Whether octets are text that nobody compressed.
+/// Whether octets are text that was not compressed.
 fn is_text(octets: &[u8]) -> bool {
     let is_visible = |octet: &u8| matches!(octet, b'\t' | b'\r' | b'\n' | 0x20..=0x7e);
     octets.len() > 3 && octets.iter().all(is_visible)
