@@ -7,6 +7,9 @@
 // A file may use those above it.
 mod keepalive;
 
+#[cfg(feature = "tls")]
+mod tls;
+
 mod transport;
 
 mod url;

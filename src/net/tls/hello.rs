@@ -1,0 +1,1 @@
+//! What a client offers in its first message of TLS, the ClientHello.

@@ -1,0 +1,7 @@
+//! TLS below the protocol: what a client offers, which certificate a server
+//! shows, which one a client trusts.
+
+mod hello;
+mod certificate;
+mod server;
+mod client;
