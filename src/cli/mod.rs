@@ -14,6 +14,7 @@ mod limits;
 mod line_writer;
 mod request_args;
 mod stdin;
+mod tls;
 
 mod verdict;
 

@@ -10,22 +10,25 @@ use std::thread;
 
 use clap::Args;
 use heirloom::handshake::{Hosts, Origins};
-use heirloom::net::{BadEndpoint, Endpoint, Networks, Server};
+use heirloom::net::{BadEndpoint, Endpoint, Listen, ListenAt, Networks, Server, Takes};
 use heirloom::{Config, Versions};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::low_level::pipe;
 
 use super::compression::CompressionArgs;
 use super::limits::ListenLimitArgs;
+use super::tls::TlsArgs;
 use super::{Exit, complain, hint, output, suggest};
 
 /// Where clients connect, and which may.
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
-    /// Where to listen; may be given more than once. Port 0 takes a free one.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8076", value_parser = addresses)]
-    listen: Vec<Vec<SocketAddr>>,
+    /// Where to listen; may be given more than once. Port 0 takes a free one. With a certificate
+    /// TLS and plain connections come to the same port; tls://ADDR takes TLS only, ws://ADDR plain
+    /// connections only.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8076", value_parser = listeners)]
+    listen: Vec<Vec<Listen>>,
     /// The versions that are on: names, `all`, `default`, `+NAME`, `-NAME`, separated by commas.
     #[arg(
         long,
@@ -54,6 +57,8 @@ pub(super) struct ServerArgs {
     /// Threads, each with a loop of its own; one per core by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     compression: CompressionArgs,
     #[command(flatten)]
@@ -103,8 +108,15 @@ impl ServerArgs {
             complain(&"no version is on; see --versions");
             return Err(Exit::Usage);
         }
+        let listeners = self.listen.concat();
+        let tls = self.tls.load()?;
+        if let (None, Some(only_tls)) = (&tls, listeners.iter().find(|l| l.takes == Takes::Tls)) {
+            let at = &only_tls.at;
+            complain(&format!("tls://{at} needs a certificate; give --tls-cert and --tls-key"));
+            return Err(Exit::Usage);
+        }
         let workers = self.workers.map_or_else(cores, usize::from);
-        let bound = Server::bind(&self.listen.concat(), workers, self.config());
+        let bound = Server::listen(&listeners, workers, self.config());
         let mut server = bound.map_err(|error| {
             complain(&error);
             Exit::Unreachable
@@ -113,9 +125,21 @@ impl ServerArgs {
             complain(&format!("cannot wait for signals: {error}"));
             return Err(Exit::Unreachable);
         }
-        for address in server.addresses() {
-            warn_of_hixie(address, self.versions);
-            announce(address, json);
+        if let Some(tls) = tls {
+            server = server.with_tls(tls.clone());
+            if let Err(error) = self.tls.watch(tls, server.reloader()) {
+                complain(&format!("cannot wait for signals: {error}"));
+                return Err(Exit::Unreachable);
+            }
+        } else if let Err(error) = ignore_hang_ups() {
+            complain(&format!("cannot wait for signals: {error}"));
+            return Err(Exit::Unreachable);
+        }
+        for listen in server.listeners() {
+            if let ListenAt::Tcp(address) = &listen.at {
+                warn_of_hixie(address, self.versions);
+            }
+            announce(listen, server.has_tls(), json);
         }
         if output::has_failed() {
             return Err(Exit::Unreachable);
@@ -126,9 +150,16 @@ impl ServerArgs {
     }
 }
 
-/// Tells where a listener is, once it is bound.
-pub(super) fn announce(address: &SocketAddr, json: bool) {
-    let line = format!("listening on ws://{address}/");
+/// Tells where a listener is, once it is bound, and what it takes: TLS where the
+/// server has a certificate.
+pub(super) fn announce(listen: &Listen, has_tls: bool, json: bool) {
+    let at = &listen.at;
+    let line = match (at, listen.takes) {
+        (ListenAt::Unix(path), _) => format!("listening on ws+unix:{}", path.display()),
+        (_, Takes::Tls) => format!("listening on wss://{at}/"),
+        (_, Takes::Both) if has_tls => format!("listening on ws://{at}/ and wss://{at}/"),
+        _ => format!("listening on ws://{at}/"),
+    };
     if json {
         // Where standard error is closed, it cannot be told anywhere.
         let _ = writeln!(io::stderr(), "{line}");
@@ -150,6 +181,12 @@ pub(super) fn stop_on_signals(writer: UnixStream) -> std::io::Result<()> {
     Ok(())
 }
 
+/// HUP changes nothing where there is nothing to read again, and never ends the
+/// program.
+fn ignore_hang_ups() -> std::io::Result<()> {
+    flag::register(SIGHUP, Arc::new(AtomicBool::new(false))).map(drop)
+}
+
 /// hixie has no masks: it is unsafe where a shared cache or a transparent proxy
 /// may stand between.
 fn warn_of_hixie(address: &SocketAddr, versions: Versions) {
@@ -169,6 +206,22 @@ fn warn_of_hixie(address: &SocketAddr, versions: Versions) {
 
 fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Where to listen, and what comes there.
+fn listeners(text: &str) -> Result<Vec<Listen>, String> {
+    let schemes = [("tls://", Takes::Tls), ("wss://", Takes::Tls), ("ws://", Takes::Plain)];
+    let scheme = schemes.iter().find_map(|(scheme, takes)| Some((text.strip_prefix(scheme)?, takes)));
+    let (address, takes) = match scheme {
+        Some((address, takes)) => (address.strip_suffix('/').unwrap_or(address), *takes),
+        None => (text, Takes::Both),
+    };
+    let found = addresses(address)?;
+    let listen = |address| Listen {
+        at: ListenAt::Tcp(address),
+        takes,
+    };
+    Ok(found.into_iter().map(listen).collect())
 }
 
 pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {

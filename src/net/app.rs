@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::agreement::TlsAgreement;
 use super::backlog::Backlog;
 use super::buffer::Buffer;
 use super::later::Later;
@@ -30,6 +31,12 @@ pub trait App: Sized {
     /// client.
     fn connected(&mut self, client: &ClientAddress, data: &mut Self::Data) {
         let _ = (client, data);
+    }
+
+    /// The client speaks TLS, and this was agreed on. Called before
+    /// [`App::request`] or [`App::refused`].
+    fn secured(&mut self, agreement: TlsAgreement, data: &mut Self::Data) {
+        let _ = (agreement, data);
     }
 
     /// A client asks for an upgrade, or for a page.

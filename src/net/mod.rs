@@ -7,7 +7,10 @@
 // A file may use those above it.
 mod keepalive;
 
-#[cfg(feature = "tls")]
+mod agreement;
+mod listen;
+
+#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
 
 mod transport;
@@ -74,6 +77,7 @@ pub mod client;
 pub mod relay;
 pub mod replay;
 
+pub use self::agreement::TlsAgreement;
 pub use self::app::{
     App, BackendDial, Carries, ClosedBy, EndReason, Handle, Incoming, Reply, Summary,
 };
@@ -83,6 +87,7 @@ pub use self::forwarded::Forwarded;
 pub use self::keepalive::Keepalive;
 pub use self::later::{Answer, Later};
 pub use self::link_id::LinkId;
+pub use self::listen::{Listen, ListenAt, Takes};
 pub use self::page::Page;
 pub use self::proxy::{ClientAddress, Networks, NetworksError, ProxyVersion, UnknownProxyVersion};
 pub use self::recorder::{Recorder, Recording};
@@ -93,5 +98,6 @@ pub use self::server::{BindError, Reloader, SendError, Sender, Server, Stopper};
 pub use self::settings::Settings;
 pub use self::site::{AccessRecord, Site, SiteData};
 pub use self::stats::{ConnectionInfo, ConnectionStats, StatsSnapshot};
+pub use self::tls::{ServerTls, TlsFault};
 pub use self::url::{BadEndpoint, BadUrl, Endpoint, Unresolved, Url};
 pub use crate::random::SystemRandom;

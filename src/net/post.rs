@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mio::Waker;
 
+use super::listen::Takes;
 use super::page::Page;
 use super::proxy::{ClientAddress, Networks};
 use super::resolve::Found;
 use super::settings::Settings;
+use super::tls::ServerTls;
 use super::topic::Batch;
 use super::transport::Transport;
 use crate::conn::Config;
@@ -38,6 +40,8 @@ pub(super) enum Post {
     Page { token: usize, page: Box<Page> },
     /// The configuration and settings from now on.
     Settings(Arc<Policy>),
+    /// The certificates from now on.
+    Certificates(ServerTls),
     /// A client that another worker has accepted.
     Client(Box<NewClient>),
     /// Close all connections, and end.
@@ -49,6 +53,7 @@ pub(super) enum Post {
 pub(super) struct NewClient {
     pub(super) transport: Transport,
     pub(super) address: ClientAddress,
+    pub(super) takes: Takes,
 }
 
 /// The configuration and settings of the connections of a server.
@@ -59,6 +64,8 @@ pub(super) struct Policy {
     pub(super) settings: Settings,
     /// The peers whose connections start with a PROXY header.
     pub(super) proxies: Networks,
+    /// The certificates of the server, where it has some.
+    pub(super) tls: Option<ServerTls>,
 }
 
 /// Posts that wait for one worker.

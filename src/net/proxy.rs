@@ -8,6 +8,7 @@ use ipnet::{IpNet, Ipv4Net};
 use memchr::memchr;
 use ppp::{PartialResult, v1, v2};
 
+use super::agreement::TlsAgreement;
 use super::refusal::NetRefusal;
 
 /// The maximum length of a line of version 1, with its CR LF.
@@ -133,8 +134,10 @@ pub struct ClientAddress {
     pub address: SocketAddr,
     /// The address that the client connected to, from a PROXY header.
     pub destination: Option<SocketAddr>,
-    /// Whether the client used TLS, from a PROXY header.
+    /// Whether the client used TLS, here or by a PROXY header.
     pub secure: bool,
+    /// What it has agreed on in TLS, where that was here.
+    pub tls: Option<TlsAgreement>,
 }
 
 impl From<SocketAddr> for ClientAddress {
@@ -144,6 +147,7 @@ impl From<SocketAddr> for ClientAddress {
             address,
             destination: None,
             secure: false,
+            tls: None,
         }
     }
 }
@@ -312,6 +316,7 @@ fn named<A: Into<IpAddr>>(source: (A, u16), destination: (A, u16)) -> ClientAddr
         address: source.into(),
         destination: Some(destination.into()),
         secure: false,
+        tls: None,
     }
 }
 
@@ -373,6 +378,7 @@ mod tests {
             address: address.parse().unwrap(),
             destination: Some(destination.parse().unwrap()),
             secure,
+            tls: None,
         }
     }
 

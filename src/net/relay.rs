@@ -16,6 +16,7 @@ use socket2::SockRef;
 
 use super::dial;
 use super::keepalive::Keepalive;
+use super::listen::ListenAt;
 use super::resolve::Resolver;
 use super::server::BindError;
 use super::settings::Settings;
@@ -172,7 +173,10 @@ impl Relay {
     ) -> Result<Relay, BindError> {
         let first = addresses.first().copied();
         let first = first.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
-        let failed = |address, error| BindError { address, error };
+        let failed = |address, error| BindError {
+            address: ListenAt::Tcp(address),
+            error,
+        };
         let poll = Poll::new().map_err(|error| failed(first, error))?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(|error| failed(first, error))?;
         let mut listeners = Vec::new();

@@ -8,10 +8,12 @@ use std::thread;
 use super::app::App;
 use super::budget::Budget;
 use super::link_id::LinkId;
+use super::listen::{Listen, ListenAt};
 use super::post::{NotPosted, Policy, Post};
 use super::proxy::Networks;
 use super::settings::Settings;
 use super::stats::ConnectionStats;
+use super::tls::ServerTls;
 use super::topic::Batch;
 use super::worker::{self, BoundWorker, Mailboxes, Places, Setup, Worker};
 use crate::conn::Config;
@@ -22,7 +24,7 @@ use crate::message::Message;
 #[error("cannot listen on {address}: {error}")]
 pub struct BindError {
     /// Where.
-    pub address: SocketAddr,
+    pub address: ListenAt,
     /// Why.
     #[source]
     pub error: io::Error,
@@ -33,7 +35,7 @@ pub struct BindError {
 pub struct Server {
     policy: Policy,
     workers: Vec<BoundWorker>,
-    addresses: Vec<SocketAddr>,
+    listeners: Vec<Listen>,
     stats: ConnectionStats,
 }
 
@@ -49,10 +51,28 @@ impl Server {
         workers: usize,
         config: impl Into<Arc<Config>>,
     ) -> Result<Server, BindError> {
+        let places: Vec<Listen> = addresses.iter().copied().map(Listen::from).collect();
+        Server::listen(&places, workers, config)
+    }
+
+    /// Binds these listeners, once for each worker; port 0 becomes a free one.
+    /// `config` applies to each request whose route has none of its own.
+    ///
+    /// # Errors
+    ///
+    /// The first listener that cannot be bound.
+    pub fn listen(
+        listeners: &[Listen],
+        workers: usize,
+        config: impl Into<Arc<Config>>,
+    ) -> Result<Server, BindError> {
         let failed = |(address, error)| BindError { address, error };
-        let mut bound = addresses.to_vec();
-        for address in addresses {
-            worker::check_free(*address).map_err(|error| failed((*address, error)))?;
+        let mut bound = listeners.to_vec();
+        for place in listeners {
+            if let ListenAt::Tcp(address) = place.at {
+                let free = worker::check_free(address);
+                free.map_err(|error| failed((place.at.clone(), error)))?;
+            }
         }
         let mut bound_workers = Vec::new();
         for _ in 0..workers.max(1) {
@@ -63,10 +83,11 @@ impl Server {
                 config: config.into(),
                 settings: Settings::default(),
                 proxies: Networks::default(),
+                tls: None,
             },
             stats: ConnectionStats::new(bound_workers.iter().map(BoundWorker::waker)),
             workers: bound_workers,
-            addresses: bound,
+            listeners: bound,
         })
     }
 
@@ -98,10 +119,33 @@ impl Server {
         self
     }
 
-    /// The addresses, with their real ports.
+    /// Speaks TLS with these certificates, on the listeners that take it.
     #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    pub fn with_tls(mut self, tls: ServerTls) -> Server {
+        self.policy.tls = Some(tls);
+        self
+    }
+
+    /// Whether it speaks TLS.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        self.policy.tls.is_some()
+    }
+
+    /// The addresses of TCP, with their real ports.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let address = |listen: &Listen| match listen.at {
+            ListenAt::Tcp(address) => Some(address),
+            ListenAt::Unix(_) => None,
+        };
+        self.listeners.iter().filter_map(address).collect()
+    }
+
+    /// Its listeners, with their real ports.
+    #[must_use]
+    pub fn listeners(&self) -> &[Listen] {
+        &self.listeners
     }
 
     /// Which connections are open.
@@ -128,6 +172,7 @@ impl Server {
         Reloader {
             mailboxes: self.mailboxes().into(),
             proxies: self.policy.proxies.clone(),
+            tls: self.policy.tls.clone(),
         }
     }
 
@@ -289,6 +334,7 @@ impl Stopper {
 pub struct Reloader {
     mailboxes: Arc<[Mailboxes]>,
     proxies: Networks,
+    tls: Option<ServerTls>,
 }
 
 impl Reloader {
@@ -299,6 +345,21 @@ impl Reloader {
         self
     }
 
+    /// The certificates that new connections are shown from now on.
+    #[must_use]
+    pub fn with_tls(mut self, tls: ServerTls) -> Reloader {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// New connections are shown these certificates from now on; open ones stay as
+    /// they are.
+    pub fn show_certificates(&self, tls: ServerTls) {
+        for mailboxes in self.mailboxes.iter() {
+            mailboxes.inbox.post_anyway(Post::Certificates(tls.clone()));
+        }
+    }
+
     /// From now on new requests get this configuration, with the routes in it,
     /// and all connections these counts and timeouts. Connections whose request
     /// has arrived keep the configuration of their route.
@@ -307,6 +368,7 @@ impl Reloader {
             config: config.into(),
             settings,
             proxies: self.proxies.clone(),
+            tls: self.tls.clone(),
         });
         for mailboxes in self.mailboxes.iter() {
             let post = Post::Settings(Arc::clone(&policy));

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::agreement::TlsAgreement;
 use super::app::{App, Handle, Incoming, Reply, Summary};
 use super::backend::{Backend, ClientAgreement, Http};
 use super::lab::{Lab, escaped};
@@ -288,6 +289,14 @@ impl App for Site {
                 instant: Instant::now(),
             });
             connected.address = *client;
+        }
+    }
+
+    fn secured(&mut self, agreement: TlsAgreement, data: &mut SiteData) {
+        let details = data.details.as_mut();
+        if let Some(client) = details.and_then(|details| details.client.as_mut()) {
+            client.address.secure = true;
+            client.address.tls = Some(agreement);
         }
     }
 

@@ -14,7 +14,9 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
+use super::agreement::TlsAgreement;
 use super::keepalive::{self, Keepalive};
+use super::tls::Tls;
 
 /// Whether the system has no descriptors or memory to spare.
 pub(super) fn is_exhausted(error: &io::Error) -> bool {
@@ -28,6 +30,8 @@ pub(super) fn is_exhausted(error: &io::Error) -> bool {
 #[derive(Debug)]
 pub(super) struct Transport {
     socket: Socket,
+    /// TLS between the socket and the protocol.
+    tls: Option<Box<Tls>>,
     /// There may be something to read.
     readable: bool,
     /// The peer has ended its side, or may have: a short read proves nothing.
@@ -73,6 +77,7 @@ impl Transport {
     pub(super) fn missing() -> Transport {
         Transport {
             socket: Socket::Missing,
+            tls: None,
             readable: false,
             read_closed: false,
             writable: false,
@@ -83,6 +88,7 @@ impl Transport {
     fn tcp(stream: TcpStream, ready: bool) -> Transport {
         Transport {
             socket: Socket::Tcp(stream),
+            tls: None,
             readable: ready,
             read_closed: false,
             writable: ready,
@@ -119,6 +125,43 @@ impl Transport {
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         Ok(Transport::tcp(TcpStream::from_std(stream), true))
+    }
+
+    /// Speaks TLS from here on. Where these octets were read already, they are the
+    /// peer's first. A client's first message is written when the socket is next
+    /// written to or read.
+    pub(super) fn start_tls(&mut self, mut tls: Tls, received: &[u8]) {
+        tls.receive(received);
+        self.readable = true;
+        self.tls = Some(Box::new(tls));
+    }
+
+    /// What TLS has agreed on: `None` without TLS, and before it has.
+    pub(super) fn tls_agreement(&self) -> Option<TlsAgreement> {
+        self.tls.as_ref()?.agreement()
+    }
+
+    /// Whether the opening handshake of TLS is not finished.
+    pub(super) fn is_in_tls_handshake(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
+    /// Whether the peer has ended TCP, and not TLS before it.
+    pub(super) fn is_truncated(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_truncated())
+    }
+
+    /// Whether something waits for the system below what it was asked to write: a
+    /// part of TLS's own messages.
+    #[inline]
+    pub(super) fn has_unsent(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.has_unsent())
+    }
+
+    /// Octets of memory that TLS takes.
+    #[inline]
+    pub(super) fn held(&self) -> usize {
+        self.tls.as_ref().map_or(0, |tls| tls.held())
     }
 
     /// Whether a connection that was started stands now; `false` while it is
@@ -205,7 +248,7 @@ impl Transport {
     ///
     /// What the system says.
     pub(super) fn into_std(self) -> io::Result<std::net::TcpStream> {
-        let Socket::Tcp(stream) = self.socket else {
+        let (Socket::Tcp(stream), None) = (self.socket, &self.tls) else {
             return Err(ErrorKind::NotConnected.into());
         };
         let stream = std::net::TcpStream::from(stream);
@@ -263,6 +306,18 @@ impl Transport {
         self.readable |= event.is_readable() || event.is_error();
         self.read_closed |= event.is_read_closed();
         self.writable |= event.is_writable();
+        if self.tls.is_some() && self.writable {
+            self.flush_tls();
+        }
+    }
+
+    /// Writes TLS's own messages that wait. Where that fails, the next read or
+    /// write does too.
+    #[cold]
+    fn flush_tls(&mut self) {
+        if let (Some(tls), Socket::Tcp(stream)) = (&mut self.tls, &mut self.socket) {
+            self.writable = tls.flush(stream).unwrap_or(true);
+        }
     }
 
     /// Whether there may be something to read, the system takes octets, and the
@@ -308,6 +363,9 @@ impl Transport {
         let Socket::Tcp(stream) = &mut self.socket else {
             return ReadResult::Nothing;
         };
+        if self.tls.is_some() {
+            return self.read_tls(room);
+        }
         loop {
             return match stream.read(room) {
                 Ok(0) => {
@@ -333,8 +391,56 @@ impl Transport {
         }
     }
 
+    /// Reads plaintext. A short read proves nothing: TLS keeps what it has no room
+    /// for.
+    #[inline(never)]
+    fn read_tls(&mut self, room: &mut [u8]) -> ReadResult {
+        let (Some(tls), Socket::Tcp(stream)) = (&mut self.tls, &mut self.socket) else {
+            return ReadResult::Nothing;
+        };
+        let was_in_handshake = tls.is_handshaking();
+        let mut more = self.readable;
+        let read = tls.read(stream, room, &mut more, self.read_closed);
+        self.readable = more || tls.has_more();
+        if tls.has_unsent() {
+            self.writable = false;
+        } else if was_in_handshake && !tls.is_handshaking() {
+            // Until now nothing was taken.
+            self.writable = true;
+        }
+        match read {
+            Ok(Some(0)) => {
+                self.readable = false;
+                self.read_closed = true;
+                ReadResult::End
+            }
+            Ok(Some(n)) => ReadResult::Octets(n),
+            Ok(None) => ReadResult::Nothing,
+            Err(error) => ReadResult::Broken(error),
+        }
+    }
+
+    /// Encrypts and writes.
+    #[inline(never)]
+    fn write_tls(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let (Some(tls), Socket::Tcp(stream)) = (&mut self.tls, &mut self.socket) else {
+            return Ok(0);
+        };
+        let n = tls.write(stream, octets)?;
+        self.writable = n == octets.len() && !tls.has_unsent();
+        Ok(n)
+    }
+
+    /// The first octet that is to be read, where it is there already.
+    pub(super) fn peek(&self) -> Option<u8> {
+        let mut first = [0];
+        let n = self.socket.tcp().ok()?.peek(&mut first).ok()?;
+        first.first().copied().filter(|_| n > 0)
+    }
+
     /// Writes once, and gives how many octets the system took. Fewer than all of
-    /// them mean that it takes no more for now.
+    /// them mean that it takes no more for now; the others must be the first that
+    /// are written next, since TLS may have encrypted some of them.
     ///
     /// # Errors
     ///
@@ -344,6 +450,9 @@ impl Transport {
         let Socket::Tcp(stream) = &mut self.socket else {
             return Ok(0);
         };
+        if self.tls.is_some() {
+            return self.write_tls(octets);
+        }
         loop {
             return match stream.write(octets) {
                 Ok(n) => {
@@ -368,7 +477,10 @@ impl Transport {
     ///
     /// Where there is no connection any more.
     pub(super) fn shutdown_write(&mut self) -> io::Result<()> {
-        self.socket.tcp()?.shutdown(Shutdown::Write)
+        match (&mut self.tls, &mut self.socket) {
+            (Some(tls), Socket::Tcp(stream)) => tls.shutdown(stream),
+            _ => self.socket.tcp()?.shutdown(Shutdown::Write),
+        }
     }
 
     /// Ends the connection by a reset.

@@ -5,3 +5,8 @@ mod hello;
 mod certificate;
 mod server;
 mod client;
+mod stream;
+
+pub use server::ServerTls;
+pub use stream::TlsFault;
+pub(super) use stream::Tls;

@@ -8,6 +8,7 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::net::keepalive::Keepalive;
+use crate::net::listen::{Listen, ListenAt, Takes};
 use crate::net::proxy::ClientAddress;
 use crate::net::transport::{Transport, is_exhausted};
 
@@ -33,12 +34,13 @@ struct Listener {
     socket: TcpListener,
     /// What it is bound to.
     address: SocketAddr,
+    takes: Takes,
 }
 
 /// What an accept gave.
 #[derive(Debug)]
 pub(super) enum Accepted {
-    Connection(Transport, ClientAddress),
+    Connection(Transport, ClientAddress, Takes),
     /// The system has no descriptors or memory to spare.
     Exhausted(io::Error),
 }
@@ -51,23 +53,26 @@ pub(super) struct Round {
 }
 
 impl Acceptor {
-    /// Binds these addresses, for one worker of several, and writes the real
+    /// Binds these places, for one worker of several, and writes the real
     /// ports back. The listeners get the tokens from `first` on.
     ///
     /// # Errors
     ///
-    /// The first address that cannot be bound, and why.
+    /// The first that cannot be bound, and why.
     pub(super) fn bind(
-        addresses: &mut [SocketAddr],
+        places: &mut [Listen],
         registry: &Registry,
         first: usize,
-    ) -> Result<Acceptor, (SocketAddr, io::Error)> {
+    ) -> Result<Acceptor, (ListenAt, io::Error)> {
         let mut listeners = Vec::new();
-        for (i, address) in addresses.iter_mut().enumerate() {
+        for (i, place) in places.iter_mut().enumerate() {
             let token = Token(first + i);
-            let listener =
-                Listener::bind(*address, registry, token).map_err(|error| (*address, error))?;
-            *address = listener.address;
+            let bound = match &place.at {
+                ListenAt::Tcp(address) => Listener::bind(*address, place.takes, registry, token),
+                ListenAt::Unix(_) => Err(ErrorKind::Unsupported.into()),
+            };
+            let listener = bound.map_err(|error| (place.at.clone(), error))?;
+            place.at = ListenAt::Tcp(listener.address);
             listeners.push(listener);
         }
         Ok(Acceptor {
@@ -131,7 +136,7 @@ impl Acceptor {
                 match listener.accept() {
                     Ok((transport, client)) => {
                         round.accepted += 1;
-                        return Some(Accepted::Connection(transport, client));
+                        return Some(Accepted::Connection(transport, client, listener.takes));
                     }
                     Err(error) => match Fault::of(&error) {
                         Fault::Gone => {
@@ -179,7 +184,12 @@ impl Acceptor {
 
 impl Listener {
     /// Binds; several workers may bind the same address.
-    fn bind(address: SocketAddr, registry: &Registry, token: Token) -> io::Result<Listener> {
+    fn bind(
+        address: SocketAddr,
+        takes: Takes,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Listener> {
         let socket = socket(address)?;
         #[cfg(unix)]
         socket.set_reuse_port(true)?;
@@ -193,7 +203,11 @@ impl Listener {
         let mut socket = TcpListener::from_std(socket.into());
         let address = socket.local_addr()?;
         registry.register(&mut socket, token, Interest::READABLE)?;
-        Ok(Listener { socket, address })
+        Ok(Listener {
+            socket,
+            address,
+            takes,
+        })
     }
 
     fn accept(&self) -> io::Result<(Transport, ClientAddress)> {

@@ -9,6 +9,7 @@ use mio::{Interest, Poll, Token, Waker};
 
 use super::acceptor::Acceptor;
 use super::mail::{Mailboxes, OwnMailboxes};
+use crate::net::listen::{Listen, ListenAt};
 
 pub(super) const WAKER: Token = Token(0);
 pub(super) const FIRST_LISTENER: usize = 1;
@@ -27,20 +28,22 @@ pub(in crate::net) struct BoundWorker {
 }
 
 impl BoundWorker {
-    /// Binds these addresses and writes the real ports back.
+    /// Binds these places and writes the real ports back.
     ///
     /// # Errors
     ///
-    /// The first address that cannot be bound, and why.
+    /// The first that cannot be bound, and why.
     pub(in crate::net) fn bind(
-        addresses: &mut [SocketAddr],
-    ) -> Result<BoundWorker, (SocketAddr, io::Error)> {
-        let first = addresses.first().copied();
-        let address = first.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
-        let poll = Poll::new().map_err(|error| (address, error))?;
-        let waker = Waker::new(poll.registry(), WAKER).map_err(|error| (address, error))?;
+        places: &mut [Listen],
+    ) -> Result<BoundWorker, (ListenAt, io::Error)> {
+        let at = || {
+            let nowhere = ListenAt::Tcp(SocketAddr::from(([0, 0, 0, 0], 0)));
+            places.first().map_or(nowhere, |place| place.at.clone())
+        };
+        let poll = Poll::new().map_err(|error| (at(), error))?;
+        let waker = Waker::new(poll.registry(), WAKER).map_err(|error| (at(), error))?;
         let waker = Arc::new(waker);
-        let acceptor = Acceptor::bind(addresses, poll.registry(), FIRST_LISTENER)?;
+        let acceptor = Acceptor::bind(places, poll.registry(), FIRST_LISTENER)?;
         Ok(BoundWorker {
             poll,
             acceptor,

@@ -17,9 +17,11 @@ use crate::message::{Piece, WholeMessage};
 use crate::net::app::{App, BackendDial, Carries, ClosedBy, EndReason, Handle, Incoming, Reply};
 use crate::net::later::Later;
 use crate::net::link_id::LinkId;
+use crate::net::listen::Takes;
 use crate::net::page::Page;
 use crate::net::proxy::{self, ClientAddress};
 use crate::net::refusal::{AnyRefusal, Hint, NetRefusal};
+use crate::net::tls::Tls;
 use crate::net::transport::Transport;
 use crate::version::Side;
 
@@ -31,7 +33,8 @@ pub(super) struct Dispatch<'t, A: App> {
     handle: Handle<'t, A>,
     arriving: &'t mut Option<Box<Arriving>>,
     preface: &'t mut Preface,
-    transport: &'t Transport,
+    transport: &'t mut Transport,
+    takes: Takes,
     past: &'t mut Past,
     record: &'t mut LinkRecord,
     bridge: BridgeTurn<'t, A::Data>,
@@ -71,7 +74,8 @@ impl<'t, A: App> Dispatch<'t, A> {
             handle,
             arriving: &mut rare.arriving,
             preface: &mut link.preface,
-            transport: &link.transport,
+            transport: &mut link.transport,
+            takes: link.takes,
             past: &mut link.past,
             record: &mut rare.record,
             bridge: BridgeTurn::new(&mut rare.bridge, partner, &mut scratch.peer_out),
@@ -162,18 +166,53 @@ impl<'t, A: App> Dispatch<'t, A> {
         if *self.preface == Preface::Done {
             return true;
         }
-        match proxy::starts_with_header(input.rest()) {
+        if *self.preface == Preface::ClientHello || input.rest().first() == Some(&0x16) {
+            return self.read_client_hello(app, input);
+        }
+        let refusal = match proxy::starts_with_header(input.rest()) {
             None => return false,
-            Some(false) => {}
-            Some(true) => {
-                let octets = input.take_all();
-                let refusal = NetRefusal::ProxyHeaderUnexpected;
-                self.respond(refusal.into());
-                self.first_refused(app, refusal.into(), octets, &[]);
+            Some(true) => Some(NetRefusal::ProxyHeaderUnexpected),
+            Some(false) if self.takes == Takes::Tls => Some(NetRefusal::PlainOnTlsPort),
+            Some(false) => None,
+        };
+        *self.preface = Preface::Done;
+        if let Some(refusal) = refusal {
+            self.refuse_first(app, refusal, input);
+        }
+        true
+    }
+
+    /// Refuses what comes before HTTP.
+    fn refuse_first(&mut self, app: &mut A, refusal: NetRefusal, input: &mut Input<'_>) {
+        let octets = input.take_all();
+        self.respond(refusal.into());
+        self.first_refused(app, refusal.into(), octets, &[]);
+    }
+
+    /// Reads the first message of TLS, and starts it; whether HTTP may follow in
+    /// these octets.
+    fn read_client_hello(&mut self, app: &mut A, input: &mut Input<'_>) -> bool {
+        let tls = self.context.tls.filter(|_| self.takes != Takes::Plain);
+        let Some(tls) = tls else {
+            *self.preface = Preface::Done;
+            self.refuse_first(app, NetRefusal::TlsOnPlainPort, input);
+            return true;
+        };
+        *self.preface = Preface::Done;
+        match Tls::accept(tls) {
+            Ok(tls) => {
+                self.transport.start_tls(tls, input.take_all());
+                self.handle.conn.set_secure();
+                // What is inside is recorded, not its ciphertext.
+                self.start_recording(app, &[]);
+            }
+            Err(fault) => {
+                log::error!("TLS cannot be served: {fault}");
+                input.take_all();
+                self.failed(Violation::Internal);
             }
         }
-        *self.preface = Preface::Done;
-        true
+        false
     }
 
     /// Reads the PROXY header in front of everything; whether it is there.
@@ -236,8 +275,16 @@ impl<'t, A: App> Dispatch<'t, A> {
         refusal.respond(self.handle.conn, hint, &mut self.handle.out);
     }
 
+    /// Tells the app of TLS, where its client speaks it.
+    fn tell_of_tls(&mut self, app: &mut A) {
+        if let Some(agreement) = self.transport.tls_agreement() {
+            app.secured(agreement, self.handle.data);
+        }
+    }
+
     /// The client's first octets were refused, and the response is written.
     fn first_refused(&mut self, app: &mut A, refusal: AnyRefusal, octets: &[u8], behind: &[u8]) {
+        self.tell_of_tls(app);
         app.refused(refusal, octets, self.handle.data);
         if self.record.recorder().is_none() {
             self.start_recording(app, &[octets, behind]);
@@ -458,6 +505,7 @@ impl<'t, A: App> Dispatch<'t, A> {
 
     /// A client asks for something; `behind` was received after the request.
     fn request(&mut self, app: &mut A, request: &Request<'_>, behind: &[u8]) {
+        self.tell_of_tls(app);
         let reply = app.request(request, self.handle.data);
         if self.record.recorder().is_none() {
             self.start_recording(app, &[request.head().raw(), behind]);

@@ -16,7 +16,9 @@ use crate::net::app::{ClosedBy, EndReason};
 use crate::net::backlog::{Backlog, Part};
 use crate::net::recorder::Recorder;
 use crate::net::refusal::{AnyRefusal, Hint};
+use crate::net::listen::Takes;
 use crate::net::settings::Settings;
+use crate::net::tls::TlsFault;
 use crate::net::transport::Transport;
 use crate::version::{Side, Version};
 
@@ -43,6 +45,8 @@ pub(super) struct Link<D> {
     /// What may come before HTTP.
     pub(super) preface: Preface,
     pub(super) counted_as: CountedAs,
+    /// What its listener takes.
+    pub(super) takes: Takes,
 }
 
 /// What comes before HTTP.
@@ -52,6 +56,8 @@ pub(super) enum Preface {
     ProxyHeader,
     /// The peer is not trusted: a PROXY header is refused.
     Unknown,
+    /// The first message of TLS, which has begun.
+    ClientHello,
     /// Nothing, or it was read.
     Done,
 }
@@ -151,6 +157,7 @@ impl<D: Default> Link<D> {
             flow: Flow::default(),
             preface: Preface::Unknown,
             counted_as: CountedAs::Connection,
+            takes: Takes::Both,
         }
     }
 
@@ -280,6 +287,7 @@ impl<D> Link<D> {
         let what = match error.kind() {
             // The system had no sign of life.
             ErrorKind::TimedOut => "idle-timeout",
+            _ if TlsFault::of(error).is_some() => "tls-failed",
             _ => "reset",
         };
         self.ended_by_peer(what, None);
@@ -357,6 +365,21 @@ impl<D> Link<D> {
     pub(super) fn is_connecting(&self) -> bool {
         self.bridge()
             .is_some_and(|bridge| bridge.dialling.is_some())
+    }
+
+    /// Whether its client has begun TLS, and nothing inside it can be read or
+    /// written yet.
+    pub(super) fn is_in_tls_handshake(&self) -> bool {
+        self.preface == Preface::ClientHello || self.transport.is_in_tls_handshake()
+    }
+
+    /// Whether its client, of which nothing was read, begins with TLS.
+    pub(super) fn awaits_tls(&self) -> bool {
+        match self.takes {
+            Takes::Tls => true,
+            Takes::Both => self.transport.peek() == Some(first::TLS),
+            Takes::Plain => false,
+        }
     }
 
     /// Whether the deadline of its stage has come.

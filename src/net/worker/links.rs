@@ -177,9 +177,10 @@ impl Settle<'_> {
         if stage == Stage::Handshake {
             link.set_user_timeout(self.context.settings);
         }
-        if !link.backlog.is_empty() {
+        if !link.backlog.is_empty() || link.transport.has_unsent() {
             let stage = link.timing.stage();
-            if !had_backlog && (stage == Stage::Open || stage.relays()) {
+            let waits = !link.backlog.is_empty();
+            if waits && !had_backlog && (stage == Stage::Open || stage.relays()) {
                 link.timing.restart(now_ms);
             }
             if let Err(error) = link.transport.watch_writes(self.registry, Token(token)) {

@@ -206,6 +206,7 @@ impl<D> Link<D> {
         self.rare.is_some()
             || !self.backlog.is_empty()
             || self.conn.held_for_compression() != (0, 0)
+            || self.transport.held() > 0
     }
 
     /// What was counted of its memory.
@@ -220,7 +221,7 @@ impl<D> Link<D> {
     /// waits for the other end.
     #[inline]
     fn held(&self) -> Held {
-        let output = self.backlog.own_capacity();
+        let output = self.backlog.own_capacity() + self.transport.held();
         let (inflating, contexts) = self.conn.held_for_compression();
         let Some(rare) = &self.rare else {
             return Held::of(inflating, output + contexts);

@@ -60,7 +60,6 @@ use super::proxy::ClientAddress;
 use super::refusal::NetRefusal;
 use super::resolve::Found;
 use super::stats::ConnectionStats;
-use super::transport::Transport;
 use crate::conn::{Conn, Tally};
 
 pub(super) use self::acceptor::check_free;
@@ -254,10 +253,14 @@ impl<A: App> Worker<A> {
         };
         while let Some(accepted) = self.acceptor.next(&mut round, now_ms) {
             match accepted {
-                Accepted::Connection(transport, address) => {
-                    let client = NewClient { transport, address };
+                Accepted::Connection(transport, address, takes) => {
+                    let client = NewClient {
+                        transport,
+                        address,
+                        takes,
+                    };
                     if let Some(client) = self.hand_over(client) {
-                        self.add_client(client.transport, client.address);
+                        self.add_client(client);
                     }
                 }
                 Accepted::Exhausted(error) => {
@@ -273,7 +276,12 @@ impl<A: App> Worker<A> {
         }
     }
 
-    fn add_client(&mut self, transport: Transport, client: ClientAddress) {
+    fn add_client(&mut self, client: NewClient) {
+        let NewClient {
+            transport,
+            address: client,
+            takes,
+        } = client;
         let policy = &self.policy;
         let drains = matches!(self.drain, Drain::Started { .. });
         let proxied = policy.proxies.contains(client.address.ip());
@@ -305,6 +313,7 @@ impl<A: App> Worker<A> {
             return self.scratch.warnings.of_panic(now_ms);
         };
         link.counted_as = counted_as;
+        link.takes = takes;
         if let Some(place) = place.flatten() {
             link.rare_mut().record.set_place(place);
         }
@@ -410,6 +419,7 @@ impl<A: App> Worker<A> {
             now_ms: self.clock.now_ms,
             worker: self.index,
             places: &self.places,
+            tls: self.policy.tls.as_ref(),
         };
         let (scratch, app) = (&mut self.scratch, &mut self.app);
         // What other links have published stays.

@@ -181,11 +181,15 @@ impl<A: App> Worker<A> {
             Post::Resolved { token, found } => self.resolved(token, found),
             Post::Page { token, page } => self.answer(token, *page),
             Post::Settings(policy) => self.reload(policy),
+            Post::Certificates(tls) => {
+                let mut policy = Policy::clone(&self.policy);
+                policy.tls = Some(tls);
+                self.policy = Arc::new(policy);
+            }
             Post::Client(client) => {
-                let NewClient { transport, address } = *client;
                 // From here on it is counted with all others.
                 self.places.client_left(self.index);
-                self.add_client(transport, address);
+                self.add_client(*client);
             }
             Post::Drain => {
                 if self.drain == Drain::No {

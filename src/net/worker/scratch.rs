@@ -10,6 +10,7 @@ use crate::net::app::BackendDial;
 use crate::net::later::Later;
 use crate::net::refusal::Hint;
 use crate::net::settings::Settings;
+use crate::net::tls::ServerTls;
 use crate::net::topic::Topics;
 use crate::net::warning::WarningLimiter;
 
@@ -45,6 +46,8 @@ pub(super) struct Context<'w> {
     /// Which worker this is.
     pub(super) worker: usize,
     pub(super) places: &'w Places,
+    /// The certificates of the server, where it has some.
+    pub(super) tls: Option<&'w ServerTls>,
 }
 
 impl Context<'_> {

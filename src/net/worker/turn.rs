@@ -36,6 +36,10 @@ pub(super) struct Turn<'t, A: App> {
     pub(super) context: Context<'t>,
 }
 
+/// The alert `internal_error` (RFC 8446 section 6.2), which every version of TLS
+/// reads.
+const INTERNAL_ERROR: [u8; 7] = [0x15, 3, 1, 0, 2, 2, 80];
+
 impl<A: App> Turn<'_, A> {
     /// A client has connected. It is refused at once where there is a reason.
     pub(super) fn greet(&mut self, client: &ClientAddress, refusal: Option<NetRefusal>) {
@@ -49,6 +53,10 @@ impl<A: App> Turn<'_, A> {
         if let Some(refusal) = refusal {
             let (hint, mut out) = (self.context.hint(), self.scratch.out.output());
             link.refuse(ClosedBy::Server, refusal.into(), hint, &mut out);
+            if self.context.tls.is_some() && link.awaits_tls() {
+                out.octets.clear();
+                out.octets.extend_from_slice(&INTERNAL_ERROR);
+            }
         }
     }
 
@@ -279,6 +287,11 @@ impl<A: App> Turn<'_, A> {
                 link.ended_by_peer(NetRefusal::BackendTimeout.code(), None);
                 AfterTurn::Drop
             }
+            // A response could not be read.
+            Stage::Handshake if link.is_in_tls_handshake() => {
+                link.ended_by_peer("tls-handshake-timeout", None);
+                AfterTurn::Drop
+            }
             Stage::Handshake => {
                 let (by, refusal): (_, AnyRefusal) =
                     if link.bridge().is_some() && !link.past.answered {
@@ -373,7 +386,8 @@ fn end_of_input<D>(
             if let Some(partner) = partner {
                 bridge::end_of_input(link, partner, &mut peer_out.output());
             }
-            link.ended_by_peer("closed", None);
+            let truncated = link.transport.is_truncated();
+            link.ended_by_peer(if truncated { "tls-truncated" } else { "closed" }, None);
         }
         Err(located) => {
             let violation = located.error;

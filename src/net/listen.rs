@@ -1,0 +1,53 @@
+//! Where a server listens, and what it takes there.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Where a server listens, and what it takes there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Where.
+    pub at: ListenAt,
+    /// What may come there.
+    pub takes: Takes,
+}
+
+/// The place of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAt {
+    /// An address of TCP; port 0 becomes a free one.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket, which is made, and removed at the end.
+    Unix(PathBuf),
+}
+
+/// What may come to a listener, by its first octet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Takes {
+    /// TLS where the server has a certificate, and plain connections.
+    #[default]
+    Both,
+    /// Plain connections only.
+    Plain,
+    /// TLS only.
+    Tls,
+}
+
+impl From<SocketAddr> for Listen {
+    fn from(address: SocketAddr) -> Listen {
+        Listen {
+            at: ListenAt::Tcp(address),
+            takes: Takes::default(),
+        }
+    }
+}
+
+impl fmt::Display for ListenAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListenAt::Tcp(address) => address.fmt(f),
+            ListenAt::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! TLS between a socket and the protocol: ciphertext is read and written, plaintext
+//! goes up and comes down.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::sync::Arc;
+
+use mio::net::TcpStream;
+
+use super::server::ServerTls;
+use crate::net::agreement::TlsAgreement;
+
+/// Octets of ciphertext of one read; the others wait no longer than that.
+const READ: usize = 64 * 1024;
+/// Octets of the largest record with its header (RFC 8446 section 5.2, RFC 5246
+/// section 6.2.3).
+const RECORD: usize = 5 + 16 * 1024 + 2048;
+/// Plaintext that is encrypted before the system has taken its ciphertext.
+const WRITE: usize = 64 * 1024;
+/// Octets of memory of a session that has nothing to do, about: keys, and the buffer
+/// of one small record.
+const SESSION: usize = 8 * 1024;
+/// Reads that bring no plaintext, until the others have their turns.
+const MAX_READS: usize = 4;
+
+thread_local! {
+    /// What a read has brought, until it is decrypted: one for all connections of
+    /// a thread.
+    static CIPHERTEXT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Why TLS has failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsFault {
+    /// The peer broke the protocol, or the two have nothing in common.
+    #[error("TLS: {0}")]
+    Rustls(#[from] rustls::Error),
+}
+
+impl TlsFault {
+    /// The fault behind an error of a transport, if it is one of TLS.
+    pub(in crate::net) fn of(error: &io::Error) -> Option<&TlsFault> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
+impl From<TlsFault> for io::Error {
+    fn from(fault: TlsFault) -> io::Error {
+        io::Error::new(ErrorKind::InvalidData, fault)
+    }
+}
+
+/// A connection of TLS, without its socket.
+enum Session {
+    Rustls(rustls::Connection),
+}
+
+/// TLS on a connection.
+pub(in crate::net) struct Tls {
+    session: Session,
+    /// Ciphertext that was received and not decrypted, since there was no room for
+    /// its plaintext.
+    received: Vec<u8>,
+    /// Octets of plaintext that may be read.
+    plaintext: usize,
+    /// Octets of plaintext that are encrypted, and not reported as written: the
+    /// system has not taken their ciphertext.
+    taken: usize,
+    /// It has failed, and what was decrypted before is read first.
+    fault: Option<TlsFault>,
+    /// The peer has sent its close_notify.
+    peer_closed: bool,
+    /// The peer has ended TCP without one.
+    truncated: bool,
+    /// Our side of TCP is shut down when all is written.
+    shuts_down: bool,
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("is_handshaking", &self.is_handshaking())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tls {
+    /// Of a client that connects.
+    ///
+    /// # Errors
+    ///
+    /// Where the configuration of the server cannot serve any client.
+    pub(in crate::net) fn accept(server: &ServerTls) -> Result<Tls, TlsFault> {
+        let config = Arc::clone(server.config());
+        Ok(Tls::new(rustls::ServerConnection::new(config)?))
+    }
+
+    /// Of a connection that rustls serves or has made, before its first octet.
+    pub(in crate::net) fn new(connection: impl Into<rustls::Connection>) -> Tls {
+        let mut connection = connection.into();
+        connection.set_buffer_limit(Some(WRITE));
+        Tls {
+            session: Session::Rustls(connection),
+            received: Vec::new(),
+            plaintext: 0,
+            taken: 0,
+            fault: None,
+            peer_closed: false,
+            truncated: false,
+            shuts_down: false,
+        }
+    }
+
+    /// Takes ciphertext that was read before it was known to be some.
+    pub(in crate::net) fn receive(&mut self, octets: &[u8]) {
+        self.received.extend_from_slice(octets);
+    }
+
+    /// Whether the opening handshake of TLS is not finished.
+    pub(in crate::net) fn is_handshaking(&self) -> bool {
+        match &self.session {
+            Session::Rustls(connection) => connection.is_handshaking(),
+        }
+    }
+
+    /// Whether the peer has ended TCP without a close_notify: what it has sent may
+    /// have been cut off (RFC 8446 section 6.1).
+    pub(in crate::net) fn is_truncated(&self) -> bool {
+        self.truncated
+    }
+
+    /// What was agreed on, once it is.
+    pub(in crate::net) fn agreement(&self) -> Option<TlsAgreement> {
+        match &self.session {
+            Session::Rustls(connection) => {
+                let version = match connection.protocol_version()? {
+                    rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2",
+                    rustls::ProtocolVersion::TLSv1_3 => "TLSv1.3",
+                    _ => return None,
+                };
+                let suite = connection.negotiated_cipher_suite()?.suite().as_str()?;
+                let suite = suite.trim_start_matches("TLS13_").trim_start_matches("TLS_");
+                Some(TlsAgreement { version, suite })
+            }
+        }
+    }
+
+    /// Whether a read would give something without asking the system.
+    pub(in crate::net) fn has_more(&self) -> bool {
+        self.plaintext > 0 || !self.received.is_empty() || self.fault.is_some() || self.peer_closed
+    }
+
+    /// Whether ciphertext waits for the system to take it.
+    pub(in crate::net) fn has_unsent(&self) -> bool {
+        match &self.session {
+            Session::Rustls(connection) => connection.wants_write(),
+        }
+    }
+
+    /// Octets of memory that it takes, about.
+    pub(in crate::net) fn held(&self) -> usize {
+        SESSION + self.received.capacity() + self.plaintext + self.taken
+    }
+
+    /// Reads plaintext: `None` where there is none now, 0 octets at the end. Asks
+    /// the system only while `more` is set, and clears it when the system has
+    /// nothing left. `read_closed` is whether the peer may have ended its side.
+    ///
+    /// # Errors
+    ///
+    /// What broke the connection; a [`TlsFault`] inside it where that was TLS. Its
+    /// alert is sent then, as far as the system takes it.
+    pub(in crate::net) fn read(
+        &mut self,
+        socket: &mut TcpStream,
+        room: &mut [u8],
+        more: &mut bool,
+        read_closed: bool,
+    ) -> io::Result<Option<usize>> {
+        if let Some(fault) = self.fault.take() {
+            return Err(fault.into());
+        }
+        let mut n = 0;
+        if self.plaintext > 0 || !self.received.is_empty() {
+            let received = std::mem::take(&mut self.received);
+            n = self.decrypt(socket, &received, room)?;
+        }
+        let mut reads = 0;
+        while n == 0 && *more && !self.peer_closed && reads < MAX_READS {
+            reads += 1;
+            let read = CIPHERTEXT.with_borrow_mut(|ciphertext| {
+                ciphertext.resize(READ, 0);
+                let most = room.len().clamp(RECORD, READ);
+                let (ciphertext, _) = ciphertext.split_at_mut(most);
+                let read = read_socket(socket, ciphertext)?;
+                let Some(k) = read else {
+                    *more = false;
+                    return Ok(None);
+                };
+                let is_short = k < most && !read_closed;
+                if k == 0 || cfg!(target_os = "linux") && is_short {
+                    *more = false;
+                }
+                if k == 0 {
+                    return Ok(Some(0));
+                }
+                n = self.decrypt(socket, ciphertext.split_at(k).0, room)?;
+                Ok::<_, io::Error>(Some(k))
+            })?;
+            match read {
+                None => break,
+                Some(0) => {
+                    self.truncated = true;
+                    return Ok(Some(0));
+                }
+                Some(_) => {}
+            }
+        }
+        if n == 0 && self.peer_closed {
+            *more = false;
+            return Ok(Some(0));
+        }
+        Ok((n > 0).then_some(n))
+    }
+
+    /// Decrypts what was received, into this room, and keeps what has none. What
+    /// TLS answers by itself is written.
+    fn decrypt(
+        &mut self,
+        socket: &mut TcpStream,
+        mut octets: &[u8],
+        room: &mut [u8],
+    ) -> io::Result<usize> {
+        let is_large = octets.len() > 4096;
+        let mut n = 0;
+        let mut fault = None;
+        loop {
+            n += self.take_plaintext(room.split_at_mut(n).1);
+            if octets.is_empty() || n == room.len() || self.peer_closed {
+                break;
+            }
+            if let Err(error) = self.process(&mut octets) {
+                fault = Some(error);
+                break;
+            }
+        }
+        if fault.is_none() && !self.peer_closed {
+            self.received.extend_from_slice(octets);
+        }
+        if is_large && octets.is_empty() {
+            self.shrink();
+        }
+        let flushed = if self.has_unsent() {
+            self.flush(socket).map(drop)
+        } else {
+            Ok(())
+        };
+        match (fault, flushed) {
+            // What came before it is delivered first.
+            (Some(fault), _) if n > 0 => self.fault = Some(fault),
+            (Some(fault), _) => return Err(fault.into()),
+            (None, Err(error)) if n == 0 => return Err(error),
+            // The next write fails too.
+            (None, _) => {}
+        }
+        Ok(n)
+    }
+
+    /// Decrypts some of these octets.
+    fn process(&mut self, octets: &mut &[u8]) -> Result<(), TlsFault> {
+        match &mut self.session {
+            Session::Rustls(connection) => {
+                if connection.read_tls(octets).is_err() {
+                    let text = "a record is larger than its buffer".to_owned();
+                    return Err(rustls::Error::General(text).into());
+                }
+                let state = connection.process_new_packets()?;
+                self.plaintext = state.plaintext_bytes_to_read();
+                self.peer_closed = state.peer_has_closed();
+                Ok(())
+            }
+        }
+    }
+
+    fn take_plaintext(&mut self, room: &mut [u8]) -> usize {
+        if self.plaintext == 0 || room.is_empty() {
+            return 0;
+        }
+        let mut n = 0;
+        match &mut self.session {
+            Session::Rustls(connection) => {
+                let mut reader = connection.reader();
+                while let Ok(k @ 1..) = reader.read(room.split_at_mut(n).1) {
+                    n += k;
+                    if n == room.len() {
+                        break;
+                    }
+                }
+            }
+        }
+        self.plaintext = self.plaintext.saturating_sub(n);
+        n
+    }
+
+    /// Gives the memory of a large record back.
+    fn shrink(&mut self) {
+        match &mut self.session {
+            // It looks at its buffer only when it reads.
+            Session::Rustls(connection) => drop(connection.read_tls(&mut Dry)),
+        }
+    }
+
+    /// Encrypts and writes; gives how many of these octets the system took. The
+    /// ciphertext of the others may be under way: they must be what is written
+    /// next. Nothing is taken before the opening handshake is finished.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing can be written any more.
+    pub(in crate::net) fn write(
+        &mut self,
+        socket: &mut TcpStream,
+        octets: &[u8],
+    ) -> io::Result<usize> {
+        if !self.flush(socket)? || self.is_handshaking() {
+            return Ok(0);
+        }
+        let mut written = std::mem::take(&mut self.taken);
+        loop {
+            let (_, rest) = octets.split_at(written.min(octets.len()));
+            if rest.is_empty() {
+                return Ok(written);
+            }
+            let n = match &mut self.session {
+                Session::Rustls(connection) => connection.writer().write(rest)?,
+            };
+            if n == 0 {
+                return Ok(written);
+            }
+            if !self.flush(socket)? {
+                self.taken = n;
+                return Ok(written);
+            }
+            written += n;
+        }
+    }
+
+    /// Writes ciphertext that waits; whether the system took all.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing can be written any more.
+    pub(in crate::net) fn flush(&mut self, socket: &mut TcpStream) -> io::Result<bool> {
+        match &mut self.session {
+            Session::Rustls(connection) => {
+                while connection.wants_write() {
+                    match connection.write_tls(socket) {
+                        Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                        Ok(_) => {}
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                        Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+        }
+        if std::mem::take(&mut self.shuts_down) {
+            socket.shutdown(Shutdown::Write)?;
+        }
+        Ok(true)
+    }
+
+    /// Sends a close_notify, and ends our side of TCP behind it.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no connection any more.
+    pub(in crate::net) fn shutdown(&mut self, socket: &mut TcpStream) -> io::Result<()> {
+        match &mut self.session {
+            Session::Rustls(connection) => connection.send_close_notify(),
+        }
+        self.shuts_down = true;
+        self.flush(socket).map(drop)
+    }
+}
+
+/// Reads once: `None` where there is nothing now, 0 octets at the end.
+fn read_socket(socket: &mut TcpStream, room: &mut [u8]) -> io::Result<Option<usize>> {
+    loop {
+        match socket.read(room) {
+            Ok(n) => return Ok(Some(n)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Has nothing to read.
+struct Dry;
+
+impl Read for Dry {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(ErrorKind::WouldBlock.into())
+    }
+}
