@@ -13,6 +13,7 @@ use super::proxy::ClientAddress;
 use super::recorder::Recorder;
 use super::refusal::AnyRefusal;
 use super::resolve::Resolver;
+use super::tls::ClientTls;
 use super::topic::Topics;
 use super::url::Endpoint;
 use crate::bytes::Output;
@@ -121,11 +122,23 @@ pub struct BackendDial {
     pub endpoint: Endpoint,
     /// Finds its addresses.
     pub resolver: Resolver,
-    /// What it is sent first: the request, behind a PROXY header where it wants
-    /// one.
+    /// TLS to it, where it speaks that.
+    pub tls: Option<BackendTls>,
+    /// A PROXY header, where it wants one: it comes before everything, TLS too.
+    pub introduction: Vec<u8>,
+    /// What it is sent first: the request.
     pub output: Vec<u8>,
     /// What goes both ways after that.
     pub carries: Carries,
+}
+
+/// How TLS is spoken to a backend.
+#[derive(Clone, Debug)]
+pub struct BackendTls {
+    /// Which servers are trusted.
+    pub client: ClientTls,
+    /// The name that its certificate must have, or the address.
+    pub host: String,
 }
 
 /// What goes from a client to its backend, and back.

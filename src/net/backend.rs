@@ -4,11 +4,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::app::{BackendDial, Carries};
+use super::app::{BackendDial, BackendTls, Carries};
 use super::forwarded::Forwarded;
 use super::proxy::{self, ClientAddress, Networks, ProxyVersion};
 use super::refusal::{AnyRefusal, NetRefusal};
 use super::resolve::Resolver;
+use super::tls::ClientTls;
 use super::url::Url;
 use crate::bytes::Output;
 use crate::conn::{Coding, Config, Conn};
@@ -59,6 +60,8 @@ pub struct Backend {
     pub binary: Binary,
     /// What to do with plain HTTP.
     pub http: Http,
+    /// Which servers are trusted, where its URL is `wss`.
+    pub tls: Option<ClientTls>,
     /// Whether it gets a PROXY header first.
     pub send_proxy: Option<ProxyVersion>,
     /// The peers whose forwarded headers are believed.
@@ -108,6 +111,7 @@ impl Backend {
             version,
             binary: Binary::default(),
             http: Http::default(),
+            tls: None,
             send_proxy: None,
             trusted: Networks::default(),
             pass_headers: Arc::default(),
@@ -115,6 +119,13 @@ impl Backend {
             config: Arc::default(),
             plain_config: Arc::default(),
         }
+    }
+
+    /// With TLS to it, where its URL is `wss`.
+    #[must_use]
+    pub fn with_tls(mut self, tls: ClientTls) -> Backend {
+        self.tls = Some(tls);
+        self
     }
 
     /// With compression offered to it then.
@@ -223,7 +234,8 @@ impl Backend {
         version: &Version,
         client: &mut ClientAddress,
     ) -> Result<(BackendDial, ClientAgreement), AnyRefusal> {
-        let (forwarded, mut output) = self.introduce(request, client);
+        let (forwarded, introduction) = self.introduce(request, client);
+        let mut output = Vec::new();
         let public_url = forwarded.public_url();
         let (subprotocols, coding, agreement) = self.agree(request, version)?;
         let target = self.target(request);
@@ -259,6 +271,8 @@ impl Backend {
         let dial = BackendDial {
             endpoint: self.to.endpoint(),
             resolver: self.resolver.clone(),
+            tls: self.backend_tls(),
+            introduction,
             output,
             carries: Carries::Messages {
                 conn,
@@ -273,17 +287,30 @@ impl Backend {
     /// which proxies name the client. `client` becomes the one that trusted
     /// proxies name.
     pub(super) fn relay(&self, request: &Request<'_>, client: &mut ClientAddress) -> BackendDial {
-        let (forwarded, mut output) = self.introduce(request, client);
+        let (forwarded, introduction) = self.introduce(request, client);
+        let mut output = Vec::new();
         let head = request.head();
         write_relayed(head, &forwarded, &mut output);
         BackendDial {
             endpoint: self.to.endpoint(),
             resolver: self.resolver.clone(),
+            tls: self.backend_tls(),
+            introduction,
             output,
             carries: Carries::Octets {
                 received: head.raw().len() as u64,
             },
         }
+    }
+
+    /// How TLS is spoken to it. A `wss` URL without [`Backend::with_tls`] leads to a
+    /// backend that trusts nothing.
+    fn backend_tls(&self) -> Option<BackendTls> {
+        let client = self.tls.clone()?;
+        self.to.secure.then(|| BackendTls {
+            client,
+            host: self.to.name().to_owned(),
+        })
     }
 
     /// What is known of the client, and the PROXY header that names it where the

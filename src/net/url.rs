@@ -60,6 +60,13 @@ impl Url {
         })
     }
 
+    /// The name or address of its host, without brackets and port: what a
+    /// certificate must be for.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Where its server is.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {

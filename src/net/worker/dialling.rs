@@ -8,9 +8,11 @@ use std::sync::Arc;
 use mio::{Registry, Token};
 
 use super::clock::Clock;
+use crate::net::app::BackendTls;
 use crate::net::attempts::{Attempted, Attempts};
 use crate::net::refusal::NetRefusal;
 use crate::net::resolve::{Found, Resolver};
+use crate::net::tls::Tls;
 use crate::net::transport::{Transport, is_exhausted};
 use crate::net::url::{Endpoint, Unresolved};
 
@@ -23,6 +25,8 @@ pub(super) const ATTEMPT: usize = 1 << 63;
 pub(super) struct Dialling {
     endpoint: Endpoint,
     resolver: Resolver,
+    /// TLS to it, and what comes before that.
+    tls: Option<(BackendTls, Vec<u8>)>,
     /// When the client's patience ends, in milliseconds of the worker's life.
     deadline_ms: u64,
     /// `None` while its name is being resolved.
@@ -46,14 +50,34 @@ pub(super) enum Connecting {
 }
 
 impl Dialling {
-    pub(super) fn new(endpoint: Endpoint, resolver: Resolver, deadline_ms: u64) -> Dialling {
+    /// To this endpoint until then. `tls` is spoken behind its octets, which are sent
+    /// before it.
+    pub(super) fn new(
+        endpoint: Endpoint,
+        resolver: Resolver,
+        tls: Option<(BackendTls, Vec<u8>)>,
+        deadline_ms: u64,
+    ) -> Dialling {
         Dialling {
             endpoint,
             resolver,
+            tls,
             deadline_ms,
             attempts: None,
             is_looked_up: false,
         }
+    }
+
+    /// The TLS that a connection is to have which stands now.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no TLS with such a host.
+    pub(super) fn take_tls(&mut self) -> io::Result<Option<Tls>> {
+        let Some((tls, introduction)) = self.tls.take() else {
+            return Ok(None);
+        };
+        Tls::connect(&tls.client, &tls.host, introduction).map(Some)
     }
 
     /// Its addresses, where they are known without a lookup.

@@ -578,7 +578,11 @@ impl<A: App> Worker<A> {
             }
         };
         let [from_client, to_client] = carried;
-        let link = Link::of_backend(conn, &dial.output, now_ms);
+        let (tls, output) = match dial.tls {
+            Some(tls) => (Some((tls, dial.introduction)), dial.output),
+            None => (None, [dial.introduction, dial.output].concat()),
+        };
+        let link = Link::of_backend(conn, &output, now_ms);
         let token = self.links.slots.put(Box::new(link));
         if let Some(Some(link)) = self.links.slots.get(client) {
             deadline_ms = link.due_ms(settings).unwrap_or(deadline_ms);
@@ -587,7 +591,7 @@ impl<A: App> Worker<A> {
         }
         // It may have more to do as one end of a relay.
         self.links.enqueue(client);
-        let dialling = Dialling::new(dial.endpoint, dial.resolver, deadline_ms);
+        let dialling = Dialling::new(dial.endpoint, dial.resolver, tls, deadline_ms);
         let known = dialling.known();
         let Some(Some(link)) = self.links.slots.get(token) else {
             return;
@@ -631,8 +635,13 @@ impl<A: App> Worker<A> {
             return;
         };
         match dialling.advance(token, self.clock.now_ms, self.poll.registry()) {
-            Connecting::Done(transport) => {
+            Connecting::Done(mut transport) => {
                 transport.set_keepalive(self.policy.settings.keepalive);
+                match dialling.take_tls() {
+                    Ok(Some(tls)) => transport.start_tls(tls, &[]),
+                    Ok(None) => {}
+                    Err(error) => return self.backend_unreachable(token, &error),
+                }
                 link.connected(transport, self.clock.now_ms);
                 self.turn(token);
             }
