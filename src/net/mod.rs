@@ -93,5 +93,10 @@ pub use self::server::{BindError, Reloader, SendError, Sender, Server, Stopper};
 pub use self::settings::Settings;
 pub use self::site::{AccessRecord, Site, SiteData};
 pub use self::stats::{ConnectionInfo, ConnectionStats, StatsSnapshot};
+#[cfg(feature = "tls")]
+pub use self::tls::{
+    CertificateFiles, ClientTls, ClientTlsError, ClientTlsOptions, ServerCertificate, ServerTls,
+    TlsFileError,
+};
 pub use self::url::{BadEndpoint, BadUrl, Endpoint, Unresolved, Url};
 pub use crate::random::SystemRandom;
