@@ -10,7 +10,7 @@ use std::sync::Arc;
 use clap::Args as ClapArgs;
 use heirloom::bytes::Escaped;
 use heirloom::net::relay::Relay;
-use heirloom::net::{Endpoint, Resolver, Settings};
+use heirloom::net::{Endpoint, Listen, Resolver, Settings};
 
 use super::journal::{Mode, Store, complain_of};
 use super::server_args::{addresses, announce, server_address, stop_on_signals};
@@ -135,7 +135,7 @@ pub(super) fn run(args: &Args) -> Exit {
     }
     let store = Arc::new(Store::new(&out, mode, max_octets));
     for address in relay.addresses() {
-        announce(address, false);
+        announce(&Listen::from(*address), false, false);
     }
     if output::has_failed() {
         return Exit::Unreachable;

@@ -100,7 +100,8 @@ impl TlsArgs {
 
 /// Says what is wrong with certificates that can be used all the same.
 fn warn(tls: &ServerTls) {
-    for warning in tls.warnings(SystemTime::now()) {
+    let of_days = tls.day_warnings(SystemTime::now());
+    for warning in tls.warnings().iter().chain(&of_days) {
         log::warn!("{warning}");
     }
 }

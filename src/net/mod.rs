@@ -98,6 +98,10 @@ pub use self::server::{BindError, Reloader, SendError, Sender, Server, Stopper};
 pub use self::settings::Settings;
 pub use self::site::{AccessRecord, Site, SiteData};
 pub use self::stats::{ConnectionInfo, ConnectionStats, StatsSnapshot};
-pub use self::tls::{ServerTls, TlsFault};
+#[cfg(feature = "tls")]
+pub use self::tls::{
+    CertificateFiles, ClientTlsError, ClientTlsOptions, ServerCertificate, TlsFileError,
+};
+pub use self::tls::{ClientTls, ServerTls, TlsFault};
 pub use self::url::{BadEndpoint, BadUrl, Endpoint, Unresolved, Url};
 pub use crate::random::SystemRandom;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use clap::{Args as ClapArgs, ValueEnum};
 use heirloom::Side;
 use heirloom::net::replay::Faults;
-use heirloom::net::{Endpoint, Url};
+use heirloom::net::{Endpoint, Listen, Url};
 use heirloom::vector::{Difference, Vector};
 
 use self::moves::moves;
@@ -193,7 +193,7 @@ impl Peer {
             .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
             .map_err(|error| format!("cannot listen on {address}: {error}"))?;
         let real = listener.local_addr().unwrap_or(address);
-        announce(&real, args.report.is_machine());
+        announce(&Listen::from(real), false, args.report.is_machine());
         Ok(Peer::Client(listener))
     }
 

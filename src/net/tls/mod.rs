@@ -1,12 +1,37 @@
 //! TLS below the protocol: what a client offers, which certificate a server
 //! shows, which one a client trusts.
 
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+
 mod hello;
+mod inspect;
+
 mod certificate;
+
 mod server;
+
+mod trust;
+
+mod explained;
+
 mod client;
+
 mod stream;
 
-pub use server::ServerTls;
-pub use stream::TlsFault;
-pub(super) use stream::Tls;
+pub use self::certificate::{CertificateFiles, TlsFileError};
+pub use self::client::{ClientTls, ClientTlsError, ClientTlsOptions};
+pub use self::server::{ServerCertificate, ServerTls};
+pub(super) use self::stream::Tls;
+pub use self::stream::TlsFault;
+
+/// The protocol that is agreed on inside TLS (RFC 7301): WebSocket starts as
+/// HTTP/1.1.
+const HTTP_1_1: &[u8] = b"http/1.1";
+
+/// The cryptography. It is named each time, so that no other crate of a process
+/// decides it.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}

@@ -1,15 +1,370 @@
 //! TLS of a server: its certificates, chosen by the name that the client asks for.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-/// The certificates of a server.
-#[derive(Clone, Debug)]
-pub struct ServerTls {
-    config: Arc<rustls::ServerConfig>,
+use rustls::crypto::ring::Ticketer;
+use rustls::crypto::ring::sign::any_supported_type;
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{Error, InconsistentKeys, ServerConfig};
+
+use super::certificate::{CertificateFiles, Pair, TlsFileError, read_pair};
+use super::inspect::{self, Facts};
+use super::{HTTP_1_1, provider};
+use crate::bytes::Escaped;
+
+/// A certificate that expires so soon is warned of, in seconds.
+const SOON_SECONDS: i64 = 30 * DAY_SECONDS;
+const DAY_SECONDS: i64 = 24 * 60 * 60;
+
+/// TLS 1.2 and 1.3 of a server: its certificates, and how sessions are resumed.
+/// Cheap to clone.
+///
+/// A client that names no host, or one that no certificate is valid for, gets the
+/// first certificate. A client that offers application protocols and not
+/// `http/1.1` among them is refused with the alert `no_application_protocol`
+/// (RFC 7301 section 3.2). Sessions are resumed by tickets, so the server keeps
+/// nothing of them; the keys of the tickets are made anew by each [`load`].
+///
+/// [`load`]: ServerTls::load
+#[derive(Clone)]
+pub struct ServerTls(Arc<Shared>);
+
+struct Shared {
+    config: Arc<ServerConfig>,
+    chooser: Arc<Chooser>,
+    certificates: Vec<ServerCertificate>,
+    warnings: Vec<String>,
+    #[cfg(feature = "legacy-tls")]
+    keys: Vec<rustls::pki_types::PrivateKeyDer<'static>>,
 }
 
 impl ServerTls {
-    pub(in crate::net) fn config(&self) -> &Arc<rustls::ServerConfig> {
-        &self.config
+    /// Reads certificates and keys. The first is shown where no name fits.
+    ///
+    /// # Errors
+    ///
+    /// Why the first file that is wrong cannot be used.
+    pub fn load(files: &[CertificateFiles]) -> Result<ServerTls, TlsFileError> {
+        if files.is_empty() {
+            return Err(TlsFileError::NoFiles);
+        }
+        let mut chooser = Chooser::default();
+        let mut certificates = Vec::new();
+        let mut warnings = Vec::new();
+        #[cfg(feature = "legacy-tls")]
+        let mut keys = Vec::new();
+        for files in files {
+            let pair = read_pair(files)?;
+            let certified = certify(files, &pair)?;
+            warnings.extend(check_chain(files, &pair.facts)?);
+            let Some(own) = pair.facts.into_iter().next() else {
+                unreachable!("a file without a certificate is an error");
+            };
+            warnings.extend(check_names(files, &own));
+            chooser.add(&own, certified);
+            certificates.push(ServerCertificate {
+                facts: own,
+                files: files.clone(),
+            });
+            #[cfg(feature = "legacy-tls")]
+            keys.push(pair.key);
+        }
+        let chooser = Arc::new(chooser);
+        Ok(ServerTls(Arc::new(Shared {
+            config: Arc::new(config(Arc::clone(&chooser))),
+            chooser,
+            certificates,
+            warnings,
+            #[cfg(feature = "legacy-tls")]
+            keys,
+        })))
+    }
+
+    /// The certificates, in the order in which they were given.
+    #[must_use]
+    pub fn certificates(&self) -> &[ServerCertificate] {
+        &self.0.certificates
+    }
+
+    /// What is probably wrong with the files, each a sentence: intermediate
+    /// certificates that are missing, names that are missing. Days are not looked
+    /// at; see [`ServerTls::day_warnings`].
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.0.warnings
+    }
+
+    /// Which certificates have expired, expire within 30 days, or are not valid
+    /// yet, each a sentence.
+    #[must_use]
+    pub fn day_warnings(&self, now: SystemTime) -> Vec<String> {
+        let certificates = self.0.certificates.iter();
+        certificates
+            .filter_map(|certificate| certificate.day_warning(now))
+            .collect()
+    }
+
+    /// What rustls serves with.
+    pub(in crate::net) fn config(&self) -> &Arc<ServerConfig> {
+        &self.0.config
+    }
+}
+
+#[cfg(feature = "legacy-tls")]
+impl ServerTls {
+    /// Each certificate with those behind it, and its key, in DER, in the order of
+    /// [`ServerTls::certificates`].
+    pub(in crate::net) fn pairs(
+        &self,
+    ) -> impl Iterator<
+        Item = (
+            &[rustls::pki_types::CertificateDer<'static>],
+            &rustls::pki_types::PrivateKeyDer<'static>,
+        ),
+    > {
+        let chains = self.0.chooser.keys.iter().map(|key| key.cert.as_slice());
+        chains.zip(&self.0.keys)
+    }
+
+    /// The indices of the certificates for a name, the best first; at least one.
+    pub(in crate::net) fn choose(&self, name: Option<&str>) -> Vec<usize> {
+        self.0.chooser.candidates(name).collect()
+    }
+}
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerTls")
+            .field("certificates", &self.0.certificates)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A certificate that a server shows.
+#[derive(Clone)]
+pub struct ServerCertificate {
+    facts: Facts,
+    files: CertificateFiles,
+}
+
+impl ServerCertificate {
+    /// DNS names in small letters, which may start with `*.`, and IP addresses: of
+    /// its subject alternative name, or its common name where it has none.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.facts.names
+    }
+
+    /// When it begins to be valid.
+    #[must_use]
+    pub fn not_before(&self) -> SystemTime {
+        inspect::system_time(self.facts.not_before)
+    }
+
+    /// When it expires.
+    #[must_use]
+    pub fn not_after(&self) -> SystemTime {
+        inspect::system_time(self.facts.not_after)
+    }
+
+    /// Where it was read from.
+    #[must_use]
+    pub fn files(&self) -> &CertificateFiles {
+        &self.files
+    }
+
+    /// A sentence where it has expired, expires within 30 days, or is not valid
+    /// yet.
+    #[must_use]
+    pub fn day_warning(&self, now: SystemTime) -> Option<String> {
+        let now = inspect::unix_seconds(now);
+        let facts = &self.facts;
+        let left = facts.not_after.saturating_sub(now);
+        let what = if now < facts.not_before {
+            let day = inspect::day(facts.not_before);
+            format!("is not valid before {day}; is the clock right?")
+        } else if left < 0 {
+            let day = inspect::day(facts.not_after);
+            format!("expired on {day}, and clients refuse it; renew it")
+        } else if left < SOON_SECONDS {
+            let day = inspect::day(facts.not_after);
+            let days = match left / DAY_SECONDS {
+                0 => "in less than a day".to_owned(),
+                1 => "in 1 day".to_owned(),
+                days => format!("in {days} days"),
+            };
+            format!("expires on {day}, {days}; renew it")
+        } else {
+            return None;
+        };
+        let file = self.files.certificate.display();
+        let names = facts.listed_names();
+        Some(format!("the certificate in {file} for {names} {what}"))
+    }
+}
+
+impl fmt::Debug for ServerCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerCertificate")
+            .field("names", &self.facts.names)
+            .field("not_after", &inspect::day(self.facts.not_after))
+            .field("files", &self.files)
+            .finish()
+    }
+}
+
+fn config(chooser: Arc<Chooser>) -> ServerConfig {
+    let builder = ServerConfig::builder_with_provider(provider());
+    let Ok(builder) = builder.with_safe_default_protocol_versions() else {
+        unreachable!("ring has suites of TLS 1.2 and 1.3");
+    };
+    let mut config = builder.with_no_client_auth().with_cert_resolver(chooser);
+    config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+    // Tickets are kept by the clients. Those that take none shake hands again.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    match Ticketer::new() {
+        Ok(ticketer) => config.ticketer = ticketer,
+        Err(error) => log::warn!("TLS sessions are not resumed: {error}"),
+    }
+    config
+}
+
+/// Puts the key to its certificate, where it is that of the first.
+fn certify(files: &CertificateFiles, pair: &Pair) -> Result<Arc<CertifiedKey>, TlsFileError> {
+    let file = || files.certificate.clone();
+    if pair.facts.first().is_some_and(|own| own.is_version_1) {
+        return Err(TlsFileError::Version1 { file: file() });
+    }
+    let Ok(key) = any_supported_type(&pair.key) else {
+        let file = files.key.clone();
+        return Err(TlsFileError::UnusableKey { file });
+    };
+    let certified = CertifiedKey::new(pair.chain.clone(), key);
+    match certified.keys_match() {
+        // A key that does not tell its public half is believed.
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(Arc::new(certified)),
+        Err(Error::InconsistentKeys(_)) => match place_of_key(&certified) {
+            Some(place) => Err(TlsFileError::ChainOrder {
+                file: file(),
+                number: place + 1,
+                before: 1,
+            }),
+            None => Err(TlsFileError::KeyMismatch {
+                certificate: file(),
+                key: files.key.clone(),
+            }),
+        },
+        Err(error) => Err(TlsFileError::BrokenCertificate {
+            file: file(),
+            number: 1,
+            reason: Escaped::<200>(&error.to_string()).to_string(),
+        }),
+    }
+}
+
+/// Which certificate of the file the key belongs to.
+fn place_of_key(certified: &CertifiedKey) -> Option<usize> {
+    certified.cert.iter().position(|certificate| {
+        let alone = CertifiedKey::new(vec![certificate.clone()], Arc::clone(&certified.key));
+        alone.keys_match().is_ok()
+    })
+}
+
+/// Finds certificates in the wrong order, and says what is missing or not needed.
+fn check_chain(files: &CertificateFiles, chain: &[Facts]) -> Result<Vec<String>, TlsFileError> {
+    let file = &files.certificate;
+    let mut warnings = Vec::new();
+    let issued = |issuer: &Facts, by: &Facts| by.issuer.octets == issuer.subject.octets;
+    for (i, facts) in chain.iter().enumerate().skip(1) {
+        let (before, after) = chain.split_at(i);
+        if before.iter().any(|earlier| issued(facts, earlier)) {
+            continue;
+        }
+        let later = after.iter().skip(1).position(|later| issued(facts, later));
+        if let Some(later) = later {
+            return Err(TlsFileError::ChainOrder {
+                file: file.clone(),
+                number: i + 1 + later + 1,
+                before: i + 1,
+            });
+        }
+        warnings.push(format!(
+            "certificate {} in {} is that of no issuer of the first; clients do not need it",
+            i + 1,
+            file.display()
+        ));
+    }
+    let Some(own) = chain.first() else {
+        return Ok(warnings);
+    };
+    let has_issuer = || chain.iter().skip(1).any(|facts| issued(facts, own));
+    if !own.is_self_issued() && !has_issuer() {
+        warnings.push(format!(
+            "the certificate of the issuer, {}, is not in {}, so clients that do not know it refuse the server; append the intermediate certificates to the file",
+            own.issuer.text,
+            file.display()
+        ));
+    }
+    Ok(warnings)
+}
+
+fn check_names(files: &CertificateFiles, own: &Facts) -> Option<String> {
+    (!own.has_alternative_names).then(|| {
+        format!(
+            "the certificate in {} has no subjectAltName, so clients of today accept it for no name; let it be issued with one",
+            files.certificate.display()
+        )
+    })
+}
+
+/// Which certificate is shown to which client.
+#[derive(Debug, Default)]
+struct Chooser {
+    keys: Vec<Arc<CertifiedKey>>,
+    /// Indices by DNS name.
+    exact: HashMap<String, Vec<usize>>,
+    /// Indices by the name behind the asterisk.
+    wildcard: HashMap<String, Vec<usize>>,
+}
+
+impl Chooser {
+    fn add(&mut self, facts: &Facts, key: Arc<CertifiedKey>) {
+        let index = self.keys.len();
+        self.keys.push(key);
+        for name in &facts.names {
+            let indices = match name.strip_prefix("*.") {
+                Some(domain) => self.wildcard.entry(domain.to_owned()),
+                None => self.exact.entry(name.clone()),
+            };
+            indices.or_default().push(index);
+        }
+    }
+
+    /// The certificates for a name, the best first; then all.
+    fn candidates(&self, name: Option<&str>) -> impl Iterator<Item = usize> + '_ {
+        let name = name.map(|name| name.trim_end_matches('.').to_ascii_lowercase());
+        let name = name.as_deref().unwrap_or("");
+        let domain = name.split_once('.').map_or("", |(_, domain)| domain);
+        let found = [self.exact.get(name), self.wildcard.get(domain)];
+        let named = found.into_iter().flatten().flatten().copied();
+        named.chain(0..self.keys.len())
+    }
+}
+
+impl ResolvesServerCert for Chooser {
+    /// Of two certificates for a name, such as ECDSA and RSA, the first that the
+    /// client can verify.
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let offered = hello.signature_schemes();
+        let keys = || {
+            let candidates = self.candidates(hello.server_name());
+            candidates.filter_map(|index| self.keys.get(index))
+        };
+        let fits = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(offered).is_some();
+        keys().find(fits).or_else(|| keys().next()).cloned()
     }
 }

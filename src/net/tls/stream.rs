@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use mio::net::TcpStream;
 
+use super::client::ClientTls;
 use super::server::ServerTls;
+use crate::bytes::Escaped;
 use crate::net::agreement::TlsAgreement;
 
 /// Octets of ciphertext of one read; the others wait no longer than that.
@@ -35,9 +37,27 @@ thread_local! {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsFault {
-    /// The peer broke the protocol, or the two have nothing in common.
+    /// A client broke the protocol, or offers nothing that is served.
     #[error("TLS: {0}")]
-    Rustls(#[from] rustls::Error),
+    Client(#[from] rustls::Error),
+    /// A server broke the protocol, is not trusted, or offers nothing that is known
+    /// here: one sentence of cause and cure.
+    #[error("{0}")]
+    Server(String),
+    /// What a server sends is no TLS.
+    #[error("the server does not speak TLS on this port: it answers {}; dial ws://", answered(.first))]
+    NotTls {
+        /// The first octets of the answer.
+        first: Vec<u8>,
+    },
+}
+
+/// What a server answers that speaks no TLS.
+fn answered(first: &[u8]) -> String {
+    if first.starts_with(b"HTTP/") {
+        return "in plain HTTP".to_owned();
+    }
+    format!("\"{}\"", Escaped::<80>(&String::from_utf8_lossy(first)))
 }
 
 impl TlsFault {
@@ -58,9 +78,21 @@ enum Session {
     Rustls(rustls::Connection),
 }
 
+/// What is known of the server of a connection, while TLS is agreed on.
+struct Dialled {
+    tls: ClientTls,
+    host: String,
+    /// What is sent before TLS, and not sent yet.
+    introduction: Vec<u8>,
+    /// Something was received.
+    answered: bool,
+}
+
 /// TLS on a connection.
 pub(in crate::net) struct Tls {
     session: Session,
+    /// Where our end is the client.
+    dialled: Option<Box<Dialled>>,
     /// Ciphertext that was received and not decrypted, since there was no room for
     /// its plaintext.
     received: Vec<u8>,
@@ -98,12 +130,34 @@ impl Tls {
         Ok(Tls::new(rustls::ServerConnection::new(config)?))
     }
 
-    /// Of a connection that rustls serves or has made, before its first octet.
-    pub(in crate::net) fn new(connection: impl Into<rustls::Connection>) -> Tls {
+    /// Of a connection to the server with this name. The `introduction` is sent
+    /// before it, in plain.
+    ///
+    /// # Errors
+    ///
+    /// Where the host can have no certificate.
+    pub(in crate::net) fn connect(
+        client: &ClientTls,
+        host: &str,
+        introduction: Vec<u8>,
+    ) -> io::Result<Tls> {
+        let connection = client.connection(host);
+        let mut tls = Tls::new(connection.map_err(io::Error::other)?);
+        tls.dialled = Some(Box::new(Dialled {
+            tls: client.clone(),
+            host: host.to_owned(),
+            introduction,
+            answered: false,
+        }));
+        Ok(tls)
+    }
+
+    fn new(connection: impl Into<rustls::Connection>) -> Tls {
         let mut connection = connection.into();
         connection.set_buffer_limit(Some(WRITE));
         Tls {
             session: Session::Rustls(connection),
+            dialled: None,
             received: Vec::new(),
             plaintext: 0,
             taken: 0,
@@ -242,7 +296,7 @@ impl Tls {
             if octets.is_empty() || n == room.len() || self.peer_closed {
                 break;
             }
-            if let Err(error) = self.process(&mut octets) {
+            if let Err(error) = self.check_answer(octets).and_then(|()| self.process(&mut octets)) {
                 fault = Some(error);
                 break;
             }
@@ -269,15 +323,40 @@ impl Tls {
         Ok(n)
     }
 
+    /// Checks that the first octets of a server are a record of TLS.
+    fn check_answer(&mut self, octets: &[u8]) -> Result<(), TlsFault> {
+        let Some(dialled) = self.dialled.as_mut().filter(|dialled| !dialled.answered) else {
+            return Ok(());
+        };
+        dialled.answered = true;
+        match octets {
+            // Alert, handshake.
+            [0x15 | 0x16, ..] => Ok(()),
+            _ => Err(TlsFault::NotTls {
+                first: octets.iter().take(40).copied().collect(),
+            }),
+        }
+    }
+
+    /// The fault that an error of rustls is.
+    fn fault_of(dialled: Option<&Dialled>, error: rustls::Error) -> TlsFault {
+        match dialled {
+            Some(dialled) => TlsFault::Server(dialled.tls.explain(&dialled.host, &error)),
+            None => TlsFault::Client(error),
+        }
+    }
+
     /// Decrypts some of these octets.
     fn process(&mut self, octets: &mut &[u8]) -> Result<(), TlsFault> {
         match &mut self.session {
             Session::Rustls(connection) => {
+                let dialled = self.dialled.as_deref();
                 if connection.read_tls(octets).is_err() {
                     let text = "a record is larger than its buffer".to_owned();
-                    return Err(rustls::Error::General(text).into());
+                    return Err(Self::fault_of(dialled, rustls::Error::General(text)));
                 }
-                let state = connection.process_new_packets()?;
+                let state = connection.process_new_packets();
+                let state = state.map_err(|error| Self::fault_of(dialled, error))?;
                 self.plaintext = state.plaintext_bytes_to_read();
                 self.peer_closed = state.peer_has_closed();
                 Ok(())
@@ -354,6 +433,17 @@ impl Tls {
     ///
     /// Why nothing can be written any more.
     pub(in crate::net) fn flush(&mut self, socket: &mut TcpStream) -> io::Result<bool> {
+        if let Some(dialled) = &mut self.dialled {
+            let introduction = &mut dialled.introduction;
+            while !introduction.is_empty() {
+                match socket.write(introduction) {
+                    Ok(n) => drop(introduction.drain(..n)),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
         match &mut self.session {
             Session::Rustls(connection) => {
                 while connection.wants_write() {

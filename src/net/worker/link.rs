@@ -377,7 +377,7 @@ impl<D> Link<D> {
     pub(super) fn awaits_tls(&self) -> bool {
         match self.takes {
             Takes::Tls => true,
-            Takes::Both => self.transport.peek() == Some(first::TLS),
+            Takes::Both => self.transport.peek() == Some(0x16),
             Takes::Plain => false,
         }
     }
