@@ -8,7 +8,7 @@
 mod keepalive;
 
 #[cfg(feature = "tls")]
-mod tls;
+pub mod tls;
 
 mod transport;
 
