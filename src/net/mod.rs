@@ -11,7 +11,7 @@ mod agreement;
 mod listen;
 
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
-mod tls;
+pub mod tls;
 
 mod transport;
 

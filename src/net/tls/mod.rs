@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
+mod cursor;
+mod suite;
 mod hello;
-mod inspect;
+mod read;
 
+mod inspect;
 mod certificate;
 
 mod server;
@@ -22,9 +25,12 @@ mod stream;
 
 pub use self::certificate::{CertificateFiles, TlsFileError};
 pub use self::client::{ClientTls, ClientTlsError, ClientTlsOptions};
+pub use self::hello::{ClientHello, ServedBy, TlsVersion};
+pub use self::read::NotAHello;
 pub use self::server::{ServerCertificate, ServerTls};
 pub(super) use self::stream::Tls;
 pub use self::stream::TlsFault;
+pub use self::suite::{ServerKey, Suite};
 
 /// The protocol that is agreed on inside TLS (RFC 7301): WebSocket starts as
 /// HTTP/1.1.
