@@ -29,6 +29,12 @@ pub(super) struct TlsArgs {
     /// again, and open connections stay as they are.
     #[arg(long, value_name = "FILE", help_heading = "TLS", requires = "tls_cert")]
     tls_key: Vec<PathBuf>,
+    /// Serve clients of 2010 too: TLS 1.0 and 1.1, suites in CBC mode, and key exchange by RSA
+    /// without forward secrecy, by the system's OpenSSL at its security level 0. What such a client
+    /// sends and receives can be read and changed by those on its way. Clients of TLS 1.2 and 1.3
+    /// are served as before. SSL 3, RC4 and 3DES stay off. Needs the feature legacy-tls.
+    #[arg(long, help_heading = "TLS", requires = "tls_cert")]
+    tls_legacy: bool,
 }
 
 impl TlsArgs {
@@ -46,12 +52,30 @@ impl TlsArgs {
         if self.tls_cert.is_empty() {
             return Ok(None);
         }
-        let tls = ServerTls::load(&self.files()).map_err(|error| {
+        if self.tls_legacy && cfg!(not(feature = "legacy-tls")) {
+            complain(
+                &"--tls-legacy needs a program that was built with the feature legacy-tls: \
+                       cargo build --release --features legacy-tls",
+            );
+            return Err(Exit::Usage);
+        }
+        let tls = self.read().map_err(|error| {
             complain(&error);
             Exit::Usage
         })?;
+        if self.tls_legacy {
+            log::warn!(
+                "TLS 1.0 and 1.1, CBC suites and RSA key exchange are on (--tls-legacy): what such \
+                 clients send and receive can be read and changed on its way"
+            );
+        }
         warn(&tls);
         Ok(Some(tls))
+    }
+
+    /// Reads the files.
+    fn read(&self) -> Result<ServerTls, String> {
+        read(&self.files(), self.tls_legacy)
     }
 
     fn files(&self) -> Vec<CertificateFiles> {
@@ -73,29 +97,42 @@ impl TlsArgs {
         let (mut reader, writer) = UnixStream::pair()?;
         reader.set_read_timeout(Some(DAY))?;
         pipe::register(SIGHUP, writer)?;
-        let (files, mut tls) = (self.files(), tls);
-        thread::Builder::new().name("certificates".to_owned()).spawn(move || {
-            loop {
-                match reader.read(&mut [0; 64]) {
-                    Ok(0) => return,
-                    Ok(_) => match ServerTls::load(&files) {
-                        Ok(loaded) => {
-                            log::info!("the certificates were read again");
-                            tls = loaded;
-                            reloader.show_certificates(tls.clone());
-                        }
-                        Err(error) => {
-                            log::error!("{error}; the certificates from before stay in use");
-                        }
-                    },
-                    Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                    Err(_) => {}
+        let (files, legacy, mut tls) = (self.files(), self.tls_legacy, tls);
+        thread::Builder::new()
+            .name("certificates".to_owned())
+            .spawn(move || {
+                loop {
+                    match reader.read(&mut [0; 64]) {
+                        Ok(0) => return,
+                        Ok(_) => match read(&files, legacy) {
+                            Ok(loaded) => {
+                                log::info!("the certificates were read again");
+                                tls = loaded;
+                                reloader.show_certificates(tls.clone());
+                            }
+                            Err(error) => {
+                                log::error!("{error}; the certificates from before stay in use");
+                            }
+                        },
+                        Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                        Err(_) => {}
+                    }
+                    warn(&tls);
                 }
-                warn(&tls);
-            }
-        })?;
+            })?;
         Ok(())
     }
+}
+
+fn read(files: &[CertificateFiles], legacy: bool) -> Result<ServerTls, String> {
+    let tls = ServerTls::load(files).map_err(|error| error.to_string())?;
+    #[cfg(feature = "legacy-tls")]
+    if legacy {
+        tls.serve_legacy().map_err(|error| error.to_string())?;
+    }
+    // Without the feature the option was refused.
+    let _ = legacy;
+    Ok(tls)
 }
 
 /// Says what is wrong with certificates that can be used all the same.

@@ -4,7 +4,7 @@ use std::io;
 
 use mio::net::TcpStream;
 
-use super::agreement::TlsAgreement;
+use super::agreement::{Begun, TlsAgreement};
 
 /// Why TLS has failed.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +30,10 @@ pub enum ClientTls {}
 pub(in crate::net) enum Tls {}
 
 impl Tls {
-    pub(in crate::net) fn accept(server: &ServerTls) -> Result<Tls, TlsFault> {
+    pub(in crate::net) fn begin(
+        server: &ServerTls,
+        _: &[u8],
+    ) -> Result<Option<Begun<Tls>>, TlsFault> {
         match *server {}
     }
 

@@ -33,6 +33,12 @@ coded! {
     /// No TLS where nothing else is spoken.
     #[error("a plain request came to a port that takes TLS only; dial wss://")]
     PlainOnTlsPort = "plain-on-tls-port", 400;
+    /// TLS from a client of 2010, where that is off. It gets the alert of TLS.
+    #[error("a client speaks TLS of 2010 only, which is not safe any more")]
+    TlsTooOld = "tls-too-old", 400;
+    /// TLS with nothing that could be served. It gets the alert of TLS.
+    #[error("a client offers no TLS that could be served: SSL 3 has no safe suite, and RC4, 3DES and anonymous suites are not there")]
+    TlsNothingInCommon = "tls-nothing-in-common", 400;
     /// No route leads from this host and path to anything but a page.
     #[error("there is no WebSocket at this host and path")]
     NoRoute = "no-route", 404;

@@ -13,6 +13,9 @@ mod read;
 mod inspect;
 mod certificate;
 
+#[cfg(feature = "legacy-tls")]
+mod legacy;
+
 mod server;
 
 mod trust;
@@ -26,6 +29,8 @@ mod stream;
 pub use self::certificate::{CertificateFiles, TlsFileError};
 pub use self::client::{ClientTls, ClientTlsError, ClientTlsOptions};
 pub use self::hello::{ClientHello, ServedBy, TlsVersion};
+#[cfg(feature = "legacy-tls")]
+pub use self::legacy::LegacyError;
 pub use self::read::NotAHello;
 pub use self::server::{ServerCertificate, ServerTls};
 pub(super) use self::stream::Tls;

@@ -14,6 +14,7 @@ use crate::conn::{Conn, Event, Phase};
 use crate::error::{Refusal, Unsendable, Violation};
 use crate::handshake::{HttpResponse, Request};
 use crate::message::{Piece, WholeMessage};
+use crate::net::agreement::Unserved;
 use crate::net::app::{App, BackendDial, Carries, ClosedBy, EndReason, Handle, Incoming, Reply};
 use crate::net::later::Later;
 use crate::net::link_id::LinkId;
@@ -198,21 +199,41 @@ impl<'t, A: App> Dispatch<'t, A> {
             self.refuse_first(app, NetRefusal::TlsOnPlainPort, input);
             return true;
         };
-        *self.preface = Preface::Done;
-        match Tls::accept(tls) {
-            Ok(tls) => {
-                self.transport.start_tls(tls, input.take_all());
+        match Tls::begin(tls, input.rest()) {
+            // The next octets are its own too.
+            Ok(None) => *self.preface = Preface::ClientHello,
+            Ok(Some(begun)) => {
+                *self.preface = Preface::Done;
+                self.transport.start_tls(begun.tls, input.take_all());
                 self.handle.conn.set_secure();
                 // What is inside is recorded, not its ciphertext.
                 self.start_recording(app, &[]);
+                if let Some((why, offer)) = begun.unserved {
+                    self.note_unserved(why, &offer);
+                }
             }
             Err(fault) => {
+                *self.preface = Preface::Done;
                 log::error!("TLS cannot be served: {fault}");
                 input.take_all();
                 self.failed(Violation::Internal);
             }
         }
         false
+    }
+
+    /// Says what a client offers that is not served.
+    fn note_unserved(&mut self, why: Unserved, offer: &str) {
+        let refusal = match why {
+            Unserved::TooOld => NetRefusal::TlsTooOld,
+            Unserved::NothingInCommon => NetRefusal::TlsNothingInCommon,
+        };
+        self.ended(ClosedBy::Server, refusal.code(), None);
+        if self.warnings.tls.again(self.context.now_ms) {
+            let hint = self.context.hint().and_then(|hint| hint(refusal));
+            let hint = hint.map_or_else(String::new, |hint| format!("; {hint}"));
+            log::warn!(target: "heirloom::net", "{refusal}: it offers {offer}{hint}");
+        }
     }
 
     /// Reads the PROXY header in front of everything; whether it is there.

@@ -114,6 +114,8 @@ pub(super) struct Warnings {
     pub(super) sockets: WarningLimiter,
     /// A message was binary, and the other end has none.
     pub(super) binary: WarningLimiter,
+    /// A client offers no TLS that is served.
+    pub(super) tls: WarningLimiter,
     /// A subscriber does not read.
     pub(super) slow: WarningLimiter,
     /// The memory for connections is used up.
