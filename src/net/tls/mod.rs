@@ -21,6 +21,8 @@ mod explained;
 
 mod client;
 
+mod tests;
+
 pub use self::certificate::{CertificateFiles, TlsFileError};
 pub use self::client::{ClientTls, ClientTlsError, ClientTlsOptions};
 pub use self::server::{ServerCertificate, ServerTls};
