@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod backend;
+pub(crate) mod certificate;
 pub(crate) mod failing_app;
 pub(crate) mod peer;
 #[cfg(feature = "cli")]

@@ -1,4 +1,5 @@
-//! TLS below the protocol.
+//! TLS: the files it is set up with, each mistake that people make with them, and
+//! what clients offer first.
 
 #![allow(
     clippy::unwrap_used,
@@ -6,4 +7,8 @@
     clippy::cast_possible_truncation
 )]
 
+#[path = "../support/mod.rs"]
+mod support;
+
+mod files;
 mod hellos;

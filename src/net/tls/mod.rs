@@ -26,6 +26,8 @@ mod client;
 
 mod stream;
 
+mod tests;
+
 pub use self::certificate::{CertificateFiles, TlsFileError};
 pub use self::client::{ClientTls, ClientTlsError, ClientTlsOptions};
 pub use self::hello::{ClientHello, ServedBy, TlsVersion};

@@ -338,6 +338,7 @@ fn place_of_key(certified: &CertifiedKey) -> Option<usize> {
 fn check_chain(files: &CertificateFiles, chain: &[Facts]) -> Result<Vec<String>, TlsFileError> {
     let file = &files.certificate;
     let mut warnings = Vec::new();
+    let mut unneeded = Vec::new();
     let issued = |issuer: &Facts, by: &Facts| by.issuer.octets == issuer.subject.octets;
     for (i, facts) in chain.iter().enumerate().skip(1) {
         let (before, after) = chain.split_at(i);
@@ -352,9 +353,12 @@ fn check_chain(files: &CertificateFiles, chain: &[Facts]) -> Result<Vec<String>,
                 before: i + 1,
             });
         }
+        unneeded.push(i + 1);
+    }
+    if let Some(first) = unneeded.first() {
         warnings.push(format!(
-            "certificate {} in {} is that of no issuer of the first; clients do not need it",
-            i + 1,
+            "{} of the certificates in {}, the first of them number {first}, issued none before them; remove what clients do not need",
+            unneeded.len(),
             file.display()
         ));
     }
