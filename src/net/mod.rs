@@ -32,6 +32,10 @@ mod stats;
 
 mod proxy;
 
+mod flash;
+#[allow(dead_code)] // Nothing asks it yet.
+mod first;
+
 mod forwarded;
 
 mod link_id;
@@ -79,6 +83,7 @@ pub use self::app::{
 };
 pub use self::backend::{Backend, Binary, Http, OffersCompression};
 pub use self::error::Error;
+pub use self::flash::FlashPolicy;
 pub use self::forwarded::Forwarded;
 pub use self::keepalive::Keepalive;
 pub use self::later::{Answer, Later};
