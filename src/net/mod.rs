@@ -35,6 +35,10 @@ mod stats;
 
 mod proxy;
 
+mod flash;
+#[allow(dead_code)] // Nothing asks it yet.
+mod first;
+
 mod forwarded;
 
 mod link_id;
@@ -83,6 +87,7 @@ pub use self::app::{
 };
 pub use self::backend::{Backend, Binary, Http, OffersCompression};
 pub use self::error::Error;
+pub use self::flash::FlashPolicy;
 pub use self::forwarded::Forwarded;
 pub use self::keepalive::Keepalive;
 pub use self::later::{Answer, Later};
