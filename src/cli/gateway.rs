@@ -22,7 +22,7 @@ use super::{Exit, version};
                   HAProxy and nginx."
 )]
 pub(super) struct Args {
-    /// The URL of the backend. A path in it replaces the path of the client's request. The
+    /// The URL of the backend, such as ws://127.0.0.1:9000/ or ws+unix:/run/chat.sock:/. A path in it replaces the path of the client's request. The
     /// client's query is passed on unless the URL has one. The host name is resolved for each
     /// connection.
     #[arg(long, value_name = "URL", value_parser = super::request_args::url)]
@@ -40,7 +40,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "HOW", value_enum, default_value_t = HttpArg::Refuse)]
     http: HttpArg,
     /// Peers whose X-Forwarded-For, -Proto, -Host and Forwarded are believed: addresses and
-    /// networks, separated by commas. Those of other peers are dropped.
+    /// networks, and `unix` for those of Unix sockets, separated by commas. Those of other peers are
+    /// dropped.
     #[arg(long, value_name = "NETS")]
     accept_forwarded: Vec<Networks>,
     /// A further header of clients that the backend gets, all its lines as they are; may be given

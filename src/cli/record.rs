@@ -35,7 +35,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "ADDR", required_unless_present = "recover",
           value_parser = addresses)]
     listen: Vec<Vec<SocketAddr>>,
-    /// The server, such as 127.0.0.1:8076. A host name is resolved for each connection.
+    /// The server, such as 127.0.0.1:8076, or unix:PATH. A host name is resolved for each connection.
     #[arg(long, value_name = "ADDR", required_unless_present = "recover",
           value_parser = server_address)]
     to: Option<Endpoint>,

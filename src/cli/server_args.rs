@@ -10,7 +10,7 @@ use std::thread;
 
 use clap::Args;
 use heirloom::handshake::{Hosts, Origins};
-use heirloom::net::{BadEndpoint, Endpoint, Listen, ListenAt, Networks, Server, Takes};
+use heirloom::net::{BadEndpoint, Endpoint, Listen, ListenAt, Networks, Server, Takes, Url};
 use heirloom::{Config, Versions};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -26,9 +26,14 @@ use super::{Exit, complain, hint, output, suggest};
 pub(super) struct ServerArgs {
     /// Where to listen; may be given more than once. Port 0 takes a free one. With a certificate
     /// TLS and plain connections come to the same port; tls://ADDR takes TLS only, ws://ADDR plain
-    /// connections only.
+    /// connections only. unix:PATH is a Unix socket, which takes plain connections (tls://unix:PATH
+    /// TLS) and whose file is removed at the end; unix:@NAME has no file (Linux).
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8076", value_parser = listeners)]
     listen: Vec<Vec<Listen>>,
+    /// The permissions of the files of Unix sockets, in octal digits such as 660. A client needs
+    /// that to write. An abstract name (unix:@NAME) has none: every user of the machine may connect.
+    #[arg(long, value_name = "MODE", default_value = "600", value_parser = unix_mode)]
+    unix_mode: u32,
     /// The versions that are on: names, `all`, `default`, `+NAME`, `-NAME`, separated by commas.
     #[arg(
         long,
@@ -51,7 +56,8 @@ pub(super) struct ServerArgs {
     #[arg(long, value_name = "URL", value_parser = public_url)]
     public_url: Option<String>,
     /// Peers whose connections start with a PROXY header, of version 1 or 2, which is believed:
-    /// addresses and networks such as 10.0.0.0/8, separated by commas. Other peers must send none.
+    /// addresses and networks such as 10.0.0.0/8, and `unix` for those of Unix sockets, separated by
+    /// commas. Other peers must send none.
     #[arg(long, value_name = "NETS")]
     accept_proxy: Vec<Networks>,
     /// Threads, each with a loop of its own; one per core by default.
@@ -108,7 +114,12 @@ impl ServerArgs {
             complain(&"no version is on; see --versions");
             return Err(Exit::Usage);
         }
-        let listeners = self.listen.concat();
+        let mut listeners = self.listen.concat();
+        for listen in &mut listeners {
+            if let ListenAt::Unix { mode, .. } = &mut listen.at {
+                *mode = self.unix_mode;
+            }
+        }
         let tls = self.tls.load()?;
         if let (None, Some(only_tls)) = (&tls, listeners.iter().find(|l| l.takes == Takes::Tls)) {
             let at = &only_tls.at;
@@ -157,7 +168,9 @@ impl ServerArgs {
 pub(super) fn announce(listen: &Listen, has_tls: bool, json: bool) {
     let at = &listen.at;
     let line = match (at, listen.takes) {
-        (ListenAt::Unix(path), _) => format!("listening on ws+unix:{}", path.display()),
+        (ListenAt::Unix { path, .. }, takes) => {
+            format!("listening on {}", Url::of_unix(path, takes == Takes::Tls))
+        }
         (_, Takes::Tls) => format!("listening on wss://{at}/"),
         (_, Takes::Both) if has_tls => format!("listening on ws://{at}/ and wss://{at}/"),
         _ => format!("listening on ws://{at}/"),
@@ -224,12 +237,34 @@ fn listeners(text: &str) -> Result<Vec<Listen>, String> {
         Some((address, takes)) => (address.strip_suffix('/').unwrap_or(address), *takes),
         None => (text, Takes::Both),
     };
+    if let Some(path) = address.strip_prefix("unix:") {
+        if matches!(path, "" | "@") {
+            return Err("give the path of the socket, such as unix:/run/heirloom.sock".to_owned());
+        }
+        let takes = match takes {
+            Takes::Both => Takes::Plain,
+            takes => takes,
+        };
+        let mode = 0o600;
+        let path = path.into();
+        return Ok(vec![Listen {
+            at: ListenAt::Unix { path, mode },
+            takes,
+        }]);
+    }
     let found = addresses(address)?;
     let listen = |address| Listen {
         at: ListenAt::Tcp(address),
         takes,
     };
     Ok(found.into_iter().map(listen).collect())
+}
+
+fn unix_mode(text: &str) -> Result<u32, String> {
+    let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|o| o.is_ascii_digit());
+    let mode = u32::from_str_radix(text, 8).ok();
+    mode.filter(|mode| is_octal && *mode <= 0o777)
+        .ok_or_else(|| "give three octal digits, such as 600, 660 or 666".to_owned())
 }
 
 pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {

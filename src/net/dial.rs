@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token, Waker};
 
+use super::address::ServerAddress;
 use super::attempts::{Attempted, Attempts};
 use super::keepalive::Keepalive;
 use super::resolve::Resolver;
@@ -120,9 +120,9 @@ pub enum DialError {
     /// The host name has no address.
     #[error(transparent)]
     Resolve(#[from] Unresolved),
-    /// TCP could not be connected to this address.
+    /// There is no connection to this address.
     #[error("cannot connect to {0}: {1}")]
-    Connect(SocketAddr, #[source] io::Error),
+    Connect(ServerAddress, #[source] io::Error),
     /// It takes too long.
     #[error("the server did not answer in time")]
     TimedOut,
@@ -534,13 +534,13 @@ fn look_up(
     endpoint: &Endpoint,
     resolver: &Resolver,
     deadline: Instant,
-) -> Result<Arc<[SocketAddr]>, DialError> {
+) -> Result<Arc<[ServerAddress]>, DialError> {
     let found = resolver.resolve_until(endpoint, deadline);
     Ok(found.ok_or(DialError::TimedOut)??)
 }
 
 /// Connects to one of these addresses; whether another one has failed before.
-fn connect_to(addresses: &[SocketAddr], deadline: Instant) -> Result<(Transport, bool), DialError> {
+fn connect_to(addresses: &[ServerAddress], deadline: Instant) -> Result<(Transport, bool), DialError> {
     let mut poll = Poll::new().map_err(DialError::Poll)?;
     let mut events = Events::with_capacity(8);
     let start = Instant::now();

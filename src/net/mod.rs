@@ -10,6 +10,9 @@ mod keepalive;
 mod agreement;
 mod listen;
 
+mod address;
+mod unix;
+
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 pub mod tls;
 
@@ -34,11 +37,13 @@ mod recorder;
 mod stats;
 
 mod proxy;
+mod networks;
 
 mod flash;
 #[allow(dead_code)] // Nothing asks it yet.
 mod first;
 
+mod element;
 mod forwarded;
 
 mod link_id;
@@ -81,6 +86,7 @@ pub mod client;
 pub mod relay;
 pub mod replay;
 
+pub use self::address::{PeerAddress, ServerAddress};
 pub use self::agreement::TlsAgreement;
 pub use self::app::{
     App, BackendDial, Carries, ClosedBy, EndReason, Handle, Incoming, Reply, Summary,
@@ -93,8 +99,9 @@ pub use self::keepalive::Keepalive;
 pub use self::later::{Answer, Later};
 pub use self::link_id::LinkId;
 pub use self::listen::{Listen, ListenAt, Takes};
+pub use self::networks::{Networks, NetworksError};
 pub use self::page::Page;
-pub use self::proxy::{ClientAddress, Networks, NetworksError, ProxyVersion, UnknownProxyVersion};
+pub use self::proxy::{ClientAddress, ProxyVersion, UnknownProxyVersion};
 pub use self::recorder::{Recorder, Recording};
 pub use self::refusal::{AnyRefusal, NetRefusal, REFUSALS};
 pub use self::resolve::Resolver;

@@ -8,7 +8,8 @@ use mio::Waker;
 
 use super::listen::Takes;
 use super::page::Page;
-use super::proxy::{ClientAddress, Networks};
+use super::networks::Networks;
+use super::proxy::ClientAddress;
 use super::resolve::Found;
 use super::settings::Settings;
 use super::tls::ServerTls;
@@ -210,6 +211,7 @@ mod tests {
             Box::new(NewClient {
                 address: ClientAddress::from(stream.local_addr().expect("connected")),
                 transport: Transport::from_std(stream).expect("options"),
+                takes: Takes::default(),
             })
         };
         mailbox.post_anyway(Post::Drain);

@@ -10,7 +10,7 @@ use super::budget::Budget;
 use super::link_id::LinkId;
 use super::listen::{Listen, ListenAt};
 use super::post::{NotPosted, Policy, Post};
-use super::proxy::Networks;
+use super::networks::Networks;
 use super::settings::Settings;
 use super::stats::ConnectionStats;
 use super::tls::ServerTls;
@@ -55,8 +55,9 @@ impl Server {
         Server::listen(&places, workers, config)
     }
 
-    /// Binds these listeners, once for each worker; port 0 becomes a free one.
-    /// `config` applies to each request whose route has none of its own.
+    /// Binds these listeners, those of TCP once for each worker; port 0 becomes a
+    /// free one. The first worker accepts those who come by a Unix socket, and hands
+    /// them over to the others as they have fewer clients. `config` applies to each request whose route has none of its own.
     ///
     /// # Errors
     ///
@@ -76,7 +77,8 @@ impl Server {
         }
         let mut bound_workers = Vec::new();
         for _ in 0..workers.max(1) {
-            bound_workers.push(BoundWorker::bind(&mut bound).map_err(failed)?);
+            let is_first = bound_workers.is_empty();
+            bound_workers.push(BoundWorker::bind(&mut bound, is_first).map_err(failed)?);
         }
         Ok(Server {
             policy: Policy {
@@ -137,7 +139,7 @@ impl Server {
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let address = |listen: &Listen| match listen.at {
             ListenAt::Tcp(address) => Some(address),
-            ListenAt::Unix(_) => None,
+            ListenAt::Unix { .. } => None,
         };
         self.listeners.iter().filter_map(address).collect()
     }

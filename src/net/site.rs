@@ -1,11 +1,11 @@
 //! The app of a table of routes: `serve`, `gateway`, or both on one port.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::agreement::TlsAgreement;
+use super::address::PeerAddress;
 use super::app::{App, Handle, Incoming, Reply, Summary};
 use super::backend::{Backend, ClientAgreement, Http};
 use super::lab::{Lab, escaped};
@@ -34,8 +34,8 @@ const HANDSHAKES: &str = "heirloom::handshakes";
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct AccessRecord<'a> {
-    /// The client's address, from TCP or from trusted proxies.
-    pub client: SocketAddr,
+    /// The client's address, its own or from trusted proxies.
+    pub client: PeerAddress,
     /// The path that was asked for, without its query, which may hold secrets;
     /// `None` where no request was accepted as one.
     pub path: Option<&'a str>,

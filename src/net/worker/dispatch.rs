@@ -280,8 +280,12 @@ impl<'t, A: App> Dispatch<'t, A> {
         let Some(limit) = self.context.settings.connections_per_address else {
             return false;
         };
+        // A Unix socket that names no client stands for many.
+        let Some(ip) = client.address.ip() else {
+            return false;
+        };
         let addresses = &self.context.places.addresses;
-        match addresses.take(client.address.ip(), limit) {
+        match addresses.take(ip, limit) {
             Some(place) => {
                 self.record.set_place(place);
                 false

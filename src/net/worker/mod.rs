@@ -284,11 +284,11 @@ impl<A: App> Worker<A> {
         } = client;
         let policy = &self.policy;
         let drains = matches!(self.drain, Drain::Started { .. });
-        let proxied = policy.proxies.contains(client.address.ip());
+        let proxied = policy.proxies.contains_peer(client.address);
         // Behind a proxy the address is known when the PROXY header has arrived.
         let per_address = policy.settings.connections_per_address;
-        let per_address = per_address.filter(|_| !proxied);
-        let place = per_address.map(|n| self.places.addresses.take(client.address.ip(), n));
+        let limited = per_address.filter(|_| !proxied).zip(client.address.ip());
+        let place = limited.map(|(n, ip)| self.places.addresses.take(ip, n));
         let refusal = match &place {
             _ if drains => Some(NetRefusal::GoingAway),
             _ if self.lacks_memory() => Some(NetRefusal::OutOfMemory),
