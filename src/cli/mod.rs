@@ -11,6 +11,8 @@ mod units;
 mod answer;
 mod compression;
 mod limits;
+mod listening;
+mod flash;
 mod line_writer;
 mod request_args;
 mod stdin;

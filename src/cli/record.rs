@@ -13,7 +13,8 @@ use heirloom::net::relay::Relay;
 use heirloom::net::{Endpoint, Listen, Resolver, Settings};
 
 use super::journal::{Mode, Store, complain_of};
-use super::server_args::{addresses, announce, server_address, stop_on_signals};
+use super::listening::{addresses, announce, server_address};
+use super::server_args::stop_on_signals;
 use super::units::{milliseconds, octets};
 use super::{Exit, complain, output};
 

@@ -1,8 +1,7 @@
 //! What `serve` and `gateway` share: where to listen, which clients may connect, and how to
 //! stop.
 
-use std::io::{self, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,16 +9,17 @@ use std::thread;
 
 use clap::Args;
 use heirloom::handshake::{Hosts, Origins};
-use heirloom::net::{BadEndpoint, Endpoint, Listen, ListenAt, Networks, Server, Takes, Url};
+use heirloom::net::{Listen, ListenAt, Networks, Server, Takes};
 use heirloom::{Config, Versions};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::low_level::pipe;
 
 use super::compression::CompressionArgs;
+use super::flash::FlashArgs;
 use super::limits::ListenLimitArgs;
 use super::tls::TlsArgs;
-use super::{Exit, complain, hint, output, suggest};
+use super::{Exit, complain, hint, listening, output};
 
 /// Where clients connect, and which may.
 #[derive(Debug, Args)]
@@ -28,11 +28,11 @@ pub(super) struct ServerArgs {
     /// TLS and plain connections come to the same port; tls://ADDR takes TLS only, ws://ADDR plain
     /// connections only. unix:PATH is a Unix socket, which takes plain connections (tls://unix:PATH
     /// TLS) and whose file is removed at the end; unix:@NAME has no file (Linux).
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8076", value_parser = listeners)]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8076", value_parser = listening::listeners)]
     listen: Vec<Vec<Listen>>,
     /// The permissions of the files of Unix sockets, in octal digits such as 660. A client needs
     /// that to write. An abstract name (unix:@NAME) has none: every user of the machine may connect.
-    #[arg(long, value_name = "MODE", default_value = "600", value_parser = unix_mode)]
+    #[arg(long, value_name = "MODE", default_value = "600", value_parser = listening::unix_mode)]
     unix_mode: u32,
     /// The versions that are on: names, `all`, `default`, `+NAME`, `-NAME`, separated by commas.
     #[arg(
@@ -65,6 +65,8 @@ pub(super) struct ServerArgs {
     workers: Option<u16>,
     #[command(flatten)]
     tls: TlsArgs,
+    #[command(flatten)]
+    flash: FlashArgs,
     #[command(flatten)]
     compression: CompressionArgs,
     #[command(flatten)]
@@ -114,7 +116,7 @@ impl ServerArgs {
             complain(&"no version is on; see --versions");
             return Err(Exit::Usage);
         }
-        let mut listeners = self.listen.concat();
+        let mut listeners = [self.listen.concat(), self.flash.listeners()].concat();
         for listen in &mut listeners {
             if let ListenAt::Unix { mode, .. } = &mut listen.at {
                 *mode = self.unix_mode;
@@ -148,11 +150,17 @@ impl ServerArgs {
             complain(&format!("cannot wait for signals: {error}"));
             return Err(Exit::Unreachable);
         }
+        if self.flash.are_answered() {
+            let policy = self
+                .flash
+                .policy(&self.config().origins, server.listeners());
+            server = server.with_flash_policy(policy);
+        }
         for listen in server.listeners() {
             if let ListenAt::Tcp(address) = &listen.at {
                 warn_of_hixie(address, self.versions);
             }
-            announce(listen, server.has_tls(), json);
+            listening::announce(listen, server.has_tls(), json);
         }
         if output::has_failed() {
             return Err(Exit::Unreachable);
@@ -160,27 +168,6 @@ impl ServerArgs {
         let proxies = self.accept_proxy.iter().cloned().collect();
         let settings = self.limits.settings().with_hint(hint::of_net_refusal);
         Ok(server.with_settings(settings).accept_proxy(proxies))
-    }
-}
-
-/// Tells where a listener is, once it is bound, and what it takes: TLS where the
-/// server has a certificate.
-pub(super) fn announce(listen: &Listen, has_tls: bool, json: bool) {
-    let at = &listen.at;
-    let line = match (at, listen.takes) {
-        (ListenAt::Unix { path, .. }, takes) => {
-            format!("listening on {}", Url::of_unix(path, takes == Takes::Tls))
-        }
-        (_, Takes::Tls) => format!("listening on wss://{at}/"),
-        (_, Takes::Both) if has_tls => format!("listening on ws://{at}/ and wss://{at}/"),
-        _ => format!("listening on ws://{at}/"),
-    };
-    if json {
-        // Where standard error is closed, it cannot be told anywhere.
-        let _ = writeln!(io::stderr(), "{line}");
-    } else {
-        // At once: the caller must know whether it could be written.
-        output::write(format!("{line}\n").as_bytes());
     }
 }
 
@@ -221,75 +208,6 @@ fn warn_of_hixie(address: &SocketAddr, versions: Versions) {
 
 fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// Where to listen, and what comes there.
-fn listeners(text: &str) -> Result<Vec<Listen>, String> {
-    let schemes = [
-        ("tls://", Takes::Tls),
-        ("wss://", Takes::Tls),
-        ("ws://", Takes::Plain),
-    ];
-    let scheme = schemes
-        .iter()
-        .find_map(|(scheme, takes)| Some((text.strip_prefix(scheme)?, takes)));
-    let (address, takes) = match scheme {
-        Some((address, takes)) => (address.strip_suffix('/').unwrap_or(address), *takes),
-        None => (text, Takes::Both),
-    };
-    if let Some(path) = address.strip_prefix("unix:") {
-        if matches!(path, "" | "@") {
-            return Err("give the path of the socket, such as unix:/run/heirloom.sock".to_owned());
-        }
-        let takes = match takes {
-            Takes::Both => Takes::Plain,
-            takes => takes,
-        };
-        let mode = 0o600;
-        let path = path.into();
-        return Ok(vec![Listen {
-            at: ListenAt::Unix { path, mode },
-            takes,
-        }]);
-    }
-    let found = addresses(address)?;
-    let listen = |address| Listen {
-        at: ListenAt::Tcp(address),
-        takes,
-    };
-    Ok(found.into_iter().map(listen).collect())
-}
-
-fn unix_mode(text: &str) -> Result<u32, String> {
-    let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|o| o.is_ascii_digit());
-    let mode = u32::from_str_radix(text, 8).ok();
-    mode.filter(|mode| is_octal && *mode <= 0o777)
-        .ok_or_else(|| "give three octal digits, such as 600, 660 or 666".to_owned())
-}
-
-pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
-    let hint = "give HOST:PORT, such as 127.0.0.1:8076 or [::1]:0";
-    if let Some(meant) = suggest::of_listener(text) {
-        return Err(format!("{hint}; {meant}"));
-    }
-    let found = text
-        .to_socket_addrs()
-        .map_err(|error| format!("{error}; {hint}"))?;
-    // `localhost` may be two addresses; the first is what was meant.
-    let first: Vec<SocketAddr> = found.take(1).collect();
-    if first.is_empty() {
-        Err(hint.to_owned())
-    } else {
-        Ok(first)
-    }
-}
-
-/// Where a server is. Its name is not resolved.
-pub(super) fn server_address(text: &str) -> Result<Endpoint, String> {
-    match suggest::of_server(text) {
-        Some(meant) => Err(format!("{BadEndpoint}; {meant}")),
-        None => text.parse().map_err(|error: BadEndpoint| error.to_string()),
-    }
 }
 
 fn allowed_origin(text: &str) -> Result<String, String> {

@@ -76,6 +76,15 @@ impl Conn {
         self.end(false);
     }
 
+    /// Server: answers with these octets, which are no HTTP, and the connection is
+    /// over. Writes nothing once a response was begun.
+    pub fn answer_otherwise(&mut self, octets: &[u8], out: &mut Output<'_>) {
+        if self.server_handshake().is_ok() {
+            out.octets.extend_from_slice(octets);
+        }
+        self.end(false);
+    }
+
     /// Server: answers with another response, and the connection is over.
     ///
     /// # Errors

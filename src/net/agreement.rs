@@ -24,7 +24,9 @@ pub(super) enum Unserved {
 /// TLS as a client has begun it.
 #[derive(Debug)]
 pub(super) struct Begun<T> {
-    pub(super) tls: T,
+    /// `None` where the version alone is too old, and the alert that says so is all
+    /// that is sent.
+    pub(super) tls: Option<T>,
     /// Why it will fail, and what the client offers, for the log.
     pub(super) unserved: Option<(Unserved, String)>,
 }

@@ -37,6 +37,8 @@ pub enum Takes {
     Plain,
     /// TLS only.
     Tls,
+    /// Requests of Flash players for a policy only.
+    FlashPolicy,
 }
 
 impl From<SocketAddr> for Listen {

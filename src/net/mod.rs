@@ -40,7 +40,6 @@ mod proxy;
 mod networks;
 
 mod flash;
-#[allow(dead_code)] // Nothing asks it yet.
 mod first;
 
 mod element;

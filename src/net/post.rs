@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mio::Waker;
 
+use super::flash::FlashPolicy;
 use super::listen::Takes;
-use super::page::Page;
 use super::networks::Networks;
+use super::page::Page;
 use super::proxy::ClientAddress;
 use super::resolve::Found;
 use super::settings::Settings;
@@ -67,6 +68,8 @@ pub(super) struct Policy {
     pub(super) proxies: Networks,
     /// The certificates of the server, where it has some.
     pub(super) tls: Option<ServerTls>,
+    /// What Flash players are answered, where they are.
+    pub(super) flash: Option<FlashPolicy>,
 }
 
 /// Posts that wait for one worker.

@@ -7,10 +7,11 @@ use std::thread;
 
 use super::app::App;
 use super::budget::Budget;
+use super::flash::FlashPolicy;
 use super::link_id::LinkId;
 use super::listen::{Listen, ListenAt};
-use super::post::{NotPosted, Policy, Post};
 use super::networks::Networks;
+use super::post::{NotPosted, Policy, Post};
 use super::settings::Settings;
 use super::stats::ConnectionStats;
 use super::tls::ServerTls;
@@ -86,6 +87,7 @@ impl Server {
                 settings: Settings::default(),
                 proxies: Networks::default(),
                 tls: None,
+                flash: None,
             },
             stats: ConnectionStats::new(bound_workers.iter().map(BoundWorker::waker)),
             workers: bound_workers,
@@ -134,6 +136,13 @@ impl Server {
         self.policy.tls.is_some()
     }
 
+    /// Answers Flash players that ask for a policy, on all its listeners.
+    #[must_use]
+    pub fn with_flash_policy(mut self, policy: FlashPolicy) -> Server {
+        self.policy.flash = Some(policy);
+        self
+    }
+
     /// The addresses of TCP, with their real ports.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
@@ -175,6 +184,7 @@ impl Server {
             mailboxes: self.mailboxes().into(),
             proxies: self.policy.proxies.clone(),
             tls: self.policy.tls.clone(),
+            flash: self.policy.flash.clone(),
         }
     }
 
@@ -337,6 +347,7 @@ pub struct Reloader {
     mailboxes: Arc<[Mailboxes]>,
     proxies: Networks,
     tls: Option<ServerTls>,
+    flash: Option<FlashPolicy>,
 }
 
 impl Reloader {
@@ -371,6 +382,7 @@ impl Reloader {
             settings,
             proxies: self.proxies.clone(),
             tls: self.tls.clone(),
+            flash: self.flash.clone(),
         });
         for mailboxes in self.mailboxes.iter() {
             let post = Post::Settings(Arc::clone(&policy));

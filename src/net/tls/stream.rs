@@ -10,7 +10,7 @@ use std::sync::Arc;
 use mio::net::TcpStream;
 
 use super::client::ClientTls;
-use super::hello::ClientHello;
+use super::hello::{ClientHello, TlsVersion};
 #[cfg(feature = "legacy-tls")]
 use super::legacy::LegacySession;
 use super::server::ServerTls;
@@ -152,16 +152,22 @@ impl Tls {
         {
             let session = context.accept();
             let session = session.map_err(|error| TlsFault::Legacy(error.to_string()))?;
-            let tls = Tls::of(Session::Legacy(Box::new(session)));
-            let unserved = None;
-            return Ok(Some(Begun { tls, unserved }));
+            return Ok(Some(Begun {
+                tls: Some(Tls::of(Session::Legacy(Box::new(session)))),
+                unserved: None,
+            }));
         }
-        let unserved = hello.and_then(|hello| {
-            let why = server.why_unserved(&hello)?;
+        let unserved = hello.as_ref().and_then(|hello| {
+            let why = server.why_unserved(hello)?;
             Some((why, hello.to_string()))
         });
-        let config = Arc::clone(server.config());
-        let tls = Tls::new(rustls::ServerConnection::new(config)?);
+        let is_old = hello.is_some_and(|hello| hello.highest_version() < TlsVersion::TLS_1_2);
+        let tls = if unserved.is_some() && is_old {
+            None
+        } else {
+            let config = Arc::clone(server.config());
+            Some(Tls::new(rustls::ServerConnection::new(config)?))
+        };
         Ok(Some(Begun { tls, unserved }))
     }
 

@@ -14,15 +14,12 @@ use crate::conn::{Conn, Event, Phase};
 use crate::error::{Refusal, Unsendable, Violation};
 use crate::handshake::{HttpResponse, Request};
 use crate::message::{Piece, WholeMessage};
-use crate::net::agreement::Unserved;
 use crate::net::app::{App, BackendDial, Carries, ClosedBy, EndReason, Handle, Incoming, Reply};
 use crate::net::later::Later;
 use crate::net::link_id::LinkId;
 use crate::net::listen::Takes;
 use crate::net::page::Page;
-use crate::net::proxy::{self, ClientAddress};
-use crate::net::refusal::{AnyRefusal, Hint, NetRefusal};
-use crate::net::tls::Tls;
+use crate::net::refusal::{AnyRefusal, Hint};
 use crate::net::transport::Transport;
 use crate::version::Side;
 
@@ -31,20 +28,20 @@ const ROOM: usize = 64 * 1024;
 
 /// One turn of a link, while its input is parsed.
 pub(super) struct Dispatch<'t, A: App> {
-    handle: Handle<'t, A>,
+    pub(super) handle: Handle<'t, A>,
     arriving: &'t mut Option<Box<Arriving>>,
-    preface: &'t mut Preface,
-    transport: &'t mut Transport,
-    takes: Takes,
+    pub(super) preface: &'t mut Preface,
+    pub(super) transport: &'t mut Transport,
+    pub(super) takes: Takes,
     past: &'t mut Past,
-    record: &'t mut LinkRecord,
+    pub(super) record: &'t mut LinkRecord,
     bridge: BridgeTurn<'t, A::Data>,
     dial: &'t mut Option<Box<BackendDial>>,
     later: &'t mut Option<Later>,
     pool: &'t mut Pool,
     room: &'t mut Vec<u8>,
-    warnings: &'t mut Warnings,
-    context: &'t Context<'t>,
+    pub(super) warnings: &'t mut Warnings,
+    pub(super) context: &'t Context<'t>,
 }
 
 /// The parts of a turn: what parses, the shared buffer, and what was left
@@ -159,143 +156,8 @@ impl<'t, A: App> Dispatch<'t, A> {
         behind
     }
 
-    /// Reads what comes before HTTP; whether HTTP may follow in these octets.
-    fn read_preface(&mut self, app: &mut A, input: &mut Input<'_>) -> bool {
-        if *self.preface == Preface::ProxyHeader && !self.read_proxy_header(app, input) {
-            return false;
-        }
-        if *self.preface == Preface::Done {
-            return true;
-        }
-        if *self.preface == Preface::ClientHello || input.rest().first() == Some(&0x16) {
-            return self.read_client_hello(app, input);
-        }
-        let refusal = match proxy::starts_with_header(input.rest()) {
-            None => return false,
-            Some(true) => Some(NetRefusal::ProxyHeaderUnexpected),
-            Some(false) if self.takes == Takes::Tls => Some(NetRefusal::PlainOnTlsPort),
-            Some(false) => None,
-        };
-        *self.preface = Preface::Done;
-        if let Some(refusal) = refusal {
-            self.refuse_first(app, refusal, input);
-        }
-        true
-    }
-
-    /// Refuses what comes before HTTP.
-    fn refuse_first(&mut self, app: &mut A, refusal: NetRefusal, input: &mut Input<'_>) {
-        let octets = input.take_all();
-        self.respond(refusal.into());
-        self.first_refused(app, refusal.into(), octets, &[]);
-    }
-
-    /// Reads the first message of TLS, and starts it; whether HTTP may follow in
-    /// these octets.
-    fn read_client_hello(&mut self, app: &mut A, input: &mut Input<'_>) -> bool {
-        let tls = self.context.tls.filter(|_| self.takes != Takes::Plain);
-        let Some(tls) = tls else {
-            *self.preface = Preface::Done;
-            self.refuse_first(app, NetRefusal::TlsOnPlainPort, input);
-            return true;
-        };
-        match Tls::begin(tls, input.rest()) {
-            // The next octets are its own too.
-            Ok(None) => *self.preface = Preface::ClientHello,
-            Ok(Some(begun)) => {
-                *self.preface = Preface::Done;
-                self.transport.start_tls(begun.tls, input.take_all());
-                self.handle.conn.set_secure();
-                // What is inside is recorded, not its ciphertext.
-                self.start_recording(app, &[]);
-                if let Some((why, offer)) = begun.unserved {
-                    self.note_unserved(why, &offer);
-                }
-            }
-            Err(fault) => {
-                *self.preface = Preface::Done;
-                log::error!("TLS cannot be served: {fault}");
-                input.take_all();
-                self.failed(Violation::Internal);
-            }
-        }
-        false
-    }
-
-    /// Says what a client offers that is not served.
-    fn note_unserved(&mut self, why: Unserved, offer: &str) {
-        let refusal = match why {
-            Unserved::TooOld => NetRefusal::TlsTooOld,
-            Unserved::NothingInCommon => NetRefusal::TlsNothingInCommon,
-        };
-        self.ended(ClosedBy::Server, refusal.code(), None);
-        if self.warnings.tls.again(self.context.now_ms) {
-            let hint = self.context.hint().and_then(|hint| hint(refusal));
-            let hint = hint.map_or_else(String::new, |hint| format!("; {hint}"));
-            log::warn!(target: "heirloom::net", "{refusal}: it offers {offer}{hint}");
-        }
-    }
-
-    /// Reads the PROXY header in front of everything; whether it is there.
-    fn read_proxy_header(&mut self, app: &mut A, input: &mut Input<'_>) -> bool {
-        let Ok(peer) = self.transport.peer_address() else {
-            // Gone already.
-            input.take_all();
-            return false;
-        };
-        match proxy::read(input.rest(), peer) {
-            Ok(None) => false,
-            Ok(Some((client, octets))) => {
-                input.take(octets);
-                if self.is_crowded(&client) {
-                    *self.preface = Preface::Done;
-                    input.take_all();
-                    let refusal = NetRefusal::TooManyFromAddress.into();
-                    app.connected(&client, self.handle.data);
-                    self.refused(refusal);
-                    self.respond(refusal);
-                    return true;
-                }
-                *self.preface = Preface::Unknown;
-                if client.secure {
-                    self.handle.conn.set_secure();
-                }
-                app.connected(&client, self.handle.data);
-                self.start_recording(app, &[input.rest()]);
-                true
-            }
-            Err(refusal) => {
-                *self.preface = Preface::Done;
-                input.take_all();
-                self.refused(refusal.into());
-                self.respond(refusal.into());
-                true
-            }
-        }
-    }
-
-    /// Takes a place among the connections of a client's address, where they are
-    /// limited; whether there is none.
-    fn is_crowded(&mut self, client: &ClientAddress) -> bool {
-        let Some(limit) = self.context.settings.connections_per_address else {
-            return false;
-        };
-        // A Unix socket that names no client stands for many.
-        let Some(ip) = client.address.ip() else {
-            return false;
-        };
-        let addresses = &self.context.places.addresses;
-        match addresses.take(ip, limit) {
-            Some(place) => {
-                self.record.set_place(place);
-                false
-            }
-            None => true,
-        }
-    }
-
     /// Answers with a refusal.
-    fn respond(&mut self, refusal: AnyRefusal) {
+    pub(super) fn respond(&mut self, refusal: AnyRefusal) {
         let hint = self.context.hint();
         refusal.respond(self.handle.conn, hint, &mut self.handle.out);
     }
@@ -308,7 +170,13 @@ impl<'t, A: App> Dispatch<'t, A> {
     }
 
     /// The client's first octets were refused, and the response is written.
-    fn first_refused(&mut self, app: &mut A, refusal: AnyRefusal, octets: &[u8], behind: &[u8]) {
+    pub(super) fn first_refused(
+        &mut self,
+        app: &mut A,
+        refusal: AnyRefusal,
+        octets: &[u8],
+        behind: &[u8],
+    ) {
         self.tell_of_tls(app);
         app.refused(refusal, octets, self.handle.data);
         if self.record.recorder().is_none() {
@@ -405,7 +273,7 @@ impl<'t, A: App> Dispatch<'t, A> {
     }
 
     /// The peer broke the protocol; the close is in the output.
-    fn failed(&mut self, violation: Violation) {
+    pub(super) fn failed(&mut self, violation: Violation) {
         let side = self.handle.conn.side();
         log_violation(self.handle.conn, violation);
         if let BridgeTurn::Partner(partner) = &mut self.bridge {
@@ -426,12 +294,12 @@ impl<'t, A: App> Dispatch<'t, A> {
         );
     }
 
-    fn refused(&mut self, refusal: AnyRefusal) {
+    pub(super) fn refused(&mut self, refusal: AnyRefusal) {
         log::debug!(target: "heirloom::handshake", "refused: {}", refusal.code());
         self.ended(ClosedBy::Server, refusal.code(), Some(refusal.status()));
     }
 
-    fn ended(&mut self, by: ClosedBy, what: &'static str, code: Option<u16>) {
+    pub(super) fn ended(&mut self, by: ClosedBy, what: &'static str, code: Option<u16>) {
         let ended = EndReason { by, what, code };
         self.record.end(ended);
         if let BridgeTurn::Partner(partner) = &mut self.bridge {
@@ -559,7 +427,7 @@ impl<'t, A: App> Dispatch<'t, A> {
     }
 
     /// Starts a recording, if the app wants one, with what was received already.
-    fn start_recording(&mut self, app: &mut A, received: &[&[u8]]) {
+    pub(super) fn start_recording(&mut self, app: &mut A, received: &[&[u8]]) {
         if let Some(recorder) = app.recorder(self.handle.data) {
             self.handle.is_recorded = true;
             for octets in received {

@@ -378,7 +378,7 @@ impl<D> Link<D> {
         match self.takes {
             Takes::Tls => true,
             Takes::Both => self.transport.peek() == Some(0x16),
-            Takes::Plain => false,
+            Takes::Plain | Takes::FlashPolicy => false,
         }
     }
 

@@ -22,6 +22,7 @@ mod bridge;
 mod relaying;
 mod links;
 mod dispatch;
+mod preface;
 mod bound;
 mod turn;
 mod quick;
@@ -420,6 +421,7 @@ impl<A: App> Worker<A> {
             worker: self.index,
             places: &self.places,
             tls: self.policy.tls.as_ref(),
+            flash: self.policy.flash.as_ref(),
         };
         let (scratch, app) = (&mut self.scratch, &mut self.app);
         // What other links have published stays.
