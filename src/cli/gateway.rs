@@ -4,7 +4,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use heirloom::Version;
 use heirloom::conn::Config;
 use heirloom::net::{
-    Backend, Binary, Http, Networks, OffersCompression, ProxyVersion, Router, Settings, Site, Url,
+    Backend, Binary, Http, Networks, OffersCompression, ProxyVersion, Router, Settings, Url,
     gateway,
 };
 
