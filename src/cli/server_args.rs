@@ -123,7 +123,9 @@ impl ServerArgs {
         let tls = self.tls.load()?;
         if let (None, Some(only_tls)) = (&tls, listeners.iter().find(|l| l.takes == Takes::Tls)) {
             let at = &only_tls.at;
-            complain(&format!("tls://{at} needs a certificate; give --tls-cert and --tls-key"));
+            complain(&format!(
+                "tls://{at} needs a certificate; give --tls-cert and --tls-key"
+            ));
             return Err(Exit::Usage);
         }
         let workers = self.workers.map_or_else(cores, usize::from);
@@ -223,8 +225,14 @@ fn cores() -> usize {
 
 /// Where to listen, and what comes there.
 fn listeners(text: &str) -> Result<Vec<Listen>, String> {
-    let schemes = [("tls://", Takes::Tls), ("wss://", Takes::Tls), ("ws://", Takes::Plain)];
-    let scheme = schemes.iter().find_map(|(scheme, takes)| Some((text.strip_prefix(scheme)?, takes)));
+    let schemes = [
+        ("tls://", Takes::Tls),
+        ("wss://", Takes::Tls),
+        ("ws://", Takes::Plain),
+    ];
+    let scheme = schemes
+        .iter()
+        .find_map(|(scheme, takes)| Some((text.strip_prefix(scheme)?, takes)));
     let (address, takes) = match scheme {
         Some((address, takes)) => (address.strip_suffix('/').unwrap_or(address), *takes),
         None => (text, Takes::Both),

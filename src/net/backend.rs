@@ -324,7 +324,10 @@ impl Backend {
             Some(version) => proxy::write(version, client),
             None => Vec::new(),
         };
-        if let Some(ip) = forwarded.client.filter(|ip| client.address.ip() != Some(*ip)) {
+        if let Some(ip) = forwarded
+            .client
+            .filter(|ip| client.address.ip() != Some(*ip))
+        {
             // The port is that of a proxy.
             client.address = SocketAddr::new(ip, 0).into();
         }

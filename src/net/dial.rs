@@ -540,7 +540,10 @@ fn look_up(
 }
 
 /// Connects to one of these addresses; whether another one has failed before.
-fn connect_to(addresses: &[ServerAddress], deadline: Instant) -> Result<(Transport, bool), DialError> {
+fn connect_to(
+    addresses: &[ServerAddress],
+    deadline: Instant,
+) -> Result<(Transport, bool), DialError> {
     let mut poll = Poll::new().map_err(DialError::Poll)?;
     let mut events = Events::with_capacity(8);
     let start = Instant::now();

@@ -547,7 +547,11 @@ mod tests {
         assert_eq!(forwarded.header(FOR), "unix:");
         let own = "for=unknown;host=\"inner:8080\";proto=http";
         assert_eq!(forwarded.header(FORWARDED), own);
-        let head = [b"GET / HTTP/1.1\r\nHost: inner:8080\r\n", &line[..], b"\r\n\r\n"];
+        let head = [
+            b"GET / HTTP/1.1\r\nHost: inner:8080\r\n",
+            &line[..],
+            b"\r\n\r\n",
+        ];
         let forwarded = forwarded_of(head.concat(), &client, &"unix".parse().unwrap());
         assert_eq!(forwarded.client, ip("192.0.2.1"));
         assert_eq!(forwarded.header(FOR), "192.0.2.1, unix:");

@@ -185,7 +185,10 @@ mod tests {
         for (list, says) in [
             ("", "\"\" is neither an address"),
             ("10.0.0.0/8,", "\"\" is neither an address"),
-            ("localhost", "write such as 127.0.0.1, ::1, 10.0.0.0/8 or unix"),
+            (
+                "localhost",
+                "write such as 127.0.0.1, ::1, 10.0.0.0/8 or unix",
+            ),
             ("10.0.0.0/33", "\"10.0.0.0/33\" is neither"),
             ("10.0.0.0/", "\"10.0.0.0/\" is neither"),
             ("127.0.0.1:80", "\"127.0.0.1:80\" is neither"),

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mio::Waker;
 
 use super::listen::Takes;
-use super::page::Page;
 use super::networks::Networks;
+use super::page::Page;
 use super::proxy::ClientAddress;
 use super::resolve::Found;
 use super::settings::Settings;

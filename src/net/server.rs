@@ -9,8 +9,8 @@ use super::app::App;
 use super::budget::Budget;
 use super::link_id::LinkId;
 use super::listen::{Listen, ListenAt};
-use super::post::{NotPosted, Policy, Post};
 use super::networks::Networks;
+use super::post::{NotPosted, Policy, Post};
 use super::settings::Settings;
 use super::stats::ConnectionStats;
 use super::tls::ServerTls;
@@ -56,8 +56,9 @@ impl Server {
     }
 
     /// Binds these listeners, those of TCP once for each worker; port 0 becomes a
-    /// free one. The first worker accepts those who come by a Unix socket, and hands
-    /// them over to the others as they have fewer clients. `config` applies to each request whose route has none of its own.
+    /// free one. The first worker accepts the clients of Unix sockets, and hands
+    /// them over to the others where these have fewer. `config` applies to each
+    /// request whose route has none of its own.
     ///
     /// # Errors
     ///

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::agreement::TlsAgreement;
 use super::address::PeerAddress;
+use super::agreement::TlsAgreement;
 use super::app::{App, Handle, Incoming, Reply, Summary};
 use super::backend::{Backend, ClientAgreement, Http};
 use super::lab::{Lab, escaped};

@@ -529,7 +529,9 @@ impl Transport {
     /// Where there is no connection.
     pub(super) fn peer_address(&self) -> io::Result<PeerAddress> {
         let address = SockRef::from(self.socket.tcp()?).peer_addr()?;
-        Ok(address.as_socket().map_or(PeerAddress::Unix, PeerAddress::Tcp))
+        Ok(address
+            .as_socket()
+            .map_or(PeerAddress::Unix, PeerAddress::Tcp))
     }
 
     /// The address of this end.

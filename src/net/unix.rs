@@ -64,7 +64,10 @@ pub(super) fn listen(
     let address = address(path)?;
     let mut socket = new_socket(Some(mode))?;
     let bound = socket.bind(&address);
-    if bound.as_ref().is_err_and(|error| error.kind() == ErrorKind::AddrInUse) {
+    if bound
+        .as_ref()
+        .is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
+    {
         if is_abstract(path) {
             return Err(in_use("a server has this abstract name already"));
         }
@@ -98,7 +101,9 @@ pub(super) fn listen(
 pub(super) fn connect(path: &Path) -> io::Result<std::net::TcpStream> {
     let address = address(path)?;
     let socket = new_socket(None)?;
-    socket.connect(&address).map_err(|error| explained(path, error))?;
+    socket
+        .connect(&address)
+        .map_err(|error| explained(path, error))?;
     // The standard library has no stream of either kind. What is called on it is
     // the same for both.
     Ok(std::net::TcpStream::from(OwnedFd::from(socket)))
@@ -112,7 +117,9 @@ fn explained(path: &Path, error: io::Error) -> io::Error {
         (ErrorKind::PermissionDenied, _) => {
             "permission denied: this user may not write to the socket, or not enter its folder"
         }
-        (ErrorKind::ConnectionRefused, _) if is_abstract(path) => "no server has this abstract name",
+        (ErrorKind::ConnectionRefused, _) if is_abstract(path) => {
+            "no server has this abstract name"
+        }
         (ErrorKind::ConnectionRefused, _) => {
             let found = fs::symlink_metadata(path);
             if found.is_ok_and(|file| file.is_file() || file.is_dir()) {
@@ -166,7 +173,9 @@ fn address(path: &Path) -> io::Result<SockAddr> {
         return SockAddr::unix(path);
     }
     if !cfg!(target_os = "linux") {
-        return Err(invalid("this system has no abstract sockets (@NAME)".to_owned()));
+        return Err(invalid(
+            "this system has no abstract sockets (@NAME)".to_owned(),
+        ));
     }
     let mut name = octets.to_vec();
     if let Some(first) = name.first_mut() {
@@ -206,7 +215,10 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     if identity(&now) != identity(&found) {
         return Err(in_use("a server listens there already"));
     }
-    log::info!("unix:{} was left behind by a server that has ended; it is replaced", path.display());
+    log::info!(
+        "unix:{} was left behind by a server that has ended; it is replaced",
+        path.display()
+    );
     fs::remove_file(path)
 }
 

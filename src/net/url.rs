@@ -1,9 +1,9 @@
 //! WebSocket URLs.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::str::FromStr;
@@ -153,7 +153,9 @@ const LOCALHOST: &str = "localhost";
 fn unix_scheme(text: &str) -> Option<(bool, &str)> {
     let (scheme, rest) = text.split_once(':')?;
     let schemes = [("ws+unix", false), ("wss+unix", true)];
-    let found = schemes.iter().find(|(name, _)| scheme.eq_ignore_ascii_case(name));
+    let found = schemes
+        .iter()
+        .find(|(name, _)| scheme.eq_ignore_ascii_case(name));
     found.map(|(_, secure)| (*secure, rest))
 }
 
@@ -417,10 +419,20 @@ mod tests {
         for (text, path, target, written) in [
             ("ws+unix:/a.sock", "/a.sock", "/", "ws+unix:/a.sock:/"),
             ("WS+unix:/a.sock:", "/a.sock", "/", "ws+unix:/a.sock:/"),
-            ("ws+unix:///a.sock:/c?d=:/", "/a.sock", "/c?d=:/", "ws+unix:/a.sock:/c?d=:/"),
+            (
+                "ws+unix:///a.sock:/c?d=:/",
+                "/a.sock",
+                "/c?d=:/",
+                "ws+unix:/a.sock:/c?d=:/",
+            ),
             ("ws+unix:a:?q", "a", "/?q", "ws+unix:a:/?q"),
             ("ws+unix:@name:/x", "@name", "/x", "ws+unix:@name:/x"),
-            ("ws+unix:/a%3ab%20%c3%BC%25", "/a:b ü%", "/", "ws+unix:/a%3Ab%20%C3%BC%25:/"),
+            (
+                "ws+unix:/a%3ab%20%c3%BC%25",
+                "/a:b ü%",
+                "/",
+                "ws+unix:/a%3Ab%20%C3%BC%25:/",
+            ),
         ] {
             let url: Url = text.parse().expect(text);
             assert_eq!(url.endpoint().to_string(), format!("unix:{path}"), "{text}");
@@ -461,7 +473,18 @@ mod tests {
             let endpoint: Endpoint = text.parse().expect(text);
             assert_eq!(endpoint.to_string(), written);
         }
-        for text in ["", "unix:", "unix:@", "h", ":80", "h:", "h:0", "127.0.0.1:0", "h:x", "a b:80"] {
+        for text in [
+            "",
+            "unix:",
+            "unix:@",
+            "h",
+            ":80",
+            "h:",
+            "h:0",
+            "127.0.0.1:0",
+            "h:x",
+            "a b:80",
+        ] {
             assert_eq!(text.parse::<Endpoint>(), Err(BadEndpoint), "{text}");
         }
     }
