@@ -22,9 +22,9 @@ use super::{Exit, version};
                   HAProxy and nginx."
 )]
 pub(super) struct Args {
-    /// The URL of the backend, such as ws://127.0.0.1:9000/ or ws+unix:/run/chat.sock:/. A path in it replaces the path of the client's request. The
-    /// client's query is passed on unless the URL has one. The host name is resolved for each
-    /// connection.
+    /// The URL of the backend, such as ws://127.0.0.1:9000/ or ws+unix:/run/chat.sock:/. A path in
+    /// it replaces the path of the client's request. The client's query is passed on unless the URL
+    /// has one. The host name is resolved for each connection.
     #[arg(long, value_name = "URL", value_parser = super::request_args::url)]
     to: Url,
     /// The version of the connections to the backend.
