@@ -7,6 +7,10 @@
     clippy::cast_possible_truncation
 )]
 
+#[path = "../support/deflating.rs"]
+mod deflating;
+#[path = "../support/feeding.rs"]
+mod feeding;
 #[path = "../support/memory.rs"]
 mod memory;
 
