@@ -266,3 +266,46 @@ fn exactly_the_limit_passes_and_one_octet_more_does_not() {
         }
     }
 }
+
+/// The room decides in which pieces a message comes, not why it fails, nor what
+/// comes before.
+#[test]
+fn a_message_fails_for_its_first_fault_in_any_room() {
+    let bad_text = [&b"abc\xff"[..], &[b'x'; 20]].concat();
+    let cut = {
+        let mut stream = deflated(b"abcd\xff");
+        stream.truncate(stream.len() - 1);
+        stream
+    };
+    for (frames, limit, violation, pings) in [
+        // No UTF-8, and too long.
+        (
+            vec![frame(0xc1, &deflated(&bad_text))],
+            10,
+            "utf8-invalid",
+            0,
+        ),
+        // No UTF-8, and without its end.
+        (vec![frame(0xc1, &cut)], 10, "utf8-invalid", 0),
+        // Too long before a ping comes.
+        (
+            vec![frame(0x41, &deflated(b"abcdefghijkl")), frame(0x89, b"")],
+            10,
+            "message-too-big",
+            0,
+        ),
+        (
+            vec![frame(0x41, &deflated(b"abcdefghij")), frame(0x89, b"")],
+            10,
+            "-",
+            1,
+        ),
+    ] {
+        for room in 1..=30 {
+            let mut server = server(limit, "permessage-deflate", room);
+            server.receive(&frames.concat(), usize::MAX);
+            let found = server.violation.map_or("-", |violation| violation.code());
+            assert_eq!((found, server.pings), (violation, pings), "room of {room}");
+        }
+    }
+}
