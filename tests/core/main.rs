@@ -11,6 +11,8 @@
 mod deflating;
 #[path = "../support/feeding.rs"]
 mod feeding;
+#[path = "../support/fuzzed/mod.rs"]
+mod fuzzed;
 #[path = "../support/memory.rs"]
 mod memory;
 
@@ -21,4 +23,5 @@ mod deflate;
 mod extension;
 mod extension_handshake;
 mod pair;
+mod seeds;
 mod splits;
