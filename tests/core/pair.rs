@@ -9,7 +9,7 @@ use heirloom::version::Layout;
 use heirloom::{Side, VERSIONS, Version};
 use proptest::prelude::*;
 
-use crate::memory::{End, Received, Seeded, config, dial, open, version};
+use crate::memory::{End, Received, Seeded, config, dial, open};
 
 /// A client and a server, and the portions in which octets arrive.
 pub(crate) struct Pair {
@@ -75,6 +75,10 @@ impl Pair {
         let sent = end.read(portion.min(end.incoming.len()));
         self.end(to.peer()).add_incoming(&sent);
     }
+}
+
+pub(crate) fn version() -> impl Strategy<Value = &'static Version> {
+    (0..VERSIONS.len()).prop_map(|i| &VERSIONS[i])
 }
 
 pub(crate) fn side(from_client: bool) -> Side {
