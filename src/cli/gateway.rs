@@ -4,12 +4,12 @@ use clap::{Args as ClapArgs, ValueEnum};
 use heirloom::Version;
 use heirloom::conn::Config;
 use heirloom::net::{
-    Backend, Binary, Http, Networks, OffersCompression, ProxyVersion, Router, Settings, Site, Url,
+    Backend, Binary, Http, Networks, OffersCompression, ProxyVersion, Router, Settings, Url,
     gateway,
 };
 
 use super::access::AccessLog;
-use super::server_args::ServerArgs;
+use super::server_args::{Bound, ServerArgs};
 use super::units::milliseconds;
 use super::{Exit, version};
 
@@ -97,8 +97,11 @@ enum HttpArg {
 
 /// Runs until a signal and the last connection.
 pub(super) fn run(args: Args) -> Exit {
-    let server = match args.server.bind(args.json) {
-        Ok(server) => server,
+    let Bound {
+        server,
+        certificates,
+    } = match args.server.bind(args.json) {
+        Ok(bound) => bound,
         Err(exit) => return exit,
     };
     args.server.warn_of_origins();
@@ -111,7 +114,8 @@ pub(super) fn run(args: Args) -> Exit {
     let server = server.with_config(router.config());
     server.run(|| {
         let log = log.clone();
-        Site::new(&router).with_access_log(move |record| log.note(record))
+        let site = Bound::site(certificates.as_ref(), &router);
+        site.with_access_log(move |record| log.note(record))
     });
     Exit::Good
 }

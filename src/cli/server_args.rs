@@ -9,7 +9,7 @@ use std::thread;
 
 use clap::Args;
 use heirloom::handshake::{Hosts, Origins};
-use heirloom::net::{Listen, ListenAt, Networks, Server, Takes};
+use heirloom::net::{Listen, ListenAt, Networks, Router, Server, Site, Takes};
 use heirloom::{Config, Versions};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -18,7 +18,7 @@ use signal_hook::low_level::pipe;
 use super::compression::CompressionArgs;
 use super::flash::FlashArgs;
 use super::limits::ListenLimitArgs;
-use super::tls::TlsArgs;
+use super::tls::{Certificates, TlsArgs};
 use super::{Exit, complain, hint, listening, output};
 
 /// Where clients connect, and which may.
@@ -73,6 +73,24 @@ pub(super) struct ServerArgs {
     limits: ListenLimitArgs,
 }
 
+/// A server that is bound.
+pub(super) struct Bound {
+    pub(super) server: Server,
+    /// What it shows, where it speaks TLS.
+    pub(super) certificates: Option<Certificates>,
+}
+
+impl Bound {
+    /// The site with what `/healthz?verbose` tells of this server.
+    pub(super) fn site(certificates: Option<&Certificates>, router: &Router) -> Site {
+        let site = Site::new(router);
+        match certificates.cloned() {
+            Some(certificates) => site.with_health(move || certificates.health()),
+            None => site,
+        }
+    }
+}
+
 /// The word for pages whose origin is the Host that they ask.
 const SAME: &str = "same";
 
@@ -111,7 +129,7 @@ impl ServerArgs {
 
     /// A server that is bound and stops on signals. Its addresses go to standard
     /// output, or to standard error where standard output holds `json` only.
-    pub(super) fn bind(&self, json: bool) -> Result<Server, Exit> {
+    pub(super) fn bind(&self, json: bool) -> Result<Bound, Exit> {
         if self.versions == Versions::NONE {
             complain(&"no version is on; see --versions");
             return Err(Exit::Usage);
@@ -140,16 +158,17 @@ impl ServerArgs {
             complain(&format!("cannot wait for signals: {error}"));
             return Err(Exit::Unreachable);
         }
-        if let Some(tls) = tls {
-            server = server.with_tls(tls.clone());
-            if let Err(error) = self.tls.watch(tls, server.reloader()) {
-                complain(&format!("cannot wait for signals: {error}"));
-                return Err(Exit::Unreachable);
+        let watched = match tls {
+            Some(tls) => {
+                server = server.with_tls(tls.clone());
+                self.tls.watch(tls, server.reloader()).map(Some)
             }
-        } else if let Err(error) = ignore_hang_ups() {
+            None => ignore_hang_ups().map(|()| None),
+        };
+        let certificates = watched.map_err(|error| {
             complain(&format!("cannot wait for signals: {error}"));
-            return Err(Exit::Unreachable);
-        }
+            Exit::Unreachable
+        })?;
         if self.flash.are_answered() {
             let policy = self
                 .flash
@@ -167,7 +186,10 @@ impl ServerArgs {
         }
         let proxies = self.accept_proxy.iter().cloned().collect();
         let settings = self.limits.settings().with_hint(hint::of_net_refusal);
-        Ok(server.with_settings(settings).accept_proxy(proxies))
+        Ok(Bound {
+            server: server.with_settings(settings).accept_proxy(proxies),
+            certificates,
+        })
     }
 }
 

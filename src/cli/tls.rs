@@ -4,11 +4,13 @@
 use std::io::{ErrorKind, Read};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use heirloom::net::{CertificateFiles, Reloader, ServerTls};
+use jiff::Timestamp;
 use signal_hook::consts::SIGHUP;
 use signal_hook::low_level::pipe;
 
@@ -88,16 +90,22 @@ impl TlsArgs {
     }
 
     /// Reads the files again at each HUP, and says each day which certificates expire
-    /// soon.
+    /// soon. What is given has those that are shown now.
     ///
     /// # Errors
     ///
     /// The error of the system.
-    pub(super) fn watch(&self, tls: ServerTls, reloader: Reloader) -> std::io::Result<()> {
+    pub(super) fn watch(
+        &self,
+        tls: ServerTls,
+        reloader: Reloader,
+    ) -> std::io::Result<Certificates> {
         let (mut reader, writer) = UnixStream::pair()?;
         reader.set_read_timeout(Some(DAY))?;
         pipe::register(SIGHUP, writer)?;
-        let (files, legacy, mut tls) = (self.files(), self.tls_legacy, tls);
+        let (files, legacy) = (self.files(), self.tls_legacy);
+        let shown = Certificates(Arc::new(Mutex::new(tls)));
+        let watched = shown.clone();
         thread::Builder::new()
             .name("certificates".to_owned())
             .spawn(move || {
@@ -107,8 +115,8 @@ impl TlsArgs {
                         Ok(_) => match read(&files, legacy) {
                             Ok(loaded) => {
                                 log::info!("the certificates were read again");
-                                tls = loaded;
-                                reloader.show_certificates(tls.clone());
+                                reloader.show_certificates(loaded.clone());
+                                *watched.lock() = loaded;
                             }
                             Err(error) => {
                                 log::error!("{error}; the certificates from before stay in use");
@@ -117,10 +125,37 @@ impl TlsArgs {
                         Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                         Err(_) => {}
                     }
-                    warn(&tls);
+                    warn(&watched.lock());
                 }
             })?;
-        Ok(())
+        Ok(shown)
+    }
+}
+
+/// The certificates that a running server shows.
+#[derive(Clone)]
+pub(super) struct Certificates(Arc<Mutex<ServerTls>>);
+
+impl Certificates {
+    fn lock(&self) -> MutexGuard<'_, ServerTls> {
+        // What was there before a panic is whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A line for each, with the day on which it expires, and one for each warning.
+    pub(super) fn health(&self) -> String {
+        let tls = self.lock();
+        let mut lines = String::new();
+        for certificate in tls.certificates() {
+            let expires = Timestamp::try_from(certificate.not_after());
+            let expires = expires.map_or_else(|_| "never".to_owned(), |at| at.to_string());
+            let names = certificate.names().join(" ");
+            lines.push_str(&format!("certificate for {names}: expires {expires}\n"));
+        }
+        for warning in tls.day_warnings(SystemTime::now()) {
+            lines.push_str(&format!("warning: {warning}\n"));
+        }
+        lines
     }
 }
 

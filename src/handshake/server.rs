@@ -8,11 +8,12 @@ use core::mem;
 
 use super::detect::Refused;
 use super::head::{Head, line_and_octet};
+use super::malformed::why_no_request;
 use super::name::Name;
 use super::notes::RequestLine;
 use super::policy::Config;
 use super::request::Request;
-use super::scan::Scan;
+use super::scan::{At, HeadError, Scan};
 use super::write::{CarriedHeader, HttpResponse, write_refusal};
 use super::{Agreement, hixie75, hixie76, hybi04, hybi05};
 use crate::bytes::{Input, Output};
@@ -359,14 +360,22 @@ fn take_noted<'b>(raw: &'b [u8], (mut request, line): Noted<'b>) -> Option<Box<R
 
 /// Looks for the end of a head.
 fn find_head(scan: &mut Scan, octets: &[u8], config: &Config) -> Result<Option<usize>, Refused> {
+    let refused = |(error, at): At<HeadError>| (error.refusal(), at);
     match octets.first() {
-        None => Ok(None),
-        Some(0x16) => Err((Refusal::TlsUnexpected, 0..1)),
-        Some(first) if !first.is_ascii_alphabetic() => Err((Refusal::HeadMalformed, 0..1)),
-        Some(_) => scan
-            .find_end(octets, config.limits.head_bytes)
-            .map_err(|(error, at)| (error.refusal(), at)),
+        None => return Ok(None),
+        Some(0x16) => return Err((Refusal::TlsUnexpected, 0..1)),
+        Some(first) if !first.is_ascii_alphabetic() => return Err((Refusal::HeadMalformed, 0..1)),
+        Some(_) => {}
     }
+    let limit = config.limits.head_bytes;
+    if let Some(seen) = scan.seen_of_first_line() {
+        let max = usize::try_from(limit).unwrap_or(usize::MAX);
+        let within = octets.get(..max).unwrap_or(octets);
+        if let Some(why) = why_no_request(within, seen) {
+            return Err(refused(why));
+        }
+    }
+    scan.find_end(octets, limit).map_err(refused)
 }
 
 /// What a server keeps of a request until it accepts: the request's buffer may

@@ -116,6 +116,8 @@ pub(in crate::net) struct Tls {
     peer_closed: bool,
     /// The peer has ended TCP without one.
     truncated: bool,
+    /// Our side has ended.
+    closed: bool,
     /// Our side of TCP is shut down when all is written.
     shuts_down: bool,
 }
@@ -209,6 +211,7 @@ impl Tls {
             fault: None,
             peer_closed: false,
             truncated: false,
+            closed: false,
             shuts_down: false,
         }
     }
@@ -541,6 +544,9 @@ impl Tls {
     ///
     /// Where there is no connection any more.
     pub(in crate::net) fn shutdown(&mut self, socket: &mut TcpStream) -> io::Result<()> {
+        if std::mem::replace(&mut self.closed, true) {
+            return Ok(());
+        }
         match &mut self.session {
             Session::Rustls(connection) => connection.send_close_notify(),
             #[cfg(feature = "legacy-tls")]
