@@ -10,6 +10,7 @@ use heirloom::net::{
 
 use super::access::AccessLog;
 use super::server_args::ServerArgs;
+use super::trust::TrustArgs;
 use super::units::milliseconds;
 use super::{Exit, version};
 
@@ -22,7 +23,7 @@ use super::{Exit, version};
                   HAProxy and nginx."
 )]
 pub(super) struct Args {
-    /// The URL of the backend. A path in it replaces the path of the client's request. The
+    /// The URL of the backend, ws:// or wss://. A path in it replaces the path of the client's request. The
     /// client's query is passed on unless the URL has one. The host name is resolved for each
     /// connection.
     #[arg(long, value_name = "URL", value_parser = super::request_args::url)]
@@ -69,6 +70,8 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    trust: TrustArgs,
+    #[command(flatten)]
     server: ServerArgs,
 }
 
@@ -96,6 +99,10 @@ enum HttpArg {
 
 /// Runs until a signal and the last connection.
 pub(super) fn run(args: Args) -> Exit {
+    let tls = match args.trust.load(args.to.secure) {
+        Ok(tls) => tls,
+        Err(exit) => return exit,
+    };
     let server = match args.server.bind(args.json) {
         Ok(server) => server,
         Err(exit) => return exit,
@@ -105,7 +112,8 @@ pub(super) fn run(args: Args) -> Exit {
     let server = server.with_settings(settings.with_http_ms(args.http_timeout_ms));
     let log = AccessLog::new(&args.to, args.json);
     let config = args.config();
-    let backend = args.backend(config.clone());
+    let mut backend = args.backend(config.clone());
+    backend.tls = tls;
     let router = Router::new(gateway::routes(config, backend));
     let server = server.with_config(router.config());
     server.run(|| {

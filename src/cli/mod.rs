@@ -10,11 +10,13 @@ mod units;
 
 mod answer;
 mod compression;
+mod display;
 mod limits;
 mod line_writer;
 mod request_args;
 mod stdin;
 mod tls;
+mod trust;
 
 mod verdict;
 

@@ -201,7 +201,8 @@ impl ServerHandshake {
             return Err((Refusal::OriginNotAllowed, at));
         }
         let public_url = config.public_url.as_deref();
-        let mut response = PendingResponse::prepare(request, version, public_url, spans)?;
+        let dialled = (public_url, self.secure);
+        let mut response = PendingResponse::prepare(request, version, dialled, spans)?;
         response.choose_compression(request, config);
         self.state = State::Requested(response);
         Ok(())
@@ -403,10 +404,11 @@ struct Echo {
 
 impl Echo {
     /// The client's view of its own URL: Host and target verbatim.
-    fn of(request: &Request<'_>, public_url: Option<&str>) -> Echo {
+    fn of(request: &Request<'_>, public_url: Option<&str>, secure: bool) -> Echo {
         let origin = request.origin_octets().unwrap_or_default();
         let base = match public_url {
             Some(base) => ["", base].map(str::as_bytes),
+            None if secure => [&b"wss://"[..], request.host_octets()],
             None => [b"ws://", request.host_octets()],
         };
         Echo::join(origin, base, request.target().as_bytes())
@@ -438,14 +440,14 @@ impl PendingResponse {
     fn prepare<T: Trace>(
         request: &Request<'_>,
         version: &'static Version,
-        public_url: Option<&str>,
+        (public_url, secure): (Option<&str>, bool),
         spans: &mut SpanWriter<'_, T>,
     ) -> Result<PendingResponse, Refused> {
         let proof = match version.challenge {
-            Challenge::Hixie75 => Proof::Hixie75(Echo::of(request, public_url)),
+            Challenge::Hixie75 => Proof::Hixie75(Echo::of(request, public_url, secure)),
             Challenge::Hixie76 => {
                 let numbers = hixie76::numbers(request.head(), spans)?;
-                Proof::Hixie76(Echo::of(request, public_url), numbers)
+                Proof::Hixie76(Echo::of(request, public_url, secure), numbers)
             }
             Challenge::Hybi04 | Challenge::Hybi05 => {
                 let key = hybi05::read_key(request.head(), version)?;

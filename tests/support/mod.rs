@@ -5,11 +5,15 @@
 #![allow(dead_code)]
 
 pub(crate) mod backend;
+#[cfg(feature = "tls")]
+pub(crate) mod certificate;
 pub(crate) mod failing_app;
 pub(crate) mod peer;
 #[cfg(feature = "cli")]
 pub(crate) mod program;
 pub(crate) mod server;
+#[cfg(feature = "tls")]
+pub(crate) mod tls_host;
 
 use std::time::Duration;
 

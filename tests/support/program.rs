@@ -150,8 +150,10 @@ impl Program {
             panic!("it says nothing");
         };
         let address = line
-            .strip_prefix("listening on ws://")
+            .strip_prefix("listening on ")
             .and_then(|rest| rest.strip_suffix("/\n"))
+            .and_then(|rest| rest.split_once("://"))
+            .and_then(|(_, address)| address.split('/').next())
             .and_then(|address| address.parse().ok());
         let Some(address) = address else {
             let _ = child.kill();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -133,6 +133,21 @@ impl ClientTls {
             roots,
             warnings,
         })))
+    }
+
+    /// Trusts what the system does. Its certificates are read at the first call of
+    /// the process.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientTlsError::NoRoots`].
+    pub fn of_system() -> Result<ClientTls, ClientTlsError> {
+        static OF_SYSTEM: OnceLock<ClientTls> = OnceLock::new();
+        if let Some(tls) = OF_SYSTEM.get() {
+            return Ok(tls.clone());
+        }
+        let tls = ClientTls::new(&ClientTlsOptions::default())?;
+        Ok(OF_SYSTEM.get_or_init(|| tls).clone())
     }
 
     /// Certificates of the system that could not be read, each a sentence.

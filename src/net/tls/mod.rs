@@ -22,6 +22,7 @@ mod stream;
 
 pub use self::certificate::{CertificateFiles, TlsFileError};
 pub use self::client::{ClientTls, ClientTlsError, ClientTlsOptions};
+pub use self::explained::CertificateProblem;
 pub use self::server::{ServerCertificate, ServerTls};
 pub(super) use self::stream::Tls;
 pub use self::stream::TlsFault;
