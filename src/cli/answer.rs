@@ -13,6 +13,18 @@ use super::suggest;
 /// Octets shown of an answer that is not HTTP.
 const MAX_SHOWN: usize = 60;
 
+/// Why a plain request is not understood.
+pub(super) const SPEAKS_TLS: &str = "the server speaks TLS on this port; dial wss://";
+
+/// What servers say to a plain request that comes to their port of TLS: nginx,
+/// Apache, Go, and ours.
+const OF_TLS_PORTS: [&str; 4] = [
+    "sent to HTTPS port",
+    "SSL-enabled server port",
+    "HTTP request to an HTTPS server",
+    "plain-on-tls-port",
+];
+
 /// The parts of a response head that tell how to read its body, or what to do.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
@@ -91,8 +103,27 @@ impl Answer {
         asks
     }
 
-    /// What the body says, if it arrives until the deadline.
-    pub(super) fn says(&self, client: &mut Connection, deadline: Instant) -> Option<String> {
+    /// What the body says, if it arrives until the deadline, behind `before`; and
+    /// whether it says that the port is one of TLS.
+    pub(super) fn says<const MAX: usize>(
+        &self,
+        client: &mut Connection,
+        deadline: Instant,
+        before: &str,
+    ) -> String {
+        let said = self.said(client, deadline);
+        let said = said.map(|line| format!("{before}{}", Escaped::<MAX>(&line)));
+        let mut says = said.unwrap_or_default();
+        let body = self.body(client.unparsed());
+        let body = String::from_utf8_lossy(&body);
+        if client.tls().is_none() && OF_TLS_PORTS.iter().any(|words| body.contains(words)) {
+            says.push_str("; ");
+            says.push_str(SPEAKS_TLS);
+        }
+        says
+    }
+
+    fn said(&self, client: &mut Connection, deadline: Instant) -> Option<String> {
         while !self.is_enough(client.unparsed()) {
             match client.step(Some(deadline), &mut (), &mut |_, _, _| {}) {
                 Progress::Transferred | Progress::Woken => {}
@@ -200,7 +231,11 @@ fn of_octets(received: &[u8]) -> String {
         return String::new();
     }
     let tls = matches!(received, [0x15 | 0x16, 0x03, ..]);
-    let looks = if tls { ", which looks like TLS" } else { "" };
+    let looks = if tls {
+        format!(", which looks like TLS: {SPEAKS_TLS}")
+    } else {
+        String::new()
+    };
     format!(
         "; the answer starts with {}{looks}",
         shown(received, MAX_SHOWN)

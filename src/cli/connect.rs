@@ -1,7 +1,7 @@
 //! `heirloom connect`: a client of any version. Lines of standard input are sent
 //! as messages, and received messages are lines of standard output.
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
@@ -12,27 +12,28 @@ use heirloom::conn::{Config, Phase};
 use heirloom::error::{Located, Violation};
 use heirloom::extension::Mode;
 use heirloom::frame::NORMAL;
-use heirloom::handshake::{Head, Response};
 use heirloom::net::dial::{Connection, DialError, DialOptions, Progress};
-use heirloom::net::{Settings, Url};
-use heirloom::trace::{Field, Span};
+use heirloom::net::{Settings, TlsFault, Url};
+use heirloom::trace::Span;
 use heirloom::version::{Closing, Version};
-use heirloom::{Kind, Message, SessionEvent};
+use heirloom::{Message, SessionEvent};
 
 use super::answer::{Answer, not_http};
 use super::compression::OfferArgs;
+use super::display::{Display, kind_name, print_frames, print_head};
 use super::limits::LimitArgs;
 use super::request_args::RequestArgs;
 use super::stdin::{self, Cut, InputMessage};
 use super::style::Style;
-use super::{Exit, complain, output, units};
+use super::trust::{TlsSeen, TrustArgs};
+use super::{Exit, complain, hint, output, units};
 
 /// Connect as a client of any version: lines of standard input are sent as messages, and received
 /// messages are lines of standard output.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Example: echo hello | heirloom connect ws://127.0.0.1:8076/ --as hixie-76")]
 pub(super) struct Args {
-    /// The server, such as ws://127.0.0.1:8076/.
+    /// The server, such as ws://127.0.0.1:8076/ or wss://example.com/.
     #[arg(value_name = "URL", value_parser = super::request_args::url)]
     url: Url,
     /// The version to speak; `heirloom versions` lists them.
@@ -46,6 +47,8 @@ pub(super) struct Args {
     /// Send a ping first, and report when its pong arrives.
     #[arg(long)]
     ping: bool,
+    #[command(flatten)]
+    trust: TrustArgs,
     #[command(flatten)]
     compression: OfferArgs,
     #[command(flatten)]
@@ -108,12 +111,17 @@ pub(super) fn run(args: &Args, verbose: bool) -> Exit {
         ));
         return Exit::Usage;
     }
+    let tls = match args.trust.load(args.url.secure) {
+        Ok(tls) => tls,
+        Err(exit) => return exit,
+    };
     let settings = args.limits.settings();
     let config = Config::default()
         .with_limits(args.limits.limits())
         .with_compression(compression);
     let options = DialOptions::default()
         .with_config(config)
+        .with_tls(tls)
         .with_output_bytes(settings.output_bytes);
     let deadline = Instant::now() + Duration::from_millis(settings.handshake_ms);
     let dialled = args.request.with(&args.url, |request| {
@@ -122,15 +130,19 @@ pub(super) fn run(args: &Args, verbose: bool) -> Exit {
     let mut client = match dialled {
         Ok(client) => client,
         Err(error) => {
-            complain(&error);
+            complain(&format!("{error}{}", hint::of_dial(&error)));
             return match error {
-                DialError::TimedOut => Exit::TimedOut,
+                DialError::TimedOut | DialError::TlsTimedOut => Exit::TimedOut,
                 DialError::Request(_) => Exit::Usage,
                 _ => Exit::Unreachable,
             };
         }
     };
     let mut conversation = Conversation::new(args, settings, verbose);
+    if let Some(session) = client.tls() {
+        let note = TlsSeen::of(&session).to_string();
+        conversation.display.note(&note);
+    }
     if verbose {
         let request = String::from_utf8_lossy(client.unsent()).into_owned();
         print_head('>', &request);
@@ -164,15 +176,6 @@ struct Received {
     close: Option<(Option<u16>, String)>,
     /// When the ping was sent whose pong is due.
     pinged: Option<Instant>,
-}
-
-/// Where messages and notes go, and how they look.
-struct Display {
-    out: Style,
-    notes: Style,
-    verbose: bool,
-    /// What ends a message in a file or a pipe.
-    end: &'static [u8],
 }
 
 /// The lines that are sent, until the connection is closed.
@@ -243,8 +246,12 @@ impl<'a> Conversation<'a> {
                     return Err(Exit::Refused);
                 }
                 Progress::Ended(_) => {
+                    let tls = match client.tls() {
+                        None => ", or it speaks TLS on this port (wss://)",
+                        Some(_) => "",
+                    };
                     complain(&format!(
-                        "the server ended the connection without an answer; it may not speak {}{}",
+                        "the server ended the connection without an answer; it may not speak {}{tls}{}",
                         self.args.version,
                         not_http(client)
                     ));
@@ -264,13 +271,9 @@ impl<'a> Conversation<'a> {
         let text = match violation {
             Violation::ResponseStatus { .. } => {
                 let soon = Instant::now() + Duration::from_millis(500);
-                let says = self.received.answer.says(client, soon.min(deadline));
-                let says = says.map(|line| format!("; it says: {}", Escaped::<300>(&line)));
-                format!(
-                    "{}{}",
-                    self.received.answer.asks(),
-                    says.unwrap_or_default()
-                )
+                let (answer, soon) = (&self.received.answer, soon.min(deadline));
+                let says = answer.says::<300>(client, soon, "; it says: ");
+                format!("{}{says}", answer.asks())
             }
             _ if self.received.has_101 => String::new(),
             _ => not_http(client),
@@ -346,6 +349,10 @@ impl<'a> Conversation<'a> {
                     &"the server did not answer our close in time (--close-timeout-ms)"
                 });
                 Some(Exit::TimedOut)
+            }
+            Progress::Ended(_) if client.is_truncated() && !self.received.is_over() => {
+                complain(&TlsFault::Truncated);
+                Some(Exit::Failed)
             }
             Progress::Ended(ended) => Some(self.ended(ended)),
             // The close that was received stands, though the rest is lost.
@@ -587,109 +594,4 @@ impl Received {
             Err(located) => self.violation = Some(located.error),
         }
     }
-}
-
-impl Display {
-    fn response(&self, response: &Response<'_>) {
-        if self.verbose {
-            print_head('<', &raw(response.head()));
-        }
-        if let Some(name) = response.subprotocol() {
-            self.note(&format!("subprotocol {}", Escaped::<200>(name)));
-        }
-        if let Some(deflate) = response.compression() {
-            self.note(&format!("compression {deflate}"));
-        }
-    }
-
-    /// A message is a line: as it is in a pipe, escaped on a terminal.
-    fn message(&self, message: Message<'_>) {
-        let line = if self.out.is_terminal() {
-            let text = message.as_text().map_or_else(
-                || message.payload().escape_ascii().to_string(),
-                |text| Escaped::<{ usize::MAX }>(text).to_string(),
-            );
-            format!("{} {text}\n", self.out.incoming("<")).into_bytes()
-        } else {
-            [message.payload(), self.end].concat()
-        };
-        output::write(&line);
-    }
-
-    /// A note about a frame: only with `--verbose`.
-    fn note_frame(&self, note: &str) {
-        if self.verbose {
-            self.print_note(note);
-        }
-    }
-
-    /// A note about the connection: on a terminal, or with `--verbose`.
-    fn note(&self, note: &str) {
-        if self.shows_notes() {
-            self.print_note(note);
-        }
-    }
-
-    fn shows_notes(&self) -> bool {
-        self.verbose || self.notes.is_terminal()
-    }
-
-    fn print_note(&self, note: &str) {
-        if output::is_quiet() {
-            return;
-        }
-        let _ = writeln!(io::stderr(), "{} {note}", self.notes.note("*"));
-    }
-}
-
-/// Prints a head line by line.
-fn print_head(arrow: char, head: &str) {
-    let end = head.find("\r\n\r\n").unwrap_or(head.len());
-    let (head, _) = head.split_at(end);
-    for line in head.split("\r\n") {
-        let _ = writeln!(io::stderr(), "{arrow} {}", Escaped::<1000>(line));
-    }
-    let _ = writeln!(io::stderr(), "{arrow}");
-}
-
-/// Prints each frame that was received, from the fields that the parse named.
-fn print_frames(spans: &[Span]) {
-    let mut frame = String::new();
-    for span in spans {
-        let described = match span.field {
-            Field::Opcode => format!("opcode {}", span.value),
-            Field::FrameType => format!("type {:02x}", span.value),
-            Field::Fin => format!("fin {}", span.value),
-            Field::Reserved if span.value & 4 != 0 => "compressed".to_owned(),
-            Field::More => format!("more {}", span.value),
-            Field::Length7 if span.value < 126 => format!("{} octets", span.value),
-            Field::Length16 | Field::Length64 => format!("{} octets", span.value),
-            Field::Terminator => "end of text".to_owned(),
-            Field::CloseCode => format!("code {}", span.value),
-            _ => continue,
-        };
-        let is_first = matches!(span.field, Field::Fin | Field::More | Field::FrameType);
-        if is_first && !frame.is_empty() {
-            let _ = writeln!(io::stderr(), "* < frame: {frame}");
-            frame.clear();
-        }
-        if !frame.is_empty() {
-            frame.push_str(", ");
-        }
-        frame.push_str(&described);
-    }
-    if !frame.is_empty() {
-        let _ = writeln!(io::stderr(), "* < frame: {frame}");
-    }
-}
-
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Text => "text",
-        Kind::Binary => "binary",
-    }
-}
-
-fn raw(head: &Head<'_>) -> String {
-    String::from_utf8_lossy(head.raw()).into_owned()
 }

@@ -10,6 +10,7 @@ use heirloom::net::{
 
 use super::access::AccessLog;
 use super::server_args::{Bound, ServerArgs};
+use super::trust::TrustArgs;
 use super::units::milliseconds;
 use super::{Exit, version};
 
@@ -22,9 +23,10 @@ use super::{Exit, version};
                   HAProxy and nginx."
 )]
 pub(super) struct Args {
-    /// The URL of the backend, such as ws://127.0.0.1:9000/ or ws+unix:/run/chat.sock:/. A path in
-    /// it replaces the path of the client's request. The client's query is passed on unless the URL
-    /// has one. The host name is resolved for each connection.
+    /// The URL of the backend, such as ws://127.0.0.1:9000/, wss://chat.example/ or
+    /// ws+unix:/run/chat.sock:/. A path in it replaces the path of the client's request. The
+    /// client's query is passed on unless the URL has one. The host name is resolved for each
+    /// connection.
     #[arg(long, value_name = "URL", value_parser = super::request_args::url)]
     to: Url,
     /// The version of the connections to the backend.
@@ -70,6 +72,8 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    trust: TrustArgs,
+    #[command(flatten)]
     server: ServerArgs,
 }
 
@@ -97,6 +101,10 @@ enum HttpArg {
 
 /// Runs until a signal and the last connection.
 pub(super) fn run(args: Args) -> Exit {
+    let tls = match args.trust.load(args.to.secure) {
+        Ok(tls) => tls,
+        Err(exit) => return exit,
+    };
     let Bound {
         server,
         certificates,
@@ -109,7 +117,8 @@ pub(super) fn run(args: Args) -> Exit {
     let server = server.with_settings(settings.with_http_ms(args.http_timeout_ms));
     let log = AccessLog::new(&args.to, args.json);
     let config = args.config();
-    let backend = args.backend(config.clone());
+    let mut backend = args.backend(config.clone());
+    backend.tls = tls;
     let router = Router::new(gateway::routes(config, backend));
     let server = server.with_config(router.config());
     server.run(|| {

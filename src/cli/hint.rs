@@ -1,8 +1,9 @@
-//! Which option does something about a refusal: the sentence that a server of
-//! the command line adds to its text.
+//! Which option does something about a refusal or an error: the sentence that the
+//! command line adds to its text.
 
 use heirloom::error::Refusal;
-use heirloom::net::NetRefusal;
+use heirloom::net::dial::DialError;
+use heirloom::net::{CertificateProblem, ClientTlsError, NetRefusal, TlsFault};
 
 /// For a refusal of the protocol.
 pub(super) fn of_refusal(refusal: Refusal) -> Option<String> {
@@ -38,6 +39,29 @@ pub(super) fn of_net_refusal(refusal: NetRefusal) -> Option<String> {
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+/// For a server that could not be connected to, behind a semicolon; empty where no
+/// option helps.
+pub(super) fn of_dial(error: &DialError) -> &'static str {
+    match (error, error.tls_fault()) {
+        (DialError::ClientTls(error), _) => of_client_tls(error),
+        (_, Some(TlsFault::Certificate { problem, .. })) => match problem {
+            CertificateProblem::Untrusted => {
+                "; `--ca FILE` names a certificate to trust, and `--insecure` accepts any"
+            }
+            _ => "; `--insecure` accepts it all the same",
+        },
+        _ => "",
+    }
+}
+
+/// For TLS that cannot be spoken, behind a semicolon; empty where no option helps.
+pub(super) fn of_client_tls(error: &ClientTlsError) -> &'static str {
+    match error {
+        ClientTlsError::NoRoots { .. } => " by `--ca FILE`",
+        _ => "",
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod units;
 
 mod answer;
 mod compression;
+mod display;
 mod limits;
 mod listening;
 mod flash;
@@ -17,6 +18,7 @@ mod line_writer;
 mod request_args;
 mod stdin;
 mod tls;
+mod trust;
 
 mod verdict;
 

@@ -11,7 +11,7 @@ use heirloom::conn::{Config, Phase, SessionEvent};
 use heirloom::error::{Located, Violation};
 use heirloom::extension::{Compression, Mode, offer};
 use heirloom::frame::NORMAL;
-use heirloom::net::Url;
+use heirloom::net::{ClientTls, Url};
 use heirloom::net::dial::{Connection, DialError, DialOptions, KeyBody, Progress};
 use heirloom::version::{VERSIONS, Version, Versions};
 use quick_junit::TestSuite;
@@ -21,15 +21,16 @@ use super::answer::{Answer, not_http};
 use super::report::{Bad, junit_case, print_json, write_junit};
 use super::request_args::RequestArgs;
 use super::style::Style;
+use super::trust::{TlsSeen, TrustArgs};
 use super::units::milliseconds;
 use super::verdict::{Place, Severity, Verdict, header_of};
-use super::{Exit, complain, output, print_line};
+use super::{Exit, complain, hint, output, print_line};
 
 /// Try each version with a server, and print a verdict and a reason for each.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Example: heirloom probe ws://127.0.0.1:8076/ --fail-on refused")]
 pub(super) struct Args {
-    /// The server, such as ws://127.0.0.1:8076/.
+    /// The server, such as ws://127.0.0.1:8076/ or wss://example.com/.
     #[arg(value_name = "URL", value_parser = super::request_args::url)]
     url: Url,
     /// The versions to ask for.
@@ -43,6 +44,8 @@ pub(super) struct Args {
     versions: Versions,
     #[command(flatten)]
     request: RequestArgs,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// One JSON object per line.
     #[arg(long)]
     json: bool,
@@ -81,6 +84,9 @@ struct Finding {
     /// Extensions, where the version has any.
     #[serde(skip_serializing_if = "Option::is_none")]
     extensions: Option<Extensions>,
+    /// What TLS has agreed on, where the URL is `wss`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<TlsSeen>,
     ms: u128,
 }
 
@@ -130,8 +136,13 @@ pub(super) fn run(args: &Args) -> Exit {
         complain(&"there is no version to ask for; see --versions");
         return Exit::Usage;
     }
+    let tls = match args.trust.load(args.url.secure) {
+        Ok(tls) => tls,
+        Err(exit) => return exit,
+    };
     let style = Style::of(&std::io::stdout());
     let mut findings = Vec::new();
+    let mut has_shown_tls = false;
     for version in VERSIONS.iter().filter(|v| args.versions.contains(v)) {
         let timings = if version.name == "hixie-76" {
             TIMINGS.map(|(name, body)| (Some(name), body)).to_vec()
@@ -139,7 +150,12 @@ pub(super) fn run(args: &Args) -> Exit {
             vec![(None, KeyBody::WithHead)]
         };
         for (name, body) in timings {
-            let finding = attempt(args, version, name, body);
+            let finding = attempt(args, tls.as_ref(), version, name, body);
+            let seen = finding.tls.as_ref().filter(|_| !args.json && !has_shown_tls);
+            if let Some(seen) = seen.filter(|_| !output::is_quiet()) {
+                has_shown_tls = true;
+                print_line(&format!("{:<25} {seen}", "TLS"));
+            }
             if args.json {
                 print_json(&finding.as_json());
             } else if !output::is_quiet() || finding.severity >= args.fail_on {
@@ -245,6 +261,7 @@ fn suite(args: &Args, findings: &[Finding]) -> TestSuite {
 
 fn attempt(
     args: &Args,
+    tls: Option<&ClientTls>,
     version: &'static Version,
     timing: Option<&'static str>,
     body: KeyBody,
@@ -257,7 +274,8 @@ fn attempt(
         .with_threshold(0);
     let options = DialOptions::default()
         .with_config(Config::default().with_compression(compression))
-        .with_key_body(body);
+        .with_key_body(body)
+        .with_tls(tls.cloned());
     let dialled = args.request.with(&args.url, |request| {
         Connection::dial(&args.url, version, request, options, deadline)
     });
@@ -274,14 +292,27 @@ fn attempt(
         own: false,
         closed: false,
     };
+    let mut tls = None;
     let (severity, verdict, reason) = match dialled {
-        Ok(mut client) => probe.converse(&mut client, deadline),
+        Ok(mut client) => {
+            if let Some(session) = client.tls() {
+                tls = Some(TlsSeen::of(&session));
+            }
+            probe.converse(&mut client, deadline)
+        }
         Err(DialError::TimedOut) => {
             let reason = "the host does not answer at all in time (--timeout-ms)".to_owned();
             (Severity::Error, "hangs", reason)
         }
+        Err(error @ DialError::TlsTimedOut) => {
+            let reason = format!("{error} (--timeout-ms)");
+            (Severity::Error, "hangs", reason)
+        }
         Err(error @ DialError::Request(_)) => (Severity::Error, UNSENDABLE, error.to_string()),
-        Err(error) => (Severity::Error, "unreachable", error.to_string()),
+        Err(error) => {
+            let reason = format!("{error}{}", hint::of_dial(&error));
+            (Severity::Error, "unreachable", reason)
+        }
     };
     Finding {
         version: version.name,
@@ -293,6 +324,7 @@ fn attempt(
         status: probe.status,
         lists: probe.lists,
         extensions: probe.extensions,
+        tls,
         ms: start.elapsed().as_millis(),
     }
 }
@@ -517,9 +549,8 @@ impl Probe {
             .map(|lists| format!(", which lists {lists}"))
             .unwrap_or_default();
         let soon = deadline.min(Instant::now() + Duration::from_millis(300));
-        let says = self.answer.says(client, soon);
-        let says = says.map(|line| format!(": {}", Escaped::<160>(&line)));
-        let (asks, says) = (self.answer.asks(), says.unwrap_or_default());
+        let says = self.answer.says::<160>(client, soon, ": ");
+        let asks = self.answer.asks();
         let reason = format!("HTTP status {status}{lists}{asks}{says}");
         Some((Severity::Refused, "refused", reason))
     }

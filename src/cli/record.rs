@@ -9,12 +9,14 @@ use std::sync::Arc;
 
 use clap::Args as ClapArgs;
 use heirloom::bytes::Escaped;
+use heirloom::net::dial::DialTarget;
 use heirloom::net::relay::Relay;
-use heirloom::net::{Endpoint, Listen, Resolver, Settings};
+use heirloom::net::{ClientTls, Endpoint, Listen, Resolver, Settings, Url};
 
 use super::journal::{Mode, Store, complain_of};
 use super::listening::{addresses, announce, server_address};
 use super::server_args::stop_on_signals;
+use super::trust::TrustArgs;
 use super::units::{milliseconds, octets};
 use super::{Exit, complain, output};
 
@@ -36,10 +38,12 @@ pub(super) struct Args {
     #[arg(long, value_name = "ADDR", required_unless_present = "recover",
           value_parser = addresses)]
     listen: Vec<Vec<SocketAddr>>,
-    /// The server, such as 127.0.0.1:8076, or unix:PATH. A host name is resolved for each connection.
+    /// The server, such as 127.0.0.1:8076, unix:PATH, or wss://example.com:443 where it speaks TLS:
+    /// clients come in plain, and what is inside TLS is recorded. A host name is resolved for each
+    /// connection.
     #[arg(long, value_name = "ADDR", required_unless_present = "recover",
-          value_parser = server_address)]
-    to: Option<Endpoint>,
+          value_parser = relayed_server)]
+    to: Option<RelayedServer>,
     /// The folder for the vectors; it is created if it does not exist.
     #[arg(long, value_name = "DIR", required_unless_present = "none")]
     out: Option<PathBuf>,
@@ -50,8 +54,10 @@ pub(super) struct Args {
     #[arg(long)]
     none: bool,
     /// Make vectors of the journals that a killed recorder left, and exit.
-    #[arg(long, requires = "out", conflicts_with_all = ["listen", "to", "once", "none"])]
+    #[arg(long, requires = "out", conflicts_with_all = ["listen", "to", "once", "none", "ca", "insecure"])]
     recover: bool,
+    #[command(flatten)]
+    trust: TrustArgs,
     #[command(flatten)]
     limits: RecordLimits,
 }
@@ -86,6 +92,43 @@ struct RecordLimits {
     write_timeout_ms: u64,
 }
 
+/// Where connections are relayed to.
+#[derive(Clone, Debug)]
+struct RelayedServer {
+    endpoint: Endpoint,
+    /// The name that its certificate must be for, where it speaks TLS.
+    tls_host: Option<String>,
+}
+
+impl RelayedServer {
+    fn target(&self, tls: Option<ClientTls>) -> DialTarget {
+        let target = DialTarget::from(self.endpoint.clone());
+        match (tls, &self.tls_host) {
+            (Some(tls), Some(host)) => target.with_tls(tls, host.clone()),
+            _ => target,
+        }
+    }
+}
+
+fn relayed_server(text: &str) -> Result<RelayedServer, String> {
+    let secure = ["wss://", "tls://"].iter().find_map(|s| text.strip_prefix(s));
+    let Some(rest) = secure else {
+        let endpoint = server_address(text)?;
+        return Ok(RelayedServer {
+            endpoint,
+            tls_host: None,
+        });
+    };
+    let url = Url::parse(&format!("wss://{rest}")).map_err(|error| error.to_string())?;
+    if url.target != "/" {
+        return Err("a path is not used here: requests keep their own; leave it out".to_owned());
+    }
+    Ok(RelayedServer {
+        endpoint: url.endpoint(),
+        tls_host: Some(url.name().to_owned()),
+    })
+}
+
 /// Runs until a signal arrives and the last connection has ended.
 pub(super) fn run(args: &Args) -> Exit {
     let mode = match (args.once, args.none) {
@@ -105,9 +148,13 @@ pub(super) fn run(args: &Args) -> Exit {
             }
         };
     }
-    let Some(to) = args.to.clone() else {
+    let Some(to) = &args.to else {
         complain(&"--to is missing");
         return Exit::Usage;
+    };
+    let target = match args.trust.load(to.tls_host.is_some()) {
+        Ok(tls) => to.target(tls),
+        Err(exit) => return exit,
     };
     if mode != Mode::None {
         if let Err(error) = try_to_write(&out) {
@@ -123,7 +170,7 @@ pub(super) fn run(args: &Args) -> Exit {
         .with_close_ms(args.limits.close_timeout_ms)
         .with_idle_ms(args.limits.idle_timeout_ms)
         .with_write_ms(args.limits.write_timeout_ms);
-    let mut relay = match Relay::bind(&args.listen.concat(), to, Resolver::default(), settings) {
+    let mut relay = match Relay::bind(&args.listen.concat(), target, Resolver::default(), settings) {
         Ok(relay) => relay,
         Err(error) => {
             complain(&error);

@@ -44,9 +44,6 @@ pub(super) fn url(text: &str) -> Result<Url, String> {
     text.parse().map_err(|error: BadUrl| {
         let meant = Some(error).filter(|error| *error == BadUrl::Scheme);
         match meant.and_then(|_| suggest::of_url(text)) {
-            Some(meant) if meant.starts_with("wss:") => {
-                format!("{error}; did you mean {meant}? {}", BadUrl::Secure)
-            }
             Some(meant) => format!("{error}; did you mean {meant}?"),
             None => error.to_string(),
         }

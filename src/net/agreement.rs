@@ -1,6 +1,8 @@
 //! What the two ends of TLS have agreed on, or why they have not, in the words of
 //! logs and headers.
 
+use std::time::SystemTime;
+
 /// What the two ends of a connection of TLS have agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -29,4 +31,36 @@ pub(super) struct Begun<T> {
     pub(super) tls: Option<T>,
     /// Why it will fail, and what the client offers, for the log.
     pub(super) unserved: Option<(Unserved, String)>,
+}
+
+/// What a client knows of its connection of TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TlsSession {
+    /// Version and suite.
+    pub agreement: TlsAgreement,
+    /// The protocol that the server has chosen by ALPN (RFC 7301), such as
+    /// `http/1.1`; `None` where it knows no ALPN.
+    pub alpn: Option<String>,
+    /// The certificate that the server has shown.
+    pub certificate: Option<ShownCertificate>,
+}
+
+/// What the certificate of a server says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShownCertificate {
+    /// DNS names in small letters, which may start with `*.`, and IP addresses. They
+    /// are as the server sent them: escape them where they are shown.
+    pub names: Vec<String>,
+    /// When it begins to be valid.
+    pub not_before: SystemTime,
+    /// When it expires.
+    pub not_after: SystemTime,
+    /// The day on which it expires, such as 2026-12-31.
+    pub last_day: String,
+    /// The name of its issuer, safe to show.
+    pub issuer: String,
+    /// Whether the subject is its own issuer.
+    pub is_self_signed: bool,
 }

@@ -7,6 +7,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::error::Error;
+use super::stream::Stream;
 use crate::bytes::Output;
 use crate::conn::{Conn, Phase, Session, SessionEvent};
 use crate::error::{Located, Violation};
@@ -286,27 +287,28 @@ impl WebSocket<TcpStream> {
     /// # Errors
     ///
     /// Where TCP has failed before.
-    pub fn finish(mut self) -> Result<(), Error> {
-        let deadline = Instant::now() + LINGER;
-        let flushed = self.wire.flush();
-        let stream = &mut self.wire.stream;
-        stream.shutdown(Shutdown::Write)?;
-        let mut octets = 0;
-        while octets < LINGER_OCTETS {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            stream.set_read_timeout(Some(left))?;
-            match stream.read(&mut self.wire.buffer) {
-                Ok(0) => break,
-                Ok(n) => octets += n,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if is_timeout(&error) => break,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(flushed?)
+    pub fn finish(self) -> Result<(), Error> {
+        let end = |stream: &mut TcpStream| stream.shutdown(Shutdown::Write);
+        self.wire.finish(end, |stream, left| {
+            stream.set_read_timeout(Some(left))
+        })
+    }
+}
+
+impl WebSocket<Stream> {
+    /// Ends TLS, where there is some, and TCP in order, after an error or when the
+    /// close of the server was read: ends our side, then reads and discards what
+    /// the server still sends, for at most a second. Where a socket is dropped while
+    /// octets wait to be read, TCP is reset, and the server may never see the close
+    /// that it was sent.
+    ///
+    /// # Errors
+    ///
+    /// Where TCP has failed before.
+    pub fn finish(self) -> Result<(), Error> {
+        self.wire.finish(Stream::end_writes, |stream, left| {
+            stream.set_read_timeout(Some(left))
+        })
     }
 }
 
@@ -369,6 +371,35 @@ impl<S: Read + Write> SessionStream<S> {
         };
         self.output.drain(..written);
         result
+    }
+
+    /// Ends our side, and discards what the peer still sends, for a while.
+    fn finish(
+        mut self,
+        end_writes: impl FnOnce(&mut S) -> io::Result<()>,
+        set_timeout: impl Fn(&mut S, Duration) -> io::Result<()>,
+    ) -> Result<(), Error> {
+        let deadline = Instant::now() + LINGER;
+        let flushed = self.flush();
+        end_writes(&mut self.stream)?;
+        let mut octets = 0;
+        while octets < LINGER_OCTETS {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            set_timeout(&mut self.stream, left)?;
+            match self.stream.read(&mut self.buffer) {
+                Ok(0) => break,
+                Ok(n) => octets += n,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // What is cut off now would have been discarded.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
+                Err(error) if is_timeout(&error) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(flushed?)
     }
 
     /// Reads once; `false` at the end of the stream.

@@ -1,4 +1,4 @@
-//! A client that blocks: `connect("ws://…")` gives a WebSocket of any version.
+//! A client that blocks: `connect("ws://…")` or `connect("wss://…")` gives a WebSocket of any version.
 //!
 //! ```no_run
 //! let mut socket = heirloom::client::connect("ws://127.0.0.1:8076/")?;
@@ -9,16 +9,17 @@
 //! ```
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use super::blocking::{OwnedMessage, WebSocket};
 use super::blocking::{SessionStream, is_timeout};
-use super::dial::{self, DialError};
+use super::connect::{DialError, DialTarget};
 use super::error::Error;
 use super::keepalive::Keepalive;
 use super::resolve::Resolver;
+use super::stream::Stream;
+use super::tls::ClientTls;
 use super::url::Url;
 use crate::bytes::Output;
 use crate::conn::{Config, Conn, SessionEvent};
@@ -27,14 +28,16 @@ use crate::handshake::{ClientRequest, Response};
 use crate::random::SystemRandom;
 use crate::version::{VERSIONS, Version};
 
-/// Connects to a `ws://` URL as a client of RFC 6455. It must be done within ten
-/// seconds; later reads and writes have no timeout but that of the stream.
+/// Connects to a `ws://` or `wss://` URL as a client of RFC 6455. It must be done
+/// within ten seconds; later reads and writes have no timeout but that of the stream.
+/// With `wss://` the servers are trusted that the system trusts;
+/// [`Connector::with_tls`] trusts others.
 ///
 /// # Errors
 ///
 /// [`Error::Url`], [`Error::Dial`], [`Error::Rejected`] where the server refuses,
 /// and [`Error::Violation`] where its response is wrong.
-pub fn connect(url: &str) -> Result<WebSocket<TcpStream>, Error> {
+pub fn connect(url: &str) -> Result<WebSocket<Stream>, Error> {
     Connector::new().connect(url)
 }
 
@@ -81,6 +84,7 @@ pub struct Connector {
     headers: Vec<(String, String)>,
     timeout: Duration,
     config: Arc<Config>,
+    tls: Option<ClientTls>,
 }
 
 impl Default for Connector {
@@ -95,6 +99,7 @@ impl Default for Connector {
             headers: Vec::new(),
             timeout: Duration::from_secs(10),
             config: Arc::default(),
+            tls: None,
         }
     }
 }
@@ -152,18 +157,26 @@ impl Connector {
         self
     }
 
-    /// Connects to a `ws://` URL.
+    /// With these servers trusted, where the URL is `wss://`.
+    #[must_use]
+    pub fn with_tls(mut self, tls: ClientTls) -> Connector {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Connects to a `ws://` or `wss://` URL.
     ///
     /// # Errors
     ///
     /// As [`connect`].
-    pub fn connect(&self, url: &str) -> Result<WebSocket<TcpStream>, Error> {
+    pub fn connect(&self, url: &str) -> Result<WebSocket<Stream>, Error> {
         let url: Url = url.parse()?;
         let deadline = Instant::now() + self.timeout;
-        let transport = dial::connect(&url.endpoint(), &Resolver::default(), deadline)?;
+        let target = DialTarget::of(&url, self.tls.as_ref()).map_err(DialError::from)?;
+        let transport = target.connect(&Resolver::default(), deadline)?;
         transport.set_keepalive(Some(Keepalive::default()));
-        let stream = transport.into_std()?;
-        let until = |stream: &TcpStream| {
+        let stream = Stream::of(transport)?;
+        let until = |stream: &Stream| {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(DialError::TimedOut.into());

@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token, Waker};
 
-use super::address::ServerAddress;
-use super::attempts::{Attempted, Attempts};
+use super::agreement::TlsSession;
+pub use super::connect::{DialError, DialTarget};
 use super::keepalive::Keepalive;
 use super::resolve::Resolver;
+use super::tls::ClientTls;
 use super::transport::{ReadResult, Transport};
-use super::url::{Endpoint, Unresolved, Url};
+use super::url::Url;
 use crate::bytes::Output;
 use crate::conn::{Config, Conn, Session, SessionEvent};
-use crate::error::{Located, Unsendable, Violation};
+use crate::error::{Located, Violation};
 use crate::handshake::ClientRequest;
 use crate::random::SystemRandom;
 use crate::trace::Trace;
@@ -62,6 +63,9 @@ pub struct DialOptions {
     pub resolver: Resolver,
     /// How TCP finds out that the server is gone without a word.
     pub keepalive: Option<Keepalive>,
+    /// Which servers are trusted, where the URL is `wss`; those that the system
+    /// trusts, where it is not set.
+    pub tls: Option<ClientTls>,
 }
 
 impl Default for DialOptions {
@@ -72,6 +76,7 @@ impl Default for DialOptions {
             output_bytes: 1024 * 1024,
             resolver: Resolver::default(),
             keepalive: Some(Keepalive::default()),
+            tls: None,
         }
     }
 }
@@ -105,33 +110,19 @@ impl DialOptions {
         self
     }
 
+    /// With these servers trusted, where the URL is `wss`.
+    #[must_use]
+    pub fn with_tls(mut self, tls: impl Into<Option<ClientTls>>) -> DialOptions {
+        self.tls = tls.into();
+        self
+    }
+
     /// With this resolver for the name of the server.
     #[must_use]
     pub fn with_resolver(mut self, resolver: Resolver) -> DialOptions {
         self.resolver = resolver;
         self
     }
-}
-
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DialError {
-    /// The host name has no address.
-    #[error(transparent)]
-    Resolve(#[from] Unresolved),
-    /// There is no connection to this address.
-    #[error("cannot connect to {0}: {1}")]
-    Connect(ServerAddress, #[source] io::Error),
-    /// It takes too long.
-    #[error("the server did not answer in time")]
-    TimedOut,
-    /// The system has no more polls or wakers.
-    #[error("cannot wait for sockets: {0}")]
-    Poll(#[source] io::Error),
-    /// The request cannot be written, or no server would take it.
-    #[error("cannot send the request: {0}")]
-    Request(#[from] Unsendable),
 }
 
 /// What [`Connection::step`] waited for.
@@ -208,7 +199,7 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Connects TCP and sends the request.
+    /// Connects TCP, agrees on TLS where the URL is `wss`, and sends the request.
     ///
     /// # Errors
     ///
@@ -225,7 +216,8 @@ impl Connection {
         let mut out = Output::new(&mut octets, &mut random);
         let conn = Conn::client(version, request, options.config, &mut out)?;
         let key3 = DelayedKey3::split_off(&mut octets, version, options.key_body);
-        let mut transport = connect(&url.endpoint(), &options.resolver, deadline)?;
+        let target = DialTarget::of(url, options.tls.as_ref())?;
+        let mut transport = target.connect(&options.resolver, deadline)?;
         transport.set_keepalive(options.keepalive);
         let waiting = Waiting::new().map_err(DialError::Poll)?;
         transport
@@ -246,6 +238,19 @@ impl Connection {
     #[must_use]
     pub fn conn(&self) -> &Conn {
         self.session.conn()
+    }
+
+    /// What TLS has agreed on; `None` without TLS.
+    #[must_use]
+    pub fn tls(&self) -> Option<TlsSession> {
+        self.transport.tls_session()
+    }
+
+    /// Whether the peer has ended TCP, and not TLS before it: what it sent last may
+    /// be missing (RFC 8446 section 6.1).
+    #[must_use]
+    pub fn is_truncated(&self) -> bool {
+        self.transport.is_truncated()
     }
 
     /// Ends [`Connection::step`] from another thread with [`Progress::Woken`].
@@ -504,83 +509,5 @@ impl Outgoing {
     fn nothing_waits(&mut self) {
         self.stalled = None;
         self.replies = 0;
-    }
-}
-
-/// Connects to one of the addresses of an endpoint, until the deadline.
-pub(super) fn connect(
-    endpoint: &Endpoint,
-    resolver: &Resolver,
-    deadline: Instant,
-) -> Result<Transport, DialError> {
-    let known = resolver.known(endpoint);
-    let is_old = known.is_some() && endpoint.is_name();
-    let addresses = match known {
-        Some(known) => known,
-        None => look_up(endpoint, resolver, deadline)?,
-    };
-    let mut connected = connect_to(&addresses, deadline);
-    if !matches!(connected, Ok((_, false))) {
-        resolver.forget(endpoint);
-    }
-    if is_old && matches!(connected, Err(DialError::Connect(..))) {
-        // The server may have moved since.
-        connected = connect_to(&look_up(endpoint, resolver, deadline)?, deadline);
-    }
-    connected.map(|(transport, _)| transport)
-}
-
-fn look_up(
-    endpoint: &Endpoint,
-    resolver: &Resolver,
-    deadline: Instant,
-) -> Result<Arc<[ServerAddress]>, DialError> {
-    let found = resolver.resolve_until(endpoint, deadline);
-    Ok(found.ok_or(DialError::TimedOut)??)
-}
-
-/// Connects to one of these addresses; whether another one has failed before.
-fn connect_to(
-    addresses: &[ServerAddress],
-    deadline: Instant,
-) -> Result<(Transport, bool), DialError> {
-    let mut poll = Poll::new().map_err(DialError::Poll)?;
-    let mut events = Events::with_capacity(8);
-    let start = Instant::now();
-    let after_start = |at: Instant| {
-        let ms = at.saturating_duration_since(start).as_millis();
-        u64::try_from(ms).unwrap_or(u64::MAX)
-    };
-    let mut attempts = Attempts::new(addresses, 0, after_start(deadline));
-    loop {
-        let now_ms = after_start(Instant::now());
-        match attempts.advance(now_ms, poll.registry(), SOCKET) {
-            Attempted::Connected(mut transport) => {
-                transport
-                    .deregister(poll.registry())
-                    .map_err(DialError::Poll)?;
-                if let Err(error) = transport.set_nodelay() {
-                    log::debug!(target: "heirloom::net", "TCP_NODELAY: {error}");
-                }
-                return Ok((transport, attempts.has_failed()));
-            }
-            Attempted::Failed(Some((address, error))) if error.kind() != ErrorKind::TimedOut => {
-                return Err(DialError::Connect(address, error));
-            }
-            Attempted::Failed(_) => return Err(DialError::TimedOut),
-            Attempted::Waiting => {}
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(DialError::TimedOut);
-        }
-        let due_ms = attempts.due_ms().map(|due| due.saturating_sub(now_ms));
-        let wait = due_ms.map_or(left, |due| left.min(Duration::from_millis(due)));
-        match poll.poll(&mut events, Some(wait)) {
-            Err(error) if error.kind() != ErrorKind::Interrupted => {
-                return Err(DialError::Poll(error));
-            }
-            _ => {}
-        }
     }
 }

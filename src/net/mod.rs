@@ -73,9 +73,13 @@ pub mod gateway;
 pub mod serve;
 mod site;
 
+mod connect;
+
 pub mod dial;
 
 mod error;
+
+mod stream;
 
 mod blocking;
 
@@ -86,7 +90,7 @@ pub mod relay;
 pub mod replay;
 
 pub use self::address::{PeerAddress, ServerAddress};
-pub use self::agreement::TlsAgreement;
+pub use self::agreement::{ShownCertificate, TlsAgreement, TlsSession};
 pub use self::app::{
     App, BackendDial, Carries, ClosedBy, EndReason, Handle, Incoming, Reply, Summary,
 };
@@ -108,11 +112,12 @@ pub use self::route::{Destination, Route, RouteTable, Router};
 pub use self::server::{BindError, Reloader, SendError, Sender, Server, Stopper};
 pub use self::settings::Settings;
 pub use self::site::{AccessRecord, Site, SiteData};
+pub use self::stream::Stream;
 pub use self::stats::{ConnectionInfo, ConnectionStats, StatsSnapshot};
 #[cfg(feature = "tls")]
 pub use self::tls::{
-    CertificateFiles, ClientTlsError, ClientTlsOptions, ServerCertificate, TlsFileError,
+    CertificateFiles, CertificateProblem, ClientTlsOptions, ServerCertificate, TlsFileError,
 };
-pub use self::tls::{ClientTls, ServerTls, TlsFault};
+pub use self::tls::{ClientTls, ClientTlsError, ServerTls, TlsFault};
 pub use self::url::{BadEndpoint, BadUrl, Endpoint, Unresolved, Url};
 pub use crate::random::SystemRandom;

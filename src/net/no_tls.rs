@@ -2,9 +2,7 @@
 
 use std::io;
 
-use mio::net::TcpStream;
-
-use super::agreement::{Begun, TlsAgreement};
+use super::agreement::{Begun, TlsAgreement, TlsSession};
 
 /// Why TLS has failed.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +23,26 @@ pub enum ServerTls {}
 #[derive(Clone, Debug)]
 pub enum ClientTls {}
 
+impl ClientTls {
+    /// Fails: there is no TLS.
+    ///
+    /// # Errors
+    ///
+    /// Always.
+    pub fn of_system() -> Result<ClientTls, ClientTlsError> {
+        Err(ClientTlsError::Off)
+    }
+}
+
+/// Why a client cannot speak TLS.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientTlsError {
+    /// The feature `tls` is off.
+    #[error("this build speaks no TLS; build it with the feature tls")]
+    Off,
+}
+
 /// TLS on a connection.
 #[derive(Debug)]
 pub(in crate::net) enum Tls {}
@@ -41,7 +59,7 @@ impl Tls {
         client: &ClientTls,
         _: &str,
         _: Vec<u8>,
-    ) -> Result<Tls, io::Error> {
+    ) -> Result<Tls, ClientTlsError> {
         match *client {}
     }
 
@@ -61,6 +79,18 @@ impl Tls {
         match *self {}
     }
 
+    pub(in crate::net) fn session(&self) -> Option<TlsSession> {
+        match *self {}
+    }
+
+    pub(in crate::net) fn advance<S>(&mut self, _: &mut S, _: &mut bool) -> io::Result<bool> {
+        match *self {}
+    }
+
+    pub(in crate::net) fn take_taken(&mut self) -> usize {
+        match *self {}
+    }
+
     pub(in crate::net) fn has_more(&self) -> bool {
         match *self {}
     }
@@ -73,9 +103,9 @@ impl Tls {
         match *self {}
     }
 
-    pub(in crate::net) fn read(
+    pub(in crate::net) fn read<S>(
         &mut self,
-        _: &mut TcpStream,
+        _: &mut S,
         _: &mut [u8],
         _: &mut bool,
         _: bool,
@@ -83,15 +113,15 @@ impl Tls {
         match *self {}
     }
 
-    pub(in crate::net) fn write(&mut self, _: &mut TcpStream, _: &[u8]) -> io::Result<usize> {
+    pub(in crate::net) fn write<S>(&mut self, _: &mut S, _: &[u8]) -> io::Result<usize> {
         match *self {}
     }
 
-    pub(in crate::net) fn flush(&mut self, _: &mut TcpStream) -> io::Result<bool> {
+    pub(in crate::net) fn flush<S>(&mut self, _: &mut S) -> io::Result<bool> {
         match *self {}
     }
 
-    pub(in crate::net) fn shutdown(&mut self, _: &mut TcpStream) -> io::Result<()> {
+    pub(in crate::net) fn shutdown<S>(&mut self, _: &mut S) -> io::Result<()> {
         match *self {}
     }
 }

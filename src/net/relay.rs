@@ -14,14 +14,13 @@ use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 use socket2::SockRef;
 
-use super::dial;
+use super::connect::DialTarget;
 use super::keepalive::Keepalive;
 use super::listen::ListenAt;
 use super::resolve::Resolver;
 use super::server::BindError;
 use super::settings::Settings;
 use super::transport::{ReadResult, Transport};
-use super::url::Endpoint;
 use super::warning::WarningLimiter;
 use crate::version::Side;
 
@@ -85,7 +84,7 @@ pub enum CutShort {
 /// What the connections share with the listeners.
 #[derive(Debug)]
 struct Shared {
-    to: Endpoint,
+    to: DialTarget,
     resolver: Resolver,
     settings: Settings,
     open: AtomicUsize,
@@ -167,7 +166,7 @@ impl Relay {
     /// The first address that cannot be bound.
     pub fn bind(
         addresses: &[SocketAddr],
-        to: impl Into<Endpoint>,
+        to: impl Into<DialTarget>,
         resolver: Resolver,
         settings: Settings,
     ) -> Result<Relay, BindError> {
@@ -335,7 +334,7 @@ impl Relay {
                 let shared = &guard.0;
                 let timeout = Duration::from_millis(shared.settings.handshake_ms);
                 let deadline = Instant::now() + timeout;
-                match dial::connect(&shared.to, &shared.resolver, deadline) {
+                match shared.to.connect(&shared.resolver, deadline) {
                     Ok(server) => {
                         reached.store(true, Ordering::Release);
                         server.set_keepalive(shared.settings.keepalive);

@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
-use super::dial::{self, DialError};
+use super::connect::{DialError, DialTarget};
 use super::resolve::Resolver;
 use super::transport::{ReadResult, Transport};
-use super::url::Endpoint;
 
 const SOCKET: Token = Token(0);
 /// Octets of one read.
@@ -113,18 +112,19 @@ impl std::fmt::Debug for ReplayConnection {
 }
 
 impl ReplayConnection {
-    /// Connects, and waits until that is done.
+    /// Connects, agrees on TLS where it is to be spoken, and waits until that is
+    /// done.
     ///
     /// # Errors
     ///
     /// Why there is no connection.
     pub fn connect(
-        endpoint: &Endpoint,
+        target: &DialTarget,
         timeout: Duration,
         faults: Faults,
     ) -> Result<ReplayConnection, DialError> {
         let deadline = Instant::now() + timeout;
-        let transport = dial::connect(endpoint, &Resolver::default(), deadline)?;
+        let transport = target.connect(&Resolver::default(), deadline)?;
         ReplayConnection::of(transport, faults).map_err(DialError::Poll)
     }
 
@@ -158,6 +158,13 @@ impl ReplayConnection {
     /// Ends our side of TCP, or resets the connection.
     pub fn end(&mut self, reset: bool) {
         self.queue.put_end(reset);
+    }
+
+    /// Whether the peer has ended TCP, and not TLS before it: what it sent last may
+    /// be missing (RFC 8446 section 6.1).
+    #[must_use]
+    pub fn is_truncated(&self) -> bool {
+        self.transport.as_ref().is_some_and(Transport::is_truncated)
     }
 
     /// Whether the limit was reached, so that nothing more is sent.

@@ -16,7 +16,7 @@ use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
 use super::address::{PeerAddress, ServerAddress};
-use super::agreement::TlsAgreement;
+use super::agreement::{TlsAgreement, TlsSession};
 use super::keepalive::{self, Keepalive};
 use super::tls::Tls;
 use super::unix;
@@ -171,6 +171,27 @@ impl Transport {
         self.tls.as_ref()?.agreement()
     }
 
+    /// What is known of the server, once TLS is agreed on with it.
+    pub(super) fn tls_session(&self) -> Option<TlsSession> {
+        self.tls.as_ref()?.session()
+    }
+
+    /// Goes on with the opening handshake of TLS; whether it is finished.
+    ///
+    /// # Errors
+    ///
+    /// What broke the connection.
+    pub(super) fn advance_tls(&mut self) -> io::Result<bool> {
+        let (Some(tls), Socket::Tcp(stream)) = (&mut self.tls, &mut self.socket) else {
+            return Ok(true);
+        };
+        let mut more = self.readable;
+        let advanced = tls.advance(stream, &mut more);
+        self.readable = more || tls.has_more();
+        self.writable = !tls.has_unsent();
+        advanced
+    }
+
     /// Whether the opening handshake of TLS is not finished.
     pub(super) fn is_in_tls_handshake(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
@@ -273,18 +294,18 @@ impl Transport {
         }
     }
 
-    /// The socket, which blocks from now on.
+    /// The socket, which blocks from now on, and the TLS on it.
     ///
     /// # Errors
     ///
     /// What the system says.
-    pub(super) fn into_std(self) -> io::Result<std::net::TcpStream> {
-        let (Socket::Tcp(stream), None) = (self.socket, &self.tls) else {
+    pub(super) fn into_std(self) -> io::Result<(std::net::TcpStream, Option<Box<Tls>>)> {
+        let Socket::Tcp(stream) = self.socket else {
             return Err(ErrorKind::NotConnected.into());
         };
         let stream = std::net::TcpStream::from(stream);
         stream.set_nonblocking(false)?;
-        Ok(stream)
+        Ok((stream, self.tls))
     }
 
     /// Watches for reading, and for writing where `writes` is set.

@@ -304,11 +304,11 @@ impl Unresolved {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadUrl {
-    /// Not `ws://`.
-    #[error("a URL begins with ws://")]
+    /// Neither `ws://` nor `wss://`.
+    #[error("a URL begins with ws:// or wss://")]
     Scheme,
-    /// `wss://`, which needs TLS.
-    #[error("wss is not spoken; put a TLS terminator in front and dial ws://")]
+    /// `wss://`, in a build without the feature `tls`.
+    #[error("this build speaks no TLS; build it with the feature tls, or put a TLS terminator in front and dial ws://")]
     Secure,
     /// No host.
     #[error("the URL has no host; an IPv6 address stands in brackets, [::1]")]
@@ -334,15 +334,13 @@ pub enum BadUrl {
 impl FromStr for Url {
     type Err = BadUrl;
 
-    /// Parses a `ws` URL. TLS is not spoken here, so `wss` is an error.
+    /// Parses a URL that is to be dialled: `wss` needs the feature `tls`.
     fn from_str(text: &str) -> Result<Url, BadUrl> {
-        match text.split_once("://") {
-            Some((scheme, _)) if scheme.eq_ignore_ascii_case("wss") => Err(BadUrl::Secure),
-            _ => match Url::parse(text)? {
-                url if url.secure => Err(BadUrl::Secure),
-                url => Ok(url),
-            },
+        let url = Url::parse(text)?;
+        if url.secure && !cfg!(feature = "tls") {
+            return Err(BadUrl::Secure);
         }
+        Ok(url)
     }
 }
 
@@ -494,7 +492,6 @@ mod tests {
         for (text, why) in [
             ("http://h/", BadUrl::Scheme),
             ("h:80", BadUrl::Scheme),
-            ("wss://h/", BadUrl::Secure),
             ("ws:///", BadUrl::Host),
             ("ws://[::1/", BadUrl::Host),
             ("ws://[::1:80/", BadUrl::Host),
@@ -507,6 +504,13 @@ mod tests {
             ("ws://h/ x", BadUrl::Part),
         ] {
             assert_eq!(text.parse::<Url>(), Err(why), "{text}");
+        }
+        let secure = "wss://h/".parse::<Url>();
+        let port = secure.map(|url| url.endpoint().to_string());
+        if cfg!(feature = "tls") {
+            assert_eq!(port.as_deref(), Ok("h:443"));
+        } else {
+            assert_eq!(port, Err(BadUrl::Secure));
         }
     }
 }

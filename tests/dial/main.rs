@@ -27,4 +27,6 @@ mod program;
 mod refusals;
 mod responses;
 mod silence;
+mod tls;
+mod tls_ends;
 mod usage;

@@ -5,16 +5,20 @@ use crate::program::{NOTHING, connect, heirloom, probe};
 
 #[test]
 fn wrong_usage_exits_2_and_names_what_is_wrong() {
-    let cases: [(&[&str], &str); 29] = [
+    let cases: [(&[&str], &str); 30] = [
         (&["connect"], "URL"),
         (&["connect", "http://h/"], "a URL begins with ws://"),
         (&["connect", "h:80"], "a URL begins with ws://"),
-        (&["connect", "wss://h/"], "wss is not spoken"),
+        (&["connect", "ws://h/", "--insecure"], "dial wss://"),
+        (&["probe", "ws://h/", "--ca", "ca.pem"], "dial wss://"),
+        (
+            &["connect", "wss://h/", "--ca", "ca.pem", "--insecure"],
+            "cannot be used with",
+        ),
         (&["connect", "ws://u@h/"], "no user"),
         (&["connect", "http://h/a"], "did you mean ws://h/a?"),
         (&["connect", "h:80/a"], "did you mean ws://h:80/a?"),
         (&["connect", "https://h/"], "did you mean wss://h/?"),
-        (&["connect", "https://h/"], "wss is not spoken"),
         (&["connect", ":9000"], "did you mean ws://127.0.0.1:9000/?"),
         (&["probe", "localhost:9000"], "ws://localhost:9000?"),
         (

@@ -353,11 +353,12 @@ fn what_cannot_be_started_says_why_by_its_exit_code() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     let to = "ws://127.0.0.1:9";
-    let cases: [(&[&str], i32, &str); 12] = [
+    let cases: [(&[&str], i32, &str); 13] = [
         (&["--to", to, "--listen", &taken], 3, &taken),
         (&[], 2, "--to"),
         (&["--to", "http://127.0.0.1/"], 2, "ws://"),
-        (&["--to", "wss://127.0.0.1/"], 2, "TLS"),
+        (&["--to", to, "--insecure"], 2, "dial wss://"),
+        (&["--to", "wss://h/", "--ca", "/dev/null"], 2, "/dev/null"),
         (&["--to", "127.0.0.1:9000"], 2, "ws://"),
         (&["--to", to, "--as", "hixie-77"], 2, "hixie-77"),
         (&["--to", to, "--binary", "hex"], 2, "hex"),

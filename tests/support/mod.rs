@@ -11,6 +11,8 @@ pub(crate) mod peer;
 #[cfg(feature = "cli")]
 pub(crate) mod program;
 pub(crate) mod server;
+#[cfg(feature = "tls")]
+pub(crate) mod tls_host;
 
 use std::time::Duration;
 

@@ -152,8 +152,10 @@ impl Program {
         };
         let is_unix = line.starts_with("listening on ws") && line.contains("+unix:");
         let address = line
-            .strip_prefix("listening on ws://")
+            .strip_prefix("listening on ")
             .and_then(|rest| rest.strip_suffix("/\n"))
+            .and_then(|rest| rest.split_once("://"))
+            .and_then(|(_, address)| address.split('/').next())
             .and_then(|address| address.parse().ok())
             .or(is_unix.then(|| SocketAddr::from(([0, 0, 0, 0], 0))));
         let Some(address) = address else {

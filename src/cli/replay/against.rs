@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use heirloom::conn::Conn;
 use heirloom::error::{Located, Violation};
-use heirloom::net::Endpoint;
+use heirloom::net::dial::DialTarget;
 use heirloom::net::replay::{ReplayConnection, ReplayEvent};
 use heirloom::vector::{Conclusion, Difference, ExpectedResult, MessageKind, StreamEnd, Vector};
 use heirloom::{Config, Side, SystemRandom};
@@ -16,6 +16,7 @@ use super::moves::{
 };
 use super::passive::{Mark, PassiveEndpoint};
 use super::{Args, PlayOutcome};
+use crate::cli::hint;
 
 /// Octets of the response and what follows it that are kept to be shown.
 const KEPT_OCTETS: usize = 64 * 1024;
@@ -36,7 +37,7 @@ enum Required {
 pub(super) fn play(
     vector: &Vector,
     mut moves: Vec<Move>,
-    endpoint: &Endpoint,
+    target: &DialTarget,
     args: &Args,
 ) -> PlayOutcome {
     let required = match required(vector) {
@@ -61,10 +62,11 @@ pub(super) fn play(
     let recorded = all_of(&moves, Side::Client);
     if let (true, Some(url)) = (args.rewrite_host, &args.against) {
         rewrite(&mut moves, "Host", &url.host);
-        rewrite(&mut moves, "Origin", &format!("http://{}", url.host));
+        let scheme = if url.secure { "https" } else { "http" };
+        rewrite(&mut moves, "Origin", &format!("{scheme}://{}", url.host));
     }
     let request = all_of(&moves, Side::Client);
-    let marks = match marks(&recorded, &moves, &config) {
+    let marks = match marks(&recorded, &moves, vector.secure, &config) {
         Ok(marks) => marks,
         // Where the request is wrong, the server refuses it.
         Err(_) if required != Required::Accepts => Vec::new(),
@@ -74,14 +76,18 @@ pub(super) fn play(
         }
     };
     let connection = match ReplayConnection::connect(
-        endpoint,
+        target,
         Duration::from_millis(args.timeout_ms),
         args.faults(),
     ) {
         Ok(connection) => connection,
-        Err(error) => return PlayOutcome::Unreachable(error.to_string()),
+        Err(error) => {
+            let why = format!("{error}{}", hint::of_dial(&error));
+            return PlayOutcome::Unreachable(why);
+        }
     };
-    let endpoint = Conn::client_of(&request, false, config)
+    let secure = args.against.as_ref().is_some_and(|url| url.secure);
+    let endpoint = Conn::client_of(&request, secure, config)
         .ok()
         .map(|conn| PassiveEndpoint::new(conn, Vec::new()));
     let response = all_of(&moves, Side::Server);
@@ -163,8 +169,13 @@ fn sends_more_than_echoes(moves: &[Move], config: &Arc<Config>) -> bool {
 }
 
 /// How far the recorded conversation had come for the client after each move.
-fn marks(request: &[u8], moves: &[Move], config: &Arc<Config>) -> Result<Vec<Mark>, &'static str> {
-    let conn = Conn::client_of(request, false, Arc::clone(config));
+fn marks(
+    request: &[u8],
+    moves: &[Move],
+    secure: bool,
+    config: &Arc<Config>,
+) -> Result<Vec<Mark>, &'static str> {
+    let conn = Conn::client_of(request, secure, Arc::clone(config));
     let conn = conn.map_err(|refusal| refusal.code())?;
     let mut endpoint = PassiveEndpoint::new(conn, Vec::new());
     let mut marks = Vec::with_capacity(moves.len());

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use clap::{Args as ClapArgs, ValueEnum};
 use heirloom::Side;
 use heirloom::net::replay::Faults;
-use heirloom::net::{Endpoint, Listen, Url};
+use heirloom::net::dial::DialTarget;
+use heirloom::net::{ClientTls, Listen, Url};
 use heirloom::vector::{Difference, Vector};
 
 use self::moves::moves;
@@ -22,6 +23,7 @@ use super::check::{UNFINISHED, found, read};
 use super::listening::announce;
 use super::record::address;
 use super::report::{Case, ReportArgs, Reporter};
+use super::trust::TrustArgs;
 use super::units::{milliseconds, octets};
 use super::{Exit, complain, output};
 
@@ -39,7 +41,8 @@ pub(super) struct Args {
     /// Files of vectors, or folders with such files (*.json except schema.json).
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
-    /// The server to which the clients are played, such as ws://127.0.0.1:8076/.
+    /// The server to which the clients are played, such as ws://127.0.0.1:8076/; inside TLS where it
+    /// is wss://.
     #[arg(long, value_name = "URL", value_parser = super::request_args::url)]
     against: Option<Url>,
     /// Where to listen for the client to which the servers are played. Port 0 takes a free one.
@@ -61,6 +64,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "MS", default_value_t = 5000,
           value_parser = milliseconds(1..=600_000))]
     timeout_ms: u64,
+    #[command(flatten)]
+    trust: TrustArgs,
     #[command(flatten)]
     faults: FaultArgs,
     #[command(flatten)]
@@ -113,8 +118,13 @@ pub(super) fn run(args: &Args) -> Exit {
             return Exit::Usage;
         }
     };
+    let secure = args.against.as_ref().is_some_and(|url| url.secure);
+    let tls = match args.trust.load(secure) {
+        Ok(tls) => tls,
+        Err(exit) => return exit,
+    };
     let mut reporter = Reporter::new("replay", &args.report, None);
-    let peer = match Peer::of(args) {
+    let peer = match Peer::of(args, tls.as_ref()) {
         Ok(peer) => peer,
         Err(why) => return reporter.unreachable(&args.peer_name(), &why),
     };
@@ -176,15 +186,16 @@ pub(super) fn run(args: &Args) -> Exit {
 
 /// What the vectors are played to.
 enum Peer {
-    Server(Endpoint),
+    Server(DialTarget),
     Client(TcpListener),
 }
 
 impl Peer {
     /// The peer, or why it cannot be reached.
-    fn of(args: &Args) -> Result<Peer, String> {
+    fn of(args: &Args, tls: Option<&ClientTls>) -> Result<Peer, String> {
         if let Some(url) = &args.against {
-            return Ok(Peer::Server(url.endpoint()));
+            let target = DialTarget::of(url, tls);
+            return target.map(Peer::Server).map_err(|error| error.to_string());
         }
         let Some(address) = args.listen else {
             unreachable!("clap requires --against or --listen");
@@ -206,7 +217,7 @@ impl Peer {
             Err(what) => return PlayOutcome::Played(vec![what.into()]),
         };
         match self {
-            Peer::Server(endpoint) => against::play(vector, moves, endpoint, args),
+            Peer::Server(target) => against::play(vector, moves, target, args),
             Peer::Client(listener) => listen::play(vector, &moves, listener, args),
         }
     }

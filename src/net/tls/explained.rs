@@ -17,6 +17,39 @@ pub(super) enum Roots {
     Anything,
 }
 
+/// What a client has against the certificate of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CertificateProblem {
+    /// Nothing that is trusted has issued it.
+    Untrusted,
+    /// It is for other names.
+    Name,
+    /// It has expired, or is not valid yet.
+    Days,
+    /// It cannot be used, whatever is trusted.
+    Other,
+}
+
+impl CertificateProblem {
+    pub(super) fn of(error: &CertificateError) -> CertificateProblem {
+        match error {
+            CertificateError::UnknownIssuer => CertificateProblem::Untrusted,
+            CertificateError::Other(other) if other.0.is::<Untrusted>() => {
+                CertificateProblem::Untrusted
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                CertificateProblem::Name
+            }
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => CertificateProblem::Days,
+            _ => CertificateProblem::Other,
+        }
+    }
+}
+
 /// The sentence for an error of a client that connects to `host`.
 pub(super) fn of_client(roots: Roots, host: &str, error: &Error) -> String {
     let host = Escaped::<255>(host);

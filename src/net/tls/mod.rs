@@ -30,6 +30,7 @@ mod tests;
 
 pub use self::certificate::{CertificateFiles, TlsFileError};
 pub use self::client::{ClientTls, ClientTlsError, ClientTlsOptions};
+pub use self::explained::CertificateProblem;
 pub use self::hello::{ClientHello, ServedBy, TlsVersion};
 #[cfg(feature = "legacy-tls")]
 pub use self::legacy::LegacyError;

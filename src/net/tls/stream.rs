@@ -7,15 +7,15 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
 
-use mio::net::TcpStream;
-
-use super::client::ClientTls;
+use super::client::{ClientTls, ClientTlsError};
+use super::explained::CertificateProblem;
 use super::hello::{ClientHello, TlsVersion};
+use super::inspect::{self, Facts};
 #[cfg(feature = "legacy-tls")]
 use super::legacy::LegacySession;
 use super::server::ServerTls;
 use crate::bytes::Escaped;
-use crate::net::agreement::{Begun, TlsAgreement};
+use crate::net::agreement::{Begun, ShownCertificate, TlsAgreement, TlsSession};
 
 /// Octets of ciphertext of one read; the others wait no longer than that.
 const READ: usize = 64 * 1024;
@@ -47,10 +47,24 @@ pub enum TlsFault {
     #[cfg(feature = "legacy-tls")]
     #[error("TLS: {0}")]
     Legacy(String),
-    /// A server broke the protocol, is not trusted, or offers nothing that is known
-    /// here: one sentence of cause and cure.
+    /// The certificate of a server is not accepted.
+    #[error("{sentence}")]
+    Certificate {
+        /// What is wrong with it.
+        problem: CertificateProblem,
+        /// One sentence of cause and cure.
+        sentence: String,
+    },
+    /// A server broke the protocol, or offers nothing that is known here: one
+    /// sentence of cause and cure.
     #[error("{0}")]
     Server(String),
+    /// A server has ended TCP before TLS was agreed on.
+    #[error("the server ended the connection in the opening handshake of TLS; if it speaks no TLS on this port, dial ws://")]
+    Cut,
+    /// The peer has ended TCP, and not TLS before it (RFC 8446 section 6.1).
+    #[error("tls-truncated: the peer ended TCP without a close_notify of TLS, so what it sent last may have been cut off; let it end TLS first")]
+    Truncated,
     /// What a server sends is no TLS.
     #[error("the server does not speak TLS on this port: it answers {}; dial ws://", answered(.first))]
     NotTls {
@@ -71,6 +85,24 @@ impl TlsFault {
     /// The fault behind an error of a transport, if it is one of TLS.
     pub(in crate::net) fn of(error: &io::Error) -> Option<&TlsFault> {
         error.get_ref()?.downcast_ref()
+    }
+}
+
+/// A socket below TLS.
+pub(in crate::net) trait Carrier: Read + Write {
+    /// Ends our side of TCP.
+    fn end_writes(&self) -> io::Result<()>;
+}
+
+impl Carrier for mio::net::TcpStream {
+    fn end_writes(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+impl Carrier for std::net::TcpStream {
+    fn end_writes(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
     }
 }
 
@@ -183,9 +215,8 @@ impl Tls {
         client: &ClientTls,
         host: &str,
         introduction: Vec<u8>,
-    ) -> io::Result<Tls> {
-        let connection = client.connection(host);
-        let mut tls = Tls::new(connection.map_err(io::Error::other)?);
+    ) -> Result<Tls, ClientTlsError> {
+        let mut tls = Tls::new(client.connection(host)?);
         tls.dialled = Some(Box::new(Dialled {
             tls: client.clone(),
             host: host.to_owned(),
@@ -256,6 +287,72 @@ impl Tls {
         }
     }
 
+    /// What a client knows of its connection, once it is agreed on.
+    pub(in crate::net) fn session(&self) -> Option<TlsSession> {
+        let agreement = self.agreement()?;
+        let connection = match &self.session {
+            Session::Rustls(connection) => connection,
+            #[cfg(feature = "legacy-tls")]
+            Session::Legacy(_) => return None,
+        };
+        let alpn = connection.alpn_protocol();
+        let shown = connection.peer_certificates().and_then(<[_]>::first);
+        Some(TlsSession {
+            agreement,
+            alpn: alpn.map(|name| String::from_utf8_lossy(name).into_owned()),
+            certificate: shown.and_then(|der| Facts::read(der)).map(certificate),
+        })
+    }
+
+    /// Goes on with the opening handshake, as far as it goes now; whether it is
+    /// finished. `more` as for [`Tls::read`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Tls::read`].
+    pub(in crate::net) fn advance(
+        &mut self,
+        socket: &mut impl Carrier,
+        more: &mut bool,
+    ) -> io::Result<bool> {
+        // Where nothing can be written, there may still be an alert to read.
+        let flushed = self.flush(socket);
+        while self.is_handshaking() && *more {
+            let mut received = std::mem::take(&mut self.received);
+            if received.is_empty() {
+                received.resize(RECORD, 0);
+                let Some(n) = read_socket(socket, &mut received)? else {
+                    *more = false;
+                    break;
+                };
+                if n == 0 {
+                    return Err(TlsFault::Cut.into());
+                }
+                received.truncate(n);
+            }
+            let mut octets = &*received;
+            let mut fault = None;
+            while fault.is_none() && !octets.is_empty() && self.is_handshaking() {
+                let answer = self.check_answer(octets);
+                fault = answer.and_then(|()| self.process(&mut octets)).err();
+            }
+            self.received = octets.to_vec();
+            let flushed = self.flush(socket);
+            if let Some(fault) = fault {
+                return Err(fault.into());
+            }
+            flushed?;
+        }
+        flushed?;
+        Ok(!self.is_handshaking())
+    }
+
+    /// Octets that were encrypted and not reported as written, which they are
+    /// herewith.
+    pub(in crate::net) fn take_taken(&mut self) -> usize {
+        std::mem::take(&mut self.taken)
+    }
+
     /// Whether a read would give something without asking the system.
     pub(in crate::net) fn has_more(&self) -> bool {
         self.plaintext > 0 || !self.received.is_empty() || self.fault.is_some() || self.peer_closed
@@ -285,7 +382,7 @@ impl Tls {
     /// alert is sent then, as far as the system takes it.
     pub(in crate::net) fn read(
         &mut self,
-        socket: &mut TcpStream,
+        socket: &mut impl Carrier,
         room: &mut [u8],
         more: &mut bool,
         read_closed: bool,
@@ -340,7 +437,7 @@ impl Tls {
     /// TLS answers by itself is written.
     fn decrypt(
         &mut self,
-        socket: &mut TcpStream,
+        socket: &mut impl Carrier,
         mut octets: &[u8],
         room: &mut [u8],
     ) -> io::Result<usize> {
@@ -400,8 +497,17 @@ impl Tls {
     /// The fault that an error of rustls is.
     fn fault_of(dialled: Option<&Dialled>, error: rustls::Error) -> TlsFault {
         match dialled {
-            Some(dialled) => TlsFault::Server(dialled.tls.explain(&dialled.host, &error)),
             None => TlsFault::Client(error),
+            Some(dialled) => {
+                let sentence = dialled.tls.explain(&dialled.host, &error);
+                match error {
+                    rustls::Error::InvalidCertificate(error) => TlsFault::Certificate {
+                        problem: CertificateProblem::of(&error),
+                        sentence,
+                    },
+                    _ => TlsFault::Server(sentence),
+                }
+            }
         }
     }
 
@@ -471,7 +577,7 @@ impl Tls {
     /// Why nothing can be written any more.
     pub(in crate::net) fn write(
         &mut self,
-        socket: &mut TcpStream,
+        socket: &mut impl Carrier,
         octets: &[u8],
     ) -> io::Result<usize> {
         if !self.flush(socket)? || self.is_handshaking() {
@@ -507,7 +613,7 @@ impl Tls {
     /// # Errors
     ///
     /// Why nothing can be written any more.
-    pub(in crate::net) fn flush(&mut self, socket: &mut TcpStream) -> io::Result<bool> {
+    pub(in crate::net) fn flush(&mut self, socket: &mut impl Carrier) -> io::Result<bool> {
         if let Some(dialled) = &mut self.dialled {
             if !write_all(socket, &mut dialled.introduction)? {
                 return Ok(false);
@@ -533,7 +639,7 @@ impl Tls {
             }
         }
         if std::mem::take(&mut self.shuts_down) {
-            socket.shutdown(Shutdown::Write)?;
+            socket.end_writes()?;
         }
         Ok(true)
     }
@@ -543,7 +649,7 @@ impl Tls {
     /// # Errors
     ///
     /// Where there is no connection any more.
-    pub(in crate::net) fn shutdown(&mut self, socket: &mut TcpStream) -> io::Result<()> {
+    pub(in crate::net) fn shutdown(&mut self, socket: &mut impl Carrier) -> io::Result<()> {
         if std::mem::replace(&mut self.closed, true) {
             return Ok(());
         }
@@ -557,8 +663,19 @@ impl Tls {
     }
 }
 
+fn certificate(facts: Facts) -> ShownCertificate {
+    ShownCertificate {
+        is_self_signed: facts.is_self_issued(),
+        names: facts.names,
+        not_before: inspect::system_time(facts.not_before),
+        not_after: inspect::system_time(facts.not_after),
+        last_day: inspect::day(facts.not_after),
+        issuer: facts.issuer.text,
+    }
+}
+
 /// Reads once: `None` where there is nothing now, 0 octets at the end.
-fn read_socket(socket: &mut TcpStream, room: &mut [u8]) -> io::Result<Option<usize>> {
+fn read_socket(socket: &mut impl Carrier, room: &mut [u8]) -> io::Result<Option<usize>> {
     loop {
         match socket.read(room) {
             Ok(n) => return Ok(Some(n)),
@@ -570,7 +687,7 @@ fn read_socket(socket: &mut TcpStream, room: &mut [u8]) -> io::Result<Option<usi
 }
 
 /// Writes octets and removes them; whether the system took all.
-fn write_all(socket: &mut TcpStream, octets: &mut Vec<u8>) -> io::Result<bool> {
+fn write_all(socket: &mut impl Carrier, octets: &mut Vec<u8>) -> io::Result<bool> {
     while !octets.is_empty() {
         match socket.write(octets) {
             Ok(n) => drop(octets.drain(..n)),

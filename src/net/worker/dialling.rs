@@ -77,7 +77,8 @@ impl Dialling {
         let Some((tls, introduction)) = self.tls.take() else {
             return Ok(None);
         };
-        Tls::connect(&tls.client, &tls.host, introduction).map(Some)
+        let tls = Tls::connect(&tls.client, &tls.host, introduction);
+        tls.map(Some).map_err(io::Error::other)
     }
 
     /// Its addresses, where they are known without a lookup.
