@@ -14,6 +14,7 @@ pub(super) fn of_refusal(refusal: Refusal) -> Option<String> {
         Refusal::HeadTooLong { .. } => "`--max-head-bytes` sets the limit",
         Refusal::HandshakeTimeout => "`--handshake-timeout-ms` sets the limit",
         Refusal::OriginNotAllowed => "`--origin` names those that may",
+        Refusal::TlsUnexpected => "`--tls-cert` gives this server a certificate",
         Refusal::HostForbidden => "`--host` names those that it answers to",
         _ => return None,
     };
@@ -25,7 +26,6 @@ pub(super) fn of_net_refusal(refusal: NetRefusal) -> Option<String> {
     let hint = match refusal {
         NetRefusal::ProxyHeader => "or take its address from the list of `--accept-proxy`",
         NetRefusal::ProxyHeaderUnexpected => "or name it in `--accept-proxy`",
-        NetRefusal::TlsOnPlainPort => "`--tls-cert` gives it one",
         NetRefusal::PlainOnTlsPort => "`--listen` without a scheme takes both",
         NetRefusal::TlsTooOld => "`--tls-legacy` lets it in",
         NetRefusal::BackendHandshake { .. } => "see `--to` and `--as`",

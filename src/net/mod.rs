@@ -13,8 +13,7 @@ mod listen;
 mod address;
 mod unix;
 
-#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
-pub mod tls;
+mod tls;
 
 mod transport;
 
@@ -112,11 +111,14 @@ pub use self::route::{Destination, Route, RouteTable, Router};
 pub use self::server::{BindError, Reloader, SendError, Sender, Server, Stopper};
 pub use self::settings::Settings;
 pub use self::site::{AccessRecord, Site, SiteData};
-pub use self::stream::Stream;
 pub use self::stats::{ConnectionInfo, ConnectionStats, StatsSnapshot};
+pub use self::stream::Stream;
+#[cfg(feature = "legacy-tls")]
+pub use self::tls::LegacyError;
 #[cfg(feature = "tls")]
 pub use self::tls::{
-    CertificateFiles, CertificateProblem, ClientTlsOptions, ServerCertificate, TlsFileError,
+    CertificateFiles, CertificateProblem, ClientHello, ClientTlsOptions, NotAHello, ServedBy,
+    ServerCertificate, ServerKey, Suite, TlsFileError, TlsVersion,
 };
 pub use self::tls::{ClientTls, ClientTlsError, ServerTls, TlsFault};
 pub use self::url::{BadEndpoint, BadUrl, Endpoint, Unresolved, Url};

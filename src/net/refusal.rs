@@ -27,9 +27,6 @@ coded! {
     /// A PROXY header from a peer that is not trusted.
     #[error("the connection starts with a PROXY header, and none is believed from this address; let the balancer send none")]
     ProxyHeaderUnexpected = "proxy-header-unexpected", 400;
-    /// TLS where none is spoken.
-    #[error("TLS came to a port that takes plain connections only; dial ws://, or give the server a certificate")]
-    TlsOnPlainPort = "tls-on-plain-port", 400;
     /// No TLS where nothing else is spoken.
     #[error("a plain request came to a port that takes TLS only; dial wss://")]
     PlainOnTlsPort = "plain-on-tls-port", 400;

@@ -308,7 +308,9 @@ pub enum BadUrl {
     #[error("a URL begins with ws:// or wss://")]
     Scheme,
     /// `wss://`, in a build without the feature `tls`.
-    #[error("this build speaks no TLS; build it with the feature tls, or put a TLS terminator in front and dial ws://")]
+    #[error(
+        "this build speaks no TLS; build it with the feature tls, or put a TLS terminator in front and dial ws://"
+    )]
     Secure,
     /// No host.
     #[error("the URL has no host; an IPv6 address stands in brackets, [::1]")]

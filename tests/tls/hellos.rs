@@ -1,6 +1,6 @@
 //! ClientHellos: those of real clients, in any portions, and rubbish.
 
-use heirloom::net::tls::{ClientHello, NotAHello, ServedBy, ServerKey, TlsVersion};
+use heirloom::net::{ClientHello, NotAHello, ServedBy, ServerKey, TlsVersion};
 use proptest::prelude::*;
 use serde_json::Value;
 

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use clap::{Args as ClapArgs, ValueEnum};
 use heirloom::Side;
-use heirloom::net::replay::Faults;
 use heirloom::net::dial::DialTarget;
+use heirloom::net::replay::Faults;
 use heirloom::net::{ClientTls, Listen, Url};
 use heirloom::vector::{Difference, Vector};
 

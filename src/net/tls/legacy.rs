@@ -206,7 +206,7 @@ impl LegacySession {
     }
 
     /// The ciphertext that is to be sent.
-    pub(super) fn to_send(&mut self) -> &mut Vec<u8> {
+    pub(super) fn unsent(&mut self) -> &mut Vec<u8> {
         &mut self.stream.get_mut().sends
     }
 

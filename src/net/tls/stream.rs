@@ -60,10 +60,14 @@ pub enum TlsFault {
     #[error("{0}")]
     Server(String),
     /// A server has ended TCP before TLS was agreed on.
-    #[error("the server ended the connection in the opening handshake of TLS; if it speaks no TLS on this port, dial ws://")]
+    #[error(
+        "the server ended the connection in the opening handshake of TLS; if it speaks no TLS on this port, dial ws://"
+    )]
     Cut,
     /// The peer has ended TCP, and not TLS before it (RFC 8446 section 6.1).
-    #[error("tls-truncated: the peer ended TCP without a close_notify of TLS, so what it sent last may have been cut off; let it end TLS first")]
+    #[error(
+        "tls-truncated: the peer ended TCP without a close_notify of TLS, so what it sent last may have been cut off; let it end TLS first"
+    )]
     Truncated,
     /// What a server sends is no TLS.
     #[error("the server does not speak TLS on this port: it answers {}; dial ws://", answered(.first))]
@@ -113,6 +117,10 @@ impl From<TlsFault> for io::Error {
 }
 
 /// A connection of TLS, without its socket.
+#[cfg_attr(
+    feature = "legacy-tls",
+    allow(clippy::large_enum_variant, reason = "few sessions are old ones")
+)]
 enum Session {
     Rustls(rustls::Connection),
     #[cfg(feature = "legacy-tls")]
@@ -290,13 +298,14 @@ impl Tls {
     /// What a client knows of its connection, once it is agreed on.
     pub(in crate::net) fn session(&self) -> Option<TlsSession> {
         let agreement = self.agreement()?;
-        let connection = match &self.session {
-            Session::Rustls(connection) => connection,
+        let (alpn, shown) = match &self.session {
+            Session::Rustls(connection) => (
+                connection.alpn_protocol(),
+                connection.peer_certificates().and_then(<[_]>::first),
+            ),
             #[cfg(feature = "legacy-tls")]
-            Session::Legacy(_) => return None,
+            Session::Legacy(_) => (None, None),
         };
-        let alpn = connection.alpn_protocol();
-        let shown = connection.peer_certificates().and_then(<[_]>::first);
         Some(TlsSession {
             agreement,
             alpn: alpn.map(|name| String::from_utf8_lossy(name).into_owned()),
@@ -633,7 +642,7 @@ impl Tls {
             }
             #[cfg(feature = "legacy-tls")]
             Session::Legacy(session) => {
-                if !write_all(socket, session.to_send())? {
+                if !write_all(socket, session.unsent())? {
                     return Ok(false);
                 }
             }

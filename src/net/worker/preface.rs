@@ -78,8 +78,8 @@ impl<A: App> Dispatch<'_, A> {
     fn read_client_hello(&mut self, app: &mut A, input: &mut Input<'_>) -> bool {
         let tls = self.context.tls.filter(|_| self.takes != Takes::Plain);
         let Some(tls) = tls else {
+            // The parser of heads refuses it.
             *self.preface = Preface::Done;
-            self.refuse_first(app, NetRefusal::TlsOnPlainPort, input);
             return true;
         };
         let begun = match Tls::begin(tls, input.rest()) {
