@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use heirloom::bytes::Escaped;
-use heirloom::net::{AccessRecord, Url};
+use heirloom::net::{AccessRecord, PeerAddress, Url};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -52,7 +52,7 @@ impl AccessLog {
     /// Lines about connections to this backend, on standard output.
     pub(super) fn new(backend: &Url, json: bool) -> AccessLog {
         AccessLog {
-            backend: backend.host.as_str().into(),
+            backend: backend.server().into(),
             json,
         }
     }
@@ -73,10 +73,9 @@ impl AccessLog {
         LogLine {
             time: format!("{time:.3}"),
             // A client that a header names has no known port.
-            client: if record.client.port() == 0 {
-                record.client.ip().to_string()
-            } else {
-                record.client.to_string()
+            client: match record.client {
+                PeerAddress::Tcp(address) if address.port() == 0 => address.ip().to_string(),
+                client => client.to_string(),
             },
             version: summary.version.map(|v| v.name),
             path: record.path,

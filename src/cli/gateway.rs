@@ -4,12 +4,12 @@ use clap::{Args as ClapArgs, ValueEnum};
 use heirloom::Version;
 use heirloom::conn::Config;
 use heirloom::net::{
-    Backend, Binary, Http, Networks, OffersCompression, ProxyVersion, Router, Settings, Site, Url,
+    Backend, Binary, Http, Networks, OffersCompression, ProxyVersion, Router, Settings, Url,
     gateway,
 };
 
 use super::access::AccessLog;
-use super::server_args::ServerArgs;
+use super::server_args::{Bound, ServerArgs};
 use super::trust::TrustArgs;
 use super::units::milliseconds;
 use super::{Exit, version};
@@ -23,7 +23,8 @@ use super::{Exit, version};
                   HAProxy and nginx."
 )]
 pub(super) struct Args {
-    /// The URL of the backend, ws:// or wss://. A path in it replaces the path of the client's request. The
+    /// The URL of the backend, such as ws://127.0.0.1:9000/, wss://chat.example/ or
+    /// ws+unix:/run/chat.sock:/. A path in it replaces the path of the client's request. The
     /// client's query is passed on unless the URL has one. The host name is resolved for each
     /// connection.
     #[arg(long, value_name = "URL", value_parser = super::request_args::url)]
@@ -41,7 +42,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "HOW", value_enum, default_value_t = HttpArg::Refuse)]
     http: HttpArg,
     /// Peers whose X-Forwarded-For, -Proto, -Host and Forwarded are believed: addresses and
-    /// networks, separated by commas. Those of other peers are dropped.
+    /// networks, and `unix` for those of Unix sockets, separated by commas. Those of other peers are
+    /// dropped.
     #[arg(long, value_name = "NETS")]
     accept_forwarded: Vec<Networks>,
     /// A further header of clients that the backend gets, all its lines as they are; may be given
@@ -103,8 +105,11 @@ pub(super) fn run(args: Args) -> Exit {
         Ok(tls) => tls,
         Err(exit) => return exit,
     };
-    let server = match args.server.bind(args.json) {
-        Ok(server) => server,
+    let Bound {
+        server,
+        certificates,
+    } = match args.server.bind(args.json) {
+        Ok(bound) => bound,
         Err(exit) => return exit,
     };
     args.server.warn_of_origins();
@@ -118,7 +123,8 @@ pub(super) fn run(args: Args) -> Exit {
     let server = server.with_config(router.config());
     server.run(|| {
         let log = log.clone();
-        Site::new(&router).with_access_log(move |record| log.note(record))
+        let site = Bound::site(certificates.as_ref(), &router);
+        site.with_access_log(move |record| log.note(record))
     });
     Exit::Good
 }

@@ -25,8 +25,12 @@ pub(super) fn of_net_refusal(refusal: NetRefusal) -> Option<String> {
     let hint = match refusal {
         NetRefusal::ProxyHeader => "or take its address from the list of `--accept-proxy`",
         NetRefusal::ProxyHeaderUnexpected => "or name it in `--accept-proxy`",
+        NetRefusal::TlsOnPlainPort => "`--tls-cert` gives it one",
+        NetRefusal::PlainOnTlsPort => "`--listen` without a scheme takes both",
+        NetRefusal::TlsTooOld => "`--tls-legacy` lets it in",
         NetRefusal::BackendHandshake { .. } => "see `--to` and `--as`",
         NetRefusal::BackendUnreachable => "`--to` says where it should be",
+        NetRefusal::BackendTls { .. } => "the log of the gateway says more",
         NetRefusal::BackendTimeout => "`--handshake-timeout-ms` sets the limit",
         NetRefusal::BackendSilent => "`--http-timeout-ms` sets the limit",
         NetRefusal::OutOfSockets => "`ulimit -n` shows how many descriptors it may have",

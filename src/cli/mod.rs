@@ -12,6 +12,8 @@ mod answer;
 mod compression;
 mod display;
 mod limits;
+mod listening;
+mod flash;
 mod line_writer;
 mod request_args;
 mod stdin;

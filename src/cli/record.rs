@@ -14,7 +14,8 @@ use heirloom::net::relay::Relay;
 use heirloom::net::{ClientTls, Endpoint, Listen, Resolver, Settings, Url};
 
 use super::journal::{Mode, Store, complain_of};
-use super::server_args::{addresses, announce, server_address, stop_on_signals};
+use super::listening::{addresses, announce, server_address};
+use super::server_args::stop_on_signals;
 use super::trust::TrustArgs;
 use super::units::{milliseconds, octets};
 use super::{Exit, complain, output};
@@ -37,8 +38,9 @@ pub(super) struct Args {
     #[arg(long, value_name = "ADDR", required_unless_present = "recover",
           value_parser = addresses)]
     listen: Vec<Vec<SocketAddr>>,
-    /// The server, such as 127.0.0.1:8076, or wss://example.com:443 where it speaks TLS: clients come
-    /// in plain, and what is inside TLS is recorded. A host name is resolved for each connection.
+    /// The server, such as 127.0.0.1:8076, or unix:PATH; or wss://example.com:443 where it speaks TLS:
+    /// clients come in plain, and what is inside TLS is recorded. A host name is resolved for each
+    /// connection.
     #[arg(long, value_name = "ADDR", required_unless_present = "recover",
           value_parser = relayed_server)]
     to: Option<RelayedServer>,

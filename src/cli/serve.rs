@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use heirloom::net::lab::Lab;
-use heirloom::net::{Router, Site, serve};
+use heirloom::net::{Router, serve};
 
 use super::lab::Explanations;
-use super::server_args::ServerArgs;
+use super::server_args::{Bound, ServerArgs};
 use super::{Exit, header_text};
 
 /// Serve clients of every version: any path echoes, /chat is a chat, / is the lab page.
@@ -32,8 +32,11 @@ const LAST_EXPLANATIONS: Duration = Duration::from_secs(5);
 
 /// Runs until a signal and the last connection.
 pub(super) fn run(args: Args) -> Exit {
-    let server = match args.server.bind(false) {
-        Ok(server) => server,
+    let Bound {
+        server,
+        certificates,
+    } = match args.server.bind(false) {
+        Ok(bound) => bound,
         Err(exit) => return exit,
     };
     let config = args.server.config();
@@ -49,7 +52,7 @@ pub(super) fn run(args: Args) -> Exit {
     let table = serve::routes_with(config, args.subprotocol, Some(lab.clone()));
     let router = Router::new(table);
     let server = server.with_config(router.config());
-    server.run(|| Site::new(&router));
+    server.run(|| Bound::site(certificates.as_ref(), &router));
     lab.finish(LAST_EXPLANATIONS);
     Exit::Good
 }

@@ -1,8 +1,7 @@
 //! What `serve` and `gateway` share: where to listen, which clients may connect, and how to
 //! stop.
 
-use std::io::{self, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,25 +9,31 @@ use std::thread;
 
 use clap::Args;
 use heirloom::handshake::{Hosts, Origins};
-use heirloom::net::{BadEndpoint, Endpoint, Listen, ListenAt, Networks, Server, Takes};
+use heirloom::net::{Listen, ListenAt, Networks, Router, Server, Site, Takes};
 use heirloom::{Config, Versions};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::low_level::pipe;
 
 use super::compression::CompressionArgs;
+use super::flash::FlashArgs;
 use super::limits::ListenLimitArgs;
-use super::tls::TlsArgs;
-use super::{Exit, complain, hint, output, suggest};
+use super::tls::{Certificates, TlsArgs};
+use super::{Exit, complain, hint, listening, output};
 
 /// Where clients connect, and which may.
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
     /// Where to listen; may be given more than once. Port 0 takes a free one. With a certificate
     /// TLS and plain connections come to the same port; tls://ADDR takes TLS only, ws://ADDR plain
-    /// connections only.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8076", value_parser = listeners)]
+    /// connections only. unix:PATH is a Unix socket, which takes plain connections (tls://unix:PATH
+    /// TLS) and whose file is removed at the end; unix:@NAME has no file (Linux).
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8076", value_parser = listening::listeners)]
     listen: Vec<Vec<Listen>>,
+    /// The permissions of the files of Unix sockets, in octal digits such as 660. A client needs
+    /// that to write. An abstract name (unix:@NAME) has none: every user of the machine may connect.
+    #[arg(long, value_name = "MODE", default_value = "600", value_parser = listening::unix_mode)]
+    unix_mode: u32,
     /// The versions that are on: names, `all`, `default`, `+NAME`, `-NAME`, separated by commas.
     #[arg(
         long,
@@ -51,7 +56,8 @@ pub(super) struct ServerArgs {
     #[arg(long, value_name = "URL", value_parser = public_url)]
     public_url: Option<String>,
     /// Peers whose connections start with a PROXY header, of version 1 or 2, which is believed:
-    /// addresses and networks such as 10.0.0.0/8, separated by commas. Other peers must send none.
+    /// addresses and networks such as 10.0.0.0/8, and `unix` for those of Unix sockets, separated by
+    /// commas. Other peers must send none.
     #[arg(long, value_name = "NETS")]
     accept_proxy: Vec<Networks>,
     /// Threads, each with a loop of its own; one per core by default.
@@ -60,9 +66,29 @@ pub(super) struct ServerArgs {
     #[command(flatten)]
     tls: TlsArgs,
     #[command(flatten)]
+    flash: FlashArgs,
+    #[command(flatten)]
     compression: CompressionArgs,
     #[command(flatten)]
     limits: ListenLimitArgs,
+}
+
+/// A server that is bound.
+pub(super) struct Bound {
+    pub(super) server: Server,
+    /// What it shows, where it speaks TLS.
+    pub(super) certificates: Option<Certificates>,
+}
+
+impl Bound {
+    /// The site with what `/healthz?verbose` tells of this server.
+    pub(super) fn site(certificates: Option<&Certificates>, router: &Router) -> Site {
+        let site = Site::new(router);
+        match certificates.cloned() {
+            Some(certificates) => site.with_health(move || certificates.health()),
+            None => site,
+        }
+    }
 }
 
 /// The word for pages whose origin is the Host that they ask.
@@ -103,16 +129,23 @@ impl ServerArgs {
 
     /// A server that is bound and stops on signals. Its addresses go to standard
     /// output, or to standard error where standard output holds `json` only.
-    pub(super) fn bind(&self, json: bool) -> Result<Server, Exit> {
+    pub(super) fn bind(&self, json: bool) -> Result<Bound, Exit> {
         if self.versions == Versions::NONE {
             complain(&"no version is on; see --versions");
             return Err(Exit::Usage);
         }
-        let listeners = self.listen.concat();
+        let mut listeners = [self.listen.concat(), self.flash.listeners()].concat();
+        for listen in &mut listeners {
+            if let ListenAt::Unix { mode, .. } = &mut listen.at {
+                *mode = self.unix_mode;
+            }
+        }
         let tls = self.tls.load()?;
         if let (None, Some(only_tls)) = (&tls, listeners.iter().find(|l| l.takes == Takes::Tls)) {
             let at = &only_tls.at;
-            complain(&format!("tls://{at} needs a certificate; give --tls-cert and --tls-key"));
+            complain(&format!(
+                "tls://{at} needs a certificate; give --tls-cert and --tls-key"
+            ));
             return Err(Exit::Usage);
         }
         let workers = self.workers.map_or_else(cores, usize::from);
@@ -125,47 +158,38 @@ impl ServerArgs {
             complain(&format!("cannot wait for signals: {error}"));
             return Err(Exit::Unreachable);
         }
-        if let Some(tls) = tls {
-            server = server.with_tls(tls.clone());
-            if let Err(error) = self.tls.watch(tls, server.reloader()) {
-                complain(&format!("cannot wait for signals: {error}"));
-                return Err(Exit::Unreachable);
+        let watched = match tls {
+            Some(tls) => {
+                server = server.with_tls(tls.clone());
+                self.tls.watch(tls, server.reloader()).map(Some)
             }
-        } else if let Err(error) = ignore_hang_ups() {
+            None => ignore_hang_ups().map(|()| None),
+        };
+        let certificates = watched.map_err(|error| {
             complain(&format!("cannot wait for signals: {error}"));
-            return Err(Exit::Unreachable);
+            Exit::Unreachable
+        })?;
+        if self.flash.are_answered() {
+            let policy = self
+                .flash
+                .policy(&self.config().origins, server.listeners());
+            server = server.with_flash_policy(policy);
         }
         for listen in server.listeners() {
             if let ListenAt::Tcp(address) = &listen.at {
                 warn_of_hixie(address, self.versions);
             }
-            announce(listen, server.has_tls(), json);
+            listening::announce(listen, server.has_tls(), json);
         }
         if output::has_failed() {
             return Err(Exit::Unreachable);
         }
         let proxies = self.accept_proxy.iter().cloned().collect();
         let settings = self.limits.settings().with_hint(hint::of_net_refusal);
-        Ok(server.with_settings(settings).accept_proxy(proxies))
-    }
-}
-
-/// Tells where a listener is, once it is bound, and what it takes: TLS where the
-/// server has a certificate.
-pub(super) fn announce(listen: &Listen, has_tls: bool, json: bool) {
-    let at = &listen.at;
-    let line = match (at, listen.takes) {
-        (ListenAt::Unix(path), _) => format!("listening on ws+unix:{}", path.display()),
-        (_, Takes::Tls) => format!("listening on wss://{at}/"),
-        (_, Takes::Both) if has_tls => format!("listening on ws://{at}/ and wss://{at}/"),
-        _ => format!("listening on ws://{at}/"),
-    };
-    if json {
-        // Where standard error is closed, it cannot be told anywhere.
-        let _ = writeln!(io::stderr(), "{line}");
-    } else {
-        // At once: the caller must know whether it could be written.
-        output::write(format!("{line}\n").as_bytes());
+        Ok(Bound {
+            server: server.with_settings(settings).accept_proxy(proxies),
+            certificates,
+        })
     }
 }
 
@@ -206,47 +230,6 @@ fn warn_of_hixie(address: &SocketAddr, versions: Versions) {
 
 fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// Where to listen, and what comes there.
-fn listeners(text: &str) -> Result<Vec<Listen>, String> {
-    let schemes = [("tls://", Takes::Tls), ("wss://", Takes::Tls), ("ws://", Takes::Plain)];
-    let scheme = schemes.iter().find_map(|(scheme, takes)| Some((text.strip_prefix(scheme)?, takes)));
-    let (address, takes) = match scheme {
-        Some((address, takes)) => (address.strip_suffix('/').unwrap_or(address), *takes),
-        None => (text, Takes::Both),
-    };
-    let found = addresses(address)?;
-    let listen = |address| Listen {
-        at: ListenAt::Tcp(address),
-        takes,
-    };
-    Ok(found.into_iter().map(listen).collect())
-}
-
-pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
-    let hint = "give HOST:PORT, such as 127.0.0.1:8076 or [::1]:0";
-    if let Some(meant) = suggest::of_listener(text) {
-        return Err(format!("{hint}; {meant}"));
-    }
-    let found = text
-        .to_socket_addrs()
-        .map_err(|error| format!("{error}; {hint}"))?;
-    // `localhost` may be two addresses; the first is what was meant.
-    let first: Vec<SocketAddr> = found.take(1).collect();
-    if first.is_empty() {
-        Err(hint.to_owned())
-    } else {
-        Ok(first)
-    }
-}
-
-/// Where a server is. Its name is not resolved.
-pub(super) fn server_address(text: &str) -> Result<Endpoint, String> {
-    match suggest::of_server(text) {
-        Some(meant) => Err(format!("{BadEndpoint}; {meant}")),
-        None => text.parse().map_err(|error: BadEndpoint| error.to_string()),
-    }
 }
 
 fn allowed_origin(text: &str) -> Result<String, String> {

@@ -91,6 +91,7 @@ pub(super) fn of_url(text: &str) -> Option<String> {
             let secure = is_word(scheme, &["https", "wss"]);
             format!("{}://{rest}", if secure { "wss" } else { "ws" })
         }
+        Some((scheme, path)) if is_word(scheme, &["unix"]) => format!("ws+unix:{path}"),
         _ if text.contains("://") => return None,
         // Only a port.
         Some(("", port)) if is_port(port) => format!("ws://127.0.0.1:{port}/"),
@@ -213,6 +214,7 @@ mod tests {
             ("example.com/a", Some("ws://example.com/a")),
             ("//example.com/a", Some("ws://example.com/a")),
             ("ws:/h/", Some("ws://h/")),
+            ("unix:/a.sock", Some("ws+unix:/a.sock")),
             (":9000", Some("ws://127.0.0.1:9000/")),
             ("9000", Some("ws://127.0.0.1:9000/")),
             ("ftp://h/", None),

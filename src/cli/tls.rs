@@ -4,11 +4,13 @@
 use std::io::{ErrorKind, Read};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use heirloom::net::{CertificateFiles, Reloader, ServerTls};
+use jiff::Timestamp;
 use signal_hook::consts::SIGHUP;
 use signal_hook::low_level::pipe;
 
@@ -29,6 +31,12 @@ pub(super) struct TlsArgs {
     /// again, and open connections stay as they are.
     #[arg(long, value_name = "FILE", help_heading = "TLS", requires = "tls_cert")]
     tls_key: Vec<PathBuf>,
+    /// Serve clients of 2010 too: TLS 1.0 and 1.1, suites in CBC mode, and key exchange by RSA
+    /// without forward secrecy, by the system's OpenSSL at its security level 0. What such a client
+    /// sends and receives can be read and changed by those on its way. Clients of TLS 1.2 and 1.3
+    /// are served as before. SSL 3, RC4 and 3DES stay off. Needs the feature legacy-tls.
+    #[arg(long, help_heading = "TLS", requires = "tls_cert")]
+    tls_legacy: bool,
 }
 
 impl TlsArgs {
@@ -46,12 +54,30 @@ impl TlsArgs {
         if self.tls_cert.is_empty() {
             return Ok(None);
         }
-        let tls = ServerTls::load(&self.files()).map_err(|error| {
+        if self.tls_legacy && cfg!(not(feature = "legacy-tls")) {
+            complain(
+                &"--tls-legacy needs a program that was built with the feature legacy-tls: \
+                       cargo build --release --features legacy-tls",
+            );
+            return Err(Exit::Usage);
+        }
+        let tls = self.read().map_err(|error| {
             complain(&error);
             Exit::Usage
         })?;
+        if self.tls_legacy {
+            log::warn!(
+                "TLS 1.0 and 1.1, CBC suites and RSA key exchange are on (--tls-legacy): what such \
+                 clients send and receive can be read and changed on its way"
+            );
+        }
         warn(&tls);
         Ok(Some(tls))
+    }
+
+    /// Reads the files.
+    fn read(&self) -> Result<ServerTls, String> {
+        read(&self.files(), self.tls_legacy)
     }
 
     fn files(&self) -> Vec<CertificateFiles> {
@@ -64,38 +90,84 @@ impl TlsArgs {
     }
 
     /// Reads the files again at each HUP, and says each day which certificates expire
-    /// soon.
+    /// soon. What is given has those that are shown now.
     ///
     /// # Errors
     ///
     /// The error of the system.
-    pub(super) fn watch(&self, tls: ServerTls, reloader: Reloader) -> std::io::Result<()> {
+    pub(super) fn watch(
+        &self,
+        tls: ServerTls,
+        reloader: Reloader,
+    ) -> std::io::Result<Certificates> {
         let (mut reader, writer) = UnixStream::pair()?;
         reader.set_read_timeout(Some(DAY))?;
         pipe::register(SIGHUP, writer)?;
-        let (files, mut tls) = (self.files(), tls);
-        thread::Builder::new().name("certificates".to_owned()).spawn(move || {
-            loop {
-                match reader.read(&mut [0; 64]) {
-                    Ok(0) => return,
-                    Ok(_) => match ServerTls::load(&files) {
-                        Ok(loaded) => {
-                            log::info!("the certificates were read again");
-                            tls = loaded;
-                            reloader.show_certificates(tls.clone());
-                        }
-                        Err(error) => {
-                            log::error!("{error}; the certificates from before stay in use");
-                        }
-                    },
-                    Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                    Err(_) => {}
+        let (files, legacy) = (self.files(), self.tls_legacy);
+        let shown = Certificates(Arc::new(Mutex::new(tls)));
+        let watched = shown.clone();
+        thread::Builder::new()
+            .name("certificates".to_owned())
+            .spawn(move || {
+                loop {
+                    match reader.read(&mut [0; 64]) {
+                        Ok(0) => return,
+                        Ok(_) => match read(&files, legacy) {
+                            Ok(loaded) => {
+                                log::info!("the certificates were read again");
+                                reloader.show_certificates(loaded.clone());
+                                *watched.lock() = loaded;
+                            }
+                            Err(error) => {
+                                log::error!("{error}; the certificates from before stay in use");
+                            }
+                        },
+                        Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                        Err(_) => {}
+                    }
+                    warn(&watched.lock());
                 }
-                warn(&tls);
-            }
-        })?;
-        Ok(())
+            })?;
+        Ok(shown)
     }
+}
+
+/// The certificates that a running server shows.
+#[derive(Clone)]
+pub(super) struct Certificates(Arc<Mutex<ServerTls>>);
+
+impl Certificates {
+    fn lock(&self) -> MutexGuard<'_, ServerTls> {
+        // What was there before a panic is whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A line for each, with the day on which it expires, and one for each warning.
+    pub(super) fn health(&self) -> String {
+        let tls = self.lock();
+        let mut lines = String::new();
+        for certificate in tls.certificates() {
+            let expires = Timestamp::try_from(certificate.not_after());
+            let expires = expires.map_or_else(|_| "never".to_owned(), |at| at.to_string());
+            let names = certificate.names().join(" ");
+            lines.push_str(&format!("certificate for {names}: expires {expires}\n"));
+        }
+        for warning in tls.day_warnings(SystemTime::now()) {
+            lines.push_str(&format!("warning: {warning}\n"));
+        }
+        lines
+    }
+}
+
+fn read(files: &[CertificateFiles], legacy: bool) -> Result<ServerTls, String> {
+    let tls = ServerTls::load(files).map_err(|error| error.to_string())?;
+    #[cfg(feature = "legacy-tls")]
+    if legacy {
+        tls.serve_legacy().map_err(|error| error.to_string())?;
+    }
+    // Without the feature the option was refused.
+    let _ = legacy;
+    Ok(tls)
 }
 
 /// Says what is wrong with certificates that can be used all the same.

@@ -57,10 +57,9 @@ impl Conn {
         }
     }
 
-    /// Server: before the request is read, says that the client uses TLS, which was
-    /// ended here or by something in front. Its page is of https then, a Host
-    /// without a port means 443, and it has dialled `wss` where no public URL says
-    /// otherwise.
+    /// Server: before the request is read, says that the client uses TLS, which
+    /// something in front has ended. Its page is of https then, and a Host
+    /// without a port means 443.
     pub fn set_secure(&mut self) {
         if let Ok(server) = self.server_handshake() {
             server.set_secure();

@@ -1,5 +1,5 @@
-//! Why a head cannot be read, and in which octets the cause lies. The head ends,
-//! and each line of it in CR LF.
+//! Why a head cannot be read, and in which octets the cause lies. Where the whole
+//! head is judged, each line of it ends in CR LF.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -32,6 +32,36 @@ pub(super) fn why_request(raw: &[u8], limit: u16, opaque: &[String]) -> At<HeadE
         return (HeadError::HttpVersion, 0..first.len());
     }
     (HeadError::Malformed, find_malformed(&lines, true, opaque))
+}
+
+/// Why octets cannot become a request, where that shows before their head has
+/// ended; `None` where they may, or where the whole head tells it better. The head
+/// may be cut anywhere; the first `seen` octets were looked at already, and no line
+/// ends in them.
+///
+/// Clients of other protocols send a line of their own, or octets that no text
+/// has, and wait for an answer: their head would never end.
+#[cold]
+pub(super) fn why_no_request(octets: &[u8], seen: usize) -> Option<At<HeadError>> {
+    let end = memchr(b'\n', octets.get(seen..)?).map(|i| seen + i + 1);
+    let line = octets.get(..end.unwrap_or(octets.len()))?;
+    // A CR is the start of a line's end, unless another octet follows.
+    let text = match end {
+        Some(_) => line.strip_suffix(b"\n")?,
+        None => line,
+    };
+    let text = text.strip_suffix(b"\r").unwrap_or(text);
+    let method = memchr(b' ', text).map_or(text, |space| text.split_at(space).0);
+    let unseen = seen.saturating_sub(1);
+    if let Some(i) = method.iter().skip(unseen).position(is_no_text) {
+        let at = unseen + i;
+        return Some((HeadError::Malformed, at..at + 1));
+    }
+    let is_request_line = RequestLine::read(line).is_some() || bad_in_target(text).is_some();
+    if !line.ends_with(b"\r\n") || is_request_line {
+        return None;
+    }
+    Some((HeadError::Malformed, in_first_line(text)))
 }
 
 /// The octet that a target may not hold, where the line is right otherwise. A
@@ -116,9 +146,66 @@ fn find_malformed(lines: &[(usize, &[u8])], is_request: bool, opaque: &[String])
             return at + i..at + i + 1;
         }
     }
-    let bad = |octet: &u8| !matches!(octet, 0x20..=0x7e);
-    match first.iter().position(bad) {
-        Some(i) if is_request => i..i + 1,
-        _ => 0..first.len(),
+    if is_request {
+        in_first_line(first)
+    } else {
+        0..first.len()
+    }
+}
+
+/// The octet in the first line of a request that no text has, or all of the line.
+fn in_first_line(line: &[u8]) -> Range<usize> {
+    match line.iter().position(is_no_text) {
+        Some(i) => i..i + 1,
+        None => 0..line.len(),
+    }
+}
+
+fn is_no_text(octet: &u8) -> bool {
+    !matches!(octet, 0x20..=0x7e)
+}
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_become_a_request_shows_at_the_same_octet_in_any_portions() {
+        for (octets, refused_at) in [
+            (&b"SSH-2.0-OpenSSH_9.2\r\n"[..], Some((21, 0..19))),
+            (b"EHLO mail.example\r\n", Some((19, 0..17))),
+            (b"HTTP/1.1 200 OK\r\n", Some((17, 0..15))),
+            (b"GET /\r\n", Some((7, 0..5))),
+            (b"a  b HTTP/1.1\r\n", None),
+            (b"AMQP\0\0\x09\x01", Some((5, 4..5))),
+            (b"AM\rQP", Some((4, 2..3))),
+            (b"AM\r\rQ", Some((4, 2..3))),
+            (b"GET\xff / HTTP/1.1\r\n", Some((4, 3..4))),
+            // These are judged when the head is whole.
+            (b"GET /\xff HTTP/1.1\r\n", None),
+            (b"GET / a HTTP/1.1\r\n", None),
+            (b"GET / HTTP/2.0\r\n", None),
+            (b"GET / HTTP/1.1\r\n", None),
+            (b"HELLO\n", None),
+            (b"GET", None),
+        ] {
+            let (mut found, mut seen) = (None, 0);
+            for n in 1..=octets.len() {
+                if found.is_none() {
+                    found = why_no_request(&octets[..n], seen).map(|why| (n, why));
+                }
+                seen = n;
+            }
+            let expected = refused_at.map(|(n, at)| (n, (HeadError::Malformed, at)));
+            assert_eq!(found, expected, "{}", octets.escape_ascii());
+            let at_once = why_no_request(octets, 0);
+            assert_eq!(
+                at_once,
+                expected.map(|(_, why)| why),
+                "{}",
+                octets.escape_ascii()
+            );
+        }
     }
 }

@@ -53,6 +53,13 @@ impl Origins {
         self.0.is_none()
     }
 
+    /// The origins that are listed, in lower case and without default ports.
+    #[cfg(feature = "net")]
+    pub(crate) fn listed(&self) -> impl Iterator<Item = &str> {
+        let tuples = self.0.iter().flat_map(|listed| &listed.tuples);
+        tuples.map(String::as_str)
+    }
+
     /// Whether a page of this origin may connect with this Host. `secure` is
     /// whether the client uses TLS, so that its page is of https.
     #[must_use]

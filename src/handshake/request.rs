@@ -72,6 +72,12 @@ impl<'b> Request<'b> {
         self.head.first_line()[1]
     }
 
+    /// The query of the target, without its question mark.
+    #[must_use]
+    pub fn query(&self) -> Option<&'b str> {
+        Some(self.target().split_once('?')?.1)
+    }
+
     /// The path of the target, without query and authority.
     #[must_use]
     pub fn path(&self) -> &'b str {

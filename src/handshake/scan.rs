@@ -57,6 +57,11 @@ impl Scan {
         self.seen == 0
     }
 
+    /// How many octets were looked at, while none of them ends a line.
+    pub(super) fn seen_of_first_line(self) -> Option<usize> {
+        (self.line == 0).then_some(self.seen)
+    }
+
     /// Looks for the empty line, from where the last look ended: a head that
     /// arrives octet by octet costs linear time. Gives the length of the head.
     pub(crate) fn find_end(

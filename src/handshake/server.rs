@@ -201,8 +201,7 @@ impl ServerHandshake {
             return Err((Refusal::OriginNotAllowed, at));
         }
         let public_url = config.public_url.as_deref();
-        let dialled = (public_url, self.secure);
-        let mut response = PendingResponse::prepare(request, version, dialled, spans)?;
+        let mut response = PendingResponse::prepare(request, version, public_url, spans)?;
         response.choose_compression(request, config);
         self.state = State::Requested(response);
         Ok(())
@@ -404,11 +403,10 @@ struct Echo {
 
 impl Echo {
     /// The client's view of its own URL: Host and target verbatim.
-    fn of(request: &Request<'_>, public_url: Option<&str>, secure: bool) -> Echo {
+    fn of(request: &Request<'_>, public_url: Option<&str>) -> Echo {
         let origin = request.origin_octets().unwrap_or_default();
         let base = match public_url {
             Some(base) => ["", base].map(str::as_bytes),
-            None if secure => [&b"wss://"[..], request.host_octets()],
             None => [b"ws://", request.host_octets()],
         };
         Echo::join(origin, base, request.target().as_bytes())
@@ -440,14 +438,14 @@ impl PendingResponse {
     fn prepare<T: Trace>(
         request: &Request<'_>,
         version: &'static Version,
-        (public_url, secure): (Option<&str>, bool),
+        public_url: Option<&str>,
         spans: &mut SpanWriter<'_, T>,
     ) -> Result<PendingResponse, Refused> {
         let proof = match version.challenge {
-            Challenge::Hixie75 => Proof::Hixie75(Echo::of(request, public_url, secure)),
+            Challenge::Hixie75 => Proof::Hixie75(Echo::of(request, public_url)),
             Challenge::Hixie76 => {
                 let numbers = hixie76::numbers(request.head(), spans)?;
-                Proof::Hixie76(Echo::of(request, public_url, secure), numbers)
+                Proof::Hixie76(Echo::of(request, public_url), numbers)
             }
             Challenge::Hybi04 | Challenge::Hybi05 => {
                 let key = hybi05::read_key(request.head(), version)?;

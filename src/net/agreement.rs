@@ -1,4 +1,5 @@
-//! What the two ends of TLS have agreed on, in the words of logs and headers.
+//! What the two ends of TLS have agreed on, or why they have not, in the words of
+//! logs and headers.
 
 use std::time::SystemTime;
 
@@ -43,4 +44,23 @@ pub struct ShownCertificate {
     pub issuer: String,
     /// Whether the subject is its own issuer.
     pub is_self_signed: bool,
+}
+
+/// Why a client is not served for what it offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unserved {
+    /// It is as old as 2010, and TLS as old as that is off.
+    TooOld,
+    /// It offers nothing that could be served.
+    NothingInCommon,
+}
+
+/// TLS as a client has begun it.
+#[derive(Debug)]
+pub(super) struct Begun<T> {
+    /// `None` where the version alone is too old, and the alert that says so is all
+    /// that is sent.
+    pub(super) tls: Option<T>,
+    /// Why it will fail, and what the client offers, for the log.
+    pub(super) unserved: Option<(Unserved, String)>,
 }

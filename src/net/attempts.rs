@@ -2,27 +2,30 @@
 //! little apart, and the first that answers is used (RFC 8305 section 5).
 
 use std::collections::VecDeque;
-use std::io;
-use std::net::SocketAddr;
+use std::io::{self, ErrorKind};
 
 use mio::{Registry, Token};
 
+use super::address::ServerAddress;
 use super::transport::Transport;
 
 /// Milliseconds after which the next address is tried although the last one may
 /// still answer (RFC 8305 section 8).
 const STAGGER_MS: u64 = 250;
+/// Milliseconds until a Unix socket is tried again whose queue was full. TCP itself
+/// tries again; a Unix socket does not.
+const FULL_QUEUE_MS: u64 = 10;
 
 /// The addresses of one server, while none of them has answered. Times are in
 /// milliseconds of the caller's clock.
 #[derive(Debug)]
 pub(super) struct Attempts {
-    untried: VecDeque<SocketAddr>,
-    running: Vec<(SocketAddr, Transport)>,
+    untried: VecDeque<ServerAddress>,
+    running: Vec<(ServerAddress, Transport)>,
     /// When the next address is tried.
     next_ms: u64,
     deadline_ms: u64,
-    failed: Option<(SocketAddr, io::Error)>,
+    failed: Option<(ServerAddress, io::Error)>,
     /// An event reported that a socket takes octets, and no error.
     reported: bool,
 }
@@ -35,14 +38,14 @@ pub(super) enum Attempted {
     /// An event of a socket, or the time of the next attempt, is waited for.
     Waiting,
     /// No address is left; why the last one failed, where there was one.
-    Failed(Option<(SocketAddr, io::Error)>),
+    Failed(Option<(ServerAddress, io::Error)>),
 }
 
 impl Attempts {
     /// Of these addresses, none of which is tried yet. Each gets a share of the
     /// time until the deadline before the next one starts, at most a quarter of
     /// a second.
-    pub(super) fn new(addresses: &[SocketAddr], now_ms: u64, deadline_ms: u64) -> Attempts {
+    pub(super) fn new(addresses: &[ServerAddress], now_ms: u64, deadline_ms: u64) -> Attempts {
         Attempts {
             untried: in_turns(addresses),
             running: Vec::new(),
@@ -92,12 +95,18 @@ impl Attempts {
             let Some(address) = self.untried.pop_front() else {
                 break;
             };
-            match start(address, registry, token) {
+            match start(&address, registry, token) {
                 Ok(transport) => {
                     let left = self.deadline_ms.saturating_sub(now_ms);
                     let shares = u64::try_from(self.untried.len() + 1).unwrap_or(u64::MAX);
                     self.next_ms = now_ms + STAGGER_MS.min(left / shares).max(1);
                     self.running.push((address, transport));
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    // It is the only one.
+                    self.untried.push_front(address);
+                    self.next_ms = now_ms + FULL_QUEUE_MS;
+                    return Attempted::Waiting;
                 }
                 Err(error) => self.failed = Some((address, error)),
             }
@@ -115,7 +124,7 @@ impl Attempts {
     }
 }
 
-fn start(address: SocketAddr, registry: &Registry, token: Token) -> io::Result<Transport> {
+fn start(address: &ServerAddress, registry: &Registry, token: Token) -> io::Result<Transport> {
     let mut transport = Transport::connect(address)?;
     transport.register(registry, token, true)?;
     Ok(transport)
@@ -124,12 +133,13 @@ fn start(address: SocketAddr, registry: &Registry, token: Token) -> io::Result<T
 /// The addresses with their families in turns, the first one's first: where one
 /// family does not work at all, the other does not wait behind all of it (RFC
 /// 8305 section 4).
-fn in_turns(addresses: &[SocketAddr]) -> VecDeque<SocketAddr> {
+fn in_turns(addresses: &[ServerAddress]) -> VecDeque<ServerAddress> {
     let Some(first) = addresses.first() else {
         return VecDeque::new();
     };
-    let (mut this, mut other): (VecDeque<SocketAddr>, VecDeque<SocketAddr>) = addresses
+    let (mut this, mut other): (VecDeque<ServerAddress>, VecDeque<ServerAddress>) = addresses
         .iter()
+        .cloned()
         .partition(|address| address.is_ipv4() == first.is_ipv4());
     let mut all = VecDeque::with_capacity(addresses.len());
     while !this.is_empty() || !other.is_empty() {
@@ -145,10 +155,12 @@ mod tests {
     use super::*;
     use mio::Poll;
     use socket2::{Domain, Socket, Type};
+    use std::net::SocketAddr;
+    use std::sync::Arc;
 
     /// An address that does not answer: its queue holds one connection, and that
     /// is there.
-    pub(crate) fn silent() -> (Socket, Vec<std::net::TcpStream>, SocketAddr) {
+    pub(crate) fn silent() -> (Socket, Vec<std::net::TcpStream>, ServerAddress) {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         socket.bind(&any.into()).unwrap();
@@ -159,19 +171,22 @@ mod tests {
         while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, wait) {
             held.push(stream);
         }
-        (socket, held, address)
+        (socket, held, address.into())
     }
 
-    fn address(text: &str) -> SocketAddr {
-        text.parse().unwrap()
+    fn address(text: &str) -> ServerAddress {
+        text.parse::<SocketAddr>().unwrap().into()
     }
 
     #[test]
     fn families_take_turns() {
         let [a, b, c] = ["[::1]:1", "[::1]:2", "[::1]:3"].map(address);
         let [x, y] = ["127.0.0.1:1", "127.0.0.1:2"].map(address);
-        assert_eq!(in_turns(&[a, b, c, x, y]), [a, x, b, y, c]);
-        assert_eq!(in_turns(&[x, y, a]), [x, a, y]);
+        let turns = |given: [&ServerAddress; 5]| in_turns(&given.map(Clone::clone));
+        let want = [&a, &x, &b, &y, &c].map(Clone::clone);
+        assert_eq!(turns([&a, &b, &c, &x, &y]), want);
+        let want = [&x, &a, &y, &b, &c].map(Clone::clone);
+        assert_eq!(turns([&x, &y, &a, &b, &c]), want);
         assert!(in_turns(&[]).is_empty());
     }
 
@@ -180,7 +195,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let good = listener.local_addr().unwrap();
         let poll = Poll::new().unwrap();
-        let mut attempts = Attempts::new(&[good], 0, 10_000);
+        let mut attempts = Attempts::new(&[good.into()], 0, 10_000);
         let first = attempts.advance(0, poll.registry(), Token(7));
         assert!(matches!(first, Attempted::Waiting));
         attempts.set_reported();
@@ -192,7 +207,7 @@ mod tests {
     fn an_event_of_one_of_several_attempts_names_none() {
         let (_socket, _held, silent) = silent();
         let poll = Poll::new().unwrap();
-        let mut attempts = Attempts::new(&[silent, silent], 0, 10_000);
+        let mut attempts = Attempts::new(&[silent.clone(), silent], 0, 10_000);
         for now_ms in [0, 250] {
             let _ = attempts.advance(now_ms, poll.registry(), Token(7));
         }
@@ -207,7 +222,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let good = listener.local_addr().unwrap();
         let poll = Poll::new().unwrap();
-        let mut attempts = Attempts::new(&[silent, good], 0, 10_000);
+        let mut attempts = Attempts::new(&[silent, good.into()], 0, 10_000);
         let advance =
             |attempts: &mut Attempts, now_ms| attempts.advance(now_ms, poll.registry(), Token(7));
         assert!(matches!(advance(&mut attempts, 0), Attempted::Waiting));
@@ -222,14 +237,14 @@ mod tests {
         let Attempted::Connected(transport) = reached else {
             panic!("{reached:?}");
         };
-        assert_eq!(transport.peer_address().unwrap(), good);
+        assert_eq!(transport.peer_address().unwrap(), good.into());
     }
 
     #[test]
     fn each_address_gets_a_share_of_a_short_deadline() {
         let (_socket, _held, silent) = silent();
         let poll = Poll::new().unwrap();
-        let mut attempts = Attempts::new(&[silent; 4], 1000, 1100);
+        let mut attempts = Attempts::new(&vec![silent; 4], 1000, 1100);
         let mut now_ms = 1000;
         let mut starts = Vec::new();
         loop {
@@ -242,6 +257,28 @@ mod tests {
             }
         }
         assert_eq!(starts, [1000, 1025, 1050, 1075]);
+    }
+
+    #[test]
+    fn a_unix_socket_with_a_full_queue_is_tried_again() {
+        let name = format!("@heirloom-test-{}", std::process::id());
+        let path = std::path::Path::new(&name);
+        let (listener, _) = crate::net::unix::listen(path, 0o600, 0).unwrap();
+        let _held = crate::net::unix::connect(path).unwrap();
+        let poll = Poll::new().unwrap();
+        let mut attempts = Attempts::new(&[ServerAddress::Unix(Arc::from(path))], 0, 1000);
+        let advance =
+            |attempts: &mut Attempts, now_ms| attempts.advance(now_ms, poll.registry(), Token(7));
+        assert!(matches!(advance(&mut attempts, 0), Attempted::Waiting));
+        assert_eq!(attempts.due_ms(), Some(FULL_QUEUE_MS));
+        listener.accept().unwrap();
+        assert!(matches!(advance(&mut attempts, 10), Attempted::Waiting));
+        let connected = advance(&mut attempts, 11);
+        let Attempted::Connected(transport) = connected else {
+            panic!("{connected:?}");
+        };
+        let peer = transport.peer_address().unwrap();
+        assert_eq!(peer, crate::net::address::PeerAddress::Unix);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::app::{BackendDial, BackendTls, Carries};
 use super::forwarded::Forwarded;
-use super::proxy::{self, ClientAddress, Networks, ProxyVersion};
+use super::networks::Networks;
+use super::proxy::{self, ClientAddress, ProxyVersion};
 use super::refusal::{AnyRefusal, NetRefusal};
 use super::resolve::Resolver;
 use super::tls::ClientTls;
@@ -320,15 +321,15 @@ impl Backend {
         let output = match self.send_proxy {
             // The address that it connected to is known wherever a PROXY header
             // can be.
-            Some(version) => {
-                let destination = client.destination.unwrap_or(client.address);
-                proxy::write(version, client, destination)
-            }
+            Some(version) => proxy::write(version, client),
             None => Vec::new(),
         };
-        if forwarded.client != client.address.ip() {
+        if let Some(ip) = forwarded
+            .client
+            .filter(|ip| client.address.ip() != Some(*ip))
+        {
             // The port is that of a proxy.
-            client.address = SocketAddr::new(forwarded.client, 0);
+            client.address = SocketAddr::new(ip, 0).into();
         }
         (forwarded, output)
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
+use super::address::ServerAddress;
 use super::attempts::{Attempted, Attempts};
 use super::resolve::Resolver;
 use super::tls::{ClientTls, ClientTlsError, Tls, TlsFault};
@@ -25,9 +26,9 @@ pub enum DialError {
     /// The host name has no address.
     #[error(transparent)]
     Resolve(#[from] Unresolved),
-    /// TCP could not be connected to this address.
+    /// There is no connection to this address.
     #[error("cannot connect to {0}: {1}")]
-    Connect(SocketAddr, #[source] io::Error),
+    Connect(ServerAddress, #[source] io::Error),
     /// It takes too long.
     #[error("the server did not answer in time")]
     TimedOut,
@@ -104,7 +105,7 @@ impl DialTarget {
         match (url.secure, tls) {
             (false, _) => Ok(target),
             (true, Some(tls)) => Ok(target.with_tls(tls.clone(), url.name())),
-            (true, None) => Ok(target.with_tls(ClientTls::of_system()?, url.name())),
+            (true, None) => Ok(target.with_tls(ClientTls::system()?, url.name())),
         }
     }
 
@@ -198,13 +199,13 @@ fn look_up(
     endpoint: &Endpoint,
     resolver: &Resolver,
     deadline: Instant,
-) -> Result<Arc<[SocketAddr]>, DialError> {
+) -> Result<Arc<[ServerAddress]>, DialError> {
     let found = resolver.resolve_until(endpoint, deadline);
     Ok(found.ok_or(DialError::TimedOut)??)
 }
 
 /// Connects to one of these addresses; whether another one has failed before.
-fn connect_to(addresses: &[SocketAddr], deadline: Instant) -> Result<(Transport, bool), DialError> {
+fn connect_to(addresses: &[ServerAddress], deadline: Instant) -> Result<(Transport, bool), DialError> {
     let mut poll = Poll::new().map_err(DialError::Poll)?;
     let mut events = Events::with_capacity(8);
     let start = Instant::now();

@@ -4,7 +4,8 @@ use std::io;
 use std::ops::Range;
 
 use super::dial::DialError;
-use super::proxy::{NetworksError, UnknownProxyVersion};
+use super::networks::NetworksError;
+use super::proxy::UnknownProxyVersion;
 use super::server::{BindError, SendError};
 use super::url::{BadUrl, Unresolved};
 use crate::bytes::Escaped;

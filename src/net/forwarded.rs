@@ -4,7 +4,10 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::proxy::{ClientAddress, Networks};
+use super::address::PeerAddress;
+use super::element::{Element, unquoted};
+use super::networks::Networks;
+use super::proxy::ClientAddress;
 use crate::handshake::{Header, Request, is_authority};
 
 /// A longer chain from a trusted peer is not forwarded.
@@ -24,8 +27,9 @@ const FORWARDED: &str = "Forwarded";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forwarded {
     /// The nearest address that is not trusted. It is the address of the peer
-    /// where the peer is not trusted or names no client.
-    pub client: IpAddr,
+    /// where the peer is not trusted or names no client; `None` where that came by
+    /// a Unix socket.
+    pub client: Option<IpAddr>,
     /// Whether the client uses TLS, to us or to a proxy in front of us.
     pub secure: bool,
     /// The host and port that the client named. `None` where the request has no
@@ -50,8 +54,8 @@ impl Forwarded {
     /// that it passes on unchanged is believed like its own.
     #[must_use]
     pub fn of(request: &Request<'_>, client: &ClientAddress, trusted: &Networks) -> Forwarded {
-        let peer = client.address.ip().to_canonical();
-        let believed = if trusted.contains(peer) {
+        let peer = client.address.ip().map(|ip| ip.to_canonical());
+        let believed = if trusted.contains_peer(client.address) {
             BelievedHeaders::read(request, trusted)
         } else {
             BelievedHeaders::default()
@@ -60,11 +64,13 @@ impl Forwarded {
         let host = believed.host.or_else(|| host(request.host()));
         let scheme = if secure { "https" } else { "http" };
 
+        // nginx says `unix:` too.
+        let own_address = peer.map_or(PeerAddress::Unix.to_string(), |ip| ip.to_string());
         let mut headers = vec![
-            (FOR, after(believed.addresses, &peer.to_string())),
+            (FOR, after(believed.addresses, &own_address)),
             (PROTO, scheme.to_owned()),
         ];
-        let mut element = format!("for={}", node_name(peer));
+        let mut element = format!("for={}", peer.map_or(UNKNOWN.to_owned(), node_name));
         if let Some(host) = &host {
             headers.push((HOST, host.clone()));
             // An authority has no quote and no backslash, so nothing is escaped.
@@ -74,7 +80,7 @@ impl Forwarded {
         headers.push((FORWARDED, after(believed.elements, &element)));
 
         Forwarded {
-            client: believed.client.unwrap_or(peer),
+            client: believed.client.or(peer),
             secure,
             host,
             headers,
@@ -276,75 +282,6 @@ impl Chain {
     }
 }
 
-/// The element of one hop.
-#[derive(Debug, Default)]
-struct Element {
-    /// The value of `for`.
-    node: Option<String>,
-    host: Option<String>,
-    proto: Option<String>,
-}
-
-impl Element {
-    fn read(text: &str) -> Option<Element> {
-        let mut element = Element::default();
-        for pair in unquoted(text, ';').filter(|pair| !pair.is_empty()) {
-            let (name, written) = pair.split_once('=')?;
-            let value = value(written)?;
-            let place = match name.to_ascii_lowercase().as_str() {
-                "for" => &mut element.node,
-                "host" => &mut element.host,
-                "proto" => &mut element.proto,
-                "" => return None,
-                other if other.contains(|c: char| !c.is_ascii_alphanumeric() && c != '-') => {
-                    return None;
-                }
-                _ => continue,
-            };
-            // Each at most once.
-            if place.replace(value).is_some() {
-                return None;
-            }
-        }
-        Some(element)
-    }
-}
-
-/// Splits at each separator that is not inside quotes.
-fn unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
-    let (mut quoted, mut escaped) = (false, false);
-    text.split(move |c| {
-        let separates = c == separator && !quoted;
-        if escaped {
-            escaped = false;
-        } else if c == '"' {
-            quoted = !quoted;
-        } else {
-            escaped = quoted && c == '\\';
-        }
-        separates
-    })
-    .map(str::trim)
-}
-
-/// A token or a quoted string. Many proxies write addresses without quotes,
-/// with their colons and brackets.
-fn value(written: &str) -> Option<String> {
-    let Some(inner) = written.strip_prefix('"') else {
-        let is_bare = !written.is_empty() && !written.contains(['"', '\\', ' ']);
-        return is_bare.then(|| written.to_owned());
-    };
-    let mut value = String::new();
-    let mut rest = inner.chars();
-    loop {
-        match rest.next()? {
-            '"' => return rest.as_str().is_empty().then_some(value),
-            '\\' => value.push(rest.next()?),
-            c => value.push(c),
-        }
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -396,8 +333,8 @@ mod tests {
         }
     }
 
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn ip(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
     }
 
     #[test]
@@ -599,6 +536,27 @@ mod tests {
         assert!(forwarded_for(&client("192.0.2.1:1"), &[plain]).secure);
         assert!(forwarded_for(&client("10.0.0.1:1"), &[]).secure);
         assert!(!forwarded_for(&client("10.0.0.1:1"), &[plain]).secure);
+    }
+
+    #[test]
+    fn a_peer_of_a_unix_socket_has_no_address_and_may_be_trusted() {
+        let client = ClientAddress::from(PeerAddress::Unix);
+        let line = b"X-Forwarded-For: 192.0.2.1";
+        let forwarded = forwarded_for(&client, &[line]);
+        assert_eq!(forwarded.client, None);
+        assert_eq!(forwarded.header(FOR), "unix:");
+        let own = "for=unknown;host=\"inner:8080\";proto=http";
+        assert_eq!(forwarded.header(FORWARDED), own);
+        let head = [
+            b"GET / HTTP/1.1\r\nHost: inner:8080\r\n",
+            &line[..],
+            b"\r\n\r\n",
+        ];
+        let forwarded = forwarded_of(head.concat(), &client, &"unix".parse().unwrap());
+        assert_eq!(forwarded.client, ip("192.0.2.1"));
+        assert_eq!(forwarded.header(FOR), "192.0.2.1, unix:");
+        let chain = format!("for=192.0.2.1, {own}");
+        assert_eq!(forwarded.header(FORWARDED), chain);
     }
 
     #[test]

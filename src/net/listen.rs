@@ -18,8 +18,13 @@ pub struct Listen {
 pub enum ListenAt {
     /// An address of TCP; port 0 becomes a free one.
     Tcp(SocketAddr),
-    /// The path of a Unix socket, which is made, and removed at the end.
-    Unix(PathBuf),
+    /// A Unix socket, which is made, and removed when the server stops listening.
+    Unix {
+        /// Its path; with `@` in front an abstract name, of Linux.
+        path: PathBuf,
+        /// The permissions of its file, such as `0o600`. An abstract name has none.
+        mode: u32,
+    },
 }
 
 /// What may come to a listener, by its first octet.
@@ -32,6 +37,8 @@ pub enum Takes {
     Plain,
     /// TLS only.
     Tls,
+    /// Requests of Flash players for a policy only.
+    FlashPolicy,
 }
 
 impl From<SocketAddr> for Listen {
@@ -47,7 +54,7 @@ impl fmt::Display for ListenAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ListenAt::Tcp(address) => address.fmt(f),
-            ListenAt::Unix(path) => write!(f, "unix:{}", path.display()),
+            ListenAt::Unix { path, .. } => write!(f, "unix:{}", path.display()),
         }
     }
 }

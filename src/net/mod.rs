@@ -10,8 +10,11 @@ mod keepalive;
 mod agreement;
 mod listen;
 
+mod address;
+mod unix;
+
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
-mod tls;
+pub mod tls;
 
 mod transport;
 
@@ -34,7 +37,12 @@ mod recorder;
 mod stats;
 
 mod proxy;
+mod networks;
 
+mod flash;
+mod first;
+
+mod element;
 mod forwarded;
 
 mod link_id;
@@ -81,19 +89,22 @@ pub mod client;
 pub mod relay;
 pub mod replay;
 
+pub use self::address::{PeerAddress, ServerAddress};
 pub use self::agreement::{ShownCertificate, TlsAgreement, TlsSession};
 pub use self::app::{
     App, BackendDial, Carries, ClosedBy, EndReason, Handle, Incoming, Reply, Summary,
 };
 pub use self::backend::{Backend, Binary, Http, OffersCompression};
 pub use self::error::Error;
+pub use self::flash::FlashPolicy;
 pub use self::forwarded::Forwarded;
 pub use self::keepalive::Keepalive;
 pub use self::later::{Answer, Later};
 pub use self::link_id::LinkId;
 pub use self::listen::{Listen, ListenAt, Takes};
+pub use self::networks::{Networks, NetworksError};
 pub use self::page::Page;
-pub use self::proxy::{ClientAddress, Networks, NetworksError, ProxyVersion, UnknownProxyVersion};
+pub use self::proxy::{ClientAddress, ProxyVersion, UnknownProxyVersion};
 pub use self::recorder::{Recorder, Recording};
 pub use self::refusal::{AnyRefusal, NetRefusal, REFUSALS};
 pub use self::resolve::Resolver;

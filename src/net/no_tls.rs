@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::agreement::{TlsAgreement, TlsSession};
+use super::agreement::{Begun, TlsAgreement, TlsSession};
 
 /// Why TLS has failed.
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +10,10 @@ use super::agreement::{TlsAgreement, TlsSession};
 pub enum TlsFault {}
 
 impl TlsFault {
+    pub(in crate::net) fn code(&self) -> &'static str {
+        match *self {}
+    }
+
     pub(in crate::net) fn of(_: &io::Error) -> Option<&TlsFault> {
         None
     }
@@ -29,7 +33,7 @@ impl ClientTls {
     /// # Errors
     ///
     /// Always.
-    pub fn of_system() -> Result<ClientTls, ClientTlsError> {
+    pub fn system() -> Result<ClientTls, ClientTlsError> {
         Err(ClientTlsError::Off)
     }
 }
@@ -48,7 +52,10 @@ pub enum ClientTlsError {
 pub(in crate::net) enum Tls {}
 
 impl Tls {
-    pub(in crate::net) fn accept(server: &ServerTls) -> Result<Tls, TlsFault> {
+    pub(in crate::net) fn begin(
+        server: &ServerTls,
+        _: &[u8],
+    ) -> Result<Option<Begun<Tls>>, TlsFault> {
         match *server {}
     }
 

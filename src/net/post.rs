@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mio::Waker;
 
+use super::flash::FlashPolicy;
 use super::listen::Takes;
+use super::networks::Networks;
 use super::page::Page;
-use super::proxy::{ClientAddress, Networks};
+use super::proxy::ClientAddress;
 use super::resolve::Found;
 use super::settings::Settings;
 use super::tls::ServerTls;
@@ -66,6 +68,8 @@ pub(super) struct Policy {
     pub(super) proxies: Networks,
     /// The certificates of the server, where it has some.
     pub(super) tls: Option<ServerTls>,
+    /// What Flash players are answered, where they are.
+    pub(super) flash: Option<FlashPolicy>,
 }
 
 /// Posts that wait for one worker.
@@ -210,6 +214,7 @@ mod tests {
             Box::new(NewClient {
                 address: ClientAddress::from(stream.local_addr().expect("connected")),
                 transport: Transport::from_std(stream).expect("options"),
+                takes: Takes::default(),
             })
         };
         mailbox.post_anyway(Post::Drain);

@@ -1,13 +1,12 @@
-//! The PROXY protocol, by which a load balancer names the client, and the
-//! networks whose headers are believed.
+//! The PROXY protocol, by which a load balancer names the client.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use ipnet::{IpNet, Ipv4Net};
 use memchr::memchr;
 use ppp::{PartialResult, v1, v2};
 
+use super::address::PeerAddress;
 use super::agreement::TlsAgreement;
 use super::refusal::NetRefusal;
 
@@ -31,107 +30,11 @@ const V2_PROXY: u8 = 0x21;
 /// The bit in the TLV for TLS that is set where the client used TLS.
 const CLIENT_SSL: u8 = 0x01;
 
-/// The networks of trusted proxies. The default is empty.
-///
-/// ```
-/// use heirloom::net::Networks;
-///
-/// let balancers: Networks = "127.0.0.1,10.0.0.0/8,::1".parse()?;
-/// assert!(balancers.contains([10, 1, 2, 3].into()));
-/// # Ok::<(), heirloom::net::NetworksError>(())
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Networks(Vec<IpNet>);
-
-impl Networks {
-    /// Whether this address is in one of them. An IPv4 address is the same
-    /// where a socket for both families maps it into IPv6.
-    #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.0.iter().any(|network| network.contains(&address))
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-/// A list of networks that cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NetworksError {
-    /// Neither address nor network.
-    #[error(
-        "{0:?} is neither an address nor a network; \
-         write such as 127.0.0.1, ::1 or 10.0.0.0/8, with commas between"
-    )]
-    Malformed(String),
-    /// An address with bits outside of its prefix. It is refused because it may
-    /// mean the address or the network.
-    #[error("{written} is an address within {network}; write {network}, or the address alone")]
-    HostBits {
-        /// The text as it was given.
-        written: IpNet,
-        /// The network that contains it.
-        network: IpNet,
-    },
-}
-
-impl FromStr for Networks {
-    type Err = NetworksError;
-
-    /// Parses a comma-separated list of addresses and networks.
-    fn from_str(list: &str) -> Result<Networks, NetworksError> {
-        list.split(',').map(|item| network(item.trim())).collect()
-    }
-}
-
-impl FromIterator<IpNet> for Networks {
-    fn from_iter<I: IntoIterator<Item = IpNet>>(networks: I) -> Networks {
-        Networks(networks.into_iter().collect())
-    }
-}
-
-/// Joins several lists, for an option that is given more than once.
-impl FromIterator<Networks> for Networks {
-    fn from_iter<I: IntoIterator<Item = Networks>>(lists: I) -> Networks {
-        lists.into_iter().flat_map(|list| list.0).collect()
-    }
-}
-
-fn network(item: &str) -> Result<IpNet, NetworksError> {
-    let malformed = || NetworksError::Malformed(item.to_owned());
-    if let Ok(address) = item.parse::<IpAddr>() {
-        return Ok(IpNet::from(address.to_canonical()));
-    }
-    let written: IpNet = item.parse().map_err(|_| malformed())?;
-    let network = written.trunc();
-    if network != written {
-        return Err(NetworksError::HostBits { written, network });
-    }
-    // `contains` compares IPv4 addresses, so an IPv4-mapped network becomes one
-    // of IPv4.
-    let unmapped = match network.addr() {
-        IpAddr::V6(address) => address
-            .to_ipv4_mapped()
-            .zip(network.prefix_len().checked_sub(96)),
-        IpAddr::V4(_) => None,
-    };
-    match unmapped {
-        Some((address, prefix)) => Ipv4Net::new(address, prefix)
-            .map(IpNet::V4)
-            .map_err(|_| malformed()),
-        None => Ok(network),
-    }
-}
-
 /// The address of a client, from TCP or from a PROXY header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddress {
-    /// The peer's address of TCP, or the source address of a PROXY header.
-    pub address: SocketAddr,
+    /// The peer's own address, or the source address of a PROXY header.
+    pub address: PeerAddress,
     /// The address that the client connected to, from a PROXY header.
     pub destination: Option<SocketAddr>,
     /// Whether the client used TLS, here or by a PROXY header.
@@ -140,11 +43,11 @@ pub struct ClientAddress {
     pub tls: Option<TlsAgreement>,
 }
 
-impl From<SocketAddr> for ClientAddress {
-    /// The address of the TCP peer itself.
-    fn from(address: SocketAddr) -> ClientAddress {
+impl<A: Into<PeerAddress>> From<A> for ClientAddress {
+    /// The address of the peer itself.
+    fn from(address: A) -> ClientAddress {
         ClientAddress {
-            address,
+            address: address.into(),
             destination: None,
             secure: false,
             tls: None,
@@ -182,7 +85,7 @@ impl FromStr for ProxyVersion {
 /// client and the length of the header; `None` asks for more octets.
 pub(super) fn read(
     octets: &[u8],
-    peer: SocketAddr,
+    peer: PeerAddress,
 ) -> Result<Option<(ClientAddress, usize)>, NetRefusal> {
     let start = octets.get(..v2::PROTOCOL_PREFIX.len()).unwrap_or(octets);
     if v2::PROTOCOL_PREFIX.starts_with(start) {
@@ -203,7 +106,7 @@ pub(super) fn starts_with_header(octets: &[u8]) -> Option<bool> {
     (!is_cut).then_some(false)
 }
 
-fn read_v1(octets: &[u8], peer: SocketAddr) -> Result<Option<(ClientAddress, usize)>, NetRefusal> {
+fn read_v1(octets: &[u8], peer: PeerAddress) -> Result<Option<(ClientAddress, usize)>, NetRefusal> {
     let longest = octets.get(..MAX_V1_OCTETS).unwrap_or(octets);
     let line = memchr(b'\n', longest)
         .and_then(|i| longest.get(..=i))
@@ -255,7 +158,7 @@ fn can_be_v1(line: &[u8]) -> bool {
             })
 }
 
-fn read_v2(octets: &[u8], peer: SocketAddr) -> Result<Option<(ClientAddress, usize)>, NetRefusal> {
+fn read_v2(octets: &[u8], peer: PeerAddress) -> Result<Option<(ClientAddress, usize)>, NetRefusal> {
     let Some(after) = octets.strip_prefix(v2::PROTOCOL_PREFIX) else {
         return Ok(None);
     };
@@ -313,17 +216,25 @@ fn read_v2(octets: &[u8], peer: SocketAddr) -> Result<Option<(ClientAddress, usi
 
 fn named<A: Into<IpAddr>>(source: (A, u16), destination: (A, u16)) -> ClientAddress {
     ClientAddress {
-        address: source.into(),
+        address: SocketAddr::from(source).into(),
         destination: Some(destination.into()),
         secure: false,
         tls: None,
     }
 }
 
-/// The header that names the client to a backend. `local`, our own address,
-/// stands in for the destination where that is not known.
-pub(super) fn write(version: ProxyVersion, client: &ClientAddress, local: SocketAddr) -> Vec<u8> {
-    let pair = of_one_family(client.address, client.destination.unwrap_or(local));
+/// The header that names the client to a backend. A destination that is not known
+/// is the client's own address. A client of a Unix socket has no address, and the
+/// header says so.
+pub(super) fn write(version: ProxyVersion, client: &ClientAddress) -> Vec<u8> {
+    let PeerAddress::Tcp(address) = client.address else {
+        return match version {
+            ProxyVersion::V1 => [V1_UNKNOWN, b"\r\n"].concat(),
+            // The family and the protocol are unspecified, and nothing follows.
+            ProxyVersion::V2 => [v2::PROTOCOL_PREFIX, &[V2_PROXY, 0, 0, 0]].concat(),
+        };
+    };
+    let pair = of_one_family(address, client.destination.unwrap_or(address));
     match version {
         ProxyVersion::V1 => v1::Addresses::from(pair).to_string().into_bytes(),
         ProxyVersion::V2 => {
@@ -369,13 +280,13 @@ mod tests {
     const PEER: &str = "192.0.2.9:4711";
     const V2: &[u8] = v2::PROTOCOL_PREFIX;
 
-    fn peer() -> SocketAddr {
-        PEER.parse().unwrap()
+    fn peer() -> PeerAddress {
+        PEER.parse::<SocketAddr>().unwrap().into()
     }
 
     fn client(address: &str, destination: &str, secure: bool) -> ClientAddress {
         ClientAddress {
-            address: address.parse().unwrap(),
+            address: address.parse::<SocketAddr>().unwrap().into(),
             destination: Some(destination.parse().unwrap()),
             secure,
             tls: None,
@@ -545,7 +456,6 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let local: SocketAddr = "203.0.113.7:80".parse().unwrap();
         for (address, destination) in [
             ("198.51.100.1:1000", "203.0.113.2:443"),
             ("255.255.255.255:65535", "255.255.255.255:65535"),
@@ -558,22 +468,26 @@ mod tests {
         ] {
             for secure in [false, true] {
                 let client_address = client(address, destination, secure);
-                let v1 = write(ProxyVersion::V1, &client_address, local);
+                let v1 = write(ProxyVersion::V1, &client_address);
                 let read_back = ClientAddress {
                     secure: false,
                     ..client_address
                 };
                 assert_eq!(read(&v1, peer()), Ok(Some((read_back, v1.len()))));
-                let v2 = write(ProxyVersion::V2, &client_address, local);
+                let v2 = write(ProxyVersion::V2, &client_address);
                 assert_eq!(read(&v2, peer()), Ok(Some((client_address, v2.len()))));
             }
         }
     }
 
     #[test]
-    fn two_families_become_one_and_our_own_address_fills_in() {
+    fn two_families_become_one() {
         let line = |client: &ClientAddress, local: &str| {
-            let octets = write(ProxyVersion::V1, client, local.parse().unwrap());
+            let client = ClientAddress {
+                destination: local.parse().ok(),
+                ..*client
+            };
+            let octets = write(ProxyVersion::V1, &client);
             String::from_utf8(octets).unwrap()
         };
         let v4 = ClientAddress::from("192.0.2.1:5".parse::<SocketAddr>().unwrap());
@@ -595,9 +509,22 @@ mod tests {
         let client_address = client("198.51.100.1:1000", "203.0.113.2:443", true);
         let tls = [0x20, 0, 5, CLIENT_SSL, 0, 0, 0, 1];
         assert_eq!(
-            write(ProxyVersion::V2, &client_address, peer()),
+            write(ProxyVersion::V2, &client_address),
             v2_header(V2_PROXY, 0x11, &[&BODY_V4[..], &tls].concat())
         );
+    }
+
+    #[test]
+    fn a_client_of_a_unix_socket_has_no_address_in_either_version() {
+        let client = ClientAddress::from(PeerAddress::Unix);
+        let written = [ProxyVersion::V1, ProxyVersion::V2].map(|version| write(version, &client));
+        assert_eq!(written[0], b"PROXY UNKNOWN\r\n");
+        assert_eq!(written[1], v2_header(V2_PROXY, 0x00, b""));
+        for header in written {
+            // Its reader keeps what it knows of the connection itself.
+            let read = read(&header, peer());
+            assert_eq!(read, Ok(Some((peer().into(), header.len()))));
+        }
     }
 
     proptest! {
@@ -628,61 +555,6 @@ mod tests {
                     read => prop_assert_eq!(&read, &whole),
                 }
             }
-        }
-    }
-
-    #[test]
-    fn networks_hold_their_addresses_however_these_come() {
-        let networks: Networks = "127.0.0.1, 10.0.0.0/8,::1,2001:db8::/32".parse().unwrap();
-        for (address, contained) in [
-            ("127.0.0.1", true),
-            ("127.0.0.2", false),
-            ("10.255.0.1", true),
-            ("::ffff:10.255.0.1", true),
-            ("::ffff:11.0.0.1", false),
-            ("::1", true),
-            ("2001:db8:ffff::1", true),
-            ("2001:db9::1", false),
-        ] {
-            let address: IpAddr = address.parse().unwrap();
-            assert_eq!(networks.contains(address), contained, "{address}");
-        }
-        let all: Networks = "0.0.0.0/0".parse().unwrap();
-        assert!(all.contains("::ffff:1.2.3.4".parse().unwrap()));
-        assert!(!all.contains("::1".parse().unwrap()));
-        for mapped in ["::ffff:10.0.0.0/104", "::ffff:10.0.0.1"] {
-            let mapped: Networks = mapped.parse().unwrap();
-            assert!(mapped.contains("10.0.0.1".parse().unwrap()));
-            assert!(!mapped.contains("11.0.0.1".parse().unwrap()));
-        }
-    }
-
-    #[test]
-    fn networks_are_joined_and_nobody_is_the_default() {
-        assert!(Networks::default().is_empty());
-        assert!(!Networks::default().contains(peer().ip()));
-        let lists = ["10.0.0.0/8", "::1"].map(|list| list.parse::<Networks>().unwrap());
-        let joined: Networks = lists.into_iter().collect();
-        assert!(!joined.is_empty());
-        assert!(joined.contains("::1".parse().unwrap()));
-        assert!(joined.contains("10.0.0.1".parse().unwrap()));
-    }
-
-    #[test]
-    fn a_list_that_cannot_be_read_says_what_to_write() {
-        for (list, says) in [
-            ("", "\"\" is neither an address"),
-            ("10.0.0.0/8,", "\"\" is neither an address"),
-            ("localhost", "write such as 127.0.0.1, ::1 or 10.0.0.0/8"),
-            ("10.0.0.0/33", "\"10.0.0.0/33\" is neither"),
-            ("10.0.0.0/", "\"10.0.0.0/\" is neither"),
-            ("127.0.0.1:80", "\"127.0.0.1:80\" is neither"),
-            ("[::1]", "\"[::1]\" is neither"),
-            ("10.1.2.3/8", "write 10.0.0.0/8, or the address alone"),
-            ("2001:db8::1/32", "write 2001:db8::/32, or the address"),
-        ] {
-            let error = list.parse::<Networks>().unwrap_err().to_string();
-            assert!(error.contains(says), "{list}: {error}");
         }
     }
 

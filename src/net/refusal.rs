@@ -33,6 +33,12 @@ coded! {
     /// No TLS where nothing else is spoken.
     #[error("a plain request came to a port that takes TLS only; dial wss://")]
     PlainOnTlsPort = "plain-on-tls-port", 400;
+    /// TLS from a client of 2010, where that is off. It gets the alert of TLS.
+    #[error("a client speaks TLS of 2010 only, which is not safe any more")]
+    TlsTooOld = "tls-too-old", 400;
+    /// TLS with nothing that could be served. It gets the alert of TLS.
+    #[error("a client offers no TLS that could be served: SSL 3 has no safe suite, and RC4, 3DES and anonymous suites are not there")]
+    TlsNothingInCommon = "tls-nothing-in-common", 400;
     /// No route leads from this host and path to anything but a page.
     #[error("there is no WebSocket at this host and path")]
     NoRoute = "no-route", 404;
@@ -46,6 +52,9 @@ coded! {
     /// version.
     #[error("the backend behind this gateway does not answer as a WebSocket server does: {violation}")]
     BackendHandshake { violation: Violation } = "backend-handshake", 502;
+    /// TLS with the backend of a gateway fails.
+    #[error("the backend behind this gateway does not complete TLS: {why}")]
+    BackendTls { why: &'static str } = "backend-tls", 502;
     /// No TCP connection to the backend of a gateway.
     #[error("the backend behind this gateway cannot be reached; is it running?")]
     BackendUnreachable = "backend-unreachable", 502;

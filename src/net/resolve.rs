@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::address::ServerAddress;
 use super::url::{Endpoint, Host, Unresolved};
 
 /// How long an answer is used again.
@@ -26,7 +27,7 @@ const SLOW: Duration = Duration::from_secs(1);
 type Lookup = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
 /// The addresses of an endpoint.
-pub(super) type Found = Result<Arc<[SocketAddr]>, Unresolved>;
+pub(super) type Found = Result<Arc<[ServerAddress]>, Unresolved>;
 
 /// Resolves host names. An answer is used for one second at most, and until a
 /// connection to one of its addresses fails. A few lookups run at the same time,
@@ -59,7 +60,7 @@ type Name = (String, u16);
 /// What is known of a name.
 #[derive(Default)]
 struct Progress {
-    fresh: Option<(Instant, Arc<[SocketAddr]>)>,
+    fresh: Option<(Instant, Arc<[ServerAddress]>)>,
     /// Lookups that wait or run.
     lookups: usize,
     /// When the last of them was asked for.
@@ -100,9 +101,10 @@ impl Resolver {
     }
 
     /// The addresses, where they are known without a lookup.
-    pub(super) fn known(&self, endpoint: &Endpoint) -> Option<Arc<[SocketAddr]>> {
+    pub(super) fn known(&self, endpoint: &Endpoint) -> Option<Arc<[ServerAddress]>> {
         match &endpoint.0 {
-            Host::Address(address) => Some(Arc::from([*address])),
+            Host::Address(address) => Some(Arc::from([ServerAddress::Tcp(*address)])),
+            Host::Unix(path) => Some(Arc::from([ServerAddress::Unix(Arc::clone(path))])),
             Host::Name(name, port) => {
                 let state = self.0.state();
                 let (at, addresses) = state.names.get(&(name.clone(), *port))?.fresh.as_ref()?;
@@ -221,7 +223,9 @@ impl Shared {
     /// Tells all that wait for this name.
     fn answer(&self, name: &Name, found: io::Result<Vec<SocketAddr>>) {
         let found: Found = match found {
-            Ok(addresses) if !addresses.is_empty() => Ok(addresses.into()),
+            Ok(addresses) if !addresses.is_empty() => {
+                Ok(addresses.into_iter().map(ServerAddress::Tcp).collect())
+            }
             Ok(_) => Err(unresolved(&name.0, ErrorKind::NotFound.into())),
             Err(error) => Err(unresolved(&name.0, error)),
         };
@@ -330,7 +334,10 @@ mod tests {
     fn an_address_needs_no_lookup() {
         let resolver = Resolver::new(|_, _| panic!("nothing is to be found"));
         let found = ask(&resolver, "127.0.0.1:80").unwrap();
-        assert_eq!(*found, ["127.0.0.1:80".parse().unwrap()]);
+        let address: SocketAddr = "127.0.0.1:80".parse().unwrap();
+        assert_eq!(*found, [address.into()]);
+        let found = ask(&resolver, "unix:/a.sock").unwrap();
+        assert_eq!(found[0].to_string(), "unix:/a.sock");
     }
 
     #[test]

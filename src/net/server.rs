@@ -7,10 +7,11 @@ use std::thread;
 
 use super::app::App;
 use super::budget::Budget;
+use super::flash::FlashPolicy;
 use super::link_id::LinkId;
 use super::listen::{Listen, ListenAt};
+use super::networks::Networks;
 use super::post::{NotPosted, Policy, Post};
-use super::proxy::Networks;
 use super::settings::Settings;
 use super::stats::ConnectionStats;
 use super::tls::ServerTls;
@@ -55,8 +56,9 @@ impl Server {
         Server::listen(&places, workers, config)
     }
 
-    /// Binds these listeners, once for each worker; port 0 becomes a free one.
-    /// `config` applies to each request whose route has none of its own.
+    /// Binds these listeners, those of TCP once for each worker; port 0 becomes a
+    /// free one. The first worker accepts those who come by a Unix socket, and hands
+    /// them over to the others as they have fewer clients. `config` applies to each request whose route has none of its own.
     ///
     /// # Errors
     ///
@@ -76,7 +78,8 @@ impl Server {
         }
         let mut bound_workers = Vec::new();
         for _ in 0..workers.max(1) {
-            bound_workers.push(BoundWorker::bind(&mut bound).map_err(failed)?);
+            let is_first = bound_workers.is_empty();
+            bound_workers.push(BoundWorker::bind(&mut bound, is_first).map_err(failed)?);
         }
         Ok(Server {
             policy: Policy {
@@ -84,6 +87,7 @@ impl Server {
                 settings: Settings::default(),
                 proxies: Networks::default(),
                 tls: None,
+                flash: None,
             },
             stats: ConnectionStats::new(bound_workers.iter().map(BoundWorker::waker)),
             workers: bound_workers,
@@ -132,12 +136,19 @@ impl Server {
         self.policy.tls.is_some()
     }
 
+    /// Answers Flash players that ask for a policy, on all its listeners.
+    #[must_use]
+    pub fn with_flash_policy(mut self, policy: FlashPolicy) -> Server {
+        self.policy.flash = Some(policy);
+        self
+    }
+
     /// The addresses of TCP, with their real ports.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let address = |listen: &Listen| match listen.at {
             ListenAt::Tcp(address) => Some(address),
-            ListenAt::Unix(_) => None,
+            ListenAt::Unix { .. } => None,
         };
         self.listeners.iter().filter_map(address).collect()
     }
@@ -173,6 +184,7 @@ impl Server {
             mailboxes: self.mailboxes().into(),
             proxies: self.policy.proxies.clone(),
             tls: self.policy.tls.clone(),
+            flash: self.policy.flash.clone(),
         }
     }
 
@@ -335,6 +347,7 @@ pub struct Reloader {
     mailboxes: Arc<[Mailboxes]>,
     proxies: Networks,
     tls: Option<ServerTls>,
+    flash: Option<FlashPolicy>,
 }
 
 impl Reloader {
@@ -369,6 +382,7 @@ impl Reloader {
             settings,
             proxies: self.proxies.clone(),
             tls: self.tls.clone(),
+            flash: self.flash.clone(),
         });
         for mailboxes in self.mailboxes.iter() {
             let post = Post::Settings(Arc::clone(&policy));

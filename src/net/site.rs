@@ -1,10 +1,10 @@
 //! The app of a table of routes: `serve`, `gateway`, or both on one port.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::address::PeerAddress;
 use super::agreement::TlsAgreement;
 use super::app::{App, Handle, Incoming, Reply, Summary};
 use super::backend::{Backend, ClientAgreement, Http};
@@ -34,8 +34,8 @@ const HANDSHAKES: &str = "heirloom::handshakes";
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct AccessRecord<'a> {
-    /// The client's address, from TCP or from trusted proxies.
-    pub client: SocketAddr,
+    /// The client's address, its own or from trusted proxies.
+    pub client: PeerAddress,
     /// The path that was asked for, without its query, which may hold secrets;
     /// `None` where no request was accepted as one.
     pub path: Option<&'a str>,
@@ -50,12 +50,16 @@ pub struct AccessRecord<'a> {
 /// Gets the record of each connection that has ended.
 type AccessLog = Arc<dyn Fn(&AccessRecord<'_>) + Send + Sync>;
 
+/// Gives lines about the server's health.
+type Health = Arc<dyn Fn() -> String + Send + Sync>;
+
 /// What the connections of one worker are for, by the table of a [`Router`].
 #[derive(Clone)]
 pub struct Site {
     router: Router,
     table: Arc<RouteTable>,
     access_log: Option<AccessLog>,
+    health: Option<Health>,
 }
 
 impl fmt::Debug for Site {
@@ -106,6 +110,7 @@ impl Site {
             router: router.clone(),
             table: router.table(),
             access_log: None,
+            health: None,
         }
     }
 
@@ -117,6 +122,13 @@ impl Site {
         log: impl Fn(&AccessRecord<'_>) + Send + Sync + 'static,
     ) -> Site {
         self.access_log = Some(Arc::new(log));
+        self
+    }
+
+    /// With these lines, each with its end, behind the first of `/healthz?verbose`.
+    #[must_use]
+    pub fn with_health(mut self, health: impl Fn() -> String + Send + Sync + 'static) -> Site {
+        self.health = Some(Arc::new(health));
         self
     }
 
@@ -136,12 +148,27 @@ impl Site {
     /// The answer to plain HTTP.
     fn page(&self, route: Option<&Arc<Route>>, request: &Request<'_>) -> Reply {
         match request.method() {
-            _ if is_health_check(request) => Reply::Http(health_page(route)),
+            _ if is_health_check(request) => Reply::Http(self.health_page(route, request)),
             "GET" | "HEAD" => match route.and_then(|route| self.page_of(route, request)) {
                 Some(reply) => reply,
                 None => Reply::refuse(Refusal::NotFound),
             },
             _ => Reply::refuse(Refusal::MethodNotGet),
+        }
+    }
+
+    /// The answer to a health check. Like every page of a server it says that it is
+    /// not to be kept; a gateway's is without these headers, like its front page.
+    fn health_page(&self, route: Option<&Arc<Route>>, request: &Request<'_>) -> Page {
+        let is_verbose = request.query() == Some("verbose");
+        let more = self.health.as_ref().filter(|_| is_verbose);
+        let more = more.map_or_else(String::new, |health| health());
+        let page = Page::new("text/plain; charset=utf-8", format!("ok\n{more}"));
+        match route.map(|route| route.to()) {
+            Some(Destination::Backend(_)) => page,
+            _ => page
+                .with_header("Content-Security-Policy", "default-src 'none'")
+                .with_header("Cache-Control", "no-store"),
         }
     }
 
@@ -471,17 +498,5 @@ fn relaying_backend<'r>(
             Some(backend)
         }
         _ => None,
-    }
-}
-
-/// The answer to a health check. Like every page of a server it says that it is
-/// not to be kept; a gateway's is without these headers, like its front page.
-fn health_page(route: Option<&Arc<Route>>) -> Page {
-    let page = Page::new("text/plain; charset=utf-8", "ok\n");
-    match route.map(|route| route.to()) {
-        Some(Destination::Backend(_)) => page,
-        _ => page
-            .with_header("Content-Security-Policy", "default-src 'none'")
-            .with_header("Cache-Control", "no-store"),
     }
 }

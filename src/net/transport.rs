@@ -7,16 +7,19 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use mio::event::Event;
-use mio::net::{TcpListener, TcpStream};
+use mio::net::{TcpListener, TcpStream, UnixListener};
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
+use super::address::{PeerAddress, ServerAddress};
 use super::agreement::{TlsAgreement, TlsSession};
 use super::keepalive::{self, Keepalive};
 use super::tls::Tls;
+use super::unix;
 
 /// Whether the system has no descriptors or memory to spare.
 pub(super) fn is_exhausted(error: &io::Error) -> bool {
@@ -24,6 +27,15 @@ pub(super) fn is_exhausted(error: &io::Error) -> bool {
         error.raw_os_error(),
         Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
     )
+}
+
+/// A Unix socket has none of TCP's options, and needs none: its system knows at
+/// once when its peer is gone.
+fn of_tcp(set: io::Result<()>) -> io::Result<()> {
+    set.or_else(|error| match error.raw_os_error() {
+        Some(libc::EOPNOTSUPP | libc::ENOPROTOOPT) => Ok(()),
+        _ => Err(error),
+    })
 }
 
 /// One end of a connection below the protocol.
@@ -42,7 +54,8 @@ pub(super) struct Transport {
     watches_writes: bool,
 }
 
-/// What carries the octets.
+/// What carries the octets. A Unix socket is in the same type as TCP, because all
+/// that is done to it is the same, and a second variant would take room.
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpStream),
@@ -106,14 +119,31 @@ impl Transport {
         Ok((Transport::tcp(stream, true), peer))
     }
 
+    /// Accepts a connection of a Unix socket.
+    ///
+    /// # Errors
+    ///
+    /// As `accept(2)`.
+    pub(super) fn accept_unix(listener: &UnixListener) -> io::Result<Transport> {
+        let (stream, _) = listener.accept()?;
+        let stream = std::os::unix::net::UnixStream::from(stream);
+        let stream = std::net::TcpStream::from(OwnedFd::from(stream));
+        Ok(Transport::tcp(TcpStream::from_std(stream), true))
+    }
+
     /// Starts to connect. [`Transport::is_connected`] returns true when that is
     /// done.
     ///
     /// # Errors
     ///
-    /// Why it cannot even start.
-    pub(super) fn connect(address: SocketAddr) -> io::Result<Transport> {
-        Ok(Transport::tcp(TcpStream::connect(address)?, false))
+    /// Why it cannot even start; [`ErrorKind::WouldBlock`] where the queue of a Unix
+    /// socket is full.
+    pub(super) fn connect(address: &ServerAddress) -> io::Result<Transport> {
+        let stream = match address {
+            ServerAddress::Tcp(address) => TcpStream::connect(*address)?,
+            ServerAddress::Unix(path) => TcpStream::from_std(unix::connect(path)?),
+        };
+        Ok(Transport::tcp(stream, false))
     }
 
     /// Takes over a connected socket.
@@ -196,7 +226,8 @@ impl Transport {
         if let Some(error) = stream.take_error()? {
             return Err(error);
         }
-        match stream.peer_addr() {
+        // Of any kind of socket, which the stream's own method is not.
+        match SockRef::from(stream).peer_addr() {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
             Err(error) => Err(error),
@@ -209,12 +240,12 @@ impl Transport {
     ///
     /// The error of the system.
     pub(super) fn set_nodelay(&self) -> io::Result<()> {
-        self.socket.tcp()?.set_nodelay(true)
+        of_tcp(self.socket.tcp()?.set_nodelay(true))
     }
 
     /// Has TCP ask a silent peer whether it is there, or not.
     pub(super) fn set_keepalive(&self, keepalive: Option<Keepalive>) {
-        let set = |stream| Keepalive::set(keepalive, SockRef::from(stream));
+        let set = |stream| of_tcp(Keepalive::set(keepalive, SockRef::from(stream)));
         if let Err(error) = self.socket.tcp().and_then(set) {
             log::debug!(target: "heirloom::net", "TCP keepalive: {error}");
         }
@@ -223,7 +254,7 @@ impl Transport {
     /// Has TCP end the connection where the peer has not acknowledged what it was
     /// sent for so many milliseconds.
     pub(super) fn set_user_timeout(&self, ms: u64) {
-        let set = |stream| keepalive::set_user_timeout(SockRef::from(stream), ms);
+        let set = |stream| of_tcp(keepalive::set_user_timeout(SockRef::from(stream), ms));
         if let Err(error) = self.socket.tcp().and_then(set) {
             log::debug!(target: "heirloom::net", "TCP_USER_TIMEOUT: {error}");
         }
@@ -517,8 +548,11 @@ impl Transport {
     /// # Errors
     ///
     /// Where there is no connection.
-    pub(super) fn peer_address(&self) -> io::Result<SocketAddr> {
-        self.socket.tcp()?.peer_addr()
+    pub(super) fn peer_address(&self) -> io::Result<PeerAddress> {
+        let address = SockRef::from(self.socket.tcp()?).peer_addr()?;
+        Ok(address
+            .as_socket()
+            .map_or(PeerAddress::Unix, PeerAddress::Tcp))
     }
 
     /// The address of this end.

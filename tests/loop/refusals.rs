@@ -38,6 +38,36 @@ fn a_refusal_reaches_a_client_that_is_still_writing() {
 }
 
 #[test]
+fn what_cannot_become_a_request_is_refused_before_the_handshake_times_out() {
+    // The timeout is longer than a peer of these tests waits.
+    let server = Running::serve(setup(|s| s.settings.handshake_ms = 600_000));
+    for (protocol, octets) in [
+        ("SSH", &b"SSH-2.0-OpenSSH_9.2\r\n"[..]),
+        ("SMTP", b"EHLO mail.example\r\n"),
+        ("SMTP of a server", b"220 mail.example ESMTP\r\n"),
+        ("IRC", b"NICK guest\r\n"),
+        ("RDP", b"\x03\x00\x00\x13\x0e\xe0"),
+        ("MQTT", b"\x10\x10\x00\x04MQTT"),
+        ("AMQP", b"AMQP\x00"),
+        ("Redis", b"*1\r\n$4\r\nPING\r\n"),
+        ("Flash", b"<policy-file-request/>\0"),
+        ("a response", b"HTTP/1.1 200 OK\r\n"),
+        ("a word", b"HELLO\r\n"),
+    ] {
+        for send in [Peer::send, Peer::send_singly] {
+            let mut peer = Peer::connect(server.address);
+            send(&mut peer, octets);
+            let (head, body) = peer.response();
+            assert_eq!(head.status(), 400, "{protocol}");
+            assert!(body.starts_with("head-malformed: "), "{protocol}: {body}");
+        }
+    }
+    let mut peer = Peer::connect(server.address);
+    peer.send(b"\x16\x03\x01");
+    assert!(peer.response().1.starts_with("tls-unexpected: "));
+}
+
+#[test]
 fn a_close_reaches_a_client_that_is_still_writing() {
     let server = Running::serve(setup(|s| s.config.limits.message_bytes = 100_000));
     let unmasked = [&[TEXT, 5][..], b"Hello"].concat();

@@ -5,7 +5,6 @@
 #![allow(dead_code)]
 
 pub(crate) mod backend;
-#[cfg(feature = "tls")]
 pub(crate) mod certificate;
 pub(crate) mod failing_app;
 pub(crate) mod peer;

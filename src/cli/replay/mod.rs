@@ -20,9 +20,9 @@ use heirloom::vector::{Difference, Vector};
 
 use self::moves::moves;
 use super::check::{UNFINISHED, found, read};
+use super::listening::announce;
 use super::record::address;
 use super::report::{Case, ReportArgs, Reporter};
-use super::server_args::announce;
 use super::trust::TrustArgs;
 use super::units::{milliseconds, octets};
 use super::{Exit, complain, output};

@@ -15,6 +15,7 @@ use crate::bytes::Escaped;
 const FILE_BYTES: u64 = 1024 * 1024;
 /// Labels of a PEM file that a sentence lists.
 const LISTED: usize = 4;
+const BEGIN: &[u8] = b"-----BEGIN ";
 
 /// The PEM files of a certificate: the server's own certificate and the
 /// intermediate ones behind it, and the private key of the first. Both may be the
@@ -108,7 +109,7 @@ pub enum TlsFileError {
         key: PathBuf,
     },
     /// A key behind a passphrase, which a server cannot ask for.
-    #[error("the key in {0} is encrypted, and there is nobody to ask for its passphrase; write it without: openssl pkey -in {0} -out FILE", .file.display())]
+    #[error("the key in {} is encrypted, and a server has no terminal to ask for the passphrase; write it without one: openssl pkey -in {} -out FILE", .file.display(), .file.display())]
     EncryptedKey {
         /// The file.
         file: PathBuf,
@@ -175,6 +176,12 @@ impl PemFile {
     /// Reads a file, and says what it is where it is not PEM.
     pub(super) fn read(file: &Path) -> Result<PemFile, TlsFileError> {
         let text = read_bounded(file)?;
+        if has_indented(&text) {
+            return Err(TlsFileError::BrokenPem {
+                file: file.to_owned(),
+                reason: "a BEGIN line does not start with its hyphens".to_owned(),
+            });
+        }
         let labels = labels(&text);
         if labels.is_empty() {
             return Err(not_pem(file, &text));
@@ -365,12 +372,21 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// What stands in the BEGIN lines, safe to show.
 fn labels(text: &[u8]) -> Vec<String> {
     let label = |line: &[u8]| {
-        let line = String::from_utf8_lossy(line);
-        let (_, label) = line.split_once("-----BEGIN ")?;
+        let label = String::from_utf8_lossy(line.strip_prefix(BEGIN)?);
         let label = label.trim_end().trim_end_matches('-');
         Some(Escaped::<60>(label).to_string())
     };
     lines(text).filter_map(label).collect()
+}
+
+/// Whether a BEGIN line is indented, or stands behind the mark that some editors
+/// put at the start of a file. It would be passed over.
+fn has_indented(text: &[u8]) -> bool {
+    let is_blank = |octet: &u8| matches!(octet, b' ' | b'\t' | 0xef | 0xbb | 0xbf);
+    lines(text).any(|line| {
+        let blanks = line.iter().take_while(|octet| is_blank(octet)).count();
+        blanks > 0 && line.get(blanks..).is_some_and(|l| l.starts_with(BEGIN))
+    })
 }
 
 fn not_pem(file: &Path, octets: &[u8]) -> TlsFileError {

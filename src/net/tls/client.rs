@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, Error, RootCertStore};
+use rustls_native_certs::CertificateResult;
 
 use super::certificate::{PemFile, TlsFileError, read_facts};
 use super::explained::{self, Roots};
@@ -33,8 +34,8 @@ pub struct ClientTlsOptions {
     /// the server's own self-signed one, where a server shows exactly this
     /// certificate. Names and days are verified in both cases.
     pub trusted: Vec<PathBuf>,
-    /// Accepts any certificate, of any name, and reads no `trusted`: whoever sits
-    /// between can read and change everything.
+    /// Accepts any certificate, of any name, and reads no `trusted`. A program
+    /// between client and server can then read and change everything.
     pub insecure: bool,
 }
 
@@ -89,30 +90,56 @@ fn listed(errors: &[String]) -> String {
 /// TLS 1.2 and 1.3 of a client. Cheap to clone; clones resume each other's
 /// sessions.
 #[derive(Clone)]
-pub struct ClientTls(Arc<Shared>);
-
-struct Shared {
+pub struct ClientTls {
     config: Arc<ClientConfig>,
     roots: Roots,
-    warnings: Vec<String>,
+    warnings: Arc<[String]>,
 }
 
 impl ClientTls {
-    /// Reads the certificates that are trusted. Those of the system are some
-    /// hundred files' worth, so keep it.
+    /// Reads the certificates that are trusted. Those of the system are more than
+    /// a hundred, so make it once.
     ///
     /// # Errors
     ///
     /// Why a file cannot be used, or that there is nothing to trust.
     pub fn new(options: &ClientTlsOptions) -> Result<ClientTls, ClientTlsError> {
-        let mut warnings = Vec::new();
-        let (roots, trusted) = if options.insecure {
-            (Roots::Anything, Trusted::Anything)
+        if options.insecure {
+            Ok(ClientTls::build(Roots::Anything, Trusted::Anything))
         } else if options.trusted.is_empty() {
-            (Roots::System, trusted_by_system(&mut warnings)?)
+            ClientTls::of_system(rustls_native_certs::load_native_certs())
         } else {
-            (Roots::Given, trusted_by_files(&options.trusted)?)
+            let trusted = trusted_by_files(&options.trusted)?;
+            Ok(ClientTls::build(Roots::Given, trusted))
+        }
+    }
+
+    /// Trusts what administrators let this system trust.
+    pub(super) fn of_system(loaded: CertificateResult) -> Result<ClientTls, ClientTlsError> {
+        let mut warnings: Vec<String> = loaded.errors.iter().map(ToString::to_string).collect();
+        let mut roots = RootCertStore::empty();
+        let (_, ignored) = roots.add_parsable_certificates(loaded.certs);
+        if ignored > 0 {
+            warnings.push(format!(
+                "{ignored} certificates that the system trusts cannot be read and are ignored"
+            ));
+        }
+        let authorities = authorities(roots);
+        if authorities.is_none() {
+            return Err(ClientTlsError::NoRoots { errors: warnings });
+        }
+        let trusted = Trusted::These {
+            authorities,
+            servers: Vec::new(),
         };
+        let tls = ClientTls::build(Roots::System, trusted);
+        Ok(ClientTls {
+            warnings: warnings.into(),
+            ..tls
+        })
+    }
+
+    fn build(roots: Roots, trusted: Trusted) -> ClientTls {
         let provider = provider();
         let algorithms = provider.signature_verification_algorithms;
         let verifier = Arc::new(Verifier {
@@ -128,11 +155,11 @@ impl ClientTls {
             .with_custom_certificate_verifier(verifier)
             .with_no_client_auth();
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
-        Ok(ClientTls(Arc::new(Shared {
+        ClientTls {
             config: Arc::new(config),
             roots,
-            warnings,
-        })))
+            warnings: Arc::new([]),
+        }
     }
 
     /// Trusts what the system does. Its certificates are read at the first call of
@@ -141,7 +168,7 @@ impl ClientTls {
     /// # Errors
     ///
     /// [`ClientTlsError::NoRoots`].
-    pub fn of_system() -> Result<ClientTls, ClientTlsError> {
+    pub fn system() -> Result<ClientTls, ClientTlsError> {
         static OF_SYSTEM: OnceLock<ClientTls> = OnceLock::new();
         if let Some(tls) = OF_SYSTEM.get() {
             return Ok(tls.clone());
@@ -153,13 +180,13 @@ impl ClientTls {
     /// Certificates of the system that could not be read, each a sentence.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
-        &self.0.warnings
+        &self.warnings
     }
 
     /// Whether any certificate is accepted.
     #[must_use]
     pub fn is_insecure(&self) -> bool {
-        self.0.roots == Roots::Anything
+        self.roots == Roots::Anything
     }
 
     /// A connection to the server of a URL. `host` is a name or an IP address,
@@ -176,7 +203,7 @@ impl ClientTls {
         let name = ServerName::try_from(bare.unwrap_or(host).to_owned());
         let connection = name
             .ok()
-            .and_then(|name| ClientConnection::new(Arc::clone(&self.0.config), name).ok());
+            .and_then(|name| ClientConnection::new(Arc::clone(&self.config), name).ok());
         connection.ok_or_else(|| ClientTlsError::Name {
             host: host.to_owned(),
         })
@@ -184,37 +211,15 @@ impl ClientTls {
 
     /// The sentence of cause and cure for an error of such a connection.
     pub(in crate::net) fn explain(&self, host: &str, error: &Error) -> String {
-        explained::of_client(self.0.roots, host, error)
+        explained::of_client(self.roots, host, error)
     }
 }
 
 impl fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientTls")
-            .field("roots", &self.0.roots)
+            .field("roots", &self.roots)
             .finish_non_exhaustive()
-    }
-}
-
-/// What administrators let this system trust.
-fn trusted_by_system(warnings: &mut Vec<String>) -> Result<Trusted, ClientTlsError> {
-    let loaded = rustls_native_certs::load_native_certs();
-    warnings.extend(loaded.errors.iter().map(ToString::to_string));
-    let mut roots = RootCertStore::empty();
-    let (_, ignored) = roots.add_parsable_certificates(loaded.certs);
-    if ignored > 0 {
-        warnings.push(format!(
-            "{ignored} certificates that the system trusts cannot be read and are ignored"
-        ));
-    }
-    match authorities(roots) {
-        None => Err(ClientTlsError::NoRoots {
-            errors: std::mem::take(warnings),
-        }),
-        authorities => Ok(Trusted::These {
-            authorities,
-            servers: Vec::new(),
-        }),
     }
 }
 

@@ -120,8 +120,10 @@ fn certificate(roots: Roots, host: &Escaped<'_, 255>, error: &CertificateError) 
         CertificateError::BadEncoding => {
             format!("the certificate of {host} cannot be read; let it be issued again")
         }
+        // Also where the signature of a handshake is wrong. That of a chain gives
+        // UnknownIssuer: webpki looks for another issuer.
         CertificateError::BadSignature => format!(
-            "the certificate of {host} is not signed by the issuer it names; give the server the certificate that belongs to its chain"
+            "{host} does not prove that it has the key of its certificate; give the server the key that belongs to it"
         ),
         CertificateError::Revoked => {
             format!("the certificate of {host} was revoked; let another be issued")

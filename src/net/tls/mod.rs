@@ -5,10 +5,16 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
+mod cursor;
+mod suite;
 mod hello;
-mod inspect;
+mod read;
 
+mod inspect;
 mod certificate;
+
+#[cfg(feature = "legacy-tls")]
+mod legacy;
 
 mod server;
 
@@ -20,12 +26,19 @@ mod client;
 
 mod stream;
 
+mod tests;
+
 pub use self::certificate::{CertificateFiles, TlsFileError};
 pub use self::client::{ClientTls, ClientTlsError, ClientTlsOptions};
 pub use self::explained::CertificateProblem;
+pub use self::hello::{ClientHello, ServedBy, TlsVersion};
+#[cfg(feature = "legacy-tls")]
+pub use self::legacy::LegacyError;
+pub use self::read::NotAHello;
 pub use self::server::{ServerCertificate, ServerTls};
 pub(super) use self::stream::Tls;
 pub use self::stream::TlsFault;
+pub use self::suite::{ServerKey, Suite};
 
 /// The protocol that is agreed on inside TLS (RFC 7301): WebSocket starts as
 /// HTTP/1.1.

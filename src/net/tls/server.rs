@@ -3,18 +3,25 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "legacy-tls")]
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use rustls::crypto::ring::Ticketer;
 use rustls::crypto::ring::sign::any_supported_type;
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
-use rustls::{Error, InconsistentKeys, ServerConfig};
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::{CertifiedKey, SigningKey};
+use rustls::{Error, InconsistentKeys, ServerConfig, SignatureAlgorithm, SignatureScheme};
 
 use super::certificate::{CertificateFiles, Pair, TlsFileError, read_pair};
+use super::hello::{ClientHello, ServedBy};
 use super::inspect::{self, Facts};
+#[cfg(feature = "legacy-tls")]
+use super::legacy::{LegacyError, ServerContext};
+use super::suite::ServerKey;
 use super::{HTTP_1_1, provider};
 use crate::bytes::Escaped;
+use crate::net::agreement::Unserved;
 
 /// A certificate that expires so soon is warned of, in seconds.
 const SOON_SECONDS: i64 = 30 * DAY_SECONDS;
@@ -40,6 +47,9 @@ struct Shared {
     warnings: Vec<String>,
     #[cfg(feature = "legacy-tls")]
     keys: Vec<rustls::pki_types::PrivateKeyDer<'static>>,
+    /// One for each certificate, where old clients are served.
+    #[cfg(feature = "legacy-tls")]
+    legacy: OnceLock<Vec<ServerContext>>,
 }
 
 impl ServerTls {
@@ -81,6 +91,8 @@ impl ServerTls {
             warnings,
             #[cfg(feature = "legacy-tls")]
             keys,
+            #[cfg(feature = "legacy-tls")]
+            legacy: OnceLock::new(),
         })))
     }
 
@@ -108,6 +120,24 @@ impl ServerTls {
             .collect()
     }
 
+    /// Why this client is not served, if so.
+    pub(super) fn why_unserved(&self, hello: &ClientHello) -> Option<Unserved> {
+        match self.served_by(hello) {
+            ServedBy::Modern => None,
+            #[cfg(feature = "legacy-tls")]
+            ServedBy::Legacy if self.0.legacy.get().is_some() => None,
+            ServedBy::Legacy => Some(Unserved::TooOld),
+            ServedBy::OnlySsl3 | ServedBy::NoSuite => Some(Unserved::NothingInCommon),
+        }
+    }
+
+    /// What serves this client.
+    fn served_by(&self, hello: &ClientHello) -> ServedBy {
+        let keys = self.0.chooser.keys.iter();
+        let keys: Vec<ServerKey> = keys.filter_map(|key| kind_of(&*key.key)).collect();
+        hello.served_by(&keys)
+    }
+
     /// What rustls serves with.
     pub(in crate::net) fn config(&self) -> &Arc<ServerConfig> {
         &self.0.config
@@ -116,23 +146,53 @@ impl ServerTls {
 
 #[cfg(feature = "legacy-tls")]
 impl ServerTls {
-    /// Each certificate with those behind it, and its key, in DER, in the order of
-    /// [`ServerTls::certificates`].
-    pub(in crate::net) fn pairs(
-        &self,
-    ) -> impl Iterator<
-        Item = (
-            &[rustls::pki_types::CertificateDer<'static>],
-            &rustls::pki_types::PrivateKeyDer<'static>,
-        ),
-    > {
+    /// Serves clients too that rustls cannot serve: TLS 1.0 and 1.1, suites in CBC
+    /// mode, key exchange by RSA. What they send and receive is not safe from those
+    /// who can read and change it on its way.
+    ///
+    /// # Errors
+    ///
+    /// Where OpenSSL cannot use a certificate.
+    pub fn serve_legacy(&self) -> Result<(), LegacyError> {
         let chains = self.0.chooser.keys.iter().map(|key| key.cert.as_slice());
-        chains.zip(&self.0.keys)
+        let pairs = chains.zip(&self.0.keys);
+        let contexts: Result<Vec<_>, _> = pairs
+            .map(|(chain, key)| ServerContext::new(chain, key))
+            .collect();
+        // Where it was called before, nothing changes.
+        let _ = self.0.legacy.set(contexts?);
+        Ok(())
     }
 
-    /// The indices of the certificates for a name, the best first; at least one.
-    pub(in crate::net) fn choose(&self, name: Option<&str>) -> Vec<usize> {
-        self.0.chooser.candidates(name).collect()
+    /// The certificate for a client that only OpenSSL serves, where those are
+    /// served: of those for its name one with an RSA key, since few knew others.
+    pub(super) fn legacy_context(&self, hello: &ClientHello) -> Option<&ServerContext> {
+        let contexts = self.0.legacy.get()?;
+        if self.served_by(hello) != ServedBy::Legacy {
+            return None;
+        }
+        let chooser = &self.0.chooser;
+        let is_rsa = |i: &usize| {
+            let key = chooser.keys.get(*i);
+            key.is_some_and(|key| kind_of(&*key.key) == Some(ServerKey::Rsa))
+        };
+        let candidates: Vec<usize> = chooser.candidates(hello.server_name()).collect();
+        let best = candidates.iter().copied().find(is_rsa);
+        contexts.get(best.or(candidates.first().copied())?)
+    }
+}
+
+/// The kind of a server's key, as far as it decides which clients it serves.
+fn kind_of(key: &dyn SigningKey) -> Option<ServerKey> {
+    let signs = |scheme| key.choose_scheme(&[scheme]).is_some();
+    match key.algorithm() {
+        SignatureAlgorithm::RSA => Some(ServerKey::Rsa),
+        SignatureAlgorithm::ECDSA if signs(SignatureScheme::ECDSA_NISTP256_SHA256) => {
+            Some(ServerKey::EcdsaP256)
+        }
+        SignatureAlgorithm::ECDSA => Some(ServerKey::EcdsaP384),
+        SignatureAlgorithm::ED25519 => Some(ServerKey::Ed25519),
+        _ => None,
     }
 }
 
@@ -278,6 +338,7 @@ fn place_of_key(certified: &CertifiedKey) -> Option<usize> {
 fn check_chain(files: &CertificateFiles, chain: &[Facts]) -> Result<Vec<String>, TlsFileError> {
     let file = &files.certificate;
     let mut warnings = Vec::new();
+    let mut unneeded = Vec::new();
     let issued = |issuer: &Facts, by: &Facts| by.issuer.octets == issuer.subject.octets;
     for (i, facts) in chain.iter().enumerate().skip(1) {
         let (before, after) = chain.split_at(i);
@@ -292,9 +353,12 @@ fn check_chain(files: &CertificateFiles, chain: &[Facts]) -> Result<Vec<String>,
                 before: i + 1,
             });
         }
+        unneeded.push(i + 1);
+    }
+    if let Some(first) = unneeded.first() {
         warnings.push(format!(
-            "certificate {} in {} is that of no issuer of the first; clients do not need it",
-            i + 1,
+            "{} of the certificates in {}, the first of them number {first}, issued none before them; remove what clients do not need",
+            unneeded.len(),
             file.display()
         ));
     }
@@ -358,7 +422,7 @@ impl Chooser {
 impl ResolvesServerCert for Chooser {
     /// Of two certificates for a name, such as ECDSA and RSA, the first that the
     /// client can verify.
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+    fn resolve(&self, hello: rustls::server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let offered = hello.signature_schemes();
         let keys = || {
             let candidates = self.candidates(hello.server_name());

@@ -9,10 +9,13 @@ use std::sync::Arc;
 
 use super::client::{ClientTls, ClientTlsError};
 use super::explained::CertificateProblem;
+use super::hello::{ClientHello, TlsVersion};
 use super::inspect::{self, Facts};
+#[cfg(feature = "legacy-tls")]
+use super::legacy::LegacySession;
 use super::server::ServerTls;
 use crate::bytes::Escaped;
-use crate::net::agreement::{ShownCertificate, TlsAgreement, TlsSession};
+use crate::net::agreement::{Begun, ShownCertificate, TlsAgreement, TlsSession};
 
 /// Octets of ciphertext of one read; the others wait no longer than that.
 const READ: usize = 64 * 1024;
@@ -40,6 +43,10 @@ pub enum TlsFault {
     /// A client broke the protocol, or offers nothing that is served.
     #[error("TLS: {0}")]
     Client(#[from] rustls::Error),
+    /// The same, where OpenSSL serves the client.
+    #[cfg(feature = "legacy-tls")]
+    #[error("TLS: {0}")]
+    Legacy(String),
     /// The certificate of a server is not accepted.
     #[error("{sentence}")]
     Certificate {
@@ -75,6 +82,17 @@ fn answered(first: &[u8]) -> String {
 }
 
 impl TlsFault {
+    /// The stable code of an end for this reason.
+    pub(in crate::net) fn code(&self) -> &'static str {
+        match self {
+            TlsFault::Certificate { .. } => "tls-untrusted",
+            TlsFault::NotTls { .. } => "tls-absent",
+            TlsFault::Cut => "tls-cut",
+            TlsFault::Truncated => "tls-truncated",
+            _ => "tls-failed",
+        }
+    }
+
     /// The fault behind an error of a transport, if it is one of TLS.
     pub(in crate::net) fn of(error: &io::Error) -> Option<&TlsFault> {
         error.get_ref()?.downcast_ref()
@@ -108,6 +126,8 @@ impl From<TlsFault> for io::Error {
 /// A connection of TLS, without its socket.
 enum Session {
     Rustls(rustls::Connection),
+    #[cfg(feature = "legacy-tls")]
+    Legacy(Box<LegacySession>),
 }
 
 /// What is known of the server of a connection, while TLS is agreed on.
@@ -152,14 +172,46 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// Of a client that connects.
+    /// Of a client that has sent these octets first: `None` while its first message
+    /// is not whole. What is no such message fails like one that nothing serves,
+    /// with the alert that says so.
     ///
     /// # Errors
     ///
-    /// Where the configuration of the server cannot serve any client.
-    pub(in crate::net) fn accept(server: &ServerTls) -> Result<Tls, TlsFault> {
-        let config = Arc::clone(server.config());
-        Ok(Tls::new(rustls::ServerConnection::new(config)?))
+    /// Where the certificate cannot be used.
+    pub(in crate::net) fn begin(
+        server: &ServerTls,
+        octets: &[u8],
+    ) -> Result<Option<Begun<Tls>>, TlsFault> {
+        let hello = match ClientHello::read(octets) {
+            Ok(None) => return Ok(None),
+            Ok(Some(hello)) => Some(hello),
+            Err(_) => None,
+        };
+        #[cfg(feature = "legacy-tls")]
+        if let Some(context) = hello
+            .as_ref()
+            .and_then(|hello| server.legacy_context(hello))
+        {
+            let session = context.accept();
+            let session = session.map_err(|error| TlsFault::Legacy(error.to_string()))?;
+            return Ok(Some(Begun {
+                tls: Some(Tls::of(Session::Legacy(Box::new(session)))),
+                unserved: None,
+            }));
+        }
+        let unserved = hello.as_ref().and_then(|hello| {
+            let why = server.why_unserved(hello)?;
+            Some((why, hello.to_string()))
+        });
+        let is_old = hello.is_some_and(|hello| hello.highest_version() < TlsVersion::TLS_1_2);
+        let tls = if unserved.is_some() && is_old {
+            None
+        } else {
+            let config = Arc::clone(server.config());
+            Some(Tls::new(rustls::ServerConnection::new(config)?))
+        };
+        Ok(Some(Begun { tls, unserved }))
     }
 
     /// Of a connection to the server with this name. The `introduction` is sent
@@ -186,8 +238,12 @@ impl Tls {
     fn new(connection: impl Into<rustls::Connection>) -> Tls {
         let mut connection = connection.into();
         connection.set_buffer_limit(Some(WRITE));
+        Tls::of(Session::Rustls(connection))
+    }
+
+    fn of(session: Session) -> Tls {
         Tls {
-            session: Session::Rustls(connection),
+            session,
             dialled: None,
             received: Vec::new(),
             plaintext: 0,
@@ -208,6 +264,8 @@ impl Tls {
     pub(in crate::net) fn is_handshaking(&self) -> bool {
         match &self.session {
             Session::Rustls(connection) => connection.is_handshaking(),
+            #[cfg(feature = "legacy-tls")]
+            Session::Legacy(session) => session.is_handshaking(),
         }
     }
 
@@ -227,16 +285,25 @@ impl Tls {
                     _ => return None,
                 };
                 let suite = connection.negotiated_cipher_suite()?.suite().as_str()?;
-                let suite = suite.trim_start_matches("TLS13_").trim_start_matches("TLS_");
+                let suite = suite
+                    .trim_start_matches("TLS13_")
+                    .trim_start_matches("TLS_");
                 Some(TlsAgreement { version, suite })
             }
+            #[cfg(feature = "legacy-tls")]
+            Session::Legacy(session) => session.agreement(),
         }
     }
 
     /// What a client knows of its connection, once it is agreed on.
     pub(in crate::net) fn session(&self) -> Option<TlsSession> {
         let agreement = self.agreement()?;
-        let Session::Rustls(connection) = &self.session;
+        let connection = match &self.session {
+            Session::Rustls(connection) => connection,
+            // It serves.
+            #[cfg(feature = "legacy-tls")]
+            Session::Legacy(_) => return None,
+        };
         let alpn = connection.alpn_protocol();
         let shown = connection.peer_certificates().and_then(<[_]>::first);
         Some(TlsSession {
@@ -304,6 +371,8 @@ impl Tls {
     pub(in crate::net) fn has_unsent(&self) -> bool {
         match &self.session {
             Session::Rustls(connection) => connection.wants_write(),
+            #[cfg(feature = "legacy-tls")]
+            Session::Legacy(session) => session.has_unsent(),
         }
     }
 
@@ -361,6 +430,9 @@ impl Tls {
                 None => break,
                 Some(0) => {
                     self.truncated = true;
+                    if self.dialled.is_some() && self.is_handshaking() {
+                        return Err(TlsFault::Cut.into());
+                    }
                     return Ok(Some(0));
                 }
                 Some(_) => {}
@@ -389,7 +461,10 @@ impl Tls {
             if octets.is_empty() || n == room.len() || self.peer_closed {
                 break;
             }
-            if let Err(error) = self.check_answer(octets).and_then(|()| self.process(&mut octets)) {
+            if let Err(error) = self
+                .check_answer(octets)
+                .and_then(|()| self.process(&mut octets))
+            {
                 fault = Some(error);
                 break;
             }
@@ -463,6 +538,13 @@ impl Tls {
                 self.peer_closed = state.peer_has_closed();
                 Ok(())
             }
+            #[cfg(feature = "legacy-tls")]
+            Session::Legacy(session) => {
+                let received = std::mem::take(octets);
+                self.plaintext = session.receive(received).map_err(TlsFault::Legacy)?;
+                self.peer_closed = session.peer_closed;
+                Ok(())
+            }
         }
     }
 
@@ -481,6 +563,8 @@ impl Tls {
                     }
                 }
             }
+            #[cfg(feature = "legacy-tls")]
+            Session::Legacy(session) => n = session.read(room),
         }
         self.plaintext = self.plaintext.saturating_sub(n);
         n
@@ -491,6 +575,8 @@ impl Tls {
         match &mut self.session {
             // It looks at its buffer only when it reads.
             Session::Rustls(connection) => drop(connection.read_tls(&mut Dry)),
+            #[cfg(feature = "legacy-tls")]
+            Session::Legacy(_) => {}
         }
     }
 
@@ -517,6 +603,11 @@ impl Tls {
             }
             let n = match &mut self.session {
                 Session::Rustls(connection) => connection.writer().write(rest)?,
+                #[cfg(feature = "legacy-tls")]
+                Session::Legacy(session) => {
+                    let (some, _) = rest.split_at(rest.len().min(WRITE));
+                    session.write(some).map_err(TlsFault::Legacy)?
+                }
             };
             if n == 0 {
                 return Ok(written);
@@ -536,14 +627,8 @@ impl Tls {
     /// Why nothing can be written any more.
     pub(in crate::net) fn flush(&mut self, socket: &mut impl Carrier) -> io::Result<bool> {
         if let Some(dialled) = &mut self.dialled {
-            let introduction = &mut dialled.introduction;
-            while !introduction.is_empty() {
-                match socket.write(introduction) {
-                    Ok(n) => drop(introduction.drain(..n)),
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
+            if !write_all(socket, &mut dialled.introduction)? {
+                return Ok(false);
             }
         }
         match &mut self.session {
@@ -556,6 +641,12 @@ impl Tls {
                         Err(error) if error.kind() == ErrorKind::Interrupted => {}
                         Err(error) => return Err(error),
                     }
+                }
+            }
+            #[cfg(feature = "legacy-tls")]
+            Session::Legacy(session) => {
+                if !write_all(socket, session.to_send())? {
+                    return Ok(false);
                 }
             }
         }
@@ -573,6 +664,8 @@ impl Tls {
     pub(in crate::net) fn shutdown(&mut self, socket: &mut impl Carrier) -> io::Result<()> {
         match &mut self.session {
             Session::Rustls(connection) => connection.send_close_notify(),
+            #[cfg(feature = "legacy-tls")]
+            Session::Legacy(session) => session.close(),
         }
         self.shuts_down = true;
         self.flush(socket).map(drop)
@@ -600,6 +693,19 @@ fn read_socket(socket: &mut impl Carrier, room: &mut [u8]) -> io::Result<Option<
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Writes octets and removes them; whether the system took all.
+fn write_all(socket: &mut impl Carrier, octets: &mut Vec<u8>) -> io::Result<bool> {
+    while !octets.is_empty() {
+        match socket.write(octets) {
+            Ok(n) => drop(octets.drain(..n)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
 }
 
 /// Has nothing to read.

@@ -2,15 +2,18 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::path::Path;
 
-use mio::net::TcpListener;
+use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use crate::net::address::PeerAddress;
 use crate::net::keepalive::Keepalive;
 use crate::net::listen::{Listen, ListenAt, Takes};
 use crate::net::proxy::ClientAddress;
 use crate::net::transport::{Transport, is_exhausted};
+use crate::net::unix::{self, SocketFile};
 
 /// Connections that may wait to be accepted; the system caps it.
 const BACKLOG: i32 = 4096;
@@ -31,10 +34,20 @@ pub(super) struct Acceptor {
 
 #[derive(Debug)]
 struct Listener {
-    socket: TcpListener,
-    /// What it is bound to.
-    address: SocketAddr,
+    socket: ListenSocket,
     takes: Takes,
+}
+
+#[derive(Debug)]
+enum ListenSocket {
+    /// Bound to this address.
+    Tcp(TcpListener, SocketAddr),
+    /// With its file, unless its name is abstract. The file goes first: as long as
+    /// the socket is bound no other file has its number.
+    Unix {
+        _file: Option<SocketFile>,
+        socket: UnixListener,
+    },
 }
 
 /// What an accept gave.
@@ -56,6 +69,10 @@ impl Acceptor {
     /// Binds these places, for one worker of several, and writes the real
     /// ports back. The listeners get the tokens from `first` on.
     ///
+    /// A Unix socket has one queue, whatever number of listeners there are, and each
+    /// connection would wake all of them. So the first worker alone has it, and hands
+    /// over what the others should have.
+    ///
     /// # Errors
     ///
     /// The first that cannot be bound, and why.
@@ -63,17 +80,26 @@ impl Acceptor {
         places: &mut [Listen],
         registry: &Registry,
         first: usize,
+        has_unix: bool,
     ) -> Result<Acceptor, (ListenAt, io::Error)> {
-        let mut listeners = Vec::new();
-        for (i, place) in places.iter_mut().enumerate() {
-            let token = Token(first + i);
+        let mut listeners: Vec<Listener> = Vec::new();
+        for place in places {
+            let token = Token(first + listeners.len());
             let bound = match &place.at {
-                ListenAt::Tcp(address) => Listener::bind(*address, place.takes, registry, token),
-                ListenAt::Unix(_) => Err(ErrorKind::Unsupported.into()),
+                ListenAt::Tcp(address) => ListenSocket::bind_tcp(*address, registry, token),
+                ListenAt::Unix { .. } if !has_unix => continue,
+                ListenAt::Unix { path, mode } => {
+                    ListenSocket::bind_unix(path, *mode, registry, token)
+                }
             };
-            let listener = bound.map_err(|error| (place.at.clone(), error))?;
-            place.at = ListenAt::Tcp(listener.address);
-            listeners.push(listener);
+            let socket = bound.map_err(|error| (place.at.clone(), error))?;
+            if let ListenSocket::Tcp(_, address) = &socket {
+                place.at = ListenAt::Tcp(*address);
+            }
+            listeners.push(Listener {
+                socket,
+                takes: place.takes,
+            });
         }
         Ok(Acceptor {
             listeners,
@@ -133,7 +159,7 @@ impl Acceptor {
             if round.accepted == BATCH {
                 self.waiting = true;
             } else {
-                match listener.accept() {
+                match listener.socket.accept() {
                     Ok((transport, client)) => {
                         round.accepted += 1;
                         return Some(Accepted::Connection(transport, client, listener.takes));
@@ -163,7 +189,10 @@ impl Acceptor {
     /// Sets the TCP keepalive of the connections that are accepted from now on.
     pub(super) fn set_keepalive(&self, keepalive: Option<Keepalive>) {
         for listener in &self.listeners {
-            let socket = SockRef::from(&listener.socket);
+            let ListenSocket::Tcp(socket, _) = &listener.socket else {
+                continue;
+            };
+            let socket = SockRef::from(socket);
             if let Err(error) = Keepalive::set(keepalive, socket) {
                 log::debug!(target: "heirloom::net", "TCP keepalive: {error}");
             }
@@ -175,21 +204,24 @@ impl Acceptor {
         self.waiting = false;
         self.retry_ms = None;
         for mut listener in std::mem::take(&mut self.listeners) {
-            if let Err(error) = registry.deregister(&mut listener.socket) {
+            let deregistered = match &mut listener.socket {
+                ListenSocket::Tcp(socket, _) => registry.deregister(socket),
+                ListenSocket::Unix { socket, .. } => registry.deregister(socket),
+            };
+            if let Err(error) = deregistered {
                 log::debug!("cannot stop watching a listener: {error}");
             }
         }
     }
 }
 
-impl Listener {
+impl ListenSocket {
     /// Binds; several workers may bind the same address.
-    fn bind(
+    fn bind_tcp(
         address: SocketAddr,
-        takes: Takes,
         registry: &Registry,
         token: Token,
-    ) -> io::Result<Listener> {
+    ) -> io::Result<ListenSocket> {
         let socket = socket(address)?;
         #[cfg(unix)]
         socket.set_reuse_port(true)?;
@@ -203,22 +235,40 @@ impl Listener {
         let mut socket = TcpListener::from_std(socket.into());
         let address = socket.local_addr()?;
         registry.register(&mut socket, token, Interest::READABLE)?;
-        Ok(Listener {
+        Ok(ListenSocket::Tcp(socket, address))
+    }
+
+    fn bind_unix(
+        path: &Path,
+        mode: u32,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<ListenSocket> {
+        let (socket, file) = unix::listen(path, mode, BACKLOG)?;
+        let mut socket = UnixListener::from_std(socket);
+        registry.register(&mut socket, token, Interest::READABLE)?;
+        Ok(ListenSocket::Unix {
+            _file: file,
             socket,
-            address,
-            takes,
         })
     }
 
     fn accept(&self) -> io::Result<(Transport, ClientAddress)> {
-        let (transport, peer) = Transport::accept(&self.socket)?;
+        let (socket, address) = match self {
+            ListenSocket::Tcp(socket, address) => (socket, address),
+            ListenSocket::Unix { socket, .. } => {
+                let transport = Transport::accept_unix(socket)?;
+                return Ok((transport, PeerAddress::Unix.into()));
+            }
+        };
+        let (transport, peer) = Transport::accept(socket)?;
         let mut client = ClientAddress::from(peer);
         // As far as it is known at no cost: one listener may stand for many
         // addresses.
-        client.destination = if self.address.ip().is_unspecified() {
+        client.destination = if address.ip().is_unspecified() {
             transport.local_address().ok()
         } else {
-            Some(self.address)
+            Some(*address)
         };
         Ok((transport, client))
     }

@@ -28,13 +28,15 @@ pub(in crate::net) struct BoundWorker {
 }
 
 impl BoundWorker {
-    /// Binds these places and writes the real ports back.
+    /// Binds these places and writes the real ports back. The first worker binds
+    /// Unix sockets too.
     ///
     /// # Errors
     ///
     /// The first that cannot be bound, and why.
     pub(in crate::net) fn bind(
         places: &mut [Listen],
+        is_first: bool,
     ) -> Result<BoundWorker, (ListenAt, io::Error)> {
         let at = || {
             let nowhere = ListenAt::Tcp(SocketAddr::from(([0, 0, 0, 0], 0)));
@@ -43,7 +45,7 @@ impl BoundWorker {
         let poll = Poll::new().map_err(|error| (at(), error))?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(|error| (at(), error))?;
         let waker = Arc::new(waker);
-        let acceptor = Acceptor::bind(places, poll.registry(), FIRST_LISTENER)?;
+        let acceptor = Acceptor::bind(places, poll.registry(), FIRST_LISTENER, is_first)?;
         Ok(BoundWorker {
             poll,
             acceptor,

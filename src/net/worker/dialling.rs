@@ -2,12 +2,12 @@
 //! addresses are tried.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mio::{Registry, Token};
 
 use super::clock::Clock;
+use crate::net::address::ServerAddress;
 use crate::net::app::BackendTls;
 use crate::net::attempts::{Attempted, Attempts};
 use crate::net::refusal::NetRefusal;
@@ -82,7 +82,7 @@ impl Dialling {
     }
 
     /// Its addresses, where they are known without a lookup.
-    pub(super) fn known(&self) -> Option<Arc<[SocketAddr]>> {
+    pub(super) fn known(&self) -> Option<Arc<[ServerAddress]>> {
         self.resolver.known(&self.endpoint)
     }
 
@@ -99,7 +99,7 @@ impl Dialling {
     ///
     /// Why there are none.
     pub(super) fn resolved(&mut self, found: Found, now_ms: u64) -> io::Result<()> {
-        let addresses: Arc<[SocketAddr]> = found.map_err(io::Error::other)?;
+        let addresses: Arc<[ServerAddress]> = found.map_err(io::Error::other)?;
         self.attempts = Some(Attempts::new(&addresses, now_ms, self.deadline_ms));
         Ok(())
     }
@@ -166,7 +166,7 @@ pub(super) fn no_connection(error: &io::Error) -> NetRefusal {
 
 /// Whether the system gave us no socket: another lookup would not help, and would
 /// need one.
-fn is_local(failed: Option<&(SocketAddr, io::Error)>) -> bool {
+fn is_local(failed: Option<&(ServerAddress, io::Error)>) -> bool {
     failed.is_some_and(|(_, error)| no_connection(error) == NetRefusal::OutOfSockets)
 }
 

@@ -19,9 +19,7 @@ use crate::net::later::Later;
 use crate::net::link_id::LinkId;
 use crate::net::listen::Takes;
 use crate::net::page::Page;
-use crate::net::proxy::{self, ClientAddress};
-use crate::net::refusal::{AnyRefusal, Hint, NetRefusal};
-use crate::net::tls::Tls;
+use crate::net::refusal::{AnyRefusal, Hint};
 use crate::net::transport::Transport;
 use crate::version::Side;
 
@@ -30,20 +28,20 @@ const ROOM: usize = 64 * 1024;
 
 /// One turn of a link, while its input is parsed.
 pub(super) struct Dispatch<'t, A: App> {
-    handle: Handle<'t, A>,
+    pub(super) handle: Handle<'t, A>,
     arriving: &'t mut Option<Box<Arriving>>,
-    preface: &'t mut Preface,
-    transport: &'t mut Transport,
-    takes: Takes,
+    pub(super) preface: &'t mut Preface,
+    pub(super) transport: &'t mut Transport,
+    pub(super) takes: Takes,
     past: &'t mut Past,
-    record: &'t mut LinkRecord,
+    pub(super) record: &'t mut LinkRecord,
     bridge: BridgeTurn<'t, A::Data>,
     dial: &'t mut Option<Box<BackendDial>>,
     later: &'t mut Option<Later>,
     pool: &'t mut Pool,
     room: &'t mut Vec<u8>,
-    warnings: &'t mut Warnings,
-    context: &'t Context<'t>,
+    pub(super) warnings: &'t mut Warnings,
+    pub(super) context: &'t Context<'t>,
 }
 
 /// The parts of a turn: what parses, the shared buffer, and what was left
@@ -158,119 +156,8 @@ impl<'t, A: App> Dispatch<'t, A> {
         behind
     }
 
-    /// Reads what comes before HTTP; whether HTTP may follow in these octets.
-    fn read_preface(&mut self, app: &mut A, input: &mut Input<'_>) -> bool {
-        if *self.preface == Preface::ProxyHeader && !self.read_proxy_header(app, input) {
-            return false;
-        }
-        if *self.preface == Preface::Done {
-            return true;
-        }
-        if *self.preface == Preface::ClientHello || input.rest().first() == Some(&0x16) {
-            return self.read_client_hello(app, input);
-        }
-        let refusal = match proxy::starts_with_header(input.rest()) {
-            None => return false,
-            Some(true) => Some(NetRefusal::ProxyHeaderUnexpected),
-            Some(false) if self.takes == Takes::Tls => Some(NetRefusal::PlainOnTlsPort),
-            Some(false) => None,
-        };
-        *self.preface = Preface::Done;
-        if let Some(refusal) = refusal {
-            self.refuse_first(app, refusal, input);
-        }
-        true
-    }
-
-    /// Refuses what comes before HTTP.
-    fn refuse_first(&mut self, app: &mut A, refusal: NetRefusal, input: &mut Input<'_>) {
-        let octets = input.take_all();
-        self.respond(refusal.into());
-        self.first_refused(app, refusal.into(), octets, &[]);
-    }
-
-    /// Reads the first message of TLS, and starts it; whether HTTP may follow in
-    /// these octets.
-    fn read_client_hello(&mut self, app: &mut A, input: &mut Input<'_>) -> bool {
-        let tls = self.context.tls.filter(|_| self.takes != Takes::Plain);
-        let Some(tls) = tls else {
-            *self.preface = Preface::Done;
-            self.refuse_first(app, NetRefusal::TlsOnPlainPort, input);
-            return true;
-        };
-        *self.preface = Preface::Done;
-        match Tls::accept(tls) {
-            Ok(tls) => {
-                self.transport.start_tls(tls, input.take_all());
-                self.handle.conn.set_secure();
-                // What is inside is recorded, not its ciphertext.
-                self.start_recording(app, &[]);
-            }
-            Err(fault) => {
-                log::error!("TLS cannot be served: {fault}");
-                input.take_all();
-                self.failed(Violation::Internal);
-            }
-        }
-        false
-    }
-
-    /// Reads the PROXY header in front of everything; whether it is there.
-    fn read_proxy_header(&mut self, app: &mut A, input: &mut Input<'_>) -> bool {
-        let Ok(peer) = self.transport.peer_address() else {
-            // Gone already.
-            input.take_all();
-            return false;
-        };
-        match proxy::read(input.rest(), peer) {
-            Ok(None) => false,
-            Ok(Some((client, octets))) => {
-                input.take(octets);
-                if self.is_crowded(&client) {
-                    *self.preface = Preface::Done;
-                    input.take_all();
-                    let refusal = NetRefusal::TooManyFromAddress.into();
-                    app.connected(&client, self.handle.data);
-                    self.refused(refusal);
-                    self.respond(refusal);
-                    return true;
-                }
-                *self.preface = Preface::Unknown;
-                if client.secure {
-                    self.handle.conn.set_secure();
-                }
-                app.connected(&client, self.handle.data);
-                self.start_recording(app, &[input.rest()]);
-                true
-            }
-            Err(refusal) => {
-                *self.preface = Preface::Done;
-                input.take_all();
-                self.refused(refusal.into());
-                self.respond(refusal.into());
-                true
-            }
-        }
-    }
-
-    /// Takes a place among the connections of a client's address, where they are
-    /// limited; whether there is none.
-    fn is_crowded(&mut self, client: &ClientAddress) -> bool {
-        let Some(limit) = self.context.settings.connections_per_address else {
-            return false;
-        };
-        let addresses = &self.context.places.addresses;
-        match addresses.take(client.address.ip(), limit) {
-            Some(place) => {
-                self.record.set_place(place);
-                false
-            }
-            None => true,
-        }
-    }
-
     /// Answers with a refusal.
-    fn respond(&mut self, refusal: AnyRefusal) {
+    pub(super) fn respond(&mut self, refusal: AnyRefusal) {
         let hint = self.context.hint();
         refusal.respond(self.handle.conn, hint, &mut self.handle.out);
     }
@@ -283,7 +170,13 @@ impl<'t, A: App> Dispatch<'t, A> {
     }
 
     /// The client's first octets were refused, and the response is written.
-    fn first_refused(&mut self, app: &mut A, refusal: AnyRefusal, octets: &[u8], behind: &[u8]) {
+    pub(super) fn first_refused(
+        &mut self,
+        app: &mut A,
+        refusal: AnyRefusal,
+        octets: &[u8],
+        behind: &[u8],
+    ) {
         self.tell_of_tls(app);
         app.refused(refusal, octets, self.handle.data);
         if self.record.recorder().is_none() {
@@ -380,7 +273,7 @@ impl<'t, A: App> Dispatch<'t, A> {
     }
 
     /// The peer broke the protocol; the close is in the output.
-    fn failed(&mut self, violation: Violation) {
+    pub(super) fn failed(&mut self, violation: Violation) {
         let side = self.handle.conn.side();
         log_violation(self.handle.conn, violation);
         if let BridgeTurn::Partner(partner) = &mut self.bridge {
@@ -401,12 +294,12 @@ impl<'t, A: App> Dispatch<'t, A> {
         );
     }
 
-    fn refused(&mut self, refusal: AnyRefusal) {
+    pub(super) fn refused(&mut self, refusal: AnyRefusal) {
         log::debug!(target: "heirloom::handshake", "refused: {}", refusal.code());
         self.ended(ClosedBy::Server, refusal.code(), Some(refusal.status()));
     }
 
-    fn ended(&mut self, by: ClosedBy, what: &'static str, code: Option<u16>) {
+    pub(super) fn ended(&mut self, by: ClosedBy, what: &'static str, code: Option<u16>) {
         let ended = EndReason { by, what, code };
         self.record.end(ended);
         if let BridgeTurn::Partner(partner) = &mut self.bridge {
@@ -534,7 +427,7 @@ impl<'t, A: App> Dispatch<'t, A> {
     }
 
     /// Starts a recording, if the app wants one, with what was received already.
-    fn start_recording(&mut self, app: &mut A, received: &[&[u8]]) {
+    pub(super) fn start_recording(&mut self, app: &mut A, received: &[&[u8]]) {
         if let Some(recorder) = app.recorder(self.handle.data) {
             self.handle.is_recorded = true;
             for octets in received {

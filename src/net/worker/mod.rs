@@ -22,6 +22,7 @@ mod bridge;
 mod relaying;
 mod links;
 mod dispatch;
+mod preface;
 mod bound;
 mod turn;
 mod quick;
@@ -284,11 +285,11 @@ impl<A: App> Worker<A> {
         } = client;
         let policy = &self.policy;
         let drains = matches!(self.drain, Drain::Started { .. });
-        let proxied = policy.proxies.contains(client.address.ip());
+        let proxied = policy.proxies.contains_peer(client.address);
         // Behind a proxy the address is known when the PROXY header has arrived.
         let per_address = policy.settings.connections_per_address;
-        let per_address = per_address.filter(|_| !proxied);
-        let place = per_address.map(|n| self.places.addresses.take(client.address.ip(), n));
+        let limited = per_address.filter(|_| !proxied).zip(client.address.ip());
+        let place = limited.map(|(n, ip)| self.places.addresses.take(ip, n));
         let refusal = match &place {
             _ if drains => Some(NetRefusal::GoingAway),
             _ if self.lacks_memory() => Some(NetRefusal::OutOfMemory),
@@ -420,6 +421,7 @@ impl<A: App> Worker<A> {
             worker: self.index,
             places: &self.places,
             tls: self.policy.tls.as_ref(),
+            flash: self.policy.flash.as_ref(),
         };
         let (scratch, app) = (&mut self.scratch, &mut self.app);
         // What other links have published stays.

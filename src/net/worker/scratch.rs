@@ -7,6 +7,7 @@ use super::random_pool::RandomPool;
 use crate::bytes::Output;
 use crate::extension::Codecs;
 use crate::net::app::BackendDial;
+use crate::net::flash::FlashPolicy;
 use crate::net::later::Later;
 use crate::net::refusal::Hint;
 use crate::net::settings::Settings;
@@ -48,6 +49,8 @@ pub(super) struct Context<'w> {
     pub(super) places: &'w Places,
     /// The certificates of the server, where it has some.
     pub(super) tls: Option<&'w ServerTls>,
+    /// What Flash players are answered, where they are.
+    pub(super) flash: Option<&'w FlashPolicy>,
 }
 
 impl Context<'_> {
@@ -110,10 +113,14 @@ pub(super) struct Warnings {
     pub(super) accept: WarningLimiter,
     /// A backend cannot be reached.
     pub(super) backend: WarningLimiter,
+    /// TLS with a backend fails.
+    pub(super) backend_tls: WarningLimiter,
     /// There is no socket for a connection to a backend.
     pub(super) sockets: WarningLimiter,
     /// A message was binary, and the other end has none.
     pub(super) binary: WarningLimiter,
+    /// A client offers no TLS that is served.
+    pub(super) tls: WarningLimiter,
     /// A subscriber does not read.
     pub(super) slow: WarningLimiter,
     /// The memory for connections is used up.

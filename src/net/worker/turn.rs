@@ -12,6 +12,7 @@ use crate::conn::Phase;
 use crate::error::{Refusal, Violation};
 use crate::frame::GOING_AWAY;
 use crate::net::app::{App, ClosedBy, EndReason};
+use crate::net::first::{First, first_of_all};
 use crate::net::link_id::LinkId;
 use crate::net::proxy::ClientAddress;
 use crate::net::refusal::{AnyRefusal, NetRefusal};
@@ -106,10 +107,13 @@ impl<A: App> Turn<'_, A> {
             }
             ReadResult::Nothing => AfterTurn::Keep,
             ReadResult::Broken(error) => {
+                let (warnings, now_ms) = (&mut self.scratch.warnings, self.context.now_ms);
+                bridge::warn_of_tls(link, &error, warnings, now_ms);
                 link.broken(&error);
                 AfterTurn::Drop
             }
             ReadResult::End => {
+                answer_last_request(link, &mut self.scratch.out, &self.context);
                 end_of_input(
                     link,
                     self.partner,
@@ -369,6 +373,20 @@ impl<A: App> Turn<'_, A> {
                 link.conn.close(GOING_AWAY, "going-away", &mut out);
             }
         }
+    }
+}
+
+/// Answers a Flash player that ends its request for a policy with its side of TCP.
+fn answer_last_request<D>(link: &mut Link<D>, out: &mut OutBuffer, context: &Context<'_>) {
+    let Some(policy) = context.flash.filter(|_| link.preface == Preface::Unknown) else {
+        return;
+    };
+    if let First::FlashPolicy { .. } = first_of_all(link.unparsed()) {
+        link.take_unparsed();
+        link.preface = Preface::Done;
+        link.conn
+            .answer_otherwise(policy.octets(), &mut out.output());
+        link.end(EndReason::by_server("policy", None));
     }
 }
 

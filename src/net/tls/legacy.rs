@@ -1,0 +1,229 @@
+//! TLS 1.0 and 1.1, and the suites of 2010 in TLS 1.2, by the OpenSSL of the system:
+//! for peers that rustls cannot serve.
+
+use std::io::{self, ErrorKind, Read, Write};
+
+use openssl::error::ErrorStack;
+use openssl::pkey::PKey;
+use openssl::ssl::{
+    AlpnError, ErrorCode, ShutdownState, Ssl, SslContext, SslContextBuilder, SslMethod, SslMode,
+    SslOptions, SslSessionCacheMode, SslStream, SslVersion, select_next_proto,
+};
+use openssl::x509::X509;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::HTTP_1_1;
+use crate::net::agreement::TlsAgreement;
+
+/// AES and Camellia, with key exchange by RSA or ECDHE. Level 0 is what lets SHA-1
+/// sign, which TLS 1.0 and 1.1 need. Anonymous suites, RC4, 3DES, export suites and
+/// pre-shared keys are not there, whatever OpenSSL was built with.
+const SUITES: &str = "HIGH:!aNULL:!eNULL:!PSK:!SRP:!RC4:!3DES:!DES:!EXPORT:@SECLEVEL=0";
+/// `http/1.1` as ALPN lists it: with its length.
+const ALPN: &[u8] = b"\x08http/1.1";
+
+/// Why OpenSSL cannot use a certificate.
+#[derive(Debug, thiserror::Error)]
+#[error("OpenSSL cannot use the certificate: {0}")]
+pub struct LegacyError(#[from] ErrorStack);
+
+/// The certificate of a server, for old clients.
+#[derive(Clone)]
+pub(super) struct ServerContext(SslContext);
+
+impl ServerContext {
+    pub(super) fn new(
+        chain: &[CertificateDer<'static>],
+        key: &PrivateKeyDer<'static>,
+    ) -> Result<ServerContext, LegacyError> {
+        let mut context = builder(SslMethod::tls_server())?;
+        let mut chain = chain.iter();
+        if let Some(own) = chain.next() {
+            context.set_certificate(&*X509::from_der(own)?)?;
+        }
+        for between in chain {
+            context.add_extra_chain_cert(X509::from_der(between)?)?;
+        }
+        context.set_private_key(&*PKey::private_key_from_der(key.secret_der())?)?;
+        // Tickets resume sessions, so that nothing is kept of them.
+        context.set_session_cache_mode(SslSessionCacheMode::OFF);
+        context.set_alpn_select_callback(|_, offered| {
+            let chosen = select_next_proto(ALPN, offered);
+            chosen
+                .filter(|p| *p == HTTP_1_1)
+                .ok_or(AlpnError::ALERT_FATAL)
+        });
+        Ok(ServerContext(context.build()))
+    }
+
+    pub(super) fn accept(&self) -> Result<LegacySession, LegacyError> {
+        let mut ssl = Ssl::new(&self.0)?;
+        ssl.set_accept_state();
+        LegacySession::new(ssl)
+    }
+}
+
+fn builder(method: SslMethod) -> Result<SslContextBuilder, LegacyError> {
+    let mut context = SslContext::builder(method)?;
+    // What the system's own file says of OpenSSL does not hold here.
+    context.set_min_proto_version(Some(SslVersion::TLS1))?;
+    context.set_max_proto_version(Some(SslVersion::TLS1_2))?;
+    context.set_cipher_list(SUITES)?;
+    context.set_options(
+        SslOptions::NO_RENEGOTIATION
+            | SslOptions::NO_COMPRESSION
+            | SslOptions::CIPHER_SERVER_PREFERENCE,
+    );
+    context.set_mode(SslMode::RELEASE_BUFFERS | SslMode::ENABLE_PARTIAL_WRITE);
+    Ok(context)
+}
+
+/// A connection by OpenSSL, without its socket.
+pub(super) struct LegacySession {
+    stream: SslStream<Pipe>,
+    is_handshaking: bool,
+    /// Plaintext that was decrypted and not read.
+    plaintext: Vec<u8>,
+    pub(super) peer_closed: bool,
+}
+
+/// Ciphertext on its way in and out.
+#[derive(Default)]
+struct Pipe {
+    received: Vec<u8>,
+    /// Octets of it that were read.
+    read: usize,
+    sends: Vec<u8>,
+}
+
+impl Read for Pipe {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let (_, rest) = self.received.split_at(self.read);
+        if rest.is_empty() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let n = rest.len().min(room.len());
+        room.split_at_mut(n).0.copy_from_slice(rest.split_at(n).0);
+        self.read += n;
+        if self.read == self.received.len() {
+            self.received = Vec::new();
+            self.read = 0;
+        }
+        Ok(n)
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.sends.extend_from_slice(octets);
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl LegacySession {
+    fn new(ssl: Ssl) -> Result<LegacySession, LegacyError> {
+        Ok(LegacySession {
+            stream: SslStream::new(ssl, Pipe::default())?,
+            is_handshaking: true,
+            plaintext: Vec::new(),
+            peer_closed: false,
+        })
+    }
+
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.is_handshaking
+    }
+
+    pub(super) fn agreement(&self) -> Option<TlsAgreement> {
+        if self.is_handshaking {
+            return None;
+        }
+        let ssl = self.stream.ssl();
+        let suite = ssl.current_cipher()?.standard_name()?;
+        Some(TlsAgreement {
+            version: ssl.version_str(),
+            suite: suite.trim_start_matches("TLS_"),
+        })
+    }
+
+    /// Decrypts these octets, or goes on with the handshake; gives how many octets
+    /// of plaintext may be read then.
+    ///
+    /// # Errors
+    ///
+    /// Why it has failed. The alert is among what is to be sent.
+    pub(super) fn receive(&mut self, octets: &[u8]) -> Result<usize, String> {
+        self.stream.get_mut().received.extend_from_slice(octets);
+        if self.is_handshaking {
+            match self.stream.do_handshake() {
+                Ok(()) => self.is_handshaking = false,
+                Err(error) if is_blocked(error.code()) => return Ok(0),
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        let mut room = [0; 16 * 1024];
+        loop {
+            match self.stream.ssl_read(&mut room) {
+                Ok(n) => self.plaintext.extend_from_slice(room.split_at(n).0),
+                Err(error) if error.code() == ErrorCode::ZERO_RETURN => {
+                    self.peer_closed = true;
+                    break;
+                }
+                Err(error) if is_blocked(error.code()) => break,
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Ok(self.plaintext.len())
+    }
+
+    /// Takes plaintext out; gives how many octets.
+    pub(super) fn read(&mut self, room: &mut [u8]) -> usize {
+        let n = self.plaintext.len().min(room.len());
+        let taken = self.plaintext.drain(..n);
+        room.split_at_mut(n).0.copy_from_slice(taken.as_slice());
+        drop(taken);
+        if self.plaintext.is_empty() {
+            self.plaintext = Vec::new();
+        }
+        n
+    }
+
+    /// Encrypts octets; gives how many.
+    ///
+    /// # Errors
+    ///
+    /// Why it has failed.
+    pub(super) fn write(&mut self, octets: &[u8]) -> Result<usize, String> {
+        match self.stream.ssl_write(octets) {
+            Ok(n) => Ok(n),
+            Err(error) if is_blocked(error.code()) => Ok(0),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// The ciphertext that is to be sent.
+    pub(super) fn to_send(&mut self) -> &mut Vec<u8> {
+        &mut self.stream.get_mut().sends
+    }
+
+    /// Whether there is some.
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.stream.get_ref().sends.is_empty()
+    }
+
+    pub(super) fn close(&mut self) {
+        let sent = self.stream.get_shutdown().contains(ShutdownState::SENT);
+        if !sent && !self.is_handshaking {
+            // The next write fails too.
+            let _ = self.stream.shutdown();
+        }
+    }
+}
+
+fn is_blocked(code: ErrorCode) -> bool {
+    code == ErrorCode::WANT_READ || code == ErrorCode::WANT_WRITE
+}
