@@ -38,7 +38,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "ADDR", required_unless_present = "recover",
           value_parser = addresses)]
     listen: Vec<Vec<SocketAddr>>,
-    /// The server, such as 127.0.0.1:8076, or unix:PATH; or wss://example.com:443 where it speaks TLS:
+    /// The server, such as 127.0.0.1:8076, unix:PATH, or wss://example.com:443 where it speaks TLS:
     /// clients come in plain, and what is inside TLS is recorded. A host name is resolved for each
     /// connection.
     #[arg(long, value_name = "ADDR", required_unless_present = "recover",

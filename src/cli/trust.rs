@@ -45,7 +45,7 @@ impl TrustArgs {
         let tls = if self.insecure || !self.ca.is_empty() {
             ClientTls::new(&options)
         } else {
-            ClientTls::system()
+            ClientTls::of_system()
         };
         let tls = tls.map_err(|error| {
             let hint = hint::of_client_tls(&error);

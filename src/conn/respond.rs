@@ -57,9 +57,10 @@ impl Conn {
         }
     }
 
-    /// Server: before the request is read, says that the client uses TLS, which
-    /// something in front has ended. Its page is of https then, and a Host
-    /// without a port means 443.
+    /// Server: before the request is read, says that the client uses TLS, which was
+    /// ended here or by something in front. Its page is of https then, a Host
+    /// without a port means 443, and it has dialled `wss` where no public URL says
+    /// otherwise.
     pub fn set_secure(&mut self) {
         if let Ok(server) = self.server_handshake() {
             server.set_secure();
@@ -72,6 +73,15 @@ impl Conn {
         let config = Arc::clone(&self.config);
         if let Ok(server) = self.server_handshake() {
             server.refuse(refusal, &config, out);
+        }
+        self.end(false);
+    }
+
+    /// Server: answers with these octets, which are no HTTP, and the connection is
+    /// over. Writes nothing once a response was begun.
+    pub fn answer_otherwise(&mut self, octets: &[u8], out: &mut Output<'_>) {
+        if self.server_handshake().is_ok() {
+            out.octets.extend_from_slice(octets);
         }
         self.end(false);
     }

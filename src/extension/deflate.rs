@@ -140,12 +140,16 @@ impl Inflater {
             State::Fresh | State::Between => {}
             State::Ended => self.start_anew(),
             State::Reading | State::Waiting | State::Broken => {
-                self.read_tail(room.get_mut(written..).unwrap_or_default())?;
+                let tail = self.read_tail(room.get_mut(written..).unwrap_or_default());
+                if written == 0 {
+                    tail?;
+                }
             }
         }
         Ok(Finished {
             written,
-            is_finished: true,
+            // What comes before a fault is given first.
+            is_finished: !self.is_broken(),
         })
     }
 

@@ -8,11 +8,12 @@ use core::mem;
 
 use super::detect::Refused;
 use super::head::{Head, line_and_octet};
+use super::malformed::why_no_request;
 use super::name::Name;
 use super::notes::RequestLine;
 use super::policy::Config;
 use super::request::Request;
-use super::scan::Scan;
+use super::scan::{At, HeadError, Scan};
 use super::write::{CarriedHeader, HttpResponse, write_refusal};
 use super::{Agreement, hixie75, hixie76, hybi04, hybi05};
 use crate::bytes::{Input, Output};
@@ -200,8 +201,11 @@ impl ServerHandshake {
             let at = origin.map_or_else(|| request.head().missing_at(), |h| h.value_at());
             return Err((Refusal::OriginNotAllowed, at));
         }
-        let public_url = config.public_url.as_deref();
-        let mut response = PendingResponse::prepare(request, version, public_url, spans)?;
+        let base = Base {
+            public_url: config.public_url.as_deref(),
+            secure: self.secure,
+        };
+        let mut response = PendingResponse::prepare(request, version, &base, spans)?;
         response.choose_compression(request, config);
         self.state = State::Requested(response);
         Ok(())
@@ -359,14 +363,22 @@ fn take_noted<'b>(raw: &'b [u8], (mut request, line): Noted<'b>) -> Option<Box<R
 
 /// Looks for the end of a head.
 fn find_head(scan: &mut Scan, octets: &[u8], config: &Config) -> Result<Option<usize>, Refused> {
+    let refused = |(error, at): At<HeadError>| (error.refusal(), at);
     match octets.first() {
-        None => Ok(None),
-        Some(0x16) => Err((Refusal::TlsUnexpected, 0..1)),
-        Some(first) if !first.is_ascii_alphabetic() => Err((Refusal::HeadMalformed, 0..1)),
-        Some(_) => scan
-            .find_end(octets, config.limits.head_bytes)
-            .map_err(|(error, at)| (error.refusal(), at)),
+        None => return Ok(None),
+        Some(0x16) => return Err((Refusal::TlsUnexpected, 0..1)),
+        Some(first) if !first.is_ascii_alphabetic() => return Err((Refusal::HeadMalformed, 0..1)),
+        Some(_) => {}
     }
+    let limit = config.limits.head_bytes;
+    if let Some(seen) = scan.seen_of_first_line() {
+        let max = usize::try_from(limit).unwrap_or(usize::MAX);
+        let within = octets.get(..max).unwrap_or(octets);
+        if let Some(why) = why_no_request(within, seen) {
+            return Err(refused(why));
+        }
+    }
+    scan.find_end(octets, limit).map_err(refused)
 }
 
 /// What a server keeps of a request until it accepts: the request's buffer may
@@ -401,12 +413,20 @@ struct Echo {
     base: usize,
 }
 
+/// What is known of the URL that the client dialled, beside its request.
+struct Base<'a> {
+    public_url: Option<&'a str>,
+    /// The client uses TLS.
+    secure: bool,
+}
+
 impl Echo {
     /// The client's view of its own URL: Host and target verbatim.
-    fn of(request: &Request<'_>, public_url: Option<&str>) -> Echo {
+    fn of(request: &Request<'_>, base: &Base<'_>) -> Echo {
         let origin = request.origin_octets().unwrap_or_default();
-        let base = match public_url {
+        let base = match base.public_url {
             Some(base) => ["", base].map(str::as_bytes),
+            None if base.secure => [b"wss://", request.host_octets()],
             None => [b"ws://", request.host_octets()],
         };
         Echo::join(origin, base, request.target().as_bytes())
@@ -438,14 +458,14 @@ impl PendingResponse {
     fn prepare<T: Trace>(
         request: &Request<'_>,
         version: &'static Version,
-        public_url: Option<&str>,
+        base: &Base<'_>,
         spans: &mut SpanWriter<'_, T>,
     ) -> Result<PendingResponse, Refused> {
         let proof = match version.challenge {
-            Challenge::Hixie75 => Proof::Hixie75(Echo::of(request, public_url)),
+            Challenge::Hixie75 => Proof::Hixie75(Echo::of(request, base)),
             Challenge::Hixie76 => {
                 let numbers = hixie76::numbers(request.head(), spans)?;
-                Proof::Hixie76(Echo::of(request, public_url), numbers)
+                Proof::Hixie76(Echo::of(request, base), numbers)
             }
             Challenge::Hybi04 | Challenge::Hybi05 => {
                 let key = hybi05::read_key(request.head(), version)?;

@@ -182,16 +182,15 @@ impl Deflating {
                 self.waits_for_room = true;
                 return Ok((written, false));
             }
-            if decoder.is_between_frames() {
-                let ends = deflate.is_per_frame() || decoder.is_in_last_frame();
-                self.stage = if ends {
-                    Stage::Tail
-                } else {
-                    Stage::BetweenFrames
-                };
+            let frame_ends = decoder.is_between_frames();
+            if frame_ends && (deflate.is_per_frame() || decoder.is_in_last_frame()) {
+                self.stage = Stage::Tail;
             } else if inflated.room_is_full {
+                // All that is of a frame comes before the next one.
                 self.waits_for_room = true;
                 return Ok((written, false));
+            } else if frame_ends {
+                self.stage = Stage::BetweenFrames;
             } else if input.rest().is_empty() {
                 return Ok((written, false));
             }

@@ -87,11 +87,18 @@ impl Receiver {
             frame_is_final,
             message_ends,
         } = chunk;
+        let checked = version.checks_text() && !self.compressed;
         if frame_to_come.is_none() {
             // Its length was not known, so the payload is counted as it comes.
-            self.count(octets.len() as u64, limit)?;
+            if let Err((violation, at)) = self.count(octets.len() as u64, limit) {
+                // What the limit allows may have arrived alone.
+                let allowed = octets.get(..at.start).unwrap_or_default();
+                if kind == Kind::Text && checked {
+                    self.check(allowed, false)?;
+                }
+                return Err((violation, at));
+            }
         }
-        let checked = version.checks_text() && !self.compressed;
         if kind == Kind::Text && checked {
             self.check(octets, message_ends)?;
         }

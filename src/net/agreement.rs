@@ -14,6 +14,25 @@ pub struct TlsAgreement {
     pub suite: &'static str,
 }
 
+/// Why a client is not served for what it offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unserved {
+    /// It is as old as 2010, and TLS as old as that is off.
+    TooOld,
+    /// It offers nothing that could be served.
+    NothingInCommon,
+}
+
+/// TLS as a client has begun it.
+#[derive(Debug)]
+pub(super) struct Begun<T> {
+    /// `None` where the version alone is too old, and the alert that says so is all
+    /// that is sent.
+    pub(super) tls: Option<T>,
+    /// Why it will fail, and what the client offers, for the log.
+    pub(super) unserved: Option<(Unserved, String)>,
+}
+
 /// What a client knows of its connection of TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -44,23 +63,4 @@ pub struct ShownCertificate {
     pub issuer: String,
     /// Whether the subject is its own issuer.
     pub is_self_signed: bool,
-}
-
-/// Why a client is not served for what it offers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unserved {
-    /// It is as old as 2010, and TLS as old as that is off.
-    TooOld,
-    /// It offers nothing that could be served.
-    NothingInCommon,
-}
-
-/// TLS as a client has begun it.
-#[derive(Debug)]
-pub(super) struct Begun<T> {
-    /// `None` where the version alone is too old, and the alert that says so is all
-    /// that is sent.
-    pub(super) tls: Option<T>,
-    /// Why it will fail, and what the client offers, for the log.
-    pub(super) unserved: Option<(Unserved, String)>,
 }

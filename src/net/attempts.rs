@@ -102,8 +102,8 @@ impl Attempts {
                     self.next_ms = now_ms + STAGGER_MS.min(left / shares).max(1);
                     self.running.push((address, transport));
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    // It is the only one.
+                Err(error) if is_full_queue(&address, &error) => {
+                    // It is the only address.
                     self.untried.push_front(address);
                     self.next_ms = now_ms + FULL_QUEUE_MS;
                     return Attempted::Waiting;
@@ -122,6 +122,11 @@ impl Attempts {
     pub(super) fn has_failed(&self) -> bool {
         self.failed.is_some()
     }
+}
+
+/// Whether a Unix socket takes no connection for now.
+fn is_full_queue(address: &ServerAddress, error: &io::Error) -> bool {
+    matches!(address, ServerAddress::Unix(_)) && error.kind() == ErrorKind::WouldBlock
 }
 
 fn start(address: &ServerAddress, registry: &Registry, token: Token) -> io::Result<Transport> {

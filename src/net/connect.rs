@@ -105,7 +105,7 @@ impl DialTarget {
         match (url.secure, tls) {
             (false, _) => Ok(target),
             (true, Some(tls)) => Ok(target.with_tls(tls.clone(), url.name())),
-            (true, None) => Ok(target.with_tls(ClientTls::system()?, url.name())),
+            (true, None) => Ok(target.with_tls(ClientTls::of_system()?, url.name())),
         }
     }
 

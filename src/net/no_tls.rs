@@ -33,7 +33,7 @@ impl ClientTls {
     /// # Errors
     ///
     /// Always.
-    pub fn system() -> Result<ClientTls, ClientTlsError> {
+    pub fn of_system() -> Result<ClientTls, ClientTlsError> {
         Err(ClientTlsError::Off)
     }
 }

@@ -337,7 +337,7 @@ mod tests {
         let address: SocketAddr = "127.0.0.1:80".parse().unwrap();
         assert_eq!(*found, [address.into()]);
         let found = ask(&resolver, "unix:/a.sock").unwrap();
-        assert_eq!(found[0].to_string(), "unix:/a.sock");
+        assert_eq!(found.first().unwrap().to_string(), "unix:/a.sock");
     }
 
     #[test]

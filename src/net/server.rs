@@ -57,8 +57,9 @@ impl Server {
     }
 
     /// Binds these listeners, those of TCP once for each worker; port 0 becomes a
-    /// free one. The first worker accepts those who come by a Unix socket, and hands
-    /// them over to the others as they have fewer clients. `config` applies to each request whose route has none of its own.
+    /// free one. The first worker accepts the clients of Unix sockets, and hands
+    /// them over to the others where these have fewer. `config` applies to each
+    /// request whose route has none of its own.
     ///
     /// # Errors
     ///

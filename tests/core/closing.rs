@@ -7,8 +7,8 @@ use heirloom::version::{Closing, Layout};
 use heirloom::{Side, VERSIONS, Version};
 use proptest::prelude::*;
 
-use crate::memory::{Received, version};
-use crate::pair::{Pair, side};
+use crate::memory::Received;
+use crate::pair::{Pair, side, version};
 
 /// What two ends send before and while they close.
 #[derive(Clone, Copy, Debug)]

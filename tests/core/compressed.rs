@@ -1,166 +1,25 @@
 //! Compressed conversations: any messages, any settings of both ends, any
 //! portions, any room; and octets that are no DEFLATE stream.
 
-use std::sync::Arc;
-
-use heirloom::bytes::{Input, Output};
-use heirloom::conn::{Conn, Event, Phase};
+use heirloom::conn::{Conn, Phase};
 use heirloom::error::Violation;
-use heirloom::extension::{Codecs, Compression, Level, Mode};
+use heirloom::extension::{Codecs, Level, Mode};
 use heirloom::message::Kind;
-use heirloom::{Config, Limits, Message, Side, Versions};
+use heirloom::{Limits, Side};
 use proptest::prelude::*;
 
-use crate::memory::Seeded;
+use crate::deflating::{self, Act, End, Setting, deflated, open, request, send};
 
-/// One end, with what it has received and not parsed.
-struct End {
-    conn: Conn,
-    pending: Vec<u8>,
-    out: Vec<u8>,
-    random: Seeded,
-    codecs: Codecs,
-    arriving: Vec<u8>,
-    received: Vec<(Kind, Vec<u8>)>,
-    pings: usize,
-    violation: Option<Violation>,
-    /// Octets of the room.
-    room: usize,
-    /// The longest piece.
-    longest: usize,
-}
-
-impl End {
-    fn new(conn: Conn, room: usize) -> End {
-        End {
-            conn,
-            pending: Vec::new(),
-            out: Vec::new(),
-            random: Seeded(7),
-            codecs: Codecs::default(),
-            arriving: Vec::new(),
-            received: Vec::new(),
-            pings: 0,
-            violation: None,
-            room,
-            longest: 0,
-        }
-    }
-
-    fn with<R>(&mut self, act: impl FnOnce(&mut Conn, &mut Output<'_>) -> R) -> R {
-        let out = Output::new(&mut self.out, &mut self.random);
-        act(
-            &mut self.conn,
-            &mut out.with_shared_codecs(&mut self.codecs),
-        )
-    }
-
-    /// Octets of the peer arrive in portions of this size.
-    fn receive(&mut self, octets: &[u8], portion: usize) {
-        for portion in octets.chunks(portion) {
-            self.pending.extend_from_slice(portion);
-            while self.turn() {}
-        }
-    }
-
-    /// Parses what has arrived; whether more waits for room.
-    fn turn(&mut self) -> bool {
-        let mut room = vec![0; self.room];
-        let mut input = Input::new(&mut self.pending).with_room(&mut room);
-        let out = Output::new(&mut self.out, &mut self.random);
-        let mut out = out.with_shared_codecs(&mut self.codecs);
-        let mut in_turn = 0;
-        loop {
-            match self.conn.next(&mut input, &mut out) {
-                Ok(None) => break,
-                Ok(Some(Event::Request(_))) => self.conn.accept(None, &mut out).unwrap(),
-                Ok(Some(Event::Ping(_))) => self.pings += 1,
-                Ok(Some(Event::Piece(piece))) => {
-                    in_turn += piece.octets.len();
-                    self.longest = self.longest.max(piece.octets.len());
-                    self.arriving.extend_from_slice(piece.octets);
-                    if piece.last {
-                        let message = std::mem::take(&mut self.arriving);
-                        self.received.push((piece.kind, message));
-                    }
-                }
-                Ok(Some(_)) => {}
-                Err(located) => {
-                    self.violation.get_or_insert(located.error);
-                }
-            }
-        }
-        let waits = self.conn.waits_for_room();
-        if waits {
-            assert!(in_turn > 0 || self.room == 0, "a turn without progress");
-        }
-        let parsed = usize::try_from(input.position()).unwrap();
-        self.pending.drain(..parsed);
-        waits
-    }
-}
-
-/// What one end is set to.
-#[derive(Clone, Copy, Debug)]
-struct Setting {
-    mode: Mode,
-    threshold: usize,
-    level: Level,
-}
-
-impl Setting {
-    fn config(self, limit: u64) -> Arc<Config> {
-        let compression = Compression::default()
-            .with_mode(self.mode)
-            .with_threshold(self.threshold)
-            .with_level(self.level);
-        let config = Config::default()
-            .with_versions(Versions::ALL)
-            .with_compression(compression)
-            .with_limits(Limits::default().with_message_bytes(limit));
-        Arc::new(config)
-    }
-}
-
+/// Compresses all, with a context.
 const ALL: Setting = Setting {
     mode: Mode::PerConnection,
     threshold: 0,
     level: Level::Default,
 };
 
-/// Two open ends whose client offers this; `added` is what a server may add to the
-/// answer of ours.
-fn open(offer: &str, added: &str, settings: [Setting; 2], rooms: [usize; 2]) -> (End, End) {
-    let request = format!(
-        "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Extensions: {offer}\r\n\r\n"
-    );
-    let limit = Limits::default().message_bytes;
-    let [of_server, of_client] = settings.map(|setting| setting.config(limit));
-    let mut server = End::new(Conn::server(of_server), rooms[0]);
-    let client = Conn::client_of(request.as_bytes(), false, of_client).unwrap();
-    let mut client = End::new(client, rooms[1]);
-    server.receive(request.as_bytes(), 1000);
-    let response = String::from_utf8(std::mem::take(&mut server.out)).unwrap();
-    let response = response.replacen("-deflate", &format!("-deflate{added}"), 1);
-    client.receive(response.as_bytes(), 1000);
-    assert_eq!(client.violation, None, "{response}");
-    let compresses = settings[0].mode != Mode::Off;
-    for end in [&server, &client] {
-        assert_eq!(end.conn.phase(), Phase::Open, "{response}");
-        assert_eq!(end.conn.compression().is_some(), compresses, "{response}");
-    }
-    (server, client)
-}
-
 /// A server whose clients compress with a context, and this limit.
 fn server(limit: u64, offer: &str, room: usize) -> End {
-    let request = format!(
-        "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Extensions: {offer}\r\n\r\n"
-    );
+    let request = request(offer);
     let mut server = End::new(Conn::server(ALL.config(limit)), room);
     server.receive(request.as_bytes(), request.len());
     assert!(server.conn.compression().is_some());
@@ -168,38 +27,9 @@ fn server(limit: u64, offer: &str, room: usize) -> End {
     server
 }
 
-/// A client's frame, masked with zeros.
+/// A client's frame.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first];
-    match u16::try_from(payload.len()) {
-        Ok(n) if n < 126 => frame.push(0x80 | n as u8),
-        Ok(n) => {
-            frame.push(0xfe);
-            frame.extend(n.to_be_bytes());
-        }
-        Err(_) => {
-            frame.push(0xff);
-            frame.extend((payload.len() as u64).to_be_bytes());
-        }
-    }
-    frame.extend([0; 4]);
-    frame.extend_from_slice(payload);
-    frame
-}
-
-fn deflated(payload: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut deflater = Codecs::default().deflater(Level::Best, 15);
-    deflater.message(payload, &mut out);
-    out
-}
-
-/// Something that one end sends.
-#[derive(Clone, Debug)]
-enum Act {
-    Whole(Kind, Vec<u8>),
-    Pieces(Kind, Vec<u8>, usize),
-    Ping,
+    deflating::frame(Side::Server, first, payload)
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -261,38 +91,6 @@ fn offer() -> impl Strategy<Value = (String, String)> {
     prop_oneof![messages, frames]
 }
 
-fn send(end: &mut End, act: &Act, sent: &mut Vec<(Kind, Vec<u8>)>, pings: &mut usize) {
-    let message = |kind, octets: &[u8]| (kind, octets.to_vec());
-    match act {
-        Act::Ping => {
-            end.with(|conn, out| conn.ping(b"?", out)).unwrap();
-            *pings += 1;
-        }
-        Act::Whole(kind, octets) => {
-            let message_to_send = match kind {
-                Kind::Text => Message::text(std::str::from_utf8(octets).unwrap()),
-                Kind::Binary => Message::binary(octets),
-            };
-            end.with(|conn, out| conn.send(message_to_send, out))
-                .unwrap();
-            sent.push(message(*kind, octets));
-        }
-        Act::Pieces(kind, octets, n) => {
-            let pieces: Vec<&[u8]> = octets.chunks(*n).chain([&[][..]]).collect();
-            for (i, piece) in pieces.iter().enumerate() {
-                let (first, last) = (i == 0, i + 1 == pieces.len());
-                end.with(|conn, out| conn.send_piece(*kind, piece, first, last, out))
-                    .unwrap();
-                if !last {
-                    end.with(|conn, out| conn.ping(b"!", out)).unwrap();
-                    *pings += 1;
-                }
-            }
-            sent.push(message(*kind, octets));
-        }
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
@@ -304,7 +102,8 @@ proptest! {
         rooms in [room(), room()],
         portion in prop_oneof![1usize..20, 1usize..5000, Just(1 << 20)],
     ) {
-        let (mut server, mut client) = open(&offer.0, &offer.1, settings, rooms);
+        let limit = Limits::default().message_bytes;
+        let (mut server, mut client) = open((&offer.0, &offer.1), settings, rooms, limit);
         let (mut of_server, mut of_client) = ((Vec::new(), 0), (Vec::new(), 0));
         for (by_server, act) in &acts {
             let (from, to, sent) = if *by_server {
@@ -464,6 +263,49 @@ fn exactly_the_limit_passes_and_one_octet_more_does_not() {
                 server.receive(&frame(0xc2, &deflated(b"abc")), 1 << 20);
                 assert_eq!(server.received.len(), 2);
             }
+        }
+    }
+}
+
+/// The room decides in which pieces a message comes, not why it fails, nor what
+/// comes before.
+#[test]
+fn a_message_fails_for_its_first_fault_in_any_room() {
+    let bad_text = [&b"abc\xff"[..], &[b'x'; 20]].concat();
+    let cut = {
+        let mut stream = deflated(b"abcd\xff");
+        stream.truncate(stream.len() - 1);
+        stream
+    };
+    for (frames, limit, violation, pings) in [
+        // No UTF-8, and too long.
+        (
+            vec![frame(0xc1, &deflated(&bad_text))],
+            10,
+            "utf8-invalid",
+            0,
+        ),
+        // No UTF-8, and without its end.
+        (vec![frame(0xc1, &cut)], 10, "utf8-invalid", 0),
+        // Too long before a ping comes.
+        (
+            vec![frame(0x41, &deflated(b"abcdefghijkl")), frame(0x89, b"")],
+            10,
+            "message-too-big",
+            0,
+        ),
+        (
+            vec![frame(0x41, &deflated(b"abcdefghij")), frame(0x89, b"")],
+            10,
+            "-",
+            1,
+        ),
+    ] {
+        for room in 1..=30 {
+            let mut server = server(limit, "permessage-deflate", room);
+            server.receive(&frames.concat(), usize::MAX);
+            let found = server.violation.map_or("-", |violation| violation.code());
+            assert_eq!((found, server.pings), (violation, pings), "room of {room}");
         }
     }
 }

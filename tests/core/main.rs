@@ -7,6 +7,12 @@
     clippy::cast_possible_truncation
 )]
 
+#[path = "../support/deflating.rs"]
+mod deflating;
+#[path = "../support/feeding.rs"]
+mod feeding;
+#[path = "../support/fuzzed/mod.rs"]
+mod fuzzed;
 #[path = "../support/memory.rs"]
 mod memory;
 
@@ -17,4 +23,5 @@ mod deflate;
 mod extension;
 mod extension_handshake;
 mod pair;
+mod seeds;
 mod splits;

@@ -3,13 +3,14 @@
 
 use heirloom::bytes::Output;
 use heirloom::conn::{Conn, Phase};
-use heirloom::error::Unsendable;
+use heirloom::error::{Unsendable, Violation};
+use heirloom::handshake::ClientRequest;
 use heirloom::message::{Kind, Message};
-use heirloom::version::Layout;
+use heirloom::version::{Challenge, Layout};
 use heirloom::{Side, VERSIONS, Version};
 use proptest::prelude::*;
 
-use crate::memory::{End, Received, Seeded, config, dial, open, version};
+use crate::memory::{End, Received, Seeded, config, dial, open};
 
 /// A client and a server, and the portions in which octets arrive.
 pub(crate) struct Pair {
@@ -77,6 +78,10 @@ impl Pair {
     }
 }
 
+pub(crate) fn version() -> impl Strategy<Value = &'static Version> {
+    (0..VERSIONS.len()).prop_map(|i| &VERSIONS[i])
+}
+
 pub(crate) fn side(from_client: bool) -> Side {
     if from_client {
         Side::Client
@@ -94,6 +99,35 @@ fn lengthened(text: &str, by: usize) -> String {
     let mut text = text.to_owned();
     text.extend(std::iter::repeat_n('x', by));
     text
+}
+
+/// The browsers of hixie-75 and hixie-76 compare the location with the URL that they
+/// dialled.
+#[test]
+fn a_client_inside_tls_agrees_with_a_server_that_knows_of_it_and_with_no_other() {
+    for version in VERSIONS {
+        let request = ClientRequest::new("example.com:8076", "/demo")
+            .with_secure(true)
+            .with_origin("https://example.com");
+        let compares = [Challenge::Hixie75, Challenge::Hixie76].contains(&version.challenge);
+        for knows in [true, false] {
+            let (mut sent, mut random) = (Vec::new(), Seeded(7));
+            let mut out = Output::new(&mut sent, &mut random);
+            let client = Conn::client(version, &request, config(), &mut out).unwrap();
+            let mut server = Conn::server(config());
+            if knows {
+                server.set_secure();
+            }
+            let mut pair = Pair::new((End::new(client, 1), End::new(server, 2)), 3);
+            pair.server.add_incoming(&sent);
+            pair.settle();
+            let violation = (compares && !knows).then_some(Violation::LocationMismatch);
+            let found = pair.client.violation.as_ref().map(|located| &located.error);
+            assert_eq!(found, violation.as_ref(), "{version}");
+            let is_open = pair.client.conn().phase() == Phase::Open;
+            assert_eq!(is_open, violation.is_none(), "{version}");
+        }
+    }
 }
 
 proptest! {

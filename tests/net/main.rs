@@ -12,3 +12,5 @@ mod support;
 mod blocking;
 mod foreign;
 mod mixed;
+mod unix;
+mod unix_ends;

@@ -4,16 +4,21 @@
 //   "close CODE REASON"    sends a close with them
 //   "ping TEXT"            pings with the text, and sends "pong TEXT" when the answer has come
 //   "vanish"               ends TCP without a close
-//   backend.js FOLDER      where node_modules is
+//   backend.js FOLDER [CERT KEY]   where node_modules is; with a certificate and its key it speaks TLS
 // Of subprotocols it speaks "chat". A target with "refuse=STATUS" is refused with that status.
 // Prints "listening PORT", then for each connection "open VERSION" and "closed CODE REASON".
 'use strict';
+const { readFileSync: read } = require('fs');
+const plain = require('http');
+const https = require('https');
 const path = require('path');
-const { WebSocketServer } = require(path.join(process.argv[2], 'node_modules', 'ws'));
+const [folder, cert, key] = process.argv.slice(2);
+const { WebSocketServer } = require(path.join(folder, 'node_modules', 'ws'));
 
+const http = cert ? https.createServer({ cert: read(cert), key: read(key) }) : plain.createServer();
+http.listen(0, '127.0.0.1', () => console.log(`listening ${http.address().port}`));
 const server = new WebSocketServer({
-  host: '127.0.0.1',
-  port: 0,
+  server: http,
   maxPayload: 16 << 20,
   handleProtocols: (offered) => (offered.has('chat') ? 'chat' : false),
   verifyClient: (info, answer) => {
@@ -22,8 +27,6 @@ const server = new WebSocketServer({
     else answer(true);
   },
 });
-
-server.on('listening', () => console.log(`listening ${server.address().port}`));
 
 server.on('connection', (socket, request) => {
   console.log(`open ${request.headers['sec-websocket-version']}`);

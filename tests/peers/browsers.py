@@ -9,6 +9,7 @@ import tempfile
 import threading
 import urllib.parse
 
+import certificates
 from procs import HERE, PATIENCE, WORK, Failure, Proc
 
 # Chromium without a window, and without whatever it would ask the world.
@@ -112,10 +113,10 @@ class Browser:
     def order(self, socket, verb, more=""):
         self._orders.put([socket, verb, more])
 
-    def open(self, port, path="/", protocols=None):
+    def open(self, port, path="/", protocols=None, scheme="ws"):
         socket = next(self._ids)
         self._events[socket] = queue.Queue()
-        self.order(socket, "open", [f"ws://127.0.0.1:{port}{path}", protocols])
+        self.order(socket, "open", [f"{scheme}://127.0.0.1:{port}{path}", protocols])
         return BrowserSocket(self, socket)
 
 
@@ -140,17 +141,28 @@ class BrowserSocket:
         self.close()
 
 
+def trusting():
+    """How Chromium is told of our certificates."""
+    return "--ignore-certificate-errors-spki-list=" + ",".join(c.spki for c in (certificates.rsa(), certificates.ecdsa()))
+
+
 def chromium(pages):
     profile = tempfile.mkdtemp(prefix="chromium-", dir=WORK)
-    return Browser(pages, "chromium", "Chromium", [*CHROMIUM, f"--user-data-dir={profile}"])
+    return Browser(pages, "chromium", "Chromium", [*CHROMIUM, trusting(), f"--user-data-dir={profile}"])
+
+
+def phantom(folder, setting):
+    """PhantomJS trusts what lies in /etc/ssl/certs and nothing else where it opens a WebSocket: it sees ours there, and
+    nobody else does."""
+    mount = 'mount --bind "$1" /etc/ssl/certs && shift && exec "$@"'
+    program = [os.path.join(folder, "phantomjs"), os.path.join(HERE, "phantom.js")]
+    return ["unshare", "--mount", "sh", "-c", mount, "sh", certificates.roots(), "env", setting, *program]
 
 
 def phantomjs(pages, folder):
-    argv = [os.path.join(folder, "phantomjs"), os.path.join(HERE, "phantom.js")]
-    return Browser(pages, "phantomjs", "PhantomJS", argv, {"LD_LIBRARY_PATH": os.path.join(folder, "lib")})
+    return Browser(pages, "phantomjs", "PhantomJS", phantom(folder, f"LD_LIBRARY_PATH={os.path.join(folder, 'lib')}"))
 
 
 def phantomjs2(pages, folder):
     """It looks for OpenSSL's settings and does not understand those of today."""
-    argv = [os.path.join(folder, "phantomjs"), os.path.join(HERE, "phantom.js")]
-    return Browser(pages, "phantomjs2", "PhantomJS 2", argv, {"OPENSSL_CONF": "/dev/null"})
+    return Browser(pages, "phantomjs2", "PhantomJS 2", phantom(folder, "OPENSSL_CONF=/dev/null"))

@@ -3,11 +3,12 @@
     deflate.py FOLDER SETTINGS serve
     deflate.py FOLDER SETTINGS PORT PATH VERSION
 
-FOLDER is where the package is. SETTINGS are the parameters of the extension as JSON, or null for no compression. Orders and
-events are those of deflate.js.
+FOLDER is where the package is. SETTINGS are the parameters of the extension as JSON, or null for no compression; "tls" among
+them is that of deflate.js. Orders and events are too.
 """
 
 import json
+import ssl
 import sys
 import threading
 
@@ -20,11 +21,19 @@ from websockets.sync.client import connect
 from websockets.sync.server import serve
 
 settings = json.loads(settings)
+tls = settings.pop("tls", None) if settings else None
+context = None
+if tls and port == "serve":
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tls["cert"], tls["key"])
+elif tls:
+    context = ssl.create_default_context(cafile=tls["ca"])
+    context.minimum_version = context.maximum_version = ssl.TLSVersion[tls["version"].replace(".", "_")]
 
 
 def options(factory):
     extensions = None if settings is None else [factory(**settings)]
-    return {"compression": None, "extensions": extensions, "max_size": 16 << 20}
+    return {"compression": None, "extensions": extensions, "max_size": 16 << 20, "ssl": context}
 
 
 def say(line):
@@ -72,7 +81,7 @@ if port == "serve":
         say(f"listening {server.socket.getsockname()[1]}")
         server.serve_forever()
 else:
-    with connect(f"ws://127.0.0.1:{port}{sys.argv[4]}", **options(ClientPerMessageDeflateFactory)) as socket:
+    with connect(f"{'wss' if tls else 'ws'}://127.0.0.1:{port}{sys.argv[4]}", **options(ClientPerMessageDeflateFactory)) as socket:
         say("open")
         hearing = threading.Thread(target=hear, args=[socket], daemon=True)
         hearing.start()

@@ -9,7 +9,7 @@ import tempfile
 import time
 
 from asks import require
-from browsers import CHROMIUM
+from browsers import CHROMIUM, trusting
 from procs import HERE, PATIENCE, WORK, Failure, Proc
 from proxies import free_port
 
@@ -104,7 +104,7 @@ class Chromium(Proc):
 
     def __init__(self):
         profile = tempfile.mkdtemp(prefix="chromium-", dir=WORK)
-        flags = [*CHROMIUM, "--hide-scrollbars", "--remote-debugging-pipe", f"--user-data-dir={profile}"]
+        flags = [*CHROMIUM, trusting(), "--hide-scrollbars", "--remote-debugging-pipe", f"--user-data-dir={profile}"]
         # It reads descriptor 3 and writes 4.
         argv = ["sh", "-c", 'exec "$@" 3<&0 4>&1 </dev/null >&2', "sh", *flags, "about:blank"]
         self.ids = itertools.count(1)

@@ -25,8 +25,9 @@ FORGED = "203.0.113.9"
 class Backend(Proc):
     """ws of npm as an echo server; see backend.js."""
 
-    def __init__(self, folder):
-        super().__init__("backend.js", ["node", os.path.join(HERE, "backend.js"), folder], stdin=False)
+    def __init__(self, folder, certificate=None):
+        more = [certificate.path, certificate.key] if certificate else []
+        super().__init__("backend.js", ["node", os.path.join(HERE, "backend.js"), folder, *more], stdin=False)
         line = self.line() or b""
         require(line.startswith(b"listening "), f"backend.js says {line!r} instead of where it listens{self.talk()}")
         self.port = int(line.split()[1])
@@ -45,9 +46,9 @@ class Backend(Proc):
 
 
 class Gateway(Heirloom):
-    def __init__(self, binary, to, *options, path="/app", port=0):
+    def __init__(self, binary, to, *options, path="/app", port=0, scheme="ws"):
         """`to` is the port of the backend."""
-        to = f"ws://127.0.0.1:{to}{path}"
+        to = f"{scheme}://127.0.0.1:{to}{path}"
         super().__init__(binary, "--to", to, *options, subcommand="gateway", port=port)
 
 

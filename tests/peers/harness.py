@@ -30,6 +30,7 @@ from readme import check_readme
 from recordings import check_readers, check_recordings
 from scripts import ScriptServer, perl_client, ruby_client
 from tap import Tap, close_code
+from tls import TLS_COLUMNS, check_tls
 from txwschecks import check_txws
 
 BUDGET = 420  # seconds for everything; a run takes a fraction of it
@@ -114,7 +115,7 @@ class Report:
         what = ", ".join(row) + ": " + ("differs as known" if differs else sentence)
 
         def server():
-            return Heirloom.latest.talk() if Heirloom.latest and row[1] in ("client", "gateway", "application", "lab") else ""
+            return Heirloom.latest.talk() if Heirloom.latest and row[1] in ("client", "gateway", "application", "lab", "tls") else ""
 
         good = self.hold(what, function, *args, server=server)
         self.rows[row][column] = "**no**" if not good else "differs" if differs else "yes"
@@ -137,6 +138,9 @@ class Report:
 
     def carried(self):
         return self._table(["client", "backend"], CARRIED_COLUMNS, "compressing gateway")
+
+    def over_tls(self):
+        return self._table(["client", "version", "TLS", "server"], TLS_COLUMNS, "tls")
 
     def labs(self):
         return self._table(["browser", "version"], LAB_COLUMNS, "lab")
@@ -241,8 +245,9 @@ def echo_checks(report, row, client, port, version, binary):
     report.check(row, "200", echoes, client, port, *ROW_OF_200)
 
 
-def check_browsers(report, binary, phantomjs_folder, tools, libraries):
+def check_browsers(report, binaries, phantomjs_folder, tools, libraries):
     """Both engines on one server at the same time, and what else needs them."""
+    binary = binaries[0]
     pages = browsers.Pages()
     old_row = report.row("PhantomJS 1.9.8", "client", "hixie-76")
     new_row = report.row(versions["chromium"], "client", "rfc6455")
@@ -269,6 +274,10 @@ def check_browsers(report, binary, phantomjs_folder, tools, libraries):
         check_browser_drain(report, binary, old_row, old, new_row, new)
     check_recordings(report, binary, engines, versions["perl"])
     check_gateways(report, binary, *tools, engines, versions["perl"])
+    if len(engines) == 2:
+        titled = ((old_row[0], old), (new_row[0], new))
+        titles = ("ws " + versions["ws"], versions["websockets"])
+        check_tls(report, binaries, titled, pages, tools, (*libraries, titles))
     check_compression(report, binary, pages, engines.get(new_row), libraries)
     for engine in engines.values():
         engine.proc.stop()
@@ -676,6 +685,7 @@ def write_page(report):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", required=True, help="the built heirloom")
+    parser.add_argument("--legacy-bin", required=True, help="the same with the feature legacy-tls")
     parser.add_argument("--phantomjs", required=True, help="folder with phantomjs and lib/")
     parser.add_argument("--phantomjs2", required=True, help="folder with phantomjs of version 2")
     parser.add_argument("--debian", required=True, help="folder with usr/sbin/haproxy and usr/sbin/nginx")
@@ -684,7 +694,8 @@ def main():
     parser.add_argument("--txws", required=True, help="folder with txws.py")
     parser.add_argument("--websockets", required=True, help="folder with the package websockets")
     args = parser.parse_args()
-    binary = os.path.abspath(args.bin)
+    binaries = os.path.abspath(args.bin), os.path.abspath(args.legacy_bin)
+    binary = binaries[0]
 
     def end(number, _):
         raise OutOfTime(f"the run takes more than {BUDGET} s" if number == signal.SIGALRM else "interrupted")
@@ -697,7 +708,7 @@ def main():
         find_versions(args.debian, args.ws, args.applications, args.txws, args.websockets)
         check_pages(report, binary, args.phantomjs)
         libraries = (args.phantomjs2, args.ws, args.websockets)
-        check_browsers(report, binary, args.phantomjs, (args.debian, args.ws), libraries)
+        check_browsers(report, binaries, args.phantomjs, (args.debian, args.ws), libraries)
         check_perl_clients(report, binary)
         check_ruby_clients(report, binary)
         check_servers(report, binary)

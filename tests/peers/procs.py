@@ -139,9 +139,10 @@ class Heirloom(Proc):
 
     latest = None
 
-    def __init__(self, binary, *options, subcommand="serve", port=0):
+    def __init__(self, binary, *options, subcommand="serve", port=0, takes=""):
+        """`takes` is `ws://` or `tls://`, for a port that takes nothing else."""
         Heirloom.latest = self
-        argv = [binary, subcommand, "--listen", f"127.0.0.1:{port}", *options]
+        argv = [binary, subcommand, "--listen", f"{takes}127.0.0.1:{port}", *options]
         super().__init__(f"heirloom {subcommand}", argv, stdin=False)
         if "--json" in options:
             # Standard output holds JSON only.
@@ -150,7 +151,7 @@ class Heirloom(Proc):
                 line = next((line for line in f.read().splitlines() if line.startswith(b"listening")), b"")
         else:
             line = self.line()
-        found = re.fullmatch(rb"listening on ws://127\.0\.0\.1:(\d+)/", line or b"")
+        found = re.fullmatch(rb"listening on wss?://127\.0\.0\.1:(\d+)/(?: and wss://127\.0\.0\.1:\1/)?", line or b"")
         if not found:
             raise Failure(f"{self.name} says {line!r} instead of where it listens{self.talk()}")
         self.port = int(found[1])

@@ -13,8 +13,7 @@ use heirloom::error::{Located, Violation};
 use heirloom::handshake::ClientRequest;
 use heirloom::message::Kind;
 use heirloom::trace::{Field, Span};
-use heirloom::{VERSIONS, Version, Versions};
-use proptest::prelude::*;
+use heirloom::{Version, Versions};
 
 /// A generator that a seed decides.
 #[derive(Clone)]
@@ -52,10 +51,6 @@ impl Received {
     pub(crate) fn binary(octets: impl AsRef<[u8]>) -> Received {
         Received::Message(Kind::Binary, octets.as_ref().to_vec())
     }
-}
-
-pub(crate) fn version() -> impl Strategy<Value = &'static Version> {
-    (0..VERSIONS.len()).prop_map(|i| &VERSIONS[i])
 }
 
 /// All versions on.

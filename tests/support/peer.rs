@@ -3,6 +3,9 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -77,6 +80,16 @@ impl Peer {
         Peer::over(stream)
     }
 
+    /// Connects to a Unix socket.
+    pub(crate) fn connect_unix(path: &Path) -> Peer {
+        Peer::over_unix(UnixStream::connect(path).unwrap())
+    }
+
+    /// What is done to it is the same as with TCP.
+    pub(crate) fn over_unix(stream: UnixStream) -> Peer {
+        Peer::of(TcpStream::from(OwnedFd::from(stream)))
+    }
+
     /// Connects with a small buffer for what it receives.
     pub(crate) fn connect_narrow(address: SocketAddr) -> Peer {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -87,6 +100,10 @@ impl Peer {
 
     pub(crate) fn over(stream: TcpStream) -> Peer {
         stream.set_nodelay(true).unwrap();
+        Peer::of(stream)
+    }
+
+    fn of(stream: TcpStream) -> Peer {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         Peer {

@@ -107,7 +107,7 @@ impl ClientTls {
         if options.insecure {
             Ok(ClientTls::build(Roots::Anything, Trusted::Anything))
         } else if options.trusted.is_empty() {
-            ClientTls::of_system(rustls_native_certs::load_native_certs())
+            ClientTls::of_loaded(rustls_native_certs::load_native_certs())
         } else {
             let trusted = trusted_by_files(&options.trusted)?;
             Ok(ClientTls::build(Roots::Given, trusted))
@@ -115,7 +115,7 @@ impl ClientTls {
     }
 
     /// Trusts what administrators let this system trust.
-    pub(super) fn of_system(loaded: CertificateResult) -> Result<ClientTls, ClientTlsError> {
+    pub(super) fn of_loaded(loaded: CertificateResult) -> Result<ClientTls, ClientTlsError> {
         let mut warnings: Vec<String> = loaded.errors.iter().map(ToString::to_string).collect();
         let mut roots = RootCertStore::empty();
         let (_, ignored) = roots.add_parsable_certificates(loaded.certs);
@@ -168,7 +168,7 @@ impl ClientTls {
     /// # Errors
     ///
     /// [`ClientTlsError::NoRoots`].
-    pub fn system() -> Result<ClientTls, ClientTlsError> {
+    pub fn of_system() -> Result<ClientTls, ClientTlsError> {
         static OF_SYSTEM: OnceLock<ClientTls> = OnceLock::new();
         if let Some(tls) = OF_SYSTEM.get() {
             return Ok(tls.clone());

@@ -159,6 +159,8 @@ pub(in crate::net) struct Tls {
     peer_closed: bool,
     /// The peer has ended TCP without one.
     truncated: bool,
+    /// Our side has ended.
+    closed: bool,
     /// Our side of TCP is shut down when all is written.
     shuts_down: bool,
 }
@@ -251,6 +253,7 @@ impl Tls {
             fault: None,
             peer_closed: false,
             truncated: false,
+            closed: false,
             shuts_down: false,
         }
     }
@@ -300,7 +303,6 @@ impl Tls {
         let agreement = self.agreement()?;
         let connection = match &self.session {
             Session::Rustls(connection) => connection,
-            // It serves.
             #[cfg(feature = "legacy-tls")]
             Session::Legacy(_) => return None,
         };
@@ -662,6 +664,9 @@ impl Tls {
     ///
     /// Where there is no connection any more.
     pub(in crate::net) fn shutdown(&mut self, socket: &mut impl Carrier) -> io::Result<()> {
+        if std::mem::replace(&mut self.closed, true) {
+            return Ok(());
+        }
         match &mut self.session {
             Session::Rustls(connection) => connection.send_close_notify(),
             #[cfg(feature = "legacy-tls")]

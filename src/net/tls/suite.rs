@@ -113,6 +113,10 @@ const SUITES: &[Row] = &[
     (0x0084, "TLS_RSA_WITH_CAMELLIA_256_CBC_SHA", Old, Rsa),
     (0x0087, "TLS_DHE_DSS_WITH_CAMELLIA_256_CBC_SHA", Gone, Other),
     (0x0088, "TLS_DHE_RSA_WITH_CAMELLIA_256_CBC_SHA", Gone, Other),
+    (0x008a, "TLS_PSK_WITH_RC4_128_SHA", Gone, Other),
+    (0x008b, "TLS_PSK_WITH_3DES_EDE_CBC_SHA", Gone, Other),
+    (0x008c, "TLS_PSK_WITH_AES_128_CBC_SHA", Gone, Other),
+    (0x008d, "TLS_PSK_WITH_AES_256_CBC_SHA", Gone, Other),
     (0x0096, "TLS_RSA_WITH_SEED_CBC_SHA", Gone, Rsa),
     (0x0099, "TLS_DHE_DSS_WITH_SEED_CBC_SHA", Gone, Other),
     (0x009a, "TLS_DHE_RSA_WITH_SEED_CBC_SHA", Gone, Other),
@@ -214,6 +218,18 @@ const SUITES: &[Row] = &[
         EcdheEcdsa,
     ),
     (
+        0xc02d,
+        "TLS_ECDH_ECDSA_WITH_AES_128_GCM_SHA256",
+        Gone,
+        Other,
+    ),
+    (
+        0xc02e,
+        "TLS_ECDH_ECDSA_WITH_AES_256_GCM_SHA384",
+        Gone,
+        Other,
+    ),
+    (
         0xc02f,
         "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
         Modern,
@@ -225,6 +241,8 @@ const SUITES: &[Row] = &[
         Modern,
         EcdheRsa,
     ),
+    (0xc031, "TLS_ECDH_RSA_WITH_AES_128_GCM_SHA256", Gone, Other),
+    (0xc032, "TLS_ECDH_RSA_WITH_AES_256_GCM_SHA384", Gone, Other),
     (
         0xcca8,
         "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",

@@ -412,7 +412,7 @@ fn the_system_s_certificates_are_trusted_where_no_others_are_given() {
     let trusted = trusted.self_signed();
     let mut loaded = CertificateResult::default();
     loaded.certs = vec![trusted.der().to_vec().into(), vec![1, 2, 3].into()];
-    let client = ClientTls::of_system(loaded).unwrap();
+    let client = ClientTls::of_loaded(loaded).unwrap();
     assert_eq!(
         client.warnings(),
         ["1 certificates that the system trusts cannot be read and are ignored"]
@@ -433,7 +433,7 @@ fn the_system_s_certificates_are_trusted_where_no_others_are_given() {
 
 #[test]
 fn a_system_that_trusts_no_certificate_is_told_so() {
-    let error = ClientTls::of_system(CertificateResult::default()).unwrap_err();
+    let error = ClientTls::of_loaded(CertificateResult::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "this system trusts no certificate; install its certificates, such as the package ca-certificates, set SSL_CERT_FILE to a file that has them, or name the certificates to trust"

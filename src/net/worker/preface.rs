@@ -129,7 +129,9 @@ impl<A: App> Dispatch<'_, A> {
         if self.warnings.tls.again(self.context.now_ms) {
             let hint = self.context.hint().and_then(|hint| hint(refusal));
             let hint = hint.map_or_else(String::new, |hint| format!("; {hint}"));
-            log::warn!(target: "heirloom::net", "{refusal}: it offers {offer}{hint}");
+            let from = self.transport.peer_address();
+            let from = from.map_or_else(|_| String::new(), |address| format!("{address}: "));
+            log::warn!(target: "heirloom::net", "{from}{refusal}: it offers {offer}{hint}");
         }
     }
 

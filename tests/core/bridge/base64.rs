@@ -8,7 +8,8 @@ use proptest::prelude::*;
 
 use super::joined::{Bridge, cut, named};
 use super::wire::{close, frames};
-use crate::memory::{Received, version};
+use crate::memory::Received;
+use crate::pair::version;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]

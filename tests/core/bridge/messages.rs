@@ -9,7 +9,8 @@ use heirloom::version::Layout;
 use proptest::prelude::*;
 
 use super::joined::{Bridge, both, cut, pairs};
-use crate::memory::{Received, version};
+use crate::memory::Received;
+use crate::pair::version;
 
 fn text() -> impl Strategy<Value = String> {
     let astral = prop_oneof![

@@ -1,0 +1,80 @@
+//! What is fuzzed holds for the octets that are kept: each file of `fuzz/seeds/` is
+//! run as the fuzzer runs it.
+
+use std::fs;
+use std::path::Path;
+
+use crate::feeding::Outcome;
+use crate::fuzzed::{extension_header, frames, inflating_receiver};
+
+/// Runs a target on each of its files. The outcomes must hold these events and
+/// these violations: a target that no longer gets far holds nothing.
+#[track_caller]
+fn run<I>(target: &str, run: fn(&[u8]) -> I, events: &[&str], violations: &[&str])
+where
+    I: IntoIterator<Item = Outcome>,
+{
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = root.join("fuzz/seeds").join(target);
+    let files = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let mut files: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let mut outcomes: Vec<Outcome> = run(b"").into_iter().collect();
+    for file in files {
+        // Shown where it fails.
+        println!("{}", file.display());
+        outcomes.extend(run(&fs::read(&file).unwrap()));
+    }
+    let is_there = |event: &str| {
+        let mut all = outcomes.iter().flat_map(|outcome| &outcome.events);
+        all.any(|found| found.starts_with(event))
+    };
+    let missing: Vec<_> = events.iter().filter(|event| !is_there(event)).collect();
+    assert!(missing.is_empty(), "{target} has no {missing:?}");
+    let found = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.violation.as_ref());
+    let found: Vec<_> = found.map(|located| located.error.code()).collect();
+    let missing: Vec<_> = violations
+        .iter()
+        .filter(|code| !found.contains(code))
+        .collect();
+    assert!(missing.is_empty(), "{target} has no {missing:?}: {found:?}");
+}
+
+#[test]
+fn the_inflating_receiver_holds_for_what_is_kept() {
+    run(
+        "inflating_receiver",
+        |octets| [inflating_receiver::run(octets)],
+        &["message", "ping", "close"],
+        &[
+            "compressed-bit-misplaced",
+            "compressed-data-invalid",
+            "message-too-big",
+            "utf8-invalid",
+        ],
+    );
+}
+
+#[test]
+fn the_header_of_extensions_holds_for_what_is_kept() {
+    run(
+        "extension_header",
+        extension_header::run,
+        &["open"],
+        &["extension-invalid", "extension-unexpected"],
+    );
+}
+
+#[test]
+fn frames_hold_for_what_is_kept() {
+    run(
+        "frames",
+        |octets| [frames::run(octets)],
+        &[
+            "request", "response", "open", "message", "ping", "pong", "close",
+        ],
+        &["continuation-unexpected", "reserved-bits"],
+    );
+}
