@@ -30,6 +30,7 @@ pub(super) fn of_net_refusal(refusal: NetRefusal) -> Option<String> {
         NetRefusal::TlsTooOld => "`--tls-legacy` lets it in",
         NetRefusal::BackendHandshake { .. } => "see `--to` and `--as`",
         NetRefusal::BackendUnreachable => "`--to` says where it should be",
+        NetRefusal::BackendTls { .. } => "the log of the gateway says more",
         NetRefusal::BackendTimeout => "`--handshake-timeout-ms` sets the limit",
         NetRefusal::BackendSilent => "`--http-timeout-ms` sets the limit",
         NetRefusal::OutOfSockets => "`ulimit -n` shows how many descriptors it may have",

@@ -49,6 +49,9 @@ coded! {
     /// version.
     #[error("the backend behind this gateway does not answer as a WebSocket server does: {violation}")]
     BackendHandshake { violation: Violation } = "backend-handshake", 502;
+    /// TLS with the backend of a gateway fails.
+    #[error("the backend behind this gateway does not complete TLS: {why}")]
+    BackendTls { why: &'static str } = "backend-tls", 502;
     /// No TCP connection to the backend of a gateway.
     #[error("the backend behind this gateway cannot be reached; is it running?")]
     BackendUnreachable = "backend-unreachable", 502;

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use heirloom::conn::Tally;
-use heirloom::net::{ClosedBy, Networks, Router, Server, Settings, Site, gateway};
+use heirloom::net::{ClosedBy, Networks, PeerAddress, Router, Server, Settings, Site, gateway};
 use heirloom::{Config, Version, Versions};
 
 use crate::support::PATIENCE;
@@ -102,7 +102,10 @@ pub(crate) fn gate_with(to: &str, set: impl FnOnce(&mut Set)) -> Gate {
         Site::new(&router).with_access_log(move |record| {
             let summary = record.summary;
             let _ = tell.send(Seen {
-                client: record.client,
+                client: match record.client {
+                    PeerAddress::Tcp(address) => address,
+                    PeerAddress::Unix => panic!("nothing comes by a Unix socket"),
+                },
                 path: record.path.map(str::to_owned),
                 version: summary.version.map(|v| v.name),
                 answered: summary.answered,

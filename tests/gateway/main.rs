@@ -24,3 +24,4 @@ mod order;
 mod pressure;
 mod program;
 mod requests;
+mod tls;

@@ -10,6 +10,10 @@ use crate::net::agreement::{Begun, TlsAgreement, TlsSession};
 pub enum TlsFault {}
 
 impl TlsFault {
+    pub(in crate::net) fn code(&self) -> &'static str {
+        match *self {}
+    }
+
     pub(in crate::net) fn of(_: &io::Error) -> Option<&TlsFault> {
         None
     }

@@ -86,6 +86,17 @@ fn answered(first: &[u8]) -> String {
 }
 
 impl TlsFault {
+    /// The stable code of an end for this reason.
+    pub(in crate::net) fn code(&self) -> &'static str {
+        match self {
+            TlsFault::Certificate { .. } => "tls-untrusted",
+            TlsFault::NotTls { .. } => "tls-absent",
+            TlsFault::Cut => "tls-cut",
+            TlsFault::Truncated => "tls-truncated",
+            _ => "tls-failed",
+        }
+    }
+
     /// The fault behind an error of a transport, if it is one of TLS.
     pub(in crate::net) fn of(error: &io::Error) -> Option<&TlsFault> {
         error.get_ref()?.downcast_ref()
@@ -430,6 +441,9 @@ impl Tls {
                 None => break,
                 Some(0) => {
                     self.truncated = true;
+                    if self.dialled.is_some() && self.is_handshaking() {
+                        return Err(TlsFault::Cut.into());
+                    }
                     return Ok(Some(0));
                 }
                 Some(_) => {}

@@ -1,15 +1,18 @@
 //! Bridges: two links, a client's and the one that was dialled for it. A turn of
 //! one of them has both at hand.
 
+use std::io;
+
 use super::bridge_link::{BridgeLink, Carried, CarriedBack};
 use super::link::{Flow, Link};
-use super::scratch::OutBuffer;
+use super::scratch::{OutBuffer, Warnings};
 use crate::bytes::{Input, Output};
 use crate::conn::{BridgeEnd, Conn, Direction, Event, Phase};
 use crate::error::Violation;
 use crate::net::app::{ClosedBy, EndReason};
 use crate::net::refusal::{Hint, NetRefusal};
 use crate::net::settings::Settings;
+use crate::net::tls::TlsFault;
 use crate::version::Side;
 
 /// What a turn knows of the bridge of its link.
@@ -175,6 +178,18 @@ pub(super) fn partner_lost<D>(
             "backend-timeout" => NetRefusal::BackendTimeout,
             "backend-unreachable" => NetRefusal::BackendUnreachable,
             "out-of-sockets" => NetRefusal::OutOfSockets,
+            "tls-untrusted" => NetRefusal::BackendTls {
+                why: "its certificate is not accepted",
+            },
+            "tls-absent" => NetRefusal::BackendTls {
+                why: "it speaks no TLS on this port",
+            },
+            "tls-cut" => NetRefusal::BackendTls {
+                why: "it ended the connection in the opening handshake of TLS",
+            },
+            "tls-failed" => NetRefusal::BackendTls {
+                why: "the two do not agree on TLS",
+            },
             "write-timeout" if relays => NetRefusal::BackendSilent,
             _ if relays => NetRefusal::BackendCut,
             _ => NetRefusal::BackendHandshake {
@@ -197,6 +212,19 @@ pub(super) fn partner_lost<D>(
     let rare = link.rare.as_ref();
     if let Some(bridge) = rare.and_then(|rare| rare.bridge.as_ref()) {
         bridge.carries.peer_lost(what, &mut end);
+    }
+}
+
+/// Says in the log why there is no TLS with a backend, which its client is not told.
+pub(super) fn warn_of_tls<D>(
+    link: &Link<D>,
+    error: &io::Error,
+    warnings: &mut Warnings,
+    now_ms: u64,
+) {
+    let is_about_tls = link.is_backend_in_tls_handshake() || TlsFault::of(error).is_some();
+    if is_about_tls && !link.is_of_client() && warnings.backend_tls.again(now_ms) {
+        log::warn!(target: "heirloom::net", "TLS with the backend fails: {error}");
     }
 }
 

@@ -282,13 +282,21 @@ impl<D> Link<D> {
         ClosedBy::peer_of(self.conn.side())
     }
 
-    /// TCP has failed.
+    /// Whether it leads to a backend that has not agreed on TLS.
+    pub(super) fn is_backend_in_tls_handshake(&self) -> bool {
+        !self.is_of_client() && self.transport.is_in_tls_handshake()
+    }
+
+    /// TCP has failed, or TLS.
     pub(super) fn broken(&mut self, error: &io::Error) {
         let what = match error.kind() {
             // The system had no sign of life.
             ErrorKind::TimedOut => "idle-timeout",
-            _ if TlsFault::of(error).is_some() => "tls-failed",
-            _ => "reset",
+            _ => match TlsFault::of(error) {
+                Some(fault) => fault.code(),
+                None if self.is_backend_in_tls_handshake() => "tls-cut",
+                None => "reset",
+            },
         };
         self.ended_by_peer(what, None);
     }

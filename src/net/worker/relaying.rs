@@ -1,6 +1,7 @@
 //! Plain HTTP between a client and its backend, once the first request's head was
 //! read: what one link of a bridge reads, the other one writes as it is.
 
+use super::bridge;
 use super::link::{AfterTurn, Flow, Link};
 use super::scratch::{Context, Scratch};
 use super::timing::Stage;
@@ -45,6 +46,7 @@ pub(super) fn read<D>(
         }
         ReadResult::Nothing => AfterTurn::Keep,
         ReadResult::Broken(error) => {
+            bridge::warn_of_tls(link, &error, &mut scratch.warnings, context.now_ms);
             link.broken(&error);
             AfterTurn::Drop
         }

@@ -113,6 +113,8 @@ pub(super) struct Warnings {
     pub(super) accept: WarningLimiter,
     /// A backend cannot be reached.
     pub(super) backend: WarningLimiter,
+    /// TLS with a backend fails.
+    pub(super) backend_tls: WarningLimiter,
     /// There is no socket for a connection to a backend.
     pub(super) sockets: WarningLimiter,
     /// A message was binary, and the other end has none.

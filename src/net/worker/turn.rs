@@ -107,6 +107,8 @@ impl<A: App> Turn<'_, A> {
             }
             ReadResult::Nothing => AfterTurn::Keep,
             ReadResult::Broken(error) => {
+                let (warnings, now_ms) = (&mut self.scratch.warnings, self.context.now_ms);
+                bridge::warn_of_tls(link, &error, warnings, now_ms);
                 link.broken(&error);
                 AfterTurn::Drop
             }
