@@ -25,7 +25,7 @@ use super::limits::LimitArgs;
 use super::request_args::RequestArgs;
 use super::stdin::{self, Cut, InputMessage};
 use super::style::Style;
-use super::trust::{TlsSeen, TrustArgs};
+use super::trust::{OldServerArgs, TlsSeen, TrustArgs};
 use super::{Exit, complain, hint, output, units};
 
 /// Connect as a client of any version: lines of standard input are sent as messages, and received
@@ -49,6 +49,8 @@ pub(super) struct Args {
     ping: bool,
     #[command(flatten)]
     trust: TrustArgs,
+    #[command(flatten)]
+    old_server: OldServerArgs,
     #[command(flatten)]
     compression: OfferArgs,
     #[command(flatten)]
@@ -111,7 +113,7 @@ pub(super) fn run(args: &Args, verbose: bool) -> Exit {
         ));
         return Exit::Usage;
     }
-    let tls = match args.trust.load(args.url.secure) {
+    let tls = match args.trust.load(args.url.secure, args.old_server.given()) {
         Ok(tls) => tls,
         Err(exit) => return exit,
     };

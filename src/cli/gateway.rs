@@ -73,6 +73,10 @@ pub(super) struct Args {
     json: bool,
     #[command(flatten)]
     trust: TrustArgs,
+    /// Speak TLS to a backend of 2010 too: TLS 1.0 and 1.1, suites in CBC mode, and key exchange by
+    /// RSA, by the system's OpenSSL at its security level 0. Needs the feature legacy-tls.
+    #[arg(long, help_heading = "TLS")]
+    backend_tls_legacy: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -101,7 +105,10 @@ enum HttpArg {
 
 /// Runs until a signal and the last connection.
 pub(super) fn run(args: Args) -> Exit {
-    let tls = match args.trust.load(args.to.secure) {
+    let tls = match args.trust.load(
+        args.to.secure,
+        ("--backend-tls-legacy", args.backend_tls_legacy),
+    ) {
         Ok(tls) => tls,
         Err(exit) => return exit,
     };

@@ -17,8 +17,8 @@ mod flash;
 mod line_writer;
 mod request_args;
 mod stdin;
-mod tls;
 mod trust;
+mod tls;
 
 mod verdict;
 

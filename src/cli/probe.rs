@@ -21,7 +21,7 @@ use super::answer::{Answer, not_http};
 use super::report::{Bad, junit_case, print_json, write_junit};
 use super::request_args::RequestArgs;
 use super::style::Style;
-use super::trust::{TlsSeen, TrustArgs};
+use super::trust::{self, OldServerArgs, TlsSeen, TrustArgs};
 use super::units::milliseconds;
 use super::verdict::{Place, Severity, Verdict, header_of};
 use super::{Exit, complain, hint, output, print_line};
@@ -46,6 +46,8 @@ pub(super) struct Args {
     request: RequestArgs,
     #[command(flatten)]
     trust: TrustArgs,
+    #[command(flatten)]
+    old_server: OldServerArgs,
     /// One JSON object per line.
     #[arg(long)]
     json: bool,
@@ -136,11 +138,18 @@ pub(super) fn run(args: &Args) -> Exit {
         complain(&"there is no version to ask for; see --versions");
         return Exit::Usage;
     }
-    let tls = match args.trust.load(args.url.secure) {
+    let tls = match args.trust.load(args.url.secure, args.old_server.given()) {
         Ok(tls) => tls,
         Err(exit) => return exit,
     };
     let style = Style::of(&std::io::stdout());
+    let timeout = Duration::from_millis(args.timeout_ms);
+    let offers = tls.as_ref().and_then(|_| trust::survey(&args.url, timeout));
+    if !args.json && !output::is_quiet() {
+        for offer in offers.iter().flatten() {
+            print_line(&format!("{:<25} {offer}", "TLS"));
+        }
+    }
     let mut findings = Vec::new();
     let mut has_shown_tls = false;
     for version in VERSIONS.iter().filter(|v| args.versions.contains(v)) {
@@ -150,7 +159,10 @@ pub(super) fn run(args: &Args) -> Exit {
             vec![(None, KeyBody::WithHead)]
         };
         for (name, body) in timings {
-            let finding = attempt(args, tls.as_ref(), version, name, body);
+            let mut finding = attempt(args, tls.as_ref(), version, name, body);
+            if let Some(seen) = finding.tls.as_mut() {
+                seen.offers.clone_from(&offers);
+            }
             let seen = finding
                 .tls
                 .as_ref()

@@ -16,7 +16,7 @@ use heirloom::net::{ClientTls, Endpoint, Listen, Resolver, Settings, Url};
 use super::journal::{Mode, Store, complain_of};
 use super::listening::{addresses, announce, server_address};
 use super::server_args::stop_on_signals;
-use super::trust::TrustArgs;
+use super::trust::{OldServerArgs, TrustArgs};
 use super::units::{milliseconds, octets};
 use super::{Exit, complain, output};
 
@@ -58,6 +58,8 @@ pub(super) struct Args {
     recover: bool,
     #[command(flatten)]
     trust: TrustArgs,
+    #[command(flatten)]
+    old_server: OldServerArgs,
     #[command(flatten)]
     limits: RecordLimits,
 }
@@ -154,7 +156,10 @@ pub(super) fn run(args: &Args) -> Exit {
         complain(&"--to is missing");
         return Exit::Usage;
     };
-    let target = match args.trust.load(to.tls_host.is_some()) {
+    let target = match args
+        .trust
+        .load(to.tls_host.is_some(), args.old_server.given())
+    {
         Ok(tls) => to.target(tls),
         Err(exit) => return exit,
     };

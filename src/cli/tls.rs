@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use signal_hook::consts::SIGHUP;
 use signal_hook::low_level::pipe;
 
+use super::trust::check_legacy;
 use super::{Exit, complain};
 
 /// How often the log says which certificates expire soon.
@@ -54,13 +55,7 @@ impl TlsArgs {
         if self.tls_cert.is_empty() {
             return Ok(None);
         }
-        if self.tls_legacy && cfg!(not(feature = "legacy-tls")) {
-            complain(
-                &"--tls-legacy needs a program that was built with the feature legacy-tls: \
-                       cargo build --release --features legacy-tls",
-            );
-            return Err(Exit::Usage);
-        }
+        check_legacy("--tls-legacy", self.tls_legacy)?;
         let tls = self.read().map_err(|error| {
             complain(&error);
             Exit::Usage

@@ -3,10 +3,11 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use heirloom::bytes::Escaped;
-use heirloom::net::{ClientTls, ClientTlsError, ClientTlsOptions, TlsSession};
+use heirloom::net::{ClientTls, ClientTlsError, ClientTlsOptions, TlsSession, Url};
 use serde::Serialize;
 
 use super::{Exit, complain, hint};
@@ -30,15 +31,54 @@ pub(super) struct TrustArgs {
     insecure: bool,
 }
 
+/// Which TLS is spoken to the server.
+#[derive(Debug, Args)]
+pub(super) struct OldServerArgs {
+    /// Speak TLS to servers of 2010 too: TLS 1.0 and 1.1, suites in CBC mode, and key exchange by
+    /// RSA, by the system's OpenSSL at its security level 0. What is sent and received can then be
+    /// read and changed on its way. Needs the feature legacy-tls.
+    #[arg(long, help_heading = "TLS")]
+    pub(super) tls_legacy: bool,
+}
+
+impl OldServerArgs {
+    /// The option, and whether it is given.
+    pub(super) fn given(&self) -> (&'static str, bool) {
+        ("--tls-legacy", self.tls_legacy)
+    }
+}
+
+/// Refuses an option for TLS of 2010 where the program cannot speak it.
+pub(super) fn check_legacy(option: &str, is_given: bool) -> Result<(), Exit> {
+    if is_given && cfg!(not(feature = "legacy-tls")) {
+        complain(&format!(
+            "{option} needs a program that was built with the feature legacy-tls: cargo build \
+             --release --features legacy-tls"
+        ));
+        return Err(Exit::Usage);
+    }
+    Ok(())
+}
+
 impl TrustArgs {
     /// Which servers are trusted, where TLS is spoken: only then are certificates
     /// read.
-    pub(super) fn load(&self, secure: bool) -> Result<Option<ClientTls>, Exit> {
+    /// `legacy` is the option for servers of 2010, and whether it is given.
+    pub(super) fn load(
+        &self,
+        secure: bool,
+        (legacy_option, legacy): (&str, bool),
+    ) -> Result<Option<ClientTls>, Exit> {
+        check_legacy(legacy_option, legacy)?;
         if !secure {
-            if self.insecure || !self.ca.is_empty() {
-                let option = if self.insecure { "--insecure" } else { "--ca" };
+            if self.insecure || !self.ca.is_empty() || legacy {
+                let option = match (self.insecure, self.ca.is_empty()) {
+                    (true, _) => "--insecure",
+                    (false, false) => "--ca",
+                    (false, true) => legacy_option,
+                };
                 complain(&format!(
-                    "{option} is about the certificate of a wss:// server, and none is dialled; \
+                    "{option} is about TLS with a wss:// server, and none is dialled; \
                      leave it out, or dial wss://"
                 ));
                 return Err(Exit::Usage);
@@ -47,7 +87,9 @@ impl TrustArgs {
         }
         let mut options = ClientTlsOptions::default().with_insecure(self.insecure);
         options.trusted.clone_from(&self.ca);
-        let tls = if self.insecure || !self.ca.is_empty() {
+        #[cfg(feature = "legacy-tls")]
+        let options = options.with_legacy(legacy);
+        let tls = if self.insecure || !self.ca.is_empty() || legacy {
             ClientTls::new(&options)
         } else {
             ClientTls::of_system()
@@ -62,6 +104,12 @@ impl TrustArgs {
         })?;
         for warning in tls.warnings() {
             log::info!("{warning}");
+        }
+        if legacy {
+            log::warn!(
+                "TLS 1.0 and 1.1, CBC suites and RSA key exchange are on ({legacy_option}): what is \
+                 sent and received can be read and changed on its way"
+            );
         }
         if self.insecure {
             complain(
@@ -81,6 +129,44 @@ pub(super) struct TlsSeen {
     suite: &'static str,
     alpn: Option<String>,
     certificate: Option<CertificateSeen>,
+    /// What else the server takes, where it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) offers: Option<Vec<Offer>>,
+}
+
+/// What a server takes of one version of TLS.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Offer {
+    version: &'static str,
+    suites: Vec<&'static str>,
+}
+
+impl fmt::Display for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.suites {
+            [] => write!(f, "{}: no", self.version),
+            suites => write!(f, "{}: {}", self.version, suites.join(" ")),
+        }
+    }
+}
+
+/// Asks a server which versions and suites of TLS it takes, where this program has
+/// what that needs. `None` where it was not asked, or does not answer.
+pub(super) fn survey(url: &Url, timeout: Duration) -> Option<Vec<Offer>> {
+    #[cfg(feature = "legacy-tls")]
+    {
+        let found = heirloom::net::survey(url, &heirloom::net::Resolver::default(), timeout);
+        let offers = found.ok()?.into_iter().map(|offer| Offer {
+            version: offer.version,
+            suites: offer.suites,
+        });
+        Some(offers.collect())
+    }
+    #[cfg(not(feature = "legacy-tls"))]
+    {
+        let _ = (url, timeout);
+        None
+    }
 }
 
 /// What a certificate says.
@@ -113,6 +199,7 @@ impl TlsSeen {
             suite: session.agreement.suite,
             alpn: alpn.map(|alpn| Escaped::<60>(alpn).to_string()),
             certificate,
+            offers: None,
         }
     }
 }

@@ -74,6 +74,9 @@ mod site;
 
 mod connect;
 
+#[cfg(feature = "legacy-tls")]
+mod survey;
+
 pub mod dial;
 
 mod error;
@@ -113,6 +116,8 @@ pub use self::settings::Settings;
 pub use self::site::{AccessRecord, Site, SiteData};
 pub use self::stats::{ConnectionInfo, ConnectionStats, StatsSnapshot};
 pub use self::stream::Stream;
+#[cfg(feature = "legacy-tls")]
+pub use self::survey::{TlsOffer, survey};
 #[cfg(feature = "legacy-tls")]
 pub use self::tls::LegacyError;
 #[cfg(feature = "tls")]

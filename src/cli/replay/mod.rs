@@ -23,7 +23,7 @@ use super::check::{UNFINISHED, found, read};
 use super::listening::announce;
 use super::record::address;
 use super::report::{Case, ReportArgs, Reporter};
-use super::trust::TrustArgs;
+use super::trust::{OldServerArgs, TrustArgs};
 use super::units::{milliseconds, octets};
 use super::{Exit, complain, output};
 
@@ -66,6 +66,8 @@ pub(super) struct Args {
     timeout_ms: u64,
     #[command(flatten)]
     trust: TrustArgs,
+    #[command(flatten)]
+    old_server: OldServerArgs,
     #[command(flatten)]
     faults: FaultArgs,
     #[command(flatten)]
@@ -119,7 +121,7 @@ pub(super) fn run(args: &Args) -> Exit {
         }
     };
     let secure = args.against.as_ref().is_some_and(|url| url.secure);
-    let tls = match args.trust.load(secure) {
+    let tls = match args.trust.load(secure, args.old_server.given()) {
         Ok(tls) => tls,
         Err(exit) => return exit,
     };

@@ -11,6 +11,8 @@ use rustls_native_certs::CertificateResult;
 
 use super::certificate::{PemFile, TlsFileError, read_facts};
 use super::explained::{self, Roots};
+#[cfg(feature = "legacy-tls")]
+use super::legacy::{ClientContext, LegacyError, LegacySession, LegacyTrust};
 use super::trust::{Trusted, Verifier};
 use super::{HTTP_1_1, provider};
 
@@ -37,9 +39,21 @@ pub struct ClientTlsOptions {
     /// Accepts any certificate, of any name, and reads no `trusted`. A program
     /// between client and server can then read and change everything.
     pub insecure: bool,
+    /// Speaks TLS by OpenSSL, from TLS 1.0 on and with the suites of 2010, for
+    /// servers that know nothing newer.
+    #[cfg(feature = "legacy-tls")]
+    pub legacy: bool,
 }
 
 impl ClientTlsOptions {
+    /// With servers of 2010, or not.
+    #[cfg(feature = "legacy-tls")]
+    #[must_use]
+    pub fn with_legacy(mut self, legacy: bool) -> ClientTlsOptions {
+        self.legacy = legacy;
+        self
+    }
+
     /// With the certificates of this PEM file trusted, and no longer those of the
     /// system.
     #[must_use]
@@ -69,6 +83,10 @@ pub enum ClientTlsError {
         /// What went wrong with those of the system.
         errors: Vec<String>,
     },
+    /// OpenSSL cannot use what is trusted.
+    #[cfg(feature = "legacy-tls")]
+    #[error("{0}")]
+    Legacy(#[from] LegacyError),
     /// TLS cannot verify a server of this name.
     #[error("{host} is no host name or IP address that a certificate can be for")]
     Name {
@@ -94,6 +112,9 @@ pub struct ClientTls {
     config: Arc<ClientConfig>,
     roots: Roots,
     warnings: Arc<[String]>,
+    /// For servers of 2010.
+    #[cfg(feature = "legacy-tls")]
+    legacy: Option<ClientContext>,
 }
 
 impl ClientTls {
@@ -104,6 +125,10 @@ impl ClientTls {
     ///
     /// Why a file cannot be used, or that there is nothing to trust.
     pub fn new(options: &ClientTlsOptions) -> Result<ClientTls, ClientTlsError> {
+        #[cfg(feature = "legacy-tls")]
+        if options.legacy {
+            return ClientTls::new_legacy(options);
+        }
         if options.insecure {
             Ok(ClientTls::build(Roots::Anything, Trusted::Anything))
         } else if options.trusted.is_empty() {
@@ -112,6 +137,49 @@ impl ClientTls {
             let trusted = trusted_by_files(&options.trusted)?;
             Ok(ClientTls::build(Roots::Given, trusted))
         }
+    }
+
+    /// For servers of 2010.
+    #[cfg(feature = "legacy-tls")]
+    fn new_legacy(options: &ClientTlsOptions) -> Result<ClientTls, ClientTlsError> {
+        let mut given = Vec::new();
+        for file in &options.trusted {
+            let certificates = PemFile::read(file)?.certificates()?;
+            read_facts(file, &certificates)?;
+            given.extend(certificates);
+        }
+        let trust = if options.insecure {
+            LegacyTrust::Anything
+        } else if given.is_empty() {
+            LegacyTrust::System
+        } else {
+            LegacyTrust::These(&given)
+        };
+        // rustls is not asked.
+        let tls = ClientTls::build(Roots::Anything, Trusted::Anything);
+        Ok(ClientTls {
+            legacy: Some(ClientContext::new(&trust)?),
+            roots: if options.insecure {
+                Roots::Anything
+            } else {
+                Roots::Given
+            },
+            ..tls
+        })
+    }
+
+    /// A connection by OpenSSL, where servers of 2010 are dialled.
+    ///
+    /// # Errors
+    ///
+    /// Where the host can have no certificate.
+    #[cfg(feature = "legacy-tls")]
+    pub(super) fn legacy_session(
+        &self,
+        host: &str,
+    ) -> Result<Option<LegacySession>, ClientTlsError> {
+        let context = self.legacy.as_ref();
+        Ok(context.map(|context| context.connect(host)).transpose()?)
     }
 
     /// Trusts what administrators let this system trust.
@@ -159,6 +227,8 @@ impl ClientTls {
             config: Arc::new(config),
             roots,
             warnings: Arc::new([]),
+            #[cfg(feature = "legacy-tls")]
+            legacy: None,
         }
     }
 

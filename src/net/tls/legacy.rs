@@ -2,14 +2,17 @@
 //! for peers that rustls cannot serve.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::IpAddr;
 
 use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
 use openssl::ssl::{
     AlpnError, ErrorCode, ShutdownState, Ssl, SslContext, SslContextBuilder, SslMethod, SslMode,
-    SslOptions, SslSessionCacheMode, SslStream, SslVersion, select_next_proto,
+    SslOptions, SslSessionCacheMode, SslStream, SslVerifyMode, SslVersion, select_next_proto,
 };
-use openssl::x509::X509;
+use openssl::x509::store::X509StoreBuilder;
+use openssl::x509::verify::X509VerifyFlags;
+use openssl::x509::{X509, X509VerifyResult};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::HTTP_1_1;
@@ -37,6 +40,8 @@ impl ServerContext {
         key: &PrivateKeyDer<'static>,
     ) -> Result<ServerContext, LegacyError> {
         let mut context = builder(SslMethod::tls_server())?;
+        // rustls serves all clients of TLS 1.3.
+        context.set_max_proto_version(Some(SslVersion::TLS1_2))?;
         let mut chain = chain.iter();
         if let Some(own) = chain.next() {
             context.set_certificate(&*X509::from_der(own)?)?;
@@ -63,11 +68,78 @@ impl ServerContext {
     }
 }
 
+/// Which servers are trusted.
+#[derive(Clone)]
+pub(super) struct ClientContext {
+    context: SslContext,
+    verifies: bool,
+}
+
+/// The certificates by which a server is trusted.
+pub(super) enum LegacyTrust<'a> {
+    /// Those of the system, as OpenSSL finds them.
+    System,
+    /// These: authorities, or a server's own.
+    These(&'a [CertificateDer<'static>]),
+    /// Any certificate is accepted.
+    Anything,
+}
+
+impl ClientContext {
+    pub(super) fn new(trust: &LegacyTrust<'_>) -> Result<ClientContext, LegacyError> {
+        let mut context = builder(SslMethod::tls_client())?;
+        match trust {
+            LegacyTrust::System => context.set_default_verify_paths()?,
+            LegacyTrust::These(certificates) => {
+                let mut store = X509StoreBuilder::new()?;
+                // A server's own certificate is trusted though it is no authority.
+                store.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
+                for certificate in *certificates {
+                    store.add_cert(X509::from_der(certificate)?)?;
+                }
+                context.set_cert_store(store.build());
+            }
+            LegacyTrust::Anything => {}
+        }
+        let verifies = !matches!(trust, LegacyTrust::Anything);
+        context.set_verify(if verifies {
+            SslVerifyMode::PEER
+        } else {
+            SslVerifyMode::NONE
+        });
+        context.set_alpn_protos(ALPN)?;
+        Ok(ClientContext {
+            context: context.build(),
+            verifies,
+        })
+    }
+
+    /// A connection to the server with this name or address. Its first message is
+    /// among what is to be sent.
+    pub(super) fn connect(&self, host: &str) -> Result<LegacySession, LegacyError> {
+        let mut ssl = Ssl::new(&self.context)?;
+        let address = host.parse::<IpAddr>();
+        if address.is_err() {
+            ssl.set_hostname(host)?;
+        }
+        if self.verifies {
+            match address {
+                Ok(address) => ssl.param_mut().set_ip(address)?,
+                Err(_) => ssl.param_mut().set_host(host)?,
+            }
+        }
+        ssl.set_connect_state();
+        let mut session = LegacySession::new(ssl)?;
+        // It stops where the server has to answer.
+        let _ = session.stream.do_handshake();
+        Ok(session)
+    }
+}
+
 fn builder(method: SslMethod) -> Result<SslContextBuilder, LegacyError> {
     let mut context = SslContext::builder(method)?;
     // What the system's own file says of OpenSSL does not hold here.
     context.set_min_proto_version(Some(SslVersion::TLS1))?;
-    context.set_max_proto_version(Some(SslVersion::TLS1_2))?;
     context.set_cipher_list(SUITES)?;
     context.set_options(
         SslOptions::NO_RENEGOTIATION
@@ -162,7 +234,7 @@ impl LegacySession {
             match self.stream.do_handshake() {
                 Ok(()) => self.is_handshaking = false,
                 Err(error) if is_blocked(error.code()) => return Ok(0),
-                Err(error) => return Err(error.to_string()),
+                Err(error) => return Err(self.failed(&error)),
             }
         }
         let mut room = [0; 16 * 1024];
@@ -178,6 +250,28 @@ impl LegacySession {
             }
         }
         Ok(self.plaintext.len())
+    }
+
+    /// Why the handshake has failed.
+    fn failed(&self, error: &openssl::ssl::Error) -> String {
+        match self.stream.ssl().verify_result() {
+            X509VerifyResult::OK => error.to_string(),
+            problem => format!(
+                "its certificate is not accepted: {}",
+                problem.error_string()
+            ),
+        }
+    }
+
+    /// The protocol that was chosen by ALPN.
+    pub(super) fn alpn(&self) -> Option<String> {
+        let chosen = self.stream.ssl().selected_alpn_protocol()?;
+        Some(String::from_utf8_lossy(chosen).into_owned())
+    }
+
+    /// The certificate that the peer has shown, in DER.
+    pub(super) fn peer_certificate(&self) -> Option<Vec<u8>> {
+        self.stream.ssl().peer_certificate()?.to_der().ok()
     }
 
     /// Takes plaintext out; gives how many octets.
@@ -223,6 +317,61 @@ impl LegacySession {
         }
     }
 }
+
+/// Asks a server for one version of TLS with any suite but these, named as OpenSSL
+/// does; gives the one that it takes, in the words of OpenSSL and of IANA. `None`
+/// where it takes none. Certificates are not verified.
+///
+/// # Errors
+///
+/// Where OpenSSL knows no such version.
+pub(in crate::net) fn ask(
+    stream: std::net::TcpStream,
+    host: &str,
+    version: SslVersion,
+    without: &[String],
+) -> Result<Option<(String, &'static str)>, LegacyError> {
+    let mut context = SslContext::builder(SslMethod::tls_client())?;
+    context.set_min_proto_version(Some(version))?;
+    context.set_max_proto_version(Some(version))?;
+    context.set_verify(SslVerifyMode::NONE);
+    let is_new = version == SslVersion::TLS1_3;
+    if is_new {
+        let left = SUITES_OF_TLS_1_3
+            .iter()
+            .filter(|suite| !without.iter().any(|w| w == *suite));
+        let left: Vec<&str> = left.copied().collect();
+        if left.is_empty() {
+            return Ok(None);
+        }
+        context.set_ciphersuites(&left.join(":"))?;
+    } else {
+        let without: String = without.iter().map(|suite| format!(":!{suite}")).collect();
+        context.set_cipher_list(&format!("ALL:COMPLEMENTOFALL:@SECLEVEL=0{without}"))?;
+    }
+    let mut ssl = Ssl::new(&context.build())?;
+    if host.parse::<IpAddr>().is_err() {
+        ssl.set_hostname(host)?;
+    }
+    let mut stream = SslStream::new(ssl, stream)?;
+    if stream.connect().is_err() {
+        return Ok(None);
+    }
+    let taken = stream.ssl().current_cipher();
+    Ok(taken.map(|suite| {
+        let name = suite.standard_name().unwrap_or("unknown");
+        (suite.name().to_owned(), name)
+    }))
+}
+
+/// Those that OpenSSL may have, in its order of strength.
+const SUITES_OF_TLS_1_3: [&str; 5] = [
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_CHACHA20_POLY1305_SHA256",
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_AES_128_CCM_SHA256",
+    "TLS_AES_128_CCM_8_SHA256",
+];
 
 fn is_blocked(code: ErrorCode) -> bool {
     code == ErrorCode::WANT_READ || code == ErrorCode::WANT_WRITE

@@ -46,6 +46,8 @@ pub use self::explained::CertificateProblem;
 pub use self::hello::{ClientHello, ServedBy, TlsVersion};
 #[cfg(feature = "legacy-tls")]
 pub use self::legacy::LegacyError;
+#[cfg(feature = "legacy-tls")]
+pub(super) use self::legacy::ask;
 #[cfg(not(feature = "tls"))]
 pub(super) use self::none::Tls;
 #[cfg(not(feature = "tls"))]

@@ -1,6 +1,7 @@
 //! TLS between a socket and the protocol: ciphertext is read and written, plaintext
 //! goes up and comes down.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -235,7 +236,7 @@ impl Tls {
         host: &str,
         introduction: Vec<u8>,
     ) -> Result<Tls, ClientTlsError> {
-        let mut tls = Tls::new(client.connection(host)?);
+        let mut tls = Tls::dialled(client, host)?;
         tls.dialled = Some(Box::new(Dialled {
             tls: client.clone(),
             host: host.to_owned(),
@@ -243,6 +244,14 @@ impl Tls {
             answered: false,
         }));
         Ok(tls)
+    }
+
+    fn dialled(client: &ClientTls, host: &str) -> Result<Tls, ClientTlsError> {
+        #[cfg(feature = "legacy-tls")]
+        if let Some(session) = client.legacy_session(host)? {
+            return Ok(Tls::of(Session::Legacy(Box::new(session))));
+        }
+        Ok(Tls::new(client.connection(host)?))
     }
 
     fn new(connection: impl Into<rustls::Connection>) -> Tls {
@@ -309,18 +318,25 @@ impl Tls {
     /// What a client knows of its connection, once it is agreed on.
     pub(in crate::net) fn session(&self) -> Option<TlsSession> {
         let agreement = self.agreement()?;
-        let (alpn, shown) = match &self.session {
-            Session::Rustls(connection) => (
-                connection.alpn_protocol(),
-                connection.peer_certificates().and_then(<[_]>::first),
-            ),
+        let (alpn, facts) = match &self.session {
+            Session::Rustls(connection) => {
+                let alpn = connection.alpn_protocol().map(String::from_utf8_lossy);
+                let shown = connection.peer_certificates().and_then(<[_]>::first);
+                (
+                    alpn.map(Cow::into_owned),
+                    shown.and_then(|der| Facts::read(der)),
+                )
+            }
             #[cfg(feature = "legacy-tls")]
-            Session::Legacy(_) => (None, None),
+            Session::Legacy(session) => {
+                let shown = session.peer_certificate();
+                (session.alpn(), shown.and_then(|der| Facts::read(&der)))
+            }
         };
         Some(TlsSession {
             agreement,
-            alpn: alpn.map(|name| String::from_utf8_lossy(name).into_owned()),
-            certificate: shown.and_then(|der| Facts::read(der)).map(certificate),
+            alpn,
+            certificate: facts.map(certificate),
         })
     }
 
@@ -552,7 +568,15 @@ impl Tls {
             #[cfg(feature = "legacy-tls")]
             Session::Legacy(session) => {
                 let received = std::mem::take(octets);
-                self.plaintext = session.receive(received).map_err(TlsFault::Legacy)?;
+                let dialled = self.dialled.as_deref();
+                let plaintext = session.receive(received).map_err(|error| match dialled {
+                    Some(dialled) => {
+                        let host = Escaped::<255>(&dialled.host);
+                        TlsFault::Server(format!("TLS with {host} failed: {error}"))
+                    }
+                    None => TlsFault::Legacy(error),
+                });
+                self.plaintext = plaintext?;
                 self.peer_closed = session.peer_closed;
                 Ok(())
             }
