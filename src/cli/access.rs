@@ -31,6 +31,7 @@ struct LogLine<'a> {
     by: String,
     ended: &'static str,
     code: Option<u16>,
+    tls: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -94,6 +95,9 @@ impl AccessLog {
             by: summary.ended.by.to_string(),
             ended: summary.ended.what,
             code: summary.ended.code,
+            tls: record
+                .tls
+                .map(|tls| format!("{}/{}", tls.version, tls.suite)),
         }
     }
 }
@@ -106,7 +110,7 @@ impl LogLine<'_> {
         let code = self.code.map_or("-".to_owned(), |code| code.to_string());
         format!(
             "{} client={} version={} path={path} backend={} state={} received={}/{} sent={}/{} \
-             ms={} by={} ended={} code={code}",
+             ms={} by={} ended={} code={code} tls={}",
             self.time,
             self.client,
             self.version.unwrap_or("-"),
@@ -119,6 +123,7 @@ impl LogLine<'_> {
             self.ms,
             self.by,
             self.ended,
+            self.tls.as_deref().unwrap_or("-"),
         )
     }
 }

@@ -242,7 +242,12 @@ pub(super) fn write(version: ProxyVersion, client: &ClientAddress) -> Vec<u8> {
             let header = v2::Builder::with_addresses(proxy, v2::Protocol::Stream, pair);
             // The verify field is not 0: 0 means that a client certificate was
             // verified, and some backends check only this field.
-            let tls = [CLIENT_SSL, 0, 0, 0, 1];
+            let mut tls = vec![CLIENT_SSL, 0, 0, 0, 1];
+            if let Some(agreement) = client.tls {
+                push_tlv(&mut tls, v2::Type::SSLVersion, agreement.version);
+                let suite = format!("TLS_{}", agreement.suite);
+                push_tlv(&mut tls, v2::Type::SSLCipher, &suite);
+            }
             let header = if client.secure {
                 header.write_tlv(v2::Type::SSL, &tls)
             } else {
@@ -250,8 +255,16 @@ pub(super) fn write(version: ProxyVersion, client: &ClientAddress) -> Vec<u8> {
             };
             header
                 .and_then(v2::Builder::build)
-                .expect("two addresses and five octets fit a header")
+                .expect("two addresses and two short names fit a header")
         }
+    }
+}
+
+/// Adds what is inside of the TLV for TLS. A text that is too long is left out.
+fn push_tlv(octets: &mut Vec<u8>, kind: v2::Type, text: &str) {
+    if let Ok(length) = u8::try_from(text.len()) {
+        octets.extend([u8::from(kind), 0, length]);
+        octets.extend_from_slice(text.as_bytes());
     }
 }
 
@@ -512,6 +525,32 @@ mod tests {
             write(ProxyVersion::V2, &client_address),
             v2_header(V2_PROXY, 0x11, &[&BODY_V4[..], &tls].concat())
         );
+    }
+
+    #[test]
+    fn what_was_agreed_on_in_tls_is_said_by_its_names() {
+        let client_address = ClientAddress {
+            tls: Some(TlsAgreement {
+                version: "TLSv1.3",
+                suite: "AES_128_GCM_SHA256",
+            }),
+            ..client("198.51.100.1:1000", "203.0.113.2:443", true)
+        };
+        let tls = [
+            &[0x20, 0, 5 + 3 + 7 + 3 + 22, CLIENT_SSL, 0, 0, 0, 1][..],
+            &[0x21, 0, 7],
+            b"TLSv1.3",
+            &[0x23, 0, 22],
+            b"TLS_AES_128_GCM_SHA256",
+        ]
+        .concat();
+        let written = write(ProxyVersion::V2, &client_address);
+        assert_eq!(
+            written,
+            v2_header(V2_PROXY, 0x11, &[&BODY_V4[..], &tls].concat())
+        );
+        let (read_back, octets) = read(&written, peer()).unwrap().unwrap();
+        assert!(read_back.secure && octets == written.len());
     }
 
     #[test]

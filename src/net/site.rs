@@ -36,6 +36,9 @@ const HANDSHAKES: &str = "heirloom::handshakes";
 pub struct AccessRecord<'a> {
     /// The client's address, its own or from trusted proxies.
     pub client: PeerAddress,
+    /// What was agreed on with it in TLS, once it has asked for something; `None`
+    /// where it speaks none here.
+    pub tls: Option<TlsAgreement>,
     /// The path that was asked for, without its query, which may hold secrets;
     /// `None` where no request was accepted as one.
     pub path: Option<&'a str>,
@@ -270,6 +273,7 @@ impl Site {
         }
         log(&AccessRecord {
             client: client.address.address,
+            tls: client.address.tls,
             path,
             start: client.start,
             duration: client.instant.elapsed(),

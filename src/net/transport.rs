@@ -166,6 +166,12 @@ impl Transport {
         self.tls = Some(Box::new(tls));
     }
 
+    /// Whether it speaks TLS.
+    #[inline]
+    pub(super) fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// What TLS has agreed on: `None` without TLS, and before it has.
     pub(super) fn tls_agreement(&self) -> Option<TlsAgreement> {
         self.tls.as_ref()?.agreement()
@@ -483,13 +489,6 @@ impl Transport {
         Ok(n)
     }
 
-    /// The first octet that is to be read, where it is there already.
-    pub(super) fn peek(&self) -> Option<u8> {
-        let mut first = [0];
-        let n = self.socket.tcp().ok()?.peek(&mut first).ok()?;
-        first.first().copied().filter(|_| n > 0)
-    }
-
     /// Writes once, and gives how many octets the system took. Fewer than all of
     /// them mean that it takes no more for now; the others must be the first that
     /// are written next, since TLS may have encrypted some of them.
@@ -530,7 +529,12 @@ impl Transport {
     /// Where there is no connection any more.
     pub(super) fn shutdown_write(&mut self) -> io::Result<()> {
         match (&mut self.tls, &mut self.socket) {
-            (Some(tls), Socket::Tcp(stream)) => tls.shutdown(stream),
+            (Some(tls), Socket::Tcp(stream)) => {
+                tls.shutdown(stream)?;
+                // What is left of it is written when the system takes it.
+                self.writable = !tls.has_unsent();
+                Ok(())
+            }
             _ => self.socket.tcp()?.shutdown(Shutdown::Write),
         }
     }

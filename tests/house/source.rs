@@ -183,7 +183,7 @@ impl House {
     }
 }
 
-/// Leaves out every item under `#[cfg(test)]`.
+/// Leaves out every item under `#[cfg(test)]`, and all behind `#![cfg(test)]`.
 fn without_tests(tokens: TokenStream) -> TokenStream {
     if is_all_test(&tokens) {
         return TokenStream::new();
@@ -193,7 +193,12 @@ fn without_tests(tokens: TokenStream) -> TokenStream {
     while let Some(token) = tokens.next() {
         match token {
             TokenTree::Group(group) if is_cfg_test(&group) => {
-                kept.pop(); // the `#` in front of it
+                let mark: Option<TokenTree> = kept.pop(); // in front of it
+                if mark.is_some_and(|mark| mark.to_string() == "!") {
+                    // `#![cfg(test)]`: all that follows.
+                    kept.pop();
+                    break;
+                }
                 for token in tokens.by_ref() {
                     if is_end_of_item(&token) {
                         break;

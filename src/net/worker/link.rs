@@ -29,6 +29,13 @@ pub(super) const READ: usize = 256 * 1024;
 /// its own buffer. Also the most that one read of a bridge takes.
 pub(super) const TURN: usize = 64 * 1024;
 
+/// The first octets that TLS may have: a record of the handshake, and one in the
+/// framing of SSLv2.
+pub(super) const FIRST_OF_TLS: [u8; 2] = [0x16, 0x80];
+/// The alert `internal_error` (RFC 8446 section 6.2), which every version of TLS
+/// reads.
+pub(super) const INTERNAL_ERROR: [u8; 7] = [0x15, 3, 1, 0, 2, 2, 80];
+
 /// A socket and the connection behind it. Between messages it owns no buffer.
 #[derive(Debug)]
 pub(super) struct Link<D> {
@@ -45,7 +52,7 @@ pub(super) struct Link<D> {
     /// What may come before HTTP.
     pub(super) preface: Preface,
     pub(super) counted_as: CountedAs,
-    /// What its listener takes.
+    /// What its listener takes; TLS only where the server has a certificate.
     pub(super) takes: Takes,
 }
 
@@ -378,15 +385,21 @@ impl<D> Link<D> {
     /// Whether its client has begun TLS, and nothing inside it can be read or
     /// written yet.
     pub(super) fn is_in_tls_handshake(&self) -> bool {
-        self.preface == Preface::ClientHello || self.transport.is_in_tls_handshake()
+        self.begins_with_tls() || self.transport.is_in_tls_handshake()
     }
 
-    /// Whether its client, of which nothing was read, begins with TLS.
-    pub(super) fn awaits_tls(&self) -> bool {
-        match self.takes {
-            Takes::Tls => true,
-            Takes::Both => self.transport.peek() == Some(0x16),
-            Takes::Plain | Takes::FlashPolicy => false,
+    /// Whether TLS may come, and its first message is not whole: what its client
+    /// has sent begins as one, or nothing else is taken.
+    fn begins_with_tls(&self) -> bool {
+        let is_tls = |octet: &u8| FIRST_OF_TLS.contains(octet);
+        match self.preface {
+            Preface::Done => false,
+            Preface::ClientHello => true,
+            _ if self.takes == Takes::Tls => true,
+            Preface::ProxyHeader => false,
+            Preface::Unknown => {
+                self.takes == Takes::Both && self.unparsed().first().is_some_and(is_tls)
+            }
         }
     }
 
@@ -446,6 +459,12 @@ impl<D> Link<D> {
         self.flow.set(Flow::AWAITS_PAGE, false);
         let (what, code) = (refusal.code(), Some(refusal.status()));
         self.end(EndReason { by, what, code });
+        if self.begins_with_tls() {
+            self.take_unparsed();
+            self.preface = Preface::Done;
+            // A response could not be read.
+            return self.conn.answer_otherwise(&INTERNAL_ERROR, out);
+        }
         refusal.respond(&mut self.conn, hint, out);
     }
 

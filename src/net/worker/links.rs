@@ -227,11 +227,15 @@ fn advance<D>(link: &mut Link<D>, now_ms: u64) -> AfterTurn {
         // All is written and the peer has nothing more to send, or has gone:
         // nothing is left that could cause a reset.
         let transport = &mut link.transport;
-        let has_ended = transport.is_read_closed() || link.conn.is_close_complete();
-        if !transport.is_readable() && has_ended {
+        // Inside TLS both ends send a close_notify behind their closes, and a peer
+        // that gets none may take that for an attack (RFC 8446 section 6.1).
+        let is_tls = transport.is_tls();
+        let has_ended = transport.is_read_closed() || link.conn.is_close_complete() && !is_tls;
+        let ends = !transport.is_readable() && has_ended;
+        if (!ends || is_tls) && transport.shutdown_write().is_err() {
             return AfterTurn::Drop;
         }
-        if transport.shutdown_write().is_err() {
+        if ends && !transport.has_unsent() {
             return AfterTurn::Drop;
         }
         link.timing.enter(Stage::Draining, now_ms);

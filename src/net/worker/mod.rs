@@ -57,6 +57,7 @@ use self::turn::Turn;
 use super::app::{App, EndReason, Summary};
 use super::budget::Budget;
 use super::link_id::LinkId;
+use super::listen::Takes;
 use super::post::{NewClient, Policy};
 use super::proxy::ClientAddress;
 use super::refusal::NetRefusal;
@@ -314,7 +315,10 @@ impl<A: App> Worker<A> {
             return self.scratch.warnings.of_panic(now_ms);
         };
         link.counted_as = counted_as;
-        link.takes = takes;
+        link.takes = match takes {
+            Takes::Both if policy.tls.is_none() => Takes::Plain,
+            takes => takes,
+        };
         if let Some(place) = place.flatten() {
             link.rare_mut().record.set_place(place);
         }

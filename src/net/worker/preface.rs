@@ -2,7 +2,7 @@
 //! a policy.
 
 use super::dispatch::Dispatch;
-use super::link::Preface;
+use super::link::{FIRST_OF_TLS, INTERNAL_ERROR, Preface};
 use crate::bytes::Input;
 use crate::error::Violation;
 use crate::net::agreement::Unserved;
@@ -22,6 +22,12 @@ impl<A: App> Dispatch<'_, A> {
     pub(super) fn read_preface(&mut self, app: &mut A, input: &mut Input<'_>) -> bool {
         if *self.preface == Preface::ProxyHeader && !self.read_proxy_header(app, input) {
             return false;
+        }
+        if let (Some(octet), Some(refusal)) = (
+            input.rest().first().copied(),
+            self.record.take_due_refusal(),
+        ) {
+            return self.refuse_unread(refusal, octet, input);
         }
         let refusal = match (*self.preface, first(input.rest())) {
             (Preface::Done, _) => return true,
@@ -64,6 +70,23 @@ impl<A: App> Dispatch<'_, A> {
                 .answer_otherwise(policy.octets(), &mut handle.out);
             self.ended(ClosedBy::Server, "policy", None);
         }
+    }
+
+    /// Refuses a connection of which nothing is to be read, in the way that its
+    /// first octet asks for.
+    fn refuse_unread(&mut self, refusal: NetRefusal, first: u8, input: &mut Input<'_>) -> bool {
+        *self.preface = Preface::Done;
+        input.take_all();
+        self.refused(refusal.into());
+        if FIRST_OF_TLS.contains(&first) {
+            let handle = &mut self.handle;
+            handle
+                .conn
+                .answer_otherwise(&INTERNAL_ERROR, &mut handle.out);
+        } else {
+            self.respond(refusal.into());
+        }
+        true
     }
 
     /// Refuses what comes before HTTP.
@@ -146,16 +169,20 @@ impl<A: App> Dispatch<'_, A> {
             Ok(None) => false,
             Ok(Some((client, octets))) => {
                 input.take(octets);
+                *self.preface = Preface::Unknown;
                 if self.is_crowded(&client) {
-                    *self.preface = Preface::Done;
-                    input.take_all();
-                    let refusal = NetRefusal::TooManyFromAddress.into();
+                    let refusal = NetRefusal::TooManyFromAddress;
                     app.connected(&client, self.handle.data);
-                    self.refused(refusal);
-                    self.respond(refusal);
+                    self.refused(refusal.into());
+                    if matches!(self.takes, Takes::Both | Takes::Tls) {
+                        self.record.set_due_refusal(refusal);
+                    } else {
+                        *self.preface = Preface::Done;
+                        input.take_all();
+                        self.respond(refusal.into());
+                    }
                     return true;
                 }
-                *self.preface = Preface::Unknown;
                 if client.secure {
                     self.handle.conn.set_secure();
                 }

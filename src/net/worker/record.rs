@@ -4,6 +4,7 @@
 use super::addresses::AddressPlace;
 use crate::net::app::EndReason;
 use crate::net::recorder::Recorder;
+use crate::net::refusal::NetRefusal;
 use crate::version::{Side, Version};
 
 /// How far a link came.
@@ -36,6 +37,8 @@ struct Details {
     place: Option<AddressPlace>,
     /// Octets of this turn's output that were recorded.
     recorded: usize,
+    /// It is refused as soon as its first octet says whether it speaks TLS.
+    due_refusal: Option<NetRefusal>,
 }
 
 impl Past {
@@ -85,6 +88,16 @@ impl LinkRecord {
 
     pub(super) fn requested_version(&self) -> Option<&'static Version> {
         self.details.as_ref()?.requested_version
+    }
+
+    /// It is to be refused so.
+    pub(super) fn set_due_refusal(&mut self, refusal: NetRefusal) {
+        self.details.get_or_insert_default().due_refusal = Some(refusal);
+    }
+
+    /// How it is to be refused, once it can be told.
+    pub(super) fn take_due_refusal(&mut self) -> Option<NetRefusal> {
+        self.details.as_mut()?.due_refusal.take()
     }
 
     /// Records what goes over the wire from now on.

@@ -14,6 +14,7 @@ use crate::frame::GOING_AWAY;
 use crate::net::app::{App, ClosedBy, EndReason};
 use crate::net::first::{First, first_of_all};
 use crate::net::link_id::LinkId;
+use crate::net::listen::Takes;
 use crate::net::proxy::ClientAddress;
 use crate::net::refusal::{AnyRefusal, NetRefusal};
 use crate::net::transport::ReadResult;
@@ -37,10 +38,6 @@ pub(super) struct Turn<'t, A: App> {
     pub(super) context: Context<'t>,
 }
 
-/// The alert `internal_error` (RFC 8446 section 6.2), which every version of TLS
-/// reads.
-const INTERNAL_ERROR: [u8; 7] = [0x15, 3, 1, 0, 2, 2, 80];
-
 impl<A: App> Turn<'_, A> {
     /// A client has connected. It is refused at once where there is a reason.
     pub(super) fn greet(&mut self, client: &ClientAddress, refusal: Option<NetRefusal>) {
@@ -51,13 +48,18 @@ impl<A: App> Turn<'_, A> {
                 link.rare_mut().record.start_recording(recorder);
             }
         }
-        if let Some(refusal) = refusal {
-            let (hint, mut out) = (self.context.hint(), self.scratch.out.output());
-            link.refuse(ClosedBy::Server, refusal.into(), hint, &mut out);
-            if self.context.tls.is_some() && link.awaits_tls() {
-                out.octets.clear();
-                out.octets.extend_from_slice(&INTERNAL_ERROR);
+        match refusal {
+            // Its first octet says how it can be told.
+            Some(refusal) if matches!(link.takes, Takes::Both | Takes::Tls) => {
+                let (what, code) = (refusal.code(), Some(refusal.status()));
+                link.end(EndReason::by_server(what, code));
+                link.rare_mut().record.set_due_refusal(refusal);
             }
+            Some(refusal) => {
+                let (hint, mut out) = (self.context.hint(), self.scratch.out.output());
+                link.refuse(ClosedBy::Server, refusal.into(), hint, &mut out);
+            }
+            None => {}
         }
     }
 
@@ -298,7 +300,9 @@ impl<A: App> Turn<'_, A> {
             }
             Stage::Handshake => {
                 let (by, refusal): (_, AnyRefusal) =
-                    if link.bridge().is_some() && !link.past.answered {
+                    if let Some(due) = link.rare_mut().record.take_due_refusal() {
+                        (ClosedBy::Server, due.into())
+                    } else if link.bridge().is_some() && !link.past.answered {
                         (ClosedBy::Backend, NetRefusal::BackendTimeout.into())
                     } else {
                         (ClosedBy::Client, Refusal::HandshakeTimeout.into())
@@ -416,7 +420,14 @@ fn end_of_input<D>(
                 let mut out = peer_out.output();
                 bridge::refuse_client((side, violation), &headers, partner, hint, &mut out);
             }
-            link.ended_by_peer(violation.code(), None);
+            // Inside TLS that is how an attacker cuts off what a peer sends.
+            let cut_off = link.transport.is_truncated() && !link.is_in_tls_handshake();
+            let what = if cut_off {
+                "tls-truncated"
+            } else {
+                violation.code()
+            };
+            link.ended_by_peer(what, None);
         }
     }
 }
