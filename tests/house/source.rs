@@ -185,9 +185,6 @@ impl House {
 
 /// Leaves out every item under `#[cfg(test)]`, and all behind `#![cfg(test)]`.
 fn without_tests(tokens: TokenStream) -> TokenStream {
-    if is_all_test(&tokens) {
-        return TokenStream::new();
-    }
     let mut kept = Vec::new();
     let mut tokens = tokens.into_iter();
     while let Some(token) = tokens.next() {
@@ -213,25 +210,6 @@ fn without_tests(tokens: TokenStream) -> TokenStream {
         }
     }
     kept.into_iter().collect()
-}
-
-/// Whether `#![cfg(test)]` stands among the attributes of the file.
-fn is_all_test(tokens: &TokenStream) -> bool {
-    let mut tokens = tokens.clone().into_iter();
-    loop {
-        match (tokens.next(), tokens.next(), tokens.next()) {
-            (
-                Some(TokenTree::Punct(hash)),
-                Some(TokenTree::Punct(bang)),
-                Some(TokenTree::Group(group)),
-            ) if hash.as_char() == '#' && bang.as_char() == '!' => {
-                if is_cfg_test(&group) {
-                    return true;
-                }
-            }
-            _ => return false,
-        }
-    }
 }
 
 fn is_cfg_test(group: &Group) -> bool {
