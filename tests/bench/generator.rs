@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Socket, Type};
@@ -201,6 +202,18 @@ impl Script {
         Ok(self)
     }
 
+    /// What a client sends first.
+    pub(crate) fn request(&self) -> &[u8] {
+        self.upgrade.as_ref().map_or(&[], |turn| &turn.send)
+    }
+
+    /// Whether these octets are the whole answer to it.
+    pub(crate) fn is_upgraded(&self, got: &[u8]) -> Result<bool> {
+        self.upgrade
+            .as_ref()
+            .map_or(Ok(true), |turn| is_whole(&turn.expect, got))
+    }
+
     /// Octets that a whole connection sends.
     pub(crate) fn life(&self) -> usize {
         let request = self.upgrade.as_ref().map_or(0, |turn| turn.send.len());
@@ -246,20 +259,41 @@ fn is_whole(response: &Expected, got: &[u8]) -> Result<bool> {
     }
 }
 
-/// Connects and upgrades, and waits for both.
-pub(crate) fn open(address: SocketAddr, script: &Script) -> Result<std::net::TcpStream> {
-    let mut stream = std::net::TcpStream::connect_timeout(&address, PATIENCE)?;
+/// Connects, and waits for it.
+pub(crate) fn connect(address: SocketAddr) -> Result<std::net::TcpStream> {
+    let stream = std::net::TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.set_nodelay(true)?;
-    if let Some(turn) = &script.upgrade {
-        exchange(&mut stream, &turn.send, &turn.expect)?;
+    Ok(stream)
+}
+
+/// Upgrades, and waits for it.
+pub(crate) fn upgrade(stream: &mut (impl Read + Write), script: &Script) -> Result<()> {
+    match &script.upgrade {
+        Some(turn) => exchange(stream, &turn.send, &turn.expect),
+        None => Ok(()),
     }
+}
+
+/// Sends one message, and waits for its echo.
+pub(crate) fn echo_once(stream: &mut (impl Read + Write), script: &Script) -> Result<()> {
+    exchange(
+        stream,
+        &script.frame,
+        &Expected::Exactly(script.echo.clone()),
+    )
+}
+
+/// Connects and upgrades, and waits for both.
+pub(crate) fn open(address: SocketAddr, script: &Script) -> Result<std::net::TcpStream> {
+    let mut stream = connect(address)?;
+    upgrade(&mut stream, script)?;
     Ok(stream)
 }
 
 /// Sends and receives, and waits for both. For octets that fit into a socket's buffers.
-fn exchange(stream: &mut std::net::TcpStream, send: &[u8], expect: &Expected) -> Result<()> {
+fn exchange(stream: &mut (impl Read + Write), send: &[u8], expect: &Expected) -> Result<()> {
     stream.write_all(send)?;
     let mut got = Vec::new();
     let mut buffer = [0; 4096];
@@ -326,8 +360,13 @@ pub(crate) struct Count {
     pub(crate) wall: Duration,
 }
 
-struct Sender {
-    stream: TcpStream,
+/// A stream that does not wait, which is plain TCP or has TLS in it.
+pub(crate) trait Link: Read + Write + Source {}
+
+impl Link for TcpStream {}
+
+struct Sender<S> {
+    stream: S,
     /// Octets of the batch that are not written yet.
     unsent: usize,
     /// Octets of its echo that have not arrived yet.
@@ -340,10 +379,10 @@ struct Sender {
 
 /// Open connections, each with some messages in flight. One write sends them all; the next follows when all echoes
 /// have arrived.
-pub(crate) struct Talk {
+pub(crate) struct Talk<S = TcpStream> {
     poll: Poll,
     events: Events,
-    senders: Vec<Sender>,
+    senders: Vec<Sender<S>>,
     batch: Vec<u8>,
     echo: Vec<u8>,
     in_flight: u64,
@@ -357,12 +396,22 @@ impl Talk {
         connections: usize,
         in_flight: usize,
     ) -> Result<Self> {
-        let poll = Poll::new()?;
-        let mut senders = Vec::new();
-        for index in 0..connections {
+        let mut streams = Vec::new();
+        for _ in 0..connections {
             let stream = open(address, script)?;
             stream.set_nonblocking(true)?;
-            let mut stream = TcpStream::from_std(stream);
+            streams.push(TcpStream::from_std(stream));
+        }
+        Talk::of(streams, script, in_flight)
+    }
+}
+
+impl<S: Link> Talk<S> {
+    /// On connections that are upgraded. An echo is smaller than the buffer of a read.
+    pub(crate) fn of(streams: Vec<S>, script: &Script, in_flight: usize) -> Result<Self> {
+        let poll = Poll::new()?;
+        let mut senders = Vec::new();
+        for (index, mut stream) in streams.into_iter().enumerate() {
             poll.registry().register(
                 &mut stream,
                 Token(index),
@@ -443,7 +492,7 @@ impl Talk {
     }
 }
 
-impl Sender {
+impl<S: Link> Sender<S> {
     fn start(&mut self, batch: &[u8], echo: &[u8]) -> Result<()> {
         self.unsent = batch.len();
         self.due = echo.len();
@@ -477,7 +526,7 @@ impl Sender {
     }
 }
 
-impl Sender {
+impl<S> Sender<S> {
     fn take(&mut self, echo: &[u8], mut octets: &[u8]) -> Result<()> {
         let Some(mut walk) = self.walk.take() else {
             return self.check(echo, octets);
@@ -503,8 +552,8 @@ impl Sender {
 }
 
 /// One connection that waits for each echo: the time of a round trip.
-pub(crate) struct Trips {
-    stream: std::net::TcpStream,
+pub(crate) struct Trips<S = std::net::TcpStream> {
+    stream: S,
     frame: Vec<u8>,
     echo: usize,
     walk: Option<Walk>,
@@ -512,12 +561,19 @@ pub(crate) struct Trips {
 
 impl Trips {
     pub(crate) fn open(address: SocketAddr, script: &Script) -> Result<Self> {
-        Ok(Trips {
-            stream: open(address, script)?,
+        Ok(Trips::of(open(address, script)?, script))
+    }
+}
+
+impl<S: Read + Write> Trips<S> {
+    /// On a connection that is upgraded.
+    pub(crate) fn of(stream: S, script: &Script) -> Self {
+        Trips {
+            stream,
             frame: script.frame.clone(),
             echo: script.echo.len(),
             walk: script.any_frames.then(Walk::default),
-        })
+        }
     }
 
     /// Some round trips, one after the other, in nanoseconds.
@@ -732,11 +788,10 @@ pub(crate) fn idle(
     script: &Script,
     connections: usize,
 ) -> Result<Vec<std::net::TcpStream>> {
-    let echo = Expected::Exactly(script.echo.clone());
     let mut streams = Vec::new();
     for _ in 0..connections {
         let mut stream = open(address, script)?;
-        exchange(&mut stream, &script.frame, &echo)?;
+        echo_once(&mut stream, script)?;
         streams.push(stream);
     }
     Ok(streams)

@@ -99,12 +99,8 @@ impl Server {
             .ok()
             .and_then(std::result::Result::ok)
             .and_then(|(line, stdout)| {
-                let address = line
-                    .trim()
-                    .strip_prefix("listening on ws://")?
-                    .strip_suffix('/')?
-                    .parse()
-                    .ok()?;
+                let (address, _) = line.strip_prefix("listening on ws://")?.split_once('/')?;
+                let address = address.parse().ok()?;
                 Some((address, stdout))
             });
         match found {
