@@ -86,6 +86,7 @@ fn decide(is_cut: bool, is_there: bool, what: First) -> First {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use proptest::prelude::*;
 

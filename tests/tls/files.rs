@@ -118,7 +118,7 @@ fn a_certificate_tells_its_names_days_and_files() {
         certificate: both.clone(),
         key: both,
     };
-    let tls = ServerTls::load(&[files.clone()]).unwrap();
+    let tls = ServerTls::load(std::slice::from_ref(&files)).unwrap();
     let certificate = &tls.certificates()[0];
     assert_eq!(
         certificate.names(),
@@ -308,7 +308,7 @@ fn broken_pem_says_where() {
     let pair = pair();
     pair.folder
         .write("cert.pem", pair.made.pem().replace('\n', "\r\n"));
-    assert!(ServerTls::load(&[pair.files.clone()]).is_ok());
+    assert!(ServerTls::load(std::slice::from_ref(&pair.files)).is_ok());
 }
 
 #[test]
