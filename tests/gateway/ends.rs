@@ -140,7 +140,7 @@ fn a_connection_that_ends_tells_what_it_carried() {
         let address = client.stream().local_addr().unwrap();
         client.reset();
         let seen = gate.seen();
-        assert_eq!(seen.client, address.into());
+        assert_eq!(seen.client, address);
         assert_eq!(seen.path.as_deref(), Some("/path"), "without its query");
         assert_eq!((seen.answered, seen.opened), (true, true));
         assert_eq!(

@@ -1,5 +1,6 @@
 //! A gateway that runs in the test, and what its clients and backends need.
 
+use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ pub(crate) fn milliseconds(n: u64) -> Duration {
 /// What the gateway's log was told of a connection.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    pub(crate) client: PeerAddress,
+    pub(crate) client: SocketAddr,
     pub(crate) path: Option<String>,
     pub(crate) version: Option<&'static str>,
     pub(crate) answered: bool,
