@@ -617,7 +617,8 @@ PAGE = """# Interoperability
 - In one second one port serves Chromium over TLS 1.3, PhantomJS and another client over TLS 1.0, hixie-75 over TLS 1.1,
   hixie-76 and RFC 6455 without TLS, and the request of a Flash player for its policy.
 - HAProxy in tcp mode and nginx stream pass TLS through, with the settings of [deployment](deployment.md), and their PROXY
-  header names the client.
+  header names the client. They also end TLS 1.0 and 1.3 themselves: HAProxy says so in its PROXY header, and for nginx
+  `--public-url` does.
 - ws and websockets are servers too, of TLS 1.3 and 1.2, for `heirloom connect` and `probe`, and ws for
   `heirloom gateway --to wss://`. curl and `openssl s_client` meet the wrong protocol in both directions.
 

@@ -93,6 +93,9 @@ class Debian:
         """`around` is what nginx.conf says around the settings; its other files are ours."""
         port = free_port()
         path = settings(template, {":8000": f":{port}", ":8076": f":{gateway}", **dict(replaced)})
+        return self.nginx_with(path, port, around)
+
+    def nginx_with(self, path, port, around="include {path};"):
         main = written(
             f"load_module {self.folder}/usr/lib/nginx/modules/ngx_stream_module.so;\n"
             f"user root; daemon off; pid {path}.pid; error_log stderr; events {{}}\n{around.format(path=path)}\n"

@@ -14,7 +14,7 @@ from compressed import Library
 from driven import Chromium, NewPage
 from gateways import CLIENT, Backend, Gateway, backend_head
 from procs import HERE, PATIENCE, Failure, Heirloom, Proc
-from proxies import Debian
+from proxies import Debian, free_port, settings, written
 from raw import BODY_76, DIGEST_76, HIXIE_75, HIXIE_76, RFC_6455, Raw, header
 from tap import Tap
 
@@ -321,6 +321,44 @@ def passes_through(binary, node_modules, proxy, version, suites):
             require(due in line, f"the access line has no {due!r}: {line!r}")
 
 
+# Behind a proxy that ends TLS.
+
+NGINX_ENDS_TLS = """stream {{
+    server {{
+        listen 127.0.0.1:{port} ssl;
+        ssl_certificate {pem};
+        ssl_certificate_key {pem};
+        ssl_protocols TLSv1 TLSv1.3;
+        ssl_ciphers DEFAULT:@SECLEVEL=0;
+        proxy_pass 127.0.0.1:{gateway};
+        proxy_protocol on;
+        proxy_half_close on;
+    }}
+}}
+"""
+
+
+def haproxy_ends(debian, gateway, port):
+    """It says in its PROXY header that the client uses TLS."""
+    replaced = {":8443": f":{port}", ":8076": f":{gateway}", "/etc/haproxy/heirloom.pem": certificates.rsa().pem}
+    return debian.haproxy_with(settings("haproxy-tls.cfg", {**replaced, "send-proxy-v2": "send-proxy-v2-ssl"}), port)
+
+
+def nginx_ends(debian, gateway, port):
+    return debian.nginx_with(written(NGINX_ENDS_TLS.format(port=port, gateway=gateway, pem=certificates.rsa().pem)), port)
+
+
+def is_served_behind(binary, debian, proxy, says_url):
+    """Over TLS 1.0 and 1.3. The location is of wss: by the PROXY header, or by --public-url."""
+    port = free_port()
+    url = ["--public-url", f"wss://panel.example:{port}"] if says_url else []
+    with Heirloom(binary, "--accept-proxy", "127.0.0.1", *url) as server, proxy(debian, server.port, port):
+        for version, suites in (("TLSv1", "AES128-SHA:@SECLEVEL=0"), ("TLSv1_3", None)):
+            with Raw(port, CLIENT, certificates.rsa().client(version, suites)) as raw:
+                require(raw.socket.version() == version.replace("_", "."), f"it is {raw.socket.version()}")
+                converses(raw, HIXIE_76)
+
+
 # One port for all.
 
 
@@ -429,6 +467,9 @@ def check_tls(report, binaries, engines, pages, tools, libraries):
         for version, suites in (("TLSv1_3", None), ("TLSv1", "AES128-SHA:@SECLEVEL=0")):
             what = f"gateway: {name} passes {version} through, with a PROXY header"
             report.hold(what, passes_through, legacy, node_modules, proxy, version, suites)
+    for name, proxy, says_url in (("HAProxy", haproxy_ends, False), ("nginx", nginx_ends, True)):
+        what = f"serve: {name} ends TLS 1.0 and 1.3 before it, and the location is of wss"
+        report.hold(what, is_served_behind, binary, debian, proxy, says_url)
     what = "serve: the lab page comes over https in Chromium, and opens wss on the same port"
     report.hold(what, has_the_lab, binary, certificates.ecdsa())
     for name in ("ws", "wss"):
