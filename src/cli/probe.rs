@@ -11,8 +11,8 @@ use heirloom::conn::{Config, Phase, SessionEvent};
 use heirloom::error::{Located, Violation};
 use heirloom::extension::{Compression, Mode, offer};
 use heirloom::frame::NORMAL;
-use heirloom::net::{ClientTls, Url};
 use heirloom::net::dial::{Connection, DialError, DialOptions, KeyBody, Progress};
+use heirloom::net::{ClientTls, Url};
 use heirloom::version::{VERSIONS, Version, Versions};
 use quick_junit::TestSuite;
 use serde::Serialize;
@@ -151,7 +151,10 @@ pub(super) fn run(args: &Args) -> Exit {
         };
         for (name, body) in timings {
             let finding = attempt(args, tls.as_ref(), version, name, body);
-            let seen = finding.tls.as_ref().filter(|_| !args.json && !has_shown_tls);
+            let seen = finding
+                .tls
+                .as_ref()
+                .filter(|_| !args.json && !has_shown_tls);
             if let Some(seen) = seen.filter(|_| !output::is_quiet()) {
                 has_shown_tls = true;
                 print_line(&format!("{:<25} {seen}", "TLS"));

@@ -111,7 +111,9 @@ impl RelayedServer {
 }
 
 fn relayed_server(text: &str) -> Result<RelayedServer, String> {
-    let secure = ["wss://", "tls://"].iter().find_map(|s| text.strip_prefix(s));
+    let secure = ["wss://", "tls://"]
+        .iter()
+        .find_map(|s| text.strip_prefix(s));
     let Some(rest) = secure else {
         let endpoint = server_address(text)?;
         return Ok(RelayedServer {
@@ -170,7 +172,8 @@ pub(super) fn run(args: &Args) -> Exit {
         .with_close_ms(args.limits.close_timeout_ms)
         .with_idle_ms(args.limits.idle_timeout_ms)
         .with_write_ms(args.limits.write_timeout_ms);
-    let mut relay = match Relay::bind(&args.listen.concat(), target, Resolver::default(), settings) {
+    let mut relay = match Relay::bind(&args.listen.concat(), target, Resolver::default(), settings)
+    {
         Ok(relay) => relay,
         Err(error) => {
             complain(&error);

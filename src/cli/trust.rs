@@ -17,7 +17,12 @@ pub(super) struct TrustArgs {
     /// A PEM file with certificates that are trusted instead of those of the system: authorities,
     /// or the server's own certificate where it is self-signed. Names and days are verified. May be
     /// given more than once.
-    #[arg(long, value_name = "FILE", help_heading = "TLS", conflicts_with = "insecure")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "TLS",
+        conflicts_with = "insecure"
+    )]
     ca: Vec<PathBuf>,
     /// Accept any certificate of a wss:// server, for any name: what is between can read and change
     /// all that is sent. It is said on standard error each time.
@@ -96,9 +101,7 @@ impl TlsSeen {
         let certificate = session.certificate.as_ref().map(|certificate| {
             let names = certificate.names.iter().take(MAX_NAMES);
             CertificateSeen {
-                names: names
-                    .map(|name| Escaped::<255>(name).to_string())
-                    .collect(),
+                names: names.map(|name| Escaped::<255>(name).to_string()).collect(),
                 issuer: certificate.issuer.clone(),
                 self_signed: certificate.is_self_signed,
                 expires: certificate.last_day.clone(),

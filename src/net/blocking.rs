@@ -289,9 +289,8 @@ impl WebSocket<TcpStream> {
     /// Where TCP has failed before.
     pub fn finish(self) -> Result<(), Error> {
         let end = |stream: &mut TcpStream| stream.shutdown(Shutdown::Write);
-        self.wire.finish(end, |stream, left| {
-            stream.set_read_timeout(Some(left))
-        })
+        self.wire
+            .finish(end, |stream, left| stream.set_read_timeout(Some(left)))
     }
 }
 

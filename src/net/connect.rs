@@ -40,7 +40,9 @@ pub enum DialError {
     #[error("{}", tls_failed(.0))]
     TlsFailed(#[source] io::Error),
     /// The server does not go on with TLS.
-    #[error("TCP is connected, and the server did not go on with the opening handshake of TLS in time; a server that speaks no TLS on this port may wait so for a request: dial ws://")]
+    #[error(
+        "TCP is connected, and the server did not go on with the opening handshake of TLS in time; a server that speaks no TLS on this port may wait so for a request: dial ws://"
+    )]
     TlsTimedOut,
     /// The system has no more polls or wakers.
     #[error("cannot wait for sockets: {0}")]
@@ -152,7 +154,11 @@ fn agree(transport: &mut Transport, deadline: Instant) -> Result<(), DialError> 
         .map_err(DialError::Poll)?;
     loop {
         match transport.advance_tls() {
-            Ok(true) => return transport.deregister(poll.registry()).map_err(DialError::Poll),
+            Ok(true) => {
+                return transport
+                    .deregister(poll.registry())
+                    .map_err(DialError::Poll);
+            }
             Ok(false) => {}
             Err(error) => return Err(DialError::TlsFailed(error)),
         }
@@ -205,7 +211,10 @@ fn look_up(
 }
 
 /// Connects to one of these addresses; whether another one has failed before.
-fn connect_to(addresses: &[ServerAddress], deadline: Instant) -> Result<(Transport, bool), DialError> {
+fn connect_to(
+    addresses: &[ServerAddress],
+    deadline: Instant,
+) -> Result<(Transport, bool), DialError> {
     let mut poll = Poll::new().map_err(DialError::Poll)?;
     let mut events = Events::with_capacity(8);
     let start = Instant::now();

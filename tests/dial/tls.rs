@@ -14,7 +14,13 @@ use crate::support::tls_host::Files;
 /// `heirloom serve` with TLS only.
 pub(crate) fn serve(files: &Files) -> Program {
     let mut command = Command::new(HEIRLOOM);
-    command.args(["serve", "--listen", "tls://127.0.0.1:0", "--versions", "all"]);
+    command.args([
+        "serve",
+        "--listen",
+        "tls://127.0.0.1:0",
+        "--versions",
+        "all",
+    ]);
     Program::start(command.args(files.options()))
 }
 
@@ -25,7 +31,14 @@ pub(crate) fn own() -> Made {
 
 /// `heirloom connect` with short deadlines.
 pub(crate) fn connect(url: &str, args: &[&str], stdin: Stdin<'_>) -> Ended {
-    let short = ["--handshake-timeout-ms", "1500", "--close-timeout-ms", "500", "--wait", "0"];
+    let short = [
+        "--handshake-timeout-ms",
+        "1500",
+        "--close-timeout-ms",
+        "500",
+        "--wait",
+        "0",
+    ];
     heirloom(&[&["connect", url], &short[..], args].concat(), stdin)
 }
 
@@ -60,8 +73,14 @@ fn a_megabyte_goes_both_ways_over_wss() {
 #[test]
 fn trust_is_what_the_options_say() {
     let names = ["localhost", "127.0.0.1"];
-    let authority = Plan::new(&[]).common_name("Own CA").authority().self_signed();
-    let other = Plan::new(&[]).common_name("Other CA").authority().self_signed();
+    let authority = Plan::new(&[])
+        .common_name("Own CA")
+        .authority()
+        .self_signed();
+    let other = Plan::new(&[])
+        .common_name("Other CA")
+        .authority()
+        .self_signed();
     let others = Files::of(&other);
     let other_file = others.certificate.to_str().unwrap();
     let from_authority = Plan::new(&names).signed_by(&authority);
@@ -134,7 +153,9 @@ fn trust_is_what_the_options_say() {
             &["not valid before 2090-01-01"],
         ),
         (
-            Plan::new(&["other.example"]).years(2001, 2002).self_signed(),
+            Plan::new(&["other.example"])
+                .years(2001, 2002)
+                .self_signed(),
             &["--insecure"],
             0,
             &["--insecure: the certificate of the server is not verified"],
@@ -176,13 +197,21 @@ fn a_file_that_cannot_be_trusted_is_wrong_usage() {
 
 #[test]
 fn probe_says_what_tls_has_agreed_on() {
-    let files = Files::of(&Plan::new(&["localhost", "127.0.0.1"]).years(2020, 2090).self_signed());
+    let files = Files::of(
+        &Plan::new(&["localhost", "127.0.0.1"])
+            .years(2020, 2090)
+            .self_signed(),
+    );
     let server = serve(&files);
     let url = format!("wss://{}/", server.address);
     let args = [&["probe", &url, "--versions", "all"], &files.trusted()[..]].concat();
     let ended = run(&args);
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let of_tls: Vec<&str> = ended.out.lines().filter(|l| l.starts_with("TLS ")).collect();
+    let of_tls: Vec<&str> = ended
+        .out
+        .lines()
+        .filter(|l| l.starts_with("TLS "))
+        .collect();
     let [line] = of_tls[..] else {
         panic!("not one line of TLS: {}", ended.out);
     };

@@ -19,7 +19,13 @@ fn own() -> Made {
 /// `heirloom serve` with TLS only.
 fn serve(files: &Files) -> Program {
     let mut command = Command::new(HEIRLOOM);
-    command.args(["serve", "--listen", "tls://127.0.0.1:0", "--versions", "all"]);
+    command.args([
+        "serve",
+        "--listen",
+        "tls://127.0.0.1:0",
+        "--versions",
+        "all",
+    ]);
     Program::start(command.args(files.options()))
 }
 
@@ -59,12 +65,24 @@ fn a_gateway_has_tls_on_both_sides() {
     let [ca, certificate] = files.trusted();
     let options = files.options();
     let options = options.each_ref().map(String::as_str);
-    let args = [&["--listen", "tls://127.0.0.1:0", ca, certificate], &options[..]].concat();
+    let args = [
+        &["--listen", "tls://127.0.0.1:0", ca, certificate],
+        &options[..],
+    ]
+    .concat();
     let gate = gateway(&to, &args);
     let url = format!("wss://{}/", gate.address);
     for version in ["hixie-75", "hixie-76", "rfc6455"] {
         let mut command = Command::new(HEIRLOOM);
-        command.args(["connect", &url, ca, certificate, "--as", version, "--one-message"]);
+        command.args([
+            "connect",
+            &url,
+            ca,
+            certificate,
+            "--as",
+            version,
+            "--one-message",
+        ]);
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -108,7 +126,10 @@ fn a_proxy_header_comes_before_tls_in_plain() {
     let mut peer = Peer::open(gate.address, RFC, "/a");
     assert_eq!(peer.receive_text(), "hi");
     let (line, first) = told.recv_timeout(PATIENCE).unwrap();
-    assert!(line.starts_with("PROXY TCP4 127.0.0.1 127.0.0.1 "), "{line}");
+    assert!(
+        line.starts_with("PROXY TCP4 127.0.0.1 127.0.0.1 "),
+        "{line}"
+    );
     assert_eq!(first, 0x16, "TLS begins behind it");
 }
 
@@ -152,8 +173,16 @@ fn a_client_learns_that_tls_fails_and_the_log_why() {
     });
     // The backend, what its client is told, what the log says.
     for (address, told, logged) in [
-        (trusted.address, "its certificate is not accepted", "is self-signed (CN=localhost)"),
-        (plain.address, "it speaks no TLS on this port", "answers in plain HTTP"),
+        (
+            trusted.address,
+            "its certificate is not accepted",
+            "is self-signed (CN=localhost)",
+        ),
+        (
+            plain.address,
+            "it speaks no TLS on this port",
+            "answers in plain HTTP",
+        ),
         (
             closing.address,
             "it ended the connection in the opening handshake of TLS",
@@ -176,8 +205,9 @@ fn a_client_learns_that_tls_fails_and_the_log_why() {
             peer.send(&asked);
             let (head, body) = peer.response();
             assert_eq!(head.status(), 502, "{body}");
-            let start =
-                format!("backend-tls: the backend behind this gateway does not complete TLS: {told}");
+            let start = format!(
+                "backend-tls: the backend behind this gateway does not complete TLS: {told}"
+            );
             assert!(body.starts_with(&start), "{body}");
             assert!(!body.contains("CN="), "{body}");
         }

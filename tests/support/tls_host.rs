@@ -29,10 +29,7 @@ pub(crate) struct TlsHost {
 
 impl TlsHost {
     /// Speaks TLS with this certificate.
-    pub(crate) fn new(
-        made: &Made,
-        handle: impl Fn(TlsStream) + Send + Sync + 'static,
-    ) -> TlsHost {
+    pub(crate) fn new(made: &Made, handle: impl Fn(TlsStream) + Send + Sync + 'static) -> TlsHost {
         let config = server_config(made);
         TlsHost::plain(move |stream| handle(accept(&config, stream)))
     }
@@ -138,7 +135,12 @@ impl Files {
     pub(crate) fn options(&self) -> [String; 4] {
         let path = |path: &PathBuf| path.to_str().unwrap().to_owned();
         let (certificate, key) = (path(&self.certificate), path(&self.key));
-        ["--tls-cert".to_owned(), certificate, "--tls-key".to_owned(), key]
+        [
+            "--tls-cert".to_owned(),
+            certificate,
+            "--tls-key".to_owned(),
+            key,
+        ]
     }
 
     /// The options of a client that trusts it.

@@ -24,6 +24,8 @@ mod explained;
 
 mod client;
 
+mod fault;
+
 mod stream;
 
 mod tests;
@@ -31,13 +33,13 @@ mod tests;
 pub use self::certificate::{CertificateFiles, TlsFileError};
 pub use self::client::{ClientTls, ClientTlsError, ClientTlsOptions};
 pub use self::explained::CertificateProblem;
+pub use self::fault::TlsFault;
 pub use self::hello::{ClientHello, ServedBy, TlsVersion};
 #[cfg(feature = "legacy-tls")]
 pub use self::legacy::LegacyError;
 pub use self::read::NotAHello;
 pub use self::server::{ServerCertificate, ServerTls};
 pub(super) use self::stream::Tls;
-pub use self::stream::TlsFault;
 pub use self::suite::{ServerKey, Suite};
 
 /// The protocol that is agreed on inside TLS (RFC 7301): WebSocket starts as
