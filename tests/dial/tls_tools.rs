@@ -19,7 +19,7 @@ fn vectors_are_played_to_a_server_inside_tls() {
     // A server inside TLS names wss in the location of hixie.
     let vectors = [
         "vectors/hixie-75/frames.json",
-        "vectors/hixie-76/keys.json",
+        "vectors/hixie-76/frames.json",
         "vectors/hybi-03/control.json",
         "vectors/rfc6455/closing.json",
         "vectors/rfc6455/control.json",
@@ -56,7 +56,7 @@ fn a_replay_names_the_truncation_that_cost_it_an_answer() {
         let _ = stream.sock.read_to_end(&mut Vec::new());
     });
     let url = host.url();
-    let vectors = "vectors/rfc6455/rfc-examples.json";
+    let vectors = "vectors/rfc6455/control.json";
     let args = [
         &["replay", vectors, "--against", &url],
         &files.trusted()[..],
