@@ -9,16 +9,14 @@
 // Prints "listening PORT", then for each connection "open VERSION" and "closed CODE REASON".
 'use strict';
 const { readFileSync: read } = require('fs');
-const plain = require('http');
 const https = require('https');
 const path = require('path');
 const [folder, cert, key] = process.argv.slice(2);
 const { WebSocketServer } = require(path.join(folder, 'node_modules', 'ws'));
 
-const http = cert ? https.createServer({ cert: read(cert), key: read(key) }) : plain.createServer();
-http.listen(0, '127.0.0.1', () => console.log(`listening ${http.address().port}`));
+const at = { host: '127.0.0.1', port: 0 };
 const server = new WebSocketServer({
-  server: http,
+  ...(cert ? { server: https.createServer({ cert: read(cert), key: read(key) }).listen(at) } : at),
   maxPayload: 16 << 20,
   handleProtocols: (offered) => (offered.has('chat') ? 'chat' : false),
   verifyClient: (info, answer) => {
@@ -27,6 +25,8 @@ const server = new WebSocketServer({
     else answer(true);
   },
 });
+
+server.on('listening', () => console.log(`listening ${server.address().port}`));
 
 server.on('connection', (socket, request) => {
   console.log(`open ${request.headers['sec-websocket-version']}`);

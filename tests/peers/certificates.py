@@ -4,6 +4,7 @@ import base64
 import functools
 import hashlib
 import os
+import shutil
 import ssl
 import subprocess
 import warnings
@@ -28,6 +29,12 @@ class Certificate:
         public = openssl("pkey", "-pubin", "-outform", "der", given=openssl("x509", "-pubkey", "-noout", "-in", self.path))
         # As Chromium names what it trusts.
         self.spki = base64.b64encode(hashlib.sha256(public).digest()).decode()
+        # Both, as HAProxy wants them.
+        self.pem = os.path.join(WORK, f"{name}.pem")
+        with open(self.pem, "wb") as pem:
+            for part in (self.key, self.path):
+                with open(part, "rb") as f:
+                    pem.write(f.read())
         self.options = ["--tls-cert", self.path, "--tls-key", self.key]
 
     def client(self, version=None, ciphers=None):
@@ -60,7 +67,6 @@ def roots():
     """A folder that stands in place of the system's, for programs that look nowhere else."""
     folder = os.path.join(WORK, "roots")
     os.makedirs(folder)
-    with open(rsa().path, "rb") as one, open(os.path.join(folder, "rsa.pem"), "wb") as other:
-        other.write(one.read())
+    shutil.copy(rsa().path, os.path.join(folder, "rsa.pem"))
     openssl("rehash", folder)
     return folder

@@ -3,13 +3,12 @@
 //   deflate.js FOLDER SETTINGS serve
 //   deflate.js FOLDER SETTINGS PORT PATH VERSION
 // FOLDER is where node_modules is. SETTINGS are the parameters of the extension as JSON, or null for no compression. With
-// "tls" among them it speaks TLS: {"cert": FILE, "key": FILE} of a server, {"ca": FILE, "version": "TLSv1.2"} of a client.
+// "tls" among them it speaks TLS: {"version": "TLSv1.2"}, of a server with "cert" and "key", of a client with "ca".
 // The server prints "listening PORT", then for each connection "open" and "closed CODE"; each third message goes back in
 // three frames. Orders of the client on stdin: "text HEX", "binary HEX", "pieces KIND HEX,HEX" (one message in several
 // frames), "close HEX" (code and reason). Its events on stdout: "open", "text HEX", "binary HEX", "closed HOW".
 'use strict';
 const { readFileSync: read } = require('fs');
-const plain = require('http');
 const https = require('https');
 const path = require('path');
 const [folder, json, port, target] = process.argv.slice(2);
@@ -20,6 +19,7 @@ const perMessageDeflate = json !== 'null' && { threshold: 0 };
 for (const [name, value] of Object.entries(settings)) {
   perMessageDeflate[name.replace(/_(\w)/g, (_, letter) => letter.toUpperCase())] = value;
 }
+const versions = tls && { minVersion: tls.version, maxVersion: tls.version };
 const options = { perMessageDeflate, maxPayload: 16 << 20 };
 
 function sendPieces(socket, parts, binary) {
@@ -27,9 +27,10 @@ function sendPieces(socket, parts, binary) {
 }
 
 if (port === 'serve') {
-  const http = tls ? https.createServer({ cert: read(tls.cert), key: read(tls.key) }) : plain.createServer();
-  const server = new WebSocketServer({ server: http, ...options });
-  http.listen(0, '127.0.0.1', () => console.log(`listening ${http.address().port}`));
+  const at = { host: '127.0.0.1', port: 0 };
+  const secure = tls && https.createServer({ cert: read(tls.cert), key: read(tls.key), ...versions }).listen(at);
+  const server = new WebSocketServer({ ...(tls ? { server: secure } : at), ...options });
+  server.on('listening', () => console.log(`listening ${server.address().port}`));
   server.on('connection', (socket) => {
     console.log('open');
     socket.on('error', (error) => console.error(error.message));
@@ -42,7 +43,7 @@ if (port === 'serve') {
     });
   });
 } else {
-  if (tls) Object.assign(options, { ca: read(tls.ca), minVersion: tls.version, maxVersion: tls.version });
+  if (tls) Object.assign(options, { ca: read(tls.ca), ...versions });
   const socket = new WebSocket(`${tls ? 'wss' : 'ws'}://127.0.0.1:${port}${target}`, options);
   const print = (line) => process.stdout.write(line + '\n');
   socket.on('open', () => {

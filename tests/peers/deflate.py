@@ -28,6 +28,7 @@ if tls and port == "serve":
     context.load_cert_chain(tls["cert"], tls["key"])
 elif tls:
     context = ssl.create_default_context(cafile=tls["ca"])
+if tls:
     context.minimum_version = context.maximum_version = ssl.TLSVersion[tls["version"].replace(".", "_")]
 
 

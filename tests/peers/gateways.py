@@ -5,12 +5,10 @@ import contextlib
 import json
 import os
 import socket
-import ssl
-import subprocess
-import warnings
 
+import certificates
 from asks import BEYOND_BMP, HELLO, MIB_TEXT, echoes, echoes_binary, expect, opened, require, shortly
-from procs import HERE, PATIENCE, WORK, Heirloom, Proc, clean_env
+from procs import HERE, Heirloom, Proc
 from proxies import Debian, free_port, settings, written
 from raw import BODY_76, DIGEST_76, HIXIE_75, HIXIE_76, RFC_6455, Raw, header
 from scripts import ScriptServer, perl_client
@@ -519,29 +517,12 @@ def several_machines(binary, debian, node_modules, old, new):
             expect(socket, "text", BEYOND_BMP)
 
 
-def certificate():
-    """A key and a certificate of one day, in one file as HAProxy wants them."""
-    path = os.path.join(WORK, "heirloom.pem")
-    argv = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=panel.example".split()
-    argv += ["-keyout", path, "-out", path + ".crt"]
-    done = subprocess.run(argv, capture_output=True, env=clean_env(), timeout=PATIENCE)
-    require(done.returncode == 0, f"openssl says {done.stderr[-200:]!r}")
-    with open(path, "ab") as pem, open(path + ".crt", "rb") as crt:
-        pem.write(crt.read())
-    return path
-
-
 def old_tls(binary, debian, node_modules):
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
-    tls.set_ciphers("AES128-SHA:@SECLEVEL=0")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Python, of the old version
-        tls.minimum_version = tls.maximum_version = ssl.TLSVersion.TLSv1
+    tls = certificates.rsa().client("TLSv1", "AES128-SHA:@SECLEVEL=0")
     port = free_port()
     options = ["--accept-proxy", "127.0.0.1", "--public-url", f"wss://panel.example:{port}"]
     with Backend(node_modules) as backend, Gateway(binary, backend.port, *options) as gateway:
-        replaced = {":8443": f":{port}", ":8076": f":{gateway.port}", "/etc/haproxy/heirloom.pem": certificate()}
+        replaced = {":8443": f":{port}", ":8076": f":{gateway.port}", "/etc/haproxy/heirloom.pem": certificates.rsa().pem}
         with debian.haproxy_with(settings("haproxy-tls.cfg", replaced), port), Raw(port, CLIENT, tls) as raw:
             require(raw.socket.version() == "TLSv1", f"it is {raw.socket.version()}")
             raw.ask(HIXIE_76, "/a", body=BODY_76)

@@ -603,6 +603,24 @@ PAGE = """# Interoperability
 - hixie-75 *differs* behind nginx http: nginx writes headers of its own first, and the browsers of hixie-75 compare the
   first three lines.
 
+## TLS
+
+{tls}
+
+- The client dials `wss://`, to `heirloom serve` or `heirloom gateway` with `--tls-cert` and `--tls-key`; the gateway carries
+  to ws {ws}. *TLS* is the version that the ServerHello on the wire says. The certificates are made by the run and
+  self-signed: Chromium is told their SHA-256 (`--ignore-certificate-errors-spki-list`), ws and websockets name the file, and
+  PhantomJS finds it in the place of `/etc/ssl/certs`.
+- PhantomJS 1.9.8 uses OpenSSL 0.9.8e of CentOS 5, which has TLS 1.0 and nothing newer; the program was built with the feature
+  `legacy-tls` and has `--tls-legacy`. PhantomJS compares the location with the `wss://` URL that it dialled. hixie-75 and
+  hixie-76 are also sent over TLS 1.0, 1.1 and 1.2 with suites in CBC mode.
+- In one second one port serves Chromium over TLS 1.3, PhantomJS and another client over TLS 1.0, hixie-75 over TLS 1.1,
+  hixie-76 and RFC 6455 without TLS, and the request of a Flash player for its policy.
+- HAProxy in tcp mode and nginx stream pass TLS through, with the settings of [deployment](deployment.md), and their PROXY
+  header names the client.
+- ws and websockets are servers too, of TLS 1.3 and 1.2, for `heirloom connect` and `probe`, and ws for
+  `heirloom gateway --to wss://`. curl and `openssl s_client` meet the wrong protocol in both directions.
+
 ## Compression
 
 {clients}
@@ -677,7 +695,7 @@ def write_page(report):
     with open(os.path.join(HERE, "..", "..", "docs", "interop.md"), "w", encoding="utf-8") as f:
         tables = {"matrix": report.matrix(), "gateways": report.gateways(), "recordings": report.recordings()}
         tables["clients"], tables["servers"] = report.compressing("client"), report.compressing("server")
-        tables["carried"] = report.carried()
+        tables["carried"], tables["tls"] = report.carried(), report.over_tls()
         tables["labs"], tables["applications"] = report.labs(), report.applications()
         f.write(PAGE.format_map({**tables, **versions, "differences": differences, "java_clients": CLIENTS}))
 
@@ -726,7 +744,7 @@ def main():
         stop_all()
         shutil.rmtree(WORK, ignore_errors=True)
     tables = [report.matrix(), report.gateways(), report.compressing("client"), report.compressing("server"), report.carried()]
-    tables += [report.applications(), report.recordings(), report.labs()]
+    tables += [report.over_tls(), report.applications(), report.recordings(), report.labs()]
     print("\n" + "\n\n".join(tables) + "\n")
     write_page(report)
     print(f"{report.passed} passed, {report.failed} failed")
