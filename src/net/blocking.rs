@@ -311,6 +311,14 @@ impl WebSocket<Stream> {
     }
 }
 
+/// Whether an error means that the peer has ended the connection.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::NotConnected | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
+    )
+}
+
 /// Whether an error means that a timeout of a stream has passed.
 pub(super) fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
@@ -380,7 +388,13 @@ impl<S: Read + Write> SessionStream<S> {
     ) -> Result<(), Error> {
         let deadline = Instant::now() + LINGER;
         let flushed = self.flush();
-        end_writes(&mut self.stream)?;
+        match end_writes(&mut self.stream) {
+            // The peer has closed, and waits for nothing more.
+            Err(error) if self.session.conn().phase() == Phase::Closed && is_gone(&error) => {
+                return Ok(flushed?);
+            }
+            ended => ended?,
+        }
         let mut octets = 0;
         while octets < LINGER_OCTETS {
             let left = deadline.saturating_duration_since(Instant::now());

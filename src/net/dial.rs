@@ -198,6 +198,13 @@ impl fmt::Debug for Connection {
     }
 }
 
+impl Drop for Connection {
+    /// Ends TLS, so that the server knows that nothing was cut off.
+    fn drop(&mut self) {
+        self.transport.end_tls();
+    }
+}
+
 impl Connection {
     /// Connects TCP, agrees on TLS where the URL is `wss`, and sends the request.
     ///

@@ -539,6 +539,14 @@ impl Transport {
         }
     }
 
+    /// Ends TLS, where there is some, before the socket goes.
+    pub(super) fn end_tls(&mut self) {
+        if self.tls.is_some() && !self.is_in_tls_handshake() {
+            // Where it cannot be written, the peer is gone.
+            let _ = self.shutdown_write();
+        }
+    }
+
     /// Ends the connection by a reset.
     pub(super) fn reset(self) {
         if let Socket::Tcp(stream) = &self.socket {

@@ -29,4 +29,5 @@ mod responses;
 mod silence;
 mod tls;
 mod tls_ends;
+mod tls_tools;
 mod usage;

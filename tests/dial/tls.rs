@@ -233,7 +233,8 @@ fn probe_says_what_tls_has_agreed_on() {
         assert_eq!(tls["certificate"]["names"][1], "127.0.0.1");
     }
     // A certificate that is not trusted is no fault of any version.
-    let ended = run(&["probe", &url, "--json"]);
+    let others = Files::of(&Plan::new(&["other.example"]).self_signed());
+    let ended = run(&[&["probe", &url, "--json"], &others.trusted()[..]].concat());
     assert_eq!(ended.code, Some(3), "{ended:?}");
     let finding: Value = serde_json::from_str(ended.out.trim_end()).unwrap();
     assert_eq!(finding["verdict"], "unreachable");

@@ -2,9 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::sync::mpsc::channel;
 
 use crate::host::Host;
 use crate::program::{NOTHING, Stdin, heirloom};
+use crate::support::PATIENCE;
 use crate::support::program::Program;
 use crate::support::tls_host::{Files, TlsHost, open, read_head};
 use crate::tls::{connect, own, serve};
@@ -136,12 +138,14 @@ fn a_truncation_is_told_and_a_complete_close_is_none() {
         (true, false, 0),
         (true, true, 0),
     ] {
+        let (tell, told) = channel();
         let host = TlsHost::new(&made, move |mut stream| {
             open(&mut stream);
             if closes {
                 stream.write_all(&CLOSE).unwrap();
                 let mut answer = [0; 8];
                 stream.read_exact(&mut answer).unwrap();
+                let _ = tell.send(stream.read(&mut answer).map_err(|error| error.kind()));
             }
             if notifies {
                 stream.conn.send_close_notify();
@@ -152,8 +156,12 @@ fn a_truncation_is_told_and_a_complete_close_is_none() {
         });
         let ended = connect(&host.url(), &trusted, Stdin::Stays(b""));
         ended.exits(code);
-        let told = ended.stderr.contains("tls-truncated: ");
-        assert_eq!(told, !closes && !notifies, "{}", ended.stderr);
+        let is_told = ended.stderr.contains("tls-truncated: ");
+        assert_eq!(is_told, !closes && !notifies, "{}", ended.stderr);
+        if closes {
+            // The client ends TLS as it should.
+            assert_eq!(told.recv_timeout(PATIENCE).unwrap(), Ok(0));
+        }
     }
 }
 

@@ -12,5 +12,6 @@ mod support;
 mod blocking;
 mod foreign;
 mod mixed;
+mod tls;
 mod unix;
 mod unix_ends;

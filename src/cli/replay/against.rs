@@ -331,7 +331,13 @@ impl ClientReplay<'_> {
                         self.ended = Some("sends far more than was recorded");
                     }
                 }
-                ReplayEvent::Fin => self.ended = Some("ends TCP"),
+                ReplayEvent::Fin => {
+                    self.ended = Some(if self.connection.is_truncated() {
+                        "ends TCP and not TLS before it (tls-truncated)"
+                    } else {
+                        "ends TCP"
+                    });
+                }
                 ReplayEvent::Rst => self.ended = Some("resets TCP"),
                 ReplayEvent::TimedOut => return Waited::TimedOut,
                 // Our octets are written: the loop looks whether that is enough.

@@ -30,6 +30,8 @@ mod explained;
 #[cfg(feature = "tls")]
 mod client;
 #[cfg(feature = "tls")]
+mod fault;
+#[cfg(feature = "tls")]
 mod stream;
 #[cfg(all(test, feature = "tls"))]
 mod tests;
@@ -42,6 +44,8 @@ pub use self::certificate::{CertificateFiles, TlsFileError};
 pub use self::client::{ClientTls, ClientTlsError, ClientTlsOptions};
 #[cfg(feature = "tls")]
 pub use self::explained::CertificateProblem;
+#[cfg(feature = "tls")]
+pub use self::fault::TlsFault;
 #[cfg(feature = "tls")]
 pub use self::hello::{ClientHello, ServedBy, TlsVersion};
 #[cfg(feature = "legacy-tls")]
@@ -58,8 +62,6 @@ pub use self::read::NotAHello;
 pub use self::server::{ServerCertificate, ServerTls};
 #[cfg(feature = "tls")]
 pub(super) use self::stream::Tls;
-#[cfg(feature = "tls")]
-pub use self::stream::TlsFault;
 #[cfg(feature = "tls")]
 pub use self::suite::{ServerKey, Suite};
 

@@ -68,6 +68,8 @@ impl<D> Links<D> {
     /// more.
     pub(super) fn take_gone(&mut self, token: usize) -> Option<Box<Link<D>>> {
         let mut link = self.take(token)?;
+        // A peer that is still there knows then that nothing was cut off.
+        link.transport.end_tls();
         if let Some(rare) = &mut link.rare {
             let held = std::mem::take(&mut rare.memory);
             self.budget.change(held, Held::default());
