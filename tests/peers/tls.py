@@ -170,7 +170,7 @@ def has_the_lab(binary, certificate):
 
 
 def carries_to_tls(binary, node_modules, browser, name):
-    """Chromium over TLS to the gateway, and the gateway over TLS to ws."""
+    """Chromium to the gateway, over TLS or not, and the gateway over TLS to ws."""
     certificate = certificates.ecdsa()
     options = ["--ca", certificate.path, *certificate.options]
     with Backend(node_modules, certificate) as backend, Gateway(binary, backend.port, *options, scheme="wss") as gateway:
@@ -235,12 +235,10 @@ def probes(binary, library, version):
 # Two protocols that meet.
 
 
-def run(*argv, given=b""):
+def run(*argv):
     """Its exit code, and all that it says."""
     proc = Proc(argv[0], list(argv))
     try:
-        if given:
-            proc.write(given)
         proc.end_input()
         code = proc.wait()
         lines = b"\n".join(iter(proc.line, None))
