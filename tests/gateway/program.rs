@@ -197,6 +197,7 @@ fn each_connection_has_a_line_with_all_its_fields() {
             ("by", by),
             ("ended", ended),
             ("code", code),
+            ("tls", "-"),
         ]
         .iter()
         .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
@@ -272,6 +273,7 @@ fn the_same_fields_stand_in_a_line_of_json() {
             "by": by,
             "ended": ended,
             "code": code.parse::<u16>().map_or(Value::Null, Value::from),
+            "tls": null,
         });
         assert_eq!(Value::Object(rest), want);
     }
@@ -321,9 +323,9 @@ fn a_path_that_is_hostile_is_one_word_of_one_line() {
         for line in &lines {
             if json {
                 let value: Value = serde_json::from_str(line).unwrap();
-                assert_eq!(value.as_object().unwrap().len(), 12, "{line}");
+                assert_eq!(value.as_object().unwrap().len(), 13, "{line}");
             } else {
-                assert_eq!(fields(line).1.len(), 11, "{line}");
+                assert_eq!(fields(line).1.len(), 12, "{line}");
                 assert!(line.len() < 2000, "{line}");
             }
             let is_inert = |c: char| {
@@ -344,7 +346,7 @@ fn binary_that_cannot_go_on_has_a_line_that_says_so() {
     assert_eq!(client.rest(), [0xff, 0]);
     drop((client, served));
     let lines = lines(program);
-    let said = " by=backend ended=binary-unwanted code=1003";
+    let said = " by=backend ended=binary-unwanted code=1003 tls=-";
     assert!(lines[0].ends_with(said), "{lines:?}");
 }
 
@@ -467,7 +469,7 @@ fn a_reader_that_stops_loses_lines_and_the_gateway_counts_them_and_goes_on() {
     client.send_text("still here");
     assert_eq!(served.receive_text(), "still here");
     // It reads again: what was kept is whole, what was not is counted.
-    let own = " by=server ended=not-found code=404";
+    let own = " by=server ended=not-found code=404 tls=-";
     assert!(out.next_line().ends_with(own));
     let mut read = 1;
     let lost = program.await_talk("access lines are lost");

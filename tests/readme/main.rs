@@ -22,9 +22,12 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use blocks::{Block, Kind, Step};
 use crates::Crate;
+use support::certificate::{Folder, Plan};
+use support::program::{HEIRLOOM, Program};
 use terminal::Terminal;
 
 #[test]
@@ -53,13 +56,33 @@ fn every_block_does_what_it_shows() {
 fn every_gateway_of_the_deployment_guide_starts() {
     let guide = read("docs/deployment.md");
     let mut terminal = Terminal::new("deployment");
+    let panel = Plan::new(&["panel.example", "127.0.0.1"]).self_signed();
+    terminal.write("panel.pem", &panel.pem());
+    terminal.write("panel.key", &panel.key_pem());
+    terminal.write("backend.pem", &panel.pem());
     let mut count = 0;
     for line in guide.lines().filter(|l| l.starts_with("heirloom ")) {
-        terminal.starts(line);
+        if line.contains("unix:") {
+            starts_on_unix_sockets(line);
+        } else {
+            terminal.starts(line);
+        }
         count += 1;
     }
     assert!(count > 4, "{count} commands");
     terminal.end();
+}
+
+/// Runs a command of Unix sockets, with those of a folder of its own.
+fn starts_on_unix_sockets(line: &str) {
+    let folder = Folder::new();
+    let line = line.replace("/run/heirloom/", &format!("{}/", folder.as_ref().display()));
+    let mut words = line.split_whitespace();
+    assert_eq!(words.next(), Some("heirloom"));
+    let program = Program::start(Command::new(HEIRLOOM).args(words));
+    program.signal("INT");
+    let (status, _) = program.wait();
+    assert_eq!(status.code(), Some(0), "{line}");
 }
 
 /// The commands of the page on `explain`, with a request and a capture.

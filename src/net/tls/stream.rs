@@ -16,6 +16,7 @@ use super::inspect::{self, Facts};
 #[cfg(feature = "legacy-tls")]
 use super::legacy::LegacySession;
 use super::server::ServerTls;
+#[cfg(feature = "legacy-tls")]
 use crate::bytes::Escaped;
 use crate::net::agreement::{Begun, ShownCertificate, TlsAgreement, TlsSession};
 

@@ -21,7 +21,7 @@ pub enum ServerKey {
 ///
 /// ```
 /// # #[cfg(feature = "tls")] {
-/// use heirloom::net::tls::Suite;
+/// use heirloom::net::Suite;
 ///
 /// assert_eq!(Suite(0x002f).to_string(), "TLS_RSA_WITH_AES_128_CBC_SHA");
 /// assert_eq!(Suite(0xfefe).to_string(), "0xFEFE");
