@@ -201,8 +201,11 @@ impl ServerHandshake {
             let at = origin.map_or_else(|| request.head().missing_at(), |h| h.value_at());
             return Err((Refusal::OriginNotAllowed, at));
         }
-        let public_url = config.public_url.as_deref();
-        let mut response = PendingResponse::prepare(request, version, public_url, spans)?;
+        let base = Base {
+            public_url: config.public_url.as_deref(),
+            secure: self.secure,
+        };
+        let mut response = PendingResponse::prepare(request, version, &base, spans)?;
         response.choose_compression(request, config);
         self.state = State::Requested(response);
         Ok(())
@@ -410,12 +413,20 @@ struct Echo {
     base: usize,
 }
 
+/// What is known of the URL that the client dialled, beside its request.
+struct Base<'a> {
+    public_url: Option<&'a str>,
+    /// The client uses TLS.
+    secure: bool,
+}
+
 impl Echo {
     /// The client's view of its own URL: Host and target verbatim.
-    fn of(request: &Request<'_>, public_url: Option<&str>) -> Echo {
+    fn of(request: &Request<'_>, base: &Base<'_>) -> Echo {
         let origin = request.origin_octets().unwrap_or_default();
-        let base = match public_url {
+        let base = match base.public_url {
             Some(base) => ["", base].map(str::as_bytes),
+            None if base.secure => [b"wss://", request.host_octets()],
             None => [b"ws://", request.host_octets()],
         };
         Echo::join(origin, base, request.target().as_bytes())
@@ -447,14 +458,14 @@ impl PendingResponse {
     fn prepare<T: Trace>(
         request: &Request<'_>,
         version: &'static Version,
-        public_url: Option<&str>,
+        base: &Base<'_>,
         spans: &mut SpanWriter<'_, T>,
     ) -> Result<PendingResponse, Refused> {
         let proof = match version.challenge {
-            Challenge::Hixie75 => Proof::Hixie75(Echo::of(request, public_url)),
+            Challenge::Hixie75 => Proof::Hixie75(Echo::of(request, base)),
             Challenge::Hixie76 => {
                 let numbers = hixie76::numbers(request.head(), spans)?;
-                Proof::Hixie76(Echo::of(request, public_url), numbers)
+                Proof::Hixie76(Echo::of(request, base), numbers)
             }
             Challenge::Hybi04 | Challenge::Hybi05 => {
                 let key = hybi05::read_key(request.head(), version)?;

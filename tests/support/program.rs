@@ -19,6 +19,7 @@ pub(crate) struct Program {
     out: Option<BufReader<ChildStdout>>,
     /// The first line it printed.
     pub(crate) line: String,
+    /// Port 0 where it listens at a Unix socket.
     pub(crate) address: SocketAddr,
 }
 
@@ -149,10 +150,14 @@ impl Program {
             let _ = child.kill();
             panic!("it says nothing");
         };
+        let is_unix = line.starts_with("listening on ws") && line.contains("+unix:");
         let address = line
-            .strip_prefix("listening on ws://")
+            .strip_prefix("listening on ")
             .and_then(|rest| rest.strip_suffix("/\n"))
-            .and_then(|address| address.parse().ok());
+            .and_then(|rest| rest.split_once("://"))
+            .and_then(|(_, address)| address.split('/').next())
+            .and_then(|address| address.parse().ok())
+            .or(is_unix.then(|| SocketAddr::from(([0, 0, 0, 0], 0))));
         let Some(address) = address else {
             let _ = child.kill();
             let talk: Vec<String> = lines.iter().collect();

@@ -140,9 +140,12 @@ fn gather(octets: &[u8]) -> (Cow<'_, [u8]>, Option<NotAHello>) {
     (message, too_many)
 }
 
+/// What has arrived of a record's fragment, and what follows it.
+type Split<'o> = (&'o [u8], &'o [u8]);
+
 /// Splits what has arrived of the first record's fragment from what follows.
 /// `None` where its header is not there.
-fn split_record(octets: &[u8]) -> Result<Option<(&[u8], &[u8])>, NotAHello> {
+fn split_record(octets: &[u8]) -> Result<Option<Split<'_>>, NotAHello> {
     match *octets {
         [kind, ..] if kind != HANDSHAKE => Err(NotAHello::NotTls),
         // The version of the record says nothing (RFC 8446 section 5.1), but its
