@@ -172,6 +172,14 @@ impl Transport {
         self.tls.is_some()
     }
 
+    /// Gives TLS up, which has failed. What still comes is no plaintext, and is to be
+    /// thrown away.
+    pub(super) fn give_up_tls(&mut self) {
+        self.tls = None;
+        self.readable = true;
+        self.writable = true;
+    }
+
     /// What TLS has agreed on: `None` without TLS, and before it has.
     pub(super) fn tls_agreement(&self) -> Option<TlsAgreement> {
         self.tls.as_ref()?.agreement()

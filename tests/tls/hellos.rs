@@ -22,7 +22,8 @@ fn sent() -> Vec<Sent> {
     sent.collect()
 }
 
-fn of(id: &str) -> Vec<u8> {
+/// The octets of one client.
+pub(crate) fn of(id: &str) -> Vec<u8> {
     let found = sent().into_iter().find(|sent| sent.id == id);
     found.unwrap_or_else(|| panic!("no hello {id}")).octets
 }

@@ -10,5 +10,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod behind;
 mod files;
+mod flash;
 mod hellos;
+mod hostile;
+mod legacy;
+mod secure;
+mod served;
+
+use self::hellos::of as hello;

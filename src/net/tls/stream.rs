@@ -30,6 +30,9 @@ const WRITE: usize = 64 * 1024;
 /// Octets of memory of a session that has nothing to do, about: keys, and the buffer
 /// of one small record.
 const SESSION: usize = 8 * 1024;
+/// The alert `decode_error` (RFC 8446 section 6.2), in a record that every version of
+/// TLS reads.
+const DECODE_ERROR: [u8; 7] = [0x15, 3, 1, 0, 2, 2, 50];
 /// Reads that bring no plaintext, until the others have their turns.
 const MAX_READS: usize = 4;
 
@@ -431,6 +434,10 @@ impl Tls {
         if is_large && octets.is_empty() {
             self.shrink();
         }
+        if fault.is_some() && self.owes_alert() {
+            // Where it does not arrive, the end of TCP says the same.
+            let _ = write_all(socket, &mut DECODE_ERROR.to_vec());
+        }
         let flushed = if self.has_unsent() {
             self.flush(socket).map(drop)
         } else {
@@ -445,6 +452,20 @@ impl Tls {
             (None, _) => {}
         }
         Ok(n)
+    }
+
+    /// Whether a client, whose first message cannot be read, is told nothing of it:
+    /// rustls has no alert for one that is too long.
+    fn owes_alert(&self) -> bool {
+        match &self.session {
+            Session::Rustls(connection) => {
+                self.dialled.is_none()
+                    && connection.protocol_version().is_none()
+                    && !connection.wants_write()
+            }
+            #[cfg(feature = "legacy-tls")]
+            Session::Legacy(_) => false,
+        }
     }
 
     /// Checks that the first octets of a server are a record of TLS.

@@ -509,7 +509,8 @@ mod tests {
 
     #[test]
     fn a_link_is_small() {
-        // With the two pointers that a site keeps of each.
+        // With the two pointers that a site keeps of each; one word is the pointer to
+        // TLS.
         let octets = size_of::<Link<[usize; 2]>>();
         assert!(octets <= 96, "{octets} octets");
     }

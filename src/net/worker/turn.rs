@@ -17,6 +17,7 @@ use crate::net::link_id::LinkId;
 use crate::net::listen::Takes;
 use crate::net::proxy::ClientAddress;
 use crate::net::refusal::{AnyRefusal, NetRefusal};
+use crate::net::tls::TlsFault;
 use crate::net::transport::ReadResult;
 use crate::version::Side;
 
@@ -112,7 +113,15 @@ impl<A: App> Turn<'_, A> {
                 let (warnings, now_ms) = (&mut self.scratch.warnings, self.context.now_ms);
                 bridge::warn_of_tls(link, &error, warnings, now_ms);
                 link.broken(&error);
-                AfterTurn::Drop
+                let is_new = link.conn.phase() == Phase::Handshake && link.bridge().is_none();
+                if !is_new || TlsFault::of(&error).is_none() {
+                    return AfterTurn::Drop;
+                }
+                // A reset would destroy the alert: what still comes is drained.
+                link.transport.give_up_tls();
+                let mut out = self.scratch.out.output();
+                link.conn.answer_otherwise(&[], &mut out);
+                AfterTurn::Keep
             }
             ReadResult::End => {
                 answer_last_request(link, &mut self.scratch.out, &self.context);
