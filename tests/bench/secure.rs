@@ -395,7 +395,7 @@ impl Greetings {
                 other => other?,
             }
             let now = Instant::now();
-            let slots: Vec<usize> = self.events.iter().map(|event| slot(event)).collect();
+            let slots: Vec<usize> = self.events.iter().map(slot).collect();
             for slot in slots {
                 if !self.go_on(slot)? {
                     continue;

@@ -75,20 +75,33 @@ impl Peer {
                 let said = said("-vv")?;
                 let number = said.split_whitespace().nth(2).unwrap_or("?");
                 let number = number.split('-').next().unwrap_or(number);
-                let openssl = said
-                    .lines()
-                    .find_map(|line| line.strip_prefix("Running on OpenSSL version : "))
-                    .unwrap_or("an unknown OpenSSL");
-                let openssl: Vec<&str> = openssl.split(' ').take(2).collect();
-                Some(format!("HAProxy {number} with {}", openssl.join(" ")))
+                let openssl = openssl(&said, "Running on OpenSSL version : OpenSSL ");
+                Some(format!("HAProxy {number} with {openssl}"))
             }
             Peer::Nginx => {
-                let said = said("-v")?;
-                let number = said.trim().rsplit('/').next().unwrap_or("?");
-                Some(format!("nginx {number} with the same"))
+                let said = said("-V")?;
+                let first = said.lines().next().unwrap_or_default();
+                let number = first.rsplit('/').next().unwrap_or("?");
+                // The second is there where it runs with another than it was built with.
+                let built = openssl(&said, "built with OpenSSL ");
+                let running = openssl(&said, "running with OpenSSL ");
+                let openssl = if running == UNKNOWN { built } else { running };
+                Some(format!("nginx {number} with {openssl}"))
             }
         })
     }
+}
+
+const UNKNOWN: &str = "an unknown OpenSSL";
+
+/// The OpenSSL that a program names behind these words.
+fn openssl(said: &str, words: &str) -> String {
+    let number = said.split_once(words).and_then(|(_, after)| {
+        after
+            .split(|character: char| character.is_whitespace() || character == ')')
+            .next()
+    });
+    number.map_or_else(|| UNKNOWN.to_owned(), |number| format!("OpenSSL {number}"))
 }
 
 /// How large the buffers of a terminator are.

@@ -407,7 +407,7 @@ fn costs(out: &mut String, rows: &[(&Work, Row)], peers: &[Peer]) -> Result<()> 
     writeln!(
         out,
         "Messages or handshakes per second of processor time of all that serves; in brackets, of the terminator \
-         alone:\n\n\
+         alone. The ratio is to all for messages, and to the terminator alone for handshakes:\n\n\
          | work | {heads} | to HAProxy | to nginx | goal | reached |\n\
          | --- | {rule}---: | ---: | ---: | --- |"
     )?;
