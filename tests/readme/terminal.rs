@@ -94,7 +94,11 @@ impl Terminal {
             child,
             lines,
         };
-        let due = format!("listening on ws://127.0.0.1:{}/", self.ports[written]);
+        let port = &self.ports[written];
+        let mut due = format!("listening on ws://127.0.0.1:{port}/");
+        if serving.command.contains("--tls-cert") {
+            due.push_str(&format!(" and wss://127.0.0.1:{port}/"));
+        }
         assert_eq!(serving.line(), due, "{}", serving.command);
         self.serving.insert(written, serving);
     }
