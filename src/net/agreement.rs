@@ -14,6 +14,7 @@ pub struct TlsAgreement {
 
 /// Why a client is not served for what it offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "tls"), allow(dead_code))]
 pub(super) enum Unserved {
     /// It is as old as 2010, and TLS as old as that is off.
     TooOld,
