@@ -86,6 +86,7 @@ fn decide(is_cut: bool, is_there: bool, what: First) -> First {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
 

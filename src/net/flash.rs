@@ -151,6 +151,7 @@ fn push_escaped(document: &mut String, text: &str) {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used)]
 mod tests {
     use super::*;
 
