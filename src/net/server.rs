@@ -368,6 +368,7 @@ impl Reloader {
 
     /// New connections are shown these certificates from now on; open ones stay as
     /// they are.
+    #[cfg_attr(not(feature = "tls"), allow(unreachable_code))] // there are none
     pub fn show_certificates(&self, tls: ServerTls) {
         for mailboxes in self.mailboxes.iter() {
             mailboxes.inbox.post_anyway(Post::Certificates(tls.clone()));

@@ -45,6 +45,10 @@ impl Source {
         if matches!(parts.last().unwrap().as_str(), "mod" | "lib") {
             parts.pop();
         }
+        // It stands in the place of TLS where that is off.
+        if let Some(last) = parts.last_mut().filter(|last| *last == "no_tls") {
+            "tls".clone_into(last);
+        }
         parts
     }
 
