@@ -32,6 +32,8 @@ mod client;
 #[cfg(feature = "tls")]
 mod fault;
 #[cfg(feature = "tls")]
+mod carrier;
+#[cfg(feature = "tls")]
 mod stream;
 #[cfg(all(test, feature = "tls"))]
 mod tests;

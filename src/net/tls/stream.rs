@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::Shutdown;
 use std::sync::Arc;
 
+use super::carrier::{Carrier, Dry, read_socket, write_all};
 use super::client::{ClientTls, ClientTlsError};
 use super::explained::CertificateProblem;
 use super::fault::TlsFault;
@@ -40,24 +40,6 @@ thread_local! {
     /// What a read has brought, until it is decrypted: one for all connections of
     /// a thread.
     static CIPHERTEXT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// A socket below TLS.
-pub(in crate::net) trait Carrier: Read + Write {
-    /// Ends our side of TCP.
-    fn end_writes(&self) -> io::Result<()>;
-}
-
-impl Carrier for mio::net::TcpStream {
-    fn end_writes(&self) -> io::Result<()> {
-        self.shutdown(Shutdown::Write)
-    }
-}
-
-impl Carrier for std::net::TcpStream {
-    fn end_writes(&self) -> io::Result<()> {
-        self.shutdown(Shutdown::Write)
-    }
 }
 
 /// A connection of TLS, without its socket.
@@ -668,39 +650,5 @@ fn certificate(facts: Facts) -> ShownCertificate {
         not_after: inspect::system_time(facts.not_after),
         last_day: inspect::day(facts.not_after),
         issuer: facts.issuer.text,
-    }
-}
-
-/// Reads once: `None` where there is nothing now, 0 octets at the end.
-fn read_socket(socket: &mut impl Carrier, room: &mut [u8]) -> io::Result<Option<usize>> {
-    loop {
-        match socket.read(room) {
-            Ok(n) => return Ok(Some(n)),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Writes octets and removes them; whether the system took all.
-fn write_all(socket: &mut impl Carrier, octets: &mut Vec<u8>) -> io::Result<bool> {
-    while !octets.is_empty() {
-        match socket.write(octets) {
-            Ok(n) => drop(octets.drain(..n)),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(true)
-}
-
-/// Has nothing to read.
-struct Dry;
-
-impl Read for Dry {
-    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        Err(ErrorKind::WouldBlock.into())
     }
 }
