@@ -160,7 +160,7 @@ fn a_listener_takes_tls_only_or_plain_only() {
     peer.send(&crate::hello("opera-65"));
     let (head, body) = peer.response();
     assert_eq!(head.status(), 400);
-    assert!(body.starts_with("tls-on-plain-port: "), "{body}");
+    assert!(body.starts_with("tls-unexpected: "), "{body}");
 }
 
 #[test]
