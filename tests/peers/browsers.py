@@ -153,7 +153,7 @@ def chromium(pages):
 
 def phantom(folder, setting):
     """PhantomJS trusts what lies in /etc/ssl/certs and nothing else where it opens a WebSocket: it sees ours there, and
-    nobody else does."""
+    no other program does."""
     mount = 'mount --bind "$1" /etc/ssl/certs && shift && exec "$@"'
     program = [os.path.join(folder, "phantomjs"), os.path.join(HERE, "phantom.js")]
     return ["unshare", "--mount", "sh", "-c", mount, "sh", certificates.roots(), "env", setting, *program]
