@@ -33,7 +33,7 @@ use super::{Exit, complain, hint, output, units};
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Example: echo hello | heirloom connect ws://127.0.0.1:8076/ --as hixie-76")]
 pub(super) struct Args {
-    /// The server, such as ws://127.0.0.1:8076/ or wss://example.com/.
+    /// The server, such as ws://127.0.0.1:8076/, wss://example.com/ or ws+unix:/run/chat.sock:/.
     #[arg(value_name = "URL", value_parser = super::request_args::url)]
     url: Url,
     /// The version to speak; `heirloom versions` lists them.

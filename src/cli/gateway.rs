@@ -74,7 +74,8 @@ pub(super) struct Args {
     #[command(flatten)]
     trust: TrustArgs,
     /// Speak TLS to a backend of 2010 too: TLS 1.0 and 1.1, suites in CBC mode, and key exchange by
-    /// RSA, by the system's OpenSSL at its security level 0. Needs the feature legacy-tls.
+    /// RSA, by the system's OpenSSL at its security level 0. What is sent and received can then be
+    /// read and changed on its way. Needs the feature legacy-tls.
     #[arg(long, help_heading = "TLS")]
     backend_tls_legacy: bool,
     #[command(flatten)]

@@ -30,7 +30,7 @@ use super::{Exit, complain, hint, output, print_line};
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Example: heirloom probe ws://127.0.0.1:8076/ --fail-on refused")]
 pub(super) struct Args {
-    /// The server, such as ws://127.0.0.1:8076/ or wss://example.com/.
+    /// The server, such as ws://127.0.0.1:8076/, wss://example.com/ or ws+unix:/run/chat.sock:/.
     #[arg(value_name = "URL", value_parser = super::request_args::url)]
     url: Url,
     /// The versions to ask for.

@@ -31,7 +31,8 @@ pub(super) struct ServerArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8076", value_parser = listening::listeners)]
     listen: Vec<Vec<Listen>>,
     /// The permissions of the files of Unix sockets, in octal digits such as 660. A client needs
-    /// that to write. An abstract name (unix:@NAME) has none: every user of the machine may connect.
+    /// the permission to write. An abstract name (unix:@NAME) has none: every user of the machine
+    /// may connect.
     #[arg(long, value_name = "MODE", default_value = "600", value_parser = listening::unix_mode)]
     unix_mode: u32,
     /// The versions that are on: names, `all`, `default`, `+NAME`, `-NAME`, separated by commas.

@@ -23,18 +23,18 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The certificates of a server.
 #[derive(Debug, Args)]
 pub(super) struct TlsArgs {
-    /// A certificate in PEM, with the intermediate certificates behind it: the server speaks TLS
-    /// too. May be given more than once, each with its --tls-key; a client gets the one whose name
-    /// it asks for, or the first.
+    /// A PEM file with the server's certificate first and the intermediate certificates behind it:
+    /// the server speaks TLS too. May be given more than once, each with its --tls-key; a client
+    /// gets the one that is for the name it asks for, or the first.
     #[arg(long, value_name = "FILE", help_heading = "TLS", requires = "tls_key")]
     tls_cert: Vec<PathBuf>,
-    /// The key of the --tls-cert in the same place, in PEM and not encrypted. HUP reads all files
-    /// again, and open connections stay as they are.
+    /// A PEM file with the key of the --tls-cert in the same place, not encrypted. HUP reads all
+    /// these files again, and open connections stay as they are.
     #[arg(long, value_name = "FILE", help_heading = "TLS", requires = "tls_cert")]
     tls_key: Vec<PathBuf>,
     /// Serve clients of 2010 too: TLS 1.0 and 1.1, suites in CBC mode, and key exchange by RSA
     /// without forward secrecy, by the system's OpenSSL at its security level 0. What such a client
-    /// sends and receives can be read and changed by those on its way. Clients of TLS 1.2 and 1.3
+    /// sends and receives can be read and changed on its way. Clients of TLS 1.2 and 1.3
     /// are served as before. SSL 3, RC4 and 3DES stay off. Needs the feature legacy-tls.
     #[arg(long, help_heading = "TLS", requires = "tls_cert")]
     tls_legacy: bool,

@@ -25,8 +25,8 @@ pub(super) struct TrustArgs {
         conflicts_with = "insecure"
     )]
     ca: Vec<PathBuf>,
-    /// Accept any certificate of a wss:// server, for any name: what is between can read and change
-    /// all that is sent. It is said on standard error each time.
+    /// Accept any certificate of a wss:// server, for any name: an attacker on the way can read and
+    /// change all that is sent. A line on standard error says so each time.
     #[arg(long, help_heading = "TLS")]
     insecure: bool,
 }
@@ -113,8 +113,8 @@ impl TrustArgs {
         }
         if self.insecure {
             complain(
-                &"--insecure: the certificate of the server is not verified, so what is between \
-                  can read and change all that is sent",
+                &"--insecure: the certificate of the server is not verified, so an \
+                  attacker on the way can read and change all that is sent",
             );
         }
         Ok(Some(tls))

@@ -284,7 +284,7 @@ fn config(chooser: Arc<Chooser>) -> ServerConfig {
     };
     let mut config = builder.with_no_client_auth().with_cert_resolver(chooser);
     config.alpn_protocols = vec![HTTP_1_1.to_vec()];
-    // Tickets are kept by the clients. Those that take none shake hands again.
+    // Tickets are kept by the clients. Those that take none do a whole handshake each time.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     match Ticketer::new() {
         Ok(ticketer) => config.ticketer = ticketer,

@@ -42,7 +42,7 @@ pub(super) enum Era {
     /// What OpenSSL 3 serves in TLS 1.2 only, and rustls not.
     Old12,
     /// Served by neither: RC4, DES, 3DES, export and anonymous suites, those
-    /// whose key exchange needs parameters or certificates that nobody has.
+    /// whose key exchange needs parameters or certificates that are not in use.
     Gone,
     /// No suite, but a signal in the list of suites.
     Signal,
