@@ -1,4 +1,5 @@
-//! A client that blocks: `connect("ws://…")` or `connect("wss://…")` gives a WebSocket of any version.
+//! A client that blocks: `connect("ws://…")` or `connect("wss://…")` gives a WebSocket of
+//! any version.
 //!
 //! ```no_run
 //! let mut socket = heirloom::client::connect("ws://127.0.0.1:8076/")?;
