@@ -54,7 +54,7 @@ pub(super) struct Args {
     #[arg(long)]
     none: bool,
     /// Make vectors of the journals that a killed recorder left, and exit.
-    #[arg(long, requires = "out", conflicts_with_all = ["listen", "to", "once", "none", "ca", "insecure"])]
+    #[arg(long, requires = "out", conflicts_with_all = ["listen", "to", "once", "none", "ca", "insecure", "tls_legacy"])]
     recover: bool,
     #[command(flatten)]
     trust: TrustArgs,

@@ -26,7 +26,7 @@ const MAX_SUITES: usize = 40;
 pub struct TlsOffer {
     /// Such as `TLSv1.2`.
     pub version: &'static str,
-    /// The suites by their IANA names, in the order in which the server chose them;
+    /// The suites by their IANA names without `TLS_`, in the order in which the server chose them;
     /// none where it does not take the version.
     pub suites: Vec<&'static str>,
 }

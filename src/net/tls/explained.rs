@@ -34,7 +34,10 @@ pub enum CertificateProblem {
 impl CertificateProblem {
     pub(super) fn of(error: &CertificateError) -> CertificateProblem {
         match error {
-            CertificateError::UnknownIssuer => CertificateProblem::Untrusted,
+            CertificateError::UnknownIssuer
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+                CertificateProblem::Untrusted
+            }
             CertificateError::Other(other) if other.0.is::<Untrusted>() => {
                 CertificateProblem::Untrusted
             }

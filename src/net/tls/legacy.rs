@@ -360,6 +360,7 @@ pub(in crate::net) fn ask(
     let taken = stream.ssl().current_cipher();
     Ok(taken.map(|suite| {
         let name = suite.standard_name().unwrap_or("unknown");
+        let name = name.trim_start_matches("TLS_");
         (suite.name().to_owned(), name)
     }))
 }

@@ -403,6 +403,20 @@ fn a_self_signed_certificate_that_is_not_trusted_is_told_so() {
         );
         accepted(&insecure(), &serve(&[&made]), "other.example");
     }
+    // Where an authority has its name by chance, and another kind of key.
+    let namesake = Plan::new(&[])
+        .common_name("a.example")
+        .authority()
+        .ed25519();
+    let made = Plan::new(&["a.example"]).self_signed();
+    assert_eq!(
+        failed(
+            &trusting(&[&namesake.self_signed()]),
+            &serve(&[&made]),
+            "a.example"
+        ),
+        "the certificate of a.example is self-signed (CN=a.example) and is not among those that are trusted; trust the one that the server shows now"
+    );
 }
 
 #[test]

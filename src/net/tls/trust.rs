@@ -87,7 +87,12 @@ impl ServerCertVerifier for Verifier {
         };
         let facts = facts()?;
         let is_untrusted = match &error {
-            Error::InvalidCertificate(CertificateError::UnknownIssuer) => true,
+            // The second is of an authority that has the issuer's name and another
+            // kind of key.
+            Error::InvalidCertificate(
+                CertificateError::UnknownIssuer
+                | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
+            ) => true,
             // webpki refuses a self-signed authority as a server by another name.
             Error::InvalidCertificate(CertificateError::Other(_)) => facts.is_self_issued(),
             Error::InvalidCertificate(CertificateError::NotValidForNameContext { .. }) => {

@@ -305,6 +305,11 @@ impl<D> Link<D> {
                 None => "reset",
             },
         };
+        if let Some(fault) = TlsFault::of(error) {
+            let peer = self.transport.peer_address();
+            let peer = peer.map_or_else(|_| "a peer".to_owned(), |peer| peer.to_string());
+            log::info!(target: "heirloom::net", "{peer}: {fault}");
+        }
         self.ended_by_peer(what, None);
     }
 
