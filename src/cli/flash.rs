@@ -16,7 +16,7 @@ pub(super) struct FlashArgs {
     /// any those of this machine; the ports are the server's own.
     #[arg(long, help_heading = "Flash")]
     flash_policy: bool,
-    /// A port for such requests alone; players ask 843 first, and believe what another server
+    /// A port for such requests alone, beside the server's own, which answer them then too; players ask 843 first, and believe what another server
     /// answers there. May be given more than once.
     #[arg(long, value_name = "ADDR", value_parser = listening::addresses, help_heading = "Flash")]
     flash_policy_listen: Vec<Vec<SocketAddr>>,

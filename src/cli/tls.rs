@@ -34,8 +34,8 @@ pub(super) struct TlsArgs {
     tls_key: Vec<PathBuf>,
     /// Serve clients of 2010 too: TLS 1.0 and 1.1, suites in CBC mode, and key exchange by RSA
     /// without forward secrecy, by the system's OpenSSL at its security level 0. What such a client
-    /// sends and receives can be read and changed on its way. Clients of TLS 1.2 and 1.3
-    /// are served as before. SSL 3, RC4 and 3DES stay off. Needs the feature legacy-tls.
+    /// sends and receives can be read and changed on its way. Clients that offer TLS
+    /// 1.3, or TLS 1.2 with a suite of today, are served as before. SSL 3, RC4 and 3DES stay off. Needs the feature legacy-tls.
     #[arg(long, help_heading = "TLS", requires = "tls_cert")]
     tls_legacy: bool,
 }
@@ -137,7 +137,8 @@ impl Certificates {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A line for each, with the day on which it expires, and one for each warning.
+    /// A line for each, with the day on which it expires; a mark where that is soon or
+    /// over.
     pub(super) fn health(&self) -> String {
         let tls = self.lock();
         let mut lines = String::new();
@@ -145,10 +146,12 @@ impl Certificates {
             let expires = Timestamp::try_from(certificate.not_after());
             let expires = expires.map_or_else(|_| "never".to_owned(), |at| at.to_string());
             let names = certificate.names().join(" ");
-            lines.push_str(&format!("certificate for {names}: expires {expires}\n"));
-        }
-        for warning in tls.day_warnings(SystemTime::now()) {
-            lines.push_str(&format!("warning: {warning}\n"));
+            // The warning of the log names files, which are not for every client.
+            let warning = certificate.day_warning(SystemTime::now());
+            let mark = warning.map_or("", |_| "warning: ");
+            lines.push_str(&format!(
+                "{mark}certificate for {names}: expires {expires}\n"
+            ));
         }
         lines
     }

@@ -135,8 +135,8 @@ pub struct BackendDial {
 /// How TLS is spoken to a backend.
 #[derive(Clone, Debug)]
 pub struct BackendTls {
-    /// Which servers are trusted.
-    pub client: ClientTls,
+    /// Which servers are trusted; `None` are those that the system trusts.
+    pub client: Option<ClientTls>,
     /// The name that its certificate must have, or the address.
     pub host: String,
 }

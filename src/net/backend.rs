@@ -61,7 +61,8 @@ pub struct Backend {
     pub binary: Binary,
     /// What to do with plain HTTP.
     pub http: Http,
-    /// Which servers are trusted, where its URL is `wss`.
+    /// Which servers are trusted, where its URL is `wss`; `None` are those that the
+    /// system trusts.
     pub tls: Option<ClientTls>,
     /// Whether it gets a PROXY header first.
     pub send_proxy: Option<ProxyVersion>,
@@ -304,12 +305,10 @@ impl Backend {
         }
     }
 
-    /// How TLS is spoken to it. A `wss` URL without [`Backend::with_tls`] leads to a
-    /// backend that trusts nothing.
+    /// How TLS is spoken to it, where its URL is `wss`.
     fn backend_tls(&self) -> Option<BackendTls> {
-        let client = self.tls.clone()?;
         self.to.secure.then(|| BackendTls {
-            client,
+            client: self.tls.clone(),
             host: self.to.name().to_owned(),
         })
     }

@@ -184,8 +184,7 @@ impl Server {
         Reloader {
             mailboxes: self.mailboxes().into(),
             proxies: self.policy.proxies.clone(),
-            tls: self.policy.tls.clone(),
-            flash: self.policy.flash.clone(),
+            tls: None,
         }
     }
 
@@ -347,8 +346,8 @@ impl Stopper {
 pub struct Reloader {
     mailboxes: Arc<[Mailboxes]>,
     proxies: Networks,
+    /// Where they are to change.
     tls: Option<ServerTls>,
-    flash: Option<FlashPolicy>,
 }
 
 impl Reloader {
@@ -384,7 +383,7 @@ impl Reloader {
             settings,
             proxies: self.proxies.clone(),
             tls: self.tls.clone(),
-            flash: self.flash.clone(),
+            flash: None,
         });
         for mailboxes in self.mailboxes.iter() {
             let post = Post::Settings(Arc::clone(&policy));

@@ -20,6 +20,9 @@ const VERSIONS: [(&str, SslVersion); 4] = [
 /// Suites of one version that are found at most.
 const MAX_SUITES: usize = 40;
 
+/// The time that all connections may take together.
+const MAX_TIME: Duration = Duration::from_secs(60);
+
 /// What a server takes of one version of TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -34,17 +37,19 @@ pub struct TlsOffer {
 /// Asks the server of a URL for each version of TLS, and again without the suites
 /// that it chose, until it takes none. What OpenSSL was built without is not asked
 /// for, such as SSL 3, RC4 and 3DES on most systems. Certificates are not verified.
-/// Each connection has `timeout`.
+/// Each read and write has `timeout`, and all together a minute.
 ///
 /// # Errors
 ///
-/// Where TCP cannot be connected.
+/// Where TCP cannot be connected, or the server does not answer each time: then it
+/// is not known what it takes.
 pub fn survey(
     url: &Url,
     resolver: &Resolver,
     timeout: Duration,
 ) -> Result<Vec<TlsOffer>, DialError> {
     let target = DialTarget::from(url.endpoint());
+    let start = Instant::now();
     let mut offers = Vec::new();
     for (name, version) in VERSIONS {
         let mut found = Vec::new();
@@ -57,9 +62,13 @@ pub fn survey(
                 .set_read_timeout(Some(timeout))
                 .and_then(|()| stream.set_write_timeout(Some(timeout)));
             set.map_err(DialError::Poll)?;
-            let Ok(Some((own_name, suite))) = ask(stream, url.name(), version, &found) else {
+            let taken = ask(stream, url.name(), version, &found);
+            let Some((own_name, suite)) = taken.map_err(DialError::TlsFailed)? else {
                 break;
             };
+            if start.elapsed() > MAX_TIME {
+                return Err(DialError::TimedOut);
+            }
             found.push(own_name);
             suites.push(suite);
         }

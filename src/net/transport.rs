@@ -216,6 +216,13 @@ impl Transport {
         self.tls.as_ref().is_some_and(|tls| tls.is_truncated())
     }
 
+    /// What was sent to the peer was cut off: TLS does not tell it that all is whole.
+    pub(super) fn withhold_tls_close(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.withhold_close();
+        }
+    }
+
     /// Whether something waits for the system below what it was asked to write: a
     /// part of TLS's own messages.
     #[inline]

@@ -50,7 +50,7 @@ fn vectors_are_played_to_a_server_inside_tls() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let ended = run(&["replay", "--against", &url, "vectors/rfc6455/closing.json"]);
     assert_eq!(ended.code, Some(3), "{ended:?}");
-    assert!(ended.talk.contains("`--ca FILE`"), "{ended:?}");
+    assert!(ended.out.contains("`--ca FILE`"), "{ended:?}");
 }
 
 #[test]

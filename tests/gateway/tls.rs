@@ -6,6 +6,7 @@ use std::net::Shutdown;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 
+use crate::gate::gate_with;
 use crate::support::PATIENCE;
 use crate::support::certificate::{Made, Plan};
 use crate::support::peer::{Peer, RFC, Speaks, request};
@@ -153,6 +154,48 @@ fn plain_http_is_passed_to_a_backend_of_tls() {
     peer.send(b"GET /page HTTP/1.1\r\nHost: example.com\r\n\r\n");
     let (head, body) = peer.response();
     assert_eq!((head.status(), &*body), (200, "page"));
+}
+
+#[test]
+fn a_response_that_was_cut_off_does_not_end_as_a_whole_one() {
+    let made = own();
+    let files = Files::of(&made);
+    let host = TlsHost::new(&made, |mut stream| {
+        read_head(&mut stream).unwrap();
+        let half = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf";
+        stream.write_all(half).unwrap();
+        // TCP ends, and TLS has not.
+        let _ = stream.sock.shutdown(Shutdown::Write);
+        let _ = stream.sock.read_to_end(&mut Vec::new());
+    });
+    let to = format!("wss://{}", host.address);
+    let mut gate = gateway(&to, &[&files.trusted()[..], &["--http", "pass"]].concat());
+    let mut out = gate.take_lines();
+    let mut peer = Peer::connect(gate.address);
+    peer.send(b"GET /page HTTP/1.1\r\nHost: example.com\r\n\r\n");
+    let rest = peer.rest();
+    assert!(rest.ends_with(b"half"), "{}", rest.escape_ascii());
+    drop(peer);
+    let line = out.next_line();
+    assert!(line.contains(" by=backend ended=tls-truncated "), "{line}");
+}
+
+#[test]
+fn a_backend_of_wss_without_settings_is_not_asked_in_plain() {
+    let (tell, first) = channel();
+    let host = TlsHost::plain(move |mut stream| {
+        let mut octet = [0];
+        if stream.read_exact(&mut octet).is_ok() {
+            let _ = tell.send(octet[0]);
+        }
+    });
+    // The library does not know what the program's options say.
+    let gate = gate_with(&format!("wss://{}", host.address), |_| {});
+    let mut peer = Peer::connect(gate.address);
+    peer.send(&request(RFC, "/"));
+    // A handshake of TLS, or nothing where the system trusts no certificate.
+    assert_eq!(peer.head().status(), 502);
+    assert_ne!(first.try_recv(), Ok(b'G'));
 }
 
 #[test]

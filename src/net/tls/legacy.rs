@@ -25,9 +25,12 @@ const SUITES: &str = "HIGH:!aNULL:!eNULL:!PSK:!SRP:!RC4:!3DES:!DES:!EXPORT:@SECL
 /// `http/1.1` as ALPN lists it: with its length.
 const ALPN: &[u8] = b"\x08http/1.1";
 
-/// Why OpenSSL cannot use a certificate.
+/// Octets of ciphertext that a peer may leave unread of what TLS itself answers.
+const MAX_ANSWERS: usize = 256 * 1024;
+
+/// What OpenSSL says that it cannot do.
 #[derive(Debug, thiserror::Error)]
-#[error("OpenSSL cannot use the certificate: {0}")]
+#[error("OpenSSL: {0}")]
 pub struct LegacyError(#[from] ErrorStack);
 
 /// The certificate of a server, for old clients.
@@ -249,13 +252,25 @@ impl LegacySession {
                 Err(error) => return Err(error.to_string()),
             }
         }
+        // OpenSSL answers each request for a renegotiation.
+        if self.stream.get_ref().sends.len() > MAX_ANSWERS {
+            return Err("the peer does not read what it is answered".to_owned());
+        }
         Ok(self.plaintext.len())
+    }
+
+    /// Octets of memory of what waits in it.
+    pub(super) fn held(&self) -> usize {
+        self.stream.get_ref().sends.capacity()
     }
 
     /// Why the handshake has failed.
     fn failed(&self, error: &openssl::ssl::Error) -> String {
-        match self.stream.ssl().verify_result() {
+        let ssl = self.stream.ssl();
+        let is_verified = ssl.verify_mode().contains(SslVerifyMode::PEER);
+        match ssl.verify_result() {
             X509VerifyResult::OK => error.to_string(),
+            _ if !is_verified => error.to_string(),
             problem => format!(
                 "its certificate is not accepted: {}",
                 problem.error_string()
@@ -324,13 +339,13 @@ impl LegacySession {
 ///
 /// # Errors
 ///
-/// Where OpenSSL knows no such version.
+/// Where OpenSSL knows no such version, or the server does not answer.
 pub(in crate::net) fn ask(
     stream: std::net::TcpStream,
     host: &str,
     version: SslVersion,
     without: &[String],
-) -> Result<Option<(String, &'static str)>, LegacyError> {
+) -> io::Result<Option<(String, &'static str)>> {
     let mut context = SslContext::builder(SslMethod::tls_client())?;
     context.set_min_proto_version(Some(version))?;
     context.set_max_proto_version(Some(version))?;
@@ -354,8 +369,12 @@ pub(in crate::net) fn ask(
         ssl.set_hostname(host)?;
     }
     let mut stream = SslStream::new(ssl, stream)?;
-    if stream.connect().is_err() {
-        return Ok(None);
+    if let Err(error) = stream.connect() {
+        // An alert is an answer, a timeout or a reset is none.
+        return match error.into_io_error() {
+            Ok(error) => Err(error),
+            Err(_) => Ok(None),
+        };
     }
     let taken = stream.ssl().current_cipher();
     Ok(taken.map(|suite| {

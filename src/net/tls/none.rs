@@ -103,6 +103,10 @@ impl Tls {
         match *self {}
     }
 
+    pub(in crate::net) fn withhold_close(&mut self) {
+        match *self {}
+    }
+
     pub(in crate::net) fn has_unsent(&self) -> bool {
         match *self {}
     }

@@ -165,20 +165,28 @@ impl ServerTls {
     }
 
     /// The certificate for a client that only OpenSSL serves, where those are
-    /// served: of those for its name one with an RSA key, since few knew others.
+    /// served: the best for its name whose key it can use, RSA first, since few knew
+    /// others; then any that it can use.
     pub(super) fn legacy_context(&self, hello: &ClientHello) -> Option<&ServerContext> {
         let contexts = self.0.legacy.get()?;
         if self.served_by(hello) != ServedBy::Legacy {
             return None;
         }
         let chooser = &self.0.chooser;
-        let is_rsa = |i: &usize| {
-            let key = chooser.keys.get(*i);
-            key.is_some_and(|key| kind_of(&*key.key) == Some(ServerKey::Rsa))
-        };
-        let candidates: Vec<usize> = chooser.candidates(hello.server_name()).collect();
-        let best = candidates.iter().copied().find(is_rsa);
-        contexts.get(best.or(candidates.first().copied())?)
+        let kind = |i: &usize| kind_of(&*chooser.keys.get(*i)?.key);
+        let is_usable =
+            |i: &usize| kind(i).is_some_and(|key| hello.served_by(&[key]) == ServedBy::Legacy);
+        let is_rsa = |i: &usize| kind(i) == Some(ServerKey::Rsa);
+        let named: Vec<usize> = chooser
+            .named(hello.server_name())
+            .filter(is_usable)
+            .collect();
+        let all: Vec<usize> = (0..chooser.keys.len()).filter(is_usable).collect();
+        let best = [&named, &all].into_iter().find_map(|usable| {
+            let rsa = usable.iter().copied().find(is_rsa);
+            rsa.or(usable.first().copied())
+        });
+        contexts.get(best?)
     }
 }
 
@@ -410,12 +418,16 @@ impl Chooser {
 
     /// The certificates for a name, the best first; then all.
     fn candidates(&self, name: Option<&str>) -> impl Iterator<Item = usize> + '_ {
+        self.named(name).chain(0..self.keys.len())
+    }
+
+    /// The certificates for a name, the best first.
+    fn named(&self, name: Option<&str>) -> impl Iterator<Item = usize> + '_ {
         let name = name.map(|name| name.trim_end_matches('.').to_ascii_lowercase());
         let name = name.as_deref().unwrap_or("");
         let domain = name.split_once('.').map_or("", |(_, domain)| domain);
         let found = [self.exact.get(name), self.wildcard.get(domain)];
-        let named = found.into_iter().flatten().flatten().copied();
-        named.chain(0..self.keys.len())
+        found.into_iter().flatten().flatten().copied()
     }
 }
 

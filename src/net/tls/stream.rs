@@ -84,6 +84,8 @@ pub(in crate::net) struct Tls {
     truncated: bool,
     /// Our side has ended.
     closed: bool,
+    /// What we sent was cut off, so the peer must not be told that it is whole.
+    withholds_close: bool,
     /// Our side of TCP is shut down when all is written.
     shuts_down: bool,
 }
@@ -185,6 +187,7 @@ impl Tls {
             peer_closed: false,
             truncated: false,
             closed: false,
+            withholds_close: false,
             shuts_down: false,
         }
     }
@@ -308,6 +311,11 @@ impl Tls {
         self.plaintext > 0 || !self.received.is_empty() || self.fault.is_some() || self.peer_closed
     }
 
+    /// What we sent was cut off: TCP ends without a close_notify then.
+    pub(in crate::net) fn withhold_close(&mut self) {
+        self.withholds_close = true;
+    }
+
     /// Whether ciphertext waits for the system to take it.
     pub(in crate::net) fn has_unsent(&self) -> bool {
         match &self.session {
@@ -319,7 +327,12 @@ impl Tls {
 
     /// Octets of memory that it takes, about.
     pub(in crate::net) fn held(&self) -> usize {
-        SESSION + self.received.capacity() + self.plaintext + self.taken
+        let session = match &self.session {
+            Session::Rustls(_) => SESSION,
+            #[cfg(feature = "legacy-tls")]
+            Session::Legacy(session) => SESSION + session.held(),
+        };
+        session + self.received.capacity() + self.plaintext + self.taken
     }
 
     /// Reads plaintext: `None` where there is none now, 0 octets at the end. Asks
@@ -579,6 +592,11 @@ impl Tls {
             if n == 0 {
                 return Ok(written);
             }
+            // The keys of TLS 1.2 are used up after 2^24 records: rustls takes
+            // octets then, and sends none of them.
+            if !self.has_unsent() {
+                return Err(ErrorKind::BrokenPipe.into());
+            }
             if !self.flush(socket)? {
                 self.taken = n;
                 return Ok(written);
@@ -633,6 +651,7 @@ impl Tls {
             return Ok(());
         }
         match &mut self.session {
+            _ if self.withholds_close => {}
             Session::Rustls(connection) => connection.send_close_notify(),
             #[cfg(feature = "legacy-tls")]
             Session::Legacy(session) => session.close(),

@@ -12,7 +12,7 @@ use crate::net::app::BackendTls;
 use crate::net::attempts::{Attempted, Attempts};
 use crate::net::refusal::NetRefusal;
 use crate::net::resolve::{Found, Resolver};
-use crate::net::tls::Tls;
+use crate::net::tls::{ClientTls, Tls};
 use crate::net::transport::{Transport, is_exhausted};
 use crate::net::url::{Endpoint, Unresolved};
 
@@ -77,7 +77,8 @@ impl Dialling {
         let Some((tls, introduction)) = self.tls.take() else {
             return Ok(None);
         };
-        let tls = Tls::connect(&tls.client, &tls.host, introduction);
+        let client = tls.client.map_or_else(ClientTls::of_system, Ok);
+        let tls = client.and_then(|client| Tls::connect(&client, &tls.host, introduction));
         tls.map(Some).map_err(io::Error::other)
     }
 

@@ -68,7 +68,10 @@ impl<D> Links<D> {
     /// more.
     pub(super) fn take_gone(&mut self, token: usize) -> Option<Box<Link<D>>> {
         let mut link = self.take(token)?;
-        // A peer that is still there knows then that nothing was cut off.
+        // A peer that is still there learns by it that nothing was cut off.
+        if !link.backlog.is_empty() {
+            link.transport.withhold_tls_close();
+        }
         link.transport.end_tls();
         if let Some(rare) = &mut link.rare {
             let held = std::mem::take(&mut rare.memory);

@@ -254,7 +254,11 @@ impl<A: App> Worker<A> {
     /// From now on this applies. Connections whose request has arrived keep what
     /// applied to it.
     fn reload(&mut self, policy: Arc<Policy>) {
-        self.policy = policy;
+        let mut policy = Policy::clone(&policy);
+        // What is not there has not changed.
+        policy.tls = policy.tls.or_else(|| self.policy.tls.clone());
+        policy.flash = policy.flash.or_else(|| self.policy.flash.clone());
+        self.policy = Arc::new(policy);
         let app = AssertUnwindSafe(|| self.app.reloaded());
         if catch_unwind(app).is_err() {
             log::error!("the app panicked when the settings changed");

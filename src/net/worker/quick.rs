@@ -49,7 +49,13 @@ impl<A: App> Worker<A> {
         let (_, room) = scratch.buffer.split_at_mut(FRONT);
         let n = match link.transport.read(room) {
             ReadResult::Octets(n) => n,
-            ReadResult::Nothing => return QuickTurn::Done,
+            ReadResult::Nothing => {
+                // No event reports what TLS still has to read.
+                if link.transport.is_readable() {
+                    self.links.enqueue(token);
+                }
+                return QuickTurn::Done;
+            }
             read => {
                 self.come_of(token, read);
                 return QuickTurn::Done;

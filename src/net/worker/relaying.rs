@@ -77,11 +77,17 @@ fn end_of_input<D>(
     if std::mem::replace(&mut stream.ended, true) {
         return;
     }
+    let what = if link.transport.is_truncated() {
+        partner.transport.withhold_tls_close();
+        "tls-truncated"
+    } else {
+        "closed"
+    };
     partner.flow.set(Flow::ENDS_WRITES, true);
     if link.is_of_client() {
         // It may still be answered.
         if partner.stream().is_some_and(|stream| stream.ended) {
-            link.ended_by_peer("closed", None);
+            link.ended_by_peer(what, None);
         }
     } else if partner.past.answered {
         let has_client_ended = partner.stream().is_some_and(|stream| stream.ended);
@@ -92,7 +98,7 @@ fn end_of_input<D>(
         };
         partner.end(EndReason {
             by,
-            what: "closed",
+            what,
             code: None,
         });
         partner.timing.enter(Stage::RelayEnding, context.now_ms);
