@@ -135,6 +135,11 @@ impl ServerArgs {
             complain(&"no version is on; see --versions");
             return Err(Exit::Usage);
         }
+        // From here on, also where nothing is read again.
+        ignore_hang_ups().map_err(|error| {
+            complain(&format!("cannot wait for signals: {error}"));
+            Exit::Unreachable
+        })?;
         let mut listeners = [self.listen.concat(), self.flash.listeners()].concat();
         for listen in &mut listeners {
             if let ListenAt::Unix { mode, .. } = &mut listen.at {
@@ -147,6 +152,14 @@ impl ServerArgs {
             complain(&format!(
                 "tls://{at} needs a certificate; give --tls-cert and --tls-key"
             ));
+            return Err(Exit::Usage);
+        }
+        let takes_tls = |listen: &Listen| matches!(listen.takes, Takes::Tls | Takes::Both);
+        if tls.is_some() && !listeners.iter().any(takes_tls) {
+            complain(
+                &"--tls-cert is given, and no --listen takes TLS; leave the certificate out, or \
+                  listen on ADDR or tls://ADDR",
+            );
             return Err(Exit::Usage);
         }
         let workers = self.workers.map_or_else(cores, usize::from);
@@ -164,7 +177,7 @@ impl ServerArgs {
                 server = server.with_tls(tls.clone());
                 self.tls.watch(tls, server.reloader()).map(Some)
             }
-            None => ignore_hang_ups().map(|()| None),
+            None => Ok(None),
         };
         let certificates = watched.map_err(|error| {
             complain(&format!("cannot wait for signals: {error}"));

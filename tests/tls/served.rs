@@ -171,6 +171,21 @@ fn tls_only_without_a_certificate_is_an_error_of_usage() {
 }
 
 #[test]
+fn a_certificate_that_no_listener_shows_is_an_error_of_usage() {
+    let certificates = Certificates::of_loopback();
+    for listen in ["ws://127.0.0.1:0", "unix:@heirloom-test-of-certificates"] {
+        let args = [&["serve", "--listen", listen], &certificates.options()[..]].concat();
+        let ended = run(&args);
+        assert_eq!(ended.code, Some(2), "{listen}");
+        assert!(
+            ended.talk.contains("no --listen takes TLS"),
+            "{}",
+            ended.talk
+        );
+    }
+}
+
+#[test]
 fn a_client_that_does_not_read_is_not_read_and_gets_all_in_the_end() {
     const MESSAGES: usize = 400;
     let certificates = Certificates::of_loopback();
