@@ -34,8 +34,9 @@ pub(super) struct TlsArgs {
     tls_key: Vec<PathBuf>,
     /// Serve clients of 2010 too: TLS 1.0 and 1.1, suites in CBC mode, and key exchange by RSA
     /// without forward secrecy, by the system's OpenSSL at its security level 0. What such a client
-    /// sends and receives can be read and changed on its way. Clients that offer TLS
-    /// 1.3, or TLS 1.2 with a suite of today, are served as before. SSL 3, RC4 and 3DES stay off. Needs the feature legacy-tls.
+    /// sends and receives can be read and changed on its way. Clients that offer TLS 1.3, or TLS
+    /// 1.2 with a suite of today, are served as before. SSL 3, RC4 and 3DES stay off. Needs the
+    /// feature legacy-tls.
     #[arg(long, help_heading = "TLS", requires = "tls_cert")]
     tls_legacy: bool,
 }
@@ -56,7 +57,7 @@ impl TlsArgs {
             return Ok(None);
         }
         check_legacy("--tls-legacy", self.tls_legacy)?;
-        let tls = self.read().map_err(|error| {
+        let tls = read(&self.files(), self.tls_legacy).map_err(|error| {
             complain(&error);
             Exit::Usage
         })?;
@@ -68,11 +69,6 @@ impl TlsArgs {
         }
         warn(&tls);
         Ok(Some(tls))
-    }
-
-    /// Reads the files.
-    fn read(&self) -> Result<ServerTls, String> {
-        read(&self.files(), self.tls_legacy)
     }
 
     fn files(&self) -> Vec<CertificateFiles> {
@@ -157,6 +153,7 @@ impl Certificates {
     }
 }
 
+/// Reads the files.
 fn read(files: &[CertificateFiles], legacy: bool) -> Result<ServerTls, String> {
     let tls = ServerTls::load(files).map_err(|error| error.to_string())?;
     #[cfg(feature = "legacy-tls")]

@@ -65,3 +65,17 @@ pub struct ShownCertificate {
     /// Whether the subject is its own issuer.
     pub is_self_signed: bool,
 }
+
+/// A fatal alert of this description (RFC 8446 section 6), in a record that every
+/// version of TLS reads: what is sent where no session can make one.
+const fn alert(description: u8) -> [u8; 7] {
+    [0x15, 3, 1, 0, 2, 2, description]
+}
+
+/// A message cannot be read.
+#[cfg(feature = "tls")]
+pub(super) const DECODE_ERROR: [u8; 7] = alert(50);
+/// The version that is offered is known, and not served.
+pub(super) const PROTOCOL_VERSION: [u8; 7] = alert(70);
+/// What TLS cannot tell, such as too many connections.
+pub(super) const INTERNAL_ERROR: [u8; 7] = alert(80);

@@ -31,6 +31,11 @@ pub(super) enum First {
     Http,
 }
 
+/// Whether TLS may come behind this first octet.
+pub(super) fn may_begin_tls(octet: u8) -> bool {
+    matches!(octet, 0x16 | SSL2_RECORD)
+}
+
 /// What a connection starts with. Where it is decided, more octets do not change
 /// it.
 pub(super) fn first(octets: &[u8]) -> First {

@@ -158,8 +158,8 @@ impl Transport {
     }
 
     /// Speaks TLS from here on. Where these octets were read already, they are the
-    /// peer's first. A client's first message is written when the socket is next
-    /// written to or read.
+    /// peer's first. A client's first message goes out with the next write, or with
+    /// [`Transport::advance_tls`].
     pub(super) fn start_tls(&mut self, mut tls: Tls, received: &[u8]) {
         tls.receive(received);
         self.readable = true;

@@ -18,9 +18,9 @@ use super::legacy::LegacySession;
 use super::server::ServerTls;
 #[cfg(feature = "legacy-tls")]
 use crate::bytes::Escaped;
-use crate::net::agreement::{Begun, ShownCertificate, TlsAgreement, TlsSession};
+use crate::net::agreement::{Begun, DECODE_ERROR, ShownCertificate, TlsAgreement, TlsSession};
 
-/// Octets of ciphertext of one read; the others wait no longer than that.
+/// Octets of ciphertext of one read; other connections wait no longer than that.
 const READ: usize = 64 * 1024;
 /// Octets of the largest record with its header (RFC 8446 section 5.2, RFC 5246
 /// section 6.2.3).
@@ -30,10 +30,7 @@ const WRITE: usize = 64 * 1024;
 /// Octets of memory of a session that has nothing to do, about: keys, and the buffer
 /// of one small record.
 const SESSION: usize = 8 * 1024;
-/// The alert `decode_error` (RFC 8446 section 6.2), in a record that every version of
-/// TLS reads.
-const DECODE_ERROR: [u8; 7] = [0x15, 3, 1, 0, 2, 2, 50];
-/// Reads that bring no plaintext, until the others have their turns.
+/// Reads that bring no plaintext, until other connections have their turns.
 const MAX_READS: usize = 4;
 
 thread_local! {
@@ -162,6 +159,7 @@ impl Tls {
         Ok(tls)
     }
 
+    /// By OpenSSL where servers of 2010 are dialled, by rustls otherwise.
     fn dialled(client: &ClientTls, host: &str) -> Result<Tls, ClientTlsError> {
         #[cfg(feature = "legacy-tls")]
         if let Some(session) = client.legacy_session(host)? {

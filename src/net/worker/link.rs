@@ -12,8 +12,10 @@ use super::wheel::Wheel;
 use crate::bytes::Output;
 use crate::conn::{Conn, Phase};
 use crate::error::Violation;
+use crate::net::agreement::INTERNAL_ERROR;
 use crate::net::app::{ClosedBy, EndReason};
 use crate::net::backlog::{Backlog, Part};
+use crate::net::first::may_begin_tls;
 use crate::net::listen::Takes;
 use crate::net::recorder::Recorder;
 use crate::net::refusal::{AnyRefusal, Hint};
@@ -28,13 +30,6 @@ pub(super) const READ: usize = 256 * 1024;
 /// A message of which at least this many octets are there or to come is read into
 /// its own buffer. Also the most that one read of a bridge takes.
 pub(super) const TURN: usize = 64 * 1024;
-
-/// The first octets that TLS may have: a record of the handshake, and one in the
-/// framing of SSLv2.
-pub(super) const FIRST_OF_TLS: [u8; 2] = [0x16, 0x80];
-/// The alert `internal_error` (RFC 8446 section 6.2), which every version of TLS
-/// reads.
-pub(super) const INTERNAL_ERROR: [u8; 7] = [0x15, 3, 1, 0, 2, 2, 80];
 
 /// A socket and the connection behind it. Between messages it owns no buffer.
 #[derive(Debug)]
@@ -396,7 +391,7 @@ impl<D> Link<D> {
     /// Whether TLS may come, and its first message is not whole: what its client
     /// has sent begins as one, or nothing else is taken.
     fn begins_with_tls(&self) -> bool {
-        let is_tls = |octet: &u8| FIRST_OF_TLS.contains(octet);
+        let is_tls = |octet: &u8| may_begin_tls(*octet);
         match self.preface {
             Preface::Done => false,
             Preface::ClientHello => true,

@@ -2,20 +2,16 @@
 //! a policy.
 
 use super::dispatch::Dispatch;
-use super::link::{FIRST_OF_TLS, INTERNAL_ERROR, Preface};
+use super::link::Preface;
 use crate::bytes::Input;
 use crate::error::Violation;
-use crate::net::agreement::Unserved;
+use crate::net::agreement::{INTERNAL_ERROR, PROTOCOL_VERSION, Unserved};
 use crate::net::app::{App, ClosedBy};
-use crate::net::first::{First, first};
+use crate::net::first::{First, first, may_begin_tls};
 use crate::net::listen::Takes;
 use crate::net::proxy::{self, ClientAddress};
 use crate::net::refusal::NetRefusal;
 use crate::net::tls::Tls;
-
-/// The alert `protocol_version` (RFC 8446 section 6.2), in a record that every
-/// version of TLS reads.
-const PROTOCOL_VERSION: [u8; 7] = [0x15, 3, 1, 0, 2, 2, 70];
 
 impl<A: App> Dispatch<'_, A> {
     /// Reads what comes before HTTP; whether HTTP may follow in these octets.
@@ -78,7 +74,7 @@ impl<A: App> Dispatch<'_, A> {
         *self.preface = Preface::Done;
         input.take_all();
         self.refused(refusal.into());
-        if FIRST_OF_TLS.contains(&first) {
+        if may_begin_tls(first) {
             let handle = &mut self.handle;
             handle
                 .conn
