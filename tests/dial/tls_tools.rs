@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use std::process::Command;
 
 use crate::program::{Stdin, connect as connect_plain};
-use crate::support::certificate::Folder;
+use crate::support::folder::Folder;
 use crate::support::program::{HEIRLOOM, Program, run};
 use crate::support::tls_host::{Files, TlsHost, open};
 use crate::tls::{own, serve};

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,31 +16,9 @@ use heirloom::handshake::Request;
 use heirloom::net::{App, ClientAddress, Listen, ListenAt, PeerAddress, Reply, Server, Takes};
 
 use crate::support::PATIENCE;
+use crate::support::folder::Folder;
 use crate::support::peer::{Peer, RFC, Speaks};
 use crate::support::program::{HEIRLOOM, Program, run};
-
-/// A folder that goes with the test. Its path is short, as that of a socket must be.
-pub(crate) struct Folder(PathBuf);
-
-impl Folder {
-    pub(crate) fn new(test: &str) -> Folder {
-        let name = format!("heirloom-{}-{test}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir(&path).unwrap();
-        Folder(path)
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 pub(crate) fn at(path: &Path) -> String {
     format!("unix:{}", path.display())
@@ -67,7 +45,7 @@ fn is_socket(path: &Path) -> bool {
 
 #[test]
 fn every_version_is_served_and_the_file_goes_with_the_server() {
-    let folder = Folder::new("versions");
+    let folder = Folder::new();
     let path = folder.path("s");
     let program = serve(&path, &["--versions", "all"]);
     let line = format!("listening on ws+unix:{}:/\n", path.display());
@@ -87,7 +65,7 @@ fn every_version_is_served_and_the_file_goes_with_the_server() {
 
 #[test]
 fn the_file_has_its_mode_from_the_moment_it_exists() {
-    let folder = Folder::new("mode");
+    let folder = Folder::new();
     let path = folder.path("s");
     for (umask, args, mode) in [
         ("0", &[][..], 0o600),
@@ -127,7 +105,7 @@ fn the_file_has_its_mode_from_the_moment_it_exists() {
 
 #[test]
 fn what_a_server_left_behind_is_replaced_and_a_live_server_never() {
-    let folder = Folder::new("stale");
+    let folder = Folder::new();
     let path = folder.path("s");
     let killed = serve(&path, &[]);
     killed.signal("KILL");
@@ -153,7 +131,7 @@ fn what_a_server_left_behind_is_replaced_and_a_live_server_never() {
 
 #[test]
 fn a_file_of_another_kind_is_never_removed() {
-    let folder = Folder::new("kinds");
+    let folder = Folder::new();
     let [file, below, link, other] = ["file", "below", "link", "other"].map(|n| folder.path(n));
     fs::write(&file, "precious").unwrap();
     fs::create_dir(&below).unwrap();
@@ -179,7 +157,7 @@ fn a_file_of_another_kind_is_never_removed() {
 
 #[test]
 fn the_file_is_gone_while_the_server_drains_and_after_a_second_signal() {
-    let folder = Folder::new("drain");
+    let folder = Folder::new();
     let path = folder.path("s");
     let program = serve(&path, &[]);
     let mut peer = Peer::connect_unix(&path);
@@ -200,7 +178,7 @@ fn the_file_is_gone_while_the_server_drains_and_after_a_second_signal() {
 
 #[test]
 fn a_socket_that_has_replaced_it_stays() {
-    let folder = Folder::new("replaced");
+    let folder = Folder::new();
     let path = folder.path("s");
     let program = serve(&path, &[]);
     fs::remove_file(&path).unwrap();
@@ -211,7 +189,7 @@ fn a_socket_that_has_replaced_it_stays() {
 
 #[test]
 fn nothing_is_left_where_another_listener_cannot_be_bound() {
-    let folder = Folder::new("half");
+    let folder = Folder::new();
     let path = folder.path("s");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -227,7 +205,7 @@ fn nothing_is_left_where_another_listener_cannot_be_bound() {
 
 #[test]
 fn a_path_that_is_too_long_is_named_and_the_longest_is_served() {
-    let folder = Folder::new("long");
+    let folder = Folder::new();
     let room = 107 - folder.path("").as_os_str().len();
     let longest = folder.path(&"s".repeat(room));
     let program = serve(&longest, &[]);
@@ -293,18 +271,21 @@ impl App for Counts {
     }
 }
 
-#[test]
-fn all_workers_serve_the_clients_of_one_socket() {
-    let folder = Folder::new("workers");
-    let path = folder.path("s");
-    let listen = Listen {
+fn listener(path: &Path) -> Listen {
+    Listen {
         at: ListenAt::Unix {
-            path: path.clone(),
+            path: path.to_owned(),
             mode: 0o600,
         },
         takes: Takes::Plain,
-    };
-    let server = Server::listen(&[listen], WORKERS, Config::default()).unwrap();
+    }
+}
+
+#[test]
+fn all_workers_serve_the_clients_of_one_socket() {
+    let folder = Folder::new();
+    let path = folder.path("s");
+    let server = Server::listen(&[listener(&path)], WORKERS, Config::default()).unwrap();
     let stopper = server.stopper();
     let counts: Arc<[AtomicUsize; WORKERS]> = Arc::default();
     let (own, next) = (Arc::clone(&counts), AtomicUsize::new(0));
@@ -329,16 +310,9 @@ fn all_workers_serve_the_clients_of_one_socket() {
 
 #[test]
 fn a_server_that_is_never_run_leaves_no_file() {
-    let folder = Folder::new("unrun");
+    let folder = Folder::new();
     let path = folder.path("s");
-    let listen = Listen {
-        at: ListenAt::Unix {
-            path: path.clone(),
-            mode: 0o600,
-        },
-        takes: Takes::Plain,
-    };
-    let server = Server::listen(&[listen], 2, Config::default()).unwrap();
+    let server = Server::listen(&[listener(&path)], 2, Config::default()).unwrap();
     assert!(UnixStream::connect(&path).is_ok());
     drop(server);
     assert!(!path.exists());
@@ -346,7 +320,7 @@ fn a_server_that_is_never_run_leaves_no_file() {
 
 #[test]
 fn clients_of_a_unix_socket_are_not_limited_by_an_address() {
-    let folder = Folder::new("limit");
+    let folder = Folder::new();
     let path = folder.path("s");
     let program = serve(&path, &["--max-connections-per-address", "1"]);
     let peers: Vec<Peer> = (0..5)
@@ -362,7 +336,7 @@ fn clients_of_a_unix_socket_are_not_limited_by_an_address() {
 
 #[test]
 fn curl_is_served_plain_and_in_tls() {
-    let folder = Folder::new("curl");
+    let folder = Folder::new();
     let [plain, tls] = ["plain", "tls"].map(|name| folder.path(name));
     let [certificate, key] = ["c.pem", "k.pem"].map(|name| folder.path(name));
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use heirloom::client::Connector;
 
+use crate::support::folder::Folder;
 use crate::support::peer::{Peer, RFC, Speaks};
 use crate::support::program::{HEIRLOOM, Program, run};
-use crate::unix::{Folder, at, serve, stop};
+use crate::unix::{at, serve, stop};
 
 /// A gateway at one socket, in front of another.
 fn gateway(front: &Path, back: &Path, args: &[&str]) -> Program {
@@ -25,7 +26,7 @@ fn gateway(front: &Path, back: &Path, args: &[&str]) -> Program {
 
 #[test]
 fn a_gateway_has_unix_sockets_at_both_ends_and_says_so() {
-    let folder = Folder::new("gateway");
+    let folder = Folder::new();
     let [front, back] = ["front", "back"].map(|name| folder.path(name));
     let server = serve(&back, &[]);
     let program = gateway(&front, &back, &[]);
@@ -48,7 +49,7 @@ fn a_gateway_has_unix_sockets_at_both_ends_and_says_so() {
 
 #[test]
 fn a_backend_is_told_that_the_client_has_no_address() {
-    let folder = Folder::new("told");
+    let folder = Folder::new();
     let [front, back] = ["front", "back"].map(|name| folder.path(name));
     let backend = UnixListener::bind(&back).unwrap();
     for (args, introduction) in [
@@ -73,7 +74,7 @@ fn a_backend_is_told_that_the_client_has_no_address() {
 
 #[test]
 fn a_proxy_at_a_unix_socket_is_believed_where_the_word_is_given() {
-    let folder = Folder::new("believed");
+    let folder = Folder::new();
     let [front, back] = ["front", "back"].map(|name| folder.path(name));
     let server = serve(&back, &[]);
     let program = gateway(&front, &back, &["--accept-proxy", "unix"]);
@@ -113,7 +114,7 @@ fn a_proxy_at_a_unix_socket_is_believed_where_the_word_is_given() {
 
 #[test]
 fn connect_probe_record_and_replay_reach_a_server_by_the_url_it_announces() {
-    let folder = Folder::new("program");
+    let folder = Folder::new();
     let path = folder.path("a:b %");
     let server = serve(&path, &[]);
     let url = server.line.trim().strip_prefix("listening on ").unwrap();
@@ -161,7 +162,7 @@ fn connect_probe_record_and_replay_reach_a_server_by_the_url_it_announces() {
 
 #[test]
 fn why_there_is_no_connection_is_named() {
-    let folder = Folder::new("unreached");
+    let folder = Folder::new();
     let [none, dead, file] = ["none", "dead", "file"].map(|name| folder.path(name));
     drop(UnixListener::bind(&dead).unwrap());
     fs::write(&file, "").unwrap();
@@ -191,7 +192,7 @@ fn why_there_is_no_connection_is_named() {
 
 #[test]
 fn a_backend_whose_queue_is_full_is_tried_until_there_is_room() {
-    let folder = Folder::new("full");
+    let folder = Folder::new();
     let [front, back] = ["front", "back"].map(|name| folder.path(name));
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
     socket

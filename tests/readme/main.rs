@@ -26,7 +26,8 @@ use std::process::Command;
 
 use blocks::{Block, Kind, Step};
 use crates::Crate;
-use support::certificate::{Folder, Plan};
+use support::certificate::Plan;
+use support::folder::Folder;
 use support::program::{HEIRLOOM, Program};
 use terminal::Terminal;
 

@@ -7,6 +7,7 @@
 pub(crate) mod backend;
 pub(crate) mod certificate;
 pub(crate) mod failing_app;
+pub(crate) mod folder;
 pub(crate) mod peer;
 #[cfg(feature = "cli")]
 pub(crate) mod program;

@@ -16,7 +16,8 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use sha1::{Digest, Sha1};
 
 use super::PATIENCE;
-use super::certificate::{Folder, Made};
+use super::certificate::Made;
+use super::folder::Folder;
 
 /// A connection of TLS.
 pub(crate) type TlsStream = StreamOwned<ServerConnection, TcpStream>;

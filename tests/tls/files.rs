@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use heirloom::net::{CertificateFiles, ClientTls, ClientTlsOptions, ServerTls, TlsFileError};
 
-use crate::support::certificate::{Folder, Made, Plan};
+use crate::support::certificate::{Made, Plan};
+use crate::support::folder::Folder;
 
 const ENCRYPTED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----
 MIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAgS8PRxWTvbDQICCAAw

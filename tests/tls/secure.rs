@@ -17,7 +17,8 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::support::PATIENCE;
-use crate::support::certificate::{Folder, Made, Plan};
+use crate::support::certificate::{Made, Plan};
+use crate::support::folder::Folder;
 use crate::support::peer::{DIGEST, RFC, Speaks, TEXT, request, said};
 use crate::support::program::Program;
 

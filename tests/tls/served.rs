@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use heirloom::VERSIONS;
+use mio::{Events, Interest, Poll, Token};
 
 use crate::secure::{Certificates, Client, End, Secure, Tls, receives_within, tcp};
 use crate::support::PATIENCE;
@@ -196,30 +197,40 @@ fn a_client_that_does_not_read_is_not_read_and_gets_all_in_the_end() {
         let message = text(64 * 1024);
         let octets = frame(TEXT, message.as_bytes());
         secure.socket().set_nonblocking(true).unwrap();
+        let mut watched = mio::net::TcpStream::from_std(secure.socket().try_clone().unwrap());
+        let (mut poll, mut events) = (Poll::new().unwrap(), Events::with_capacity(4));
+        let registry = poll.registry().try_clone().unwrap();
+        let (token, writes) = (Token(0), Interest::WRITABLE);
+        registry.register(&mut watched, token, writes).unwrap();
         // Until the system takes nothing more: the server has stopped reading.
-        let (mut sent, mut last) = (0, Instant::now());
-        while last.elapsed() < Duration::from_millis(300) {
+        let mut sent = 0;
+        loop {
             let at = sent % octets.len();
             let part = &octets[at..octets.len().min(at + 8192)];
             let conn = &mut secure.stream.conn;
-            if !conn.wants_write() && sent < MESSAGES * octets.len() {
+            if !conn.wants_write() {
+                assert!(sent < MESSAGES * octets.len(), "the server took all");
                 sent += conn.writer().write(part).unwrap();
             }
             match conn.write_tls(&mut secure.stream.sock) {
-                Ok(1..) => last = Instant::now(),
-                Ok(0) => std::thread::sleep(Duration::from_millis(1)),
+                Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    std::thread::sleep(Duration::from_millis(1));
+                    poll.poll(&mut events, Some(Duration::from_millis(300)))
+                        .unwrap();
+                    if events.is_empty() {
+                        break;
+                    }
                 }
                 Err(error) => panic!("{error}"),
             }
         }
-        assert!(sent < MESSAGES * octets.len(), "the server took all");
         other.echo("is not kept waiting");
         // Both ways at once: the last message is finished while the first are read.
         let whole = sent.div_ceil(octets.len());
         let (due, mut got) = (whole * (10 + message.len()), 0);
         let mut room = vec![0; 64 * 1024];
+        let both = writes | Interest::READABLE;
+        registry.reregister(&mut watched, token, both).unwrap();
         let until = Instant::now() + PATIENCE;
         while got < due {
             assert!(Instant::now() < until, "{got} of {due} octets came");
@@ -233,7 +244,7 @@ fn a_client_that_does_not_read_is_not_read_and_gets_all_in_the_end() {
                 got += n;
             }
             if moved.iter().all(|moved| !matches!(moved, Ok(1..))) {
-                std::thread::sleep(Duration::from_millis(1));
+                poll.poll(&mut events, Some(PATIENCE)).unwrap();
             }
         }
         assert_eq!(got, due);

@@ -6,6 +6,8 @@
 
 #[path = "../../../tests/support/certificate.rs"]
 mod certificate;
+#[path = "../../../tests/support/folder.rs"]
+mod folder;
 
 use std::sync::Arc;
 
@@ -20,7 +22,8 @@ use rustls::{
 };
 use rustls_native_certs::CertificateResult;
 
-use self::certificate::{Folder, Made, Plan};
+use self::certificate::{Made, Plan};
+use self::folder::Folder;
 use super::certificate::CertificateFiles;
 use super::client::{ClientTls, ClientTlsOptions};
 use super::provider;
