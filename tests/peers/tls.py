@@ -269,7 +269,7 @@ def curl_meets_tls(binary):
 
 
 def tls_meets_plain(binary):
-    with Heirloom(binary, *certificates.rsa().options, takes="ws://") as server:
+    with Heirloom(binary, takes="ws://") as server:
         curls(server.port, "http", 0, "HTTP/1.1 200 ")
         curls(server.port, "https", 35, "SSL")
         shakes_hands(server.port, "error:")
