@@ -6,7 +6,7 @@ use heirloom::extension::{Compression, ContextMemory, Level, Mode};
 use super::units::octets;
 
 /// Whether messages are compressed, and at what cost.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Compression")]
 pub(super) struct CompressionArgs {
     /// Whether messages are compressed where the peer can do it. `shared`: each message on its own,
@@ -15,11 +15,6 @@ pub(super) struct CompressionArgs {
     /// offered and nothing accepted.
     #[arg(long, value_name = "HOW", value_enum, default_value_t = ModeArg::Shared)]
     compression: ModeArg,
-    /// Octets that `per-connection` takes for all connections together; where they are used up, new
-    /// connections are compressed as with `shared`.
-    #[arg(long, value_name = "BYTES", default_value_t = ContextMemory::DEFAULT_OCTETS as u64,
-          value_parser = octets(0_u64..=1 << 50))]
-    compression_memory: u64,
     /// How much work is spent on a small size.
     #[arg(long, value_name = "WORD", value_enum, default_value_t = LevelArg::Default)]
     compression_level: LevelArg,
@@ -31,6 +26,24 @@ pub(super) struct CompressionArgs {
     /// their User-Agent otherwise.
     #[arg(long)]
     compression_for_safari_15: bool,
+}
+
+/// What compression may hold in a whole process.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Compression")]
+pub(super) struct CompressionMemoryArgs {
+    /// Octets that `per-connection` takes for all connections together; where they are used up, new
+    /// connections are compressed as with `shared`.
+    #[arg(long, value_name = "BYTES", default_value_t = ContextMemory::DEFAULT_OCTETS as u64,
+          value_parser = octets(0_u64..=1 << 50))]
+    compression_memory: u64,
+}
+
+impl CompressionMemoryArgs {
+    /// The memory for contexts. All configurations of a process share one.
+    pub(super) fn context_memory(&self) -> ContextMemory {
+        ContextMemory::new(usize::try_from(self.compression_memory).unwrap_or(usize::MAX))
+    }
 }
 
 /// What a client offers.
@@ -93,10 +106,5 @@ impl CompressionArgs {
         } else {
             compression
         }
-    }
-
-    /// The memory for contexts.
-    pub(super) fn context_memory(&self) -> ContextMemory {
-        ContextMemory::new(usize::try_from(self.compression_memory).unwrap_or(usize::MAX))
     }
 }

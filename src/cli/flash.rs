@@ -9,7 +9,7 @@ use heirloom::net::{FlashPolicy, Listen, ListenAt, Takes};
 use super::listening;
 
 /// What Flash players are answered.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct FlashArgs {
     /// Answer Flash players that ask for a policy, on every port: pages with a WebSocket made of
     /// Flash, such as web-socket-js, connect only then. The pages are those of --origin, or without

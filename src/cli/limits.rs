@@ -8,17 +8,51 @@ use heirloom::net::Settings;
 use super::units::{milliseconds, octets};
 
 /// What one connection may hold and wait for; each number has a bound.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Limits")]
+#[derive(Clone, Debug, Args)]
 pub(super) struct LimitArgs {
-    /// Octets of the head that the peer sends.
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().head_bytes,
-          value_parser = octets(64_u32..=1_048_576))]
-    max_head_bytes: u32,
+    #[command(flatten)]
+    connection: ConnectionLimitArgs,
+    #[command(flatten)]
+    message: MessageLimitArgs,
+}
+
+impl LimitArgs {
+    /// What the peer may send.
+    pub(super) fn limits(&self) -> Limits {
+        self.message.limits(self.connection.limits())
+    }
+
+    /// What a connection may hold, and how long it may take.
+    pub(super) fn settings(&self) -> Settings {
+        self.connection.settings()
+    }
+}
+
+/// What a message may hold.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub(super) struct MessageLimitArgs {
     /// Octets of a message, over all its fragments.
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().message_bytes,
           value_parser = octets(1_u64..=1_073_741_824))]
     max_message_bytes: u64,
+}
+
+impl MessageLimitArgs {
+    /// These limits, with that of a message.
+    pub(super) fn limits(&self, limits: Limits) -> Limits {
+        limits.with_message_bytes(self.max_message_bytes)
+    }
+}
+
+/// What one connection may hold and wait for, whatever its messages are.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub(super) struct ConnectionLimitArgs {
+    /// Octets of the head that the peer sends.
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().head_bytes,
+          value_parser = octets(64_u32..=1_048_576))]
+    max_head_bytes: u32,
     /// Octets that may wait to be sent to one peer. Above it nothing is read that would add to
     /// them, and a subscriber of a topic is disconnected.
     #[arg(long, value_name = "BYTES", default_value_t = 1_048_576,
@@ -38,16 +72,14 @@ pub(super) struct LimitArgs {
     write_timeout_ms: u64,
 }
 
-impl LimitArgs {
-    /// What the peer may send.
-    pub(super) fn limits(&self) -> Limits {
-        Limits::default()
-            .with_head_bytes(self.max_head_bytes)
-            .with_message_bytes(self.max_message_bytes)
+impl ConnectionLimitArgs {
+    /// What the peer may send before its messages.
+    fn limits(&self) -> Limits {
+        Limits::default().with_head_bytes(self.max_head_bytes)
     }
 
     /// What a connection may hold, and how long it may take.
-    pub(super) fn settings(&self) -> Settings {
+    fn settings(&self) -> Settings {
         Settings::default()
             .with_output_bytes(self.max_output_bytes as usize)
             .with_handshake_ms(self.handshake_timeout_ms)
@@ -56,12 +88,12 @@ impl LimitArgs {
     }
 }
 
-/// What a listener may hold and wait for.
-#[derive(Debug, Args)]
+/// What a server may hold and wait for.
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub(super) struct ListenLimitArgs {
     #[command(flatten)]
-    each: LimitArgs,
+    each: ConnectionLimitArgs,
     /// Octets of memory that all connections hold together, half of what the system allows by
     /// default. Above it new connections are refused with 503 and reading pauses; where unfinished
     /// messages hold it, the least active of their connections are closed with 1013.
@@ -95,7 +127,7 @@ pub(super) struct ListenLimitArgs {
 }
 
 impl ListenLimitArgs {
-    /// What a client may send.
+    /// What a client may send before its messages.
     pub(super) fn limits(&self) -> Limits {
         self.each.limits()
     }

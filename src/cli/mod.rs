@@ -23,6 +23,10 @@ mod tls;
 mod verdict;
 
 mod report;
+
+mod process_args;
+mod listener_args;
+mod route_args;
 mod server_args;
 
 mod access;

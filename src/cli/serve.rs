@@ -8,6 +8,7 @@ use heirloom::net::lab::Lab;
 use heirloom::net::{Router, serve};
 
 use super::lab::Explanations;
+use super::process_args::ProcessArgs;
 use super::server_args::{Bound, ServerArgs};
 use super::{Exit, header_text};
 
@@ -24,6 +25,8 @@ pub(super) struct Args {
     explain: bool,
     #[command(flatten)]
     server: ServerArgs,
+    #[command(flatten)]
+    process: ProcessArgs,
 }
 
 /// The time that the explanations of the last handshakes have after the last
@@ -32,14 +35,14 @@ const LAST_EXPLANATIONS: Duration = Duration::from_secs(5);
 
 /// Runs until a signal and the last connection.
 pub(super) fn run(args: Args) -> Exit {
+    let config = args.server.config(&args.process);
     let Bound {
         server,
         certificates,
-    } = match args.server.bind(false) {
+    } = match args.server.bind(&args.process, config.clone(), false) {
         Ok(bound) => bound,
         Err(exit) => return exit,
     };
-    let config = args.server.config();
     let explanations = Explanations {
         all: args.explain,
         config: config.clone(),

@@ -21,7 +21,7 @@ use super::{Exit, complain};
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The certificates of a server.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct TlsArgs {
     /// A PEM file with the server's certificate first and the intermediate certificates behind it:
     /// the server speaks TLS too. May be given more than once, each with its --tls-key; a client

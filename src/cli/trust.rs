@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{Exit, complain, hint};
 
 /// Which servers are trusted.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct TrustArgs {
     /// A PEM file with certificates that are trusted instead of those of the system: authorities,
     /// or the server's own certificate where it is self-signed. Names and days are verified. May be
