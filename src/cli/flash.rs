@@ -43,19 +43,18 @@ impl FlashArgs {
     /// The ports that are for such requests alone.
     pub(super) fn listeners(&self) -> Vec<Listen> {
         let addresses = self.flash_policy_listen.iter().flatten();
-        let listen = |address: &SocketAddr| Listen {
-            at: ListenAt::Tcp(*address),
-            takes: Takes::FlashPolicy,
-        };
+        let listen =
+            |address: &SocketAddr| Listen::new(ListenAt::Tcp(*address), Takes::FlashPolicy);
         addresses.map(listen).collect()
     }
 
     /// The policy of a server with these origins that listens there.
     pub(super) fn policy(&self, origins: &Origins, listeners: &[Listen]) -> FlashPolicy {
-        let own = listeners.iter().filter_map(|listen| match listen.at {
-            ListenAt::Tcp(address) if listen.takes != Takes::FlashPolicy => Some(address.port()),
-            _ => None,
-        });
+        let own = listeners
+            .iter()
+            .filter(|listen| listen.takes != Takes::FlashPolicy);
+        let own = own.filter_map(|listen| listen.at.address());
+        let own = own.map(|address| address.port());
         let mut ports: Vec<u16> = own.chain(self.flash_policy_port.iter().copied()).collect();
         ports.sort_unstable();
         ports.dedup();

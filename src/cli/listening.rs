@@ -7,10 +7,10 @@ use heirloom::net::{BadEndpoint, Endpoint, Listen, ListenAt, Takes, Url};
 
 use super::{output, suggest};
 
-/// Tells where a listener is, once it is bound, and what it takes: TLS where the
-/// server has a certificate.
-pub(super) fn announce(listen: &Listen, has_tls: bool, json: bool) {
-    let at = &listen.at;
+/// Tells where a listener is, once it is bound, and what it takes: TLS where it has
+/// a certificate.
+pub(super) fn announce(listen: &Listen, json: bool) {
+    let (at, has_tls) = (&listen.at, listen.policy.tls.is_some());
     let line = match (at, listen.takes) {
         (ListenAt::Unix { path, .. }, takes) => {
             format!("listening on {}", Url::of_unix(path, takes == Takes::Tls))
@@ -53,16 +53,11 @@ pub(super) fn listeners(text: &str) -> Result<Vec<Listen>, String> {
         };
         let mode = 0o600;
         let path = path.into();
-        return Ok(vec![Listen {
-            at: ListenAt::Unix { path, mode },
-            takes,
-        }]);
+        let at = ListenAt::Unix { path, mode };
+        return Ok(vec![Listen::new(at, takes)]);
     }
     let found = addresses(address)?;
-    let listen = |address| Listen {
-        at: ListenAt::Tcp(address),
-        takes,
-    };
+    let listen = |address| Listen::new(ListenAt::Tcp(address), takes);
     Ok(found.into_iter().map(listen).collect())
 }
 

@@ -191,7 +191,7 @@ pub(super) fn run(args: &Args) -> Exit {
     }
     let store = Arc::new(Store::new(&out, mode, max_octets));
     for address in relay.addresses() {
-        announce(&Listen::from(*address), false, false);
+        announce(&Listen::from(*address), false);
     }
     if output::has_failed() {
         return Exit::Unreachable;

@@ -119,14 +119,14 @@ impl ServerArgs {
             Exit::Unreachable
         })?;
         if flash.are_answered() {
-            let policy = flash.policy(&origins, server.listeners());
+            let policy = flash.policy(&origins, &server.listeners());
             server = server.with_flash_policy(policy);
         }
         for listen in server.listeners() {
             if let ListenAt::Tcp(address) = &listen.at {
                 warn_of_hixie(address, self.route.versions);
             }
-            listening::announce(listen, server.has_tls(), json);
+            listening::announce(&listen, json);
         }
         if output::has_failed() {
             return Err(Exit::Unreachable);

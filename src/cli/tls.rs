@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use heirloom::net::{CertificateFiles, Reloader, ServerTls};
+use heirloom::net::{CertificateFiles, ListenPolicy, Reloader, ServerTls};
 use jiff::Timestamp;
 use signal_hook::consts::SIGHUP;
 use signal_hook::low_level::pipe;
@@ -106,7 +106,14 @@ impl TlsArgs {
                         Ok(_) => match read(&files, legacy) {
                             Ok(loaded) => {
                                 log::info!("the certificates were read again");
-                                reloader.show_certificates(loaded.clone());
+                                let mut listeners = reloader.listeners();
+                                for listen in &mut listeners {
+                                    let policy = ListenPolicy::clone(&listen.policy);
+                                    listen.policy = policy.with_tls(loaded.clone()).into();
+                                }
+                                if let Err(error) = reloader.listen(&listeners) {
+                                    log::error!("{error}");
+                                }
                                 *watched.lock() = loaded;
                             }
                             Err(error) => {

@@ -218,6 +218,17 @@ impl Conn {
         Conn { config, state }
     }
 
+    /// Has the server's end of a connection whose request has not arrived judge it by
+    /// this configuration. Nothing happens where it has arrived.
+    pub fn set_config(&mut self, config: &Arc<Config>) {
+        let State::Handshake(opening) = &self.state else {
+            return;
+        };
+        if matches!(&opening.handshake, Handshake::Server(server) if server.awaits_head()) {
+            self.config = Arc::clone(config);
+        }
+    }
+
     /// One end of a connection whose handshake was not seen, to read frames with.
     ///
     /// # Errors

@@ -70,6 +70,11 @@ impl ServerHandshake {
         self.secure = true;
     }
 
+    /// Whether the request has not arrived.
+    pub(crate) fn awaits_head(&self) -> bool {
+        matches!(self.state, State::Head(_))
+    }
+
     /// The version that was asked for, once a request was delivered.
     pub(crate) fn version(&self) -> Option<&'static Version> {
         match &self.state {

@@ -87,6 +87,14 @@ pub trait App: Sized {
         let _ = (id, summary, data);
     }
 
+    /// Whether this connection was accepted by something that is not in force any
+    /// more, such as a route that the table has no longer.
+    /// [`Reloader::retire`](super::Reloader::retire) closes such ones.
+    fn is_outdated(&mut self, data: &mut Self::Data) -> bool {
+        let _ = data;
+        false
+    }
+
     /// The server has new settings: what this app took from elsewhere, such as a
     /// table of routes, may have changed with them.
     fn reloaded(&mut self) {}
@@ -198,7 +206,7 @@ pub struct EndReason {
     /// The end that ended it.
     pub by: ClosedBy,
     /// The stable code of a refusal or violation; `closed` for a close, `reset`,
-    /// `page`, `going-away`, or the timeout: `idle-timeout`, `write-timeout`,
+    /// `page`, `going-away`, `route-changed`, or the timeout: `idle-timeout`, `write-timeout`,
     /// `close-timeout`.
     pub what: &'static str,
     /// The status of a response, or the code of a close.

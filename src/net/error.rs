@@ -4,9 +4,10 @@ use std::io;
 use std::ops::Range;
 
 use super::dial::DialError;
+use super::listening::BindError;
 use super::networks::NetworksError;
 use super::proxy::UnknownProxyVersion;
-use super::server::{BindError, SendError};
+use super::server::SendError;
 use super::url::{BadUrl, Unresolved};
 use crate::bytes::Escaped;
 use crate::error::{Located, Refusal, Unsendable, Violation};

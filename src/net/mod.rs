@@ -8,7 +8,6 @@
 mod keepalive;
 
 mod agreement;
-mod listen;
 
 mod address;
 mod unix;
@@ -41,6 +40,11 @@ mod networks;
 mod flash;
 mod first;
 
+mod passed;
+mod listen;
+mod listener;
+mod listening;
+
 mod element;
 mod forwarded;
 
@@ -53,6 +57,7 @@ mod topic;
 
 mod page;
 mod post;
+mod state;
 
 mod later;
 mod app;
@@ -103,17 +108,20 @@ pub use self::forwarded::Forwarded;
 pub use self::keepalive::Keepalive;
 pub use self::later::{Answer, Later};
 pub use self::link_id::LinkId;
-pub use self::listen::{Listen, ListenAt, Takes};
+pub use self::listen::{Listen, ListenAt, ListenPolicy, Takes};
+pub use self::listening::BindError;
 pub use self::networks::{Networks, NetworksError};
 pub use self::page::Page;
+pub use self::passed::Passed;
 pub use self::proxy::{ClientAddress, ProxyVersion, UnknownProxyVersion};
 pub use self::recorder::{Recorder, Recording};
 pub use self::refusal::{AnyRefusal, NetRefusal, REFUSALS};
 pub use self::resolve::Resolver;
 pub use self::route::{Destination, Route, RouteTable, Router};
-pub use self::server::{BindError, Reloader, SendError, Sender, Server, Stopper};
+pub use self::server::{Reloader, SendError, Sender, Server, Stopper};
 pub use self::settings::Settings;
 pub use self::site::{AccessRecord, Site, SiteData};
+pub use self::state::{Liveness, ServerState};
 pub use self::stats::{ConnectionInfo, ConnectionStats, StatsSnapshot};
 pub use self::stream::Stream;
 #[cfg(feature = "legacy-tls")]

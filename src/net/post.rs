@@ -2,18 +2,17 @@
 //! that never blocks its sender.
 
 use std::collections::VecDeque;
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mio::Waker;
 
-use super::flash::FlashPolicy;
-use super::listen::Takes;
-use super::networks::Networks;
+use super::listen::{Listen, ListenPolicy, Takes};
+use super::listener::Listener;
 use super::page::Page;
 use super::proxy::ClientAddress;
 use super::resolve::Found;
 use super::settings::Settings;
-use super::tls::ServerTls;
 use super::topic::Batch;
 use super::transport::Transport;
 use crate::conn::Config;
@@ -42,12 +41,25 @@ pub(super) enum Post {
     Page { token: usize, page: Box<Page> },
     /// The configuration and settings from now on.
     Settings(Arc<Policy>),
-    /// The certificates from now on.
-    Certificates(ServerTls),
+    /// Where to listen from now on.
+    Listen(Box<NewListeners>),
     /// A client that another worker has accepted.
     Client(Box<NewClient>),
+    /// Give this up: the loop turns.
+    Answer(Sender<()>),
+    /// Close the connections whose route is gone.
+    Retire { drain_ms: u64, spread_ms: u64 },
     /// Close all connections, and end.
     Drain,
+}
+
+/// Where a worker is to listen.
+#[derive(Debug)]
+pub(super) struct NewListeners {
+    /// All places of the server, with their policies.
+    pub(super) places: Arc<[Listen]>,
+    /// Those that are new to this worker.
+    pub(super) bound: Vec<Listener>,
 }
 
 /// A client that was accepted, and nothing of it read.
@@ -56,6 +68,7 @@ pub(super) struct NewClient {
     pub(super) transport: Transport,
     pub(super) address: ClientAddress,
     pub(super) takes: Takes,
+    pub(super) policy: Arc<ListenPolicy>,
 }
 
 /// The configuration and settings of the connections of a server.
@@ -64,12 +77,6 @@ pub(super) struct Policy {
     /// The configuration of a request before its route is known.
     pub(super) config: Arc<Config>,
     pub(super) settings: Settings,
-    /// The peers whose connections start with a PROXY header.
-    pub(super) proxies: Networks,
-    /// The certificates of the server, where it has some.
-    pub(super) tls: Option<ServerTls>,
-    /// What Flash players are answered, where they are.
-    pub(super) flash: Option<FlashPolicy>,
 }
 
 /// Posts that wait for one worker.
@@ -181,6 +188,11 @@ impl Mailbox {
         posts.queue.clear();
     }
 
+    /// Whether the worker has ended.
+    pub(super) fn is_closed(&self) -> bool {
+        self.posts().closed
+    }
+
     /// Wakes the worker.
     pub(super) fn wake(&self) {
         if let Err(error) = self.waker.wake() {
@@ -215,6 +227,7 @@ mod tests {
                 address: ClientAddress::from(stream.local_addr().expect("connected")),
                 transport: Transport::from_std(stream).expect("options"),
                 takes: Takes::default(),
+                policy: Arc::default(),
             })
         };
         mailbox.post_anyway(Post::Drain);

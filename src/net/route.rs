@@ -208,11 +208,17 @@ impl RouteTable {
     /// before one for any host, then the longest path wins, then the exact one,
     /// then the first.
     #[must_use]
-    pub fn with(mut self, route: Route) -> RouteTable {
+    pub fn with(self, route: Route) -> RouteTable {
+        self.with_shared(Arc::new(route))
+    }
+
+    /// The same with a route that another table may have too: connections that it
+    /// accepted there are not outdated by this table.
+    #[must_use]
+    pub fn with_shared(mut self, route: Arc<Route>) -> RouteTable {
         self.has_hosts |= route.host.is_some();
         self.has_configs |= route.config.is_some();
         self.has_backend |= matches!(route.to, Destination::Backend(_));
-        let route = Arc::new(route);
         if self.lab.is_none() && matches!(route.to, Destination::Lab(_)) {
             self.lab = Some(Arc::clone(&route));
         }
@@ -221,6 +227,17 @@ impl RouteTable {
         self.ranked.insert(rank, Arc::clone(&route));
         self.routes.push(route);
         self
+    }
+
+    /// Its routes, in the order in which they were given.
+    #[must_use]
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+
+    /// Whether it has this very route.
+    pub(super) fn has(&self, route: &Arc<Route>) -> bool {
+        self.routes.iter().any(|own| Arc::ptr_eq(own, route))
     }
 
     /// The route of this request.

@@ -9,35 +9,27 @@ use super::app::App;
 use super::budget::Budget;
 use super::flash::FlashPolicy;
 use super::link_id::LinkId;
-use super::listen::{Listen, ListenAt};
+use super::listen::{Listen, ListenAt, ListenPolicy};
+use super::listening::{BindError, Listening};
 use super::networks::Networks;
-use super::post::{NotPosted, Policy, Post};
+use super::post::{NewListeners, NotPosted, Policy, Post};
 use super::settings::Settings;
+use super::state::{Liveness, ServerState};
 use super::stats::ConnectionStats;
 use super::tls::ServerTls;
 use super::topic::Batch;
-use super::worker::{self, BoundWorker, Mailboxes, Places, Setup, Worker};
+use super::worker::{BoundWorker, Mailboxes, Places, Setup, Worker};
 use crate::conn::Config;
 use crate::message::Message;
-
-/// Why a server does not start.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {error}")]
-pub struct BindError {
-    /// Where.
-    pub address: ListenAt,
-    /// Why.
-    #[source]
-    pub error: io::Error,
-}
 
 /// A server that is bound and not yet running.
 #[derive(Debug)]
 pub struct Server {
     policy: Policy,
     workers: Vec<BoundWorker>,
-    listeners: Vec<Listen>,
+    listening: Listening,
     stats: ConnectionStats,
+    state: ServerState,
 }
 
 impl Server {
@@ -69,30 +61,27 @@ impl Server {
         workers: usize,
         config: impl Into<Arc<Config>>,
     ) -> Result<Server, BindError> {
-        let failed = |(address, error)| BindError { address, error };
-        let mut bound = listeners.to_vec();
-        for place in listeners {
-            if let ListenAt::Tcp(address) = place.at {
-                let free = worker::check_free(address);
-                free.map_err(|error| failed((place.at.clone(), error)))?;
-            }
-        }
-        let mut bound_workers = Vec::new();
-        for _ in 0..workers.max(1) {
-            let is_first = bound_workers.is_empty();
-            bound_workers.push(BoundWorker::bind(&mut bound, is_first).map_err(failed)?);
-        }
+        let listening = Listening::default();
+        let change = listening.lock().bind(listeners, workers.max(1))?;
+        let bound = listening.lock().replace(change);
+        let workers = bound.into_iter().map(BoundWorker::new);
+        let bound_workers: io::Result<Vec<BoundWorker>> = workers.collect();
+        let bound_workers = bound_workers.map_err(|error| {
+            let nowhere = ListenAt::Tcp(SocketAddr::from(([0, 0, 0, 0], 0)));
+            let address = listeners
+                .first()
+                .map_or(nowhere, |listen| listen.at.clone());
+            BindError { address, error }
+        })?;
         Ok(Server {
             policy: Policy {
                 config: config.into(),
                 settings: Settings::default(),
-                proxies: Networks::default(),
-                tls: None,
-                flash: None,
             },
             stats: ConnectionStats::new(bound_workers.iter().map(BoundWorker::waker)),
             workers: bound_workers,
-            listeners: bound,
+            listening,
+            state: ServerState::default(),
         })
     }
 
@@ -117,53 +106,72 @@ impl Server {
     }
 
     /// Requires a PROXY header on connections from these networks, and believes
-    /// it; refuses one on all other connections.
+    /// it; refuses one on all other connections. This goes for all its listeners.
     #[must_use]
-    pub fn accept_proxy(mut self, networks: Networks) -> Server {
-        self.policy.proxies = networks;
+    pub fn accept_proxy(self, networks: Networks) -> Server {
+        let listening = &self.listening;
+        let change = |policy: &mut ListenPolicy| policy.proxies = networks.clone();
+        listening.lock().change_policies(change);
         self
     }
 
-    /// Speaks TLS with these certificates, on the listeners that take it.
+    /// Speaks TLS with these certificates, on all listeners that take it.
     #[must_use]
-    pub fn with_tls(mut self, tls: ServerTls) -> Server {
-        self.policy.tls = Some(tls);
+    pub fn with_tls(self, tls: ServerTls) -> Server {
+        let listening = &self.listening;
+        let change = |policy: &mut ListenPolicy| policy.tls = Some(tls.clone());
+        listening.lock().change_policies(change);
         self
     }
 
-    /// Whether it speaks TLS.
+    /// Whether one of its listeners has certificates.
     #[must_use]
     pub fn has_tls(&self) -> bool {
-        self.policy.tls.is_some()
+        let listeners = self.listeners();
+        listeners.iter().any(|listen| listen.policy.tls.is_some())
     }
 
     /// Answers Flash players that ask for a policy, on all its listeners.
     #[must_use]
-    pub fn with_flash_policy(mut self, policy: FlashPolicy) -> Server {
-        self.policy.flash = Some(policy);
+    pub fn with_flash_policy(self, policy: FlashPolicy) -> Server {
+        let listening = &self.listening;
+        let change = |listener: &mut ListenPolicy| listener.flash = Some(policy.clone());
+        listening.lock().change_policies(change);
         self
     }
 
     /// The addresses of TCP, with their real ports.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        let address = |listen: &Listen| match listen.at {
-            ListenAt::Tcp(address) => Some(address),
-            ListenAt::Unix { .. } => None,
-        };
-        self.listeners.iter().filter_map(address).collect()
+        let listeners = self.listeners();
+        let addresses = listeners.iter().filter_map(|listen| listen.at.address());
+        addresses.collect()
     }
 
     /// Its listeners, with their real ports.
     #[must_use]
-    pub fn listeners(&self) -> &[Listen] {
-        &self.listeners
+    pub fn listeners(&self) -> Vec<Listen> {
+        self.listening.lock().listeners()
     }
 
     /// Which connections are open.
     #[must_use]
     pub fn stats(&self) -> ConnectionStats {
         self.stats.clone()
+    }
+
+    /// Whether it drains.
+    #[must_use]
+    pub fn state(&self) -> ServerState {
+        self.state.clone()
+    }
+
+    /// Finds out whether its workers still turn, once it runs.
+    #[must_use]
+    pub fn liveness(&self) -> Liveness {
+        let mailboxes = self.mailboxes().into_iter();
+        let inboxes = mailboxes.map(|mailboxes| mailboxes.inbox);
+        Liveness::new(inboxes.collect(), self.state.clone())
     }
 
     /// A way to send to its connections and topics from any thread.
@@ -175,16 +183,15 @@ impl Server {
     /// A way to stop it from another thread.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
-        Stopper(self.mailboxes().into())
+        Stopper(self.mailboxes().into(), self.state.clone())
     }
 
-    /// A way to change its settings while it runs. Call it when all else is set.
+    /// A way to change its settings and listeners while it runs.
     #[must_use]
     pub fn reloader(&self) -> Reloader {
         Reloader {
             mailboxes: self.mailboxes().into(),
-            proxies: self.policy.proxies.clone(),
-            tls: None,
+            listening: self.listening.clone(),
         }
     }
 
@@ -211,12 +218,17 @@ impl Server {
     /// # Panics
     ///
     /// Where the system gives no threads.
-    pub fn run<A: App>(self, app: impl Fn() -> A + Sync) {
+    pub fn run<A: App>(mut self, app: impl Fn() -> A + Sync) {
+        let places = self.listeners();
+        for worker in &mut self.workers {
+            worker.set_policies(&places);
+        }
         let setup = Setup {
             budget: Arc::new(Budget::new(self.workers.len())),
             mailboxes: self.mailboxes(),
             policy: Arc::new(self.policy),
             stats: self.stats,
+            state: self.state,
             places: Arc::new(Places::new(self.workers.len())),
         };
         let (setup, app) = (&setup, &app);
@@ -329,48 +341,72 @@ impl Sender {
 
 /// Stops a [`Server`].
 #[derive(Clone, Debug)]
-pub struct Stopper(Arc<[Mailboxes]>);
+pub struct Stopper(Arc<[Mailboxes]>, ServerState);
 
 impl Stopper {
     /// Stops listening, closes every connection in its version's own way, and
     /// lets the server end.
     pub fn stop(&self) {
+        self.1.set_draining();
         for mailboxes in self.0.iter() {
             mailboxes.inbox.post_anyway(Post::Drain);
         }
     }
 }
 
-/// Changes the settings of a running [`Server`].
+/// Changes the settings and listeners of a running [`Server`].
 #[derive(Clone, Debug)]
 pub struct Reloader {
     mailboxes: Arc<[Mailboxes]>,
-    proxies: Networks,
-    /// Where they are to change.
-    tls: Option<ServerTls>,
+    listening: Listening,
 }
 
 impl Reloader {
-    /// The networks whose connections start with a PROXY header from now on.
-    #[must_use]
-    pub fn accept_proxy(mut self, networks: Networks) -> Reloader {
-        self.proxies = networks;
-        self
+    /// From now on the server listens at these places, with these policies. What
+    /// is new is bound before anything is closed. A place that stays keeps its
+    /// socket: an address of TCP, the path of a Unix socket, whose file gets the
+    /// mode that is given, or a socket that was passed. Port 0 stays the port that
+    /// was found for it. Gives the listeners with their real ports.
+    ///
+    /// Open connections stay, and connections that wait at a listener that is
+    /// closed are accepted first. One that comes in the moment of its end may be
+    /// reset.
+    ///
+    /// # Errors
+    ///
+    /// The first place that cannot be bound, or is given twice. Then nothing has
+    /// changed.
+    pub fn listen(&self, listeners: &[Listen]) -> Result<Vec<Listen>, BindError> {
+        let mut listening = self.listening.lock();
+        let change = listening.bind(listeners, self.mailboxes.len())?;
+        let bound = listening.replace(change);
+        let places = listening.listeners();
+        let shared: Arc<[Listen]> = places.clone().into();
+        for (mailboxes, bound) in self.mailboxes.iter().zip(bound) {
+            let places = Arc::clone(&shared);
+            let new = NewListeners { places, bound };
+            mailboxes.inbox.post_anyway(Post::Listen(Box::new(new)));
+        }
+        Ok(places)
     }
 
-    /// The certificates that new connections are shown from now on.
+    /// The listeners, with their real ports.
     #[must_use]
-    pub fn with_tls(mut self, tls: ServerTls) -> Reloader {
-        self.tls = Some(tls);
-        self
+    pub fn listeners(&self) -> Vec<Listen> {
+        self.listening.lock().listeners()
     }
 
-    /// New connections are shown these certificates from now on; open ones stay as
-    /// they are.
-    #[cfg_attr(not(feature = "tls"), allow(unreachable_code))] // there are none
-    pub fn show_certificates(&self, tls: ServerTls) {
+    /// Closes the connections whose route the current table does not have, as
+    /// [`App::is_outdated`] says: each gets its version's own close, with 1001 where
+    /// that has a code. That starts when `drain_ms` milliseconds are over, and is
+    /// spread evenly over `spread_ms` more. Both ends of a bridge are closed. A
+    /// client in its opening handshake finishes that before.
+    pub fn retire(&self, drain_ms: u64, spread_ms: u64) {
         for mailboxes in self.mailboxes.iter() {
-            mailboxes.inbox.post_anyway(Post::Certificates(tls.clone()));
+            mailboxes.inbox.post_anyway(Post::Retire {
+                drain_ms,
+                spread_ms,
+            });
         }
     }
 
@@ -381,9 +417,6 @@ impl Reloader {
         let policy = Arc::new(Policy {
             config: config.into(),
             settings,
-            proxies: self.proxies.clone(),
-            tls: self.tls.clone(),
-            flash: None,
         });
         for mailboxes in self.mailboxes.iter() {
             let post = Post::Settings(Arc::clone(&policy));

@@ -55,6 +55,10 @@ pub struct Settings {
     /// Milliseconds that connections have to end when the server is stopped; then
     /// they are closed.
     pub drain_ms: u64,
+    /// Milliseconds over which the closes are spread when the server is stopped, so
+    /// that its clients do not all come back at once; `drain_ms` counts from their
+    /// end on.
+    pub spread_ms: u64,
     /// How TCP finds out that a peer, client or backend, is gone without a word;
     /// `None` where it does not look.
     pub keepalive: Option<Keepalive>,
@@ -67,8 +71,8 @@ impl Default for Settings {
     /// 1 MiB of output, half of the memory that the process may use, 16,384
     /// connections, 10 seconds for the opening handshake, 5 for the closing one, no
     /// idle timeout, a minute for 16 KiB of a message, 30 seconds without progress,
-    /// 60 of silence where plain HTTP goes to a backend, 30 seconds from the stop to
-    /// the end, TCP keepalive after a minute of silence.
+    /// 60 of silence where plain HTTP goes to a backend, 30 seconds from the last
+    /// close of a stop, which are not spread, to the end, TCP keepalive after a minute of silence.
     ///
     /// The memory that the process may use is the least of physical memory, the
     /// limits of its cgroups, and half of its address space (`RLIMIT_AS`); it is
@@ -86,6 +90,7 @@ impl Default for Settings {
             write_ms: 30_000,
             http_ms: 60_000,
             drain_ms: 30_000,
+            spread_ms: 0,
             keepalive: Some(Keepalive::default()),
             hint: None,
         }
@@ -174,6 +179,13 @@ impl Settings {
     #[must_use]
     pub fn with_drain_ms(mut self, ms: u64) -> Settings {
         self.drain_ms = ms;
+        self
+    }
+
+    /// Sets the time over which the closes of a stop are spread, in milliseconds.
+    #[must_use]
+    pub fn with_spread_ms(mut self, ms: u64) -> Settings {
+        self.spread_ms = ms;
         self
     }
 

@@ -348,7 +348,10 @@ impl App for Site {
         let route = self.table.find(request.head());
         let Some(version) = request.version() else {
             return match relaying_backend(route, request) {
-                Some(backend) => Site::relay(backend, request, data),
+                Some(backend) => {
+                    data.route = route.cloned();
+                    Site::relay(backend, request, data)
+                }
                 None => self.page(route, request),
             };
         };
@@ -463,6 +466,11 @@ impl App for Site {
             None => format!("{version} not finished: {what}"),
         };
         self.log_handshake(details, &verdict);
+    }
+
+    fn is_outdated(&mut self, data: &mut SiteData) -> bool {
+        let route = data.route.as_ref();
+        route.is_some_and(|route| !self.table.has(route))
     }
 
     fn reloaded(&mut self) {

@@ -93,6 +93,21 @@ pub(super) fn listen(
     Ok((UnixListener::from(OwnedFd::from(socket)), file))
 }
 
+/// Changes the permissions of the file of a socket. An abstract socket has none.
+///
+/// # Errors
+///
+/// Where the file is gone, or is no socket any more.
+pub(super) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    if is_abstract(path) {
+        return Ok(());
+    }
+    if !fs::symlink_metadata(path)?.file_type().is_socket() {
+        return Err(in_use("there is a file that is no socket"));
+    }
+    fs::set_permissions(path, Permissions::from_mode(mode))
+}
+
 /// Starts to connect; a Unix socket is connected at once or not at all.
 ///
 /// # Errors

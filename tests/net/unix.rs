@@ -272,13 +272,11 @@ impl App for Counts {
 }
 
 fn listener(path: &Path) -> Listen {
-    Listen {
-        at: ListenAt::Unix {
-            path: path.to_owned(),
-            mode: 0o600,
-        },
-        takes: Takes::Plain,
-    }
+    let at = ListenAt::Unix {
+        path: path.to_owned(),
+        mode: 0o600,
+    };
+    Listen::new(at, Takes::Plain)
 }
 
 #[test]

@@ -206,7 +206,7 @@ impl Peer {
             .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
             .map_err(|error| format!("cannot listen on {address}: {error}"))?;
         let real = listener.local_addr().unwrap_or(address);
-        announce(&Listen::from(real), false, args.report.is_machine());
+        announce(&Listen::from(real), args.report.is_machine());
         Ok(Peer::Client(listener))
     }
 

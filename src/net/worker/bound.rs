@@ -1,7 +1,6 @@
 //! A worker that is bound and does not run yet.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mio::net::UnixStream;
@@ -9,10 +8,10 @@ use mio::{Interest, Poll, Token, Waker};
 
 use super::acceptor::Acceptor;
 use super::mail::{Mailboxes, OwnMailboxes};
-use crate::net::listen::{Listen, ListenAt};
+use crate::net::listen::Listen;
+use crate::net::listener::Listener;
 
 pub(super) const WAKER: Token = Token(0);
-pub(super) const FIRST_LISTENER: usize = 1;
 /// No link's token: its generation would be 0.
 pub(super) const SHUTDOWN: Token = Token(u32::MAX as usize);
 
@@ -28,24 +27,18 @@ pub(in crate::net) struct BoundWorker {
 }
 
 impl BoundWorker {
-    /// Binds these places and writes the real ports back. The first worker binds
-    /// Unix sockets too.
+    /// With these listeners.
     ///
     /// # Errors
     ///
-    /// The first that cannot be bound, and why.
-    pub(in crate::net) fn bind(
-        places: &mut [Listen],
-        is_first: bool,
-    ) -> Result<BoundWorker, (ListenAt, io::Error)> {
-        let at = || {
-            let nowhere = ListenAt::Tcp(SocketAddr::from(([0, 0, 0, 0], 0)));
-            places.first().map_or(nowhere, |place| place.at.clone())
-        };
-        let poll = Poll::new().map_err(|error| (at(), error))?;
-        let waker = Waker::new(poll.registry(), WAKER).map_err(|error| (at(), error))?;
-        let waker = Arc::new(waker);
-        let acceptor = Acceptor::bind(places, poll.registry(), FIRST_LISTENER, is_first)?;
+    /// Where the system has no more for it.
+    pub(in crate::net) fn new(listeners: Vec<Listener>) -> io::Result<BoundWorker> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let mut acceptor = Acceptor::new();
+        for listener in listeners {
+            acceptor.add(listener, poll.registry())?;
+        }
         Ok(BoundWorker {
             poll,
             acceptor,
@@ -53,6 +46,11 @@ impl BoundWorker {
             waker,
             shutdown: None,
         })
+    }
+
+    /// Connections are treated as these places say.
+    pub(in crate::net) fn set_policies(&mut self, places: &[Listen]) {
+        self.acceptor.update(places);
     }
 
     /// Gives the end of a pipe that drains all workers.

@@ -1,6 +1,8 @@
 //! What one turn of a link received, event by event: to the app, to the other
 //! end of its bridge, or into the message that is being gathered.
 
+use std::sync::Arc;
+
 use super::arriving::Arriving;
 use super::bridge::{self, BridgeTurn};
 use super::bridge_link::CarriedBack;
@@ -17,7 +19,7 @@ use crate::message::{Piece, WholeMessage};
 use crate::net::app::{App, BackendDial, Carries, ClosedBy, EndReason, Handle, Incoming, Reply};
 use crate::net::later::Later;
 use crate::net::link_id::LinkId;
-use crate::net::listen::Takes;
+use crate::net::listen::{ListenPolicy, Takes};
 use crate::net::page::Page;
 use crate::net::refusal::{AnyRefusal, Hint};
 use crate::net::transport::Transport;
@@ -33,6 +35,7 @@ pub(super) struct Dispatch<'t, A: App> {
     pub(super) preface: &'t mut Preface,
     pub(super) transport: &'t mut Transport,
     pub(super) takes: Takes,
+    listener: &'t mut Option<Arc<ListenPolicy>>,
     past: &'t mut Past,
     pub(super) record: &'t mut LinkRecord,
     bridge: BridgeTurn<'t, A::Data>,
@@ -74,6 +77,7 @@ impl<'t, A: App> Dispatch<'t, A> {
             preface: &mut link.preface,
             transport: &mut link.transport,
             takes: link.takes,
+            listener: &mut rare.listener,
             past: &mut link.past,
             record: &mut rare.record,
             bridge: BridgeTurn::new(&mut rare.bridge, partner, &mut scratch.peer_out),
@@ -99,8 +103,15 @@ impl<'t, A: App> Dispatch<'t, A> {
     }
 
     fn parse_into(&mut self, app: &mut A, mut input: Input<'_>) -> usize {
-        if *self.preface != Preface::Done && !self.read_preface(app, &mut input) {
-            return input.rest().len();
+        if *self.preface != Preface::Done {
+            let listener = self.listener.take();
+            let goes_on = self.read_preface(app, &mut input, listener.as_deref());
+            if *self.preface != Preface::Done {
+                *self.listener = listener;
+            }
+            if !goes_on {
+                return input.rest().len();
+            }
         }
         loop {
             if let BridgeTurn::Partner(partner) = &mut self.bridge {

@@ -375,6 +375,11 @@ impl<D> Link<D> {
         self.conn.phase() == Phase::Closed
     }
 
+    /// Whether its opening handshake goes on.
+    pub(super) fn is_opening(&self) -> bool {
+        self.conn.phase() == Phase::Handshake && !self.timing.stage().relays()
+    }
+
     /// Whether a backend is being dialled.
     #[inline]
     pub(super) fn is_connecting(&self) -> bool {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use mio::Waker;
 
 use crate::net::post::{Mailbox, NewClient, NotPosted, Post};
+use crate::net::state::ServerState;
 use crate::net::topic::Batch;
 
 /// Posts that may wait from other workers.
@@ -53,6 +54,8 @@ pub(super) struct Mail {
     others: Vec<Other>,
     /// Links that are not read until all was sent.
     paused: Vec<usize>,
+    /// What others see of the server.
+    state: ServerState,
 }
 
 #[derive(Debug)]
@@ -65,7 +68,7 @@ struct Other {
 
 impl Mail {
     /// The mail of the worker that has `own` of all these mailboxes.
-    pub(super) fn new(own: OwnMailboxes, all: &[Mailboxes]) -> Mail {
+    pub(super) fn new(own: OwnMailboxes, all: &[Mailboxes], state: ServerState) -> Mail {
         let inboxes = all.iter().map(|mailboxes| &mailboxes.inbox).enumerate();
         let others = inboxes.filter(|(_, inbox)| !Arc::ptr_eq(inbox, &own.0.inbox));
         let others = others.map(|(worker, inbox)| Other {
@@ -77,7 +80,13 @@ impl Mail {
             others: others.collect(),
             own,
             paused: Vec::new(),
+            state,
         }
+    }
+
+    /// How many workers there are.
+    pub(super) fn workers(&self) -> usize {
+        self.others.len() + 1
     }
 
     /// Sends texts to all other workers. What does not fit is kept.
@@ -175,6 +184,11 @@ impl Mail {
     /// Gives whether none does.
     pub(super) fn close_without_clients(&self) -> bool {
         self.own.0.inbox.close_without_clients()
+    }
+
+    /// Tells those that ask that the server drains.
+    pub(super) fn tell_of_drain(&self) {
+        self.state.set_draining();
     }
 
     /// Has all workers drain, this one too.

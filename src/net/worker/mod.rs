@@ -13,6 +13,7 @@ mod link;
 mod acceptor;
 mod mail;
 mod places;
+mod leaving;
 mod pool;
 mod random_pool;
 mod slots;
@@ -40,12 +41,13 @@ use mio::event::Event;
 use mio::net::UnixStream;
 use mio::{Events, Poll, Token};
 
-use self::acceptor::{Accepted, Acceptor};
-use self::bound::{FIRST_LISTENER, SHUTDOWN, WAKER};
+use self::acceptor::{Accepted, Acceptor, LISTENER};
+use self::bound::{SHUTDOWN, WAKER};
 use self::bridge_link::BridgeLink;
 use self::clock::Clock;
 use self::counter::Counter;
 use self::dialling::ATTEMPT;
+use self::leaving::Leaving;
 use self::link::{AfterTurn, CountedAs, Flow, Link, Preface};
 use self::links::{Links, Settle, warn_of_watching};
 use self::mail::Mail;
@@ -61,10 +63,10 @@ use super::listen::Takes;
 use super::post::{NewClient, Policy};
 use super::proxy::ClientAddress;
 use super::refusal::NetRefusal;
+use super::state::ServerState;
 use super::stats::ConnectionStats;
 use crate::conn::Conn;
 
-pub(super) use self::acceptor::check_free;
 pub(super) use self::bound::BoundWorker;
 pub(super) use self::mail::Mailboxes;
 pub(super) use self::places::Places;
@@ -79,6 +81,7 @@ pub(super) struct Setup {
     pub(super) stats: ConnectionStats,
     pub(super) places: Arc<Places>,
     pub(super) budget: Arc<Budget>,
+    pub(super) state: ServerState,
     /// The mailboxes of all workers.
     pub(super) mailboxes: Vec<Mailboxes>,
 }
@@ -100,6 +103,7 @@ pub(super) struct Worker<A: App> {
     counter: Counter,
     clock: Clock,
     drain: Drain,
+    leaving: Leaving,
     pressure: Pressure,
 }
 
@@ -139,12 +143,13 @@ impl<A: App> Worker<A> {
             _shutdown: bound.shutdown,
             links: Links::new(setup.budget),
             scratch: Scratch::new(),
-            mail: Mail::new(bound.mailboxes, &setup.mailboxes),
+            mail: Mail::new(bound.mailboxes, &setup.mailboxes, setup.state),
             policy: setup.policy,
             places: setup.places,
             counter: Counter::new(setup.stats, index),
             clock: Clock::new(),
             drain: Drain::No,
+            leaving: Leaving::default(),
             pressure: Pressure::default(),
         }
     }
@@ -153,7 +158,6 @@ impl<A: App> Worker<A> {
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
         let mut due = Vec::new();
-        let listeners = FIRST_LISTENER..FIRST_LISTENER + self.acceptor.len();
         while !self.is_drained() {
             match self.poll.poll(&mut events, self.timeout()) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => {
@@ -168,7 +172,7 @@ impl<A: App> Worker<A> {
                     WAKER => self.read_mail(),
                     // What was written to it does not matter, nor how much.
                     SHUTDOWN => self.mail.drain_all(),
-                    Token(n) if listeners.contains(&n) => self.acceptor.set_waiting(),
+                    LISTENER => self.acceptor.set_waiting(),
                     Token(token) => self.on_event(token, event),
                 }
             }
@@ -189,6 +193,7 @@ impl<A: App> Worker<A> {
                     self.deadline_reached(token);
                 }
             }
+            self.send_away();
             self.scratch.pool.trim(now_ms);
             self.relieve();
             if self.drain == Drain::Requested {
@@ -208,6 +213,7 @@ impl<A: App> Worker<A> {
             self.counter.wait_ms(now_ms),
             self.links.wheel.wait_ms(now_ms),
             self.drain.wait_ms(now_ms),
+            self.leaving.wait_ms(now_ms),
             self.pressure.wait_ms(),
         ];
         // Cheaper than the minimum of those that are there.
@@ -255,12 +261,7 @@ impl<A: App> Worker<A> {
         };
         while let Some(accepted) = self.acceptor.next(&mut round, now_ms) {
             match accepted {
-                Accepted::Connection(transport, address, takes) => {
-                    let client = NewClient {
-                        transport,
-                        address,
-                        takes,
-                    };
+                Accepted::Connection(client) => {
                     if let Some(client) = self.hand_over(client) {
                         self.add_client(client);
                     }
@@ -283,10 +284,11 @@ impl<A: App> Worker<A> {
             transport,
             address: client,
             takes,
+            policy: listener,
         } = client;
         let policy = &self.policy;
         let drains = matches!(self.drain, Drain::Started { .. });
-        let proxied = policy.proxies.contains_peer(client.address);
+        let proxied = listener.proxies.contains_peer(client.address);
         // Behind a proxy the address is known when the PROXY header has arrived.
         let per_address = policy.settings.connections_per_address;
         let limited = per_address.filter(|_| !proxied).zip(client.address.ip());
@@ -316,11 +318,14 @@ impl<A: App> Worker<A> {
         };
         link.counted_as = counted_as;
         link.takes = match takes {
-            Takes::Both if policy.tls.is_none() => Takes::Plain,
+            Takes::Both if listener.tls.is_none() => Takes::Plain,
             takes => takes,
         };
         if let Some(place) = place.flatten() {
             link.rare_mut().record.set_place(place);
+        }
+        if listener.is_needed_by_preface() {
+            link.rare_mut().listener = Some(listener);
         }
         if proxied {
             link.preface = Preface::ProxyHeader;
@@ -424,8 +429,6 @@ impl<A: App> Worker<A> {
             now_ms: self.clock.now_ms,
             worker: self.index,
             places: &self.places,
-            tls: self.policy.tls.as_ref(),
-            flash: self.policy.flash.as_ref(),
         };
         let (scratch, app) = (&mut self.scratch, &mut self.app);
         // What other links have published stays.

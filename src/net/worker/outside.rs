@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::dispatch::write_awaited;
+use super::leaving::{Span, Why};
 use super::link::{Flow, Link};
 use super::timing::Stage;
 use super::{Drain, Worker};
@@ -17,7 +18,8 @@ use crate::net::backlog::Part;
 use crate::net::later::{Answer, Later};
 use crate::net::link_id::LinkId;
 use crate::net::page::Page;
-use crate::net::post::{NewClient, Policy, Post};
+use crate::net::post::{NewClient, NewListeners, Policy, Post};
+use crate::net::settings::Settings;
 use crate::net::topic::{Batch, FramesFor, Making};
 use crate::version::Side;
 
@@ -26,9 +28,14 @@ use crate::version::Side;
 /// topic is shared by all subscribers, so one that reads slowly costs little.
 const PATIENCE_MS: u64 = 1_000;
 const PATIENCE: usize = 16;
-/// Rounds of accepts when the server is stopped: more than the system's queue
+/// Rounds of accepts before a listener is closed: more than the system's queue
 /// holds, and an end to them while clients keep coming.
 const LAST_ROUNDS: usize = 128;
+/// Connections that are sent away in one turn of the loop.
+const SENT_AWAY: usize = 64;
+/// How often it is looked whether a handshake has ended whose route is gone, in
+/// milliseconds.
+const OPENING_MS: u64 = 100;
 
 impl<A: App> Worker<A> {
     /// Hands on what was published in this turn of the loop.
@@ -181,16 +188,17 @@ impl<A: App> Worker<A> {
             Post::Resolved { token, found } => self.resolved(token, found),
             Post::Page { token, page } => self.answer(token, *page),
             Post::Settings(policy) => self.reload(policy),
-            Post::Certificates(tls) => {
-                let mut policy = Policy::clone(&self.policy);
-                policy.tls = Some(tls);
-                self.policy = Arc::new(policy);
-            }
+            Post::Listen(listeners) => self.listen(*listeners),
             Post::Client(client) => {
                 // From here on it is counted with all others.
                 self.places.client_left(self.index);
                 self.add_client(*client);
             }
+            Post::Answer(answer) => drop(answer),
+            Post::Retire {
+                drain_ms,
+                spread_ms,
+            } => self.retire(drain_ms, spread_ms),
             Post::Drain => {
                 if self.drain == Drain::No {
                     self.drain = Drain::Requested;
@@ -254,35 +262,51 @@ impl<A: App> Worker<A> {
     /// From now on this applies. Connections whose request has arrived keep what
     /// applied to it.
     fn reload(&mut self, policy: Arc<Policy>) {
-        let mut policy = Policy::clone(&policy);
-        // What is not there has not changed.
-        policy.tls = policy.tls.or_else(|| self.policy.tls.clone());
-        policy.flash = policy.flash.or_else(|| self.policy.flash.clone());
-        self.policy = Arc::new(policy);
+        self.policy = policy;
         let app = AssertUnwindSafe(|| self.app.reloaded());
         if catch_unwind(app).is_err() {
             log::error!("the app panicked when the settings changed");
         }
         self.acceptor.set_keepalive(self.policy.settings.keepalive);
+        let config = &self.policy.config;
         // A timeout may be shorter now.
         for token in self.links.slots.tokens() {
             if let Some(Some(link)) = self.links.slots.get(token) {
+                if link.is_of_client() {
+                    link.conn.set_config(config);
+                }
                 link.set_user_timeout(&self.policy.settings);
                 link.arm(&mut self.links.wheel, token, &self.policy.settings);
             }
         }
     }
 
-    /// Refuses the connections that wait to be accepted, stops listening and closes
-    /// all others.
-    pub(super) fn start_drain(&mut self) {
-        let due_ms = self.clock.now_ms + self.policy.settings.drain_ms;
-        self.drain = Drain::Started { due_ms };
-        let links = self.links.slots.links();
-        let clients = links.filter(|link| link.is_of_client()).count();
-        log::info!("draining {clients} connections");
-        // The system has completed TCP's handshake with those that wait: closing
-        // the listener would reset them.
+    /// From now on it listens at these places. Where it does not listen any more,
+    /// the connections that wait are accepted first.
+    fn listen(&mut self, listeners: NewListeners) {
+        let NewListeners { places, bound } = listeners;
+        if self.drain != Drain::No {
+            return;
+        }
+        let registry = self.poll.registry();
+        for listener in bound {
+            listener.set_keepalive(self.policy.settings.keepalive);
+            let at = listener.at().clone();
+            if let Err(error) = self.acceptor.add(listener, registry) {
+                log::error!("cannot watch the listener at {at}, which is closed: {error}");
+            }
+        }
+        if self.acceptor.has_other_than(&places) {
+            self.accept_all();
+        }
+        let registry = self.poll.registry();
+        self.acceptor.close_all_but(&places, registry);
+        self.acceptor.update(&places);
+    }
+
+    /// Accepts the connections that wait. The system has completed TCP's handshake
+    /// with them: closing their listener would reset them.
+    fn accept_all(&mut self) {
         self.acceptor.set_waiting();
         for _ in 0..LAST_ROUNDS {
             if !self.acceptor.has_more(self.clock.now_ms) {
@@ -290,9 +314,101 @@ impl<A: App> Worker<A> {
             }
             self.accept();
         }
+    }
+
+    /// Refuses the connections that wait to be accepted, stops listening and closes
+    /// all others.
+    pub(super) fn start_drain(&mut self) {
+        let Settings {
+            drain_ms,
+            spread_ms,
+            ..
+        } = self.policy.settings;
+        let due_ms = self.clock.now_ms.saturating_add(spread_ms);
+        let due_ms = due_ms.saturating_add(drain_ms);
+        self.drain = Drain::Started { due_ms };
+        self.mail.tell_of_drain();
+        let links = self.links.slots.links();
+        let clients = links.filter(|link| link.is_of_client()).count();
+        log::info!("draining {clients} connections");
+        self.accept_all();
         self.acceptor.close(self.poll.registry());
-        for token in self.links.slots.tokens() {
-            self.with_link(token, |turn| turn.go_away());
+        self.leaving.clear();
+        let (mut open, mut opening) = (Vec::new(), Vec::new());
+        for (token, link) in self.links.slots.tokens_and_links() {
+            if !link.is_opening() && link.is_of_client() {
+                open.push(token);
+            } else if link.is_opening() || link.partner().is_none() {
+                opening.push(token);
+            }
+        }
+        // These have nothing yet that could come back.
+        for token in opening {
+            self.with_link(token, |turn| turn.go_away(Why::Stop));
+        }
+        let span = self.span(0, spread_ms);
+        self.leaving.add(&open, Why::Stop, span);
+        self.send_away();
+    }
+
+    /// Has the connections sent away whose route is not there any more, once
+    /// `drain_ms` is over, evenly over `spread_ms`.
+    fn retire(&mut self, drain_ms: u64, spread_ms: u64) {
+        if self.drain != Drain::No {
+            return;
+        }
+        let mut outdated = self.links.slots.tokens();
+        outdated.retain(|token| self.is_outdated(*token));
+        let span = self.span(drain_ms, spread_ms);
+        self.leaving.add(&outdated, Why::RouteChanged, span);
+        let slots = &mut self.links.slots;
+        let live = slots.live;
+        self.leaving
+            .forget_gone(live, |token| slots.get(token).is_some());
+    }
+
+    fn span(&self, after_ms: u64, spread_ms: u64) -> Span {
+        Span {
+            from_ms: self.clock.now_ms.saturating_add(after_ms),
+            spread_ms,
+            worker: (self.index, self.mail.workers()),
+        }
+    }
+
+    /// Whether it is a client's, and its app says that it is outdated.
+    fn is_outdated(&mut self, token: usize) -> bool {
+        let (app, links) = (&mut self.app, &mut self.links);
+        let Some(link) = links.get(token).filter(|link| link.is_of_client()) else {
+            return false;
+        };
+        let asked = AssertUnwindSafe(|| app.is_outdated(&mut link.data));
+        catch_unwind(asked).unwrap_or_else(|_| {
+            self.scratch.warnings.of_panic(self.clock.now_ms);
+            false
+        })
+    }
+
+    /// Sends those away whose time has come, with the other ends of their bridges.
+    pub(super) fn send_away(&mut self) {
+        let now_ms = self.clock.now_ms;
+        for _ in 0..SENT_AWAY {
+            let Some((token, why)) = self.leaving.next_due(now_ms) else {
+                return;
+            };
+            if why == Why::RouteChanged {
+                if !self.is_outdated(token) {
+                    continue;
+                }
+                if self.links.get(token).is_some_and(|link| link.is_opening()) {
+                    // Its handshake has a deadline, and may end before.
+                    self.leaving.postpone(token, why, now_ms + OPENING_MS);
+                    continue;
+                }
+            }
+            let partner = self.links.get(token).and_then(|link| link.partner());
+            for token in [Some(token), partner].into_iter().flatten() {
+                self.with_link(token, |turn| turn.go_away(why));
+            }
         }
     }
 

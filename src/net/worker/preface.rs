@@ -8,14 +8,23 @@ use crate::error::Violation;
 use crate::net::agreement::{INTERNAL_ERROR, PROTOCOL_VERSION, Unserved};
 use crate::net::app::{App, ClosedBy};
 use crate::net::first::{First, first, may_begin_tls};
-use crate::net::listen::Takes;
+use crate::net::flash::FlashPolicy;
+use crate::net::listen::{ListenPolicy, Takes};
 use crate::net::proxy::{self, ClientAddress};
 use crate::net::refusal::NetRefusal;
-use crate::net::tls::Tls;
+use crate::net::tls::{ServerTls, Tls};
 
 impl<A: App> Dispatch<'_, A> {
     /// Reads what comes before HTTP; whether HTTP may follow in these octets.
-    pub(super) fn read_preface(&mut self, app: &mut A, input: &mut Input<'_>) -> bool {
+    /// `listener` is there where that of its listener may matter.
+    pub(super) fn read_preface(
+        &mut self,
+        app: &mut A,
+        input: &mut Input<'_>,
+        listener: Option<&ListenPolicy>,
+    ) -> bool {
+        let tls = listener.and_then(|listener| listener.tls.as_ref());
+        let flash = listener.and_then(|listener| listener.flash.as_ref());
         if *self.preface == Preface::ProxyHeader && !self.read_proxy_header(app, input) {
             return false;
         }
@@ -27,11 +36,13 @@ impl<A: App> Dispatch<'_, A> {
         }
         let refusal = match (*self.preface, first(input.rest())) {
             (Preface::Done, _) => return true,
-            (Preface::ClientHello, _) => return self.read_client_hello(app, input),
+            (Preface::ClientHello, _) => return self.read_client_hello(app, input, tls),
             (_, First::Undecided) => return false,
             (_, First::ProxyHeader) => Some(NetRefusal::ProxyHeaderUnexpected),
-            (_, First::FlashPolicy { .. }) if self.context.flash.is_some() => {
-                self.send_policy(input);
+            (_, First::FlashPolicy { .. }) if flash.is_some() => {
+                if let Some(policy) = flash {
+                    self.send_policy(policy, input);
+                }
                 return true;
             }
             _ if self.takes == Takes::FlashPolicy => {
@@ -42,7 +53,7 @@ impl<A: App> Dispatch<'_, A> {
                 return true;
             }
             (_, First::Tls | First::TlsInSslV2Framing) => {
-                return self.read_client_hello(app, input);
+                return self.read_client_hello(app, input, tls);
             }
             (_, First::FlashPolicy { .. } | First::Http) => {
                 (self.takes == Takes::Tls).then_some(NetRefusal::PlainOnTlsPort)
@@ -56,16 +67,14 @@ impl<A: App> Dispatch<'_, A> {
     }
 
     /// Answers a Flash player, which connects again after it.
-    pub(super) fn send_policy(&mut self, input: &mut Input<'_>) {
+    fn send_policy(&mut self, policy: &FlashPolicy, input: &mut Input<'_>) {
         *self.preface = Preface::Done;
         input.take_all();
-        if let Some(policy) = self.context.flash {
-            let handle = &mut self.handle;
-            handle
-                .conn
-                .answer_otherwise(policy.octets(), &mut handle.out);
-            self.ended(ClosedBy::Server, "policy", None);
-        }
+        let handle = &mut self.handle;
+        handle
+            .conn
+            .answer_otherwise(policy.octets(), &mut handle.out);
+        self.ended(ClosedBy::Server, "policy", None);
     }
 
     /// Refuses a connection of which nothing is to be read, in the way that its
@@ -94,8 +103,13 @@ impl<A: App> Dispatch<'_, A> {
 
     /// Reads the first message of TLS, and starts it; whether HTTP may follow in
     /// these octets.
-    fn read_client_hello(&mut self, app: &mut A, input: &mut Input<'_>) -> bool {
-        let tls = self.context.tls.filter(|_| self.takes != Takes::Plain);
+    fn read_client_hello(
+        &mut self,
+        app: &mut A,
+        input: &mut Input<'_>,
+        tls: Option<&ServerTls>,
+    ) -> bool {
+        let tls = tls.filter(|_| self.takes != Takes::Plain);
         let Some(tls) = tls else {
             // The parser of heads refuses it.
             *self.preface = Preface::Done;

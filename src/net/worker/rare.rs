@@ -1,9 +1,12 @@
 //! What most links have nothing of, so that an idle one is small.
 
+use std::sync::Arc;
+
 use super::arriving::Arriving;
 use super::bridge_link::BridgeLink;
 use super::record::LinkRecord;
 use crate::net::budget::Held;
+use crate::net::listen::ListenPolicy;
 
 /// What a link has only now and then, or only some links have.
 #[derive(Debug, Default)]
@@ -17,6 +20,8 @@ pub(super) struct Rare {
     pub(super) record: LinkRecord,
     /// What was counted of its memory.
     pub(super) memory: Held,
+    /// What its listener shows and answers, while something may come before HTTP.
+    pub(super) listener: Option<Arc<ListenPolicy>>,
     /// Octets that were thrown away while draining.
     drained: u32,
 }
@@ -35,6 +40,7 @@ impl Rare {
             && self.arriving.is_none()
             && self.bridge.is_none()
             && self.record.is_empty()
+            && self.listener.is_none()
             && !self.memory.is_some()
             && self.drained == 0
     }

@@ -7,11 +7,9 @@ use super::random_pool::RandomPool;
 use crate::bytes::Output;
 use crate::extension::Codecs;
 use crate::net::app::BackendDial;
-use crate::net::flash::FlashPolicy;
 use crate::net::later::Later;
 use crate::net::refusal::Hint;
 use crate::net::settings::Settings;
-use crate::net::tls::ServerTls;
 use crate::net::topic::Topics;
 use crate::net::warning::WarningLimiter;
 
@@ -47,10 +45,6 @@ pub(super) struct Context<'w> {
     /// Which worker this is.
     pub(super) worker: usize,
     pub(super) places: &'w Places,
-    /// The certificates of the server, where it has some.
-    pub(super) tls: Option<&'w ServerTls>,
-    /// What Flash players are answered, where they are.
-    pub(super) flash: Option<&'w FlashPolicy>,
 }
 
 impl Context<'_> {

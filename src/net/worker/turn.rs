@@ -3,6 +3,7 @@
 use super::bridge;
 use super::bridge_link::CarriedBack;
 use super::dispatch::Dispatch;
+use super::leaving::Why;
 use super::link::{AfterTurn, Flow, Link, Preface, READ, TURN};
 use super::relaying;
 use super::scratch::{Context, FRONT, OutBuffer, Scratch};
@@ -124,7 +125,7 @@ impl<A: App> Turn<'_, A> {
                 AfterTurn::Keep
             }
             ReadResult::End => {
-                answer_last_request(link, &mut self.scratch.out, &self.context);
+                answer_last_request(link, &mut self.scratch.out);
                 end_of_input(
                     link,
                     self.partner,
@@ -364,8 +365,8 @@ impl<A: App> Turn<'_, A> {
         link.give_up(Violation::MemoryFull, &mut out);
     }
 
-    /// The server is being stopped.
-    pub(super) fn go_away(self) {
+    /// It is sent away: the server is being stopped, or its route is gone.
+    pub(super) fn go_away(self, why: Why) {
         let (link, hint) = (self.link, self.context.hint());
         let mut out = self.scratch.out.output();
         match link.conn.phase() {
@@ -381,17 +382,21 @@ impl<A: App> Turn<'_, A> {
             // order the two stand.
             Phase::Handshake => {}
             _ => {
-                let ended = EndReason::by_server("going-away", Some(GOING_AWAY));
+                let ended = EndReason::by_server(why.word(), Some(GOING_AWAY));
                 link.end(ended);
-                link.conn.close(GOING_AWAY, "going-away", &mut out);
+                link.conn.close(GOING_AWAY, why.word(), &mut out);
             }
         }
     }
 }
 
 /// Answers a Flash player that ends its request for a policy with its side of TCP.
-fn answer_last_request<D>(link: &mut Link<D>, out: &mut OutBuffer, context: &Context<'_>) {
-    let Some(policy) = context.flash.filter(|_| link.preface == Preface::Unknown) else {
+fn answer_last_request<D>(link: &mut Link<D>, out: &mut OutBuffer) {
+    let listener = link.rare.as_mut().and_then(|rare| rare.listener.take());
+    let policy = listener
+        .as_ref()
+        .and_then(|listener| listener.flash.as_ref());
+    let Some(policy) = policy.filter(|_| link.preface == Preface::Unknown) else {
         return;
     };
     if let First::FlashPolicy { .. } = first_of_all(link.unparsed()) {
