@@ -36,9 +36,11 @@ mod recording;
 mod journal;
 
 mod check;
+mod completions;
 mod connect;
 mod explain;
 mod import;
+mod man;
 mod probe;
 mod record;
 mod versions;
@@ -94,6 +96,8 @@ enum Command {
     Import(import::Args),
     Explain(explain::Args),
     Versions(versions::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Options of all subcommands stand behind their own.
@@ -142,6 +146,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Import(args) => import::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Versions(args) => versions::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     };
     line_writer::finish();
     output::settled(exit).into()

@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod pages;
 mod program;
 mod results;
 mod versions;

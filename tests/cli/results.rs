@@ -54,6 +54,8 @@ fn commands(url: &str, folder: &Path) -> Vec<Vec<String>> {
         "serve --help",
         "versions",
         "versions --json",
+        "completions bash",
+        "man",
         &format!("check {VECTORS}"),
         &format!("check {VECTORS} --json"),
         &format!("check {VECTORS} --tap"),
