@@ -54,6 +54,7 @@ mod warning;
 
 mod background;
 mod topic;
+mod tap;
 
 mod page;
 mod post;
@@ -126,6 +127,7 @@ pub use self::stats::{ConnectionInfo, ConnectionStats, StatsSnapshot};
 pub use self::stream::Stream;
 #[cfg(feature = "legacy-tls")]
 pub use self::survey::{TlsOffer, survey};
+pub use self::tap::{Tap, Tapped};
 #[cfg(feature = "legacy-tls")]
 pub use self::tls::LegacyError;
 #[cfg(feature = "tls")]

@@ -13,7 +13,7 @@ use super::page::Page;
 use super::proxy::ClientAddress;
 use super::resolve::Found;
 use super::settings::Settings;
-use super::topic::Batch;
+use super::topic::{Batch, OutsideTexts};
 use super::transport::Transport;
 use crate::conn::Config;
 use crate::frame::Kind;
@@ -23,6 +23,8 @@ use crate::frame::Kind;
 pub(super) enum Post {
     /// Texts for the subscribers of a topic.
     Publish(Batch),
+    /// Texts from outside, for the subscribers of a topic in all workers.
+    PublishToAll(OutsideTexts),
     /// A message for one connection.
     Send {
         token: usize,
@@ -127,6 +129,22 @@ impl Mailbox {
         }
         self.push(posts, post);
         Ok(())
+    }
+
+    /// Adds a text from outside for the subscribers of a topic, if there is room. It
+    /// joins the last post where that is of the same topic and waits yet.
+    pub(super) fn post_text(&self, topic: &str, text: &str) -> Result<(), NotPosted> {
+        let mut posts = self.posts();
+        if posts.closed {
+            return Err(NotPosted::Closed);
+        }
+        if let Some(Post::PublishToAll(texts)) = posts.queue.back_mut() {
+            if texts.add(topic, text) {
+                return Ok(());
+            }
+        }
+        drop(posts);
+        self.post(Post::PublishToAll(OutsideTexts::new(topic, text)))
     }
 
     /// Adds a post whether or not there is room. Only for posts that are rare.

@@ -1,6 +1,7 @@
 //! Routes: which requests, by host and path, get which policy, and where they
 //! lead.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::backend::Backend;
@@ -261,6 +262,21 @@ impl RouteTable {
         self.routes.iter().filter_map(|route| route.exact_topic())
     }
 
+    /// The topics that its routes lead to, each with the most octets of a text that
+    /// one of these routes takes.
+    #[must_use]
+    pub fn topics(&self) -> BTreeMap<&str, u64> {
+        let mut topics = BTreeMap::new();
+        for route in &self.routes {
+            if let Destination::Topic(topic) = &route.to {
+                let octets = self.config_of(route).limits.message_bytes;
+                let most = topics.entry(&**topic).or_default();
+                *most = octets.max(*most);
+            }
+        }
+        topics
+    }
+
     /// The lab, if a route leads there.
     pub(super) fn lab(&self) -> Option<&Lab> {
         match &self.lab.as_ref()?.to {
@@ -381,6 +397,24 @@ mod tests {
         assert_eq!(without_port("[::1]"), "[::1]");
         assert_eq!(found(&table, "a.example", "/"), Some("a".to_owned()));
         assert_eq!(found(&table, "b.example", "/"), None);
+    }
+
+    #[test]
+    fn each_topic_is_told_once_with_the_most_that_a_route_of_it_takes() {
+        let limit = |octets| {
+            let limits = crate::conn::Limits::default().with_message_bytes(octets);
+            Config::default().with_limits(limits)
+        };
+        let routes = [
+            Route::exact("/a", Destination::topic("room")).with_config(limit(7)),
+            Route::exact("/b", Destination::topic("room")).with_config(limit(9)),
+            Route::exact("/c", Destination::topic("small")),
+            Route::below("/", Destination::Echo),
+        ];
+        let table = RouteTable::new(limit(5));
+        let table = routes.into_iter().fold(table, RouteTable::with);
+        let told: Vec<_> = table.topics().into_iter().collect();
+        assert_eq!(told, [("room", 9), ("small", 5)]);
     }
 
     #[test]

@@ -16,8 +16,8 @@ use super::post::{NewListeners, NotPosted, Policy, Post};
 use super::settings::Settings;
 use super::state::{Liveness, ServerState};
 use super::stats::ConnectionStats;
+use super::tap::Tap;
 use super::tls::ServerTls;
-use super::topic::Batch;
 use super::worker::{BoundWorker, Mailboxes, Places, Setup, Worker};
 use crate::conn::Config;
 use crate::message::Message;
@@ -30,6 +30,7 @@ pub struct Server {
     listening: Listening,
     stats: ConnectionStats,
     state: ServerState,
+    tap: Option<Tap>,
 }
 
 impl Server {
@@ -82,6 +83,7 @@ impl Server {
             workers: bound_workers,
             listening,
             state: ServerState::default(),
+            tap: None,
         })
     }
 
@@ -137,6 +139,14 @@ impl Server {
         let listening = &self.listening;
         let change = |listener: &mut ListenPolicy| listener.flash = Some(policy.clone());
         listening.lock().change_policies(change);
+        self
+    }
+
+    /// Hands what its connections publish to this tap too, beside the subscribers
+    /// that they have here.
+    #[must_use]
+    pub fn with_tap(mut self, tap: Tap) -> Server {
+        self.tap = Some(tap);
         self
     }
 
@@ -230,6 +240,7 @@ impl Server {
             stats: self.stats,
             state: self.state,
             places: Arc::new(Places::new(self.workers.len())),
+            tap: self.tap,
         };
         let (setup, app) = (&setup, &app);
         let alone = self.workers.len() == 1;
@@ -323,14 +334,15 @@ impl Sender {
     }
 
     /// Sends a text to all subscribers of a topic. Texts of one thread arrive in
-    /// their order.
+    /// their order. A [`Tap`] does not get them.
     ///
     /// # Errors
     ///
     /// Where the server takes no more for now, or has ended.
     pub fn publish(&self, topic: &str, text: &str) -> Result<(), SendError> {
         // It passes the text on to the others, so that all of them get it or none.
-        self.post(0, Post::Publish(Batch::of_text(topic, text)))
+        let first = self.0.first().ok_or(SendError::Ended)?;
+        Ok(first.outside.post_text(topic, text)?)
     }
 
     fn post(&self, worker: usize, post: Post) -> Result<(), SendError> {

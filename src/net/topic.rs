@@ -23,6 +23,9 @@ const MANY: usize = 1024 * 1024;
 /// A subscriber that has published some of a batch of this size, and is not sent
 /// all of it, gets a copy of the rest: one write costs less than many.
 const SMALL: usize = 16 * 1024;
+/// Octets, and texts, that are joined while they wait for a worker.
+const JOINED_OCTETS: usize = 64 * 1024;
+const JOINED_TEXTS: usize = 1024;
 
 /// The topics of one worker: their subscribers here, and what was published in
 /// this turn of the loop.
@@ -353,16 +356,27 @@ impl Batch {
         }))
     }
 
-    /// A text that is published from outside of all connections.
-    pub(super) fn of_text(topic: &str, text: &str) -> Batch {
-        let mut texts = Texts::default();
-        texts.push(None, text);
-        Batch::new(Arc::from(topic), texts, None)
-    }
-
     /// Where it was published.
     pub(super) fn topic(&self) -> &str {
         &self.0.topic
+    }
+
+    /// The texts, in order.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        let Texts {
+            octets, lengths, ..
+        } = &self.0.texts;
+        let mut start = 0;
+        lengths.iter().map(move |length| {
+            let at = start..start + length;
+            start = at.end;
+            octets.get(at).unwrap_or_default()
+        })
+    }
+
+    /// The octets of the texts, and how many texts there are.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.0.texts.octets.len(), self.0.texts.lengths.len())
     }
 
     /// The connections that published some of it.
@@ -438,6 +452,41 @@ impl Batch {
     }
 }
 
+/// Texts that are published from outside of all connections, while they wait for
+/// a worker: those of one topic that come before it looks become one batch.
+#[derive(Debug)]
+pub(super) struct OutsideTexts {
+    topic: Arc<str>,
+    texts: Texts,
+}
+
+impl OutsideTexts {
+    /// One text.
+    pub(super) fn new(topic: &str, text: &str) -> OutsideTexts {
+        let mut texts = Texts::default();
+        texts.push(None, text);
+        let topic = Arc::from(topic);
+        OutsideTexts { topic, texts }
+    }
+
+    /// Adds a text behind these, if it is of this topic and there is room.
+    pub(super) fn add(&mut self, topic: &str, text: &str) -> bool {
+        let Mark { octets, texts, .. } = self.texts.mark();
+        let fits = octets + text.len() <= JOINED_OCTETS && texts < JOINED_TEXTS;
+        let joins = fits && *self.topic == *topic;
+        if joins {
+            self.texts.push(None, text);
+        }
+        joins
+    }
+
+    /// All of them.
+    pub(super) fn into_batch(self, budget: &Arc<Budget>) -> Batch {
+        let charge = budget.charge(self.texts.octets.capacity());
+        Batch::new(self.topic, self.texts, Some(charge))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -489,6 +538,26 @@ mod tests {
         assert_eq!(frames(&batch, "hybi-03", 1), b"\x04\x01c");
         assert_eq!(frames(&batch, "hybi-06", 1), b"\x84\x01c");
         assert!(topics.take(&budget()).is_empty());
+    }
+
+    #[test]
+    fn texts_from_outside_are_joined_in_their_order_up_to_a_bound() {
+        let mut texts = OutsideTexts::new("t", "a");
+        assert!(texts.add("t", ""));
+        assert!(texts.add("t", "grüße"));
+        assert!(!texts.add("other", "b"));
+        assert!(
+            !texts.add("t", &"x".repeat(JOINED_OCTETS)),
+            "it is too long"
+        );
+        let batch = texts.into_batch(&budget());
+        assert_eq!(batch.texts().collect::<Vec<_>>(), ["a", "", "grüße"]);
+        assert_eq!(batch.size(), (8, 3));
+        let all = b"\0a\xff\0\xff\0gr\xc3\xbc\xc3\x9fe\xff";
+        assert_eq!(frames(&batch, "hixie-76", 1), all);
+        let mut texts = OutsideTexts::new("t", "");
+        let joined = (0..).take_while(|_| texts.add("t", "")).count();
+        assert_eq!(joined + 1, JOINED_TEXTS);
     }
 
     #[test]

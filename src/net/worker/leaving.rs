@@ -127,9 +127,9 @@ mod tests {
         let mut leaving = Leaving::default();
         leaving.add(&[10, 11, 12, 13], Why::Stop, span(1000, 400));
         assert_eq!(leaving.wait_ms(900), Some(100));
-        assert_eq!(all(&mut leaving, 999), []);
+        assert_eq!(all(&mut leaving, 999), Vec::<usize>::new());
         for (now_ms, token) in [(1000, 10), (1100, 11), (1200, 12), (1300, 13)] {
-            assert_eq!(all(&mut leaving, now_ms - 1), []);
+            assert_eq!(all(&mut leaving, now_ms - 1), Vec::<usize>::new());
             assert_eq!(all(&mut leaving, now_ms), [token]);
         }
         assert_eq!(leaving.wait_ms(0), None);

@@ -9,6 +9,7 @@ use mio::Waker;
 
 use crate::net::post::{Mailbox, NewClient, NotPosted, Post};
 use crate::net::state::ServerState;
+use crate::net::tap::Tap;
 use crate::net::topic::Batch;
 
 /// Posts that may wait from other workers.
@@ -56,6 +57,8 @@ pub(super) struct Mail {
     paused: Vec<usize>,
     /// What others see of the server.
     state: ServerState,
+    /// Gets what connections of this worker publish.
+    tap: Option<Tap>,
 }
 
 #[derive(Debug)]
@@ -67,8 +70,14 @@ struct Other {
 }
 
 impl Mail {
-    /// The mail of the worker that has `own` of all these mailboxes.
-    pub(super) fn new(own: OwnMailboxes, all: &[Mailboxes], state: ServerState) -> Mail {
+    /// The mail of the worker that has `own` of all these mailboxes. `tap` gets what
+    /// its connections publish.
+    pub(super) fn new(
+        own: OwnMailboxes,
+        all: &[Mailboxes],
+        state: ServerState,
+        tap: Option<Tap>,
+    ) -> Mail {
         let inboxes = all.iter().map(|mailboxes| &mailboxes.inbox).enumerate();
         let others = inboxes.filter(|(_, inbox)| !Arc::ptr_eq(inbox, &own.0.inbox));
         let others = others.map(|(worker, inbox)| Other {
@@ -81,12 +90,21 @@ impl Mail {
             own,
             paused: Vec::new(),
             state,
+            tap,
         }
     }
 
     /// How many workers there are.
     pub(super) fn workers(&self) -> usize {
         self.others.len() + 1
+    }
+
+    /// Sends texts of this worker's connections to all other workers, and to the tap.
+    pub(super) fn publish_own(&mut self, batch: &Batch) {
+        if let Some(tap) = &self.tap {
+            tap.put(batch);
+        }
+        self.publish(batch);
     }
 
     /// Sends texts to all other workers. What does not fit is kept.

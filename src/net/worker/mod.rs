@@ -65,6 +65,7 @@ use super::proxy::ClientAddress;
 use super::refusal::NetRefusal;
 use super::state::ServerState;
 use super::stats::ConnectionStats;
+use super::tap::Tap;
 use crate::conn::Conn;
 
 pub(super) use self::bound::BoundWorker;
@@ -84,6 +85,8 @@ pub(super) struct Setup {
     pub(super) state: ServerState,
     /// The mailboxes of all workers.
     pub(super) mailboxes: Vec<Mailboxes>,
+    /// Gets what connections publish.
+    pub(super) tap: Option<Tap>,
 }
 
 /// One worker.
@@ -143,7 +146,7 @@ impl<A: App> Worker<A> {
             _shutdown: bound.shutdown,
             links: Links::new(setup.budget),
             scratch: Scratch::new(),
-            mail: Mail::new(bound.mailboxes, &setup.mailboxes, setup.state),
+            mail: Mail::new(bound.mailboxes, &setup.mailboxes, setup.state, setup.tap),
             policy: setup.policy,
             places: setup.places,
             counter: Counter::new(setup.stats, index),

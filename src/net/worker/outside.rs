@@ -50,7 +50,7 @@ impl<A: App> Worker<A> {
     fn publish_all(&mut self) {
         let budget = Arc::clone(&self.links.budget);
         for batch in self.scratch.topics.take(&budget) {
-            self.mail.publish(&batch);
+            self.mail.publish_own(&batch);
             if self.mail.has_unsent() {
                 // What publishes faster than the other workers take is not read
                 // until they have.
@@ -158,9 +158,6 @@ impl<A: App> Worker<A> {
             self.links.enqueue(token);
         }
         while let Some(post) = self.mail.receive_from_outside() {
-            if let Post::Publish(batch) = &post {
-                self.mail.publish(batch);
-            }
             self.on_post(post);
         }
     }
@@ -168,6 +165,11 @@ impl<A: App> Worker<A> {
     fn on_post(&mut self, post: Post) {
         match post {
             Post::Publish(batch) => self.deliver(&batch),
+            Post::PublishToAll(texts) => {
+                let batch = texts.into_batch(&self.links.budget);
+                self.mail.publish(&batch);
+                self.deliver(&batch);
+            }
             Post::Send {
                 token,
                 kind,
