@@ -20,6 +20,7 @@ import browsers
 from applications import APPLICATION_COLUMNS, check_applications
 from asks import BEYOND_BMP, HELLO, MIB_TEXT, echoes, echoes_binary, expect, opened, require, shortly
 from compressed import CARRIED_COLUMNS, COMPRESSION_COLUMNS, DEFLATE, FRAME, WINDOW, Library, check_compressed
+from day import check_day
 from explained import check_explained
 from gateways import Backend, check_gateways
 from javakeys import CLIENTS, check_java_keys
@@ -33,7 +34,7 @@ from tap import Tap, close_code
 from tls import TLS_COLUMNS, check_tls
 from txwschecks import check_txws
 
-BUDGET = 420  # seconds for everything; a run takes a fraction of it
+BUDGET = 480  # seconds for everything; a run takes a fraction of it
 
 SCREENSHOTS = os.path.join(HERE, ".cache", "screenshots")
 
@@ -705,9 +706,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", required=True, help="the built heirloom")
     parser.add_argument("--legacy-bin", required=True, help="the same with the feature legacy-tls")
+    parser.add_argument("--deb", required=True, help="the Debian package")
     parser.add_argument("--phantomjs", required=True, help="folder with phantomjs and lib/")
     parser.add_argument("--phantomjs2", required=True, help="folder with phantomjs of version 2")
-    parser.add_argument("--debian", required=True, help="folder with usr/sbin/haproxy and usr/sbin/nginx")
+    parser.add_argument("--debian", required=True, help="folder with usr/sbin/haproxy, usr/bin/prometheus and the others")
     parser.add_argument("--ws", required=True, help="folder with node_modules/ws")
     parser.add_argument("--applications", required=True, help="folder with node-0.10, socket.io and sockjs")
     parser.add_argument("--txws", required=True, help="folder with txws.py")
@@ -736,6 +738,7 @@ def main():
         with Backend(args.ws) as backend:
             check_java_keys(report, binary, backend)
         check_links(report, binary)
+        check_day(report, os.path.abspath(args.deb), args.phantomjs, args.debian, args.ws)
         check_readers(report)
     except (Failure, OutOfTime) as e:
         report.failed += 1
