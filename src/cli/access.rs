@@ -1,19 +1,16 @@
 //! Access lines: one for each connection that has ended.
 
-use std::sync::Arc;
-
 use heirloom::bytes::Escaped;
-use heirloom::net::{AccessRecord, PeerAddress, Url};
+use heirloom::net::{AccessRecord, PeerAddress};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::print_line;
 use super::report::json;
 
-/// Access lines about connections to one backend.
-#[derive(Clone)]
+/// Access lines about connections to backends.
+#[derive(Clone, Copy)]
 pub(super) struct AccessLog {
-    backend: Arc<str>,
     json: bool,
 }
 
@@ -23,7 +20,8 @@ struct LogLine<'a> {
     client: String,
     version: Option<&'static str>,
     path: Option<&'a str>,
-    backend: &'a str,
+    backend: Option<&'a str>,
+    status: Option<u16>,
     state: &'static str,
     received: Traffic,
     sent: Traffic,
@@ -50,25 +48,24 @@ impl From<heirloom::conn::Tally> for Traffic {
 }
 
 impl AccessLog {
-    /// Lines about connections to this backend, on standard output.
-    pub(super) fn new(backend: &Url, json: bool) -> AccessLog {
-        AccessLog {
-            backend: backend.server().into(),
-            json,
-        }
+    /// Lines on standard output.
+    pub(super) fn new(json: bool) -> AccessLog {
+        AccessLog { json }
     }
 
     /// Notes a connection that has ended.
     pub(super) fn note(&self, record: &AccessRecord<'_>) {
-        let line = self.line(record);
+        let line = LogLine::of(record);
         print_line(&if self.json {
             json(&line).expect("strings and numbers are valid in JSON")
         } else {
             line.text()
         });
     }
+}
 
-    fn line<'a>(&'a self, record: &AccessRecord<'a>) -> LogLine<'a> {
+impl LogLine<'_> {
+    fn of<'a>(record: &AccessRecord<'a>) -> LogLine<'a> {
         let summary = record.summary;
         let time = Timestamp::try_from(record.start).unwrap_or(Timestamp::UNIX_EPOCH);
         LogLine {
@@ -80,7 +77,8 @@ impl AccessLog {
             },
             version: summary.version.map(|v| v.name),
             path: record.path,
-            backend: &self.backend,
+            backend: summary.target.as_ref().map(|target| target.server()),
+            status: summary.target_status,
             state: match (summary.answered, summary.opened) {
                 (_, true) => "open",
                 (true, false) => "answered",
@@ -100,21 +98,20 @@ impl AccessLog {
                 .map(|tls| format!("{}/{}", tls.version, tls.suite)),
         }
     }
-}
 
-impl LogLine<'_> {
     fn text(&self) -> String {
         let path = self.path.map_or("-".to_owned(), |path| {
             Escaped::<1000>(path).to_string().replace(' ', "\\u{20}")
         });
         let code = self.code.map_or("-".to_owned(), |code| code.to_string());
+        let status = self.status.map_or("-".to_owned(), |n| n.to_string());
         format!(
-            "{} client={} version={} path={path} backend={} state={} received={}/{} sent={}/{} \
-             ms={} by={} ended={} code={code} tls={}",
+            "{} client={} version={} path={path} backend={} status={status} state={} \
+             received={}/{} sent={}/{} ms={} by={} ended={} code={code} tls={}",
             self.time,
             self.client,
             self.version.unwrap_or("-"),
-            self.backend,
+            self.backend.unwrap_or("-"),
             self.state,
             self.received.messages,
             self.received.octets,

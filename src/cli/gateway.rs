@@ -3,11 +3,11 @@
 use clap::Args as ClapArgs;
 use heirloom::net::{Router, Url, gateway};
 
-use super::Exit;
 use super::access::AccessLog;
 use super::process_args::GatewayProcessArgs;
 use super::route_args::BridgeArgs;
 use super::server_args::{Bound, ServerArgs};
+use super::{Exit, complain};
 
 /// Accept clients of any version in front of a backend of one version, which needs no change.
 #[derive(Debug, ClapArgs)]
@@ -21,9 +21,10 @@ pub(super) struct Args {
     /// The URL of the backend, such as ws://127.0.0.1:9000/, wss://chat.example/ or
     /// ws+unix:/run/chat.sock:/. A path in it replaces the path of the client's request. The
     /// client's query is passed on unless the URL has one. The host name is resolved for each
-    /// connection.
-    #[arg(long, value_name = "URL", value_parser = super::request_args::url)]
-    to: Url,
+    /// connection. May be given more than once: where one server cannot be reached, the next is
+    /// tried at once.
+    #[arg(long, value_name = "URL", required = true, value_parser = super::request_args::url)]
+    to: Vec<Url>,
     #[command(flatten)]
     bridge: BridgeArgs,
     #[command(flatten)]
@@ -41,7 +42,7 @@ pub(super) fn run(args: Args) -> Exit {
         process,
     } = args;
     let legacy = ("--backend-tls-legacy", bridge.backend_tls_legacy);
-    let tls = match bridge.trust.load(to.secure, legacy) {
+    let tls = match bridge.trust.load(to.iter().any(|url| url.secure), legacy) {
         Ok(tls) => tls,
         Err(exit) => return exit,
     };
@@ -55,8 +56,11 @@ pub(super) fn run(args: Args) -> Exit {
         Err(exit) => return exit,
     };
     server_args.warn_of_origins();
-    let log = AccessLog::new(&to, process.json);
-    let mut backend = bridge.backend(to, config.clone());
+    let log = AccessLog::new(process.json);
+    let Some(mut backend) = bridge.backend(&to, config.clone()) else {
+        complain(&"--to is missing; give the URL of a backend");
+        return Exit::Usage;
+    };
     backend.tls = tls;
     let router = Router::new(gateway::routes(config, backend));
     let server = server

@@ -18,6 +18,7 @@ mod line_writer;
 mod request_args;
 mod stdin;
 mod trust;
+mod backends;
 mod tls;
 
 mod verdict;

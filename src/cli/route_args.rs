@@ -6,6 +6,7 @@ use heirloom::handshake::{Hosts, Origins};
 use heirloom::net::{Backend, Binary, Http, Networks, OffersCompression, ProxyVersion, Url};
 use heirloom::{Config, Version, Versions};
 
+use super::backends::BackendArgs;
 use super::compression::CompressionArgs;
 use super::limits::MessageLimitArgs;
 use super::trust::TrustArgs;
@@ -111,6 +112,8 @@ pub(super) struct BridgeArgs {
           help_heading = "Compression")]
     backend_compression: OffersArg,
     #[command(flatten)]
+    backends: BackendArgs,
+    #[command(flatten)]
     pub(super) trust: TrustArgs,
     /// Speak TLS to a backend of 2010 too: TLS 1.0 and 1.1, suites in CBC mode, and key exchange by
     /// RSA, by the system's OpenSSL at its security level 0. What is sent and received can then be
@@ -147,8 +150,8 @@ impl BridgeArgs {
         config.with_opaque_headers(self.pass_header.clone())
     }
 
-    /// The backend at this URL; `config` is that of the clients.
-    pub(super) fn backend(&self, to: Url, mut config: Config) -> Backend {
+    /// The backend at these URLs, `None` without one; `config` is that of the clients.
+    pub(super) fn backend(&self, to: &[Url], mut config: Config) -> Option<Backend> {
         let binary = match self.binary {
             BinaryArg::Refuse => Binary::Refuse,
             BinaryArg::Base64 => Binary::Base64,
@@ -164,14 +167,16 @@ impl BridgeArgs {
         };
         // What is passed on and added must fit where the client's own head did.
         config.limits.head_bytes = config.limits.head_bytes.saturating_add(ADDED);
-        Backend::new(to, self.version)
+        let backend = self.backends.backend(to, self.version)?;
+        let backend = backend
             .with_binary(binary)
             .with_http(http)
             .with_compression_offered(offers)
             .with_proxy_header(self.send_proxy)
             .with_passed_headers(self.pass_header.clone())
             .with_trusted(self.accept_forwarded.iter().cloned().collect())
-            .with_config(config)
+            .with_config(config);
+        Some(backend)
     }
 }
 

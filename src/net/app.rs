@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::agreement::TlsAgreement;
+use super::backend_dial::{BackendDial, ChosenTarget};
 use super::backlog::Backlog;
 use super::buffer::Buffer;
 use super::later::Later;
@@ -12,12 +13,9 @@ use super::page::Page;
 use super::proxy::ClientAddress;
 use super::recorder::Recorder;
 use super::refusal::AnyRefusal;
-use super::resolve::Resolver;
-use super::tls::ClientTls;
 use super::topic::Topics;
-use super::url::Endpoint;
 use crate::bytes::Output;
-use crate::conn::{Coding, Conn, Tally};
+use crate::conn::{Conn, Tally};
 use crate::error::{Unsendable, Violation};
 use crate::handshake::Request;
 use crate::message::{Gather, Message};
@@ -123,52 +121,6 @@ impl Reply {
     }
 }
 
-/// A backend to dial for a client.
-#[derive(Debug)]
-pub struct BackendDial {
-    /// Where it is.
-    pub endpoint: Endpoint,
-    /// Finds its addresses.
-    pub resolver: Resolver,
-    /// TLS to it, where it speaks that.
-    pub tls: Option<BackendTls>,
-    /// A PROXY header, where it wants one: it comes before everything, TLS too.
-    pub introduction: Vec<u8>,
-    /// What it is sent first: the request.
-    pub output: Vec<u8>,
-    /// What goes both ways after that.
-    pub carries: Carries,
-}
-
-/// How TLS is spoken to a backend.
-#[derive(Clone, Debug)]
-pub struct BackendTls {
-    /// Which servers are trusted; `None` are those that the system trusts.
-    pub client: Option<ClientTls>,
-    /// The name that its certificate must have, or the address.
-    pub host: String,
-}
-
-/// What goes from a client to its backend, and back.
-#[derive(Debug)]
-pub enum Carries {
-    /// Messages, once both have done their opening handshake.
-    Messages {
-        /// Our end, as the backend's client.
-        conn: Conn,
-        /// How payload is coded on its way from the client.
-        coding: Coding,
-        /// The URL that the client dialled, where it differs from its Host.
-        public_url: Option<String>,
-    },
-    /// Octets of plain HTTP as they are, until both have ended.
-    Octets {
-        /// How many octets of the client have arrived and are accounted for: its
-        /// request's head.
-        received: u64,
-    },
-}
-
 /// Which end ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClosedBy {
@@ -225,7 +177,7 @@ impl EndReason {
 }
 
 /// What is known of a connection that is gone.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Summary {
     /// The version that was spoken, or asked for.
@@ -243,6 +195,10 @@ pub struct Summary {
     pub from_client: Tally,
     /// What a bridge carried to the client.
     pub to_client: Tally,
+    /// The server of its backend that it was connected to, or that was tried last.
+    pub target: Option<ChosenTarget>,
+    /// The HTTP status that this server has answered.
+    pub target_status: Option<u16>,
 }
 
 /// A whole message that has arrived.

@@ -8,6 +8,7 @@ use mio::{Registry, Token};
 
 use super::address::ServerAddress;
 use super::transport::Transport;
+use super::warning::log_step;
 
 /// Milliseconds after which the next address is tried although the last one may
 /// still answer (RFC 8305 section 8).
@@ -85,7 +86,7 @@ impl Attempts {
                 }
                 Ok(false) => self.running.push((address, transport)),
                 Err(error) => {
-                    log::debug!(target: "heirloom::net", "cannot connect to {address}: {error}");
+                    log_step(format_args!("cannot connect to {address}: {error}"));
                     self.failed = Some((address, error));
                     self.next_ms = now_ms;
                 }
@@ -108,7 +109,10 @@ impl Attempts {
                     self.next_ms = now_ms + FULL_QUEUE_MS;
                     return Attempted::Waiting;
                 }
-                Err(error) => self.failed = Some((address, error)),
+                Err(error) => {
+                    log_step(format_args!("cannot connect to {address}: {error}"));
+                    self.failed = Some((address, error));
+                }
             }
         }
         if self.running.is_empty() {

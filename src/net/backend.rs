@@ -1,23 +1,25 @@
-//! A backend that requests lead to: asked in one version, whatever the client
-//! speaks.
+//! A backend that requests lead to: one server or several, asked in one version,
+//! whatever the client speaks.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::app::{BackendDial, BackendTls, Carries};
+use super::asked::{Asked, Upgrade};
+use super::backend_dial::{BackendDial, Carries, Course, Try, Way};
 use super::forwarded::Forwarded;
+use super::hops::{CDN_LOOP, HopName};
 use super::networks::Networks;
 use super::proxy::{self, ClientAddress, ProxyVersion};
 use super::refusal::{AnyRefusal, NetRefusal};
 use super::resolve::Resolver;
+use super::targets::{Balance, Check, TargetOptions, TargetState, Targets};
 use super::tls::ClientTls;
 use super::url::Url;
-use crate::bytes::Output;
-use crate::conn::{Coding, Config, Conn};
-use crate::error::{Refusal, Unsendable};
+use super::warning::SharedLimiter;
+use crate::conn::{Coding, Config};
+use crate::error::Refusal;
 use crate::extension::{Compression, Mode};
-use crate::handshake::{CarriedHeader, ClientRequest, Head, Request};
-use crate::random::SystemRandom;
+use crate::handshake::{Head, Request};
 use crate::version::Version;
 
 /// The subprotocols by which websockify and its clients agree on how octets
@@ -47,13 +49,28 @@ pub enum Http {
     Pass,
 }
 
-/// Where a backend is, and how it is asked.
+/// Where a backend is, and how it is asked. It is one server, or several that serve
+/// the same; clones know the same of which of them can be reached.
+///
+/// ```
+/// use heirloom::Version;
+/// use heirloom::net::{Backend, Balance};
+///
+/// let version = Version::named("rfc6455").ok_or("no such version")?;
+/// let backend = Backend::new("ws://one.example:9000/".parse()?, version)
+///     .with_targets(["ws://two.example:9000/".parse()?])
+///     .with_balance(Balance::RoundRobin);
+/// assert_eq!(backend.targets().count(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Backend {
-    /// Its URL. A path in it is asked for whatever the client asked for.
-    pub to: Url,
-    /// Finds its addresses, each time it is dialled.
+    /// Its servers.
+    pub(super) targets: Arc<Targets>,
+    /// Its name in the requests that it gets.
+    pub(super) hop: HopName,
+    /// Finds their addresses, each time one is dialled.
     pub resolver: Resolver,
     /// The version that is spoken to it.
     pub version: &'static Version,
@@ -103,12 +120,13 @@ pub(super) struct ClientAgreement {
 }
 
 impl Backend {
-    /// A backend at this URL, asked in this version. Its name is resolved when it
-    /// is dialled.
+    /// A backend at this URL, asked in this version. A path in the URL is asked for
+    /// whatever the client asked for. Its name is resolved when it is dialled.
     #[must_use]
     pub fn new(to: Url, version: &'static Version) -> Backend {
         Backend {
-            to,
+            targets: Arc::new(Targets::new(vec![to], TargetOptions::default())),
+            hop: HopName::new(),
             resolver: Resolver::default(),
             version,
             binary: Binary::default(),
@@ -121,6 +139,60 @@ impl Backend {
             config: Arc::default(),
             plain_config: Arc::default(),
         }
+    }
+
+    /// With these further servers, which are asked in the same way. Where one cannot
+    /// be reached, the next is tried at once, in the time that the client has for
+    /// its opening handshake.
+    #[must_use]
+    pub fn with_targets(mut self, more: impl IntoIterator<Item = Url>) -> Backend {
+        let urls = self.targets.urls().into_iter().chain(more).collect();
+        self.targets = Arc::new(Targets::new(urls, self.targets.options));
+        self
+    }
+
+    /// With this choice among its servers.
+    #[must_use]
+    pub fn with_balance(self, balance: Balance) -> Backend {
+        self.with_options(|options| options.balance = balance)
+    }
+
+    /// With this rest, in milliseconds, of a server that could not be reached. It
+    /// doubles with each failure that follows, up to `most_ms`. Where all rest, all
+    /// are tried. By default a second, and a minute at most.
+    #[must_use]
+    pub fn with_rest_ms(self, first_ms: u64, most_ms: u64) -> Backend {
+        self.with_options(|options| (options.rest_ms, options.most_rest_ms) = (first_ms, most_ms))
+    }
+
+    /// With this time, in milliseconds, to reach one server where another one is
+    /// left: to resolve its name, to connect and to agree on TLS. 2 seconds by
+    /// default.
+    #[must_use]
+    pub fn with_connect_ms(self, ms: u64) -> Backend {
+        self.with_options(|options| options.connect_ms = ms)
+    }
+
+    /// With its servers checked so, with so many milliseconds from one check to the
+    /// next. Checks begin when its route is in the table of a
+    /// [`Router`](super::Router), and end when it is dropped.
+    #[must_use]
+    pub fn with_check(self, check: Check, interval_ms: u64) -> Backend {
+        self.with_options(|options| {
+            (options.check, options.check_interval_ms) = (check, interval_ms);
+        })
+    }
+
+    fn with_options(mut self, set: impl FnOnce(&mut TargetOptions)) -> Backend {
+        let mut options = self.targets.options;
+        set(&mut options);
+        self.targets = Arc::new(Targets::new(self.targets.urls(), options));
+        self
+    }
+
+    /// Its servers, and what is known of each.
+    pub fn targets(&self) -> impl Iterator<Item = TargetState<'_>> {
+        self.targets.states()
     }
 
     /// With TLS to it, where its URL is `wss`.
@@ -236,80 +308,81 @@ impl Backend {
         version: &Version,
         client: &mut ClientAddress,
     ) -> Result<(BackendDial, ClientAgreement), AnyRefusal> {
+        let hops = self.pass_hop(request)?;
         let (forwarded, introduction) = self.introduce(request, client);
-        let mut output = Vec::new();
         let public_url = forwarded.public_url();
         let (subprotocols, coding, agreement) = self.agree(request, version)?;
-        let target = self.target(request);
-        let passed = passed_headers(request, &self.pass_headers)?;
-        let passed: Vec<CarriedHeader<'_>> = passed.iter().map(|(n, v)| (*n, &**v)).collect();
-        let headers: Vec<(&str, &str)> =
-            forwarded.headers.iter().map(|(n, v)| (*n, &**v)).collect();
-        let client_request = ClientRequest::new(&self.to.host, &target)
-            .with_secure(self.to.secure)
-            .with_origin(request.origin())
-            .with_subprotocols(&subprotocols)
-            .with_headers(&headers)
-            .with_carried(&passed);
-        let mut random = SystemRandom;
-        let mut out = Output::new(&mut output, &mut random);
-        let config = self.config_for(request);
-        let mut conn =
-            Conn::client(self.version, &client_request, config, &mut out).map_err(|error| {
-                log::debug!(target: "heirloom::net", "cannot ask the backend: {error}");
-                match error {
-                    Unsendable::Request(refusal) => refusal,
-                    _ => Refusal::TargetInvalid { octet: None },
-                }
-            })?;
-        // An old server may go by the headers that name the client's URL, and
-        // some take any X-Forwarded-Proto for https.
-        let hosts = [Some(&*self.to.host), forwarded.host.as_deref()];
-        for host in hosts.into_iter().flatten() {
-            for scheme in ["ws", "wss"] {
-                conn.allow_location(format!("{scheme}://{host}"));
-            }
-        }
-        let dial = BackendDial {
-            endpoint: self.to.endpoint(),
-            resolver: self.resolver.clone(),
-            tls: self.backend_tls(),
-            introduction,
-            output,
-            carries: Carries::Messages {
-                conn,
-                coding,
-                public_url,
-            },
+        let subprotocols = subprotocols.into_iter().map(str::to_owned).collect();
+        let mut passed = passed_headers(request, &self.pass_headers)?;
+        passed.push((CDN_LOOP.to_owned(), hops));
+        let asked = Asked::Upgrade(Box::new(Upgrade {
+            version: self.version,
+            config: self.config_for(request),
+            target: request.target().to_owned(),
+            path: request.path().to_owned(),
+            origin: request.origin().map(str::to_owned),
+            subprotocols,
+            headers: forwarded.headers,
+            passed,
+            public_host: forwarded.host,
+        }));
+        let (course, mut first) = self.course(asked, introduction, client)?;
+        // An upgrade makes a connection.
+        let conn = first.conn.take().ok_or(NetRefusal::BackendUnreachable)?;
+        let carries = Carries::Messages {
+            conn,
+            coding,
+            public_url,
         };
-        Ok((dial, agreement))
+        Ok((dial_of(course, first, carries), agreement))
     }
 
     /// Sends this backend a request of plain HTTP as it is, but for the headers by
     /// which proxies name the client. `client` becomes the one that trusted
     /// proxies name.
-    pub(super) fn relay(&self, request: &Request<'_>, client: &mut ClientAddress) -> BackendDial {
+    pub(super) fn relay(
+        &self,
+        request: &Request<'_>,
+        client: &mut ClientAddress,
+    ) -> Result<BackendDial, AnyRefusal> {
+        let hops = self.pass_hop(request)?;
         let (forwarded, introduction) = self.introduce(request, client);
         let mut output = Vec::new();
         let head = request.head();
-        write_relayed(head, &forwarded, &mut output);
-        BackendDial {
-            endpoint: self.to.endpoint(),
-            resolver: self.resolver.clone(),
-            tls: self.backend_tls(),
-            introduction,
-            output,
-            carries: Carries::Octets {
-                received: head.raw().len() as u64,
-            },
-        }
+        write_relayed(head, &forwarded, &hops, &mut output);
+        let (course, first) = self.course(Asked::Octets(output), introduction, client)?;
+        let received = head.raw().len() as u64;
+        Ok(dial_of(course, first, Carries::Octets { received }))
     }
 
-    /// How TLS is spoken to it, where its URL is `wss`.
-    fn backend_tls(&self) -> Option<BackendTls> {
-        self.to.secure.then(|| BackendTls {
-            client: self.tls.clone(),
-            host: self.to.name().to_owned(),
+    /// The way of a client through its servers, and the first one that is tried.
+    fn course(
+        &self,
+        asked: Asked,
+        introduction: Vec<u8>,
+        client: &ClientAddress,
+    ) -> Result<(Course, Try), AnyRefusal> {
+        let way = Way {
+            resolver: self.resolver.clone(),
+            client_tls: self.tls.clone(),
+            introduction,
+        };
+        let order = self.targets.order(client.address.ip());
+        Course::begin(&self.targets, order, asked, way)
+    }
+
+    /// The gateways that a request has passed, with this one.
+    fn pass_hop(&self, request: &Request<'_>) -> Result<Vec<u8>, NetRefusal> {
+        static LOOPS: SharedLimiter = SharedLimiter::new();
+        self.hop.after(request.head()).inspect_err(|_| {
+            if LOOPS.again() {
+                let to = self.targets.get(0).map_or("", |target| target.name());
+                log::warn!(
+                    target: "heirloom::net",
+                    "a request has come back to the gateway, or has passed too many: the backend \
+                     {to} leads to the gateway itself"
+                );
+            }
         })
     }
 
@@ -371,27 +444,29 @@ impl Backend {
         }
         Ok((requested, coding, agreement))
     }
+}
 
-    /// What the backend is asked for: the path of its URL, or the client's where
-    /// that has none; and the client's query, where the URL has none.
-    fn target(&self, request: &Request<'_>) -> String {
-        let to = &*self.to.target;
-        let query = request.target().split_once('?').map(|(_, query)| query);
-        let path = if to == "/" { request.path() } else { to };
-        match query {
-            Some(query) if !path.contains('?') => format!("{path}?{query}"),
-            _ => path.to_owned(),
-        }
+/// To this server first, and then by this course.
+fn dial_of(course: Course, first: Try, carries: Carries) -> BackendDial {
+    BackendDial {
+        endpoint: first.endpoint,
+        resolver: first.resolver,
+        tls: first.tls,
+        introduction: first.introduction,
+        output: first.output,
+        carries,
+        course: Some(Box::new(course)),
     }
 }
 
 /// Writes a head as it was received, with our headers of the client in place of
 /// its own.
-fn write_relayed(head: &Head<'_>, forwarded: &Forwarded, out: &mut Vec<u8>) {
+fn write_relayed(head: &Head<'_>, forwarded: &Forwarded, hops: &[u8], out: &mut Vec<u8>) {
     let raw = head.raw();
     let (lines, end_of_head) = raw.split_at(raw.len() - 2);
     let mut done = 0;
-    for header in head.headers().filter(|h| names_client(h.name)) {
+    let is_ours = |name: &str| names_client(name) || name.eq_ignore_ascii_case(CDN_LOOP);
+    for header in head.headers().filter(|h| is_ours(h.name)) {
         let line = header.line_at();
         let (before, _) = lines.split_at(line.start);
         out.extend_from_slice(before.split_at(done).1);
@@ -401,6 +476,10 @@ fn write_relayed(head: &Head<'_>, forwarded: &Forwarded, out: &mut Vec<u8>) {
     for (name, value) in &forwarded.headers {
         out.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
     }
+    out.extend_from_slice(CDN_LOOP.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(hops);
+    out.extend_from_slice(b"\r\n");
     out.extend_from_slice(end_of_head);
 }
 
@@ -413,17 +492,14 @@ fn names_client(name: &str) -> bool {
 }
 
 /// A header that a backend gets as the client sent it.
-type PassedHeader<'r> = (&'r str, Vec<u8>);
+type PassedHeader = (String, Vec<u8>);
 
 /// The client's headers that a backend gets, with those of these names. All
 /// others end here: those of one hop, those of the handshake, and those that only
 /// a proxy may write.
-fn passed_headers<'r>(
-    request: &Request<'_>,
-    more: &'r [String],
-) -> Result<Vec<PassedHeader<'r>>, NetRefusal> {
+fn passed_headers(request: &Request<'_>, more: &[String]) -> Result<Vec<PassedHeader>, NetRefusal> {
     let head = request.head();
-    let mut passed: Vec<PassedHeader<'r>> = Vec::new();
+    let mut passed: Vec<PassedHeader> = Vec::new();
     // Old clients send an empty one where they have no cookies.
     let cookies: Vec<&[u8]> = head
         .all("Cookie")
@@ -432,7 +508,7 @@ fn passed_headers<'r>(
         .collect();
     if !cookies.is_empty() {
         // RFC 9113 section 8.2.3 joins them so.
-        passed.push(("Cookie", cookies.join(&b"; "[..])));
+        passed.push(("Cookie".to_owned(), cookies.join(&b"; "[..])));
     }
     let mut authorizations = head.all("Authorization");
     if let Some(authorization) = authorizations.next() {
@@ -440,10 +516,10 @@ fn passed_headers<'r>(
         if authorizations.next().is_some() {
             return Err(NetRefusal::HeaderNotPassed { name });
         }
-        passed.push((name, authorization.value.to_vec()));
+        passed.push((name.to_owned(), authorization.value.to_vec()));
     }
     if let Some(agent) = head.get("User-Agent") {
-        passed.push(("User-Agent", agent.value.to_vec()));
+        passed.push(("User-Agent".to_owned(), agent.value.to_vec()));
     }
     for name in more {
         // Those that the client names there are for this hop (RFC 9110 section
@@ -451,7 +527,7 @@ fn passed_headers<'r>(
         let is_passed = ALWAYS_PASSED.iter().any(|n| n.eq_ignore_ascii_case(name));
         if !is_passed && !head.has_token("Connection", name) {
             let lines = head.all(name);
-            passed.extend(lines.map(|header| (&**name, header.value.to_vec())));
+            passed.extend(lines.map(|header| (name.clone(), header.value.to_vec())));
         }
     }
     Ok(passed)
@@ -487,13 +563,14 @@ const OF_CLIENT: [&str; 4] = [
 ];
 
 /// Headers that the gateway writes itself.
-const WRITTEN: [&str; 6] = [
+const WRITTEN: [&str; 7] = [
     "Host",
     "Origin",
     "Forwarded",
     "X-Forwarded-For",
     "X-Forwarded-Proto",
     "X-Forwarded-Host",
+    CDN_LOOP,
 ];
 
 /// Whether this can stand in a list of subprotocols (RFC 6455 section 4.1).

@@ -18,10 +18,18 @@ mod transport;
 
 mod url;
 
+mod warning;
+
 mod attempts;
 mod resolve;
 
 mod refusal;
+
+mod health;
+mod targets;
+mod hops;
+mod asked;
+mod backend_dial;
 
 mod system_memory;
 
@@ -49,8 +57,6 @@ mod element;
 mod forwarded;
 
 mod link_id;
-
-mod warning;
 
 mod background;
 mod topic;
@@ -99,10 +105,9 @@ pub mod replay;
 
 pub use self::address::{PeerAddress, ServerAddress};
 pub use self::agreement::{ShownCertificate, TlsAgreement, TlsSession};
-pub use self::app::{
-    App, BackendDial, Carries, ClosedBy, EndReason, Handle, Incoming, Reply, Summary,
-};
+pub use self::app::{App, ClosedBy, EndReason, Handle, Incoming, Reply, Summary};
 pub use self::backend::{Backend, Binary, Http, OffersCompression};
+pub use self::backend_dial::{BackendDial, BackendTls, Carries, ChosenTarget};
 pub use self::error::Error;
 pub use self::flash::FlashPolicy;
 pub use self::forwarded::Forwarded;
@@ -128,6 +133,7 @@ pub use self::stream::Stream;
 #[cfg(feature = "legacy-tls")]
 pub use self::survey::{TlsOffer, survey};
 pub use self::tap::{Tap, Tapped};
+pub use self::targets::{Balance, Check, TargetState};
 #[cfg(feature = "legacy-tls")]
 pub use self::tls::LegacyError;
 #[cfg(feature = "tls")]

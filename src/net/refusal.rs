@@ -64,6 +64,9 @@ coded! {
     /// Plain HTTP was sent to the backend of a gateway, and no answer came.
     #[error("the backend behind this gateway did not answer the request in time")]
     BackendSilent = "backend-silent", 504;
+    /// A request of a gateway came back to it.
+    #[error("the request has come back to a gateway that it has passed, or has passed too many; a gateway's backend must not lead to the gateway itself")]
+    GatewayLoop = "gateway-loop", 508;
     /// As many connections as there may be.
     #[error("there are as many connections as there may be; try again later")]
     TooManyConnections = "too-many-connections", 503;

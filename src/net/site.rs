@@ -243,7 +243,10 @@ impl Site {
             // All clients of a table with a backend were noted.
             return Reply::refuse(NetRefusal::GoingAway);
         };
-        Reply::Bridge(Box::new(backend.relay(request, &mut client.address)))
+        match backend.relay(request, &mut client.address) {
+            Ok(dial) => Reply::Bridge(Box::new(dial)),
+            Err(refusal) => Reply::Refuse(refusal),
+        }
     }
 
     /// Logs how a handshake went, and explains it where every one is.

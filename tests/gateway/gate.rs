@@ -43,6 +43,9 @@ pub(crate) struct Seen {
     pub(crate) code: Option<u16>,
     pub(crate) from_client: Tally,
     pub(crate) to_client: Tally,
+    /// The server of the backend, and what it answered.
+    pub(crate) target: Option<String>,
+    pub(crate) status: Option<u16>,
 }
 
 /// A gateway that runs.
@@ -116,6 +119,8 @@ pub(crate) fn gate_with(to: &str, set: impl FnOnce(&mut Set)) -> Gate {
                 code: summary.ended.code,
                 from_client: summary.from_client,
                 to_client: summary.to_client,
+                target: summary.target.as_ref().map(|t| t.server().to_owned()),
+                status: summary.target_status,
             });
         })
     });

@@ -107,7 +107,7 @@ fn the_head_goes_on_as_it_is_but_for_what_names_the_client() {
         };
         let want = [
             &[kept, own.to_vec()].concat().join(&b"\r\n"[..])[..],
-            b"\r\n\r\n",
+            b"\r\nCDN-Loop: heirloom-",
         ]
         .concat();
         let got = served.exactly(want.len());
@@ -115,6 +115,9 @@ fn the_head_goes_on_as_it_is_but_for_what_names_the_client() {
             String::from_utf8_lossy(&got),
             String::from_utf8_lossy(&want)
         );
+        // The gateway's name, and the end of the head.
+        let end = served.exactly(16 + 4);
+        assert_eq!(end[16..], *b"\r\n\r\n");
         client.reset();
         let ip = if trusted { "192.0.2.7" } else { "127.0.0.1" };
         assert_eq!(gate.seen().client.ip().to_string(), ip);

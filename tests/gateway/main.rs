@@ -24,4 +24,5 @@ mod order;
 mod pressure;
 mod program;
 mod requests;
+mod several;
 mod tls;

@@ -318,8 +318,7 @@ fn the_next_address_is_tried_where_one_refuses() {
     let address = backend.address;
     let other = Backend::listen();
     let last = other.address;
-    let gate = gate_with(&backend.url(), |set| {
-        set.backend.to = "ws://backend.example:9000".parse().unwrap();
+    let gate = gate_with("ws://backend.example:9000", |set| {
         let addresses = [gone, gone, address, last];
         set.backend.resolver = Resolver::new(move |_, _| Ok(addresses.to_vec()));
     });

@@ -121,10 +121,10 @@ fn each_fate(program: &Program, backend: &Backend) -> Vec<SocketAddr> {
 }
 
 /// What differs between the lines of `each_fate`.
-const FATES: [[&str; 8]; 6] = [
-    // version, path, state, received, sent, by, ended, code
+const FATES: [[&str; 9]; 6] = [
+    // version, path, state, received, sent, by, ended, code, status
     [
-        "rfc6455", "/chat", "open", "1/7", "2/3", "client", "closed", "4000",
+        "rfc6455", "/chat", "open", "1/7", "2/3", "client", "closed", "4000", "101",
     ],
     [
         "hixie-76",
@@ -135,6 +135,7 @@ const FATES: [[&str; 8]; 6] = [
         "client",
         "handshake-cut",
         "-",
+        "101",
     ],
     [
         "rfc6455",
@@ -144,6 +145,7 @@ const FATES: [[&str; 8]; 6] = [
         "0/0",
         "backend",
         "backend-refused",
+        "403",
         "403",
     ],
     [
@@ -155,8 +157,9 @@ const FATES: [[&str; 8]; 6] = [
         "server",
         "version-unknown",
         "426",
+        "-",
     ],
-    ["-", "/", "page", "0/0", "0/0", "server", "page", "200"],
+    ["-", "/", "page", "0/0", "0/0", "server", "page", "200", "-"],
     [
         "-",
         "-",
@@ -165,6 +168,7 @@ const FATES: [[&str; 8]; 6] = [
         "0/0",
         "client",
         "handshake-cut",
+        "-",
         "-",
     ],
 ];
@@ -184,13 +188,25 @@ fn each_connection_has_a_line_with_all_its_fields() {
         assert!(is_time(&time), "{line}");
         let ms: u64 = fields.remove("ms").unwrap().parse().unwrap();
         assert!(ms < 20_000, "{line}");
-        let [version, path, state, received, sent, by, ended, code] = fate;
+        let [
+            version,
+            path,
+            state,
+            received,
+            sent,
+            by,
+            ended,
+            code,
+            status,
+        ] = fate;
         let host = backend.address.to_string();
+        let host = if status == "-" { "-" } else { &host };
         let want: BTreeMap<String, String> = [
             ("client", &*address.to_string()),
             ("version", version),
             ("path", path),
-            ("backend", &*host),
+            ("backend", host),
+            ("status", status),
             ("state", state),
             ("received", received),
             ("sent", sent),
@@ -246,7 +262,19 @@ fn the_same_fields_stand_in_a_line_of_json() {
             .iter()
             .find(|line| line["client"] == address.to_string());
         let line = line.unwrap_or_else(|| panic!("no line of {address}: {lines:#?}"));
-        let [version, path, state, received, sent, by, ended, code] = fate;
+        let [
+            version,
+            path,
+            state,
+            received,
+            sent,
+            by,
+            ended,
+            code,
+            status,
+        ] = fate;
+        let host = backend.address.to_string();
+        let status = status.parse::<u16>().ok();
         let or_null = |text: &str| match text {
             "-" => Value::Null,
             text => Value::from(text),
@@ -266,7 +294,8 @@ fn the_same_fields_stand_in_a_line_of_json() {
             "client": address.to_string(),
             "version": or_null(version),
             "path": or_null(path),
-            "backend": backend.address.to_string(),
+            "backend": status.map(|_| host),
+            "status": status,
             "state": state,
             "received": carried(received),
             "sent": carried(sent),
@@ -323,9 +352,9 @@ fn a_path_that_is_hostile_is_one_word_of_one_line() {
         for line in &lines {
             if json {
                 let value: Value = serde_json::from_str(line).unwrap();
-                assert_eq!(value.as_object().unwrap().len(), 13, "{line}");
+                assert_eq!(value.as_object().unwrap().len(), 14, "{line}");
             } else {
-                assert_eq!(fields(line).1.len(), 12, "{line}");
+                assert_eq!(fields(line).1.len(), 13, "{line}");
                 assert!(line.len() < 2000, "{line}");
             }
             let is_inert = |c: char| {

@@ -47,6 +47,7 @@ fn the_request_to_the_backend_is_our_own_with_what_the_list_allows() {
         names,
         [
             "Authorization",
+            "CDN-Loop",
             "Connection",
             "Cookie",
             "Forwarded",

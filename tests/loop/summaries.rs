@@ -34,7 +34,7 @@ impl App for Observer {
 
     fn closed(&mut self, _: LinkId, summary: &Summary, (): &mut ()) {
         // The test may have ended.
-        let _ = self.0.send(*summary);
+        let _ = self.0.send(summary.clone());
     }
 }
 

@@ -186,7 +186,7 @@ fn why_there_is_no_connection_is_named() {
     peer.send(&crate::support::peer::request(RFC, "/"));
     let (head, body) = peer.response();
     assert_eq!(head.status(), 502, "{body}");
-    program.await_talk("the backend cannot be reached: there is no such file");
+    program.await_talk(" cannot be reached: there is no such file");
     stop(program);
 }
 

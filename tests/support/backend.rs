@@ -94,6 +94,18 @@ impl Backend {
         Served::over(peer, head)
     }
 
+    /// The next connection and its request, where one has connected.
+    pub(crate) fn accept_now(&self) -> Option<Served> {
+        self.listener.set_nonblocking(true).unwrap();
+        let accepted = self.listener.accept();
+        self.listener.set_nonblocking(false).unwrap();
+        let (stream, _) = accepted.ok()?;
+        stream.set_nonblocking(false).unwrap();
+        let mut peer = Peer::over(stream);
+        let head = peer.head();
+        Some(Served::over(peer, head))
+    }
+
     /// The next connection, open.
     pub(crate) fn open(&self) -> Served {
         let mut served = self.accept();
@@ -114,6 +126,11 @@ impl Served {
     /// A connection of which this head was read.
     pub(crate) fn over(peer: Peer, head: Head) -> Served {
         Served { peer, head }
+    }
+
+    /// The connection.
+    pub(crate) fn into_peer(self) -> Peer {
+        self.peer
     }
 
     /// The proof that the key was read (RFC 6455 section 4.2.2).

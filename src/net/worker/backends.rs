@@ -4,16 +4,18 @@
 use std::io;
 use std::sync::Arc;
 
-use super::Worker;
 use super::bridge;
 use super::bridge_link::{BridgeLink, Carried};
 use super::dialling::{self, Connecting, Dialling};
 use super::link::{Flow, Link};
+use super::{Drain, Worker};
 use crate::conn::{Conn, Tally};
-use crate::net::app::{App, BackendDial, Carries, EndReason};
+use crate::net::app::{App, EndReason};
+use crate::net::backend_dial::{BackendDial, BackendTls, Carries, Course};
 use crate::net::post::Post;
 use crate::net::refusal::NetRefusal;
 use crate::net::resolve::Found;
+use crate::net::warning::log_step;
 
 impl<A: App> Worker<A> {
     /// Dials a backend for a client that waits.
@@ -31,31 +33,130 @@ impl<A: App> Worker<A> {
             }
         };
         let [from_client, to_client] = carried;
-        let (tls, output) = match dial.tls {
-            Some(tls) => (Some((tls, dial.introduction)), dial.output),
-            None => (None, [dial.introduction, dial.output].concat()),
-        };
+        let (tls, output) = first_octets(dial.tls, dial.introduction, dial.output);
         let link = Link::of_backend(conn, &output, now_ms);
         let token = self.links.slots.put(Box::new(link));
         if let Some(Some(link)) = self.links.slots.get(client) {
             deadline_ms = link.due_ms(settings).unwrap_or(deadline_ms);
-            link.dials(BridgeLink::of_client(token, from_client), now_ms);
+            let mut bridge = BridgeLink::of_client(token, from_client);
+            bridge.target = dial.course.as_ref().map(|course| course.chosen());
+            link.dials(bridge, now_ms);
             link.arm(&mut self.links.wheel, client, settings);
         }
         // It may have more to do as one end of a relay.
         self.links.enqueue(client);
         let dialling = Dialling::new(dial.endpoint, dial.resolver, tls, deadline_ms);
+        self.start_dial(client, token, (to_client, dialling, dial.course));
+    }
+
+    /// Dials the server of this link, which is new.
+    fn start_dial(
+        &mut self,
+        client: usize,
+        token: usize,
+        (to_client, dialling, mut course): (Carried, Dialling, Option<Box<Course>>),
+    ) {
         let known = dialling.known();
         let Some(Some(link)) = self.links.slots.get(token) else {
             return;
         };
-        let bridge = BridgeLink::of_backend(client, to_client, dialling);
+        if let Some(course) = &mut course {
+            course.begins(self.clock.now_ms, dialling.deadline_ms());
+        }
+        let bridge = BridgeLink::of_backend(client, to_client, dialling, course);
         link.rare_mut().bridge = Some(Box::new(bridge));
-        link.arm(&mut self.links.wheel, token, settings);
+        link.arm(&mut self.links.wheel, token, &self.policy.settings);
+        let may_go_on = link.may_go_on();
+        if let Some(client) = self.links.get(client) {
+            let waits = may_go_on && client.bridge().is_some_and(BridgeLink::relays);
+            client.flow.set(Flow::PAUSED_BY_BRIDGE, waits);
+        }
         match known {
             Some(known) => self.resolved(token, Ok(known)),
             None => self.look_up(token),
         }
+    }
+
+    /// The server of this link has had its time, and another one is left.
+    pub(super) fn give_up_server(&mut self, token: usize) {
+        if let Some(link) = self.links.get(token) {
+            link.ended_by_peer(NetRefusal::BackendTimeout.code(), None);
+        }
+        self.remove_link(token);
+    }
+
+    /// This link is about to be removed: where it leads to a server that could not be
+    /// reached and its client can have another one, that one is dialled in its place.
+    pub(super) fn goes_on(&mut self, token: usize) -> bool {
+        let now_ms = self.clock.now_ms;
+        let Some(link) = self.links.get(token).filter(|link| !link.is_of_client()) else {
+            return false;
+        };
+        let what = link.ended().map_or("", |ended| ended.what);
+        let is_reaching = link.is_reaching();
+        let Some(bridge) = link.bridge().filter(|bridge| bridge.partner.is_some()) else {
+            return false;
+        };
+        let Some(course) = &bridge.course else {
+            return false;
+        };
+        match what {
+            // The cause lies here, or was noted.
+            "out-of-sockets" | "backend-unreachable" => {}
+            what if what.starts_with("tls-") => {
+                course.failed(&format_args!("no TLS with it ({what})"));
+            }
+            _ if is_reaching => course.ran_out(now_ms),
+            _ => {}
+        }
+        let may_go_on = what != "out-of-sockets" && link.may_go_on() && self.drain == Drain::No;
+        may_go_on && self.dial_next(token)
+    }
+
+    /// Dials the next server for the client of this link, in place of it.
+    fn dial_next(&mut self, token: usize) -> bool {
+        let now_ms = self.clock.now_ms;
+        let Some(bridge) = self.links.get(token).and_then(Link::bridge_mut) else {
+            return false;
+        };
+        let Some((client, mut course)) = bridge.partner.zip(bridge.course.take()) else {
+            return false;
+        };
+        let deadline_ms = course.deadline_ms();
+        let Some(waiting) = self.links.get(client) else {
+            return false;
+        };
+        if waiting.is_over() || waiting.past.answered || deadline_ms <= now_ms {
+            return false;
+        }
+        let Some(next) = course.next() else {
+            return false;
+        };
+        let name = course.chosen();
+        log_step(format_args!("{} is tried next", name.server()));
+        let Some(mut gone) = self.links.take_gone(token) else {
+            return false;
+        };
+        let carries = gone.take_carries();
+        let Some(carries) = carries else {
+            return false;
+        };
+        self.places.leave(gone.counted_as);
+        drop(gone);
+        self.links.slots.drop(token);
+        let conn = next
+            .conn
+            .unwrap_or_else(|| Conn::client_without_request(None, Arc::clone(&self.policy.config)));
+        let (tls, output) = first_octets(next.tls, next.introduction, next.output);
+        let link = Link::of_backend(conn, &output, now_ms);
+        let token = self.links.slots.put(Box::new(link));
+        if let Some(bridge) = self.links.get(client).and_then(Link::bridge_mut) {
+            bridge.partner = Some(token);
+            bridge.target = Some(name);
+        }
+        let dialling = Dialling::new(next.endpoint, next.resolver, tls, deadline_ms);
+        self.start_dial(client, token, (carries, dialling, Some(course)));
+        true
     }
 
     /// Has the name of a backend resolved.
@@ -90,10 +191,17 @@ impl<A: App> Worker<A> {
         match dialling.advance(token, self.clock.now_ms, self.poll.registry()) {
             Connecting::Done(mut transport) => {
                 transport.set_keepalive(self.policy.settings.keepalive);
-                match dialling.take_tls() {
-                    Ok(Some(tls)) => transport.start_tls(tls, &[]),
-                    Ok(None) => {}
+                let is_tls = match dialling.take_tls() {
+                    Ok(Some(tls)) => {
+                        transport.start_tls(tls, &[]);
+                        true
+                    }
+                    Ok(None) => false,
                     Err(error) => return self.backend_unreachable(token, &error),
+                };
+                let course = link.bridge().and_then(|bridge| bridge.course.as_ref());
+                if let Some(course) = course.filter(|_| !is_tls) {
+                    course.reached();
                 }
                 link.connected(transport, self.clock.now_ms);
                 self.turn(token);
@@ -104,13 +212,18 @@ impl<A: App> Worker<A> {
         }
     }
 
-    /// There is no connection to a backend: its client gets the refusal, and the
-    /// log a line at most once a second.
+    /// There is no connection to a backend: another server is tried, or its client
+    /// gets the refusal.
     fn backend_unreachable(&mut self, token: usize, error: &io::Error) {
         let refusal = dialling::no_connection(error);
-        self.warn_of_backend(refusal, error);
-        if let Some(link) = self.links.get(token) {
-            link.ended_by_peer(refusal.code(), None);
+        let Some(link) = self.links.get(token) else {
+            return;
+        };
+        link.ended_by_peer(refusal.code(), None);
+        let course = link.bridge().and_then(|bridge| bridge.course.as_ref());
+        match course.filter(|_| refusal == NetRefusal::BackendUnreachable) {
+            Some(course) => course.failed(error),
+            None => self.warn_of_backend(refusal, error),
         }
         self.remove_link(token);
     }
@@ -162,5 +275,18 @@ impl<A: App> Worker<A> {
                 bridge::partner_lost(turn.link, Some(ended), hint, &mut out);
             }
         });
+    }
+}
+
+/// What a backend is sent first, behind TLS and what comes before that. Without TLS
+/// all is one.
+fn first_octets(
+    tls: Option<BackendTls>,
+    introduction: Vec<u8>,
+    output: Vec<u8>,
+) -> (Option<(BackendTls, Vec<u8>)>, Vec<u8>) {
+    match tls {
+        Some(tls) => (Some((tls, introduction)), output),
+        None => (None, [introduction, output].concat()),
     }
 }

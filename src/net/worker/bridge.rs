@@ -128,6 +128,8 @@ pub(super) fn refuse_client<D>(
         return;
     }
     let refusal = match violation {
+        // Another gateway has found it.
+        Violation::ResponseStatus { status: 508 } => NetRefusal::GatewayLoop,
         Violation::ResponseStatus { status } => NetRefusal::BackendRefused { status },
         violation => NetRefusal::BackendHandshake { violation },
     };
@@ -244,11 +246,22 @@ pub(super) fn propagate_close<D>(
     }
 }
 
+impl<D> Link<D> {
+    /// Whether its plain HTTP must wait: its backend has another server for the case
+    /// that this one cannot be reached, and what it has sent so far is sent again
+    /// then.
+    pub(super) fn waits_for_server_of(&self, backend: &Link<D>) -> bool {
+        let relays = self.bridge().is_some_and(BridgeLink::relays);
+        relays && self.is_of_client() && backend.may_go_on()
+    }
+}
+
 /// Pauses each link of a bridge while the other one does not take what it sends.
 pub(super) fn pause_reads<D>(link: &mut Link<D>, partner: &mut Link<D>, settings: &Settings) {
     let full = |link: &Link<D>| link.backlog.len() > link.high_water(settings);
     let waits = |link: &Link<D>, partner: &Link<D>| {
         !link.is_of_client() && link.conn.phase() == Phase::Open && is_early(&partner.conn)
+            || link.waits_for_server_of(partner)
     };
     link.flow.set(
         Flow::PAUSED_BY_BRIDGE,

@@ -4,6 +4,7 @@ use super::dialling::Dialling;
 use crate::conn::{BridgeEnd, Coding, Direction, Tally};
 use crate::frame::GOING_AWAY;
 use crate::handshake::{CarriedHeader, Response};
+use crate::net::backend_dial::{ChosenTarget, Course};
 
 /// Headers of a backend's response that its client gets, as they are.
 #[derive(Debug, Default)]
@@ -119,6 +120,13 @@ pub(super) struct BridgeLink {
     pub(super) headers: CarriedBack,
     /// The backend's link: how it is dialled; `None` once TCP is connected.
     pub(super) dialling: Option<Dialling>,
+    /// The backend's link: the servers that are left to be tried; `None` once this
+    /// one has answered.
+    pub(super) course: Option<Box<Course>>,
+    /// The client's link: the server that its backend's link is for.
+    pub(super) target: Option<ChosenTarget>,
+    /// The client's link: the HTTP status that this server has answered.
+    pub(super) status: Option<u16>,
 }
 
 impl BridgeLink {
@@ -131,13 +139,22 @@ impl BridgeLink {
             subprotocol: None,
             headers: CarriedBack::default(),
             dialling: None,
+            course: None,
+            target: None,
+            status: None,
         }
     }
 
     /// Of a backend that is being dialled for the client with this link.
-    pub(super) fn of_backend(client: usize, carries: Carried, dialling: Dialling) -> BridgeLink {
+    pub(super) fn of_backend(
+        client: usize,
+        carries: Carried,
+        dialling: Dialling,
+        course: Option<Box<Course>>,
+    ) -> BridgeLink {
         BridgeLink {
             dialling: Some(dialling),
+            course,
             ..BridgeLink::of_client(client, carries)
         }
     }

@@ -8,13 +8,14 @@ use mio::{Registry, Token};
 
 use super::clock::Clock;
 use crate::net::address::ServerAddress;
-use crate::net::app::BackendTls;
 use crate::net::attempts::{Attempted, Attempts};
+use crate::net::backend_dial::BackendTls;
 use crate::net::refusal::NetRefusal;
 use crate::net::resolve::{Found, Resolver};
 use crate::net::tls::{ClientTls, Tls};
 use crate::net::transport::{Transport, is_exhausted};
 use crate::net::url::{Endpoint, Unresolved};
+use crate::net::warning::log_step;
 
 /// Set in the tokens of the sockets that are tried: what becomes of one of them
 /// must not be taken for an event of the link's own socket.
@@ -33,7 +34,12 @@ pub(super) struct Dialling {
     attempts: Option<Attempts>,
     /// They were looked up for this dial, not for one before.
     is_looked_up: bool,
+    /// The addresses of its name, which the log has not got yet.
+    addresses: Option<Arc<[ServerAddress]>>,
 }
+
+/// Addresses of a name that the log names.
+const TOLD_ADDRESSES: usize = 8;
 
 /// How far a connection to a backend has come.
 #[derive(Debug)]
@@ -65,6 +71,26 @@ impl Dialling {
             deadline_ms,
             attempts: None,
             is_looked_up: false,
+            addresses: None,
+        }
+    }
+
+    /// An address has failed: the log gets them all, once.
+    fn tell_addresses(&mut self) {
+        if let Some(addresses) = self.addresses.take() {
+            let told = addresses.iter().take(TOLD_ADDRESSES);
+            let told: Vec<String> = told.map(ToString::to_string).collect();
+            let more = addresses.len().saturating_sub(TOLD_ADDRESSES);
+            let more = if more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            };
+            log_step(format_args!(
+                "{} is {}{more}",
+                self.endpoint,
+                told.join(", ")
+            ));
         }
     }
 
@@ -80,6 +106,11 @@ impl Dialling {
         let client = tls.client.map_or_else(ClientTls::of_system, Ok);
         let tls = client.and_then(|client| Tls::connect(&client, &tls.host, introduction));
         tls.map(Some).map_err(io::Error::other)
+    }
+
+    /// When its client's patience ends, in milliseconds of the worker's life.
+    pub(super) fn deadline_ms(&self) -> u64 {
+        self.deadline_ms
     }
 
     /// Its addresses, where they are known without a lookup.
@@ -100,7 +131,11 @@ impl Dialling {
     ///
     /// Why there are none.
     pub(super) fn resolved(&mut self, found: Found, now_ms: u64) -> io::Result<()> {
-        let addresses: Arc<[ServerAddress]> = found.map_err(io::Error::other)?;
+        let addresses: Arc<[ServerAddress]> = found.map_err(|error| {
+            log_step(format_args!("{error}"));
+            io::Error::other(error)
+        })?;
+        self.addresses = self.endpoint.is_name().then(|| Arc::clone(&addresses));
         self.attempts = Some(Attempts::new(&addresses, now_ms, self.deadline_ms));
         Ok(())
     }
@@ -123,10 +158,15 @@ impl Dialling {
         let Some(attempts) = &mut self.attempts else {
             return Connecting::Waiting;
         };
-        match attempts.advance(now_ms, registry, Token(token | ATTEMPT)) {
+        let attempted = attempts.advance(now_ms, registry, Token(token | ATTEMPT));
+        let has_failed = attempts.has_failed();
+        if has_failed || matches!(attempted, Attempted::Failed(_)) {
+            self.tell_addresses();
+        }
+        match attempted {
             Attempted::Waiting => Connecting::Waiting,
             Attempted::Connected(mut transport) => {
-                if !attempts.has_failed() {
+                if !has_failed {
                     self.attempts = None;
                 }
                 if let Err(error) = transport.set_nodelay() {

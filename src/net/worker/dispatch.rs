@@ -16,7 +16,8 @@ use crate::conn::{Conn, Event, Phase};
 use crate::error::{Refusal, Unsendable, Violation};
 use crate::handshake::{HttpResponse, Request};
 use crate::message::{Piece, WholeMessage};
-use crate::net::app::{App, BackendDial, Carries, ClosedBy, EndReason, Handle, Incoming, Reply};
+use crate::net::app::{App, ClosedBy, EndReason, Handle, Incoming, Reply};
+use crate::net::backend_dial::{BackendDial, Carries};
 use crate::net::later::Later;
 use crate::net::link_id::LinkId;
 use crate::net::listen::{ListenPolicy, Takes};
@@ -206,6 +207,12 @@ impl<'t, A: App> Dispatch<'t, A> {
             Event::Response(response) => {
                 partner.bridge.subprotocol = response.subprotocol().map(str::to_owned);
                 partner.bridge.headers = CarriedBack::of(&response);
+                if let Some(course) = partner.bridge.course.take() {
+                    course.answered(self.transport.is_tls());
+                }
+                if let Some(client) = partner.link.bridge_mut() {
+                    client.status = Some(response.status());
+                }
             }
             Event::Open if handle.conn.side() == Side::Client => {
                 log::debug!(target: "heirloom::handshake", "the backend agrees: {}", version_name(handle.conn));

@@ -353,7 +353,9 @@ impl<D> Link<D> {
         let dialling = self.bridge().and_then(|bridge| bridge.dialling.as_ref());
         let dialling = dialling.and_then(Dialling::due_ms);
         let message = self.message_due_ms(settings);
-        [due, dialling, message].into_iter().flatten().min()
+        let gives_up = self.gives_up_ms();
+        let all = [due, dialling, message, gives_up];
+        all.into_iter().flatten().min()
     }
 
     /// When the message that is arriving must have grown.
@@ -368,6 +370,33 @@ impl<D> Link<D> {
         if let Some(due) = self.due_ms(settings) {
             self.timing.arm(wheel, token, due);
         }
+    }
+
+    /// Whether it is not connected to its backend yet, TLS included.
+    pub(super) fn is_reaching(&self) -> bool {
+        self.is_connecting() || self.is_backend_in_tls_handshake()
+    }
+
+    /// When the next server of its backend is tried, while this one is not reached.
+    pub(super) fn gives_up_ms(&self) -> Option<u64> {
+        let gives_up_ms = self.bridge()?.course.as_ref()?.gives_up_ms?;
+        self.is_reaching().then_some(gives_up_ms)
+    }
+
+    /// Whether it can make room for a link to another server of its backend: the
+    /// client's request can be sent again, because not one octet of an answer has
+    /// come. Of plain HTTP nothing may have been sent.
+    pub(super) fn may_go_on(&self) -> bool {
+        let Some(bridge) = self.bridge() else {
+            return false;
+        };
+        let has_more = bridge
+            .course
+            .as_ref()
+            .is_some_and(|course| course.has_more());
+        let is_unanswered =
+            self.conn.phase() == Phase::Handshake && self.unparsed().is_empty() && !bridge.relays();
+        has_more && bridge.partner.is_some() && (is_unanswered || self.is_reaching())
     }
 
     /// Whether the protocol is done with it.
@@ -437,6 +466,12 @@ impl<D> Link<D> {
                 self.timing.enter(Stage::Relay, now_ms);
             }
         }
+    }
+
+    /// What carries its peer's messages to the other link, to give it to another link.
+    pub(super) fn take_carries(&mut self) -> Option<Carried> {
+        let bridge = self.rare.as_mut()?.bridge.take()?;
+        Some(bridge.carries)
     }
 
     /// What its peer has sent and goes on as it is, if this link relays.

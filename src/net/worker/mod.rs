@@ -505,8 +505,13 @@ impl<A: App> Worker<A> {
         if due > now_ms {
             return link.timing.arm(&mut self.links.wheel, token, due);
         }
-        if link.is_connecting() && !link.is_late(&self.policy.settings, now_ms) {
-            return self.advance_dial(token);
+        if !link.is_late(&self.policy.settings, now_ms) {
+            if link.gives_up_ms().is_some_and(|at| at <= now_ms) {
+                return self.give_up_server(token);
+            }
+            if link.is_connecting() {
+                return self.advance_dial(token);
+            }
         }
         let after = self.with_link(token, |turn| turn.expire());
         if after == Some(AfterTurn::Drop) {
@@ -516,6 +521,9 @@ impl<A: App> Worker<A> {
 
     /// A link is gone.
     fn remove_link(&mut self, token: usize) {
+        if self.goes_on(token) {
+            return;
+        }
         let Some(mut link) = self.links.take_gone(token) else {
             return;
         };
@@ -537,8 +545,11 @@ impl<A: App> Worker<A> {
         };
         let id = self.id(token);
         if link.is_of_client() {
-            let relayed = link.bridge().is_some_and(BridgeLink::relays);
+            let bridge = link.bridge();
+            let relayed = bridge.is_some_and(BridgeLink::relays);
             let summary = Summary {
+                target: bridge.and_then(|bridge| bridge.target.clone()),
+                target_status: bridge.and_then(|bridge| bridge.status),
                 version: link.conn.version().or(link.requested_version()),
                 answered: link.past.answered && !relayed,
                 relayed,

@@ -33,8 +33,8 @@ pub(super) fn read<D>(
                 recorder.note(Side::Client, octets);
             }
             carry(link, octets, &mut scratch.peer_out.octets);
-            if !link.is_of_client() {
-                partner.past.answered = true;
+            if !link.is_of_client() && !std::mem::replace(&mut partner.past.answered, true) {
+                first_octets(link, partner, octets);
             }
             // A peer that has to read has a deadline of its own.
             for end in [link, partner] {
@@ -50,11 +50,32 @@ pub(super) fn read<D>(
             link.broken(&error);
             AfterTurn::Drop
         }
+        // Another server of the backend is tried.
+        ReadResult::End if link.may_go_on() => AfterTurn::Drop,
         ReadResult::End => {
             end_of_input(link, partner, &mut scratch.peer_out.output(), context);
             AfterTurn::Keep
         }
     }
+}
+
+/// A backend has begun to answer.
+fn first_octets<D>(link: &mut Link<D>, partner: &mut Link<D>, octets: &[u8]) {
+    let is_tls = link.transport.is_tls();
+    if let Some(course) = link.bridge_mut().and_then(|bridge| bridge.course.take()) {
+        course.answered(is_tls);
+    }
+    if let Some(client) = partner.bridge_mut() {
+        client.status = status(octets);
+    }
+}
+
+/// The status of a response that begins so.
+fn status(octets: &[u8]) -> Option<u16> {
+    let digits = octets.strip_prefix(b"HTTP/1.")?.get(2..5)?;
+    let digits = std::str::from_utf8(digits).ok()?;
+    let is_number = digits.bytes().all(|o| o.is_ascii_digit());
+    digits.parse().ok().filter(|_| is_number)
 }
 
 fn carry<D>(link: &mut Link<D>, octets: &[u8], out: &mut Vec<u8>) {

@@ -6,7 +6,7 @@ use super::pool::Pool;
 use super::random_pool::RandomPool;
 use crate::bytes::Output;
 use crate::extension::Codecs;
-use crate::net::app::BackendDial;
+use crate::net::backend_dial::BackendDial;
 use crate::net::later::Later;
 use crate::net::refusal::Hint;
 use crate::net::settings::Settings;

@@ -124,6 +124,8 @@ impl<A: App> Turn<'_, A> {
                 link.conn.answer_otherwise(&[], &mut out);
                 AfterTurn::Keep
             }
+            // Another server of its backend is tried.
+            ReadResult::End if link.may_go_on() => AfterTurn::Drop,
             ReadResult::End => {
                 answer_last_request(link, &mut self.scratch.out);
                 end_of_input(
