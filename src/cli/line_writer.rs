@@ -12,6 +12,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use log::Level;
+
+use super::log_line;
+
 /// Lines that may wait for one stream.
 const WAITING_LINES: usize = 8192;
 /// Octets that may wait for one stream; a longer line waits alone.
@@ -81,9 +85,8 @@ pub(super) fn finish() {
     let lost = out.wait_written(LAST_OUT);
     if lost > 0 {
         let what = out.0.what;
-        error.write(format!(
-            "heirloom: the last {lost} {what} are lost: nothing reads them\n"
-        ));
+        let told = format!("the last {lost} {what} are lost: nothing reads them");
+        error.write(log_line::of(Level::Warn, &told));
     }
     error.wait_written(LAST_ERROR);
 }
@@ -244,10 +247,9 @@ impl LineWriter {
                     fails = false;
                     let lost = std::mem::take(&mut queue.lost);
                     if lost > 0 {
-                        let told = format!(
-                            "heirloom: {lost} {what} are lost: nothing reads them fast enough\n"
-                        );
-                        report = Some((told, lost));
+                        let told =
+                            format!("{lost} {what} are lost: nothing reads them fast enough");
+                        report = Some((log_line::of(Level::Warn, &told), lost));
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => {
@@ -257,8 +259,8 @@ impl LineWriter {
                 Err(error) => {
                     queue.lost += 1;
                     if !std::mem::replace(&mut fails, true) {
-                        let told = format!("heirloom: cannot write {what}: {error}\n");
-                        report = Some((told, 0));
+                        let told = format!("cannot write {what}: {error}");
+                        report = Some((log_line::of(Level::Error, &told), 0));
                     }
                 }
             }

@@ -3,18 +3,24 @@
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use heirloom::net::{BadEndpoint, Endpoint, Listen, ListenAt, Takes, Url};
+use heirloom::net::{BadEndpoint, Endpoint, Listen, ListenAt, Passed, Takes, Url};
 
-use super::{output, suggest};
+use super::{output, passed, suggest};
 
 /// Tells where a listener is, once it is bound, and what it takes: TLS where it has
 /// a certificate.
 pub(super) fn announce(listen: &Listen, json: bool) {
     let (at, has_tls) = (&listen.at, listen.policy.tls.is_some());
-    let line = match (at, listen.takes) {
-        (ListenAt::Unix { path, .. }, takes) => {
+    let path = match at {
+        ListenAt::Unix { path, .. } => Some(path.as_path()),
+        ListenAt::Passed(passed) => passed.path(),
+        _ => None,
+    };
+    let line = match (path, listen.takes) {
+        (Some(path), takes) => {
             format!("listening on {}", Url::of_unix(path, takes == Takes::Tls))
         }
+        _ if at.address().is_none() => format!("listening on {at}"),
         (_, Takes::Tls) => format!("listening on wss://{at}/"),
         (_, Takes::FlashPolicy) => format!("listening for Flash policy requests on {at}"),
         (_, Takes::Both) if has_tls => format!("listening on ws://{at}/ and wss://{at}/"),
@@ -43,14 +49,19 @@ pub(super) fn listeners(text: &str) -> Result<Vec<Listen>, String> {
         Some((address, takes)) => (address.strip_suffix('/').unwrap_or(address), *takes),
         None => (text, Takes::Both),
     };
+    if let Some(rest) = address.strip_prefix("systemd") {
+        match rest.strip_prefix(':') {
+            Some("") => return Err("give the socket's name behind systemd:".to_owned()),
+            Some(name) => return of_supervisor(Some(name), takes),
+            None if rest.is_empty() => return of_supervisor(None, takes),
+            None => {}
+        }
+    }
     if let Some(path) = address.strip_prefix("unix:") {
         if matches!(path, "" | "@") {
             return Err("give the path of the socket, such as unix:/run/heirloom.sock".to_owned());
         }
-        let takes = match takes {
-            Takes::Both => Takes::Plain,
-            takes => takes,
-        };
+        let takes = at_unix(takes);
         let mode = 0o600;
         let path = path.into();
         let at = ListenAt::Unix { path, mode };
@@ -59,6 +70,24 @@ pub(super) fn listeners(text: &str) -> Result<Vec<Listen>, String> {
     let found = addresses(address)?;
     let listen = |address| Listen::new(ListenAt::Tcp(address), takes);
     Ok(found.into_iter().map(listen).collect())
+}
+
+/// The sockets that the supervisor has passed.
+fn of_supervisor(name: Option<&str>, takes: Takes) -> Result<Vec<Listen>, String> {
+    let listen = |passed: Passed| {
+        let is_tcp = passed.address().is_some();
+        let takes = if is_tcp { takes } else { at_unix(takes) };
+        Listen::new(ListenAt::Passed(passed), takes)
+    };
+    Ok(passed::sockets(name)?.into_iter().map(listen).collect())
+}
+
+/// What a Unix socket takes: TLS only where that is said.
+fn at_unix(takes: Takes) -> Takes {
+    match takes {
+        Takes::Both => Takes::Plain,
+        takes => takes,
+    }
 }
 
 pub(super) fn unix_mode(text: &str) -> Result<u32, String> {

@@ -3,7 +3,9 @@
 
 // A file may use those above it.
 mod hint;
+mod log_line;
 mod output;
+mod passed;
 mod style;
 mod suggest;
 mod units;
@@ -11,6 +13,7 @@ mod units;
 mod answer;
 mod compression;
 mod display;
+mod draining;
 mod limits;
 mod listening;
 mod flash;
@@ -19,6 +22,7 @@ mod request_args;
 mod stdin;
 mod trust;
 mod backends;
+mod supervisor;
 mod tls;
 
 mod verdict;
@@ -62,6 +66,7 @@ use std::process::ExitCode;
 use clap::{ArgAction, Parser, Subcommand};
 use heirloom::version::UnknownVersion;
 use heirloom::{Version, Versions};
+use log::Level;
 
 use self::style::{Colour, Style};
 
@@ -127,6 +132,8 @@ impl From<Exit> for ExitCode {
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
+    // Before there are threads.
+    passed::take();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return show(&error).into(),
@@ -180,11 +187,13 @@ fn start_log(cli: &Cli) -> Result<(), Exit> {
     logger
         .format(move |out, record| {
             let (level, text) = (record.level(), record.args());
-            if long {
+            if log_line::is_for_journal() {
+                write!(out, "{}", log_line::of(level, &text.to_string()))
+            } else if long {
                 let time = out.timestamp_millis();
                 let module = record.target();
                 writeln!(out, "heirloom: [{time} {level:<5} {module}] {text}")
-            } else if level == log::Level::Warn {
+            } else if level == Level::Warn {
                 writeln!(out, "heirloom: warning: {text}")
             } else {
                 writeln!(out, "heirloom: {text}")
@@ -243,7 +252,12 @@ impl Command {
 
 /// Prints why the program ends.
 fn complain(error: &dyn Display) {
-    if let Err(line) = line_writer::to_error(format!("heirloom: {error}\n")) {
+    tell(Level::Error, error);
+}
+
+fn tell(level: Level, text: &dyn Display) {
+    let line = log_line::of(level, &text.to_string());
+    if let Err(line) = line_writer::to_error(line) {
         // Where standard error is closed, there is no other place for it.
         let _ = std::io::stderr().write_all(line.as_bytes());
     }
@@ -252,7 +266,7 @@ fn complain(error: &dyn Display) {
 /// Prints what is worth knowing and no error; nothing with `--quiet`.
 fn remark(text: &dyn Display) {
     if !output::is_quiet() {
-        complain(text);
+        tell(Level::Info, text);
     }
 }
 

@@ -7,6 +7,7 @@ use heirloom::Config;
 use heirloom::net::Settings;
 
 use super::compression::CompressionMemoryArgs;
+use super::draining::DrainArgs;
 use super::hint;
 use super::limits::ListenLimitArgs;
 use super::units::milliseconds;
@@ -21,6 +22,8 @@ pub(super) struct ProcessArgs {
     compression_memory: CompressionMemoryArgs,
     #[command(flatten)]
     limits: ListenLimitArgs,
+    #[command(flatten)]
+    pub(super) drain: DrainArgs,
 }
 
 /// The same of a gateway.
@@ -55,7 +58,8 @@ impl ProcessArgs {
 
     /// Its counts and timeouts.
     pub(super) fn settings(&self) -> Settings {
-        self.limits.settings().with_hint(hint::of_net_refusal)
+        let settings = self.limits.settings().with_hint(hint::of_net_refusal);
+        self.drain.settings(settings)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use heirloom::net::{Listen, ListenAt, Router, Server, Site, Takes};
+use heirloom::net::{Listen, Router, Server, Site, Takes};
 use heirloom::{Config, Versions};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -16,6 +16,7 @@ use signal_hook::low_level::pipe;
 use super::listener_args::ListenerArgs;
 use super::process_args::ProcessArgs;
 use super::route_args::RouteArgs;
+use super::supervisor::Supervisor;
 use super::tls::Certificates;
 use super::{Exit, complain, listening, output};
 
@@ -123,7 +124,7 @@ impl ServerArgs {
             server = server.with_flash_policy(policy);
         }
         for listen in server.listeners() {
-            if let ListenAt::Tcp(address) = &listen.at {
+            if let Some(address) = &listen.at.address() {
                 warn_of_hixie(address, self.route.versions);
             }
             listening::announce(&listen, json);
@@ -133,8 +134,15 @@ impl ServerArgs {
         }
         let proxies = self.listener.proxies();
         let settings = process.settings();
+        let server = server.with_settings(settings).accept_proxy(proxies);
+        Supervisor::of_environment()
+            .start(&server)
+            .map_err(|error| {
+                complain(&format!("cannot start a thread: {error}"));
+                Exit::Unreachable
+            })?;
         Ok(Bound {
-            server: server.with_settings(settings).accept_proxy(proxies),
+            server,
             certificates,
         })
     }

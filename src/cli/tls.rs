@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use signal_hook::consts::SIGHUP;
 use signal_hook::low_level::pipe;
 
+use super::supervisor::Supervisor;
 use super::trust::check_legacy;
 use super::{Exit, complain};
 
@@ -95,6 +96,7 @@ impl TlsArgs {
         reader.set_read_timeout(Some(DAY))?;
         pipe::register(SIGHUP, writer)?;
         let (files, legacy) = (self.files(), self.tls_legacy);
+        let supervisor = Supervisor::of_environment();
         let shown = Certificates(Arc::new(Mutex::new(tls)));
         let watched = shown.clone();
         thread::Builder::new()
@@ -103,23 +105,18 @@ impl TlsArgs {
                 loop {
                     match reader.read(&mut [0; 64]) {
                         Ok(0) => return,
-                        Ok(_) => match read(&files, legacy) {
-                            Ok(loaded) => {
-                                log::info!("the certificates were read again");
-                                let mut listeners = reloader.listeners();
-                                for listen in &mut listeners {
-                                    let policy = ListenPolicy::clone(&listen.policy);
-                                    listen.policy = policy.with_tls(loaded.clone()).into();
+                        Ok(_) => supervisor.reload(|| {
+                            match read(&files, legacy) {
+                                Ok(loaded) => {
+                                    show(&reloader, &loaded);
+                                    *watched.lock() = loaded;
                                 }
-                                if let Err(error) = reloader.listen(&listeners) {
-                                    log::error!("{error}");
+                                Err(error) => {
+                                    log::error!("{error}; the certificates from before stay in use")
                                 }
-                                *watched.lock() = loaded;
                             }
-                            Err(error) => {
-                                log::error!("{error}; the certificates from before stay in use");
-                            }
-                        },
+                            reloader.listeners()
+                        }),
                         Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                         Err(_) => {}
                     }
@@ -127,6 +124,19 @@ impl TlsArgs {
                 }
             })?;
         Ok(shown)
+    }
+}
+
+/// All listeners show these certificates from now on.
+fn show(reloader: &Reloader, tls: &ServerTls) {
+    let mut listeners = reloader.listeners();
+    for listen in &mut listeners {
+        let policy = ListenPolicy::clone(&listen.policy);
+        listen.policy = policy.with_tls(tls.clone()).into();
+    }
+    match reloader.listen(&listeners) {
+        Ok(_) => log::info!("the certificates were read again"),
+        Err(error) => log::error!("{error}; the certificates from before stay in use"),
     }
 }
 
