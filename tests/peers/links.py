@@ -50,9 +50,6 @@ class Net:
     def cut(self):
         ip("-n", self.far, "link", "set", "wire", "down")
 
-    def mend(self):
-        ip("-n", self.far, "link", "set", "wire", "up")
-
     def within(self, name, function, *args):
         """What the function gives, called in a namespace. A socket stays where it was made."""
         found = []

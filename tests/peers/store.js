@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // ws of npm as a server that keeps what it gets: it prints each text, then sends it back.
 //   store.js FOLDER HOST PORT   where node_modules is, and where it listens
+// A text "more" is answered with "news" five times a second, until the connection ends.
 // Prints "listening PORT", then "open TARGET" for each connection and "got TEXT" for each text. TERM closes all with 1001.
 'use strict';
 const path = require('path');
@@ -15,6 +16,11 @@ server.on('connection', (socket, request) => {
   say(`open ${request.url}`);
   socket.on('error', () => {});
   socket.on('message', (message) => {
+    if (message.toString() === 'more') {
+      const timer = setInterval(() => socket.send('news'), 200);
+      socket.on('close', () => clearInterval(timer));
+      return;
+    }
     say(`got ${message}`);
     socket.send(message.toString());
   });
