@@ -1,17 +1,143 @@
-//! Access lines: one for each connection that has ended.
+//! Access lines: one for each connection that has ended, on standard output or in a
+//! file.
 
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use clap::Args;
 use heirloom::bytes::Escaped;
 use heirloom::net::{AccessRecord, PeerAddress};
 use jiff::Timestamp;
 use serde::Serialize;
+use signal_hook::consts::{SIGHUP, SIGUSR1};
+use signal_hook::low_level::pipe;
 
-use super::print_line;
+use super::line_writer::{self, LineWriter};
 use super::report::json;
+use super::{Exit, complain, print_line};
+
+/// The permissions of a new file of access lines: paths and addresses are for its
+/// owner and group.
+const FILE_MODE: u32 = 0o640;
+
+/// Where access lines go.
+#[derive(Clone, Debug, Args)]
+pub(super) struct AccessArgs {
+    /// The file that gets the access lines, at its end; - is standard output, as without it. It is
+    /// made with the permissions 0640. HUP and USR1 open it again, so that it can be renamed.
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<PathBuf>,
+}
+
+impl AccessArgs {
+    /// Opens the file.
+    ///
+    /// # Errors
+    ///
+    /// That of a file that cannot be opened, which is told.
+    pub(super) fn open(&self) -> Result<AccessOutput, Exit> {
+        let path = self
+            .access_log
+            .as_ref()
+            .filter(|path| path.as_os_str() != "-");
+        let Some(path) = path else {
+            return Ok(AccessOutput(None));
+        };
+        let file = open(path).map_err(|error| {
+            complain(&format!(
+                "cannot open the access log {}: {error}; see --access-log",
+                path.display()
+            ));
+            Exit::Usage
+        })?;
+        let output = AccessOutput(Some(Arc::new(AccessFile {
+            path: path.clone(),
+            lines: line_writer::to_file(file, "access lines"),
+        })));
+        output.clone().reopen_on_signals().map_err(|error| {
+            complain(&format!("cannot wait for signals: {error}"));
+            Exit::Unreachable
+        })?;
+        Ok(output)
+    }
+}
+
+/// Opens a file to write at its end. A FIFO that nothing reads is an error in place of
+/// a wait.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(FILE_MODE);
+    options.custom_flags(libc::O_NONBLOCK).open(path)
+}
+
+/// Where access lines go: standard output, or a file.
+#[derive(Clone, Debug)]
+pub(super) struct AccessOutput(Option<Arc<AccessFile>>);
+
+#[derive(Debug)]
+struct AccessFile {
+    path: PathBuf,
+    lines: LineWriter,
+}
+
+impl AccessOutput {
+    fn write(&self, line: &str) {
+        match &self.0 {
+            Some(file) => file.lines.write(format!("{line}\n")),
+            None => print_line(&line),
+        }
+    }
+
+    /// Opens the file again at each HUP and USR1.
+    fn reopen_on_signals(self) -> io::Result<()> {
+        let (mut reader, writer) = UnixStream::pair()?;
+        for signal in [SIGHUP, SIGUSR1] {
+            pipe::register(signal, writer.try_clone()?)?;
+        }
+        let reopen = move || {
+            loop {
+                match reader.read(&mut [0; 64]) {
+                    Ok(0) => return,
+                    Ok(_) => self.reopen(),
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(_) => return,
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("access log".to_owned());
+        thread.spawn(reopen).map(drop)
+    }
+
+    /// Opens the file again, which may have been renamed: lines go to the new one from
+    /// here on. Where it cannot be opened they go on to the old one, and that is told.
+    pub(super) fn reopen(&self) {
+        let Some(file) = &self.0 else {
+            return;
+        };
+        match open(&file.path) {
+            Ok(new) => {
+                file.lines.go_on_with(new);
+                log::info!("the access log was opened again");
+            }
+            Err(error) => log::error!(
+                "cannot open the access log {} again: {error}; its lines go on to the file from \
+                 before",
+                file.path.display()
+            ),
+        }
+    }
+}
 
 /// Access lines about connections to backends.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct AccessLog {
     json: bool,
+    output: AccessOutput,
 }
 
 #[derive(Serialize)]
@@ -20,6 +146,7 @@ struct LogLine<'a> {
     client: String,
     version: Option<&'static str>,
     path: Option<&'a str>,
+    route: Option<&'a str>,
     backend: Option<&'a str>,
     status: Option<u16>,
     state: &'static str,
@@ -48,15 +175,15 @@ impl From<heirloom::conn::Tally> for Traffic {
 }
 
 impl AccessLog {
-    /// Lines on standard output.
-    pub(super) fn new(json: bool) -> AccessLog {
-        AccessLog { json }
+    /// Lines for this output.
+    pub(super) fn new(json: bool, output: AccessOutput) -> AccessLog {
+        AccessLog { json, output }
     }
 
     /// Notes a connection that has ended.
     pub(super) fn note(&self, record: &AccessRecord<'_>) {
         let line = LogLine::of(record);
-        print_line(&if self.json {
+        self.output.write(&if self.json {
             json(&line).expect("strings and numbers are valid in JSON")
         } else {
             line.text()
@@ -77,6 +204,7 @@ impl LogLine<'_> {
             },
             version: summary.version.map(|v| v.name),
             path: record.path,
+            route: record.route,
             backend: summary.target.as_ref().map(|target| target.server()),
             status: summary.target_status,
             state: match (summary.answered, summary.opened) {
@@ -100,13 +228,15 @@ impl LogLine<'_> {
     }
 
     fn text(&self) -> String {
-        let path = self.path.map_or("-".to_owned(), |path| {
-            Escaped::<1000>(path).to_string().replace(' ', "\\u{20}")
-        });
+        let word = |text: Option<&str>| {
+            let escaped = |text| Escaped::<1000>(text).to_string();
+            text.map_or("-".to_owned(), |text| escaped(text).replace(' ', "\\u{20}"))
+        };
+        let (path, route) = (word(self.path), word(self.route));
         let code = self.code.map_or("-".to_owned(), |code| code.to_string());
         let status = self.status.map_or("-".to_owned(), |n| n.to_string());
         format!(
-            "{} client={} version={} path={path} backend={} status={status} state={} \
+            "{} client={} version={} path={path} route={route} backend={} status={status} state={} \
              received={}/{} sent={}/{} ms={} by={} ended={} code={code} tls={}",
             self.time,
             self.client,

@@ -3,7 +3,7 @@
 use clap::Args as ClapArgs;
 use heirloom::net::{Router, Url, gateway};
 
-use super::access::AccessLog;
+use super::access::{AccessArgs, AccessLog};
 use super::process_args::GatewayProcessArgs;
 use super::route_args::BridgeArgs;
 use super::server_args::{Bound, ServerArgs};
@@ -30,6 +30,8 @@ pub(super) struct Args {
     #[command(flatten)]
     server: ServerArgs,
     #[command(flatten)]
+    access: AccessArgs,
+    #[command(flatten)]
     process: GatewayProcessArgs,
 }
 
@@ -39,6 +41,7 @@ pub(super) fn run(args: Args) -> Exit {
         to,
         bridge,
         server: server_args,
+        access,
         process,
     } = args;
     let legacy = ("--backend-tls-legacy", bridge.backend_tls_legacy);
@@ -46,17 +49,22 @@ pub(super) fn run(args: Args) -> Exit {
         Ok(tls) => tls,
         Err(exit) => return exit,
     };
+    let output = match access.open() {
+        Ok(output) => output,
+        Err(exit) => return exit,
+    };
     let config = bridge.config(server_args.config(&process.common));
     let bound = server_args.bind(&process.common, config.clone(), process.json);
     let Bound {
         server,
         certificates,
+        admin: _admin,
     } = match bound {
         Ok(bound) => bound,
         Err(exit) => return exit,
     };
     server_args.warn_of_origins();
-    let log = AccessLog::new(process.json);
+    let log = AccessLog::new(process.json, output);
     let Some(mut backend) = bridge.backend(&to, config.clone()) else {
         complain(&"--to is missing; give the URL of a backend");
         return Exit::Usage;

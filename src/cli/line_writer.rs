@@ -1,8 +1,9 @@
-//! What a serving command writes, on both streams: no connection waits for it.
+//! What a serving command writes, on both streams and to a file: no connection
+//! waits for it.
 //!
 //! Each stream has one thread that writes and one queue with a limit. Lines that
-//! do not fit are lost and counted; the count is told as soon as the stream takes
-//! lines again.
+//! do not fit are lost and counted. Standard error tells the count each second; its
+//! own is told as soon as it takes lines again.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -10,7 +11,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::Level;
 
@@ -23,11 +24,15 @@ const WAITING_OCTETS: usize = 8 * 1024 * 1024;
 /// How long the readers of both streams have at the end to read the rest.
 const LAST_OUT: Duration = Duration::from_millis(1_000);
 const LAST_ERROR: Duration = Duration::from_millis(250);
+/// How often standard error says how many lines are lost.
+const TELL: Duration = Duration::from_secs(1);
 /// How long to wait where a stream that does not block takes nothing.
 const RETRY: Duration = Duration::from_millis(20);
 
 /// The streams of a serving command; unset in all other commands.
 static STREAMS: OnceLock<Streams> = OnceLock::new();
+/// The file that lines go to in place of standard output, where there is one.
+static FILE: OnceLock<LineWriter> = OnceLock::new();
 
 #[derive(Debug)]
 struct Streams {
@@ -76,17 +81,36 @@ pub(super) fn to_error(line: String) -> Result<(), String> {
     }
 }
 
+/// Lines of this name go to a file from now on, in queues of their own. It is called
+/// once.
+pub(super) fn to_file(file: File, what: &'static str) -> LineWriter {
+    let report_to = STREAMS.get().map(|streams| streams.error.clone());
+    let writer = LineWriter::to(file, what, report_to);
+    FILE.get_or_init(|| writer).clone()
+}
+
+/// Lines of standard output, and of the file, that were lost until now.
+pub(super) fn lost_lines() -> u64 {
+    let out = STREAMS.get().map(|streams| &streams.out);
+    let writers = [out, FILE.get()].into_iter().flatten();
+    writers.map(|writer| writer.0.queue().lost_in_all).sum()
+}
+
 /// Waits until all lines are written, but not for long: a reader that has stopped
 /// does not keep the program from its end.
 pub(super) fn finish() {
     let Some(Streams { out, error }) = STREAMS.get() else {
         return;
     };
-    let lost = out.wait_written(LAST_OUT);
-    if lost > 0 {
-        let what = out.0.what;
-        let told = format!("the last {lost} {what} are lost: nothing reads them");
-        error.write(log_line::of(Level::Warn, &told));
+    let until = Instant::now() + LAST_OUT;
+    for writer in [Some(out), FILE.get()].into_iter().flatten() {
+        let left = until.saturating_duration_since(Instant::now());
+        let lost = writer.wait_written(left);
+        if lost > 0 {
+            let what = writer.0.what;
+            let told = format!("the last {lost} {what} are lost: nothing reads them");
+            error.write(log_line::of(Level::Warn, &told));
+        }
     }
     error.wait_written(LAST_ERROR);
 }
@@ -99,18 +123,23 @@ struct Shared {
     queue: Mutex<Queue>,
     /// What writes, until the first line comes: a server that writes none stays a
     /// process of one thread, whose system calls cost less.
-    unstarted: Mutex<Option<Unstarted>>,
+    unstarted: Mutex<Option<Stream>>,
     /// A line was added.
     added: Condvar,
     /// A line was written, or nothing can be written any more.
     written: Condvar,
     what: &'static str,
+    /// What is told of lost lines, where it is not this one.
+    report_to: Option<LineWriter>,
 }
 
-/// A stream that nothing was written to yet.
-struct Unstarted {
-    stream: Box<dyn Write + Send>,
-    report_to: Option<LineWriter>,
+type Stream = Box<dyn Write + Send>;
+
+/// What the thread that writes is handed.
+enum Item {
+    Line(String),
+    /// From here on lines go to this stream.
+    Stream(Stream),
 }
 
 impl std::fmt::Debug for Shared {
@@ -121,13 +150,19 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Queue {
-    lines: VecDeque<String>,
+    lines: VecDeque<Item>,
     /// The octets of these lines.
     octets: usize,
     /// Lines that were not written, and not told of yet.
     lost: u64,
+    /// All that were not written.
+    lost_in_all: u64,
+    /// Why the last line that was lost could not be written.
+    failure: Option<String>,
+    /// A thread tells each second how many lines are lost.
+    tells: bool,
     /// A line is being written.
     writes: bool,
     /// The thread that writes waits for a line.
@@ -148,13 +183,11 @@ impl LineWriter {
     ) -> LineWriter {
         LineWriter(Arc::new(Shared {
             queue: Mutex::default(),
-            unstarted: Mutex::new(Some(Unstarted {
-                stream: Box::new(stream),
-                report_to,
-            })),
+            unstarted: Mutex::new(Some(Box::new(stream))),
             added: Condvar::new(),
             written: Condvar::new(),
             what,
+            report_to,
         }))
     }
 
@@ -162,13 +195,13 @@ impl LineWriter {
     fn start(&self) {
         let unstarted = self.0.unstarted.lock();
         let unstarted = unstarted.unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Unstarted { stream, report_to }) = unstarted else {
+        let Some(stream) = unstarted else {
             return;
         };
         let own = self.clone();
         let started = thread::Builder::new()
             .name("lines".to_owned())
-            .spawn(move || own.run(stream, report_to.as_ref()));
+            .spawn(move || own.run(stream));
         if started.is_err() {
             // Without a thread nothing can be written.
             self.0.queue().closed = true;
@@ -177,16 +210,73 @@ impl LineWriter {
 
     /// Writes a line, or several, as soon as the stream takes them. It ends in a
     /// line break.
-    fn write(&self, line: String) {
+    pub(super) fn write(&self, line: String) {
         if !self.try_write(line) {
-            self.0.queue().lost += 1;
+            self.lose(&mut self.0.queue());
         }
+    }
+
+    /// From here on lines go to this stream, those that wait to the one from before.
+    pub(super) fn go_on_with(&self, stream: impl Write + Send + 'static) {
+        let mut queue = self.0.queue();
+        queue.lines.push_back(Item::Stream(Box::new(stream)));
+        let wakes = std::mem::take(&mut queue.idle);
+        drop(queue);
+        self.start();
+        if wakes {
+            self.0.added.notify_one();
+        }
+    }
+
+    /// A line is lost.
+    fn lose(&self, queue: &mut Queue) {
+        queue.lost += 1;
+        queue.lost_in_all += 1;
+        if self.0.report_to.is_none() || std::mem::replace(&mut queue.tells, true) {
+            return;
+        }
+        let own = self.clone();
+        let tells = thread::Builder::new().name("lost lines".to_owned());
+        if tells.spawn(move || own.tell()).is_err() {
+            // The next line that is lost tries it again.
+            queue.tells = false;
+        }
+    }
+
+    /// Tells each second how many lines are lost, until none are.
+    fn tell(&self) {
+        let Some(other) = &self.0.report_to else {
+            return;
+        };
+        loop {
+            thread::sleep(TELL);
+            let mut queue = self.0.queue();
+            let lost = std::mem::take(&mut queue.lost);
+            queue.tells = lost > 0;
+            if lost == 0 {
+                return;
+            }
+            let told = self.told(lost, queue.failure.take());
+            drop(queue);
+            // What cannot be told now is told later.
+            if !other.try_write(told) {
+                self.0.queue().lost += lost;
+            }
+        }
+    }
+
+    /// The sentence about lines that are lost.
+    fn told(&self, lost: u64, failure: Option<String>) -> String {
+        let what = self.0.what;
+        let why = failure.unwrap_or_else(|| "nothing reads them fast enough".to_owned());
+        log_line::of(Level::Warn, &format!("{lost} {what} are lost: {why}"))
     }
 
     /// The same; whether the line fits into the queue.
     fn try_write(&self, line: String) -> bool {
         let mut queue = self.0.queue();
         if queue.closed {
+            queue.lost_in_all += 1;
             return true;
         }
         let octets = queue.octets.saturating_add(line.len());
@@ -195,7 +285,7 @@ impl LineWriter {
             return false;
         }
         queue.octets = octets;
-        queue.lines.push_back(line);
+        queue.lines.push_back(Item::Line(line));
         let wakes = std::mem::take(&mut queue.idle);
         drop(queue);
         self.start();
@@ -210,7 +300,7 @@ impl LineWriter {
     fn write_next(&self, line: String) {
         let mut queue = self.0.queue();
         queue.octets = queue.octets.saturating_add(line.len());
-        queue.lines.push_front(line);
+        queue.lines.push_front(Item::Line(line));
     }
 
     /// Waits until all is written, or nothing can be; gives how many lines are
@@ -233,48 +323,55 @@ impl LineWriter {
     }
 
     /// Writes line by line, until the reader closes its end.
-    fn run(&self, mut stream: impl Write, report_to: Option<&LineWriter>) {
+    fn run(&self, mut stream: Stream) {
         let what = self.0.what;
         let mut fails = false;
+        let mut torn = false;
         loop {
-            let line = self.0.next_line();
-            let written = write_whole(&mut stream, line.as_bytes());
+            let line = match self.0.next_item() {
+                Item::Line(line) => line,
+                Item::Stream(new) => {
+                    stream = new;
+                    torn = false;
+                    self.0.queue().writes = false;
+                    self.0.written.notify_all();
+                    continue;
+                }
+            };
+            // Half a line is not the start of the next one.
+            let end = if torn { "\n" } else { "" };
+            let written = write_whole(&mut stream, end, &line);
             let mut queue = self.0.queue();
             queue.writes = false;
             let mut report = None;
             match written {
                 Ok(()) => {
-                    fails = false;
-                    let lost = std::mem::take(&mut queue.lost);
-                    if lost > 0 {
-                        let told =
-                            format!("{lost} {what} are lost: nothing reads them fast enough");
-                        report = Some((log_line::of(Level::Warn, &told), lost));
+                    (fails, torn) = (false, false);
+                    let lost = queue.lost;
+                    if lost > 0 && self.0.report_to.is_none() {
+                        queue.lost = 0;
+                        report = Some(self.told(lost, None));
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                Err(Unwritten { error, .. }) if error.kind() == ErrorKind::BrokenPipe => {
                     queue.closed = true;
+                    queue.lost_in_all += 1 + queue.lines.len() as u64;
                     queue.lines = VecDeque::new();
                 }
-                Err(error) => {
-                    queue.lost += 1;
-                    if !std::mem::replace(&mut fails, true) {
+                Err(Unwritten { error, started }) => {
+                    torn = started;
+                    queue.failure = Some(error.to_string());
+                    self.lose(&mut queue);
+                    if !std::mem::replace(&mut fails, true) && self.0.report_to.is_none() {
                         let told = format!("cannot write {what}: {error}");
-                        report = Some((log_line::of(Level::Error, &told), 0));
+                        report = Some(log_line::of(Level::Error, &told));
                     }
                 }
             }
             let (closed, awaited) = (queue.closed, queue.awaited);
             drop(queue);
-            match (report, report_to) {
-                (Some((report, lost)), Some(other)) => {
-                    // What cannot be told now is told later.
-                    if !other.try_write(report) {
-                        self.0.queue().lost += lost;
-                    }
-                }
-                (Some((report, _)), None) => self.write_next(report),
-                (None, _) => {}
+            if let Some(report) = report {
+                self.write_next(report);
             }
             if awaited {
                 self.0.written.notify_all();
@@ -292,13 +389,15 @@ impl Shared {
     }
 
     /// Waits for the next line.
-    fn next_line(&self) -> String {
+    fn next_item(&self) -> Item {
         let mut queue = self.queue();
         loop {
-            if let Some(line) = queue.lines.pop_front() {
-                queue.octets = queue.octets.saturating_sub(line.len());
+            if let Some(item) = queue.lines.pop_front() {
+                if let Item::Line(line) = &item {
+                    queue.octets = queue.octets.saturating_sub(line.len());
+                }
                 queue.writes = true;
-                return line;
+                return item;
             }
             queue.idle = true;
             queue = self
@@ -309,20 +408,37 @@ impl Shared {
     }
 }
 
-/// Writes all octets. The stream may be one that does not block.
-fn write_whole(stream: &mut impl Write, mut octets: &[u8]) -> io::Result<()> {
-    while !octets.is_empty() {
-        match stream.write(octets) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(n) => octets = octets.get(n..).unwrap_or_default(),
-            Err(error) => match error.kind() {
+/// A line that was not written to its end.
+struct Unwritten {
+    error: io::Error,
+    /// Some of it was.
+    started: bool,
+}
+
+/// Writes a line, behind the end of the one before where that is missing. The stream
+/// may be one that does not block.
+fn write_whole(stream: &mut Stream, end: &str, line: &str) -> Result<(), Unwritten> {
+    let mut started = !end.is_empty();
+    for mut octets in [end.as_bytes(), line.as_bytes()] {
+        while !octets.is_empty() {
+            let error = match stream.write(octets) {
+                Ok(0) => ErrorKind::WriteZero.into(),
+                Ok(n) => {
+                    octets = octets.get(n..).unwrap_or_default();
+                    started = true;
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match error.kind() {
                 ErrorKind::Interrupted => {}
                 ErrorKind::WouldBlock => thread::sleep(RETRY),
-                _ => return Err(error),
-            },
+                _ => return Err(Unwritten { error, started }),
+            }
         }
     }
-    stream.flush()
+    let flushed = stream.flush();
+    flushed.map_err(|error| Unwritten { error, started })
 }
 
 /// Where log lines go: each write is one of them.

@@ -18,6 +18,8 @@ mod limits;
 mod listening;
 mod flash;
 mod line_writer;
+mod process;
+mod admin;
 mod request_args;
 mod stdin;
 mod trust;

@@ -6,6 +6,7 @@ use clap::Args;
 use heirloom::Config;
 use heirloom::net::Settings;
 
+use super::admin::AdminArgs;
 use super::compression::CompressionMemoryArgs;
 use super::draining::DrainArgs;
 use super::hint;
@@ -24,6 +25,8 @@ pub(super) struct ProcessArgs {
     limits: ListenLimitArgs,
     #[command(flatten)]
     pub(super) drain: DrainArgs,
+    #[command(flatten)]
+    pub(super) admin: AdminArgs,
 }
 
 /// The same of a gateway.

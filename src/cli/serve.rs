@@ -39,6 +39,7 @@ pub(super) fn run(args: Args) -> Exit {
     let Bound {
         server,
         certificates,
+        admin: _admin,
     } = match args.server.bind(&args.process, config.clone(), false) {
         Ok(bound) => bound,
         Err(exit) => return exit,

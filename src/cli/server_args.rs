@@ -13,6 +13,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::low_level::pipe;
 
+use super::admin::{Admin, Told};
 use super::listener_args::ListenerArgs;
 use super::process_args::ProcessArgs;
 use super::route_args::RouteArgs;
@@ -34,6 +35,8 @@ pub(super) struct Bound {
     pub(super) server: Server,
     /// What it shows, where it speaks TLS.
     pub(super) certificates: Option<Certificates>,
+    /// The pages for operators, which end when it is dropped.
+    pub(super) admin: Option<Admin>,
 }
 
 impl Bound {
@@ -141,9 +144,19 @@ impl ServerArgs {
                 complain(&format!("cannot start a thread: {error}"));
                 Exit::Unreachable
             })?;
+        let shown = certificates.clone();
+        let admin = process.admin.start(Told {
+            metrics: server.metrics(),
+            health: Box::new(move || {
+                shown
+                    .as_ref()
+                    .map_or_else(String::new, Certificates::health)
+            }),
+        })?;
         Ok(Bound {
             server,
             certificates,
+            admin,
         })
     }
 }

@@ -16,7 +16,7 @@ use signal_hook::low_level::pipe;
 
 use super::supervisor::Supervisor;
 use super::trust::check_legacy;
-use super::{Exit, complain};
+use super::{Exit, complain, process};
 
 /// How often the log says which certificates expire soon.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -108,10 +108,12 @@ impl TlsArgs {
                         Ok(_) => supervisor.reload(|| {
                             match read(&files, legacy) {
                                 Ok(loaded) => {
+                                    process::note_reload(true);
                                     show(&reloader, &loaded);
                                     *watched.lock() = loaded;
                                 }
                                 Err(error) => {
+                                    process::note_reload(false);
                                     log::error!("{error}; the certificates from before stay in use")
                                 }
                             }

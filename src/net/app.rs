@@ -2,7 +2,9 @@
 //! messages.
 
 use std::fmt;
+use std::sync::Arc;
 
+use super::address::PeerAddress;
 use super::agreement::TlsAgreement;
 use super::backend_dial::{BackendDial, ChosenTarget};
 use super::backlog::Backlog;
@@ -80,6 +82,20 @@ pub trait App: Sized {
         true
     }
 
+    /// The name of the route of this connection, once it is known: connections
+    /// are counted by it. There should be few names, and none that a peer chose.
+    fn route(&self, data: &Self::Data) -> Option<Arc<str>> {
+        let _ = data;
+        None
+    }
+
+    /// The client of this connection, as far as the app has kept it: a list of
+    /// connections names it. Otherwise that is the peer of its socket.
+    fn client(&self, data: &Self::Data) -> Option<PeerAddress> {
+        let _ = data;
+        None
+    }
+
     /// The connection is gone.
     fn closed(&mut self, id: LinkId, summary: &Summary, data: &mut Self::Data) {
         let _ = (id, summary, data);
@@ -140,15 +156,21 @@ impl ClosedBy {
             Side::Client => ClosedBy::Backend,
         }
     }
+
+    /// Its name in small letters.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            ClosedBy::Client => "client",
+            ClosedBy::Backend => "backend",
+            ClosedBy::Server => "server",
+        }
+    }
 }
 
 impl fmt::Display for ClosedBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            ClosedBy::Client => "client",
-            ClosedBy::Backend => "backend",
-            ClosedBy::Server => "server",
-        })
+        f.write_str(self.name())
     }
 }
 

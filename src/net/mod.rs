@@ -40,7 +40,6 @@ mod budget;
 
 mod backlog;
 mod recorder;
-mod stats;
 
 mod proxy;
 mod networks;
@@ -68,6 +67,10 @@ mod state;
 
 mod later;
 mod app;
+
+mod metrics;
+mod prometheus;
+mod stats;
 
 mod worker;
 
@@ -116,9 +119,14 @@ pub use self::later::{Answer, Later};
 pub use self::link_id::LinkId;
 pub use self::listen::{Listen, ListenAt, ListenPolicy, Takes};
 pub use self::listening::BindError;
+pub use self::metrics::{
+    BackendCounts, CertificateExpiry, ClosedCount, ConnectionCount, ConnectionDetails,
+    ConnectionList, ConnectionState, HandshakeCount, MemoryUse, MetricsSnapshot, Traffic,
+};
 pub use self::networks::{Networks, NetworksError};
 pub use self::page::Page;
 pub use self::passed::Passed;
+pub use self::prometheus::{MetricFamily, MetricsText};
 pub use self::proxy::{ClientAddress, ProxyVersion, UnknownProxyVersion};
 pub use self::recorder::{Recorder, Recording};
 pub use self::refusal::{AnyRefusal, NetRefusal, REFUSALS};
@@ -128,7 +136,7 @@ pub use self::server::{Reloader, SendError, Sender, Server, Stopper};
 pub use self::settings::Settings;
 pub use self::site::{AccessRecord, Site, SiteData};
 pub use self::state::{Liveness, ServerState};
-pub use self::stats::{ConnectionInfo, ConnectionStats, StatsSnapshot};
+pub use self::stats::{ConnectionInfo, ConnectionStats, Metrics, StatsSnapshot};
 pub use self::stream::Stream;
 #[cfg(feature = "legacy-tls")]
 pub use self::survey::{TlsOffer, survey};

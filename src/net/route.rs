@@ -57,6 +57,12 @@ impl Paths {
         }
     }
 
+    fn path(&self) -> &str {
+        match self {
+            Paths::Exact(path) | Paths::Below(path) => path,
+        }
+    }
+
     /// Of two that match, the longer one wins, and of equals the exact one.
     fn precision(&self) -> (usize, bool) {
         match self {
@@ -78,6 +84,7 @@ fn without_port(host: &str) -> &str {
 #[derive(Clone, Debug)]
 pub struct Route {
     host: Option<String>,
+    name: Arc<str>,
     paths: Paths,
     config: Option<Arc<Config>>,
     subprotocols: Arc<[String]>,
@@ -101,6 +108,7 @@ impl Route {
     fn of(paths: Paths, to: Destination) -> Route {
         Route {
             host: None,
+            name: paths.path().into(),
             paths,
             config: None,
             subprotocols: Arc::from([]),
@@ -112,8 +120,16 @@ impl Route {
     /// any host.
     #[must_use]
     pub fn with_host(mut self, host: &str) -> Route {
-        self.host = Some(host.to_ascii_lowercase());
+        let host = host.to_ascii_lowercase();
+        self.name = format!("{host}{}", self.paths.path()).into();
+        self.host = Some(host);
         self
+    }
+
+    /// Its name: its host, where it has one, and its path, as they were configured.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     /// With versions, origins, limits and public URL of its own.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::thread;
 
 use super::app::App;
-use super::budget::Budget;
 use super::flash::FlashPolicy;
 use super::link_id::LinkId;
 use super::listen::{Listen, ListenAt, ListenPolicy};
@@ -15,7 +14,7 @@ use super::networks::Networks;
 use super::post::{NewListeners, NotPosted, Policy, Post};
 use super::settings::Settings;
 use super::state::{Liveness, ServerState};
-use super::stats::ConnectionStats;
+use super::stats::{Board, ConnectionStats, Metrics};
 use super::tap::Tap;
 use super::tls::ServerTls;
 use super::worker::{BoundWorker, Mailboxes, Places, Setup, Worker};
@@ -28,9 +27,9 @@ pub struct Server {
     policy: Policy,
     workers: Vec<BoundWorker>,
     listening: Listening,
-    stats: ConnectionStats,
     state: ServerState,
     tap: Option<Tap>,
+    board: Arc<Board>,
 }
 
 impl Server {
@@ -79,7 +78,7 @@ impl Server {
                 config: config.into(),
                 settings: Settings::default(),
             },
-            stats: ConnectionStats::new(bound_workers.iter().map(BoundWorker::waker)),
+            board: Arc::new(Board::new(bound_workers.iter().map(BoundWorker::waker))),
             workers: bound_workers,
             listening,
             state: ServerState::default(),
@@ -167,7 +166,13 @@ impl Server {
     /// Which connections are open.
     #[must_use]
     pub fn stats(&self) -> ConnectionStats {
-        self.stats.clone()
+        ConnectionStats(Arc::clone(&self.board))
+    }
+
+    /// The numbers of what it does, for another thread than those of its workers.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        Metrics(Arc::clone(&self.board))
     }
 
     /// Whether it drains.
@@ -234,11 +239,10 @@ impl Server {
             worker.set_policies(&places);
         }
         let setup = Setup {
-            budget: Arc::new(Budget::new(self.workers.len())),
             mailboxes: self.mailboxes(),
             policy: Arc::new(self.policy),
-            stats: self.stats,
             state: self.state,
+            board: self.board,
             places: Arc::new(Places::new(self.workers.len())),
             tap: self.tap,
         };

@@ -42,6 +42,8 @@ pub struct AccessRecord<'a> {
     /// The path that was asked for, without its query, which may hold secrets;
     /// `None` where no request was accepted as one.
     pub path: Option<&'a str>,
+    /// The name of its route, where its request has one.
+    pub route: Option<&'a str>,
     /// When it started.
     pub start: SystemTime,
     /// How long it was.
@@ -264,7 +266,7 @@ impl Site {
         }
     }
 
-    fn write_access(&self, log: &AccessLog, details: &Details, summary: &Summary) {
+    fn write_access(log: &AccessLog, route: Option<&Route>, details: &Details, summary: &Summary) {
         let Some(client) = &details.client else {
             return;
         };
@@ -278,6 +280,7 @@ impl Site {
             client: client.address.address,
             tls: client.address.tls,
             path,
+            route: route.map(|route| &**route.name()),
             start: client.start,
             duration: client.instant.elapsed(),
             summary,
@@ -446,6 +449,15 @@ impl App for Site {
         !is_echo || data.entry().is_some()
     }
 
+    fn route(&self, data: &SiteData) -> Option<Arc<str>> {
+        data.route.as_ref().map(|route| Arc::clone(route.name()))
+    }
+
+    fn client(&self, data: &SiteData) -> Option<PeerAddress> {
+        let client = data.details.as_ref()?.client.as_ref()?;
+        Some(client.address.address)
+    }
+
     fn closed(&mut self, _: LinkId, summary: &Summary, data: &mut SiteData) {
         if let Some((entry, number)) = data.entry() {
             entry.note(number, |seen| {
@@ -457,7 +469,7 @@ impl App for Site {
             return;
         };
         if let Some(log) = &self.access_log {
-            return self.write_access(log, details, summary);
+            return Site::write_access(log, data.route.as_deref(), details, summary);
         }
         let version = summary.version.map_or("no version", |v| v.name);
         let what = summary.ended.what;

@@ -7,6 +7,8 @@ use mio::{Registry, Token};
 
 use crate::net::keepalive::Keepalive;
 use crate::net::listen::Listen;
+#[cfg(feature = "tls")]
+use crate::net::listen::ListenPolicy;
 use crate::net::listener::{Fault, Listener};
 use crate::net::post::NewClient;
 
@@ -67,6 +69,12 @@ impl Acceptor {
     pub(super) fn has_other_than(&self, places: &[Listen]) -> bool {
         let mut listeners = self.listeners.iter();
         listeners.any(|listener| place_of(listener, places).is_none())
+    }
+
+    /// The policies of all listeners.
+    #[cfg(feature = "tls")] // for the certificates in them
+    pub(super) fn policies(&self) -> impl Iterator<Item = &ListenPolicy> {
+        self.listeners.iter().map(|listener| &*listener.policy)
     }
 
     /// Connections that come from now on are treated as these places say.

@@ -20,6 +20,7 @@ use crate::net::warning::log_step;
 impl<A: App> Worker<A> {
     /// Dials a backend for a client that waits.
     pub(super) fn dial(&mut self, client: usize, dial: BackendDial) {
+        self.counter.dials();
         let now_ms = self.clock.now_ms;
         let settings = &self.policy.settings;
         let mut deadline_ms = now_ms.saturating_add(settings.handshake_ms);
@@ -204,6 +205,7 @@ impl<A: App> Worker<A> {
                     course.reached();
                 }
                 link.connected(transport, self.clock.now_ms);
+                self.counter.connected();
                 self.turn(token);
             }
             Connecting::Waiting => link.arm(&mut self.links.wheel, token, &self.policy.settings),

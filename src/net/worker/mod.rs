@@ -45,7 +45,7 @@ use self::acceptor::{Accepted, Acceptor, LISTENER};
 use self::bound::{SHUTDOWN, WAKER};
 use self::bridge_link::BridgeLink;
 use self::clock::Clock;
-use self::counter::Counter;
+use self::counter::{Counted, Counter};
 use self::dialling::ATTEMPT;
 use self::leaving::Leaving;
 use self::link::{AfterTurn, CountedAs, Flow, Link, Preface};
@@ -57,14 +57,13 @@ use self::scratch::{Context, Scratch};
 use self::timing::Stage;
 use self::turn::Turn;
 use super::app::{App, EndReason, Summary};
-use super::budget::Budget;
 use super::link_id::LinkId;
 use super::listen::Takes;
 use super::post::{NewClient, Policy};
 use super::proxy::ClientAddress;
 use super::refusal::NetRefusal;
 use super::state::ServerState;
-use super::stats::ConnectionStats;
+use super::stats::Board;
 use super::tap::Tap;
 use crate::conn::Conn;
 
@@ -79,9 +78,8 @@ const MAX_READS: usize = 4;
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
     pub(super) policy: Arc<Policy>,
-    pub(super) stats: ConnectionStats,
+    pub(super) board: Arc<Board>,
     pub(super) places: Arc<Places>,
-    pub(super) budget: Arc<Budget>,
     pub(super) state: ServerState,
     /// The mailboxes of all workers.
     pub(super) mailboxes: Vec<Mailboxes>,
@@ -144,12 +142,12 @@ impl<A: App> Worker<A> {
             poll: bound.poll,
             acceptor: bound.acceptor,
             _shutdown: bound.shutdown,
-            links: Links::new(setup.budget),
+            links: Links::new(Arc::clone(&setup.board.budget)),
             scratch: Scratch::new(),
             mail: Mail::new(bound.mailboxes, &setup.mailboxes, setup.state, setup.tap),
             policy: setup.policy,
             places: setup.places,
-            counter: Counter::new(setup.stats, index),
+            counter: Counter::new(setup.board, index),
             clock: Clock::new(),
             drain: Drain::No,
             leaving: Leaving::default(),
@@ -189,7 +187,15 @@ impl<A: App> Worker<A> {
             }
             self.publish();
             let now_ms = self.clock.now_ms;
-            self.counter.count(&self.links.slots, now_ms);
+            if self.counter.is_asked() {
+                self.counter.count(&Counted {
+                    acceptor: &self.acceptor,
+                    app: &self.app,
+                    slots: &self.links.slots,
+                    policy: &self.policy,
+                    now_ms,
+                });
+            }
             self.links.wheel.advance(now_ms, &mut due);
             if !due.is_empty() {
                 for token in due.drain(..) {
@@ -203,6 +209,7 @@ impl<A: App> Worker<A> {
                 self.start_drain();
             }
         }
+        self.counter.finish(&self.policy);
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -308,7 +315,7 @@ impl<A: App> Worker<A> {
             None => policy.settings.connections,
         };
         let Some(counted_as) = self.places.take(limit) else {
-            return;
+            return self.counter.dropped();
         };
         log::debug!(target: "heirloom::net", "{} connected", client.address);
         let conn = Conn::server(Arc::clone(&policy.config));
@@ -558,6 +565,7 @@ impl<A: App> Worker<A> {
                 from_client,
                 to_client,
             };
+            self.counter.ended(&link, &summary);
             let (app, data) = (&mut self.app, &mut link.data);
             let closed = AssertUnwindSafe(|| app.closed(id, &summary, data));
             if catch_unwind(closed).is_err() {

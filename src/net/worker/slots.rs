@@ -54,6 +54,15 @@ impl<G> Slots<G> {
         (slot.generation == generation).then_some(&mut slot.link)
     }
 
+    /// A link, to look at it.
+    pub(super) fn peek(&self, token: usize) -> Option<&Link<G>> {
+        let (index, generation) = parts(token);
+        let slot = self.slots.get(index as usize)?;
+        slot.link
+            .as_deref()
+            .filter(|_| slot.generation == generation)
+    }
+
     pub(super) fn drop(&mut self, token: usize) {
         let (index, generation) = parts(token);
         let slot = self.slots.get_mut(index as usize);
