@@ -114,6 +114,12 @@ pub(super) struct ListenLimitArgs {
     #[arg(long, value_name = "MS", default_value_t = Settings::default().idle_ms,
           value_parser = milliseconds(0..=86_400_000))]
     idle_timeout_ms: u64,
+    /// Milliseconds of silence after which a client whose version has pings is pinged, so that what
+    /// lies between keeps the connection open and a client that is gone is found; 0 is never, but
+    /// for the ping of --idle-timeout-ms.
+    #[arg(long, value_name = "MS", default_value_t = Settings::default().ping_ms,
+          value_parser = milliseconds(0..=86_400_000))]
+    ping_interval_ms: u64,
     /// Milliseconds in which an unfinished message must grow by 16 KiB or end, before its
     /// connection is closed; 0 is never. A gateway passes messages on as they come and has no such
     /// limit.
@@ -140,6 +146,7 @@ impl ListenLimitArgs {
             .with_connections(self.max_connections as usize)
             .with_connections_per_address(self.max_connections_per_address.map(|n| n as usize))
             .with_idle_ms(self.idle_timeout_ms)
+            .with_ping_ms(self.ping_interval_ms)
             .with_message_ms(self.message_timeout_ms)
             .with_drain_ms(self.drain_timeout_ms);
         if let Some(octets) = self.max_memory_bytes {

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::address::PeerAddress;
 use super::asked::{Asked, Upgrade};
 use super::backend_dial::{BackendDial, Carries, Course, Try, Way};
 use super::forwarded::Forwarded;
@@ -369,6 +370,43 @@ impl Backend {
         };
         let order = self.targets.order(client.address.ip());
         Course::begin(&self.targets, order, asked, way)
+    }
+
+    /// What a check sends to this server of it: a request for an upgrade, where it
+    /// is to be more than a connection.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be asked.
+    pub(super) fn check(&self, url: &Url) -> Result<Try, AnyRefusal> {
+        let client = ClientAddress::from(PeerAddress::Unix);
+        let introduction = self
+            .send_proxy
+            .map(|version| proxy::write(version, &client));
+        let way = Way {
+            resolver: self.resolver.clone(),
+            client_tls: self.tls.clone(),
+            introduction: introduction.unwrap_or_default(),
+        };
+        let own = |name: &str, value: &[u8]| (name.to_owned(), value.to_vec());
+        let asked = match self.targets.options.check {
+            Check::WebSocket => Asked::Upgrade(Box::new(Upgrade {
+                version: self.version,
+                config: Arc::clone(&self.plain_config),
+                target: "/".to_owned(),
+                path: "/".to_owned(),
+                origin: None,
+                subprotocols: Vec::new(),
+                headers: Vec::new(),
+                passed: vec![
+                    own(CDN_LOOP, &self.hop.alone()),
+                    own("User-Agent", b"heirloom"),
+                ],
+                public_host: None,
+            })),
+            Check::Off | Check::Tcp => Asked::Octets(Vec::new()),
+        };
+        way.to(url, &asked)
     }
 
     /// The gateways that a request has passed, with this one.

@@ -9,7 +9,7 @@ use super::refusal::{AnyRefusal, NetRefusal};
 use super::resolve::Resolver;
 use super::targets::{Choice, Target, Targets, Untried};
 use super::tls::ClientTls;
-use super::url::Endpoint;
+use super::url::{Endpoint, Url};
 use crate::conn::{Coding, Conn};
 
 /// A backend to dial for a client.
@@ -85,10 +85,7 @@ pub(super) struct Course {
     choice: Choice,
     /// What each is asked for.
     asked: Asked,
-    /// How TLS is spoken to those that speak it.
-    client_tls: Option<ClientTls>,
-    introduction: Vec<u8>,
-    resolver: Resolver,
+    way: Way,
     /// When this server's time is over and the next one is tried, in milliseconds of
     /// the worker's life; `None` where it has all the time that the client has.
     pub(super) gives_up_ms: Option<u64>,
@@ -110,12 +107,43 @@ pub(super) struct Try {
     pub(super) conn: Option<Conn>,
 }
 
-/// What does not depend on the server.
+/// How servers are dialled, whatever they are asked for.
 #[derive(Debug)]
 pub(super) struct Way {
     pub(super) resolver: Resolver,
+    /// How TLS is spoken to those that speak it.
     pub(super) client_tls: Option<ClientTls>,
+    /// A PROXY header.
     pub(super) introduction: Vec<u8>,
+}
+
+impl Way {
+    /// To this server, which is asked for this.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be asked.
+    pub(super) fn to(&self, url: &Url, asked: &Asked) -> Result<Try, AnyRefusal> {
+        let (conn, output) = match asked {
+            Asked::Upgrade(upgrade) => {
+                let (conn, output) = upgrade.write(url)?;
+                (Some(conn), output)
+            }
+            Asked::Octets(octets) => (None, octets.clone()),
+        };
+        let tls = url.secure.then(|| BackendTls {
+            client: self.client_tls.clone(),
+            host: url.name().to_owned(),
+        });
+        Ok(Try {
+            endpoint: url.endpoint(),
+            resolver: self.resolver.clone(),
+            tls,
+            introduction: self.introduction.clone(),
+            output,
+            conn,
+        })
+    }
 }
 
 impl Course {
@@ -138,9 +166,7 @@ impl Course {
                 is_trial: false,
             },
             asked,
-            client_tls: way.client_tls,
-            introduction: way.introduction,
-            resolver: way.resolver,
+            way,
             gives_up_ms: None,
             began_ms: 0,
             deadline_ms: 0,
@@ -163,26 +189,7 @@ impl Course {
     fn try_next(&mut self) -> Option<Result<Try, AnyRefusal>> {
         self.choice = self.untried.take(&self.targets)?;
         let target = self.targets.get(self.choice.index)?;
-        let url = &target.url;
-        let (conn, output) = match &self.asked {
-            Asked::Upgrade(upgrade) => match upgrade.write(url) {
-                Ok((conn, output)) => (Some(conn), output),
-                Err(refusal) => return Some(Err(refusal)),
-            },
-            Asked::Octets(octets) => (None, octets.clone()),
-        };
-        let tls = url.secure.then(|| BackendTls {
-            client: self.client_tls.clone(),
-            host: url.name().to_owned(),
-        });
-        Some(Ok(Try {
-            endpoint: url.endpoint(),
-            resolver: self.resolver.clone(),
-            tls,
-            introduction: self.introduction.clone(),
-            output,
-            conn,
-        }))
+        Some(self.way.to(&target.url, &self.asked))
     }
 
     /// The server that is tried now is dialled now; its client waits until the

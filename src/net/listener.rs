@@ -9,7 +9,7 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::address::PeerAddress;
-use super::keepalive::Keepalive;
+use super::keepalive::{Keepalive, set_user_timeout};
 use super::listen::{Listen, ListenAt, ListenPolicy, Takes};
 use super::passed::Duplicate;
 use super::proxy::ClientAddress;
@@ -105,13 +105,19 @@ impl Listener {
         }
     }
 
-    /// Sets the TCP keepalive of the connections that are accepted from now on.
-    pub(super) fn set_keepalive(&self, keepalive: Option<Keepalive>) {
+    /// Sets the TCP keepalive of the connections that are accepted from now on, and
+    /// for how many milliseconds they wait for an acknowledgement.
+    pub(super) fn set_keepalive(&self, keepalive: Option<Keepalive>, user_timeout_ms: Option<u64>) {
         let ListenSocket::Tcp(socket, _) = &self.socket else {
             return;
         };
         if let Err(error) = Keepalive::set(keepalive, SockRef::from(socket)) {
             log::debug!(target: "heirloom::net", "TCP keepalive: {error}");
+        }
+        // The system gives it to those that it accepts.
+        let set = |ms| set_user_timeout(SockRef::from(socket), ms);
+        if let Some(Err(error)) = user_timeout_ms.map(set) {
+            log::debug!(target: "heirloom::net", "TCP_USER_TIMEOUT: {error}");
         }
     }
 

@@ -80,6 +80,7 @@ mod lab_pages;
 pub mod lab;
 
 mod backend;
+mod checks;
 
 mod route;
 

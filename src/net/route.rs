@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::backend::Backend;
+use super::checks;
 use super::lab::Lab;
 use crate::conn::{Config, Routes};
 use crate::handshake::{Head, Header};
@@ -301,6 +302,14 @@ impl RouteTable {
         }
     }
 
+    /// The backends that its routes lead to.
+    pub fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.routes.iter().filter_map(|route| match &route.to {
+            Destination::Backend(backend) => Some(backend),
+            _ => None,
+        })
+    }
+
     /// Whether a route leads to a backend.
     pub(super) fn has_backend(&self) -> bool {
         self.has_backend
@@ -324,6 +333,7 @@ impl Router {
     /// Routes by this table.
     #[must_use]
     pub fn new(table: RouteTable) -> Router {
+        table.backends().for_each(checks::watch);
         Router(Arc::new(Mutex::new(Arc::new(table))))
     }
 
@@ -336,6 +346,7 @@ impl Router {
     /// Replaces the table. A server gets the new one by
     /// [`Reloader::reload`](super::Reloader::reload) with [`Router::config`].
     pub fn replace(&self, table: RouteTable) {
+        table.backends().for_each(checks::watch);
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
     }
 

@@ -42,6 +42,11 @@ pub struct Settings {
     /// the time, and all that it sends is a sign of life. For one without pings
     /// what it was sent is such a sign too, as long as its TCP acknowledges it.
     pub idle_ms: u64,
+    /// Milliseconds of silence after which a client whose version has pings gets one;
+    /// 0 is none, but for that of the idle timeout. What lies between keeps such a
+    /// connection open, and TCP finds out where the client is gone. A ping without
+    /// an answer is followed by no other.
+    pub ping_ms: u64,
     /// Milliseconds in which a message that is not finished must grow by 16 KiB or
     /// end; its connection is closed otherwise. 0 is no limit. The time that the
     /// server itself does not read does not count, and a bridge has no limit: it
@@ -70,7 +75,7 @@ pub struct Settings {
 impl Default for Settings {
     /// 1 MiB of output, half of the memory that the process may use, 16,384
     /// connections, 10 seconds for the opening handshake, 5 for the closing one, no
-    /// idle timeout, a minute for 16 KiB of a message, 30 seconds without progress,
+    /// idle timeout, a ping after 30 seconds of silence, a minute for 16 KiB of a message, 30 seconds without progress,
     /// 60 of silence where plain HTTP goes to a backend, 30 seconds from the last
     /// close of a stop, which are not spread, to the end, TCP keepalive after a minute of silence.
     ///
@@ -86,6 +91,7 @@ impl Default for Settings {
             handshake_ms: 10_000,
             close_ms: 5_000,
             idle_ms: 0,
+            ping_ms: 30_000,
             message_ms: 60_000,
             write_ms: 30_000,
             http_ms: 60_000,
@@ -149,6 +155,29 @@ impl Settings {
     pub fn with_idle_ms(mut self, ms: u64) -> Settings {
         self.idle_ms = ms;
         self
+    }
+
+    /// Sets the silence, in milliseconds, after which a client is pinged; 0 is never,
+    /// but before the idle timeout.
+    #[must_use]
+    pub fn with_ping_ms(mut self, ms: u64) -> Settings {
+        self.ping_ms = ms;
+        self
+    }
+
+    /// Milliseconds of silence after which a client is pinged.
+    pub(super) fn ping_after_ms(&self) -> Option<u64> {
+        let before_end = (self.idle_ms > 0).then_some(self.idle_ms / 2);
+        let own = (self.ping_ms > 0).then_some(self.ping_ms);
+        before_end.into_iter().chain(own).min()
+    }
+
+    /// Milliseconds after which TCP ends a connection whose peer has not acknowledged
+    /// what it was sent: as long as a silent one is asked, and no less than output
+    /// may wait.
+    pub(super) fn user_timeout_ms(&self) -> Option<u64> {
+        let keepalive_ms = self.keepalive.map(|keepalive| keepalive.total_ms());
+        keepalive_ms.map(|ms| ms.max(self.write_ms))
     }
 
     /// Sets the time, in milliseconds, in which a message that is not finished must

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use sha1::{Digest, Sha1};
 
@@ -136,6 +136,8 @@ pub(super) struct Targets {
     pub(super) options: TargetOptions,
     /// Which one the next client begins with, where each has its turn.
     turn: AtomicUsize,
+    /// They are checked.
+    is_watched: AtomicBool,
 }
 
 /// The targets that a client has not tried, those first that it is to try first.
@@ -159,11 +161,21 @@ impl Targets {
             all: all.collect(),
             options,
             turn: AtomicUsize::new(0),
+            is_watched: AtomicBool::new(false),
         }
+    }
+
+    /// They are checked from now on; whether they were not before.
+    pub(super) fn begin_watch(&self) -> bool {
+        self.options.check != Check::Off && !self.is_watched.swap(true, Ordering::AcqRel)
     }
 
     pub(super) fn urls(&self) -> Vec<Url> {
         self.all.iter().map(|target| target.url.clone()).collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
     }
 
     pub(super) fn get(&self, index: usize) -> Option<&Target> {

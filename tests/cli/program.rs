@@ -77,6 +77,12 @@ fn help_names_each_limit_with_its_unit_and_default() {
             settings.idle_ms,
         ),
         (
+            "--ping-interval-ms",
+            "<MS>",
+            "Milliseconds",
+            settings.ping_ms,
+        ),
+        (
             "--message-timeout-ms",
             "<MS>",
             "Milliseconds",

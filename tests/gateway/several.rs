@@ -2,18 +2,21 @@
 //! while some of them are away.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use heirloom::net::{Balance, Binary, ClosedBy, Http, Resolver, TargetState};
+use heirloom::net::{Balance, Binary, Check, ClosedBy, Http, Resolver, TargetState};
+use socket2::SockRef;
 
 use crate::gate::{ALL, Gate, HIXIE_75, Set, bridge, gate_with, milliseconds};
 use crate::support::PATIENCE;
-use crate::support::backend::{Backend, Silent};
-use crate::support::peer::{Peer, RFC, Speaks, request};
+use crate::support::backend::{Backend, Served, Silent, clear};
+use crate::support::peer::{Peer, RFC, Speaks, request, said};
 
 /// An address where nothing listens.
 fn gone() -> SocketAddr {
@@ -100,7 +103,7 @@ fn a_client_gets_the_server_of_its_address() {
                 served.agree_to(&[]);
                 break served.head;
             }
-            std::thread::yield_now();
+            thread::yield_now();
         };
         peer.agree(RFC);
         head.header("Host").unwrap().to_owned()
@@ -185,7 +188,7 @@ fn a_server_that_failed_rests_and_is_found_again() {
         let mut served = loop {
             match one.accept_now().or_else(|| two.accept_now()) {
                 Some(served) => break served,
-                None => std::thread::yield_now(),
+                None => thread::yield_now(),
             }
         };
         served.agree_to(&[]);
@@ -454,4 +457,260 @@ fn two_gateways_in_a_row_are_no_circle() {
     client.agree(RFC);
     let hops = served.head.header("CDN-Loop").unwrap();
     assert_eq!(hops.split(", ").count(), 2, "{hops}");
+}
+
+/// What is known of the servers of a backend: whether each rests.
+fn resting(backend: &heirloom::net::Backend) -> Vec<bool> {
+    backend.targets().map(|target| target.is_resting).collect()
+}
+
+fn await_resting(backend: &heirloom::net::Backend, want: &[bool]) {
+    let until = Instant::now() + PATIENCE;
+    while resting(backend) != want {
+        assert!(Instant::now() < until, "{:?} never was", want);
+        thread::sleep(milliseconds(5));
+    }
+}
+
+/// A gateway whose servers are checked every 50 ms, and its backend.
+fn checked(urls: &[String], check: Check, set: impl FnOnce(&mut Set)) -> (Gate, heirloom::net::Backend) {
+    let mut backend = None;
+    let gate = gate_of(urls, |all| {
+        set(all);
+        let own = all.backend.clone().with_check(check, 50).with_rest_ms(3_600_000, 3_600_000);
+        backend = Some(own.clone());
+        all.backend = own;
+    });
+    (gate, backend.unwrap())
+}
+
+#[test]
+fn a_check_of_tcp_finds_a_server_before_a_client_does() {
+    let one = Backend::listen();
+    let names = Names::of(&[gone(), one.address]);
+    let (gate, backend) = checked(&names.urls(), Check::Tcp, |set| {
+        set.backend.resolver = names.resolver();
+    });
+    await_resting(&backend, &[true, false]);
+    // It is there again, and an hour of rest does not matter.
+    let two = Backend::listen();
+    names.set(0, two.address);
+    await_resting(&backend, &[false, false]);
+    // Checks send nothing.
+    let mut client = Peer::connect(gate.address);
+    client.send(&request(RFC, "/"));
+    let mut served = loop {
+        let mut peer = two.accept_raw();
+        let mut first = [0];
+        if peer.stream().peek(&mut first).unwrap_or(0) > 0 {
+            let head = peer.head();
+            break Served::over(peer, head);
+        }
+    };
+    served.agree_to(&[]);
+    client.agree(RFC);
+}
+
+#[test]
+fn a_check_by_an_opening_handshake_ends_as_a_client_does() {
+    let backend = Backend::listen();
+    let (_gate, known) = checked(&[backend.url()], Check::WebSocket, |set| {
+        set.backend.send_proxy = Some(heirloom::net::ProxyVersion::V1);
+    });
+    // One that refuses is away, and so is one that says nothing.
+    for answer in ["HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", "nonsense\r\n\r\n", ""] {
+        let mut peer = backend.accept_raw();
+        assert_eq!(peer.head().lines[0], "PROXY UNKNOWN");
+        peer.send(answer.as_bytes());
+        drop(peer);
+        await_resting(&known, &[true]);
+    }
+    let mut peer = backend.accept_raw();
+    let introduction = "PROXY UNKNOWN\r\n";
+    assert_eq!(peer.exactly(introduction.len()), introduction.as_bytes());
+    let head = peer.head();
+    assert!(head.header("CDN-Loop").unwrap().starts_with("heirloom-"));
+    let mut served = Served::over(peer, head);
+    served.agree_to(&[]);
+    served.receive_close(1000);
+    await_resting(&known, &[false]);
+}
+
+#[test]
+fn checks_end_with_their_backend() {
+    let backend = Backend::listen();
+    let (gate, known) = checked(&[backend.url()], Check::Tcp, |_| {});
+    backend.accept_raw();
+    backend.accept_raw();
+    drop((gate, known));
+    // One may be under way.
+    thread::sleep(milliseconds(100));
+    while backend.accept_raw_now().is_some() {}
+    thread::sleep(milliseconds(200));
+    assert!(backend.accept_raw_now().is_none());
+}
+
+#[test]
+fn a_check_that_hangs_delays_no_other() {
+    let silent = Silent::new();
+    let backend = Backend::listen();
+    let urls = [url(silent.address), backend.url()];
+    let (_gate, known) = checked(&urls, Check::WebSocket, |set| {
+        set.backend = set.backend.clone().with_connect_ms(2_000);
+    });
+    let begin = Instant::now();
+    for _ in 0..5 {
+        backend.open().receive_close(1000);
+    }
+    let took = begin.elapsed();
+    assert!(took < milliseconds(1_500), "{took:?}");
+    await_resting(&known, &[true, false]);
+}
+
+#[test]
+#[cfg(feature = "tls")]
+fn a_server_without_tls_is_followed_by_one_that_has_it_and_by_a_plain_one() {
+    use crate::support::certificate::Plan;
+    use crate::support::tls_host::{TlsHost, open};
+    use heirloom::net::{ClientTls, ClientTlsOptions};
+
+    let plain = Backend::listen();
+    let speaks_no_tls = TlsHost::plain(|mut stream| {
+        let _ = std::io::Write::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    });
+    let cuts = TlsHost::plain(drop);
+    let own = Plan::new(&["localhost", "127.0.0.1"]).self_signed();
+    let host = TlsHost::new(&own, |mut stream| {
+        open(&mut stream);
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let stranger = Plan::new(&["localhost", "127.0.0.1"]).self_signed();
+    let untrusted = TlsHost::new(&stranger, |_| {});
+    let folder = crate::support::folder::Folder::new();
+    let mut options = ClientTlsOptions::default();
+    options.trusted = vec![folder.write("ca.pem", own.pem())];
+    let tls = ClientTls::new(&options).unwrap();
+    let bad = [speaks_no_tls.url(), cuts.url(), untrusted.url()];
+    for speaks in ALL {
+        let urls = [&bad[..], &[host.url(), plain.url()]].concat();
+        let gate = gate_of(&urls, |set| set.backend.tls = Some(tls.clone()));
+        let mut client = Peer::open(gate.address, speaks, "/");
+        client.send_text("by TLS");
+        let urls = [&bad[..], &[plain.url()]].concat();
+        let gate = gate_of(&urls, |set| set.backend.tls = Some(tls.clone()));
+        let (mut client, mut served) = bridge(&gate, &plain, speaks);
+        client.send_text("plain");
+        assert_eq!(served.receive_text(), "plain");
+    }
+}
+
+/// A server that sends back what it gets, and can be killed and started again.
+struct Echo {
+    address: SocketAddr,
+    over: Arc<AtomicBool>,
+    streams: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Echo {
+    fn start_at(address: SocketAddr) -> Echo {
+        let listener = TcpListener::bind(address).unwrap();
+        let echo = Echo {
+            address: listener.local_addr().unwrap(),
+            over: Arc::default(),
+            streams: Arc::default(),
+        };
+        let (over, streams) = (Arc::clone(&echo.over), Arc::clone(&echo.streams));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut streams = streams.lock().unwrap();
+                if over.load(Ordering::Acquire) {
+                    return;
+                }
+                let stream = stream.unwrap();
+                streams.push(stream.try_clone().unwrap());
+                drop(streams);
+                // It ends when its connection does, however that is.
+                thread::spawn(move || catch_unwind(AssertUnwindSafe(|| Echo::serve(stream))));
+            }
+        });
+        echo
+    }
+
+    fn serve(stream: TcpStream) {
+        let mut peer = Peer::over(stream);
+        let head = peer.head();
+        let mut served = Served::over(peer, head);
+        served.agree_to(&[]);
+        loop {
+            let (first, payload) = served.masked_frame();
+            served.send(&clear(first, &payload));
+        }
+    }
+
+    /// Ends it in the middle of what it does.
+    fn kill(&self) {
+        self.over.store(true, Ordering::Release);
+        let streams = std::mem::take(&mut *self.streams.lock().unwrap());
+        for stream in streams {
+            // The other end may be gone.
+            let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+        // The listener is gone when nothing takes this any more.
+        while let Ok(stream) = TcpStream::connect(self.address) {
+            drop(stream);
+            thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+#[test]
+fn clients_do_not_notice_a_server_that_comes_and_goes() {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let (mut one, two) = (Echo::start_at(any), Echo::start_at(any));
+    let gate = gate_of(&[url(one.address), url(two.address)], |set| {
+        let own = set.backend.clone().with_balance(Balance::RoundRobin);
+        set.backend = own.with_rest_ms(20, 100);
+    });
+    let address = gate.address;
+    let done = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..6)
+        .map(|n| {
+            let (done, speaks) = (Arc::clone(&done), ALL[n % ALL.len()]);
+            thread::spawn(move || {
+                let (mut connections, mut echoes) = (0, 0);
+                while !done.load(Ordering::Acquire) {
+                    let mut client = Peer::connect(address);
+                    client.send(&request(speaks, "/"));
+                    // There is always one that can be reached.
+                    client.agree(speaks);
+                    connections += 1;
+                    let text = format!("{n} says {connections}");
+                    client.send(&said(speaks, &text));
+                    // Its server may be gone since.
+                    echoes += usize::from(client.receives(text.as_bytes()));
+                }
+                (connections, echoes)
+            })
+        })
+        .collect();
+    for _ in 0..8 {
+        thread::sleep(milliseconds(50));
+        let address = one.address;
+        drop(one);
+        thread::sleep(milliseconds(50));
+        one = Echo::start_at(address);
+    }
+    done.store(true, Ordering::Release);
+    let counts: Vec<(usize, usize)> = clients.into_iter().map(|c| c.join().unwrap()).collect();
+    let connections: usize = counts.iter().map(|(connections, _)| connections).sum();
+    let echoes: usize = counts.iter().map(|(_, echoes)| echoes).sum();
+    assert!(connections >= 50, "{counts:?}");
+    assert!(echoes > 0 && echoes <= connections, "{counts:?}");
 }

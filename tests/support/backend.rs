@@ -94,14 +94,19 @@ impl Backend {
         Served::over(peer, head)
     }
 
-    /// The next connection and its request, where one has connected.
-    pub(crate) fn accept_now(&self) -> Option<Served> {
+    /// The next connection, where one has come.
+    pub(crate) fn accept_raw_now(&self) -> Option<Peer> {
         self.listener.set_nonblocking(true).unwrap();
         let accepted = self.listener.accept();
         self.listener.set_nonblocking(false).unwrap();
         let (stream, _) = accepted.ok()?;
         stream.set_nonblocking(false).unwrap();
-        let mut peer = Peer::over(stream);
+        Some(Peer::over(stream))
+    }
+
+    /// The same with its request.
+    pub(crate) fn accept_now(&self) -> Option<Served> {
+        let mut peer = self.accept_raw_now()?;
         let head = peer.head();
         Some(Served::over(peer, head))
     }

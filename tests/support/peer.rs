@@ -207,6 +207,25 @@ impl Peer {
         }
     }
 
+    /// Whether these octets arrive before the end, however that comes.
+    pub(crate) fn receives(&mut self, octets: &[u8]) -> bool {
+        let mut seen = Vec::new();
+        loop {
+            let new = match self.reader.fill_buf() {
+                Ok([]) => return false,
+                Ok(new) => new,
+                Err(error) if is_timeout(error.kind()) => panic!("{seen:?} and no end"),
+                Err(_) => return false,
+            };
+            let n = new.len();
+            seen.extend_from_slice(new);
+            self.reader.consume(n);
+            if seen.windows(octets.len()).any(|window| window == octets) {
+                return true;
+            }
+        }
+    }
+
     /// Whether something arrives, or the end, within this time.
     pub(crate) fn receives_within(&mut self, wait: Duration) -> bool {
         self.stream().set_read_timeout(Some(wait)).unwrap();

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use mio::{Registry, Token};
 
-use crate::net::keepalive::Keepalive;
 use crate::net::listen::Listen;
 #[cfg(feature = "tls")]
 use crate::net::listen::ListenPolicy;
 use crate::net::listener::{Fault, Listener};
 use crate::net::post::NewClient;
+use crate::net::settings::Settings;
 
 /// Connections accepted from one listener in one turn of the loop.
 const BATCH: usize = 64;
@@ -178,9 +178,9 @@ impl Acceptor {
     }
 
     /// Sets the TCP keepalive of the connections that are accepted from now on.
-    pub(super) fn set_keepalive(&self, keepalive: Option<Keepalive>) {
+    pub(super) fn set_keepalive(&self, settings: &Settings) {
         for listener in &self.listeners {
-            listener.set_keepalive(keepalive);
+            listener.set_keepalive(settings.keepalive, settings.user_timeout_ms());
         }
     }
 

@@ -191,7 +191,11 @@ impl<A: App> Worker<A> {
         };
         match dialling.advance(token, self.clock.now_ms, self.poll.registry()) {
             Connecting::Done(mut transport) => {
-                transport.set_keepalive(self.policy.settings.keepalive);
+                let settings = &self.policy.settings;
+                transport.set_keepalive(settings.keepalive);
+                if let Some(ms) = settings.user_timeout_ms() {
+                    transport.set_user_timeout(ms);
+                }
                 let is_tls = match dialling.take_tls() {
                     Ok(Some(tls)) => {
                         transport.start_tls(tls, &[]);

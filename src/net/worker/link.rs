@@ -330,18 +330,11 @@ impl<D> Link<D> {
 
     /// An open peer that cannot be pinged is judged by the system: what it was
     /// sent is a sign of life, because TCP ends where it is not acknowledged in
-    /// time.
+    /// time. Without an idle timeout that is the time of all connections.
     pub(super) fn set_user_timeout(&self, settings: &Settings) {
-        if self.timing.stage() != Stage::Open || self.has_ping() {
-            return;
+        if self.timing.stage() == Stage::Open && !self.has_ping() && settings.idle_ms > 0 {
+            self.transport.set_user_timeout(settings.idle_ms);
         }
-        let keepalive_ms = settings.keepalive.map(|keepalive| keepalive.total_ms());
-        let judged_ms = match (settings.idle_ms, keepalive_ms) {
-            (0, None) => return,
-            (0, Some(ms)) => ms.max(settings.write_ms),
-            (ms, _) => ms,
-        };
-        self.transport.set_user_timeout(judged_ms);
     }
 
     /// The deadline of its stage, if there is one.

@@ -133,9 +133,7 @@ impl Drain {
 impl<A: App> Worker<A> {
     /// Worker number `index`.
     pub(super) fn new(bound: BoundWorker, index: usize, app: A, setup: Setup) -> Worker<A> {
-        bound
-            .acceptor
-            .set_keepalive(setup.policy.settings.keepalive);
+        bound.acceptor.set_keepalive(&setup.policy.settings);
         Worker {
             app,
             index,

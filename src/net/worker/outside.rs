@@ -269,7 +269,7 @@ impl<A: App> Worker<A> {
         if catch_unwind(app).is_err() {
             log::error!("the app panicked when the settings changed");
         }
-        self.acceptor.set_keepalive(self.policy.settings.keepalive);
+        self.acceptor.set_keepalive(&self.policy.settings);
         let config = &self.policy.config;
         // A timeout may be shorter now.
         for token in self.links.slots.tokens() {
@@ -292,7 +292,8 @@ impl<A: App> Worker<A> {
         }
         let registry = self.poll.registry();
         for listener in bound {
-            listener.set_keepalive(self.policy.settings.keepalive);
+            let settings = &self.policy.settings;
+            listener.set_keepalive(settings.keepalive, settings.user_timeout_ms());
             let at = listener.at().clone();
             if let Err(error) = self.acceptor.add(listener, registry) {
                 log::error!("cannot watch the listener at {at}, which is closed: {error}");

@@ -118,10 +118,10 @@ impl Timing {
         self.pinged = false;
     }
 
-    /// Half of the idle timeout is over: whether the peer is to be pinged, which
-    /// counts as done.
-    pub(super) fn take_ping(&mut self, peer: Peer) -> bool {
-        let due = self.stage == Stage::Open && self.may_ping(peer);
+    /// Its time has come: whether the peer is to be pinged, which counts as done.
+    pub(super) fn take_ping(&mut self, settings: &Settings, peer: Peer) -> bool {
+        let pings = settings.ping_after_ms().is_some();
+        let due = self.stage == Stage::Open && pings && self.may_ping(peer);
         self.pinged |= due;
         due
     }
@@ -150,9 +150,12 @@ impl Timing {
             Stage::Relay | Stage::RelayEnding if peer.side == Side::Client => return None,
             Stage::Relay => settings.http_ms,
             // A bridge is as idle as its client.
-            Stage::Open if settings.idle_ms == 0 || peer.side == Side::Client => return None,
-            Stage::Open if self.may_ping(peer) => settings.idle_ms / 2,
-            Stage::Open => settings.idle_ms,
+            Stage::Open if peer.side == Side::Client => return None,
+            Stage::Open => {
+                let ping_ms = settings.ping_after_ms().filter(|_| self.may_ping(peer));
+                let idle_ms = (settings.idle_ms > 0).then_some(settings.idle_ms);
+                ping_ms.or(idle_ms)?
+            }
             Stage::RelayEnding | Stage::Closing | Stage::Draining => settings.close_ms,
         };
         Some(self.since.ms().saturating_add(wait))
@@ -198,7 +201,7 @@ mod tests {
             assert_eq!(stalled, Some(settings.write_ms), "{stage:?}");
         }
         assert_eq!(due(Stage::Relay, &settings, false), Some(settings.http_ms));
-        let idle = Settings::default().with_idle_ms(7);
+        let idle = Settings::default().with_idle_ms(7).with_ping_ms(0);
         assert_eq!(due(Stage::Open, &idle, false), Some(7));
     }
 
@@ -223,11 +226,35 @@ mod tests {
         timing.enter(Stage::Open, 1000);
         let pingable = peer(false, true);
         assert_eq!(timing.due_ms(&settings, pingable), Some(1050));
-        assert!(timing.take_ping(pingable));
+        assert!(timing.take_ping(&settings, pingable));
         assert_eq!(timing.due_ms(&settings, pingable), Some(1100));
-        assert!(!timing.take_ping(pingable));
+        assert!(!timing.take_ping(&settings, pingable));
         timing.restart(1090);
         assert_eq!(timing.due_ms(&settings, pingable), Some(1140));
-        assert!(!timing.take_ping(peer(false, false)));
+        assert!(!timing.take_ping(&settings, peer(false, false)));
+    }
+
+    #[test]
+    fn a_silent_peer_is_pinged_once_where_it_may_be_idle() {
+        let settings = Settings::default().with_ping_ms(100);
+        let mut timing = Timing::new(0);
+        timing.enter(Stage::Open, 1000);
+        let pingable = peer(false, true);
+        assert_eq!(timing.due_ms(&settings, pingable), Some(1100));
+        assert!(timing.take_ping(&settings, pingable));
+        assert_eq!(timing.due_ms(&settings, pingable), None);
+        timing.restart(2000);
+        assert_eq!(timing.due_ms(&settings, pingable), Some(2100));
+        // The sooner of the two.
+        let both = settings.clone().with_idle_ms(150);
+        assert_eq!(timing.due_ms(&both, pingable), Some(2075));
+        let both = settings.with_idle_ms(300);
+        assert_eq!(timing.due_ms(&both, pingable), Some(2100));
+        assert!(timing.take_ping(&both, pingable));
+        assert_eq!(timing.due_ms(&both, pingable), Some(2300));
+        let none = Settings::default().with_ping_ms(0);
+        timing.restart(3000);
+        assert_eq!(timing.due_ms(&none, pingable), None);
+        assert!(!timing.take_ping(&none, pingable));
     }
 }

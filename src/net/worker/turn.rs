@@ -328,9 +328,13 @@ impl<A: App> Turn<'_, A> {
                 link.timing.restart(context.now_ms);
                 AfterTurn::Keep
             }
-            Stage::Open if link.timing.take_ping(link.timed_peer()) => {
+            Stage::Open if link.timing.take_ping(context.settings, link.timed_peer()) => {
                 // Where it cannot be sent, the peer has the rest of the time.
                 let _ = link.conn.ping(ping_payload(), &mut out);
+                AfterTurn::Keep
+            }
+            // The settings have changed.
+            Stage::Open if link.backlog.is_empty() && context.settings.idle_ms == 0 => {
                 AfterTurn::Keep
             }
             Stage::Open if link.backlog.is_empty() => {
