@@ -127,9 +127,11 @@ class Notices:
         until, before = time.monotonic() + patience, []
         while True:
             try:
-                line = self.told.get(timeout=max(0, until - time.monotonic()))
+                line = self.told.get(timeout=0.1)
             except queue.Empty:
-                require(False, f"the service does not tell {due!r} but {before}{service.talk()}")
+                lives = time.monotonic() < until and service.popen.poll() is None
+                require(lives, f"the service does not tell {due!r} but {before}{service.talk()}")
+                continue
             if line == due:
                 return
             before.append(line)
@@ -163,7 +165,7 @@ class Service(Proc):
         require(self.unit.one("CapabilityBoundingSet") == self.unit.one("AmbientCapabilities"), "capabilities differ")
         caps = ",".join(["-all", *(f"+{name}" for name in kept)])
         rights = ["--reuid", self.user, "--regid", self.unit.one("Group"), "--init-groups", "--no-new-privs"]
-        rights += [f"--{kind}-caps={caps}" for kind in ("inh", "ambient", "bounding")]
+        rights += [f"--inh-caps={caps}", f"--ambient-caps={caps}", f"--bounding-set={caps}"]
         return ["chroot", self.root.path, "setpriv", *rights, *line.split()]
 
     def reload(self):
