@@ -74,10 +74,17 @@ pub(super) fn run(args: Args) -> Exit {
     let server = server
         .with_settings(process.settings())
         .with_config(router.config());
+    let (server, carrier) = match process.common.topics.carry(server, &router) {
+        Ok(carried) => carried,
+        Err(exit) => return exit,
+    };
     server.run(|| {
         let log = log.clone();
         let site = Bound::site(certificates.as_ref(), &router);
         site.with_access_log(move |record| log.note(record))
     });
+    if let Some(carrier) = carrier {
+        carrier.finish();
+    }
     Exit::Good
 }

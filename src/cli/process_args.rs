@@ -11,6 +11,7 @@ use super::compression::CompressionMemoryArgs;
 use super::draining::DrainArgs;
 use super::hint;
 use super::limits::ListenLimitArgs;
+use super::topics::TopicsArgs;
 use super::units::milliseconds;
 
 /// What a process may hold and wait for, whatever its listeners and routes are.
@@ -27,6 +28,8 @@ pub(super) struct ProcessArgs {
     pub(super) drain: DrainArgs,
     #[command(flatten)]
     pub(super) admin: AdminArgs,
+    #[command(flatten)]
+    pub(super) topics: TopicsArgs,
 }
 
 /// The same of a gateway.

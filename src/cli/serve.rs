@@ -56,7 +56,14 @@ pub(super) fn run(args: Args) -> Exit {
     let table = serve::routes_with(config, args.subprotocol, Some(lab.clone()));
     let router = Router::new(table);
     let server = server.with_config(router.config());
+    let (server, carrier) = match args.process.topics.carry(server, &router) {
+        Ok(carried) => carried,
+        Err(exit) => return exit,
+    };
     server.run(|| Bound::site(certificates.as_ref(), &router));
+    if let Some(carrier) = carrier {
+        carrier.finish();
+    }
     lab.finish(LAST_EXPLANATIONS);
     Exit::Good
 }

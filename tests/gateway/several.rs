@@ -473,11 +473,19 @@ fn await_resting(backend: &heirloom::net::Backend, want: &[bool]) {
 }
 
 /// A gateway whose servers are checked every 50 ms, and its backend.
-fn checked(urls: &[String], check: Check, set: impl FnOnce(&mut Set)) -> (Gate, heirloom::net::Backend) {
+fn checked(
+    urls: &[String],
+    check: Check,
+    set: impl FnOnce(&mut Set),
+) -> (Gate, heirloom::net::Backend) {
     let mut backend = None;
     let gate = gate_of(urls, |all| {
         set(all);
-        let own = all.backend.clone().with_check(check, 50).with_rest_ms(3_600_000, 3_600_000);
+        let own = all
+            .backend
+            .clone()
+            .with_check(check, 50)
+            .with_rest_ms(3_600_000, 3_600_000);
         backend = Some(own.clone());
         all.backend = own;
     });
@@ -518,7 +526,11 @@ fn a_check_by_an_opening_handshake_ends_as_a_client_does() {
         set.backend.send_proxy = Some(heirloom::net::ProxyVersion::V1);
     });
     // One that refuses is away, and so is one that says nothing.
-    for answer in ["HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", "nonsense\r\n\r\n", ""] {
+    for answer in [
+        "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n",
+        "nonsense\r\n\r\n",
+        "",
+    ] {
         let mut peer = backend.accept_raw();
         assert_eq!(peer.head().lines[0], "PROXY UNKNOWN");
         peer.send(answer.as_bytes());

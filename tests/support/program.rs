@@ -238,7 +238,12 @@ impl Program {
 
     /// Waits until it prints a line on standard error that contains this.
     pub(crate) fn await_talk(&self, what: &str) -> String {
-        let until = Instant::now() + PATIENCE;
+        self.await_long_talk(what, PATIENCE)
+    }
+
+    /// The same, for what takes longer.
+    pub(crate) fn await_long_talk(&self, what: &str, wait: Duration) -> String {
+        let until = Instant::now() + wait;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match self.talk.recv_timeout(left) {
