@@ -175,7 +175,7 @@ impl From<heirloom::conn::Tally> for Traffic {
 }
 
 impl AccessLog {
-    /// Lines for this output.
+    /// Lines that go there.
     pub(super) fn new(json: bool, output: AccessOutput) -> AccessLog {
         AccessLog { json, output }
     }
@@ -236,8 +236,8 @@ impl LogLine<'_> {
         let code = self.code.map_or("-".to_owned(), |code| code.to_string());
         let status = self.status.map_or("-".to_owned(), |n| n.to_string());
         format!(
-            "{} client={} version={} path={path} route={route} backend={} status={status} state={} \
-             received={}/{} sent={}/{} ms={} by={} ended={} code={code} tls={}",
+            "{} client={} version={} path={path} route={route} backend={} status={status} \
+             state={} received={}/{} sent={}/{} ms={} by={} ended={} code={code} tls={}",
             self.time,
             self.client,
             self.version.unwrap_or("-"),

@@ -14,7 +14,7 @@ use heirloom::error::Refusal;
 use heirloom::handshake::Request;
 use heirloom::net::{
     Answer, App, ConnectionDetails, Later, Listen, ListenAt, Metrics, MetricsText, NetRefusal,
-    Page, Reply, Server, Settings, Stopper, Takes,
+    Page, Reply, Router, Server, Settings, Stopper, Takes,
 };
 use serde_json::{Value, json};
 
@@ -99,6 +99,8 @@ impl Drop for Admin {
 /// What the pages tell of the program's server.
 pub(super) struct Told {
     pub(super) metrics: Metrics,
+    /// The servers of its routes are told too.
+    pub(super) router: Router,
     /// Lines for `/healthz?verbose`, each with its end.
     pub(super) health: Box<dyn Fn() -> String + Send + Sync>,
 }
@@ -336,6 +338,7 @@ fn answer_all(told: &Told, asked: &Receiver<Job>) {
 fn metrics_page(told: &Told) -> Page {
     let mut all = MetricsText::default();
     all.add_server(&told.metrics.snapshot());
+    all.add_targets(&told.router.table());
     process::add_to(&mut all);
     page(MetricsText::CONTENT_TYPE, all.into_string())
 }

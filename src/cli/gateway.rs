@@ -3,7 +3,7 @@
 use clap::Args as ClapArgs;
 use heirloom::net::{Router, Url, gateway};
 
-use super::access::{AccessArgs, AccessLog};
+use super::access::AccessLog;
 use super::process_args::GatewayProcessArgs;
 use super::route_args::BridgeArgs;
 use super::server_args::{Bound, ServerArgs};
@@ -30,8 +30,6 @@ pub(super) struct Args {
     #[command(flatten)]
     server: ServerArgs,
     #[command(flatten)]
-    access: AccessArgs,
-    #[command(flatten)]
     process: GatewayProcessArgs,
 }
 
@@ -41,7 +39,6 @@ pub(super) fn run(args: Args) -> Exit {
         to,
         bridge,
         server: server_args,
-        access,
         process,
     } = args;
     let legacy = ("--backend-tls-legacy", bridge.backend_tls_legacy);
@@ -49,7 +46,7 @@ pub(super) fn run(args: Args) -> Exit {
         Ok(tls) => tls,
         Err(exit) => return exit,
     };
-    let output = match access.open() {
+    let output = match process.access.open() {
         Ok(output) => output,
         Err(exit) => return exit,
     };
@@ -58,7 +55,6 @@ pub(super) fn run(args: Args) -> Exit {
     let Bound {
         server,
         certificates,
-        admin: _admin,
     } = match bound {
         Ok(bound) => bound,
         Err(exit) => return exit,
@@ -76,6 +72,11 @@ pub(super) fn run(args: Args) -> Exit {
         .with_config(router.config());
     let (server, carrier) = match process.common.topics.carry(server, &router) {
         Ok(carried) => carried,
+        Err(exit) => return exit,
+    };
+    let admin = Bound::admin(&process.common, &server, certificates.as_ref(), &router);
+    let _admin = match admin {
+        Ok(admin) => admin,
         Err(exit) => return exit,
     };
     server.run(|| {

@@ -85,7 +85,7 @@ pub(super) fn to_error(line: String) -> Result<(), String> {
 /// once.
 pub(super) fn to_file(file: File, what: &'static str) -> LineWriter {
     let report_to = STREAMS.get().map(|streams| streams.error.clone());
-    let writer = LineWriter::to(file, what, report_to);
+    let writer = LineWriter::of(Box::new(file), what, report_to, true);
     FILE.get_or_init(|| writer).clone()
 }
 
@@ -131,6 +131,8 @@ struct Shared {
     what: &'static str,
     /// What is told of lost lines, where it is not this one.
     report_to: Option<LineWriter>,
+    /// Another stream may follow: a reader that has closed its end is not the end.
+    reopens: bool,
 }
 
 type Stream = Box<dyn Write + Send>;
@@ -181,13 +183,23 @@ impl LineWriter {
         what: &'static str,
         report_to: Option<LineWriter>,
     ) -> LineWriter {
+        LineWriter::of(Box::new(stream), what, report_to, false)
+    }
+
+    fn of(
+        stream: Stream,
+        what: &'static str,
+        report_to: Option<LineWriter>,
+        reopens: bool,
+    ) -> LineWriter {
         LineWriter(Arc::new(Shared {
             queue: Mutex::default(),
-            unstarted: Mutex::new(Some(Box::new(stream))),
+            unstarted: Mutex::new(Some(stream)),
             added: Condvar::new(),
             written: Condvar::new(),
             what,
             report_to,
+            reopens,
         }))
     }
 
@@ -353,7 +365,9 @@ impl LineWriter {
                         report = Some(self.told(lost, None));
                     }
                 }
-                Err(Unwritten { error, .. }) if error.kind() == ErrorKind::BrokenPipe => {
+                Err(Unwritten { error, .. })
+                    if error.kind() == ErrorKind::BrokenPipe && !self.0.reopens =>
+                {
                     queue.closed = true;
                     queue.lost_in_all += 1 + queue.lines.len() as u64;
                     queue.lines = VecDeque::new();

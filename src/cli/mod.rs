@@ -33,12 +33,12 @@ mod verdict;
 
 mod report;
 
+mod access;
 mod process_args;
 mod listener_args;
 mod route_args;
 mod server_args;
 
-mod access;
 mod head_search;
 mod recording;
 

@@ -46,12 +46,12 @@ pub(super) fn add_to(text: &mut MetricsText) {
     .sample(&[("result", "good")], GOOD_RELOADS.load(Ordering::Relaxed))
     .sample(&[("result", "bad")], BAD_RELOADS.load(Ordering::Relaxed));
     let last = *LAST_RELOAD.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut family = text.gauge(
+        "heirloom_reload_timestamp_seconds",
+        "When a reload was good last, in seconds since 1970.",
+    );
     if let Some(last) = last {
-        text.gauge(
-            "heirloom_reload_timestamp_seconds",
-            "When a reload was good last, in seconds since 1970.",
-        )
-        .sample(&[], seconds(last));
+        family.sample(&[], seconds(last));
     }
     if let Some(started) = STARTED.get() {
         text.gauge(

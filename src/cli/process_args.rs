@@ -6,6 +6,7 @@ use clap::Args;
 use heirloom::Config;
 use heirloom::net::Settings;
 
+use super::access::AccessArgs;
 use super::admin::AdminArgs;
 use super::compression::CompressionMemoryArgs;
 use super::draining::DrainArgs;
@@ -42,6 +43,8 @@ pub(super) struct GatewayProcessArgs {
     /// Write the line of each connection as JSON.
     #[arg(long)]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) access: AccessArgs,
     #[command(flatten)]
     pub(super) common: ProcessArgs,
 }

@@ -39,7 +39,6 @@ pub(super) fn run(args: Args) -> Exit {
     let Bound {
         server,
         certificates,
-        admin: _admin,
     } = match args.server.bind(&args.process, config.clone(), false) {
         Ok(bound) => bound,
         Err(exit) => return exit,
@@ -58,6 +57,11 @@ pub(super) fn run(args: Args) -> Exit {
     let server = server.with_config(router.config());
     let (server, carrier) = match args.process.topics.carry(server, &router) {
         Ok(carried) => carried,
+        Err(exit) => return exit,
+    };
+    let admin = Bound::admin(&args.process, &server, certificates.as_ref(), &router);
+    let _admin = match admin {
+        Ok(admin) => admin,
         Err(exit) => return exit,
     };
     server.run(|| Bound::site(certificates.as_ref(), &router));

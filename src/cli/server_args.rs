@@ -35,8 +35,6 @@ pub(super) struct Bound {
     pub(super) server: Server,
     /// What it shows, where it speaks TLS.
     pub(super) certificates: Option<Certificates>,
-    /// The pages for operators, which end when it is dropped.
-    pub(super) admin: Option<Admin>,
 }
 
 impl Bound {
@@ -47,6 +45,29 @@ impl Bound {
             Some(certificates) => site.with_health(move || certificates.health()),
             None => site,
         }
+    }
+
+    /// The pages for operators, which end when it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Where they cannot be served, which is told.
+    pub(super) fn admin(
+        process: &ProcessArgs,
+        server: &Server,
+        certificates: Option<&Certificates>,
+        router: &Router,
+    ) -> Result<Option<Admin>, Exit> {
+        let shown = certificates.cloned();
+        process.admin.start(Told {
+            metrics: server.metrics(),
+            router: router.clone(),
+            health: Box::new(move || {
+                shown
+                    .as_ref()
+                    .map_or_else(String::new, Certificates::health)
+            }),
+        })
     }
 }
 
@@ -144,19 +165,9 @@ impl ServerArgs {
                 complain(&format!("cannot start a thread: {error}"));
                 Exit::Unreachable
             })?;
-        let shown = certificates.clone();
-        let admin = process.admin.start(Told {
-            metrics: server.metrics(),
-            health: Box::new(move || {
-                shown
-                    .as_ref()
-                    .map_or_else(String::new, Certificates::health)
-            }),
-        })?;
         Ok(Bound {
             server,
             certificates,
-            admin,
         })
     }
 }

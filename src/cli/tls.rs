@@ -106,7 +106,9 @@ impl TlsArgs {
                     match reader.read(&mut [0; 64]) {
                         Ok(0) => return,
                         Ok(_) => supervisor.reload(|| {
-                            match read(&files, legacy) {
+                            let loaded = read(&files, legacy);
+                            process::note_reload(loaded.is_ok());
+                            match loaded {
                                 Ok(loaded) => {
                                     process::note_reload(true);
                                     show(&reloader, &loaded);

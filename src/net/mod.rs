@@ -69,7 +69,6 @@ mod later;
 mod app;
 
 mod metrics;
-mod prometheus;
 mod stats;
 
 mod worker;
@@ -83,6 +82,8 @@ mod backend;
 mod checks;
 
 mod route;
+
+mod prometheus;
 
 pub mod gateway;
 pub mod serve;

@@ -1,10 +1,12 @@
 //! Numbers in the text format of Prometheus, version 0.0.4.
 
+use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::app::ClosedBy;
 use super::metrics::MetricsSnapshot;
+use super::route::RouteTable;
 use crate::version::Version;
 
 /// What stands for a version or route that is not known.
@@ -144,6 +146,41 @@ impl MetricsText {
             "Workers that did not answer in time; their last numbers are given.",
         )
         .sample(&[], all.silent_workers);
+    }
+
+    /// Adds what is known of each server that the routes of this table lead to.
+    pub fn add_targets(&mut self, table: &RouteTable) {
+        // Routes and servers may be named twice.
+        let mut servers: BTreeMap<(&str, &str), (bool, u64, u64)> = BTreeMap::new();
+        for (route, backend) in table.named_backends() {
+            for target in backend.targets() {
+                let server = servers.entry((route, target.server)).or_default();
+                server.0 |= !target.is_resting;
+                server.1 += target.connects;
+                server.2 += target.failures;
+            }
+        }
+        let mut family = self.gauge(
+            "heirloom_backend_server_up",
+            "0 for a server of a backend that rests, because it could not be reached.",
+        );
+        for ((route, server), (is_up, ..)) in &servers {
+            family.sample(&[("route", route), ("server", server)], u8::from(*is_up));
+        }
+        let mut family = self.counter(
+            "heirloom_backend_server_connects_total",
+            "How often a server of a backend was reached, by clients and checks.",
+        );
+        for ((route, server), (_, connects, _)) in &servers {
+            family.sample(&[("route", route), ("server", server)], connects);
+        }
+        let mut family = self.counter(
+            "heirloom_backend_server_failures_total",
+            "How often a server of a backend could not be reached, by clients and checks.",
+        );
+        for ((route, server), (_, _, failures)) in &servers {
+            family.sample(&[("route", route), ("server", server)], failures);
+        }
     }
 
     fn add_connections(&mut self, all: &MetricsSnapshot) {

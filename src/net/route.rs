@@ -310,6 +310,14 @@ impl RouteTable {
         })
     }
 
+    /// The backends, each with the name of its route.
+    pub(super) fn named_backends(&self) -> impl Iterator<Item = (&str, &Backend)> {
+        self.routes.iter().filter_map(|route| match &route.to {
+            Destination::Backend(backend) => Some((&**route.name(), &**backend)),
+            _ => None,
+        })
+    }
+
     /// Whether a route leads to a backend.
     pub(super) fn has_backend(&self) -> bool {
         self.has_backend

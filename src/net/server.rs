@@ -172,7 +172,10 @@ impl Server {
     /// The numbers of what it does, for another thread than those of its workers.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        Metrics(Arc::clone(&self.board))
+        Metrics {
+            board: Arc::clone(&self.board),
+            state: self.state.clone(),
+        }
     }
 
     /// Whether it drains.

@@ -352,6 +352,7 @@ impl App for Site {
             details.path = Some(path.into());
         }
         let route = self.table.find(request.head());
+        data.route = route.cloned();
         let Some(version) = request.version() else {
             return match relaying_backend(route, request) {
                 Some(backend) => {
@@ -364,7 +365,6 @@ impl App for Site {
         let Some(route) = route else {
             return Reply::refuse(NetRefusal::NoRoute);
         };
-        data.route = Some(Arc::clone(route));
         if let Destination::Backend(backend) = route.to() {
             return Site::dial(backend, request, version, data).unwrap_or_else(Reply::Refuse);
         }

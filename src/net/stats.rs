@@ -2,7 +2,7 @@
 //! are open. A worker looks once a turn of its loop whether it is asked, and
 //! nothing is counted otherwise than by itself.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use mio::Waker;
 
 use super::budget::Budget;
 use super::metrics::{ConnectionDetails, ConnectionList, MetricsSnapshot, WorkerCounts};
+use super::state::ServerState;
 use crate::version::Version;
 
 /// The maximum number of connections per worker in [`StatsSnapshot::listed`].
@@ -34,7 +35,6 @@ pub(super) mod asked {
 pub(super) struct Board {
     parts: Box<[Part]>,
     pub(super) budget: Arc<Budget>,
-    is_draining: AtomicBool,
 }
 
 /// One worker's part. It has a cache line of its own: the worker looks at `wanted`
@@ -84,7 +84,6 @@ impl Board {
         Board {
             budget: Arc::new(Budget::new(parts.len())),
             parts,
-            is_draining: AtomicBool::new(false),
         }
     }
 
@@ -151,11 +150,6 @@ impl Board {
         }
     }
 
-    /// A worker has begun to stop.
-    pub(super) fn set_draining(&self) {
-        self.is_draining.store(true, Ordering::Release);
-    }
-
     /// Asks every worker, and hands each part to `take`, with whether it answers
     /// this.
     fn ask(&self, what: u8, limit: usize, mut take: impl FnMut(&Answers, bool)) {
@@ -201,7 +195,10 @@ impl Part {
 /// asked from any thread but those of the server's own workers, which would wait for
 /// themselves.
 #[derive(Clone, Debug)]
-pub struct Metrics(pub(super) Arc<Board>);
+pub struct Metrics {
+    pub(super) board: Arc<Board>,
+    pub(super) state: ServerState,
+}
 
 impl Metrics {
     /// What the server has done until now, and what it holds. Every worker is
@@ -209,7 +206,7 @@ impl Metrics {
     /// a second, or does not run yet, is [silent](MetricsSnapshot::silent_workers).
     #[must_use]
     pub fn snapshot(&self) -> MetricsSnapshot {
-        let board = &self.0;
+        let board = &self.board;
         let mut all = MetricsSnapshot {
             workers: board.parts.len(),
             ..MetricsSnapshot::default()
@@ -232,7 +229,7 @@ impl Metrics {
         let mut all = ConnectionList::default();
         let mut counts = MetricsSnapshot::default();
         let what = asked::COUNTS | asked::LIST;
-        self.0.ask(what, limit, |answers, _| {
+        self.board.ask(what, limit, |answers, _| {
             counts.add(&answers.counts);
             all.listed.extend_from_slice(&answers.list);
         });
@@ -247,7 +244,7 @@ impl Metrics {
     /// connections.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.0.is_draining.load(Ordering::Acquire)
+        self.state.is_draining()
     }
 }
 

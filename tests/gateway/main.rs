@@ -11,6 +11,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access_log;
+mod admin;
 mod bad_backends;
 mod closing;
 mod compression;
@@ -19,6 +21,7 @@ mod gate;
 mod http;
 mod liveness;
 mod messages;
+mod metrics;
 mod names;
 mod order;
 mod pressure;

@@ -8,6 +8,7 @@ pub(crate) mod backend;
 pub(crate) mod certificate;
 pub(crate) mod failing_app;
 pub(crate) mod folder;
+pub(crate) mod metrics;
 pub(crate) mod peer;
 #[cfg(feature = "cli")]
 pub(crate) mod program;

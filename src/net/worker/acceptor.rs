@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use mio::{Registry, Token};
 
-use crate::net::listen::Listen;
-#[cfg(feature = "tls")]
-use crate::net::listen::ListenPolicy;
+use crate::net::listen::{Listen, ListenPolicy};
 use crate::net::listener::{Fault, Listener};
 use crate::net::post::NewClient;
 use crate::net::settings::Settings;
@@ -71,12 +69,6 @@ impl Acceptor {
         listeners.any(|listener| place_of(listener, places).is_none())
     }
 
-    /// The policies of all listeners.
-    #[cfg(feature = "tls")] // for the certificates in them
-    pub(super) fn policies(&self) -> impl Iterator<Item = &ListenPolicy> {
-        self.listeners.iter().map(|listener| &*listener.policy)
-    }
-
     /// Connections that come from now on are treated as these places say.
     pub(super) fn update(&mut self, places: &[Listen]) {
         for listener in &mut self.listeners {
@@ -97,6 +89,11 @@ impl Acceptor {
                 log::debug!("cannot stop watching a listener: {error}");
             }
         }
+    }
+
+    /// What applies to the connections of each of its listeners.
+    pub(super) fn policies(&self) -> impl Iterator<Item = &Arc<ListenPolicy>> {
+        self.listeners.iter().map(|listener| &listener.policy)
     }
 
     /// An event reports that a connection waits.

@@ -10,12 +10,9 @@ use super::slots::Slots;
 use super::timing::Stage;
 use crate::conn::Tally;
 use crate::net::app::{App, Summary};
-#[cfg(feature = "tls")]
-use crate::net::metrics::CertificateExpiry;
 use crate::net::metrics::{
-    ConnectionCount, ConnectionDetails, ConnectionState, Outcome, WorkerCounts,
+    CertificateExpiry, ConnectionCount, ConnectionDetails, ConnectionState, Outcome, WorkerCounts,
 };
-use crate::net::post::Policy;
 use crate::net::stats::{Board, ConnectionInfo, LISTED, Request, StatsSnapshot, asked};
 #[cfg(feature = "tls")]
 use crate::net::tls::ServerTls;
@@ -45,8 +42,9 @@ pub(super) struct Counter {
 pub(super) struct Counted<'w, A: App> {
     pub(super) app: &'w A,
     pub(super) slots: &'w Slots<A::Data>,
-    pub(super) policy: &'w Policy,
     pub(super) acceptor: &'w Acceptor,
+    /// What the connections of all workers may hold.
+    pub(super) memory_bytes: usize,
     pub(super) now_ms: u64,
 }
 
@@ -127,22 +125,17 @@ impl Counter {
         self.counts.backends.connected += 1;
     }
 
-    /// The worker begins to stop.
-    pub(super) fn drains(&self) {
-        self.board.set_draining();
-    }
-
     /// The worker has ended.
-    pub(super) fn finish(self, policy: &Policy) {
+    pub(super) fn finish(self, memory_bytes: usize) {
         let mut counts = self.counts;
-        add_policy(&mut counts, policy);
+        counts.memory_limit = memory_bytes as u64;
         self.board.write_last(self.worker, counts);
     }
 
     fn answer<A: App>(&self, request: Request, counted: &Counted<'_, A>) {
         let mut counts = self.counts.clone();
-        add_policy(&mut counts, counted.policy);
-        add_certificates(&mut counts, counted.acceptor);
+        counts.memory_limit = counted.memory_bytes as u64;
+        counts.certificates = certificates(counted.acceptor);
         for link in clients(counted.slots) {
             let relayed = link.bridge().is_some_and(BridgeLink::relays);
             let ended = link.ended();
@@ -160,28 +153,27 @@ impl Counter {
     }
 }
 
-/// What applies to the connections of a worker.
-fn add_policy(counts: &mut WorkerCounts, policy: &Policy) {
-    counts.memory_limit = policy.settings.memory_bytes as u64;
-}
-
-/// The certificates of all listeners; one that several show is there once.
+/// The certificates that its listeners show, each once.
 #[cfg(feature = "tls")]
-fn add_certificates(counts: &mut WorkerCounts, acceptor: &Acceptor) {
+fn certificates(acceptor: &Acceptor) -> Vec<CertificateExpiry> {
+    let mut all: Vec<CertificateExpiry> = Vec::new();
     let shown = acceptor.policies().filter_map(|policy| policy.tls.as_ref());
     for certificate in shown.flat_map(ServerTls::certificates) {
         let expiry = CertificateExpiry {
             names: certificate.names().to_vec(),
             not_after: certificate.not_after(),
         };
-        if !counts.certificates.contains(&expiry) {
-            counts.certificates.push(expiry);
+        if !all.contains(&expiry) {
+            all.push(expiry);
         }
     }
+    all
 }
 
 #[cfg(not(feature = "tls"))]
-fn add_certificates(_: &mut WorkerCounts, _: &Acceptor) {}
+fn certificates(_: &Acceptor) -> Vec<CertificateExpiry> {
+    Vec::new()
+}
 
 fn clients<D>(slots: &Slots<D>) -> impl Iterator<Item = &Link<D>> {
     slots.links().filter(|link| link.is_of_client())

@@ -190,7 +190,7 @@ impl<A: App> Worker<A> {
                     acceptor: &self.acceptor,
                     app: &self.app,
                     slots: &self.links.slots,
-                    policy: &self.policy,
+                    memory_bytes: self.policy.settings.memory_bytes,
                     now_ms,
                 });
             }
@@ -207,7 +207,7 @@ impl<A: App> Worker<A> {
                 self.start_drain();
             }
         }
-        self.counter.finish(&self.policy);
+        self.counter.finish(self.policy.settings.memory_bytes);
     }
 
     fn timeout(&self) -> Option<Duration> {
