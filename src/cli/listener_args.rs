@@ -11,7 +11,8 @@ use super::tls::TlsArgs;
 /// Where clients connect, and what comes before their requests.
 #[derive(Clone, Debug, Args)]
 pub(super) struct ListenerArgs {
-    /// Where to listen; may be given more than once. Port 0 takes a free one. With a certificate
+    /// Where to listen; may be given more than once. Port 0 takes a free one; localhost is 127.0.0.1
+    /// and [::1]; [::] takes IPv6 only. With a certificate
     /// TLS and plain connections come to the same port; tls://ADDR takes TLS only, ws://ADDR plain
     /// connections only. unix:PATH is a Unix socket, which takes plain connections (tls://unix:PATH
     /// TLS) and whose file is removed at the end; unix:@NAME has no file (Linux). systemd are all
@@ -37,13 +38,20 @@ pub(super) struct ListenerArgs {
 impl ListenerArgs {
     /// The places, those for Flash policies among them.
     pub(super) fn places(&self) -> Vec<Listen> {
-        let mut places = [self.listen.concat(), self.flash.listeners()].concat();
+        let listen = self.listen.iter();
+        let mut places: Vec<Listen> = listen.flat_map(|one| listening::settled(one)).collect();
+        places.extend(self.flash.listeners());
         for place in &mut places {
             if let ListenAt::Unix { mode, .. } = &mut place.at {
                 *mode = self.unix_mode;
             }
         }
         places
+    }
+
+    /// Whether some peers send a PROXY header.
+    pub(super) fn has_proxies(&self) -> bool {
+        !self.accept_proxy.is_empty()
     }
 
     /// The peers that send a PROXY header.

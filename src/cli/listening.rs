@@ -1,11 +1,21 @@
 //! Where servers of the command line listen: how that is written, and told.
 
-use std::io::{self, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::io::{self, ErrorKind, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 
-use heirloom::net::{BadEndpoint, Endpoint, Listen, ListenAt, Passed, Takes, Url};
+use heirloom::net::{BadEndpoint, BindError, Endpoint, Listen, ListenAt, Passed, Takes, Url};
 
-use super::{output, passed, suggest};
+use super::{machine, output, passed, remark, suggest};
+
+/// The addresses of the name `localhost`.
+const LOCALHOST: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::LOCALHOST),
+    IpAddr::V6(Ipv6Addr::LOCALHOST),
+];
+/// How many ports are tried that are to be free at both.
+const TRIES: usize = 32;
+/// Addresses of the machine that are told.
+const TOLD: usize = 8;
 
 /// Tells where a listener is, once it is bound, and what it takes: TLS where it has
 /// a certificate.
@@ -67,7 +77,10 @@ pub(super) fn listeners(text: &str) -> Result<Vec<Listen>, String> {
         let at = ListenAt::Unix { path, mode };
         return Ok(vec![Listen::new(at, takes)]);
     }
-    let found = addresses(address)?;
+    let found = match localhost(address) {
+        Some(both) => both,
+        None => addresses(address)?,
+    };
     let listen = |address| Listen::new(ListenAt::Tcp(address), takes);
     Ok(found.into_iter().map(listen).collect())
 }
@@ -97,6 +110,158 @@ pub(super) fn unix_mode(text: &str) -> Result<u32, String> {
         .ok_or_else(|| "give three octal digits, such as 600, 660 or 666".to_owned())
 }
 
+/// Both addresses of `localhost`.
+fn localhost(text: &str) -> Option<Vec<SocketAddr>> {
+    let (host, port) = text.rsplit_once(':')?;
+    let port = port.parse().ok()?;
+    let is_localhost = host.eq_ignore_ascii_case("localhost");
+    is_localhost.then(|| LOCALHOST.map(|ip| SocketAddr::new(ip, port)).to_vec())
+}
+
+/// The places of one `--listen` as they can be bound: of `localhost` those addresses
+/// that this machine has, with one free port for both where it is to be a free one.
+pub(super) fn settled(places: &[Listen]) -> Vec<Listen> {
+    let mut settled = places.to_vec();
+    let ips = places.iter().filter_map(|place| match place.at {
+        ListenAt::Tcp(address) => Some(address.ip()),
+        _ => None,
+    });
+    if !ips.eq(LOCALHOST) || places.len() != LOCALHOST.len() {
+        return settled;
+    }
+    let has = |place: &Listen| place.at.address().is_none_or(|at| !is_missing(at.ip()));
+    if settled.iter().any(has) {
+        settled.retain(has);
+    }
+    if let [only] = &*settled {
+        let missing = if only.at.address().is_some_and(|at| at.is_ipv4()) {
+            "IPv6"
+        } else {
+            "IPv4"
+        };
+        remark(&format!("localhost has no address of {missing} here"));
+        return settled;
+    }
+    let wants_free = |place: &Listen| place.at.address().is_some_and(|at| at.port() == 0);
+    if settled.iter().all(wants_free) {
+        if let Some(port) = (0..TRIES).find_map(|_| port_free_at_both()) {
+            for (place, ip) in settled.iter_mut().zip(LOCALHOST) {
+                place.at = ListenAt::Tcp(SocketAddr::new(ip, port));
+            }
+        }
+    }
+    settled
+}
+
+/// Whether the machine has no such address. Any other fault is left to the bind.
+fn is_missing(ip: IpAddr) -> bool {
+    match TcpListener::bind((ip, 0)) {
+        Ok(_) => false,
+        Err(error) => {
+            let no_family = error.raw_os_error() == Some(libc::EAFNOSUPPORT);
+            error.kind() == ErrorKind::AddrNotAvailable || no_family
+        }
+    }
+}
+
+fn port_free_at_both() -> Option<u16> {
+    let [one, other] = LOCALHOST;
+    let first = TcpListener::bind((one, 0)).ok()?;
+    let port = first.local_addr().ok()?.port();
+    TcpListener::bind((other, port)).ok().map(|_| port)
+}
+
+/// Why a place cannot be bound, and what helps.
+pub(super) fn explained(error: &BindError) -> String {
+    let Some(address) = error.address.address() else {
+        return error.to_string();
+    };
+    let port = address.port();
+    let help = match error.error.kind() {
+        ErrorKind::PermissionDenied if port < machine::first_free_port() => format!(
+            "ports below {} need a privilege: `setcap cap_net_bind_service=+ep` on the program, a \
+             socket that systemd binds (--listen systemd), or a higher port",
+            machine::first_free_port()
+        ),
+        ErrorKind::AddrInUse => match machine::listener_at(address) {
+            Some(program) => {
+                format!("{program} listens at port {port}; end it, or give another port")
+            }
+            None => "another program uses it; end it, or give another port".to_owned(),
+        },
+        ErrorKind::AddrNotAvailable => {
+            let any = match address {
+                SocketAddr::V4(_) => "0.0.0.0",
+                SocketAddr::V6(_) => "[::]",
+            };
+            let own = listed(machine::addresses(), |ip| ip.to_string());
+            let own = own
+                .map(|own| format!(", which has {own}"))
+                .unwrap_or_default();
+            format!("it is no address of this machine{own}; {any}:{port} stands for all of them")
+        }
+        _ => return error.to_string(),
+    };
+    format!("{error}; {help}")
+}
+
+/// Tells what an address of IPv6 that stands for all leaves out.
+pub(super) fn tell_families(listeners: &[Listen]) {
+    let addresses = || listeners.iter().filter_map(|listen| listen.at.address());
+    for all in addresses().filter(|at| at.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)) {
+        let port = all.port();
+        if !addresses().any(|at| at.is_ipv4() && at.port() == port) {
+            remark(&format!(
+                "{all} takes IPv6 only; --listen 0.0.0.0:{port} beside it takes IPv4"
+            ));
+        }
+    }
+}
+
+/// Tells where the page of the server is.
+pub(super) fn tell_page(listeners: &[Listen]) {
+    let page = listeners.iter().find_map(|listen| {
+        let scheme = match listen.takes {
+            Takes::Both | Takes::Plain => "http",
+            Takes::Tls => "https",
+            Takes::FlashPolicy => return None,
+        };
+        Some((scheme, listen.at.address()?))
+    });
+    let Some((scheme, at)) = page else {
+        return;
+    };
+    let url = |ip: IpAddr| format!("{scheme}://{}/", SocketAddr::new(ip, at.port()));
+    let [loopback4, loopback6] = LOCALHOST;
+    let (own, others) = match at.ip() {
+        ip if !ip.is_unspecified() => (ip, Vec::new()),
+        IpAddr::V4(_) => (loopback4, machine::addresses()),
+        IpAddr::V6(_) => (loopback6, machine::addresses()),
+    };
+    let others: Vec<IpAddr> = others
+        .into_iter()
+        .filter(|ip| ip.is_ipv4() == at.is_ipv4())
+        .collect();
+    let others = listed(others, url).map(|all| format!("; from other machines {all}"));
+    let url = url(own);
+    remark(&format!(
+        "open {url} in a browser{}",
+        others.unwrap_or_default()
+    ));
+}
+
+/// A list of addresses, and how many more there are.
+fn listed(addresses: Vec<IpAddr>, told: impl Fn(IpAddr) -> String) -> Option<String> {
+    let more = addresses.len().saturating_sub(TOLD);
+    let told: Vec<String> = addresses.into_iter().take(TOLD).map(told).collect();
+    let list = told.join(", ");
+    match more {
+        _ if told.is_empty() => None,
+        0 => Some(list),
+        more => Some(format!("{list} and {more} more")),
+    }
+}
+
 pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
     let hint = "give HOST:PORT, such as 127.0.0.1:8076 or [::1]:0";
     if let Some(meant) = suggest::of_listener(text) {
@@ -105,7 +270,7 @@ pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
     let found = text
         .to_socket_addrs()
         .map_err(|error| format!("{error}; {hint}"))?;
-    // `localhost` may be two addresses; the first is what was meant.
+    // A name may have several addresses; the first is what was meant.
     let first: Vec<SocketAddr> = found.take(1).collect();
     if first.is_empty() {
         Err(hint.to_owned())

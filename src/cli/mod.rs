@@ -4,6 +4,7 @@
 // A file may use those above it.
 mod hint;
 mod log_line;
+mod machine;
 mod output;
 mod passed;
 mod style;

@@ -10,7 +10,7 @@ use heirloom::net::{Router, serve};
 use super::lab::Explanations;
 use super::process_args::ProcessArgs;
 use super::server_args::{Bound, ServerArgs};
-use super::{Exit, header_text};
+use super::{Exit, header_text, listening};
 
 /// Serve clients of every version: any path echoes, /chat is a chat, / is the lab page.
 #[derive(Debug, ClapArgs)]
@@ -52,6 +52,9 @@ pub(super) fn run(args: Args) -> Exit {
         server.stats(),
         Arc::new(explanations),
     );
+    if !args.server.listener.has_proxies() {
+        listening::tell_page(&server.listeners());
+    }
     let table = serve::routes_with(config, args.subprotocol, Some(lab.clone()));
     let router = Router::new(table);
     let server = server.with_config(router.config());

@@ -125,7 +125,7 @@ impl ServerArgs {
         let origins = config.origins.clone();
         let bound = Server::listen(&listeners, process.workers(), config);
         let mut server = bound.map_err(|error| {
-            complain(&error);
+            complain(&listening::explained(&error));
             Exit::Unreachable
         })?;
         if let Err(error) = server.shutdown_pipe().and_then(stop_on_signals) {
@@ -153,6 +153,7 @@ impl ServerArgs {
             }
             listening::announce(&listen, json);
         }
+        listening::tell_families(&server.listeners());
         if output::has_failed() {
             return Err(Exit::Unreachable);
         }

@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod listening;
 mod pages;
 mod program;
 mod results;

@@ -205,6 +205,7 @@ fn each_listener_has_its_line_with_its_real_port() {
 fn term_and_int_drain_and_exit_0() {
     for signal in ["TERM", "INT"] {
         let program = Program::serve(&["--versions", "all", "--workers", "2"]);
+        let address = program.address;
         let versions = [Speaks::Hixie75, Speaks::Hixie76, RFC];
         let mut peers: Vec<Peer> = (0..9)
             .map(|n| Peer::open(program.address, versions[n % 3], "/"))
@@ -219,7 +220,9 @@ fn term_and_int_drain_and_exit_0() {
         drop(peers);
         let (status, ended) = program.wait();
         assert_eq!(status.code(), Some(0), "{}", ended.talk);
-        assert_eq!((&*ended.out, &*ended.talk), ("", ""));
+        assert_eq!(ended.out, "");
+        let page = format!("heirloom: open http://{address}/ in a browser\n");
+        assert_eq!(ended.talk, page);
     }
 }
 
@@ -274,7 +277,9 @@ fn verbose_logs_more_and_quiet_logs_nothing() {
         program.signal("TERM");
         program.wait().1.talk
     };
-    assert_eq!(talk(&[]), "");
+    let least = talk(&[]);
+    assert!(least.starts_with("heirloom: open http://"), "{least}");
+    assert_eq!(least.lines().count(), 1, "{least}");
     assert_eq!(talk(&["-q"]), "");
     assert_eq!(talk(&["-q", "-vv"]), "");
     let more = talk(&["-v"]);
