@@ -15,7 +15,13 @@ const MAX: usize = 1024;
 const UNNAMED: &str = "unknown";
 
 /// What this process was passed. It can be taken once, and a reload needs it again.
-static PASSED: OnceLock<Result<Vec<Socket>, String>> = OnceLock::new();
+static PASSED: OnceLock<Taken> = OnceLock::new();
+
+enum Taken {
+    Sockets(Vec<Socket>),
+    /// Why there are none.
+    None(String),
+}
 
 /// A descriptor that was passed.
 struct Socket {
@@ -29,9 +35,17 @@ pub(super) fn take() {
     let _ = PASSED.set(taken());
 }
 
-/// The sockets of this name, or all.
+/// The sockets of this name, or all. Where none was passed to this process, what is given cannot
+/// be listened on; so a configuration can be checked by another process than the one that
+/// systemd starts.
 pub(super) fn sockets(name: Option<&str>) -> Result<Vec<Passed>, String> {
-    let all = PASSED.get_or_init(taken).as_ref().map_err(String::clone)?;
+    let all = match PASSED.get_or_init(taken) {
+        Taken::Sockets(sockets) => sockets,
+        Taken::None(why) => {
+            let asked = name.map_or_else(|| "systemd".to_owned(), |name| format!("systemd:{name}"));
+            return Ok(vec![Passed::missing(&asked, why)]);
+        }
+    };
     let of_name = all
         .iter()
         .filter(|socket| name.is_none_or(|name| socket.name == name));
@@ -49,15 +63,15 @@ pub(super) fn sockets(name: Option<&str>) -> Result<Vec<Passed>, String> {
     Ok(found)
 }
 
-fn taken() -> Result<Vec<Socket>, String> {
+fn taken() -> Taken {
     let none = "no socket was passed (LISTEN_FDS); start the program by a socket unit of systemd, \
                 or listen on an address";
     let Ok(count) = env::var("LISTEN_FDS") else {
-        return Err(none.to_owned());
+        return Taken::None(none.to_owned());
     };
     let count: Option<usize> = count.parse().ok().filter(|count| *count <= MAX);
     let Some(count) = count else {
-        return Err(format!(
+        return Taken::None(format!(
             "LISTEN_FDS is no number up to {MAX}; a supervisor sets it to the number of sockets"
         ));
     };
@@ -66,14 +80,14 @@ fn taken() -> Result<Vec<Socket>, String> {
     let mut names = names.split(':').filter(|name| !name.is_empty());
     let mut descriptors = ListenFd::from_env();
     if descriptors.len() != count {
-        return Err(format!(
+        return Taken::None(format!(
             "the sockets were passed to process {pid}, and this is {} (LISTEN_PID); no program may \
              stand between the supervisor and this one",
             std::process::id()
         ));
     }
     if count == 0 {
-        return Err(none.to_owned());
+        return Taken::None(none.to_owned());
     }
     let sockets = (0..count).map(|index| {
         let name = names.next().unwrap_or(UNNAMED).to_owned();
@@ -86,7 +100,7 @@ fn taken() -> Result<Vec<Socket>, String> {
         });
         Socket { name, passed }
     });
-    Ok(sockets.collect())
+    Taken::Sockets(sockets.collect())
 }
 
 fn socket(descriptors: &mut ListenFd, index: usize) -> Result<Passed, String> {

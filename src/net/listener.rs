@@ -2,7 +2,9 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
@@ -27,6 +29,34 @@ pub(super) struct Listener {
     pub(super) takes: Takes,
     pub(super) policy: Arc<ListenPolicy>,
     socket: ListenSocket,
+    /// Goes behind the socket.
+    _open: Open,
+}
+
+/// What each listener of a place has as long as it is open.
+#[derive(Clone, Debug)]
+pub(super) struct Open {
+    _sender: Sender<()>,
+}
+
+/// Finds out when all listeners of a place are closed.
+#[derive(Debug)]
+pub(super) struct Closed(Mutex<Receiver<()>>);
+
+impl Closed {
+    /// What the listeners of a place have, and what finds out that none has it any
+    /// more.
+    pub(super) fn new() -> (Open, Arc<Closed>) {
+        let (sender, receiver) = channel();
+        let closed = Arc::new(Closed(Mutex::new(receiver)));
+        (Open { _sender: sender }, closed)
+    }
+
+    /// Waits until it is closed, at most this long. Gives whether it is.
+    pub(super) fn wait(&self, at_most: Duration) -> bool {
+        let receiver = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        receiver.recv_timeout(at_most) == Err(RecvTimeoutError::Disconnected)
+    }
 }
 
 #[derive(Debug)]
@@ -47,7 +77,7 @@ impl Listener {
     /// # Errors
     ///
     /// Why it cannot be bound.
-    pub(super) fn bind(listen: &Listen) -> io::Result<Listener> {
+    pub(super) fn bind(listen: &Listen, open: Open) -> io::Result<Listener> {
         let (mut at, mut file) = (listen.at.clone(), None);
         let socket = match &listen.at {
             ListenAt::Tcp(address) => {
@@ -66,6 +96,7 @@ impl Listener {
             at,
             takes: listen.takes,
             policy: Arc::clone(&listen.policy),
+            _open: open,
             socket: match socket {
                 Duplicate::Tcp(socket, address) => {
                     // Connections inherit both, those too that come before the

@@ -2,11 +2,11 @@
 //! they change while it runs.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::listen::{Listen, ListenAt, ListenPolicy};
-use super::listener::{self, Listener};
+use super::listener::{self, Closed, Listener};
 use super::unix;
 
 /// Why a server does not listen somewhere.
@@ -33,9 +33,16 @@ impl BindError {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Listening(Arc<Mutex<Places>>);
 
+/// How long a place that was given up may take to be free again.
+const CLOSING: Duration = Duration::from_secs(2);
+
 /// Where a server listens.
 #[derive(Debug, Default)]
-pub(super) struct Places(Vec<Place>);
+pub(super) struct Places {
+    places: Vec<Place>,
+    /// What it has given up, and its workers have perhaps not closed yet.
+    closing: Vec<Place>,
+}
 
 #[derive(Clone, Debug)]
 struct Place {
@@ -43,6 +50,7 @@ struct Place {
     asked: ListenAt,
     /// With its real port.
     listen: Listen,
+    closed: Arc<Closed>,
 }
 
 /// What has changed: one list for each worker of what it listens on besides.
@@ -61,13 +69,13 @@ impl Listening {
 impl Places {
     /// With their real ports.
     pub(super) fn listeners(&self) -> Vec<Listen> {
-        let places = self.0.iter();
+        let places = self.places.iter();
         places.map(|place| place.listen.clone()).collect()
     }
 
     /// Changes the policy of all.
     pub(super) fn change_policies(&mut self, mut change: impl FnMut(&mut ListenPolicy)) {
-        for place in &mut self.0 {
+        for place in &mut self.places {
             change(Arc::make_mut(&mut place.listen.policy));
         }
     }
@@ -81,8 +89,9 @@ impl Places {
     pub(super) fn bind(&self, wanted: &[Listen], workers: usize) -> Result<Change, BindError> {
         let kept = self.kept(wanted)?;
         for (listen, kept) in wanted.iter().zip(&kept) {
-            if let (ListenAt::Tcp(address), None) = (&listen.at, kept) {
-                self.check_free(*address)
+            if kept.is_none() {
+                self.await_closed(&listen.at);
+                self.check_free(&listen.at)
                     .map_err(BindError::at(&listen.at))?;
             }
         }
@@ -91,10 +100,12 @@ impl Places {
         for (listen, kept) in wanted.iter().zip(&kept) {
             let mut asked = listen.at.clone();
             let mut listen = listen.clone();
+            let (open, mut closed) = Closed::new();
             match kept {
                 Some(place) => {
                     listen.at = place.listen.at.with_mode_of(&asked);
                     asked = place.asked.clone();
+                    closed = Arc::clone(&place.closed);
                 }
                 None => {
                     // A queue that all workers watch would wake all of them for each
@@ -102,13 +113,18 @@ impl Places {
                     let has_own_queue = matches!(asked, ListenAt::Tcp(_));
                     let binders = if has_own_queue { workers } else { 1 };
                     for its in bound.iter_mut().take(binders) {
-                        let listener = Listener::bind(&listen).map_err(BindError::at(&asked))?;
+                        let listener = Listener::bind(&listen, open.clone());
+                        let listener = listener.map_err(BindError::at(&asked))?;
                         listen.at = listener.at().clone();
                         its.push(listener);
                     }
                 }
             }
-            places.push(Place { asked, listen });
+            places.push(Place {
+                asked,
+                listen,
+                closed,
+            });
         }
         self.change_modes(&places)?;
         Ok(Change { places, bound })
@@ -116,13 +132,21 @@ impl Places {
 
     /// From now on these are the listeners.
     pub(super) fn replace(&mut self, change: Change) -> Vec<Vec<Listener>> {
-        self.0 = change.places;
+        let given_up = std::mem::replace(&mut self.places, change.places);
+        let is_kept = |place: &Place| {
+            let mut places = self.places.iter();
+            places.any(|other| Arc::ptr_eq(&other.closed, &place.closed))
+        };
+        self.closing
+            .retain(|place| !place.closed.wait(Duration::ZERO));
+        let given_up = given_up.into_iter().filter(|place| !is_kept(place));
+        self.closing.extend(given_up);
         change.bound
     }
 
     /// For each of these the place that it has already.
     fn kept(&self, wanted: &[Listen]) -> Result<Vec<Option<&Place>>, BindError> {
-        let mut left: Vec<&Place> = self.0.iter().collect();
+        let mut left: Vec<&Place> = self.places.iter().collect();
         let mut take = |is_same: &dyn Fn(&Place) -> bool| {
             let found = left.iter().position(|place| is_same(place))?;
             Some(left.remove(found))
@@ -150,31 +174,66 @@ impl Places {
     }
 
     /// Checks that no other server listens there.
-    fn check_free(&self, address: SocketAddr) -> io::Result<()> {
-        let overlaps = |other: SocketAddr| {
-            let all = address.ip().is_unspecified() || other.ip().is_unspecified();
-            other.port() == address.port() && all && other.is_ipv4() == address.is_ipv4()
+    fn check_free(&self, at: &ListenAt) -> io::Result<()> {
+        let ListenAt::Tcp(address) = at else {
+            return Ok(());
         };
-        let mut own = self.0.iter().filter_map(|place| place.listen.at.address());
-        if own.any(overlaps) {
+        let mut places = self.places.iter();
+        if places.any(|place| overlap(&place.listen.at, at)) {
             // This server does, at an address that has this one or is in it.
             return Ok(());
         }
-        listener::check_free(address)
+        listener::check_free(*address)
     }
 
-    /// Gives the files of Unix sockets that stay their new modes.
+    /// Waits until the workers have closed what they listened on there before.
+    fn await_closed(&self, at: &ListenAt) {
+        let closing = self.closing.iter();
+        for place in closing.filter(|place| overlap(&place.listen.at, at)) {
+            if !place.closed.wait(CLOSING) {
+                log::debug!("a worker does not close {at}");
+            }
+        }
+    }
+
+    /// Gives the files of Unix sockets that stay their new modes, or changes none.
     fn change_modes(&self, places: &[Place]) -> Result<(), BindError> {
+        let mut changed: Vec<&Place> = Vec::new();
         for place in places {
-            let ListenAt::Unix { path, mode } = &place.listen.at else {
+            let mut before = self.places.iter();
+            let before = before.find(|before| before.listen.at.is_same_place(&place.listen.at));
+            let Some(before) = before.filter(|before| before.listen.at != place.listen.at) else {
                 continue;
             };
-            let mut before = self.0.iter();
-            let before = before.find(|before| before.listen.at.is_same_place(&place.listen.at));
-            if before.is_some_and(|before| before.listen.at != place.listen.at) {
-                unix::set_mode(path, *mode).map_err(BindError::at(&place.asked))?;
+            if let Err(error) = set_mode(&place.listen.at) {
+                for before in changed {
+                    if let Err(error) = set_mode(&before.listen.at) {
+                        log::warn!("{}: {error}", before.listen.at);
+                    }
+                }
+                return Err(BindError::at(&place.asked)(error));
             }
+            changed.push(before);
         }
         Ok(())
     }
+}
+
+/// Gives the file of a Unix socket the mode that it is to have.
+fn set_mode(at: &ListenAt) -> io::Result<()> {
+    match at {
+        ListenAt::Unix { path, mode } => unix::set_mode(path, *mode),
+        _ => Ok(()),
+    }
+}
+
+/// Whether two places are one, or one is a part of the other: all addresses of a
+/// machine, and one of them.
+fn overlap(one: &ListenAt, other: &ListenAt) -> bool {
+    let (ListenAt::Tcp(one), ListenAt::Tcp(other)) = (one, other) else {
+        return one.is_same_place(other);
+    };
+    let is_one_in_other =
+        one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.is_ipv4() == other.is_ipv4() && is_one_in_other
 }

@@ -37,6 +37,7 @@ mod settings;
 
 mod buffer;
 mod budget;
+mod state;
 
 mod backlog;
 mod recorder;
@@ -63,7 +64,7 @@ mod tap;
 
 mod page;
 mod post;
-mod state;
+mod liveness;
 
 mod later;
 mod app;
@@ -121,6 +122,7 @@ pub use self::later::{Answer, Later};
 pub use self::link_id::LinkId;
 pub use self::listen::{Listen, ListenAt, ListenPolicy, Takes};
 pub use self::listening::BindError;
+pub use self::liveness::Liveness;
 pub use self::metrics::{
     BackendCounts, CertificateExpiry, ClosedCount, ConnectionCount, ConnectionDetails,
     ConnectionList, ConnectionState, HandshakeCount, MemoryUse, MetricsSnapshot, Traffic,
@@ -137,7 +139,7 @@ pub use self::route::{Destination, Route, RouteTable, Router};
 pub use self::server::{Reloader, SendError, Sender, Server, Stopper};
 pub use self::settings::Settings;
 pub use self::site::{AccessRecord, Site, SiteData};
-pub use self::state::{Liveness, ServerState};
+pub use self::state::ServerState;
 pub use self::stats::{ConnectionInfo, ConnectionStats, Metrics, StatsSnapshot};
 pub use self::stream::Stream;
 #[cfg(feature = "legacy-tls")]

@@ -20,6 +20,8 @@ enum PassedSocket {
     Tcp(TcpListener, SocketAddr),
     /// With its path, unless it has none.
     Unix(UnixListener, Option<PathBuf>),
+    /// What was asked for, and why it is not there.
+    Missing(String, String),
 }
 
 impl Passed {
@@ -48,12 +50,20 @@ impl Passed {
         Ok(Passed(Arc::new(PassedSocket::Unix(socket, path))))
     }
 
+    /// In place of a socket that was to be passed, as `asked`, and was not: to listen
+    /// there fails, for this reason.
+    #[must_use]
+    pub fn missing(asked: &str, why: &str) -> Passed {
+        let missing = PassedSocket::Missing(asked.to_owned(), why.to_owned());
+        Passed(Arc::new(missing))
+    }
+
     /// Its address, where it is one of TCP.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         match *self.0 {
             PassedSocket::Tcp(_, address) => Some(address),
-            PassedSocket::Unix(..) => None,
+            PassedSocket::Unix(..) | PassedSocket::Missing(..) => None,
         }
     }
 
@@ -61,7 +71,7 @@ impl Passed {
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match &*self.0 {
-            PassedSocket::Tcp(..) => None,
+            PassedSocket::Tcp(..) | PassedSocket::Missing(..) => None,
             PassedSocket::Unix(_, path) => path.as_deref(),
         }
     }
@@ -71,6 +81,9 @@ impl Passed {
         Ok(match &*self.0 {
             PassedSocket::Tcp(socket, address) => Duplicate::Tcp(socket.try_clone()?, *address),
             PassedSocket::Unix(socket, _) => Duplicate::Unix(socket.try_clone()?),
+            PassedSocket::Missing(_, why) => {
+                return Err(io::Error::new(ErrorKind::NotFound, why.clone()));
+            }
         })
     }
 }
@@ -104,6 +117,7 @@ impl fmt::Display for Passed {
         match &*self.0 {
             PassedSocket::Tcp(_, address) => address.fmt(f),
             PassedSocket::Unix(_, Some(path)) => write!(f, "unix:{}", path.display()),
+            PassedSocket::Missing(asked, _) => f.write_str(asked),
             PassedSocket::Unix(_, None) => f.write_str("a Unix socket without a path"),
         }
     }

@@ -10,10 +10,11 @@ use super::flash::FlashPolicy;
 use super::link_id::LinkId;
 use super::listen::{Listen, ListenAt, ListenPolicy};
 use super::listening::{BindError, Listening};
+use super::liveness::Liveness;
 use super::networks::Networks;
 use super::post::{NewListeners, NotPosted, Policy, Post};
 use super::settings::Settings;
-use super::state::{Liveness, ServerState};
+use super::state::ServerState;
 use super::stats::{Board, ConnectionStats, Metrics};
 use super::tap::Tap;
 use super::tls::ServerTls;
@@ -27,7 +28,6 @@ pub struct Server {
     policy: Policy,
     workers: Vec<BoundWorker>,
     listening: Listening,
-    state: ServerState,
     tap: Option<Tap>,
     board: Arc<Board>,
 }
@@ -81,7 +81,6 @@ impl Server {
             board: Arc::new(Board::new(bound_workers.iter().map(BoundWorker::waker))),
             workers: bound_workers,
             listening,
-            state: ServerState::default(),
             tap: None,
         })
     }
@@ -172,16 +171,13 @@ impl Server {
     /// The numbers of what it does, for another thread than those of its workers.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        Metrics {
-            board: Arc::clone(&self.board),
-            state: self.state.clone(),
-        }
+        Metrics(Arc::clone(&self.board))
     }
 
     /// Whether it drains.
     #[must_use]
     pub fn state(&self) -> ServerState {
-        self.state.clone()
+        self.board.state.clone()
     }
 
     /// Finds out whether its workers still turn, once it runs.
@@ -189,7 +185,7 @@ impl Server {
     pub fn liveness(&self) -> Liveness {
         let mailboxes = self.mailboxes().into_iter();
         let inboxes = mailboxes.map(|mailboxes| mailboxes.inbox);
-        Liveness::new(inboxes.collect(), self.state.clone())
+        Liveness::new(inboxes.collect(), self.board.state.clone())
     }
 
     /// A way to send to its connections and topics from any thread.
@@ -201,7 +197,7 @@ impl Server {
     /// A way to stop it from another thread.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
-        Stopper(self.mailboxes().into(), self.state.clone())
+        Stopper(self.mailboxes().into(), self.board.state.clone())
     }
 
     /// A way to change its settings and listeners while it runs.
@@ -244,7 +240,6 @@ impl Server {
         let setup = Setup {
             mailboxes: self.mailboxes(),
             policy: Arc::new(self.policy),
-            state: self.state,
             board: self.board,
             places: Arc::new(Places::new(self.workers.len())),
             tap: self.tap,

@@ -35,6 +35,7 @@ pub(super) mod asked {
 pub(super) struct Board {
     parts: Box<[Part]>,
     pub(super) budget: Arc<Budget>,
+    pub(super) state: ServerState,
 }
 
 /// One worker's part. It has a cache line of its own: the worker looks at `wanted`
@@ -84,6 +85,7 @@ impl Board {
         Board {
             budget: Arc::new(Budget::new(parts.len())),
             parts,
+            state: ServerState::default(),
         }
     }
 
@@ -195,10 +197,7 @@ impl Part {
 /// asked from any thread but those of the server's own workers, which would wait for
 /// themselves.
 #[derive(Clone, Debug)]
-pub struct Metrics {
-    pub(super) board: Arc<Board>,
-    pub(super) state: ServerState,
-}
+pub struct Metrics(pub(super) Arc<Board>);
 
 impl Metrics {
     /// What the server has done until now, and what it holds. Every worker is
@@ -206,7 +205,7 @@ impl Metrics {
     /// a second, or does not run yet, is [silent](MetricsSnapshot::silent_workers).
     #[must_use]
     pub fn snapshot(&self) -> MetricsSnapshot {
-        let board = &self.board;
+        let board = &self.0;
         let mut all = MetricsSnapshot {
             workers: board.parts.len(),
             ..MetricsSnapshot::default()
@@ -229,7 +228,7 @@ impl Metrics {
         let mut all = ConnectionList::default();
         let mut counts = MetricsSnapshot::default();
         let what = asked::COUNTS | asked::LIST;
-        self.board.ask(what, limit, |answers, _| {
+        self.0.ask(what, limit, |answers, _| {
             counts.add(&answers.counts);
             all.listed.extend_from_slice(&answers.list);
         });
@@ -244,7 +243,7 @@ impl Metrics {
     /// connections.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.state.is_draining()
+        self.0.state.is_draining()
     }
 }
 

@@ -125,6 +125,11 @@ impl Counter {
         self.counts.backends.connected += 1;
     }
 
+    /// The worker begins to stop.
+    pub(super) fn drains(&self) {
+        self.board.state.set_draining();
+    }
+
     /// The worker has ended.
     pub(super) fn finish(self, memory_bytes: usize) {
         let mut counts = self.counts;

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use mio::Waker;
 
 use crate::net::post::{Mailbox, NewClient, NotPosted, Post};
-use crate::net::state::ServerState;
 use crate::net::tap::Tap;
 use crate::net::topic::Batch;
 
@@ -55,8 +54,6 @@ pub(super) struct Mail {
     others: Vec<Other>,
     /// Links that are not read until all was sent.
     paused: Vec<usize>,
-    /// What others see of the server.
-    state: ServerState,
     /// Gets what connections of this worker publish.
     tap: Option<Tap>,
 }
@@ -72,12 +69,7 @@ struct Other {
 impl Mail {
     /// The mail of the worker that has `own` of all these mailboxes. `tap` gets what
     /// its connections publish.
-    pub(super) fn new(
-        own: OwnMailboxes,
-        all: &[Mailboxes],
-        state: ServerState,
-        tap: Option<Tap>,
-    ) -> Mail {
+    pub(super) fn new(own: OwnMailboxes, all: &[Mailboxes], tap: Option<Tap>) -> Mail {
         let inboxes = all.iter().map(|mailboxes| &mailboxes.inbox).enumerate();
         let others = inboxes.filter(|(_, inbox)| !Arc::ptr_eq(inbox, &own.0.inbox));
         let others = others.map(|(worker, inbox)| Other {
@@ -89,7 +81,6 @@ impl Mail {
             others: others.collect(),
             own,
             paused: Vec::new(),
-            state,
             tap,
         }
     }
@@ -202,11 +193,6 @@ impl Mail {
     /// Gives whether none does.
     pub(super) fn close_without_clients(&self) -> bool {
         self.own.0.inbox.close_without_clients()
-    }
-
-    /// Tells those that ask that the server drains.
-    pub(super) fn tell_of_drain(&self) {
-        self.state.set_draining();
     }
 
     /// Has all workers drain, this one too.

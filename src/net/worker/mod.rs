@@ -62,7 +62,6 @@ use super::listen::Takes;
 use super::post::{NewClient, Policy};
 use super::proxy::ClientAddress;
 use super::refusal::NetRefusal;
-use super::state::ServerState;
 use super::stats::Board;
 use super::tap::Tap;
 use crate::conn::Conn;
@@ -80,7 +79,6 @@ pub(super) struct Setup {
     pub(super) policy: Arc<Policy>,
     pub(super) board: Arc<Board>,
     pub(super) places: Arc<Places>,
-    pub(super) state: ServerState,
     /// The mailboxes of all workers.
     pub(super) mailboxes: Vec<Mailboxes>,
     /// Gets what connections publish.
@@ -142,7 +140,7 @@ impl<A: App> Worker<A> {
             _shutdown: bound.shutdown,
             links: Links::new(Arc::clone(&setup.board.budget)),
             scratch: Scratch::new(),
-            mail: Mail::new(bound.mailboxes, &setup.mailboxes, setup.state, setup.tap),
+            mail: Mail::new(bound.mailboxes, &setup.mailboxes, setup.tap),
             policy: setup.policy,
             places: setup.places,
             counter: Counter::new(setup.board, index),

@@ -330,7 +330,7 @@ impl<A: App> Worker<A> {
         let due_ms = self.clock.now_ms.saturating_add(spread_ms);
         let due_ms = due_ms.saturating_add(drain_ms);
         self.drain = Drain::Started { due_ms };
-        self.mail.tell_of_drain();
+        self.counter.drains();
         let links = self.links.slots.links();
         let clients = links.filter(|link| link.is_of_client()).count();
         log::info!("draining {clients} connections");
