@@ -7,9 +7,10 @@ import json
 import os
 import re
 import shutil
+import socket
 import sys
 
-from root import Root, Service, command
+from root import Root, Service, Unit, command
 
 from asks import HELLO, require
 from procs import WORK, Failure, Proc, stop_all
@@ -31,7 +32,7 @@ ROUTES = """
 listen = "127.0.0.1:{port}"
 
 [[route]]
-path = "/"
+path = "/*"
 to = "echo"
 versions = "{versions}"
 """
@@ -175,6 +176,27 @@ def lives(root):
         service.stop()
 
 
+def waits_at_its_port(root):
+    """systemd holds the port: who comes while no gateway runs is served by the next one."""
+    unit = Unit(root.read("/usr/lib/systemd/system/heirloom.socket"))
+    require(unit.one("ListenStream") == "8076", f"the port is {unit.one('ListenStream')}")
+    root.write(CONFIGURATION, ROUTES.replace("127.0.0.1:{port}", "systemd").format(versions="76"))
+    with socket.create_server(("127.0.0.1", 0), backlog=int(unit.one("Backlog"))) as listener:
+        port = listener.getsockname()[1]
+        for _ in range(2):
+            with Raw(port) as raw:
+                raw.ask(HIXIE_76, "/", body=BODY_76)
+                service = Service(root, listener)
+                try:
+                    head = raw.head()
+                    require(head.startswith("HTTP/1.1 101 "), f"the answer is {head!r}")
+                    raw.socket.close()
+                    code = service.end()
+                    require(code == 0, f"it ends with {code}{service.talk()}")
+                finally:
+                    service.stop()
+
+
 def is_removed(root, before):
     root.run("dpkg", "--remove", "heirloom")
     require(not os.path.exists(root.at("/usr/bin/heirloom")), "the program is still there")
@@ -248,6 +270,7 @@ def main():
             failed += check("kubernetes.yaml fits it", kubernetes_fits, root)
             failed += check("Containerfile fits it", container_fits, root)
             failed += check("its service starts, is reloaded, refuses a bad file, and stops", lives, root)
+            failed += check("its socket unit holds the port between two gateways", waits_at_its_port, root)
             failed += check("it is removed, and purged", is_removed, root, before)
     except Failure as e:
         failed += check("the system of the test is made", require, False, e)

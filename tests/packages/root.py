@@ -140,7 +140,8 @@ class Notices:
 class Service(Proc):
     """The packaged unit, started, reloaded and stopped by its own lines, as its user."""
 
-    def __init__(self, root):
+    def __init__(self, root, listener=None):
+        """`listener` is a socket that systemd holds for it."""
         self.root, self.unit = root, Unit(root.read(UNIT))
         require(self.unit.one("Type") == "notify", "the unit is not of Type=notify")
         self.user = self.unit.one("User")
@@ -152,10 +153,16 @@ class Service(Proc):
             os.makedirs(root.at(folder), exist_ok=True)
             os.chmod(root.at(folder), int((self.unit.all(key + "Mode") or ["0755"])[0], 8))
             os.chown(root.at(folder), *numbers)
+        root.remove("/run/notify")
         self.notices = Notices(root.at("/run/notify"))
         for line in self.unit.all("ExecStartPre"):
             command(self.argv(line))
-        super().__init__("the service", self.argv(self.unit.one("ExecStart")), self.env, stdin=False)
+        argv, fds = self.argv(self.unit.one("ExecStart")), []
+        if listener:
+            # The third descriptor of the process that these variables name.
+            passed = 'fd=$1; shift; export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@" 3<&"$fd"'
+            argv, fds = ["bash", "-c", passed, "bash", str(listener.fileno()), *argv], [listener.fileno()]
+        super().__init__("the service", argv, self.env, stdin=False, fds=fds)
         self.notices.wait("READY=1", self)
 
     def argv(self, line):

@@ -126,7 +126,7 @@ class Member:
         at, self.due, reading = loop.time() + random.uniform(0, PACE_SECONDS), None, None
         try:
             while True:
-                if self.due is None and self.crowd.talking.is_set() and loop.time() >= at:
+                if self.due is None and loop.time() >= at:
                     self.due, at = f"{self.number}-{self.said}", loop.time() + PACE_SECONDS
                     self.wire.send(TEXT, self.due.encode())
                 reading = reading or asyncio.ensure_future(self.wire.frame())
@@ -168,8 +168,7 @@ class Crowd:
         self.tls.check_hostname, self.tls.verify_mode = False, ssl.CERT_NONE
         self.opened, self.refused = collections.Counter(), collections.Counter()
         self.ends, self.acknowledged, self.faults = [], [], []
-        self.talking, self.leaving = threading.Event(), threading.Event()
-        self.talking.set()
+        self.leaving = threading.Event()
         kinds = [kind for kind, count in counts.items() for _ in range(count)]
         self.members = [Member(self, number, *kind) for number, kind in enumerate(kinds)]
         self.thread = threading.Thread(target=lambda: asyncio.run(self._all()), daemon=True)
@@ -205,11 +204,6 @@ class Crowd:
             lambda: all(m.wire and m.said > before for m, before in zip(self.members, said)),
             patience,
         )
-
-    def is_quiet(self):
-        """They say no more until `talking` is set, and nothing is on its way."""
-        self.talking.clear()
-        self.wait("all texts are back", lambda: not any(m.wire and m.due for m in self.members))
 
     def end(self):
         """After the server's close they do not come back; how each ended."""

@@ -15,15 +15,15 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 
 import browsers
 import certificates
 from asks import expect, require
-from crowd import Crowd
+from crowd import PACE_SECONDS, RETURN_SECONDS, Crowd
 from links import CLIENT, SERVER, Net, opened as opened_raw
 from procs import HERE, PATIENCE, WORK, Failure, Proc, clean_env, stop_all
 from raw import Raw
@@ -58,7 +58,7 @@ tls-cert = ["/etc/heirloom/panel.pem"]
 tls-key = ["/etc/heirloom/panel.key"]
 
 [[route]]
-path = "/"
+path = "/*"
 to = "ws://%s.lab:{STORE}/app"
 versions = "all"
 """
@@ -124,31 +124,37 @@ class Store(Proc):
 
 
 class Foreign:
-    """A browser or a library. It connects again where it is cut off, as its page would."""
+    """A browser or a library, which says a text each second. It connects again where it is cut off, as its page would."""
 
-    def __init__(self, title, client):
-        self.title, self.client, self.socket = title, client, None
-        self.acknowledged, self.connections = [], 0
+    def __init__(self, title, version, client, crowd):
+        self.title, self.version, self.client, self.crowd = title, version, client, crowd
+        self.acknowledged, self.connections, self.why = [], 0, "nothing yet"
+        self.thread = threading.Thread(target=self._live, daemon=True)
+        self.thread.start()
 
-    def answered(self):
-        """A text of it comes back, sooner or later."""
-        text = f"{self.title} {len(self.acknowledged)}"
-        until = time.monotonic() + PATIENCE
-        while True:
+    def _live(self):
+        while not self.crowd.leaving.is_set():
+            socket = self.client.open(PORT, "/foreign")
             try:
-                if not self.socket:
-                    self.socket = self.client.open(PORT, "/foreign")
-                    expect(self.socket, "open")
-                    self.connections += 1
-                self.socket.text(text)
-                expect(self.socket, "text", text)
-                self.acknowledged.append(text)
-                return
+                expect(socket, "open")
+                self.connections += 1
+                while True:
+                    text = f"{self.title} {len(self.acknowledged)}"
+                    socket.text(text)
+                    expect(socket, "text", text)
+                    self.acknowledged.append(text)
+                    if self.crowd.leaving.wait(PACE_SECONDS):
+                        # The server closes.
+                        return expect(socket, "closed")
             except Failure as e:
-                require(time.monotonic() < until, f"{self.title} gets nothing back: {e}")
-            self.socket.done()
-            self.socket = None
-            time.sleep(0.1)
+                self.why = str(e)
+            finally:
+                socket.done()
+            self.crowd.leaving.wait(RETURN_SECONDS[1])
+
+    def end(self):
+        self.thread.join(PATIENCE)
+        require(not self.thread.is_alive(), f"{self.title} does not end: {self.why}")
 
 
 class Day:
@@ -200,20 +206,25 @@ class Day:
     def connects(self):
         self.crowd = Crowd(PORT, COUNTS)
         pages = browsers.Pages()
-        for title, client in (
-            ("PhantomJS", browsers.phantomjs(pages, self.args.phantomjs)),
-            ("Chromium", browsers.chromium(pages)),
-            # Neither answers pings, so they come without them.
-            ("Perl", perl_client("draft-ietf-hybi-00")),
-            ("Ruby", ruby_client(76)),
+        for title, version, client in (
+            ("PhantomJS", "hixie-76", browsers.phantomjs(pages, self.args.phantomjs)),
+            ("Chromium", "rfc6455", browsers.chromium(pages)),
+            # The scripts of these answer no pings, so they speak a version without.
+            ("Perl", "hixie-76", perl_client("draft-ietf-hybi-00")),
+            ("Ruby", "hixie-76", ruby_client(76)),
         ):
-            self.foreign.append(Foreign(title, client))
+            self.foreign.append(Foreign(title, version, client, self.crowd))
         self.all_answered()
 
     def all_answered(self):
-        for peer in self.foreign:
-            peer.answered()
+        """Each client gets one more text back."""
+        before = [len(peer.acknowledged) for peer in self.foreign]
         self.crowd.all_answered()
+        for peer, count in zip(self.foreign, before):
+            try:
+                wait("", lambda: len(peer.acknowledged) > count)
+            except Failure:
+                raise Failure(f"{peer.title} gets nothing back: {peer.why}") from None
 
     def measured(self):
         path = os.path.join(WORK, "prometheus.yml")
@@ -373,15 +384,13 @@ class Day:
 
     def opened(self):
         """By version, how many connections the clients say that they had."""
-        versions = {"Chromium": "rfc6455"}
         found = collections.Counter(self.crowd.opened)
         for peer in self.foreign:
-            found[versions.get(peer.title, "hixie-76")] += peer.connections
+            found[peer.version] += peer.connections
         return found + collections.Counter({version: count for version, count in self.extra.items() if version != "none"})
 
     def balanced(self):
         """Prometheus, the access log and the clients have counted the same."""
-        self.crowd.is_quiet()
         self.measures('sum(heirloom_connections{state="open"})', ALL)
         self.measures("sum(heirloom_connections_closed_total)", len(self.lines()))
         opened = self.opened()
@@ -390,11 +399,10 @@ class Day:
         refused = len(self.lines(code="502"))
         require(refused == self.crowd.refused["502"], f"{refused} lines have 502, {self.crowd.refused} were refused")
         self.measures('sum(heirloom_handshakes_total{code="backend-unreachable"})', refused)
-        # A text that was cut off on its way back was sent for nothing.
-        said = sum(self.query('sum(heirloom_messages_total{direction="received"})').values())
+        # A text that was cut off on its way back was received for nothing.
         known = len(self.acknowledged())
-        require(known <= said, f"{known} texts were acknowledged, prometheus knows of {said}")
-        self.crowd.talking.set()
+        received = 'sum(heirloom_messages_total{direction="received"})'
+        wait(f"{known} texts were acknowledged", lambda: sum(self.query(received).values()) >= known)
 
     def acknowledged(self):
         return self.crowd.acknowledged + [text for peer in self.foreign for text in peer.acknowledged]
@@ -405,6 +413,8 @@ class Day:
         code = self.service.end()
         require(code == 0, f"it ends with {code}{self.service.talk()}")
         self.crowd.end()
+        for peer in self.foreign:
+            peer.end()
         self.is_spread(self.crowd.ends[ends:])
         hows = {(version, how) for _, version, how in self.crowd.ends[ends:]}
         due = {("hixie-75", "eof"), ("hixie-76", "close ff00"), ("hybi-08", "close 03e9"), ("rfc6455", "close 03e9")}

@@ -29,7 +29,7 @@ def clean_env(extra=None):
 
 
 class Proc:
-    def __init__(self, name, argv, env=None, stdin=True, cwd=None):
+    def __init__(self, name, argv, env=None, stdin=True, cwd=None, fds=()):
         self.name = name
         # It goes with the folder.
         self.log = tempfile.NamedTemporaryFile(prefix="stderr-", dir=WORK, delete=False)
@@ -41,6 +41,7 @@ class Proc:
             env=clean_env(env),
             cwd=cwd,
             start_new_session=True,
+            pass_fds=fds,
         )
         self.lines = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
