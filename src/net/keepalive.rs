@@ -103,3 +103,23 @@ pub(super) fn set_user_timeout(socket: SockRef<'_>, ms: u64) -> io::Result<()> {
         Ok(())
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn what_a_listener_has_those_have_that_it_accepts() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        set_user_timeout(SockRef::from(&listener), 12_345).unwrap();
+        Keepalive::set(Some(Keepalive::default()), SockRef::from(&listener)).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let accepted = SockRef::from(&accepted);
+        let timeout = accepted.tcp_user_timeout().unwrap();
+        assert_eq!(timeout, Some(Duration::from_millis(12_345)));
+        assert!(accepted.keepalive().unwrap());
+    }
+}

@@ -17,7 +17,7 @@ use super::url::{Endpoint, Host, Unresolved};
 /// How long an answer is used again.
 const FRESH: Duration = Duration::from_secs(1);
 /// Lookups at the same time; more wait.
-const THREADS: usize = 8;
+const THREADS: usize = 32;
 /// Lookups of one name at the same time.
 const LOOKUPS: usize = 2;
 /// A lookup that has lasted so long may hang: another dial starts a second one.
@@ -361,6 +361,11 @@ mod tests {
             });
         }
         asked.recv_timeout(PATIENCE).unwrap();
+        // Nor do several.
+        for port in 2..=15 {
+            let deadline = Instant::now() + PATIENCE;
+            resolver.resolve(&endpoint(&format!("hangs:{port}")), deadline, |_| {});
+        }
         for i in 0..20 {
             ask(&resolver, &format!("a{i}:80")).unwrap();
         }

@@ -45,6 +45,21 @@ fn pings_of_a_backend_are_not_answered_for_a_client_that_is_silent() {
 }
 
 #[test]
+fn the_pings_of_a_gateway_are_its_own() {
+    let backend = Backend::listen();
+    let gate = gate_with(&backend.url(), |set| set.settings.ping_ms = 100);
+    let (mut client, mut served) = bridge(&gate, &backend, RFC);
+    for _ in 0..3 {
+        let (first, payload) = client.frame();
+        assert_eq!(first, PING);
+        client.send(&frame(PONG, &payload));
+    }
+    // The first that the backend gets.
+    client.send_text("alive");
+    assert_eq!(served.receive_text(), "alive");
+}
+
+#[test]
 fn pings_of_a_backend_do_not_keep_a_client_without_pings_alive() {
     let backend = Backend::listen();
     let gate = gate_with(&backend.url(), |set| set.settings.idle_ms = 400);

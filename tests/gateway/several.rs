@@ -4,32 +4,34 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use heirloom::net::{Balance, Binary, Check, ClosedBy, Http, Resolver, TargetState};
+use heirloom::net::{Balance, ClosedBy, Http, Resolver, TargetState};
 use socket2::SockRef;
 
 use crate::gate::{ALL, Gate, HIXIE_75, Set, bridge, gate_with, milliseconds};
 use crate::support::PATIENCE;
 use crate::support::backend::{Backend, Served, Silent, clear};
 use crate::support::peer::{Peer, RFC, Speaks, request, said};
+use crate::support::program::{HEIRLOOM, Program};
 
 /// An address where nothing listens.
-fn gone() -> SocketAddr {
+pub(crate) fn gone() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()
 }
 
-fn url(address: SocketAddr) -> String {
+pub(crate) fn url(address: SocketAddr) -> String {
     format!("ws://{address}")
 }
 
 /// A gateway with these servers.
-fn gate_of(urls: &[String], set: impl FnOnce(&mut Set)) -> Gate {
+pub(crate) fn gate_of(urls: &[String], set: impl FnOnce(&mut Set)) -> Gate {
     let (first, more) = urls.split_first().unwrap();
     gate_with(first, |all| {
         let more = more.iter().map(|url| url.parse().unwrap());
@@ -43,7 +45,7 @@ fn balanced(balance: Balance) -> impl FnOnce(&mut Set) {
 }
 
 /// A client that is refused; the status and the body.
-fn refused(gate: &Gate, speaks: Speaks) -> (u16, String) {
+pub(crate) fn refused(gate: &Gate, speaks: Speaks) -> (u16, String) {
     let mut client = Peer::connect(gate.address);
     client.send(&request(speaks, "/"));
     let (head, body) = client.response();
@@ -120,25 +122,25 @@ fn a_client_gets_the_server_of_its_address() {
 /// Names that the test resolves: `one` and so on, to what `addresses` has at that place.
 /// Counts how often each was looked up.
 #[derive(Clone)]
-struct Names {
+pub(crate) struct Names {
     addresses: Arc<Mutex<Vec<SocketAddr>>>,
     asked: Arc<[AtomicUsize; 4]>,
 }
 
 impl Names {
-    fn of(addresses: &[SocketAddr]) -> Names {
+    pub(crate) fn of(addresses: &[SocketAddr]) -> Names {
         Names {
             addresses: Arc::new(Mutex::new(addresses.to_vec())),
             asked: Arc::default(),
         }
     }
 
-    fn urls(&self) -> Vec<String> {
+    pub(crate) fn urls(&self) -> Vec<String> {
         let n = self.addresses.lock().unwrap().len();
         (0..n).map(|i| format!("ws://name{i}:9000")).collect()
     }
 
-    fn resolver(&self) -> Resolver {
+    pub(crate) fn resolver(&self) -> Resolver {
         let names = self.clone();
         Resolver::new(move |name, _| {
             let index: usize = name.strip_prefix("name").unwrap().parse().unwrap();
@@ -155,7 +157,7 @@ impl Names {
         self.asked[index].load(Ordering::Acquire)
     }
 
-    fn set(&self, index: usize, address: SocketAddr) {
+    pub(crate) fn set(&self, index: usize, address: SocketAddr) {
         self.addresses.lock().unwrap()[index] = address;
     }
 }
@@ -295,6 +297,27 @@ fn a_black_hole_does_not_use_up_the_time_of_the_next() {
 }
 
 #[test]
+fn a_black_hole_that_stands_alone_is_noted() {
+    let silent = Silent::new();
+    let mut kept = None;
+    let gate = gate_of(&[url(silent.address)], |set| {
+        set.settings.handshake_ms = 400;
+        set.backend = set.backend.clone().with_connect_ms(100);
+        kept = Some(set.backend.clone());
+    });
+    let (status, body) = refused(&gate, RFC);
+    assert_eq!(status, 504, "{body}");
+    assert_eq!(gate.seen().target, Some(silent.address.to_string()));
+    let target = kept.unwrap();
+    let failures = || target.targets().map(|target| target.failures).sum::<u64>();
+    let until = Instant::now() + PATIENCE;
+    while failures() == 0 {
+        assert!(Instant::now() < until, "it is not noted");
+        thread::yield_now();
+    }
+}
+
+#[test]
 fn a_name_that_hangs_does_not_use_up_the_time_of_the_next() {
     let backend = Backend::listen();
     let address = backend.address;
@@ -380,203 +403,24 @@ fn a_client_that_leaves_is_not_dialled_for_again() {
 fn fifty_addresses_are_tried_in_time() {
     let silent = Silent::new();
     let backend = Backend::listen();
-    let addresses = [vec![silent.address; 49], vec![backend.address]].concat();
+    let silent_ones = |n| vec![silent.address; n];
+    let addresses = [silent_ones(30), vec![backend.address], silent_ones(19)].concat();
     let gate = gate_with("ws://fifty:1", |set| {
-        set.settings.handshake_ms = 5_000;
+        set.settings.handshake_ms = 2_000;
         set.backend.resolver = Resolver::new(move |_, _| Ok(addresses.clone()));
     });
     let (mut client, mut served) = bridge(&gate, &backend, RFC);
-    client.send_text("the last");
-    assert_eq!(served.receive_text(), "the last");
+    client.send_text("found");
+    assert_eq!(served.receive_text(), "found");
 }
 
-/// A gateway whose backend has a name that is resolved to what the sender says.
-fn gate_to_be_led(http: Http) -> (Gate, Arc<Mutex<Option<SocketAddr>>>) {
-    let to = Arc::new(Mutex::new(None));
-    let asked = Arc::clone(&to);
-    let gate = gate_with("ws://behind:1", |set| {
-        set.backend = set
-            .backend
-            .clone()
-            .with_http(http)
-            .with_binary(Binary::Base64);
-        set.backend.resolver = Resolver::new(move |_, _| {
-            let address: Option<SocketAddr> = *asked.lock().unwrap();
-            Ok(address.into_iter().collect())
-        });
-    });
-    (gate, to)
-}
-
-#[test]
-fn a_gateway_that_leads_to_itself_says_so() {
-    let (gate, to) = gate_to_be_led(Http::Pass);
-    *to.lock().unwrap() = Some(gate.address);
-    for speaks in ALL {
-        let (status, body) = refused(&gate, speaks);
-        assert_eq!(status, 508, "{speaks:?}: {body}");
-        assert!(body.starts_with("gateway-loop: "), "{body}");
-        let ends = [gate.seen(), gate.seen()];
-        assert!(
-            ends.iter().all(|seen| seen.what == "gateway-loop"),
-            "{ends:?}"
-        );
+/// With TLS to servers that these certificates prove, and no patience with clients.
+#[cfg(feature = "tls")]
+fn trusts(tls: &heirloom::net::ClientTls) -> impl FnOnce(&mut Set) {
+    |set| {
+        set.backend.tls = Some(tls.clone());
+        set.settings.close_ms = 100;
     }
-    let mut client = Peer::connect(gate.address);
-    client.send(b"GET /page HTTP/1.1\r\nHost: h\r\n\r\n");
-    let (head, body) = client.response();
-    assert_eq!(head.status(), 508, "{body}");
-}
-
-#[test]
-fn a_circle_of_two_gateways_is_found() {
-    let (one, to_two) = gate_to_be_led(Http::Refuse);
-    let (two, to_one) = gate_to_be_led(Http::Refuse);
-    *to_two.lock().unwrap() = Some(two.address);
-    *to_one.lock().unwrap() = Some(one.address);
-    for speaks in ALL {
-        let (status, body) = refused(&one, speaks);
-        assert_eq!(status, 508, "{speaks:?}: {body}");
-        assert!(body.starts_with("gateway-loop: "), "{body}");
-        // The client's, and the one that came back.
-        assert_eq!([one.seen().what, one.seen().what], ["gateway-loop"; 2]);
-        assert_eq!(two.seen().what, "gateway-loop");
-    }
-}
-
-#[test]
-fn two_gateways_in_a_row_are_no_circle() {
-    let (one, to_two) = gate_to_be_led(Http::Refuse);
-    let (two, to_one) = gate_to_be_led(Http::Refuse);
-    let backend = Backend::listen();
-    *to_two.lock().unwrap() = Some(two.address);
-    *to_one.lock().unwrap() = Some(backend.address);
-    let mut client = Peer::connect(one.address);
-    client.send(&request(RFC, "/"));
-    let served = backend.open();
-    client.agree(RFC);
-    let hops = served.head.header("CDN-Loop").unwrap();
-    assert_eq!(hops.split(", ").count(), 2, "{hops}");
-}
-
-/// What is known of the servers of a backend: whether each rests.
-fn resting(backend: &heirloom::net::Backend) -> Vec<bool> {
-    backend.targets().map(|target| target.is_resting).collect()
-}
-
-fn await_resting(backend: &heirloom::net::Backend, want: &[bool]) {
-    let until = Instant::now() + PATIENCE;
-    while resting(backend) != want {
-        assert!(Instant::now() < until, "{:?} never was", want);
-        thread::sleep(milliseconds(5));
-    }
-}
-
-/// A gateway whose servers are checked every 50 ms, and its backend.
-fn checked(
-    urls: &[String],
-    check: Check,
-    set: impl FnOnce(&mut Set),
-) -> (Gate, heirloom::net::Backend) {
-    let mut backend = None;
-    let gate = gate_of(urls, |all| {
-        set(all);
-        let own = all
-            .backend
-            .clone()
-            .with_check(check, 50)
-            .with_rest_ms(3_600_000, 3_600_000);
-        backend = Some(own.clone());
-        all.backend = own;
-    });
-    (gate, backend.unwrap())
-}
-
-#[test]
-fn a_check_of_tcp_finds_a_server_before_a_client_does() {
-    let one = Backend::listen();
-    let names = Names::of(&[gone(), one.address]);
-    let (gate, backend) = checked(&names.urls(), Check::Tcp, |set| {
-        set.backend.resolver = names.resolver();
-    });
-    await_resting(&backend, &[true, false]);
-    // It is there again, and an hour of rest does not matter.
-    let two = Backend::listen();
-    names.set(0, two.address);
-    await_resting(&backend, &[false, false]);
-    // Checks send nothing.
-    let mut client = Peer::connect(gate.address);
-    client.send(&request(RFC, "/"));
-    let mut served = loop {
-        let mut peer = two.accept_raw();
-        let mut first = [0];
-        if peer.stream().peek(&mut first).unwrap_or(0) > 0 {
-            let head = peer.head();
-            break Served::over(peer, head);
-        }
-    };
-    served.agree_to(&[]);
-    client.agree(RFC);
-}
-
-#[test]
-fn a_check_by_an_opening_handshake_ends_as_a_client_does() {
-    let backend = Backend::listen();
-    let (_gate, known) = checked(&[backend.url()], Check::WebSocket, |set| {
-        set.backend.send_proxy = Some(heirloom::net::ProxyVersion::V1);
-    });
-    // One that refuses is away, and so is one that says nothing.
-    for answer in [
-        "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n",
-        "nonsense\r\n\r\n",
-        "",
-    ] {
-        let mut peer = backend.accept_raw();
-        assert_eq!(peer.head().lines[0], "PROXY UNKNOWN");
-        peer.send(answer.as_bytes());
-        drop(peer);
-        await_resting(&known, &[true]);
-    }
-    let mut peer = backend.accept_raw();
-    let introduction = "PROXY UNKNOWN\r\n";
-    assert_eq!(peer.exactly(introduction.len()), introduction.as_bytes());
-    let head = peer.head();
-    assert!(head.header("CDN-Loop").unwrap().starts_with("heirloom-"));
-    let mut served = Served::over(peer, head);
-    served.agree_to(&[]);
-    served.receive_close(1000);
-    await_resting(&known, &[false]);
-}
-
-#[test]
-fn checks_end_with_their_backend() {
-    let backend = Backend::listen();
-    let (gate, known) = checked(&[backend.url()], Check::Tcp, |_| {});
-    backend.accept_raw();
-    backend.accept_raw();
-    drop((gate, known));
-    // One may be under way.
-    thread::sleep(milliseconds(100));
-    while backend.accept_raw_now().is_some() {}
-    thread::sleep(milliseconds(200));
-    assert!(backend.accept_raw_now().is_none());
-}
-
-#[test]
-fn a_check_that_hangs_delays_no_other() {
-    let silent = Silent::new();
-    let backend = Backend::listen();
-    let urls = [url(silent.address), backend.url()];
-    let (_gate, known) = checked(&urls, Check::WebSocket, |set| {
-        set.backend = set.backend.clone().with_connect_ms(2_000);
-    });
-    let begin = Instant::now();
-    for _ in 0..5 {
-        backend.open().receive_close(1000);
-    }
-    let took = begin.elapsed();
-    assert!(took < milliseconds(1_500), "{took:?}");
-    await_resting(&known, &[true, false]);
 }
 
 #[test]
@@ -605,11 +449,11 @@ fn a_server_without_tls_is_followed_by_one_that_has_it_and_by_a_plain_one() {
     let bad = [speaks_no_tls.url(), cuts.url(), untrusted.url()];
     for speaks in ALL {
         let urls = [&bad[..], &[host.url(), plain.url()]].concat();
-        let gate = gate_of(&urls, |set| set.backend.tls = Some(tls.clone()));
+        let gate = gate_of(&urls, trusts(&tls));
         let mut client = Peer::open(gate.address, speaks, "/");
         client.send_text("by TLS");
         let urls = [&bad[..], &[plain.url()]].concat();
-        let gate = gate_of(&urls, |set| set.backend.tls = Some(tls.clone()));
+        let gate = gate_of(&urls, trusts(&tls));
         let (mut client, mut served) = bridge(&gate, &plain, speaks);
         client.send_text("plain");
         assert_eq!(served.receive_text(), "plain");
@@ -725,4 +569,44 @@ fn clients_do_not_notice_a_server_that_comes_and_goes() {
     let echoes: usize = counts.iter().map(|(_, echoes)| echoes).sum();
     assert!(connections >= 50, "{counts:?}");
     assert!(echoes > 0 && echoes <= connections, "{counts:?}");
+}
+
+/// `heirloom gateway` in front of these.
+fn program(urls: &[String], args: &[&str]) -> Program {
+    let mut command = Command::new(HEIRLOOM);
+    command.args(["gateway", "--listen", "127.0.0.1:0"]);
+    for url in urls {
+        command.args(["--to", url]);
+    }
+    Program::start(command.args(args))
+}
+
+#[test]
+fn the_log_tells_once_of_each_change_and_of_each_step_where_that_is_asked_for() {
+    let backend = Backend::listen();
+    let away = gone();
+    let urls = [
+        url(away),
+        format!("ws://localhost:{}", backend.address.port()),
+    ];
+    for (args, steps) in [(&["--backend-rest-ms", "1"][..], false), (&["-v"], true)] {
+        let gateway = program(&urls, args);
+        for _ in 0..20 {
+            let mut client = Peer::connect(gateway.address);
+            client.send(&request(RFC, "/"));
+            backend.open();
+            client.agree(RFC);
+        }
+        gateway.signal("TERM");
+        let (_, ended) = gateway.wait();
+        let count = |what: &str| ended.talk.lines().filter(|l| l.contains(what)).count();
+        let told = format!("the backend {away} cannot be reached: ");
+        assert_eq!(count(&told), 1, "{}", ended.talk);
+        let step = format!("cannot connect to {away}: ");
+        assert_eq!(count(&step) > 0, steps, "{}", ended.talk);
+        assert_eq!(count("is tried next") > 0, steps, "{}", ended.talk);
+        let host = format!("backend=localhost:{} status=101 ", backend.address.port());
+        let lines = ended.out.lines().filter(|line| line.contains(&host));
+        assert_eq!(lines.count(), 20, "{}", ended.out);
+    }
 }

@@ -51,6 +51,29 @@ fn a_client_that_sends_anything_lives_and_is_not_pinged() {
 }
 
 #[test]
+fn a_silent_client_is_pinged_once_and_stays() {
+    let settings = Settings::default();
+    assert_eq!((settings.ping_ms, settings.idle_ms), (30_000, 0));
+    let server = Running::serve(setup(|s| s.settings.ping_ms = 100));
+    for speaks in [Speaks::Number(7), Speaks::Number(8), RFC] {
+        let mut client = Peer::open(server.address, speaks, "/");
+        for _ in 0..2 {
+            assert_eq!(client.frame().0, PING, "{speaks:?}");
+            // Without an answer there is no second one.
+            assert!(!client.receives_within(milliseconds(400)));
+            // It is alive all the same, and is pinged again.
+            client.echo("here");
+        }
+    }
+    let mut old = Peer::open(server.address, HIXIE_76, "/");
+    assert!(!old.receives_within(milliseconds(400)));
+    old.echo("here");
+    let server = Running::serve(setup(|s| s.settings.ping_ms = 0));
+    let mut client = Peer::open(server.address, RFC, "/");
+    assert!(!client.receives_within(milliseconds(300)));
+}
+
+#[test]
 fn a_client_without_pings_that_only_listens_lives_while_it_is_sent_something() {
     let server = serve(500);
     let mut listener = Peer::open(server.address, HIXIE_76, "/chat");

@@ -265,7 +265,12 @@ impl<A: App> Worker<A> {
             return;
         };
         link.flow.set(Flow::PAUSED_BY_BRIDGE, false);
+        let is_reaching = link.is_reaching();
+        let now_ms = self.clock.now_ms;
         if let Some(bridge) = link.bridge_mut() {
+            if let Some(course) = bridge.course.as_ref().filter(|_| is_reaching) {
+                course.ran_out(now_ms);
+            }
             bridge.partner = None;
             bridge.carried = carried;
             // There is no peer to write to yet, and what waits must not keep the

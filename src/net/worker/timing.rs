@@ -118,6 +118,12 @@ impl Timing {
         self.pinged = false;
     }
 
+    /// It was pinged, and may be silent for ever: the next look comes when another
+    /// ping would.
+    pub(super) fn look_again(&mut self, now_ms: u64) {
+        self.since = Since::new(now_ms);
+    }
+
     /// Its time has come: whether the peer is to be pinged, which counts as done.
     pub(super) fn take_ping(&mut self, settings: &Settings, peer: Peer) -> bool {
         let pings = settings.ping_after_ms().is_some();
@@ -152,9 +158,14 @@ impl Timing {
             // A bridge is as idle as its client.
             Stage::Open if peer.side == Side::Client => return None,
             Stage::Open => {
-                let ping_ms = settings.ping_after_ms().filter(|_| self.may_ping(peer));
+                let ping_ms = settings.ping_after_ms().filter(|_| peer.has_ping);
                 let idle_ms = (settings.idle_ms > 0).then_some(settings.idle_ms);
-                ping_ms.or(idle_ms)?
+                if self.pinged {
+                    // A sign of life arms nothing, so a look is to come again.
+                    idle_ms.or(ping_ms)?
+                } else {
+                    ping_ms.or(idle_ms)?
+                }
             }
             Stage::RelayEnding | Stage::Closing | Stage::Draining => settings.close_ms,
         };
@@ -242,7 +253,10 @@ mod tests {
         let pingable = peer(false, true);
         assert_eq!(timing.due_ms(&settings, pingable), Some(1100));
         assert!(timing.take_ping(&settings, pingable));
-        assert_eq!(timing.due_ms(&settings, pingable), None);
+        assert_eq!(timing.due_ms(&settings, pingable), Some(1100));
+        timing.look_again(1100);
+        assert!(!timing.take_ping(&settings, pingable), "once");
+        assert_eq!(timing.due_ms(&settings, pingable), Some(1200));
         timing.restart(2000);
         assert_eq!(timing.due_ms(&settings, pingable), Some(2100));
         // The sooner of the two.

@@ -333,8 +333,8 @@ impl<A: App> Turn<'_, A> {
                 let _ = link.conn.ping(ping_payload(), &mut out);
                 AfterTurn::Keep
             }
-            // The settings have changed.
             Stage::Open if link.backlog.is_empty() && context.settings.idle_ms == 0 => {
+                link.timing.look_again(context.now_ms);
                 AfterTurn::Keep
             }
             Stage::Open if link.backlog.is_empty() => {

@@ -1,0 +1,132 @@
+//! Checks of backends, beside the connections of clients.
+
+use std::thread;
+use std::time::Instant;
+
+use heirloom::net::{Check, ProxyVersion};
+
+use crate::gate::{Gate, Set, milliseconds};
+use crate::several::{Names, gate_of, gone, url};
+use crate::support::PATIENCE;
+use crate::support::backend::{Backend, Served, Silent};
+use crate::support::peer::{Peer, RFC, request};
+
+/// What is known of the servers of a backend: whether each rests.
+fn resting(backend: &heirloom::net::Backend) -> Vec<bool> {
+    backend.targets().map(|target| target.is_resting).collect()
+}
+
+fn await_resting(backend: &heirloom::net::Backend, want: &[bool]) {
+    let until = Instant::now() + PATIENCE;
+    while resting(backend) != want {
+        assert!(Instant::now() < until, "{:?} never was", want);
+        thread::sleep(milliseconds(5));
+    }
+}
+
+/// A gateway whose servers are checked every 50 ms, and its backend.
+fn checked(
+    urls: &[String],
+    check: Check,
+    set: impl FnOnce(&mut Set),
+) -> (Gate, heirloom::net::Backend) {
+    let mut backend = None;
+    let gate = gate_of(urls, |all| {
+        set(all);
+        let own = all
+            .backend
+            .clone()
+            .with_check(check, 50)
+            .with_rest_ms(3_600_000, 3_600_000);
+        backend = Some(own.clone());
+        all.backend = own;
+    });
+    (gate, backend.unwrap())
+}
+
+#[test]
+fn a_check_of_tcp_finds_a_server_before_a_client_does() {
+    let one = Backend::listen();
+    let names = Names::of(&[gone(), one.address]);
+    let (gate, backend) = checked(&names.urls(), Check::Tcp, |set| {
+        set.backend.resolver = names.resolver();
+    });
+    await_resting(&backend, &[true, false]);
+    // It is there again, and an hour of rest does not matter.
+    let two = Backend::listen();
+    names.set(0, two.address);
+    await_resting(&backend, &[false, false]);
+    // Checks send nothing.
+    let mut client = Peer::connect(gate.address);
+    client.send(&request(RFC, "/"));
+    let mut served = loop {
+        let mut peer = two.accept_raw();
+        let mut first = [0];
+        if peer.stream().peek(&mut first).unwrap_or(0) > 0 {
+            let head = peer.head();
+            break Served::over(peer, head);
+        }
+    };
+    served.agree_to(&[]);
+    client.agree(RFC);
+}
+
+#[test]
+fn a_check_by_an_opening_handshake_ends_as_a_client_does() {
+    let backend = Backend::listen();
+    let (_gate, known) = checked(&[backend.url()], Check::WebSocket, |set| {
+        set.backend.send_proxy = Some(ProxyVersion::V1);
+    });
+    // One that refuses is away, and so is one that says nothing.
+    for answer in [
+        "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n",
+        "nonsense\r\n\r\n",
+        "",
+    ] {
+        let mut peer = backend.accept_raw();
+        assert_eq!(peer.head().lines[0], "PROXY UNKNOWN");
+        peer.send(answer.as_bytes());
+        drop(peer);
+        await_resting(&known, &[true]);
+    }
+    let mut peer = backend.accept_raw();
+    let introduction = "PROXY UNKNOWN\r\n";
+    assert_eq!(peer.exactly(introduction.len()), introduction.as_bytes());
+    let head = peer.head();
+    assert!(head.header("CDN-Loop").unwrap().starts_with("heirloom-"));
+    let mut served = Served::over(peer, head);
+    served.agree_to(&[]);
+    served.receive_close(1000);
+    await_resting(&known, &[false]);
+}
+
+#[test]
+fn checks_end_with_their_backend() {
+    let backend = Backend::listen();
+    let (gate, known) = checked(&[backend.url()], Check::Tcp, |_| {});
+    backend.accept_raw();
+    backend.accept_raw();
+    drop((gate, known));
+    // One may be under way.
+    thread::sleep(milliseconds(100));
+    while backend.accept_raw_now().is_some() {}
+    thread::sleep(milliseconds(200));
+    assert!(backend.accept_raw_now().is_none());
+}
+
+#[test]
+fn a_check_that_hangs_delays_no_other() {
+    let silent = Silent::new();
+    let backend = Backend::listen();
+    let urls = [url(silent.address), backend.url()];
+    let (_gate, known) = checked(&urls, Check::WebSocket, |set| {
+        set.backend = set.backend.clone().with_connect_ms(2_000);
+    });
+    let begin = Instant::now();
+    for _ in 0..5 {
+        backend.open().receive_close(1000);
+    }
+    let took = begin.elapsed();
+    assert!(took < milliseconds(1_500), "{took:?}");
+    await_resting(&known, &[true, false]);
+}
