@@ -61,7 +61,7 @@ fn reloads_in_a_loop_lose_nothing_and_leave_nothing_behind() {
             table
         }
     };
-    let server = Arc::new(Changing::start(&[loopback(0)], 2, table(true)));
+    let server = Changing::start(&[loopback(0)], 2, table(true));
     let address = server.running.address;
     let (over, echoed) = (
         Arc::new(AtomicBool::new(false)),
