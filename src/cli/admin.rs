@@ -306,7 +306,6 @@ fn page(content_type: &'static str, body: impl Into<Vec<u8>>) -> Page {
     Page::new(content_type, body)
         .with_header("Cache-Control", "no-store")
         .with_header("Content-Security-Policy", "default-src 'none'")
-        .with_header("X-Content-Type-Options", "nosniff")
 }
 
 fn text(body: impl Into<String>) -> Page {

@@ -7,14 +7,18 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
+use heirloom::Config;
+use heirloom::net::{Router, Server, Site, serve};
 use serde_json::Value;
 
 use crate::gate::{HIXIE_75, HIXIE_76};
 use crate::support::PATIENCE;
 use crate::support::backend::{Backend, Served, clear};
+use crate::support::certificate::Plan;
 use crate::support::metrics::Scrape;
 use crate::support::peer::{CLOSE, KEY3, Peer, RFC, Speaks, frame, request};
-use crate::support::program::{HEIRLOOM, Program};
+use crate::support::program::{HEIRLOOM, Program, run};
+use crate::support::tls_host::Files;
 
 /// The address in the line that tells it.
 pub(crate) fn admin_of(program: &Program) -> SocketAddr {
@@ -418,4 +422,132 @@ fn the_dashboard_and_the_documentation_name_the_metrics_that_are_there() {
     assert!(undocumented.is_empty(), "no row for {undocumented:?}");
     let absent: Vec<_> = documented.difference(&there).collect();
     assert!(absent.is_empty(), "no metric is called {absent:?}");
+}
+
+#[test]
+fn handshakes_of_tls_and_the_end_of_certificates_are_told() {
+    let made = Plan::new(&[
+        "localhost",
+        "127.0.0.1",
+        "a.example",
+        "b.example",
+        "c.example",
+    ])
+    .years(2020, 2040)
+    .self_signed();
+    let files = Files::of(&made);
+    let mut command = Command::new(HEIRLOOM);
+    command.args([
+        "serve",
+        "--listen",
+        "tls://127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+    ]);
+    let program = Program::start(command.args(files.options()));
+    let admin = admin_of(&program);
+    let url = format!("wss://{}/", program.address);
+    let ended = run(&["probe", &url, "--versions", "rfc6455", "--insecure"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    // No ClientHello is so short.
+    let mut client = Peer::connect(program.address);
+    client.send(&[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0]);
+    client.is_cut_off();
+    let told = scrape_when(admin, "all have ended", |told| {
+        told.sum("heirloom_tls_failures_total", &[]) > 0.0
+            && told.sum("heirloom_connections", &[]) == 0.0
+    });
+    let agreed = told.get(
+        "heirloom_tls_handshakes_total",
+        &[("tls_version", "TLSv1.3")],
+    );
+    assert!(agreed >= 1.0, "{told:#?}");
+    let opened = [("version", "rfc6455"), ("code", "101")];
+    assert!(
+        told.get("heirloom_handshakes_total", &opened) >= 1.0,
+        "{told:#?}"
+    );
+    assert_eq!(
+        told.sum("heirloom_tls_failures_total", &[]),
+        1.0,
+        "{told:#?}"
+    );
+    // Four of its five names.
+    let names = "localhost 127.0.0.1 a.example b.example";
+    let labels = [("certificate", "1"), ("names", names)];
+    let ends = told.get("heirloom_certificate_expiry_timestamp_seconds", &labels);
+    // The first moment of 2040.
+    assert_eq!(ends, 2_208_988_800.0, "{told:#?}");
+    // Files that are not there any more: the certificate from before stays.
+    std::fs::remove_file(&files.key).unwrap();
+    program.signal("HUP");
+    program.await_talk("stay in use");
+    let told = scrape(admin);
+    assert_eq!(
+        told.get("heirloom_reloads_total", &[("result", "bad")]),
+        1.0
+    );
+    assert_eq!(
+        told.get("heirloom_reloads_total", &[("result", "good")]),
+        0.0
+    );
+    assert_eq!(
+        told.get("heirloom_certificate_expiry_timestamp_seconds", &labels),
+        ends
+    );
+}
+
+#[test]
+fn each_server_of_a_backend_has_its_numbers() {
+    let gone = Backend::listen();
+    let (url, name) = (gone.url(), gone.address.to_string());
+    drop(gone);
+    let backend = Backend::listen();
+    let (program, admin) = gateway(&url, &["--to", &backend.url()]);
+    let _pair = open(&program, &backend, RFC);
+    let told = scrape(admin);
+    let there = backend.address.to_string();
+    for (server, up, connects, failures) in [(&name, 0.0, 0.0, 1.0), (&there, 1.0, 1.0, 0.0)] {
+        let labels = [("route", "/"), ("server", &**server)];
+        let of = |metric: &str| told.get(&format!("heirloom_backend_server_{metric}"), &labels);
+        assert_eq!(of("up"), up, "{server}: {told:#?}");
+        assert_eq!(of("connects_total"), connects, "{server}: {told:#?}");
+        assert_eq!(of("failures_total"), failures, "{server}: {told:#?}");
+    }
+    assert_eq!(told.get("heirloom_backend_dials_total", &[]), 2.0);
+    assert_eq!(told.get("heirloom_backend_connects_total", &[]), 1.0);
+    // The client has noticed nothing of it.
+    assert_eq!(told.sum("heirloom_backend_failures_total", &[]), 0.0);
+}
+
+#[test]
+fn numbers_are_given_within_a_bounded_time_also_by_a_server_that_does_not_run() {
+    let router = Router::new(serve::routes(Config::default()));
+    let address = "127.0.0.1:0".parse().unwrap();
+    let server = Server::bind(&[address], 2, router.config()).unwrap();
+    let (metrics, stopper) = (server.metrics(), server.stopper());
+    let address = server.addresses()[0];
+    let begin = Instant::now();
+    let before = metrics.snapshot();
+    assert!(
+        begin.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        begin.elapsed()
+    );
+    assert_eq!((before.workers, before.silent_workers), (2, 2));
+    let running = std::thread::spawn(move || server.run(|| Site::new(&router)));
+    let mut peer = Peer::open(address, RFC, "/chat");
+    let during = metrics.snapshot();
+    assert_eq!(during.silent_workers, 0);
+    assert_eq!(during.connection_count(), 1);
+    assert_eq!(during.connections[0].route.as_deref(), Some("/chat"));
+    assert!(!during.is_draining);
+    stopper.stop();
+    peer.is_sent_away();
+    running.join().unwrap();
+    let after = metrics.snapshot();
+    assert_eq!((after.accepted, after.silent_workers), (1, 0));
+    assert_eq!(after.connection_count(), 0);
+    assert!(after.is_draining);
+    assert!(metrics.connections(10).listed.is_empty());
 }

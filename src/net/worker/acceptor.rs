@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use mio::{Registry, Token};
 
-use crate::net::listen::{Listen, ListenPolicy};
+use crate::net::listen::Listen;
+#[cfg(feature = "tls")]
+use crate::net::listen::ListenPolicy;
 use crate::net::listener::{Fault, Listener};
 use crate::net::post::NewClient;
 use crate::net::settings::Settings;
@@ -92,8 +94,9 @@ impl Acceptor {
     }
 
     /// What applies to the connections of each of its listeners.
-    pub(super) fn policies(&self) -> impl Iterator<Item = &Arc<ListenPolicy>> {
-        self.listeners.iter().map(|listener| &listener.policy)
+    #[cfg(feature = "tls")] // for the certificates in them
+    pub(super) fn policies(&self) -> impl Iterator<Item = &ListenPolicy> {
+        self.listeners.iter().map(|listener| &*listener.policy)
     }
 
     /// An event reports that a connection waits.

@@ -20,7 +20,6 @@ use crate::net::warning::log_step;
 impl<A: App> Worker<A> {
     /// Dials a backend for a client that waits.
     pub(super) fn dial(&mut self, client: usize, dial: BackendDial) {
-        self.counter.dials();
         let now_ms = self.clock.now_ms;
         let settings = &self.policy.settings;
         let mut deadline_ms = now_ms.saturating_add(settings.handshake_ms);
@@ -57,6 +56,7 @@ impl<A: App> Worker<A> {
         token: usize,
         (to_client, dialling, mut course): (Carried, Dialling, Option<Box<Course>>),
     ) {
+        self.counter.dials();
         let known = dialling.known();
         let Some(Some(link)) = self.links.slots.get(token) else {
             return;
