@@ -29,6 +29,7 @@ from links import check_links
 from procs import HERE, WORK, Failure, Heirloom, Proc, clean_env, stop_all
 from readme import check_readme
 from recordings import check_readers, check_recordings
+from rooms import check_rooms
 from scripts import ScriptServer, perl_client, ruby_client
 from tap import Tap, close_code
 from tls import TLS_COLUMNS, check_tls
