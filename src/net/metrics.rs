@@ -190,13 +190,17 @@ pub struct ConnectionList {
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// An opening handshake came to this code.
-    Handshake(&'static str),
+    /// It was answered with 101.
+    Answered,
+    /// It was not, for the reason for which its connection has ended.
+    NotAnswered,
+    /// It was of plain HTTP, and got a page.
     Page,
+    /// It was of plain HTTP, and went to a backend.
     Passed,
 }
 
-/// The code of a handshake that was answered with 101.
+/// The code of a handshake that was answered.
 const ANSWERED: &str = "101";
 /// How a connection ends that got a page.
 const PAGE: &str = "page";
@@ -206,9 +210,9 @@ impl Outcome {
     pub(super) fn of(answered: bool, relayed: bool, ended: Option<EndReason>) -> Option<Outcome> {
         match ended {
             _ if relayed => Some(Outcome::Passed),
-            _ if answered => Some(Outcome::Handshake(ANSWERED)),
+            _ if answered => Some(Outcome::Answered),
             Some(ended) if ended.what == PAGE => Some(Outcome::Page),
-            ended => ended.map(|ended| Outcome::Handshake(ended.what)),
+            ended => ended.map(|_| Outcome::NotAnswered),
         }
     }
 }
@@ -342,14 +346,15 @@ impl WorkerCounts {
     pub(super) fn ended(&mut self, summary: &Summary, tls: Option<&'static str>) {
         let ended = summary.ended;
         let outcome = Outcome::of(summary.answered, summary.relayed, Some(ended));
-        let outcome = outcome.unwrap_or(Outcome::Handshake(ended.what));
+        let outcome = outcome.unwrap_or(Outcome::NotAnswered);
         count_in(
             &mut self.ended,
             |row| {
+                // Equal texts at two places are two rows here, and one in a snapshot.
                 same(row.version, summary.version)
                     && row.outcome == outcome
                     && row.by == ended.by
-                    && row.what == ended.what
+                    && ptr::eq(row.what, ended.what)
             },
             |row| row.count += 1,
             || EndedCount {
@@ -395,13 +400,16 @@ impl WorkerCounts {
             count_code(&mut self.backends.failures, ended.what, 1);
         }
         count_live(&mut self.live, connection);
-        match outcome {
-            Some(Outcome::Handshake(code)) => {
-                count_handshake(&mut self.decided, version, code, 1);
+        match (outcome, ended) {
+            (Some(Outcome::Answered), _) => {
+                count_handshake(&mut self.decided, version, ANSWERED, 1);
             }
-            Some(Outcome::Page) => self.pages += 1,
-            Some(Outcome::Passed) => self.passed += 1,
-            None => {}
+            (Some(Outcome::NotAnswered), Some(ended)) => {
+                count_handshake(&mut self.decided, version, ended.what, 1);
+            }
+            (Some(Outcome::Page), _) => self.pages += 1,
+            (Some(Outcome::Passed), _) => self.passed += 1,
+            (Some(Outcome::NotAnswered) | None, _) => {}
         }
     }
 }
@@ -419,8 +427,11 @@ impl MetricsSnapshot {
                 count_code(&mut self.backends.failures, row.what, row.count);
             }
             match row.outcome {
-                Outcome::Handshake(code) => {
-                    count_handshake(&mut self.handshakes, row.version, code, row.count);
+                Outcome::Answered => {
+                    count_handshake(&mut self.handshakes, row.version, ANSWERED, row.count);
+                }
+                Outcome::NotAnswered => {
+                    count_handshake(&mut self.handshakes, row.version, row.what, row.count);
                 }
                 Outcome::Page => self.pages += row.count,
                 Outcome::Passed => self.passed += row.count,
