@@ -23,6 +23,7 @@ CONFIGURATION = "/etc/heirloom/heirloom.toml"
 # What the user is in, and what dpkg and the scripts of the package remember of all packages.
 LEFT = re.compile(
     r"/etc/(\.pwd\.lock|(passwd|group|shadow|gshadow)-?)"
+    r"|/var/cache/man/.*"
     r"|/var/lib/dpkg/(status|status-old|lock|lock-frontend|triggers/Lock)|/var/log/dpkg\.log"
 )
 

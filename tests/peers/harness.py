@@ -20,7 +20,7 @@ import browsers
 from applications import APPLICATION_COLUMNS, check_applications
 from asks import BEYOND_BMP, HELLO, MIB_TEXT, echoes, echoes_binary, expect, opened, require, shortly
 from compressed import CARRIED_COLUMNS, COMPRESSION_COLUMNS, DEFLATE, FRAME, WINDOW, Library, check_compressed
-from day import check_day
+from day import ALL as DAY_CLIENTS, check_day
 from explained import check_explained
 from gateways import Backend, check_gateways
 from javakeys import CLIENTS, check_java_keys
@@ -658,6 +658,17 @@ PAGE = """# Interoperability
   application's frames, without nginx. *closes*: the client leaves, and the server is told.
 - *1 MiB* is not tried with the client for Node.js.
 
+## A day of an installed gateway
+
+- The Debian package of this run is installed into a system of its own, and its unit's lines start, reload and stop it, with
+  ten lines of configuration. {day_clients} clients are connected, in hixie-75, hixie-76, hybi-08 and RFC 6455, with TLS and without, PhantomJS
+  1.9.8, {chromium}, Perl and Ruby among them. Each sends a text every second and connects again where it is cut off.
+- The backend moves to another address and then gets another name, the certificate is renewed, Debian's logrotate rotates
+  the access log, two clients are unplugged, the backend is killed and comes back, and at last the gateway drains.
+- Debian's prometheus reads the metrics and promtool checks them. Connections, handshakes by version and refusals are the
+  same in prometheus, in the access log and in the clients' own count. The closes of a changed route and of the drain are spread
+  over their time. Every text that a client got back was kept by a backend before.
+
 ## Recordings
 
 {recordings}
@@ -700,7 +711,7 @@ def write_page(report):
         tables["clients"], tables["servers"] = report.compressing("client"), report.compressing("server")
         tables["carried"], tables["tls"] = report.carried(), report.over_tls()
         tables["labs"], tables["applications"] = report.labs(), report.applications()
-        f.write(PAGE.format_map({**tables, **versions, "differences": differences, "java_clients": CLIENTS}))
+        f.write(PAGE.format_map({**tables, **versions, "differences": differences, "java_clients": CLIENTS, "day_clients": DAY_CLIENTS}))
 
 
 def main():
