@@ -15,6 +15,8 @@ use redis::{Connection, ConnectionInfo, IntoConnectionInfo, RedisError, Value};
 
 /// How long a connection may take, and each answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// A connection that was silent for so long is asked whether it is alive.
+pub(super) const SILENCE: Duration = Duration::from_secs(5);
 /// What stands before a topic in the name of its channel.
 const PREFIX: &str = "heirloom:";
 /// The first octet of a message: the version of what follows.

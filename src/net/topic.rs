@@ -24,7 +24,7 @@ const MANY: usize = 1024 * 1024;
 /// all of it, gets a copy of the rest: one write costs less than many.
 const SMALL: usize = 16 * 1024;
 /// Octets, and texts, that are joined while they wait for a worker.
-const JOINED_OCTETS: usize = 64 * 1024;
+const JOINED_OCTETS: usize = 16 * 1024;
 const JOINED_TEXTS: usize = 1024;
 
 /// The topics of one worker: their subscribers here, and what was published in

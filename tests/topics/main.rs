@@ -10,6 +10,7 @@
 mod support;
 
 mod away;
+mod fake;
 mod redis;
 mod rooms;
 mod trust;
