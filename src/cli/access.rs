@@ -57,7 +57,7 @@ impl AccessArgs {
         })?;
         let output = AccessOutput(Some(Arc::new(AccessFile {
             path: path.clone(),
-            lines: line_writer::to_file(file, "access lines"),
+            lines: line_writer::access_lines_to(file),
         })));
         output.clone().reopen_on_signals().map_err(|error| {
             complain(&format!("cannot wait for signals: {error}"));

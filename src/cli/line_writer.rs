@@ -17,6 +17,8 @@ use log::Level;
 
 use super::log_line;
 
+/// What the lines of a gateway are called.
+pub(super) const ACCESS_LINES: &str = "access lines";
 /// Lines that may wait for one stream.
 const WAITING_LINES: usize = 8192;
 /// Octets that may wait for one stream; a longer line waits alone.
@@ -81,19 +83,19 @@ pub(super) fn to_error(line: String) -> Result<(), String> {
     }
 }
 
-/// Lines of this name go to a file from now on, in queues of their own. It is called
-/// once.
-pub(super) fn to_file(file: File, what: &'static str) -> LineWriter {
+/// Access lines go to a file from now on, in a queue of their own. It is called once.
+pub(super) fn access_lines_to(file: File) -> LineWriter {
     let report_to = STREAMS.get().map(|streams| streams.error.clone());
-    let writer = LineWriter::of(Box::new(file), what, report_to, true);
+    let writer = LineWriter::of(Box::new(file), ACCESS_LINES, report_to, true);
     FILE.get_or_init(|| writer).clone()
 }
 
-/// Lines of standard output, and of the file, that were lost until now.
-pub(super) fn lost_lines() -> u64 {
+/// Access lines that were lost until now.
+pub(super) fn lost_access_lines() -> u64 {
     let out = STREAMS.get().map(|streams| &streams.out);
     let writers = [out, FILE.get()].into_iter().flatten();
-    writers.map(|writer| writer.0.queue().lost_in_all).sum()
+    let of_access = writers.filter(|writer| writer.0.what == ACCESS_LINES);
+    of_access.map(|writer| writer.0.queue().lost_in_all).sum()
 }
 
 /// Waits until all lines are written, but not for long: a reader that has stopped

@@ -251,7 +251,7 @@ impl Command {
     fn lines_while_serving(&self) -> Option<&'static str> {
         match self {
             Command::Serve(_) => Some("explanations"),
-            Command::Gateway(_) => Some("access lines"),
+            Command::Gateway(_) => Some(line_writer::ACCESS_LINES),
             Command::Record(_) => Some("lines"),
             _ => None,
         }

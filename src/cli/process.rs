@@ -38,7 +38,7 @@ pub(super) fn add_to(text: &mut MetricsText) {
         "heirloom_access_lines_lost_total",
         "Access lines that were not written: nothing took them fast enough.",
     )
-    .sample(&[], line_writer::lost_lines());
+    .sample(&[], line_writer::lost_access_lines());
     text.counter(
         "heirloom_reloads_total",
         "Reloads, by whether what was read could be used.",

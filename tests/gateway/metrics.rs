@@ -115,7 +115,8 @@ fn the_numbers_are_what_clients_did_while_they_are_there_and_when_they_are_gone(
             pairs.push((client, served));
         }
     }
-    let count = pairs.len() as f64;
+    let pairs_count = pairs.len();
+    let count = pairs_count as f64;
     let handshakes = "heirloom_handshakes_total";
     let held_by = |scrape: &Scrape, is_open: bool| {
         for (index, (_, name)) in SPOKEN.iter().enumerate() {
@@ -163,7 +164,7 @@ fn the_numbers_are_what_clients_did_while_they_are_there_and_when_they_are_gone(
         }
         drop((client, served));
     }
-    for _ in 0..count as usize {
+    for _ in 0..pairs_count {
         lines.next_line();
     }
     let gone = scrape(admin);
