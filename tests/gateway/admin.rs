@@ -280,7 +280,7 @@ fn a_public_admin_address_is_warned_of_and_loopback_is_not() {
         ended.talk.starts_with("admin on http://127.0.0.1:"),
         "{ended:?}"
     );
-    assert_eq!(ended.talk.lines().count(), 1, "{ended:?}");
+    assert!(!ended.talk.contains("warning"), "{ended:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use heirloom::net::Settings;
+use heirloom::net::{Listen, ListenAt, Settings, Takes};
 
 use crate::support::peer::{Peer, RFC};
 use crate::support::program::{HEIRLOOM, Program};
@@ -95,7 +95,9 @@ fn the_closes_of_a_reload_come_evenly_once_their_time_has_come() {
 #[test]
 fn a_client_whose_close_is_to_come_is_served_until_then() {
     let settings = Settings::default().with_spread_ms(60_000);
-    let server = Changing::with(&[loopback(0)], 1, echo(), settings);
+    // An address of its own: the port of a closed one may be another test's at once.
+    let own = Listen::new(ListenAt::Tcp(([127, 0, 0, 9], 0).into()), Takes::Both);
+    let server = Changing::with(&[own], 1, echo(), settings);
     let mut first = Peer::open(server.running.address, RFC, "/");
     let mut last = Peer::open(server.running.address, RFC, "/");
     let mut half = Peer::connect(server.running.address);
