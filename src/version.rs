@@ -541,6 +541,12 @@ impl Versions {
         Versions(1 << version.index())
     }
 
+    /// These and those.
+    #[must_use]
+    pub fn and(self, more: Versions) -> Versions {
+        Versions(self.0 | more.0)
+    }
+
     /// Whether this version is on.
     #[must_use]
     pub fn contains(self, version: &Version) -> bool {

@@ -2,20 +2,16 @@
 //! file.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
 
 use clap::Args;
 use heirloom::bytes::Escaped;
 use heirloom::net::{AccessRecord, PeerAddress};
 use jiff::Timestamp;
 use serde::Serialize;
-use signal_hook::consts::{SIGHUP, SIGUSR1};
-use signal_hook::low_level::pipe;
 
 use super::line_writer::{self, LineWriter};
 use super::report::json;
@@ -26,7 +22,7 @@ use super::{Exit, complain, print_line};
 const FILE_MODE: u32 = 0o640;
 
 /// Where access lines go.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(super) struct AccessArgs {
     /// The file that gets the access lines, at its end; - is standard output, as without it. It is
     /// made with the permissions 0640. HUP and USR1 open it again, so that it can be renamed.
@@ -55,15 +51,10 @@ impl AccessArgs {
             ));
             Exit::Usage
         })?;
-        let output = AccessOutput(Some(Arc::new(AccessFile {
+        Ok(AccessOutput(Some(Arc::new(AccessFile {
             path: path.clone(),
             lines: line_writer::access_lines_to(file),
-        })));
-        output.clone().reopen_on_signals().map_err(|error| {
-            complain(&format!("cannot wait for signals: {error}"));
-            Exit::Unreachable
-        })?;
-        Ok(output)
+        }))))
     }
 }
 
@@ -91,26 +82,6 @@ impl AccessOutput {
             Some(file) => file.lines.write(format!("{line}\n")),
             None => print_line(&line),
         }
-    }
-
-    /// Opens the file again at each HUP and USR1.
-    fn reopen_on_signals(self) -> io::Result<()> {
-        let (mut reader, writer) = UnixStream::pair()?;
-        for signal in [SIGHUP, SIGUSR1] {
-            pipe::register(signal, writer.try_clone()?)?;
-        }
-        let reopen = move || {
-            loop {
-                match reader.read(&mut [0; 64]) {
-                    Ok(0) => return,
-                    Ok(_) => self.reopen(),
-                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    Err(_) => return,
-                }
-            }
-        };
-        let thread = thread::Builder::new().name("access log".to_owned());
-        thread.spawn(reopen).map(drop)
     }
 
     /// Opens the file again, which may have been renamed: lines go to the new one from

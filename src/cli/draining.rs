@@ -31,7 +31,6 @@ impl DrainArgs {
 
     /// Closes the connections whose routes a reload has changed, where that is asked for. Call it
     /// behind the reload.
-    #[allow(dead_code)] // by what reloads routes
     pub(super) fn retire(&self, reloader: &Reloader) {
         if self.reload_drain_ms > 0 {
             reloader.retire(self.reload_drain_ms, self.spread_ms);

@@ -1,13 +1,17 @@
 //! `heirloom gateway`: any version in front, one version behind.
 
-use clap::Args as ClapArgs;
-use heirloom::net::{Router, Url, gateway};
+use std::path::PathBuf;
 
-use super::access::AccessLog;
+use clap::{ArgMatches, Args as ClapArgs};
+use heirloom::net::Url;
+
+use super::Exit;
+use super::config::ConfigFile;
+use super::listener_args::ListenerArgs;
 use super::process_args::GatewayProcessArgs;
-use super::route_args::BridgeArgs;
-use super::server_args::{Bound, ServerArgs};
-use super::{Exit, complain};
+use super::route_args::{BridgeArgs, RouteArgs};
+use super::running::{self, CommandLine, Told};
+use super::setup::{PathPattern, RouteSetup, Setup, To};
 
 /// Accept clients of any version in front of a backend of one version, which needs no change.
 #[derive(Debug, ClapArgs)]
@@ -23,69 +27,54 @@ pub(super) struct Args {
     /// client's query is passed on unless the URL has one. The host name is resolved for each
     /// connection. May be given more than once: where one server cannot be reached, the next is
     /// tried at once.
-    #[arg(long, value_name = "URL", required = true, value_parser = super::request_args::url)]
+    #[arg(long, value_name = "URL", value_parser = super::request_args::url,
+          required_unless_present = "config")]
     to: Vec<Url>,
+    /// Read listeners, routes and all else from this file of TOML, whose keys are these options;
+    /// docs/deployment.md describes it. Options of the process may stand beside it, and come before
+    /// those of the file. HUP reads it again.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Tell all mistakes of the file of --config, each with its line and column, and end.
+    #[arg(long, requires = "config")]
+    check: bool,
     #[command(flatten)]
     bridge: BridgeArgs,
     #[command(flatten)]
-    server: ServerArgs,
+    listener: ListenerArgs,
+    #[command(flatten)]
+    route: RouteArgs,
     #[command(flatten)]
     process: GatewayProcessArgs,
 }
 
 /// Runs until a signal and the last connection.
-pub(super) fn run(args: Args) -> Exit {
-    let Args {
-        to,
-        bridge,
-        server: server_args,
-        process,
-    } = args;
-    let legacy = ("--backend-tls-legacy", bridge.backend_tls_legacy);
-    let tls = match bridge.trust.load(to.iter().any(|url| url.secure), legacy) {
-        Ok(tls) => tls,
-        Err(exit) => return exit,
-    };
-    let output = match process.access.open() {
-        Ok(output) => output,
-        Err(exit) => return exit,
-    };
-    let config = bridge.config(server_args.config(&process.common));
-    let bound = server_args.bind(&process.common, config.clone(), process.json);
-    let Bound {
-        server,
-        certificates,
-    } = match bound {
-        Ok(bound) => bound,
-        Err(exit) => return exit,
-    };
-    server_args.warn_of_origins();
-    let log = AccessLog::new(process.json, output);
-    let Some(mut backend) = bridge.backend(&to, config.clone()) else {
-        complain(&"--to is missing; give the URL of a backend");
-        return Exit::Usage;
-    };
-    backend.tls = tls;
-    let router = Router::new(gateway::routes(config, backend));
-    let server = server
-        .with_settings(process.settings())
-        .with_config(router.config());
-    let (server, carrier) = match process.common.topics.carry(server, &router) {
-        Ok(carried) => carried,
-        Err(exit) => return exit,
-    };
-    let admin = Bound::admin(&process.common, &server, certificates.as_ref(), &router);
-    let _admin = match admin {
-        Ok(admin) => admin,
-        Err(exit) => return exit,
-    };
-    server.run(|| {
-        let log = log.clone();
-        let site = Bound::site(certificates.as_ref(), &router);
-        site.with_access_log(move |record| log.note(record))
-    });
-    if let Some(carrier) = carrier {
-        carrier.finish();
+pub(super) fn run(args: Args, matches: Option<&ArgMatches>) -> Exit {
+    if let Some(path) = args.config {
+        let file = match ConfigFile::new(path, matches) {
+            Ok(file) => file,
+            Err(exit) => return exit,
+        };
+        return if args.check {
+            file.check()
+        } else {
+            running::run(file, Told::Access)
+        };
     }
-    Exit::Good
+    let route = RouteSetup {
+        paths: PathPattern::Below("/".to_owned()),
+        to: To::Backend(args.to),
+        subprotocols: [].into(),
+        policy: args.route,
+        bridge: Some(args.bridge),
+        identity: String::new(),
+    };
+    let setup = Setup {
+        process: args.process,
+        listeners: vec![args.listener],
+        routes: vec![route],
+        has_one_policy: true,
+        process_words: Vec::new(),
+    };
+    running::run(CommandLine(setup), Told::Access)
 }

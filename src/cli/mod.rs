@@ -41,7 +41,7 @@ mod access;
 mod process_args;
 mod listener_args;
 mod route_args;
-mod server_args;
+mod signals;
 
 mod head_search;
 mod recording;
@@ -61,6 +61,10 @@ mod versions;
 mod lab;
 mod replay;
 
+mod setup;
+mod running;
+mod config;
+
 mod gateway;
 mod serve;
 
@@ -71,7 +75,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use heirloom::version::UnknownVersion;
 use heirloom::{Version, Versions};
 use log::Level;
@@ -142,9 +146,11 @@ impl From<Exit> for ExitCode {
 pub(crate) fn main() -> ExitCode {
     // Before there are threads.
     passed::take();
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return show(&error).into(),
+    let matches = Cli::command().try_get_matches();
+    let parsed = matches.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return show(&error.format(&mut Cli::command())).into(),
     };
     style::set_colour(cli.color);
     output::set_quiet(cli.quiet);
@@ -153,7 +159,7 @@ pub(crate) fn main() -> ExitCode {
     }
     let exit = match cli.command {
         Command::Serve(args) => serve::run(args),
-        Command::Gateway(args) => gateway::run(args),
+        Command::Gateway(args) => gateway::run(args, matches.subcommand_matches("gateway")),
         Command::Connect(args) => connect::run(&args, cli.verbose > 0),
         Command::Probe(args) => probe::run(&args),
         Command::Record(args) => record::run(&args),
@@ -266,6 +272,14 @@ fn complain(error: &dyn Display) {
 fn tell(level: Level, text: &dyn Display) {
     let line = log_line::of(level, &text.to_string());
     if let Err(line) = line_writer::to_error(line) {
+        // Where standard error is closed, there is no other place for it.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+}
+
+/// Prints a mistake in a file as compilers do: its place is the first word.
+fn complain_of_file(mistake: String) {
+    if let Err(line) = line_writer::to_error(format!("{mistake}\n")) {
         // Where standard error is closed, there is no other place for it.
         let _ = std::io::stderr().write_all(line.as_bytes());
     }

@@ -65,14 +65,29 @@ impl ProcessArgs {
             .with_hint(hint::of_refusal)
     }
 
+    /// What of it is in the configuration of each route, as text.
+    pub(super) fn of_routes(&self) -> String {
+        format!("{:?} {:?}", self.limits.limits(), self.compression_memory)
+    }
+
     /// Its counts and timeouts.
-    pub(super) fn settings(&self) -> Settings {
+    fn settings(&self) -> Settings {
         let settings = self.limits.settings().with_hint(hint::of_net_refusal);
         self.drain.settings(settings)
     }
 }
 
 impl GatewayProcessArgs {
+    /// Those of `serve`, which has no others.
+    pub(super) fn of_serve(common: ProcessArgs) -> GatewayProcessArgs {
+        GatewayProcessArgs {
+            http_timeout_ms: Settings::default().http_ms,
+            json: false,
+            access: AccessArgs::default(),
+            common,
+        }
+    }
+
     /// Its counts and timeouts.
     pub(super) fn settings(&self) -> Settings {
         self.common.settings().with_http_ms(self.http_timeout_ms)

@@ -15,7 +15,7 @@ use heirloom::net::{ClientTls, Endpoint, Listen, Resolver, Settings, Url};
 
 use super::journal::{Mode, Store, complain_of};
 use super::listening::{addresses, announce, server_address};
-use super::server_args::stop_on_signals;
+use super::signals::{ignore_harmless, stop_on_signals};
 use super::trust::{OldServerArgs, TrustArgs};
 use super::units::{milliseconds, octets};
 use super::{Exit, complain, output};
@@ -185,7 +185,8 @@ pub(super) fn run(args: &Args) -> Exit {
             return Exit::Unreachable;
         }
     };
-    if let Err(error) = relay.shutdown_pipe().and_then(stop_on_signals) {
+    let stopped = ignore_harmless().and_then(|()| relay.shutdown_pipe());
+    if let Err(error) = stopped.and_then(stop_on_signals) {
         complain(&format!("cannot wait for signals: {error}"));
         return Exit::Unreachable;
     }

@@ -27,8 +27,9 @@ pub(super) struct RouteArgs {
     /// origin is the Host that they ask; may be given more than once. Without it all may.
     #[arg(long, value_name = "ORIGIN", value_parser = allowed_origin)]
     origin: Vec<String>,
-    /// A host that is answered to, such as example.com with any port or example.com:8076; may be
-    /// given more than once. Requests with another Host get 403. Without it all are answered.
+    /// A host that is answered to, such as example.com with any port, example.com:8076, or
+    /// *.example.com for all below it; may be given more than once. Requests with another Host get
+    /// 403. Without it all are answered.
     #[arg(long, value_name = "NAME", value_parser = host)]
     host: Vec<String>,
     /// The URL that clients dial where it is not ws:// and their Host, such as wss://example.com;
@@ -50,6 +51,31 @@ impl RouteArgs {
         self.origin.is_empty()
     }
 
+    /// The hosts that it is for; none where it is for any.
+    pub(super) fn hosts(&self) -> &[String] {
+        &self.host
+    }
+
+    /// The origins whose pages may connect.
+    pub(super) fn origins(&self) -> Origins {
+        RouteArgs::all_origins([self])
+    }
+
+    /// The origins that one of these has listed; any where none has.
+    pub(super) fn all_origins<'a>(all: impl IntoIterator<Item = &'a RouteArgs>) -> Origins {
+        let listed: Vec<&String> = all.into_iter().flat_map(|args| &args.origin).collect();
+        if listed.is_empty() {
+            return Origins::any();
+        }
+        let has_same = listed.iter().any(|origin| *origin == SAME);
+        let origins = Origins::only(listed.into_iter().filter(|origin| *origin != SAME));
+        if has_same {
+            origins.and_same()
+        } else {
+            origins
+        }
+    }
+
     /// The configuration of its requests; `config` is what all routes share.
     pub(super) fn config(&self, config: Config) -> Config {
         let limits = self.message.limits(config.limits.clone());
@@ -58,13 +84,7 @@ impl RouteArgs {
             .with_versions(self.versions)
             .with_compression(self.compression.compression());
         config.public_url.clone_from(&self.public_url);
-        if !self.origin.is_empty() {
-            let listed = self.origin.iter().filter(|origin| *origin != SAME);
-            config.origins = Origins::only(listed);
-            if self.origin.iter().any(|origin| origin == SAME) {
-                config.origins = config.origins.and_same();
-            }
-        }
+        config.origins = self.origins();
         if !self.host.is_empty() {
             config.hosts = Hosts::only(&self.host);
         }
@@ -188,11 +208,14 @@ fn allowed_origin(text: &str) -> Result<String, String> {
 }
 
 fn host(text: &str) -> Result<String, String> {
-    if text.contains('*') {
-        return Err("no pattern is read here; give each host, or leave it out".to_owned());
-    }
-    if Hosts::is_host(text) {
+    if Hosts::is_host(text) && (!text.contains('*') || text.starts_with("*.")) {
         return Ok(text.to_owned());
+    }
+    if text.contains('*') {
+        return Err(
+            "a pattern is `*.` and a name, such as *.example.com; leave the option out for all hosts"
+                .to_owned(),
+        );
     }
     let hint = "a host is a name or an address, with a port where only that one is meant, such as \
                 example.com or [::1]:8076";

@@ -1,16 +1,15 @@
 //! `heirloom serve`: echo, a chat and the lab page.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args as ClapArgs;
-use heirloom::net::lab::Lab;
-use heirloom::net::{Router, serve};
 
-use super::lab::Explanations;
-use super::process_args::ProcessArgs;
-use super::server_args::{Bound, ServerArgs};
-use super::{Exit, header_text, listening};
+use super::listener_args::ListenerArgs;
+use super::process_args::{GatewayProcessArgs, ProcessArgs};
+use super::route_args::RouteArgs;
+use super::running::{self, CommandLine, Told};
+use super::setup::{PathPattern, RouteSetup, Setup, To};
+use super::{Exit, header_text};
 
 /// Serve clients of every version: any path echoes, /chat is a chat, / is the lab page.
 #[derive(Debug, ClapArgs)]
@@ -24,53 +23,45 @@ pub(super) struct Args {
     #[arg(long)]
     explain: bool,
     #[command(flatten)]
-    server: ServerArgs,
+    listener: ListenerArgs,
+    #[command(flatten)]
+    route: RouteArgs,
     #[command(flatten)]
     process: ProcessArgs,
 }
 
-/// The time that the explanations of the last handshakes have after the last
-/// connection.
-const LAST_EXPLANATIONS: Duration = Duration::from_secs(5);
+/// The path of the chat, and its topic.
+const CHAT: &str = "/chat";
 
 /// Runs until a signal and the last connection.
 pub(super) fn run(args: Args) -> Exit {
-    let config = args.server.config(&args.process);
-    let Bound {
-        server,
-        certificates,
-    } = match args.server.bind(&args.process, config.clone(), false) {
-        Ok(bound) => bound,
-        Err(exit) => return exit,
+    let subprotocols: Arc<[String]> = args.subprotocol.into();
+    let policy = args.route;
+    let route = |paths: PathPattern, to: To| RouteSetup {
+        identity: paths.to_string(),
+        paths,
+        to,
+        subprotocols: Arc::clone(&subprotocols),
+        policy: policy.clone(),
+        bridge: None,
     };
-    let explanations = Explanations {
-        all: args.explain,
-        config: config.clone(),
+    let setup = Setup {
+        process: GatewayProcessArgs::of_serve(args.process),
+        listeners: vec![args.listener],
+        routes: vec![
+            route(
+                PathPattern::Exact(CHAT.to_owned()),
+                To::Topic(CHAT.to_owned()),
+            ),
+            route(PathPattern::Below("/".to_owned()), To::Lab),
+        ],
+        has_one_policy: true,
+        process_words: Vec::new(),
     };
-    let lab = Lab::new(
-        Arc::new(config.clone()),
-        server.stats(),
-        Arc::new(explanations),
-    );
-    if !args.server.listener.has_proxies() {
-        listening::tell_page(&server.listeners());
-    }
-    let table = serve::routes_with(config, args.subprotocol, Some(lab.clone()));
-    let router = Router::new(table);
-    let server = server.with_config(router.config());
-    let (server, carrier) = match args.process.topics.carry(server, &router) {
-        Ok(carried) => carried,
-        Err(exit) => return exit,
+    let told = if args.explain {
+        Told::Explanations
+    } else {
+        Told::Handshakes
     };
-    let admin = Bound::admin(&args.process, &server, certificates.as_ref(), &router);
-    let _admin = match admin {
-        Ok(admin) => admin,
-        Err(exit) => return exit,
-    };
-    server.run(|| Bound::site(certificates.as_ref(), &router));
-    if let Some(carrier) = carrier {
-        carrier.finish();
-    }
-    lab.finish(LAST_EXPLANATIONS);
-    Exit::Good
+    running::run(CommandLine(setup), told)
 }

@@ -6,6 +6,9 @@ use heirloom::Version;
 use heirloom::net::Url;
 use heirloom::version::VERSIONS;
 
+/// Octets of a text for which a near name is looked for.
+const LONGEST_NAME: usize = 64;
+
 /// The version whose name is close to this one.
 pub(super) fn of_version(name: &str) -> Option<&'static str> {
     let name = name.to_ascii_lowercase();
@@ -59,6 +62,18 @@ pub(super) fn of_version(name: &str) -> Option<&'static str> {
         .filter(|(distance, _)| *distance <= 2)
         .min()
         .map(|(_, name)| name)
+}
+
+/// The name that was probably meant: the one that is closest to this text.
+pub(super) fn of_name<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if text.len() > LONGEST_NAME {
+        return None;
+    }
+    let text = text.to_ascii_lowercase().replace('_', "-");
+    let most = 1 + text.len() / 5;
+    let near = names.into_iter().map(|name| (distance(&text, name), name));
+    let near = near.filter(|(distance, _)| *distance <= most);
+    near.min().map(|(_, name)| name)
 }
 
 /// How many letters must be changed, added or left out to make one of the other.

@@ -1,25 +1,16 @@
-//! TLS of `serve` and `gateway`: which certificates are shown, and what happens when
-//! their files change.
+//! TLS of `serve` and `gateway`: which certificates are shown, and what is told of
+//! them.
 
-use std::io::{ErrorKind, Read};
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use clap::Args;
-use heirloom::net::{CertificateFiles, ListenPolicy, Reloader, ServerTls};
+use heirloom::net::{CertificateFiles, ServerTls};
 use jiff::Timestamp;
-use signal_hook::consts::SIGHUP;
-use signal_hook::low_level::pipe;
 
-use super::supervisor::Supervisor;
-use super::trust::check_legacy;
-use super::{Exit, complain, process};
-
-/// How often the log says which certificates expire soon.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+use super::Exit;
+use super::trust::{NotLoaded, check_legacy};
 
 /// The certificates of a server.
 #[derive(Clone, Debug, Args)]
@@ -44,32 +35,32 @@ pub(super) struct TlsArgs {
 
 impl TlsArgs {
     /// The certificates, where some are given.
-    pub(super) fn load(&self) -> Result<Option<ServerTls>, Exit> {
+    pub(super) fn load(&self) -> Result<Option<ServerTls>, NotLoaded> {
         if self.tls_cert.len() != self.tls_key.len() {
-            complain(&format!(
+            let why = format!(
                 "{} --tls-cert and {} --tls-key are given; give one key for each certificate, in \
                  the same order",
                 self.tls_cert.len(),
                 self.tls_key.len()
-            ));
-            return Err(Exit::Usage);
+            );
+            return Err((Exit::Usage, why));
         }
         if self.tls_cert.is_empty() {
             return Ok(None);
         }
         check_legacy("--tls-legacy", self.tls_legacy)?;
-        let tls = read(&self.files(), self.tls_legacy).map_err(|error| {
-            complain(&error);
-            Exit::Usage
-        })?;
+        let tls = read(&self.files(), self.tls_legacy);
+        tls.map(Some).map_err(|error| (Exit::Usage, error))
+    }
+
+    /// Warns where TLS of 2010 is on.
+    pub(super) fn warn_of_legacy(&self) {
         if self.tls_legacy {
             log::warn!(
                 "TLS 1.0 and 1.1, CBC suites and RSA key exchange are on (--tls-legacy): what such \
                  clients send and receive can be read and changed on its way"
             );
         }
-        warn(&tls);
-        Ok(Some(tls))
     }
 
     fn files(&self) -> Vec<CertificateFiles> {
@@ -80,76 +71,29 @@ impl TlsArgs {
         });
         files.collect()
     }
-
-    /// Reads the files again at each HUP, and says each day which certificates expire
-    /// soon. What is given has those that are shown now.
-    ///
-    /// # Errors
-    ///
-    /// The error of the system.
-    pub(super) fn watch(
-        &self,
-        tls: ServerTls,
-        reloader: Reloader,
-    ) -> std::io::Result<Certificates> {
-        let (mut reader, writer) = UnixStream::pair()?;
-        reader.set_read_timeout(Some(DAY))?;
-        pipe::register(SIGHUP, writer)?;
-        let (files, legacy) = (self.files(), self.tls_legacy);
-        let supervisor = Supervisor::of_environment();
-        let shown = Certificates(Arc::new(Mutex::new(tls)));
-        let watched = shown.clone();
-        thread::Builder::new()
-            .name("certificates".to_owned())
-            .spawn(move || {
-                loop {
-                    match reader.read(&mut [0; 64]) {
-                        Ok(0) => return,
-                        Ok(_) => supervisor.reload(|| {
-                            let loaded = read(&files, legacy);
-                            process::note_reload(loaded.is_ok());
-                            match loaded {
-                                Ok(loaded) => {
-                                    process::note_reload(true);
-                                    show(&reloader, &loaded);
-                                    *watched.lock() = loaded;
-                                }
-                                Err(error) => {
-                                    process::note_reload(false);
-                                    log::error!("{error}; the certificates from before stay in use")
-                                }
-                            }
-                            reloader.listeners()
-                        }),
-                        Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                        Err(_) => {}
-                    }
-                    warn(&watched.lock());
-                }
-            })?;
-        Ok(shown)
-    }
 }
 
-/// All listeners show these certificates from now on.
-fn show(reloader: &Reloader, tls: &ServerTls) {
-    let mut listeners = reloader.listeners();
-    for listen in &mut listeners {
-        let policy = ListenPolicy::clone(&listen.policy);
-        listen.policy = policy.with_tls(tls.clone()).into();
-    }
-    match reloader.listen(&listeners) {
-        Ok(_) => log::info!("the certificates were read again"),
-        Err(error) => log::error!("{error}; the certificates from before stay in use"),
-    }
-}
-
-/// The certificates that a running server shows.
-#[derive(Clone)]
-pub(super) struct Certificates(Arc<Mutex<ServerTls>>);
+/// The certificates that the listeners of a running server show.
+#[derive(Clone, Default)]
+pub(super) struct Certificates(Arc<Mutex<Vec<ServerTls>>>);
 
 impl Certificates {
-    fn lock(&self) -> MutexGuard<'_, ServerTls> {
+    /// From now on these are shown.
+    pub(super) fn set(&self, shown: Vec<ServerTls>) {
+        *self.lock() = shown;
+    }
+
+    /// Says what is wrong with certificates that can be used all the same.
+    pub(super) fn warn(&self) {
+        for tls in self.lock().iter() {
+            let of_days = tls.day_warnings(SystemTime::now());
+            for warning in tls.warnings().iter().chain(&of_days) {
+                log::warn!("{warning}");
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<ServerTls>> {
         // What was there before a panic is whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -157,9 +101,9 @@ impl Certificates {
     /// A line for each, with the day on which it expires; a mark where that is soon or
     /// over.
     pub(super) fn health(&self) -> String {
-        let tls = self.lock();
+        let shown = self.lock();
         let mut lines = String::new();
-        for certificate in tls.certificates() {
+        for certificate in shown.iter().flat_map(ServerTls::certificates) {
             let expires = Timestamp::try_from(certificate.not_after());
             let expires = expires.map_or_else(|_| "never".to_owned(), |at| at.to_string());
             let names = certificate.names().join(" ");
@@ -184,12 +128,4 @@ fn read(files: &[CertificateFiles], legacy: bool) -> Result<ServerTls, String> {
     // Without the feature the option was refused.
     let _ = legacy;
     Ok(tls)
-}
-
-/// Says what is wrong with certificates that can be used all the same.
-fn warn(tls: &ServerTls) {
-    let of_days = tls.day_warnings(SystemTime::now());
-    for warning in tls.warnings().iter().chain(&of_days) {
-        log::warn!("{warning}");
-    }
 }

@@ -48,27 +48,47 @@ impl OldServerArgs {
     }
 }
 
+/// Why something cannot be loaded, and how the program ends where it needs it.
+pub(super) type NotLoaded = (Exit, String);
+
 /// Refuses an option for TLS of 2010 where the program cannot speak it.
-pub(super) fn check_legacy(option: &str, is_given: bool) -> Result<(), Exit> {
+pub(super) fn check_legacy(option: &str, is_given: bool) -> Result<(), NotLoaded> {
     if is_given && cfg!(not(feature = "legacy-tls")) {
-        complain(&format!(
+        let why = format!(
             "{option} needs a program that was built with the feature legacy-tls: cargo build \
              --release --features legacy-tls"
-        ));
-        return Err(Exit::Usage);
+        );
+        return Err((Exit::Usage, why));
     }
     Ok(())
 }
 
 impl TrustArgs {
     /// Which servers are trusted, where TLS is spoken: only then are certificates
-    /// read.
-    /// `legacy` is the option for servers of 2010, and whether it is given.
+    /// read. `legacy` is the option for servers of 2010, and whether it is given. It
+    /// complains of what is wrong.
     pub(super) fn load(
         &self,
         secure: bool,
-        (legacy_option, legacy): (&str, bool),
+        legacy: (&str, bool),
     ) -> Result<Option<ClientTls>, Exit> {
+        self.try_load(secure, legacy).map_err(|(exit, why)| {
+            complain(&why);
+            exit
+        })
+    }
+
+    /// The files of certificates that are trusted.
+    pub(super) fn files(&self) -> &[PathBuf] {
+        &self.ca
+    }
+
+    /// The same, and the caller complains.
+    pub(super) fn try_load(
+        &self,
+        secure: bool,
+        (legacy_option, legacy): (&str, bool),
+    ) -> Result<Option<ClientTls>, NotLoaded> {
         check_legacy(legacy_option, legacy)?;
         if !secure {
             if self.insecure || !self.ca.is_empty() || legacy {
@@ -77,11 +97,11 @@ impl TrustArgs {
                     (false, false) => "--ca",
                     (false, true) => legacy_option,
                 };
-                complain(&format!(
+                let why = format!(
                     "{option} is about TLS with a wss:// server, and none is dialled; \
                      leave it out, or dial wss://"
-                ));
-                return Err(Exit::Usage);
+                );
+                return Err((Exit::Usage, why));
             }
             return Ok(None);
         }
@@ -96,11 +116,11 @@ impl TrustArgs {
         };
         let tls = tls.map_err(|error| {
             let hint = hint::of_client_tls(&error);
-            complain(&format!("{error}{hint}"));
-            match error {
+            let exit = match error {
                 ClientTlsError::File(_) => Exit::Usage,
                 _ => Exit::Unreachable,
-            }
+            };
+            (exit, format!("{error}{hint}"))
         })?;
         for warning in tls.warnings() {
             log::info!("{warning}");

@@ -15,7 +15,17 @@ use crate::error::Refusal;
 
 /// Which hosts a server answers to.
 #[derive(Clone, Debug, Default)]
-pub struct Hosts(Option<Vec<HostName>>);
+pub struct Hosts(Option<Vec<HostPattern>>);
+
+/// A host such as `example.com`, which has any port, or `example.com:8076`, which has
+/// this one; or all hosts below one, such as `*.example.com`. Letter case and a dot at the
+/// end of a name make no difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPattern {
+    host: HostName,
+    /// Those below this name, and not the name itself.
+    is_below: bool,
+}
 
 /// A host, and its port where one is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +36,52 @@ struct HostName {
     port: Option<u16>,
 }
 
+impl HostPattern {
+    /// This text as a host or pattern; `None` where it is neither.
+    #[must_use]
+    pub fn read(text: &str) -> Option<HostPattern> {
+        let (text, is_below) = match text.strip_prefix("*.") {
+            Some(below) => (below, true),
+            None => (text, false),
+        };
+        let host = HostName::read(text)?;
+        let has_below = !host.name.starts_with('[') && !host.name.contains('*');
+        (!is_below || has_below).then_some(HostPattern { host, is_below })
+    }
+
+    /// Whether it has this Host. One without a port has that of `http` or of `https`.
+    #[must_use]
+    pub fn matches(&self, host: &str) -> bool {
+        let host = HostName::read(host);
+        host.is_some_and(|host| self.has(&host, 80) || self.has(&host, 443))
+    }
+
+    /// Of two that match, the one with the greater precision was meant: a host before a
+    /// pattern, a longer pattern before a shorter one, and one with a port before one
+    /// without.
+    #[must_use]
+    pub fn precision(&self) -> impl Ord + use<> {
+        let length = if self.is_below {
+            self.host.name.len()
+        } else {
+            usize::MAX
+        };
+        (length, self.host.port.is_some())
+    }
+
+    /// `default_port` is that of a Host without one.
+    fn has(&self, host: &HostName, default_port: u16) -> bool {
+        let is_name = if self.is_below {
+            let above = host.name.strip_suffix(&*self.host.name);
+            above.is_some_and(|above| above.len() > 1 && above.ends_with('.'))
+        } else {
+            self.host.name == host.name
+        };
+        let port = host.port.unwrap_or(default_port);
+        is_name && self.host.port.is_none_or(|own| own == port)
+    }
+}
+
 impl Hosts {
     /// Any host, and none.
     #[must_use]
@@ -33,21 +89,18 @@ impl Hosts {
         Hosts(None)
     }
 
-    /// Only these, such as `example.com`, which has any port, or
-    /// `example.com:8076`, which has this one. Letter case and a dot at the end
-    /// of a name make no difference. A text that is no host is not among them;
-    /// see [`Hosts::is_host`].
+    /// Only these, as [`HostPattern`] reads them. A text that is no host is not among
+    /// them; see [`Hosts::is_host`].
     pub fn only<S: AsRef<str>>(hosts: impl IntoIterator<Item = S>) -> Hosts {
         let listed = hosts.into_iter();
-        Hosts(Some(
-            listed.filter_map(|h| HostName::read(h.as_ref())).collect(),
-        ))
+        let listed = listed.filter_map(|host| HostPattern::read(host.as_ref()));
+        Hosts(Some(listed.collect()))
     }
 
-    /// Whether this text is a host, with or without a port.
+    /// Whether this text is a host, with or without a port, or a pattern.
     #[must_use]
     pub fn is_host(text: &str) -> bool {
-        HostName::read(text).is_some()
+        HostPattern::read(text).is_some()
     }
 
     /// Whether a request with this Host is answered. `secure` is whether its
@@ -60,9 +113,8 @@ impl Hosts {
         let Some(host) = HostName::read(host) else {
             return false;
         };
-        let port = host.port.unwrap_or(if secure { 443 } else { 80 });
-        let mut listed = listed.iter();
-        listed.any(|own| own.name == host.name && own.port.is_none_or(|own| own == port))
+        let default_port = if secure { 443 } else { 80 };
+        listed.iter().any(|own| own.has(&host, default_port))
     }
 
     /// Refuses a request for another host. One without a Host passes: it is of
@@ -127,8 +179,43 @@ impl HostName {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pattern_has_all_hosts_below_a_name_and_not_the_name() {
+        let hosts = Hosts::only(["*.Example.com", "*.port.test:8076"]);
+        for (host, allowed) in [
+            ("a.example.com", true),
+            ("A.B.EXAMPLE.com.:99", true),
+            ("a.port.test:8076", true),
+            ("example.com", false),
+            (".example.com", false),
+            ("aexample.com", false),
+            ("a.example.com.evil.test", false),
+            ("a.port.test", false),
+        ] {
+            assert_eq!(hosts.allow(host, false), allowed, "{host}");
+        }
+        for text in ["*", "*.", "a.*.com", "*.*.com", "*.[::1]", "*.::1", ""] {
+            let is_exact = HostPattern::read(text).is_some_and(|read| !read.is_below);
+            assert!(is_exact || !Hosts::is_host(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_comes_before_a_pattern_and_a_port_before_none() {
+        let precision = |text: &str| HostPattern::read(text).unwrap().precision();
+        let order = ["*.com", "*.com:80", "*.a.com", "a.com", "a.com:80"];
+        assert!(
+            order
+                .windows(2)
+                .all(|two| precision(two[0]) < precision(two[1]))
+        );
+        let host = HostPattern::read("a.com:443").unwrap();
+        assert!(host.matches("a.com") && host.matches("a.com:443") && !host.matches("a.com:8"));
+    }
 
     #[test]
     fn a_name_has_any_port_and_a_name_with_a_port_has_that_one() {

@@ -38,7 +38,7 @@ pub(crate) use detect::is_authority;
 pub use detect::{Detected, detect};
 pub use head::{Head, Header};
 pub use hixie76::number as hixie76_number;
-pub use host::Hosts;
+pub use host::{HostPattern, Hosts};
 #[cfg(any(feature = "explain", feature = "vector"))]
 pub(crate) use hybi05::LENIENT;
 pub use hybi05::accept;

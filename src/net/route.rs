@@ -8,7 +8,7 @@ use super::backend::Backend;
 use super::checks;
 use super::lab::Lab;
 use crate::conn::{Config, Routes};
-use crate::handshake::{Head, Header};
+use crate::handshake::{Head, Header, HostPattern};
 
 /// Where requests lead.
 #[derive(Clone, Debug)]
@@ -73,18 +73,11 @@ impl Paths {
     }
 }
 
-/// A host without its port; the colons of IPv6 stand in brackets.
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if !port.ends_with(']') => name,
-        _ => host,
-    }
-}
-
 /// A row of the table: which requests, by which policy, lead where.
 #[derive(Clone, Debug)]
 pub struct Route {
-    host: Option<String>,
+    /// `None` where it is for any.
+    hosts: Option<Vec<HostPattern>>,
     name: Arc<str>,
     paths: Paths,
     config: Option<Arc<Config>>,
@@ -108,7 +101,7 @@ impl Route {
 
     fn of(paths: Paths, to: Destination) -> Route {
         Route {
-            host: None,
+            hosts: None,
             name: paths.path().into(),
             paths,
             config: None,
@@ -117,17 +110,29 @@ impl Route {
         }
     }
 
-    /// Only for this host, with or without its port. It comes before routes for
-    /// any host.
+    /// Only for this host, such as `example.com`, with any port, or `example.com:8076`,
+    /// or for those below one, such as `*.example.com`. It comes before routes for any
+    /// host. A text that is no host is for none.
     #[must_use]
-    pub fn with_host(mut self, host: &str) -> Route {
-        let host = host.to_ascii_lowercase();
-        self.name = format!("{host}{}", self.paths.path()).into();
-        self.host = Some(host);
+    pub fn with_host(self, host: &str) -> Route {
+        self.with_hosts([host])
+    }
+
+    /// Only for these hosts.
+    #[must_use]
+    pub fn with_hosts<S: AsRef<str>>(mut self, hosts: impl IntoIterator<Item = S>) -> Route {
+        let hosts: Vec<S> = hosts.into_iter().collect();
+        let names: Vec<&str> = hosts.iter().map(AsRef::as_ref).collect();
+        let names = names.join(",").to_ascii_lowercase();
+        self.name = format!("{names}{}", self.paths.path()).into();
+        let patterns = hosts
+            .iter()
+            .filter_map(|host| HostPattern::read(host.as_ref()));
+        self.hosts = Some(patterns.collect());
         self
     }
 
-    /// Its name: its host, where it has one, and its path, as they were configured.
+    /// Its name: its hosts, where it has some, and its path, as they were configured.
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
         &self.name
@@ -162,19 +167,28 @@ impl Route {
             _ => None,
         }
     }
+}
 
+/// A route in the order of the table: once for each of its hosts.
+#[derive(Clone, Debug)]
+struct Ranked {
+    host: Option<HostPattern>,
+    route: Arc<Route>,
+}
+
+impl Ranked {
     fn matches(&self, host: &str, path: &str) -> bool {
-        let is_host = match &self.host {
-            None => true,
-            Some(own) => {
-                own.eq_ignore_ascii_case(host) || own.eq_ignore_ascii_case(without_port(host))
-            }
-        };
-        is_host && self.paths.matches(path)
+        let mut own = self.host.iter();
+        self.route.paths.matches(path) && own.all(|own| own.matches(host))
     }
 
-    fn precision(&self) -> (bool, (usize, bool)) {
-        (self.host.is_some(), self.paths.precision())
+    /// Whether it comes before another one where both match.
+    fn comes_before(&self, other: &Ranked) -> bool {
+        let precision = |ranked: &Ranked| {
+            let host = ranked.host.as_ref().map(HostPattern::precision);
+            (host, ranked.route.paths.precision())
+        };
+        precision(self) >= precision(other)
     }
 }
 
@@ -195,7 +209,7 @@ pub struct RouteTable {
     /// In the order in which they were given.
     routes: Vec<Arc<Route>>,
     /// The same, those first that come first where several match.
-    ranked: Vec<Arc<Route>>,
+    ranked: Vec<Ranked>,
     /// The first one that leads to the lab.
     lab: Option<Arc<Route>>,
     /// A route leads to a backend.
@@ -223,8 +237,8 @@ impl RouteTable {
     }
 
     /// With this route. Of those that match a request, one for its host comes
-    /// before one for any host, then the longest path wins, then the exact one,
-    /// then the first.
+    /// before one for hosts below a name, the longest name first, and that before one
+    /// for any host; then the longest path wins, then the exact one, then the first.
     #[must_use]
     pub fn with(self, route: Route) -> RouteTable {
         self.with_shared(Arc::new(route))
@@ -234,15 +248,24 @@ impl RouteTable {
     /// accepted there are not outdated by this table.
     #[must_use]
     pub fn with_shared(mut self, route: Arc<Route>) -> RouteTable {
-        self.has_hosts |= route.host.is_some();
+        self.has_hosts |= route.hosts.is_some();
         self.has_configs |= route.config.is_some();
         self.has_backend |= matches!(route.to, Destination::Backend(_));
         if self.lab.is_none() && matches!(route.to, Destination::Lab(_)) {
             self.lab = Some(Arc::clone(&route));
         }
-        let comes_before = |other: &Arc<Route>| other.precision() >= route.precision();
-        let rank = self.ranked.partition_point(comes_before);
-        self.ranked.insert(rank, Arc::clone(&route));
+        let hosts = match &route.hosts {
+            Some(hosts) => hosts.iter().cloned().map(Some).collect(),
+            None => vec![None],
+        };
+        for host in hosts {
+            let route = Arc::clone(&route);
+            let ranked = Ranked { host, route };
+            let rank = self
+                .ranked
+                .partition_point(|other| other.comes_before(&ranked));
+            self.ranked.insert(rank, ranked);
+        }
         self.routes.push(route);
         self
     }
@@ -266,7 +289,8 @@ impl RouteTable {
             None
         };
         let (host, path) = (host.unwrap_or(""), head.path());
-        self.ranked.iter().find(|route| route.matches(host, path))
+        let found = self.ranked.iter().find(|ranked| ranked.matches(host, path));
+        found.map(|ranked| &ranked.route)
     }
 
     /// What applies to requests of this route.
@@ -422,16 +446,42 @@ mod tests {
         for (host, topic) in [
             ("a.example", Some("a")),
             ("a.EXAMPLE:8076", Some("a")),
+            ("a.example:81", Some("a81")),
             ("b.example", Some("any")),
             ("xa.example", Some("any")),
         ] {
             let found = found(&table, host, "/long/path");
             assert_eq!(found.as_deref(), topic, "{host}");
         }
-        assert_eq!(without_port("[::1]:8076"), "[::1]");
-        assert_eq!(without_port("[::1]"), "[::1]");
         assert_eq!(found(&table, "a.example", "/"), Some("a".to_owned()));
         assert_eq!(found(&table, "b.example", "/"), None);
+    }
+
+    #[test]
+    fn the_longest_pattern_of_a_host_wins_and_a_host_before_it() {
+        let hosts = |name: &str, hosts: &[&str]| {
+            Route::below("/", Destination::topic(name)).with_hosts(hosts)
+        };
+        let table = table([
+            hosts("wide", &["*.example", "other.test"]),
+            hosts("deep", &["*.b.example"]),
+            hosts("one", &["x.b.example", "[::1]"]),
+            hosts("none", &["no host"]),
+            Route::below("/longer", Destination::topic("any")),
+        ]);
+        for (host, topic) in [
+            ("a.example", Some("wide")),
+            ("other.test:99", Some("wide")),
+            ("b.example", Some("wide")),
+            ("a.b.example", Some("deep")),
+            ("x.b.example.", Some("one")),
+            ("[::1]:8076", Some("one")),
+            ("example", Some("any")),
+        ] {
+            let found = found(&table, host, "/longer");
+            assert_eq!(found.as_deref(), topic, "{host}");
+        }
+        assert_eq!(found(&table, "example", "/"), None);
     }
 
     #[test]
