@@ -10,6 +10,8 @@ mod section;
 
 mod route_keys;
 
+mod tests;
+
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -475,6 +477,3 @@ struct OfAllRoutes {
     key: String,
     words: Vec<Word>,
 }
-
-#[cfg(test)]
-mod tests;

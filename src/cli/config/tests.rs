@@ -1,5 +1,6 @@
 //! Files of all kinds: good ones, each mistake at its place, and any octets.
 
+#![cfg(test)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
