@@ -33,7 +33,7 @@ ROUTES = """
 listen = "127.0.0.1:{port}"
 
 [[route]]
-path = "/*"
+path = "/"
 to = "echo"
 versions = "{versions}"
 """
@@ -149,6 +149,16 @@ def refused(port):
 def packaged_file_passes(root):
     said = root.run("heirloom", "gateway", "--config", CONFIGURATION, "--check")
     require("warning" not in said, f"the check of the packaged file says {said!r}")
+
+
+def documented_file_passes(root):
+    """The lines that an operator reads first."""
+    with open(os.path.join(PACKAGING, "..", "docs", "deployment.md"), encoding="utf-8") as f:
+        shown = re.findall(r"^```toml\n(.*?)^```$", f.read(), re.M | re.S)
+    require(shown, "docs/deployment.md shows no configuration")
+    for text in shown:
+        root.write("/tmp/shown.toml", text)
+        root.run("heirloom", "gateway", "--config", "/tmp/shown.toml", "--check")
 
 
 def lives(root):
@@ -268,6 +278,7 @@ def main():
             failed += check("its units are read by systemd, and leave few rights", verifies, root)
             failed += check("its program is stripped", is_small, root)
             failed += check("its configuration passes the check", packaged_file_passes, root)
+            failed += check("so does the one in docs/deployment.md", documented_file_passes, root)
             failed += check("kubernetes.yaml fits it", kubernetes_fits, root)
             failed += check("Containerfile fits it", container_fits, root)
             failed += check("its service starts, is reloaded, refuses a bad file, and stops", lives, root)

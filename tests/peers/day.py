@@ -58,7 +58,7 @@ tls-cert = ["/etc/heirloom/panel.pem"]
 tls-key = ["/etc/heirloom/panel.key"]
 
 [[route]]
-path = "/*"
+path = "/"
 to = "ws://%s.lab:{STORE}/app"
 versions = "all"
 """
