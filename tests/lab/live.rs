@@ -102,7 +102,13 @@ fn without_the_option_nothing_is_said() {
     let program = serve(&[], &[]);
     each_fate(&program);
     let ended = stop(program);
-    assert_eq!((&*ended.talk, &*ended.out), ("", ""));
+    // But where its page is.
+    assert!(
+        ended.talk.starts_with("heirloom: open http://"),
+        "{ended:?}"
+    );
+    assert_eq!(ended.talk.lines().count(), 1, "{ended:?}");
+    assert_eq!(ended.out, "");
 }
 
 #[test]
