@@ -38,20 +38,13 @@ pub(super) struct ListenerArgs {
 impl ListenerArgs {
     /// The places, those for Flash policies among them.
     pub(super) fn places(&self) -> Vec<Listen> {
-        let listen = self.listen.iter();
-        let mut places: Vec<Listen> = listen.flat_map(|one| listening::settled(one)).collect();
-        places.extend(self.flash.listeners());
+        let mut places = [self.listen.concat(), self.flash.listeners()].concat();
         for place in &mut places {
             if let ListenAt::Unix { mode, .. } = &mut place.at {
                 *mode = self.unix_mode;
             }
         }
         places
-    }
-
-    /// Whether some peers send a PROXY header.
-    pub(super) fn has_proxies(&self) -> bool {
-        !self.accept_proxy.is_empty()
     }
 
     /// The peers that send a PROXY header.

@@ -2,8 +2,11 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::atomic::{AtomicU8, Ordering};
 
-use heirloom::net::{BadEndpoint, BindError, Endpoint, Listen, ListenAt, Passed, Takes, Url};
+use heirloom::net::{
+    BadEndpoint, BindError, Endpoint, Listen, ListenAt, Networks, Passed, Takes, Url,
+};
 
 use super::{machine, output, passed, remark, suggest};
 
@@ -14,6 +17,9 @@ const LOCALHOST: [IpAddr; 2] = [
 ];
 /// How many ports are tried that are to be free at both.
 const TRIES: usize = 32;
+/// The version of IP whose address `localhost` lacks on this machine: 4, 6, or 0 where
+/// it lacks none. Told once it is known whether remarks are wanted.
+static MISSING: AtomicU8 = AtomicU8::new(0);
 /// Addresses of the machine that are told.
 const TOLD: usize = 8;
 
@@ -110,47 +116,29 @@ pub(super) fn unix_mode(text: &str) -> Result<u32, String> {
         .ok_or_else(|| "give three octal digits, such as 600, 660 or 666".to_owned())
 }
 
-/// Both addresses of `localhost`.
+/// The addresses of `localhost` that this machine has, with one free port for both
+/// where it is to be a free one.
 fn localhost(text: &str) -> Option<Vec<SocketAddr>> {
     let (host, port) = text.rsplit_once(':')?;
-    let port = port.parse().ok()?;
-    let is_localhost = host.eq_ignore_ascii_case("localhost");
-    is_localhost.then(|| LOCALHOST.map(|ip| SocketAddr::new(ip, port)).to_vec())
-}
-
-/// The places of one `--listen` as they can be bound: of `localhost` those addresses
-/// that this machine has, with one free port for both where it is to be a free one.
-pub(super) fn settled(places: &[Listen]) -> Vec<Listen> {
-    let mut settled = places.to_vec();
-    let ips = places.iter().filter_map(|place| match place.at {
-        ListenAt::Tcp(address) => Some(address.ip()),
-        _ => None,
-    });
-    if !ips.eq(LOCALHOST) || places.len() != LOCALHOST.len() {
-        return settled;
+    let port: u16 = port.parse().ok()?;
+    if !host.eq_ignore_ascii_case("localhost") {
+        return None;
     }
-    let has = |place: &Listen| place.at.address().is_none_or(|at| !is_missing(at.ip()));
-    if settled.iter().any(has) {
-        settled.retain(has);
+    let mut ips = LOCALHOST.to_vec();
+    ips.retain(|ip| !is_missing(*ip));
+    match &*ips {
+        // Why neither can be bound is told when it is tried.
+        [] => ips = LOCALHOST.to_vec(),
+        [only] => MISSING.store(if only.is_ipv4() { 6 } else { 4 }, Ordering::Relaxed),
+        _ => {}
     }
-    if let [only] = &*settled {
-        let missing = if only.at.address().is_some_and(|at| at.is_ipv4()) {
-            "IPv6"
-        } else {
-            "IPv4"
-        };
-        remark(&format!("localhost has no address of {missing} here"));
-        return settled;
-    }
-    let wants_free = |place: &Listen| place.at.address().is_some_and(|at| at.port() == 0);
-    if settled.iter().all(wants_free) {
-        if let Some(port) = (0..TRIES).find_map(|_| port_free_at_both()) {
-            for (place, ip) in settled.iter_mut().zip(LOCALHOST) {
-                place.at = ListenAt::Tcp(SocketAddr::new(ip, port));
-            }
-        }
-    }
-    settled
+    let free = || (0..TRIES).find_map(|_| port_free_at_both());
+    let port = match port {
+        0 if ips.len() > 1 => free().unwrap_or_default(),
+        port => port,
+    };
+    let address = |ip| SocketAddr::new(ip, port);
+    Some(ips.into_iter().map(address).collect())
 }
 
 /// Whether the machine has no such address. Any other fault is left to the bind.
@@ -205,8 +193,13 @@ pub(super) fn explained(error: &BindError) -> String {
     format!("{error}; {help}")
 }
 
-/// Tells what an address of IPv6 that stands for all leaves out.
+/// Tells what is not listened on: the address that `localhost` lacks, and what an
+/// address of IPv6 that stands for all leaves out.
 pub(super) fn tell_families(listeners: &[Listen]) {
+    match MISSING.swap(0, Ordering::Relaxed) {
+        0 => {}
+        version => remark(&format!("localhost has no address of IPv{version} here")),
+    }
     let addresses = || listeners.iter().filter_map(|listen| listen.at.address());
     for all in addresses().filter(|at| at.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)) {
         let port = all.port();
@@ -218,9 +211,14 @@ pub(super) fn tell_families(listeners: &[Listen]) {
     }
 }
 
-/// Tells where the page of the server is.
+/// Tells where the page of the server is; nothing where its clients must send a PROXY
+/// header.
 pub(super) fn tell_page(listeners: &[Listen]) {
+    let no_proxies = Networks::default();
     let page = listeners.iter().find_map(|listen| {
+        if listen.policy.proxies != no_proxies {
+            return None;
+        }
         let scheme = match listen.takes {
             Takes::Both | Takes::Plain => "http",
             Takes::Tls => "https",

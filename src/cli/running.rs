@@ -123,7 +123,7 @@ fn start(source: impl Source, loaded: Loaded, told: Told) -> Result<(), Exit> {
         return Err(Exit::Unreachable);
     }
     listening::tell_families(&listeners);
-    if !matches!(told, Told::Access) && !loaded.setup.has_proxies() {
+    if !matches!(told, Told::Access) {
         listening::tell_page(&listeners);
     }
     if loaded.setup.has_open_backend() {

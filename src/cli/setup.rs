@@ -217,11 +217,6 @@ impl Setup {
         Hosts::only(policies().flat_map(RouteArgs::hosts))
     }
 
-    /// Whether a proxy stands in front of a listener.
-    pub(super) fn has_proxies(&self) -> bool {
-        self.listeners.iter().any(ListenerArgs::has_proxies)
-    }
-
     /// The versions that a route has on.
     pub(super) fn versions(&self) -> Versions {
         let all = self.routes.iter().map(|route| route.policy.versions);

@@ -12,6 +12,8 @@ use super::topic_status::{Backoff, Shared, Way};
 /// Octets, and texts, that are sent to the broker before its answers are read.
 const SENT_OCTETS: usize = 256 * 1024;
 const SENT_TEXTS: usize = 1024;
+/// What the turns of the loops have published is sent together, up to so many.
+const SENT_BATCHES: usize = 64;
 
 /// The thread that publishes at the broker.
 pub(super) struct Outward {
@@ -53,10 +55,13 @@ impl Outward {
                 broker::ping(&mut connection)?;
                 continue;
             };
-            let mut next = Some(tapped);
-            while let Some(tapped) = next {
+            self.add(&tapped, &mut commands, &mut connection)?;
+            // What waits already goes with it.
+            for _ in 0..SENT_BATCHES {
+                let Some(tapped) = self.tap.wait(Duration::ZERO) else {
+                    break;
+                };
                 self.add(&tapped, &mut commands, &mut connection)?;
-                next = self.tap.wait(Duration::ZERO);
             }
             self.send(&mut commands, &mut connection)?;
             let lost = self.tap.take_lost();
