@@ -114,18 +114,6 @@ fn start(source: impl Source, loaded: Loaded, told: Told) -> Result<(), Exit> {
     }
     loaded.warn();
     let listeners = server.listeners();
-    let versions = loaded.setup.versions();
-    for listen in &listeners {
-        warn_of_hixie(&listen.at, versions);
-        listening::announce(listen, options.json);
-    }
-    if output::has_failed() {
-        return Err(Exit::Unreachable);
-    }
-    listening::tell_families(&listeners);
-    if !matches!(told, Told::Access) {
-        listening::tell_page(&listeners);
-    }
     if loaded.setup.has_open_backend() {
         log::warn!(
             "pages of any site may connect to the backend; --origin names those that may, and \
@@ -148,10 +136,6 @@ fn start(source: impl Source, loaded: Loaded, told: Told) -> Result<(), Exit> {
     certificates.warn();
     let log = AccessLog::new(options.json, output.clone());
     let supervisor = Supervisor::of_environment();
-    supervisor.start(&server).map_err(|error| {
-        complain(&format!("cannot start a thread: {error}"));
-        Exit::Unreachable
-    })?;
     let shown = certificates.clone();
     let admin = options.common.admin.start(admin::Told {
         metrics: server.metrics(),
@@ -159,6 +143,7 @@ fn start(source: impl Source, loaded: Loaded, told: Told) -> Result<(), Exit> {
         health: Box::new(move || shown.health()),
     })?;
     let (server, carrier) = options.common.topics.carry(server, &router)?;
+    let versions = loaded.setup.versions();
     let mut running = Running {
         source,
         shared,
@@ -168,15 +153,32 @@ fn start(source: impl Source, loaded: Loaded, told: Told) -> Result<(), Exit> {
         loaded,
         in_use,
     };
+    let told_of = supervisor.clone();
     let watched = watch(DAY, move |asked| match asked {
         Asked::Reload => {
             output.reopen();
-            supervisor.reload(|| running.reload());
+            told_of.reload(|| running.reload());
         }
         Asked::Reopen => output.reopen(),
         Asked::Nothing => running.certificates.warn(),
     });
     watched.map_err(no_signals)?;
+    // Last: from here on a signal has its effect, and all that the program holds is there.
+    for listen in &listeners {
+        warn_of_hixie(&listen.at, versions);
+        listening::announce(listen, options.json);
+    }
+    if output::has_failed() {
+        return Err(Exit::Unreachable);
+    }
+    listening::tell_families(&listeners);
+    if !matches!(told, Told::Access) {
+        listening::tell_page(&listeners);
+    }
+    supervisor.start(&server).map_err(|error| {
+        complain(&format!("cannot start a thread: {error}"));
+        Exit::Unreachable
+    })?;
     server.run(|| {
         let certificates = certificates.clone();
         let site = Site::new(&router).with_health(move || certificates.health());

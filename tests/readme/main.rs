@@ -65,6 +65,8 @@ fn every_gateway_of_the_deployment_guide_starts() {
     for line in guide.lines().filter(|l| l.starts_with("heirloom ")) {
         if line.contains("unix:") {
             starts_on_unix_sockets(line);
+        } else if line.contains("--config") {
+            takes_the_file_of_the_package(line);
         } else {
             terminal.starts(line);
         }
@@ -72,6 +74,27 @@ fn every_gateway_of_the_deployment_guide_starts() {
     }
     assert!(count > 4, "{count} commands");
     terminal.end();
+}
+
+/// Runs a command with the file of the package, on a port of its own.
+fn takes_the_file_of_the_package(line: &str) {
+    let folder = Folder::new();
+    let file = folder.as_ref().join("heirloom.toml");
+    let text = read("packaging/heirloom.toml");
+    assert!(text.contains("\"127.0.0.1:8076\""), "{text}");
+    fs::write(&file, text.replace("127.0.0.1:8076", "127.0.0.1:0")).unwrap();
+    let line = line.replace("/etc/heirloom/heirloom.toml", &file.display().to_string());
+    let mut command = Command::new(HEIRLOOM);
+    command.args(line.split_whitespace().skip(1));
+    if line.contains("--check") {
+        let checked = command.output().unwrap();
+        assert!(checked.status.success(), "{line}: {checked:?}");
+        return;
+    }
+    let program = Program::start(&mut command);
+    program.signal("INT");
+    let (status, _) = program.wait();
+    assert_eq!(status.code(), Some(0), "{line}");
 }
 
 /// Runs a command of Unix sockets, with those of a folder of its own.
