@@ -114,12 +114,6 @@ fn start(source: impl Source, loaded: Loaded, told: Told) -> Result<(), Exit> {
     }
     loaded.warn();
     let listeners = server.listeners();
-    if loaded.setup.has_open_backend() {
-        log::warn!(
-            "pages of any site may connect to the backend; --origin names those that may, and \
-             docs/deployment.md says which to choose"
-        );
-    }
     let shared = Shared {
         config: common,
         stats: server.stats(),
@@ -144,6 +138,7 @@ fn start(source: impl Source, loaded: Loaded, told: Told) -> Result<(), Exit> {
     })?;
     let (server, carrier) = options.common.topics.carry(server, &router)?;
     let versions = loaded.setup.versions();
+    let is_open = loaded.setup.has_open_backend();
     let mut running = Running {
         source,
         shared,
@@ -174,6 +169,12 @@ fn start(source: impl Source, loaded: Loaded, told: Told) -> Result<(), Exit> {
     listening::tell_families(&listeners);
     if !matches!(told, Told::Access) {
         listening::tell_page(&listeners);
+    }
+    if is_open {
+        log::warn!(
+            "pages of any site may connect to the backend; --origin names those that may, and \
+             docs/deployment.md says which to choose"
+        );
     }
     supervisor.start(&server).map_err(|error| {
         complain(&format!("cannot start a thread: {error}"));
