@@ -176,7 +176,7 @@ impl Backend {
 
     /// With its servers checked so, with so many milliseconds from one check to the
     /// next. Checks begin when its route is in the table of a
-    /// [`Router`](super::Router), and end when it is dropped.
+    /// [`Router`](super::Router), and end when it is not there any more.
     #[must_use]
     pub fn with_check(self, check: Check, interval_ms: u64) -> Backend {
         self.with_options(|options| {

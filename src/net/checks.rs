@@ -42,8 +42,8 @@ enum Post {
     Resolved { token: usize, found: Found },
 }
 
-/// Checks the servers of this backend from now on, until it is dropped, where it is
-/// to be checked.
+/// Checks the servers of this backend from now on, where it is to be checked, until
+/// that is ended or it is dropped.
 pub(super) fn watch(backend: &Arc<Backend>) {
     if !backend.targets.begin_watch() {
         return;
@@ -156,8 +156,10 @@ impl Checks {
             while let Ok(post) = self.received.try_recv() {
                 self.take(post);
             }
-            self.watched
-                .retain(|watched| watched.backend.strong_count() > 0);
+            self.watched.retain(|watched| {
+                let backend = watched.backend.upgrade();
+                backend.is_some_and(|backend| backend.targets.is_watched())
+            });
             self.start_due();
             self.advance_all();
             if self.ends() {
@@ -208,6 +210,9 @@ impl Checks {
             Post::Watch(backend) => {
                 let servers = backend.upgrade().map_or(0, |backend| backend.targets.len());
                 let now_ms = now_ms();
+                // It may have been ended a moment ago.
+                self.watched
+                    .retain(|watched| !watched.backend.ptr_eq(&backend));
                 self.watched.extend((0..servers).map(|index| Watched {
                     backend: Weak::clone(&backend),
                     index,

@@ -378,8 +378,17 @@ impl Router {
     /// Replaces the table. A server gets the new one by
     /// [`Reloader::reload`](super::Reloader::reload) with [`Router::config`].
     pub fn replace(&self, table: RouteTable) {
-        table.backends().for_each(checks::watch);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
+        let new = Arc::new(table);
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *current, Arc::clone(&new));
+        drop(current);
+        // Connections may keep a backend for long after its route is gone.
+        for backend in old.backends() {
+            if !new.backends().any(|other| Arc::ptr_eq(other, backend)) {
+                backend.targets.end_watch();
+            }
+        }
+        new.backends().for_each(checks::watch);
     }
 
     /// The configuration for a [`Server`](super::Server): it looks requests up in

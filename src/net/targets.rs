@@ -170,6 +170,15 @@ impl Targets {
         self.options.check != Check::Off && !self.is_watched.swap(true, Ordering::AcqRel)
     }
 
+    /// They are not checked any more.
+    pub(super) fn end_watch(&self) {
+        self.is_watched.store(false, Ordering::Release);
+    }
+
+    pub(super) fn is_watched(&self) -> bool {
+        self.is_watched.load(Ordering::Acquire)
+    }
+
     pub(super) fn urls(&self) -> Vec<Url> {
         self.all.iter().map(|target| target.url.clone()).collect()
     }

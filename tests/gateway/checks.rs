@@ -1,9 +1,11 @@
 //! Checks of backends, beside the connections of clients.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use heirloom::net::{Check, ProxyVersion};
+use heirloom::net::{Check, Destination, ProxyVersion, Route, RouteTable, Router};
+use heirloom::{Config, Version};
 
 use crate::gate::{Gate, Set, milliseconds};
 use crate::several::{Names, gate_of, gone, url};
@@ -98,6 +100,33 @@ fn a_check_by_an_opening_handshake_ends_as_a_client_does() {
     served.agree_to(&[]);
     served.receive_close(1000);
     await_resting(&known, &[false]);
+}
+
+#[test]
+fn checks_end_with_the_route_though_connections_keep_the_backend() {
+    let (one, two) = (Backend::listen(), Backend::listen());
+    let version = Version::named("rfc6455").unwrap();
+    let table = |to: &Backend| {
+        let backend = heirloom::net::Backend::new(to.url().parse().unwrap(), version);
+        let backend = Arc::new(backend.with_check(Check::Tcp, 50));
+        let destination = Destination::Backend(Arc::clone(&backend));
+        let table = RouteTable::new(Config::default());
+        (table.with(Route::below("/", destination)), backend)
+    };
+    let (first, _kept) = table(&one);
+    let router = Router::new(first);
+    one.accept_raw();
+    one.accept_raw();
+    let (second, _kept_too) = table(&two);
+    router.replace(second);
+    two.accept_raw();
+    two.accept_raw();
+    // One may have been under way.
+    while one.accept_raw_now().is_some() {}
+    for _ in 0..5 {
+        two.accept_raw();
+    }
+    assert!(one.accept_raw_now().is_none());
 }
 
 #[test]
