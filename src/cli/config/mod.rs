@@ -404,9 +404,11 @@ impl Sections {
             let is_own = place_of(&table.entries, key).is_some();
             let is_of_backends = self.bridge.has(key) && !is_backend;
             let is_of_tls = OF_TLS.contains(&key) && !is_secure;
-            if !is_own && !is_of_backends && !is_of_tls && !(is_backend && key == "subprotocol") {
-                words.extend(default.words.iter().cloned());
+            let is_of_us = is_backend && key == "subprotocol";
+            if is_own || is_of_backends || is_of_tls || is_of_us {
+                continue;
             }
+            words.extend(default.words.iter().cloned());
         }
         let place = (table.at, &*table.entries);
         let keys: Option<RouteKeys> = self.route.build(&words, place, mistakes);

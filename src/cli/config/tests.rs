@@ -71,7 +71,7 @@ fn a_file_describes_listeners_and_routes() {
         panic!("{:?}", setup.routes);
     };
     assert!(matches!(&app.to, To::Backend(urls) if urls.len() == 2));
-    assert!(app.subprotocols.is_empty() && &*chat.subprotocols == ["a"]);
+    assert!(app.subprotocols.is_empty() && *chat.subprotocols == ["a"]);
     let config = |route: &RouteSetup| route.policy.config(heirloom::Config::default());
     assert_eq!(config(app).limits.message_bytes, 16_384);
     assert_eq!(config(app).versions, heirloom::Versions::ALL);
