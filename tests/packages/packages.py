@@ -181,7 +181,7 @@ def lives(root):
             said = command(service.argv(service.unit.all("ExecReload")[0]), due=2)
             require("heirloom.toml" in said and "77" in said, f"a bad file is told as {said!r}")
             echoes(port)
-            code = service.end()
+            code = service.end(tells=False)
             require(code == 0, f"it ends with {code}{service.talk()}")
     finally:
         service.stop()
@@ -202,7 +202,7 @@ def waits_at_its_port(root):
                     head = raw.head()
                     require(head.startswith("HTTP/1.1 101 "), f"the answer is {head!r}")
                     raw.socket.close()
-                    code = service.end()
+                    code = service.end(tells=False)
                     require(code == 0, f"it ends with {code}{service.talk()}")
                 finally:
                     service.stop()
