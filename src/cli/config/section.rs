@@ -269,6 +269,13 @@ fn check(option: &Arg, key: &str, word: &OsString, text: &str) -> Result<(), Str
         }
         _ => first_line(&error),
     };
+    let is_secret = error.kind() == ErrorKind::ValueValidation
+        && error.get(ContextKind::InvalidValue).is_none();
+    if is_secret {
+        // An error without the value leaves it out because a password may be in it.
+        let (_, why) = why.split_once(" is wrong: ").unwrap_or(("", why.as_str()));
+        return Err(format!("that is no value of `{key}`: {}", as_keys(why)));
+    }
     Err(format!(
         "\"{short}\" is no value of `{key}`: {}",
         as_keys(&why)

@@ -374,3 +374,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_password_in_the_url_of_a_broker_is_not_repeated() {
+    let mistakes = read_text("topics = \"redis://u:s3cret@h/x\"\n").unwrap_err();
+    let all = mistakes.join("\n");
+    assert!(
+        all.contains("1:10: that is no value of `topics`: what stands behind the host"),
+        "{all}"
+    );
+    assert!(!all.contains("s3cret"), "{all}");
+}
