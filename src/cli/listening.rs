@@ -94,8 +94,12 @@ pub(super) fn listeners(text: &str) -> Result<Vec<Listen>, String> {
 /// The sockets that the supervisor has passed.
 fn of_supervisor(name: Option<&str>, takes: Takes) -> Result<Vec<Listen>, String> {
     let listen = |passed: Passed| {
-        let is_tcp = passed.address().is_some();
-        let takes = if is_tcp { takes } else { at_unix(takes) };
+        // What is not there yet may be of either kind.
+        let takes = if passed.is_unix() {
+            at_unix(takes)
+        } else {
+            takes
+        };
         Listen::new(ListenAt::Passed(passed), takes)
     };
     Ok(passed::sockets(name)?.into_iter().map(listen).collect())

@@ -67,6 +67,12 @@ impl Passed {
         }
     }
 
+    /// Whether it is a Unix socket.
+    #[must_use]
+    pub fn is_unix(&self) -> bool {
+        matches!(&*self.0, PassedSocket::Unix(..))
+    }
+
     /// Its path, where it is a Unix socket that has one.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {

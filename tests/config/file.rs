@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::Written;
+use crate::support::certificate::Plan;
 use crate::support::folder::Folder;
 use crate::support::peer::{Peer, RFC};
 use crate::support::program::{Ended, HEIRLOOM, Program, run};
@@ -39,6 +40,19 @@ fn the_example_serves_with_a_port_that_is_free() {
     program.signal("TERM");
     let (status, ended) = program.wait();
     assert_eq!(status.code(), Some(0), "{}", ended.talk);
+}
+
+#[test]
+fn a_certificate_may_be_for_sockets_that_are_passed_later() {
+    let folder = Folder::new();
+    let made = Plan::new(&["localhost"]).self_signed();
+    folder.write("h.pem", made.pem());
+    folder.write("h.key", made.key_pem());
+    let listener =
+        "[[listener]]\nlisten = \"systemd\"\ntls-cert = \"h.pem\"\ntls-key = \"h.key\"\n";
+    let file = folder.write("h.toml", format!("{listener}[[route]]\nto = \"echo\"\n"));
+    let ended = check(&file.display().to_string());
+    assert_eq!(ended.code, Some(0), "{}", ended.talk);
 }
 
 #[test]

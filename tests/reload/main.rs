@@ -14,6 +14,7 @@ mod leaving;
 mod listeners;
 mod load;
 mod passed;
+mod program;
 mod routes;
 mod supervisor;
 

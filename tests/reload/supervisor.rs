@@ -22,10 +22,10 @@ use crate::support::server::Running;
 use crate::support::tls_host::Files;
 
 /// What a supervisor hears.
-struct Heard(UnixDatagram);
+pub(crate) struct Heard(UnixDatagram);
 
 impl Heard {
-    fn at(path: &Path) -> Heard {
+    pub(crate) fn at(path: &Path) -> Heard {
         Heard::by(UnixDatagram::bind(path).unwrap())
     }
 
@@ -34,7 +34,7 @@ impl Heard {
         Heard(socket)
     }
 
-    fn next(&self) -> String {
+    pub(crate) fn next(&self) -> String {
         let mut octets = [0; 4096];
         let n = self.0.recv(&mut octets).expect("it is told something");
         String::from_utf8(octets[..n].to_vec()).unwrap()
