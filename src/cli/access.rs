@@ -26,7 +26,7 @@ const FILE_MODE: u32 = 0o640;
 pub(super) struct AccessArgs {
     /// The file that gets the access lines, at its end; - is standard output, as without it. It is
     /// made with the permissions 0640. HUP and USR1 open it again, so that it can be renamed.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = "Operation", value_name = "FILE")]
     access_log: Option<PathBuf>,
 }
 

@@ -32,9 +32,9 @@ const MODE: u32 = 0o600;
 #[derive(Clone, Debug, Args)]
 pub(super) struct AdminArgs {
     /// Where to listen for operators and their tools: /metrics for Prometheus, /healthz, /readyz
-    /// and /connections, by plain HTTP. An address of loopback such as 127.0.0.1:9090, or
+    /// and /connections, by plain HTTP. An address of loopback such as 127.0.0.1:9076, or
     /// unix:PATH. Its pages tell which clients are connected, and it asks for no password.
-    #[arg(long, value_name = "ADDR", value_parser = address)]
+    #[arg(long, help_heading = "Operation", value_name = "ADDR", value_parser = address)]
     admin: Option<AdminAddress>,
 }
 
@@ -60,7 +60,7 @@ fn address(text: &str) -> Result<AdminAddress, String> {
     }
     let found = listening::addresses(text)?;
     let [address, ..] = *found else {
-        return Err("give an address of loopback, such as 127.0.0.1:9090".to_owned());
+        return Err("give an address of loopback, such as 127.0.0.1:9076".to_owned());
     };
     let host = text.rsplit_once(':').map_or(text, |(host, _)| host);
     Ok(AdminAddress {
@@ -367,7 +367,7 @@ mod tests {
             unreachable!("it is resolved everywhere");
         };
         assert_eq!(name.as_deref(), Some("LOCALHOST"));
-        for text in ["127.0.0.1:9090", "[::1]:9090", "0.0.0.0:0"] {
+        for text in ["127.0.0.1:9076", "[::1]:9090", "0.0.0.0:0"] {
             assert!(address(text).is_ok_and(|at| at.name.is_none()), "{text}");
         }
         for text in ["unix:", "unix:@name", "9090", "127.0.0.1"] {

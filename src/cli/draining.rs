@@ -17,8 +17,8 @@ pub(super) struct DrainArgs {
     /// them stay until they end.
     #[arg(long, value_name = "MS", default_value_t = 0, value_parser = milliseconds(0..=DAY_MS))]
     reload_drain_ms: u64,
-    /// Milliseconds over which such closes are spread evenly, those after TERM too, so that clients
-    /// do not all come back in the same second. --drain-timeout-ms counts from the last of them on.
+    /// Milliseconds over which the closes after TERM and those of --reload-drain-ms are spread
+    /// evenly, so that clients do not all come back in the same second. --drain-timeout-ms counts from the last of them on.
     #[arg(long, value_name = "MS", default_value_t = 0, value_parser = milliseconds(0..=DAY_MS))]
     spread_ms: u64,
 }

@@ -28,7 +28,7 @@ pub(super) struct Args {
     /// connection. May be given more than once: where one server cannot be reached, the next is
     /// tried at once.
     #[arg(long, value_name = "URL", value_parser = super::request_args::url,
-          required_unless_present = "config")]
+          required_unless_present_any = ["config", "check"])]
     to: Vec<Url>,
     /// Read listeners, routes and all else from this file of TOML, whose keys are these options;
     /// docs/deployment.md describes it. Options of the process may stand beside it, and come before

@@ -15,8 +15,9 @@ pub(super) struct ListenerArgs {
     /// and [::1]; [::] takes IPv6 only. With a certificate
     /// TLS and plain connections come to the same port; tls://ADDR takes TLS only, ws://ADDR plain
     /// connections only. unix:PATH is a Unix socket, which takes plain connections (tls://unix:PATH
-    /// TLS) and whose file is removed at the end; unix:@NAME has no file (Linux). systemd are all
-    /// sockets that the supervisor has passed (LISTEN_FDS), systemd:NAME those of that name.
+    /// TLS) and whose file is removed at the end; unix:@NAME has no file (Linux). systemd
+    /// stands for all sockets that the supervisor has passed (LISTEN_FDS), systemd:NAME for those of
+    /// that name.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8076", value_parser = listening::listeners)]
     listen: Vec<Vec<Listen>>,
     /// The permissions of the files of Unix sockets, in octal digits such as 660. A client needs

@@ -19,7 +19,8 @@ use super::units::milliseconds;
 #[derive(Clone, Debug, Args)]
 pub(super) struct ProcessArgs {
     /// Threads, each with a loop of its own; one per core by default.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024),
+          help_heading = "Operation")]
     workers: Option<u16>,
     #[command(flatten)]
     compression_memory: CompressionMemoryArgs,
@@ -41,7 +42,7 @@ pub(super) struct GatewayProcessArgs {
           value_parser = milliseconds(1..=86_400_000), help_heading = "Limits")]
     http_timeout_ms: u64,
     /// Write the line of each connection as JSON.
-    #[arg(long)]
+    #[arg(long, help_heading = "Operation")]
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) access: AccessArgs,

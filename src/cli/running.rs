@@ -222,13 +222,18 @@ impl<S: Source> Running<S> {
     /// The same; whether it could be used.
     fn try_reload(&mut self) -> bool {
         let what = self.source.what();
+        let stay = if what == CERTIFICATES {
+            "stay"
+        } else {
+            "stays"
+        };
         let loaded = match self.source.load() {
             Ok(loaded) => loaded,
             Err(mistakes) => {
                 let mut texts = mistakes.into_iter().map(|(_, text)| text);
                 let last = texts.next_back().unwrap_or_default();
                 texts.for_each(|text| log::error!("{text}"));
-                log::error!("{last}; nothing was changed, the {what} from before stay in use");
+                log::error!("{last}; nothing was changed, the {what} from before {stay} in use");
                 return false;
             }
         };
@@ -243,7 +248,7 @@ impl<S: Source> Running<S> {
             Ok(listeners) => listeners,
             Err(error) => {
                 log::error!(
-                    "{}; nothing was changed, the {what} from before stay in use",
+                    "{}; nothing was changed, the {what} from before {stay} in use",
                     listening::explained(&error)
                 );
                 return false;
@@ -275,7 +280,7 @@ impl<S: Source> Running<S> {
     /// Tells what has changed.
     fn tell(&self, before: &[Listen], now: &[Listen], loaded: &Loaded, routes: (usize, usize)) {
         if self.source.what() == CERTIFICATES {
-            return log::info!("the certificates were read again");
+            return remark(&"the certificates were read again");
         }
         let places = |listeners: &[Listen]| -> Vec<String> {
             listeners

@@ -45,8 +45,7 @@ struct Rest {
 pub(super) enum Availability {
     /// It was reached, or never dialled.
     Up,
-    /// Its rest is over, and the one who asks is to try it; others wait for what
-    /// comes of that.
+    /// Its rest is over, and the caller is to try it; others wait for the result.
     Trial,
     /// It rests until then.
     Resting(u64),

@@ -75,9 +75,10 @@ pub struct Settings {
 impl Default for Settings {
     /// 1 MiB of output, half of the memory that the process may use, 16,384
     /// connections, 10 seconds for the opening handshake, 5 for the closing one, no
-    /// idle timeout, a ping after 30 seconds of silence, a minute for 16 KiB of a message, 30 seconds without progress,
-    /// 60 of silence where plain HTTP goes to a backend, 30 seconds from the last
-    /// close of a stop, which are not spread, to the end, TCP keepalive after a minute of silence.
+    /// idle timeout, a ping after 30 seconds of silence, a minute for 16 KiB of a
+    /// message, 30 seconds without progress, 60 of silence where plain HTTP goes to a
+    /// backend, closes of a stop that are not spread, 30 seconds from the last of them
+    /// to the end, TCP keepalive after a minute of silence.
     ///
     /// The memory that the process may use is the least of physical memory, the
     /// limits of its cgroups, and half of its address space (`RLIMIT_AS`); it is

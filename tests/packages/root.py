@@ -155,8 +155,6 @@ class Service(Proc):
             os.chown(root.at(folder), *numbers)
         root.remove("/run/notify")
         self.notices = Notices(root.at("/run/notify"))
-        for line in self.unit.all("ExecStartPre"):
-            command(self.argv(line))
         argv, fds = self.argv(self.unit.one("ExecStart")), []
         if listener:
             # The third descriptor of the process that these variables name.

@@ -87,6 +87,8 @@ impl Terminal {
             command.push_str(" --listen 127.0.0.1:8076");
         }
         let command = self.with_ports(&command).replace("0.0.0.0", "127.0.0.1");
+        let has_admin = command.contains("--admin 127.0.0.1:9076");
+        let command = command.replace("--admin 127.0.0.1:9076", "--admin 127.0.0.1:0");
         let mut child = shell(&self.folder, &format!("exec {command}"));
         let lines = lines_of(&mut child);
         let serving = Serving {
@@ -98,6 +100,10 @@ impl Terminal {
         let mut due = format!("listening on ws://127.0.0.1:{port}/");
         if serving.command.contains("--tls-cert") {
             due.push_str(&format!(" and wss://127.0.0.1:{port}/"));
+        }
+        if has_admin {
+            let line = serving.line();
+            assert!(line.starts_with("admin on http://127.0.0.1:"), "{line}");
         }
         assert_eq!(serving.line(), due, "{}", serving.command);
         self.serving.insert(written, serving);

@@ -305,9 +305,18 @@ fn first_line(error: &clap::Error) -> String {
 
 /// A sentence about options as one about keys, which have no hyphens.
 pub(super) fn as_keys(text: &str) -> String {
-    let mut keys = text.strip_prefix("--").unwrap_or(text).to_owned();
-    for before in [" ", "`", "("] {
-        keys = keys.replace(&format!("{before}--"), before);
+    let mut keys = String::new();
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once("--") {
+        keys.push_str(before);
+        // Lines of PEM have hyphens too.
+        let is_option = behind.starts_with(|c: char| c.is_ascii_lowercase())
+            && (keys.is_empty() || keys.ends_with([' ', '`', '(']));
+        if !is_option {
+            keys.push_str("--");
+        }
+        rest = behind;
     }
+    keys.push_str(rest);
     keys
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use mio::{Registry, Token};
 
-use crate::net::listen::Listen;
 #[cfg(feature = "tls")]
 use crate::net::listen::ListenPolicy;
+use crate::net::listen::{Listen, ListenAt};
 use crate::net::listener::{Fault, Listener};
 use crate::net::post::NewClient;
 use crate::net::settings::Settings;
@@ -83,9 +83,21 @@ impl Acceptor {
 
     /// Closes the listeners that are at none of these places.
     pub(super) fn close_all_but(&mut self, places: &[Listen], registry: &Registry) {
+        self.close_where(registry, |listener| place_of(listener, places).is_none());
+    }
+
+    /// Closes the listeners whose sockets another program has bound: what waits there is
+    /// for the program that is passed them next.
+    pub(super) fn leave_passed(&mut self, registry: &Registry) {
+        self.close_where(registry, |listener| {
+            matches!(listener.at(), ListenAt::Passed(_))
+        });
+    }
+
+    fn close_where(&mut self, registry: &Registry, closes: impl Fn(&Listener) -> bool) {
         let listeners = std::mem::take(&mut self.listeners);
         for mut listener in listeners {
-            if place_of(&listener, places).is_some() {
+            if !closes(&listener) {
                 self.listeners.push(listener);
             } else if let Err(error) = listener.deregister(registry) {
                 log::debug!("cannot stop watching a listener: {error}");

@@ -1,4 +1,4 @@
-//! Counts the connections of one worker, for who asks.
+//! Counts the connections of one worker, when it is asked.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

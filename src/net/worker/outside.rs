@@ -334,6 +334,7 @@ impl<A: App> Worker<A> {
         let links = self.links.slots.links();
         let clients = links.filter(|link| link.is_of_client()).count();
         log::info!("draining {clients} connections");
+        self.acceptor.leave_passed(self.poll.registry());
         self.accept_all();
         self.acceptor.close(self.poll.registry());
         self.leaving.clear();
