@@ -49,7 +49,7 @@ impl AccessArgs {
                 "cannot open the access log {}: {error}; see --access-log",
                 path.display()
             ));
-            Exit::Usage
+            Exit::Unreachable
         })?;
         Ok(AccessOutput(Some(Arc::new(AccessFile {
             path: path.clone(),

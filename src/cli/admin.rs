@@ -16,9 +16,10 @@ use heirloom::net::{
     Answer, App, ConnectionDetails, Later, Listen, ListenAt, Metrics, MetricsText, NetRefusal,
     Page, Reply, Router, Server, Settings, Stopper, Takes,
 };
+use log::Level;
 use serde_json::{Value, json};
 
-use super::{Exit, complain, line_writer, listening, process};
+use super::{Exit, complain, line_writer, listening, log_line, output, process};
 
 /// Questions that may wait for an answer.
 const WAITING: usize = 32;
@@ -174,12 +175,19 @@ fn settings() -> Settings {
 /// Says where it is, and warns where more than this machine may ask.
 fn announce(at: &ListenAt) {
     let line = match at {
-        ListenAt::Tcp(address) => format!("admin on http://{address}/\n"),
-        at => format!("admin on {at}\n"),
+        ListenAt::Tcp(address) => format!("admin on http://{address}/"),
+        at => format!("admin on {at}"),
     };
-    if let Err(line) = line_writer::to_error(line) {
-        // Where standard error is closed, it cannot be told anywhere.
-        let _ = io::stderr().write_all(line.as_bytes());
+    let line = if log_line::is_for_journal() {
+        log_line::of(Level::Info, &line)
+    } else {
+        format!("{line}\n")
+    };
+    if !output::is_quiet() {
+        if let Err(line) = line_writer::to_error(line) {
+            // Where standard error is closed, it cannot be told anywhere.
+            let _ = io::stderr().write_all(line.as_bytes());
+        }
     }
     if let ListenAt::Tcp(address) = at {
         warn_of_public(address);

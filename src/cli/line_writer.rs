@@ -233,7 +233,12 @@ impl LineWriter {
     /// From here on lines go to this stream, those that wait to the one from before.
     pub(super) fn go_on_with(&self, stream: impl Write + Send + 'static) {
         let mut queue = self.0.queue();
-        queue.lines.push_back(Item::Stream(Box::new(stream)));
+        let stream = Item::Stream(Box::new(stream));
+        match queue.lines.back_mut() {
+            // No line is for the one before.
+            Some(last @ Item::Stream(_)) => *last = stream,
+            _ => queue.lines.push_back(stream),
+        }
         let wakes = std::mem::take(&mut queue.idle);
         drop(queue);
         self.start();
@@ -332,7 +337,11 @@ impl LineWriter {
         if queue.closed {
             return 0;
         }
-        let waiting = u64::try_from(queue.lines.len()).unwrap_or(u64::MAX);
+        let lines = queue
+            .lines
+            .iter()
+            .filter(|item| matches!(item, Item::Line(_)));
+        let waiting = lines.count() as u64;
         queue.lost + waiting + u64::from(queue.writes)
     }
 

@@ -279,7 +279,12 @@ fn tell(level: Level, text: &dyn Display) {
 
 /// Prints a mistake in a file as compilers do: its place is the first word.
 fn complain_of_file(mistake: String) {
-    if let Err(line) = line_writer::to_error(format!("{mistake}\n")) {
+    let line = if log_line::is_for_journal() {
+        log_line::of(Level::Error, &mistake)
+    } else {
+        format!("{mistake}\n")
+    };
+    if let Err(line) = line_writer::to_error(line) {
         // Where standard error is closed, there is no other place for it.
         let _ = std::io::stderr().write_all(line.as_bytes());
     }

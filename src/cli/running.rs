@@ -145,11 +145,17 @@ fn start(source: impl Source, loaded: Loaded, told: Told) -> Result<(), Exit> {
         reloader,
         router: router.clone(),
         certificates: certificates.clone(),
+        started: loaded.setup.clone(),
         loaded,
         in_use,
     };
     let told_of = supervisor.clone();
+    let state = server.state();
     let watched = watch(DAY, move |asked| match asked {
+        Asked::Reload if state.is_draining() => {
+            output.reopen();
+            log::warn!("HUP: the program is being stopped, so nothing is read again");
+        }
         Asked::Reload => {
             output.reopen();
             told_of.reload(|| running.reload());
@@ -171,10 +177,7 @@ fn start(source: impl Source, loaded: Loaded, told: Told) -> Result<(), Exit> {
         listening::tell_page(&listeners);
     }
     if is_open {
-        log::warn!(
-            "pages of any site may connect to the backend; --origin names those that may, and \
-             docs/deployment.md says which to choose"
-        );
+        warn_of_open_backend();
     }
     supervisor.start(&server).map_err(|error| {
         complain(&format!("cannot start a thread: {error}"));
@@ -199,6 +202,13 @@ fn start(source: impl Source, loaded: Loaded, told: Told) -> Result<(), Exit> {
     Ok(())
 }
 
+fn warn_of_open_backend() {
+    log::warn!(
+        "pages of any site may connect to the backend; --origin names those that may, and \
+         docs/deployment.md says which to choose"
+    );
+}
+
 /// A server that runs, and what it was made of.
 struct Running<S> {
     source: S,
@@ -206,6 +216,8 @@ struct Running<S> {
     reloader: Reloader,
     router: Router,
     certificates: Certificates,
+    /// The setup of the start.
+    started: Setup,
     loaded: Loaded,
     in_use: Vec<InUse>,
 }
@@ -259,6 +271,16 @@ impl<S: Source> Running<S> {
         self.certificates.warn();
         loaded.setup.process.common.drain.retire(&self.reloader);
         self.tell(&before, &listeners, &loaded, routes);
+        loaded.warn();
+        for new in listeners
+            .iter()
+            .filter(|new| before.iter().all(|old| old.at != new.at))
+        {
+            warn_of_hixie(&new.at, loaded.setup.versions());
+        }
+        if loaded.setup.has_open_backend() && !self.loaded.setup.has_open_backend() {
+            warn_of_open_backend();
+        }
         self.loaded = loaded;
         true
     }
@@ -314,7 +336,7 @@ impl<S: Source> Running<S> {
             counted(new.len(), loaded.setup.routes.len()),
             changes.join(", ")
         ));
-        for option in self.source.fixed(&self.loaded.setup, &loaded.setup) {
+        for option in self.source.fixed(&self.started, &loaded.setup) {
             log::warn!(
                 "`{option}` has changed, and that takes effect when the program is started again"
             );

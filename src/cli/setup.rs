@@ -188,7 +188,7 @@ impl Setup {
             let hosts = route.policy.hosts();
             let hosts: Vec<String> = match hosts {
                 [] => vec![String::new()],
-                hosts => hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+                hosts => hosts.iter().map(|host| without_last_dot(host)).collect(),
             };
             for host in hosts {
                 if seen.insert((host.clone(), &route.paths), index).is_some() {
@@ -452,6 +452,15 @@ impl InUse {
     pub(super) fn count_new(these: &[InUse], others: &[InUse]) -> usize {
         let is_among = |one: &&InUse| others.iter().any(|o| Arc::ptr_eq(&o.route, &one.route));
         these.iter().filter(|one| !is_among(one)).count()
+    }
+}
+
+/// A host as it is compared: in small letters, and without a dot at the end of its name.
+fn without_last_dot(host: &str) -> String {
+    let host = host.to_ascii_lowercase();
+    match host.split_once(".:") {
+        Some((name, port)) => format!("{name}:{port}"),
+        None => host.strip_suffix('.').unwrap_or(&host).to_owned(),
     }
 }
 

@@ -1,24 +1,24 @@
 //! The signals of a serving command: TERM and INT stop it, HUP and USR1 have it read or
 //! open something again, and no other that is sent to services ends it.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{
     SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM,
-    SIGWINCH,
+    SIGWINCH, SIGXFSZ,
 };
 use signal_hook::flag;
 use signal_hook::low_level::pipe;
 
-/// What rotators of logs and other programs send to a service. Most of them would end
-/// the program.
-const HARMLESS: [i32; 9] = [
-    SIGHUP, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGQUIT, SIGWINCH,
+/// What rotators of logs and other programs send to a service, and the system where a
+/// file reaches the size that it may have. Most of them would end the program.
+const HARMLESS: [i32; 10] = [
+    SIGHUP, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGQUIT, SIGWINCH, SIGXFSZ,
 ];
 
 /// From now on no signal ends the program but TERM, INT and those that always do. Call
@@ -53,12 +53,11 @@ pub(super) enum Asked {
     Reload,
     /// USR1: open the log again, which was renamed.
     Reopen,
-    /// Nothing was sent in all of the interval.
+    /// The interval is over.
     Nothing,
 }
 
-/// Calls `react` for each HUP and each USR1, and where neither was sent in this interval,
-/// one call after the other on a thread of its own. Signals that come during a call are
+/// Calls `react` for each HUP and each USR1, and once in each interval, one call after the other on a thread of its own. Signals that come during a call are
 /// one more.
 ///
 /// # Errors
@@ -69,7 +68,6 @@ pub(super) fn watch(
     mut react: impl FnMut(Asked) + Send + 'static,
 ) -> io::Result<()> {
     let (mut reader, writer) = UnixStream::pair()?;
-    reader.set_read_timeout(Some(interval))?;
     let mut asked = Vec::new();
     for (signal, what) in [(SIGUSR1, Asked::Reopen), (SIGHUP, Asked::Reload)] {
         let is_sent = Arc::new(AtomicBool::new(false));
@@ -79,7 +77,11 @@ pub(super) fn watch(
         asked.push((is_sent, what));
     }
     let watch = move || {
+        let mut due = Instant::now() + interval;
         loop {
+            let left = due.saturating_duration_since(Instant::now());
+            // It refuses only a time of zero.
+            let _ = reader.set_read_timeout(Some(left.max(Duration::from_millis(1))));
             match reader.read(&mut [0; 64]) {
                 Ok(0) => return,
                 Ok(_) => {
@@ -89,8 +91,11 @@ pub(super) fn watch(
                         }
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => react(Asked::Nothing),
+                Err(_) => {}
+            }
+            if Instant::now() >= due {
+                react(Asked::Nothing);
+                due = Instant::now() + interval;
             }
         }
     };

@@ -111,7 +111,7 @@ fn a_file_that_cannot_be_opened_again_leaves_the_old_one_in_use() {
 }
 
 #[test]
-fn a_file_that_cannot_be_opened_at_the_start_is_wrong_usage() {
+fn the_program_does_not_start_without_its_access_log() {
     for file in ["/nowhere/access.log", "/"] {
         let ended = run(&[
             "gateway",
@@ -122,7 +122,7 @@ fn a_file_that_cannot_be_opened_at_the_start_is_wrong_usage() {
             "--access-log",
             file,
         ]);
-        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert_eq!(ended.code, Some(3), "{ended:?}");
         let sentence = format!("cannot open the access log {file}: ");
         assert!(ended.talk.contains(&sentence), "{ended:?}");
         assert!(ended.talk.contains("see --access-log"), "{ended:?}");
@@ -186,7 +186,7 @@ fn a_fifo_that_nothing_reads_any_more_is_told_and_read_again_after_a_signal() {
         "--access-log",
         fifo.to_str().unwrap(),
     ]);
-    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert_eq!(ended.code, Some(3), "{ended:?}");
     let reader = |path: &Path| {
         // Opened for both, so that it does not wait for the other end.
         fs::OpenOptions::new()

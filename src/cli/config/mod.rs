@@ -14,12 +14,13 @@ mod tests;
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
-use self::document::{Document, Entry, Table};
+use self::document::{Document, Entry, Table, Value};
 use self::mistake::{Mistake, shown};
 use self::route_keys::{OF_TLS, OWN, RouteKeys, destination, one_destination};
 use self::section::{Section, Word, as_keys};
@@ -28,7 +29,7 @@ use super::process_args::GatewayProcessArgs;
 use super::route_args::{BridgeArgs, RouteArgs};
 use super::running::{Source, counted};
 use super::setup::{Loaded, Part, RouteSetup, Setup, To};
-use super::{Exit, complain, complain_of_file, print_line};
+use super::{Exit, complain, complain_of_file, output};
 
 /// Octets that a file may have.
 const MAX_OCTETS: u64 = 1024 * 1024;
@@ -112,7 +113,9 @@ impl ConfigFile {
         match self.read() {
             Ok(loaded) => {
                 let count = counted(loaded.places().len(), loaded.setup.routes.len());
-                print_line(&format!("{} is good: {count}", shown(&self.path)));
+                if !output::is_quiet() {
+                    output::write(format!("{} is good: {count}\n", shown(&self.path)).as_bytes());
+                }
                 Exit::Good
             }
             Err(mistakes) => {
@@ -150,7 +153,15 @@ impl ConfigFile {
             format!("the configuration cannot be read: {error}; --config names a file of TOML")
         };
         let mut octets = Vec::new();
-        let file = File::open(&self.path).map_err(cannot)?;
+        let mut options = File::options();
+        // To open a pipe would wait for its writer.
+        let options = options.read(true).custom_flags(libc::O_NONBLOCK);
+        let file = options.open(&self.path).map_err(cannot)?;
+        if file.metadata().map_err(cannot)?.file_type().is_fifo() {
+            return Err(
+                "this is a pipe, which a reload could not read again; give a file".to_owned(),
+            );
+        }
         let mut limited = file.take(MAX_OCTETS + 1);
         limited.read_to_end(&mut octets).map_err(cannot)?;
         if octets.len() as u64 > MAX_OCTETS {
@@ -336,6 +347,15 @@ impl Sections {
             let text = "this [[listener]] has no `listen`; give the address, such as listen = \
                         \"127.0.0.1:8076\"";
             mistakes.push(Mistake::new(table.at, text));
+            is_good = false;
+        }
+        let empty = |entry: &&Entry| {
+            entry.key == "listen" && matches!(&entry.value, Value::List(list) if list.is_empty())
+        };
+        if let Some(entry) = table.entries.iter().find(empty) {
+            // Without a value the option has its default.
+            let text = "this list is empty; give an address, such as \"127.0.0.1:8076\"";
+            mistakes.push(Mistake::new(entry.value_at, text));
             is_good = false;
         }
         let built = self
