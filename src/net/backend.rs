@@ -175,12 +175,12 @@ impl Backend {
     }
 
     /// With its servers checked so, with so many milliseconds from one check to the
-    /// next. Checks begin when its route is in the table of a
+    /// next, at least 100. Checks begin when its route is in the table of a
     /// [`Router`](super::Router), and end when it is not there any more.
     #[must_use]
     pub fn with_check(self, check: Check, interval_ms: u64) -> Backend {
         self.with_options(|options| {
-            (options.check, options.check_interval_ms) = (check, interval_ms);
+            (options.check, options.check_interval_ms) = (check, interval_ms.max(100));
         })
     }
 

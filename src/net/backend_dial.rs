@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::asked::Asked;
 use super::refusal::{AnyRefusal, NetRefusal};
 use super::resolve::Resolver;
-use super::targets::{Choice, Target, Targets, Untried};
+use super::targets::{Check, Choice, Target, Targets, Untried};
 use super::tls::ClientTls;
 use super::url::{Endpoint, Url};
 use crate::conn::{Coding, Conn};
@@ -225,17 +225,29 @@ impl Course {
         self.targets.get(self.choice.index)
     }
 
-    /// It was reached.
-    pub(super) fn reached(&self) {
-        if let Some(target) = self.target() {
-            target.reached();
+    /// TCP is connected. Where TLS follows, or checks ask for an opening handshake, that
+    /// proves nothing yet.
+    pub(super) fn connected(&self, is_tls: bool) {
+        if !is_tls && self.targets.options.check != Check::WebSocket {
+            self.reached();
         }
     }
 
-    /// It has answered. Only that proves TLS, so only then it was reached by that.
-    pub(super) fn answered(&self, is_tls: bool) {
-        if is_tls {
+    /// It has answered, with this status. Only that proves TLS, and where checks ask for
+    /// an opening handshake, only a 101 proves it.
+    pub(super) fn answered(&self, is_tls: bool, status: Option<u16>) {
+        let is_proof = match self.targets.options.check {
+            Check::WebSocket => status == Some(101),
+            Check::Off | Check::Tcp => is_tls,
+        };
+        if is_proof {
             self.reached();
+        }
+    }
+
+    fn reached(&self) {
+        if let Some(target) = self.target() {
+            target.reached();
         }
     }
 

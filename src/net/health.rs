@@ -78,6 +78,15 @@ impl Health {
         Availability::Trial
     }
 
+    /// The same without a trial: it rests until it was reached.
+    pub(super) fn look(&self, now_ms: u64) -> Availability {
+        let rest = self.rest();
+        match rest.in_row {
+            0 => Availability::Up,
+            _ => Availability::Resting(rest.until_ms.max(now_ms)),
+        }
+    }
+
     /// It was reached. Says so in the log, where the log says the contrary.
     pub(super) fn reached(&self, name: &str, now_ms: u64) {
         self.connects.fetch_add(1, Ordering::Relaxed);

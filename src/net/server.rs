@@ -233,10 +233,17 @@ impl Server {
     ///
     /// Where the system gives no threads.
     pub fn run<A: App>(mut self, app: impl Fn() -> A + Sync) {
-        let places = self.listeners();
+        let listening = self.listening.lock();
+        let places = listening.listeners();
         for worker in &mut self.workers {
             worker.set_policies(&places);
+            // Behind what a reloader has posted before the last policies were set.
+            let places = places.clone().into();
+            let bound = Vec::new();
+            let post = Post::Listen(Box::new(NewListeners { places, bound }));
+            worker.mailboxes().inbox.post_anyway(post);
         }
+        drop(listening);
         let setup = Setup {
             mailboxes: self.mailboxes(),
             policy: Arc::new(self.policy),

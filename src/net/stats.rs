@@ -104,10 +104,17 @@ impl Board {
         // What is asked from here on is answered the next time.
         let mut answers = part.answers();
         let wanted = part.wanted.fetch_and(!what, Ordering::AcqRel);
+        let what = wanted & what;
+        let lists = what & asked::LIST != 0;
         Request {
-            what: wanted & what,
+            what,
             number: answers.asked,
-            limit: std::mem::take(&mut answers.limit),
+            // It is that of a list, which may be answered later than the rest.
+            limit: if lists {
+                std::mem::take(&mut answers.limit)
+            } else {
+                0
+            },
         }
     }
 

@@ -236,7 +236,13 @@ impl Untried {
             let Some(target) = of.get(index) else {
                 continue;
             };
-            match target.health.ask(now_ms, target.times) {
+            let availability = if of.is_watched() {
+                // Its checks find out when it is there again.
+                target.health.look(now_ms)
+            } else {
+                target.health.ask(now_ms, target.times)
+            };
+            match availability {
                 Availability::Resting(until_ms) => {
                     if least.is_none_or(|(other, _)| until_ms < other) {
                         least = Some((until_ms, position));

@@ -1,5 +1,7 @@
 //! Checks of backends, beside the connections of clients.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -26,7 +28,7 @@ fn await_resting(backend: &heirloom::net::Backend, want: &[bool]) {
     }
 }
 
-/// A gateway whose servers are checked every 50 ms, and its backend.
+/// A gateway whose servers are checked every 100 ms, and its backend.
 fn checked(
     urls: &[String],
     check: Check,
@@ -34,12 +36,9 @@ fn checked(
 ) -> (Gate, heirloom::net::Backend) {
     let mut backend = None;
     let gate = gate_of(urls, |all| {
+        all.backend = all.backend.clone().with_rest_ms(3_600_000, 3_600_000);
         set(all);
-        let own = all
-            .backend
-            .clone()
-            .with_check(check, 50)
-            .with_rest_ms(3_600_000, 3_600_000);
+        let own = all.backend.clone().with_check(check, 100);
         backend = Some(own.clone());
         all.backend = own;
     });
@@ -158,4 +157,32 @@ fn a_check_that_hangs_delays_no_other() {
     let took = begin.elapsed();
     assert!(took < milliseconds(1_500), "{took:?}");
     await_resting(&known, &[true, false]);
+}
+
+#[test]
+fn a_server_that_only_connects_gets_no_client_while_its_check_fails() {
+    let sick = TcpListener::bind("127.0.0.1:0").unwrap();
+    let good = Backend::listen();
+    let urls = [format!("ws://{}/", sick.local_addr().unwrap()), good.url()];
+    thread::spawn(move || {
+        for mut client in sick.incoming().map_while(Result::ok) {
+            // It may be gone; what it asked does not matter.
+            let _ = client.write_all(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n");
+            let _ = client.shutdown(Shutdown::Write);
+            let _ = client.read(&mut [0; 4096]);
+        }
+    });
+    let (gate, backend) = checked(&urls, Check::WebSocket, |set| {
+        set.backend = set.backend.clone().with_rest_ms(1, 1);
+    });
+    thread::spawn(move || {
+        // Those of the checks too.
+        loop {
+            good.accept().agree_to(&[]);
+        }
+    });
+    await_resting(&backend, &[true, false]);
+    for _ in 0..20 {
+        Peer::open(gate.address, RFC, "/");
+    }
 }

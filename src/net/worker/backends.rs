@@ -10,6 +10,7 @@ use super::dialling::{self, Connecting, Dialling};
 use super::link::{Flow, Link};
 use super::{Drain, Worker};
 use crate::conn::{Conn, Tally};
+use crate::net::address::ServerAddress;
 use crate::net::app::{App, EndReason};
 use crate::net::backend_dial::{BackendDial, BackendTls, Carries, Course};
 use crate::net::post::Post;
@@ -46,20 +47,23 @@ impl<A: App> Worker<A> {
         // It may have more to do as one end of a relay.
         self.links.enqueue(client);
         let dialling = Dialling::new(dial.endpoint, dial.resolver, tls, deadline_ms);
-        self.start_dial(client, token, (to_client, dialling, dial.course));
+        if let Some(known) = self.start_dial(client, token, (to_client, dialling, dial.course)) {
+            self.resolved(token, Ok(known));
+        }
     }
 
-    /// Dials the server of this link, which is new.
+    /// Dials the server of this link, which is new. Gives its addresses, where they are
+    /// known without a lookup.
     fn start_dial(
         &mut self,
         client: usize,
         token: usize,
         (to_client, dialling, mut course): (Carried, Dialling, Option<Box<Course>>),
-    ) {
+    ) -> Option<Arc<[ServerAddress]>> {
         self.counter.dials();
         let known = dialling.known();
         let Some(Some(link)) = self.links.slots.get(token) else {
-            return;
+            return None;
         };
         if let Some(course) = &mut course {
             course.begins(self.clock.now_ms, dialling.deadline_ms());
@@ -72,10 +76,10 @@ impl<A: App> Worker<A> {
             let waits = may_go_on && client.bridge().is_some_and(BridgeLink::relays);
             client.flow.set(Flow::PAUSED_BY_BRIDGE, waits);
         }
-        match known {
-            Some(known) => self.resolved(token, Ok(known)),
-            None => self.look_up(token),
+        if known.is_none() {
+            self.look_up(token);
         }
+        known
     }
 
     /// The server of this link has had its time, and another one is left.
@@ -156,7 +160,13 @@ impl<A: App> Worker<A> {
             bridge.target = Some(name);
         }
         let dialling = Dialling::new(next.endpoint, next.resolver, tls, deadline_ms);
-        self.start_dial(client, token, (carries, dialling, Some(course)));
+        if let Some(known) = self.start_dial(client, token, (carries, dialling, Some(course))) {
+            // Not at once: servers that fail at once would nest, one in the other.
+            let found = Ok(known);
+            self.mail
+                .inbox()
+                .post_anyway(Post::Resolved { token, found });
+        }
         true
     }
 
@@ -205,8 +215,8 @@ impl<A: App> Worker<A> {
                     Err(error) => return self.backend_unreachable(token, &error),
                 };
                 let course = link.bridge().and_then(|bridge| bridge.course.as_ref());
-                if let Some(course) = course.filter(|_| !is_tls) {
-                    course.reached();
+                if let Some(course) = course {
+                    course.connected(is_tls);
                 }
                 link.connected(transport, self.clock.now_ms);
                 self.counter.connected();

@@ -106,8 +106,7 @@ impl Counter {
 
     /// A connection of a client has ended.
     pub(super) fn ended<D>(&mut self, link: &Link<D>, summary: &Summary) {
-        let tls = link.transport.tls_agreement();
-        self.counts.ended(summary, tls.map(|tls| tls.version));
+        self.counts.ended(summary, link.tls_version());
     }
 
     /// A connection was ended without an answer.
@@ -148,8 +147,8 @@ impl Counter {
             counts.live(&connection(link, counted), outcome, ended);
             let (from, to) = carried(link, counted.slots);
             counts.carried(version(link), from, to);
-            if let Some(agreement) = link.transport.tls_agreement() {
-                counts.tls(agreement.version);
+            if let Some(version) = link.tls_version() {
+                counts.tls(version);
             }
         }
         let list = request.what & asked::LIST != 0;

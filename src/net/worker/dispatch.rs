@@ -208,7 +208,7 @@ impl<'t, A: App> Dispatch<'t, A> {
                 partner.bridge.subprotocol = response.subprotocol().map(str::to_owned);
                 partner.bridge.headers = CarriedBack::of(&response);
                 if let Some(course) = partner.bridge.course.take() {
-                    course.answered(self.transport.is_tls());
+                    course.answered(self.transport.is_tls(), Some(response.status()));
                 }
                 if let Some(client) = partner.link.bridge_mut() {
                     client.status = Some(response.status());

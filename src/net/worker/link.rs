@@ -207,6 +207,12 @@ impl<D> Link<D> {
         self.rare_mut().record.end(ended);
     }
 
+    /// The version of TLS that was agreed on, also where TLS was given up since.
+    pub(super) fn tls_version(&self) -> Option<&'static str> {
+        let now = self.transport.tls_agreement().map(|tls| tls.version);
+        now.or_else(|| self.rare.as_ref()?.record.past_tls())
+    }
+
     /// The version that was asked for, where it is off.
     pub(super) fn requested_version(&self) -> Option<&'static Version> {
         self.rare.as_ref()?.record.requested_version()

@@ -37,6 +37,9 @@ const SENT_AWAY: usize = 64;
 /// milliseconds.
 const OPENING_MS: u64 = 100;
 
+/// Posts from outside that are read in one turn of the loop: there may be ever more.
+const OUTSIDE_A_TURN: usize = 16;
+
 impl<A: App> Worker<A> {
     /// Hands on what was published in this turn of the loop.
     #[inline]
@@ -157,9 +160,14 @@ impl<A: App> Worker<A> {
             }
             self.links.enqueue(token);
         }
-        while let Some(post) = self.mail.receive_from_outside() {
+        for _ in 0..OUTSIDE_A_TURN {
+            let Some(post) = self.mail.receive_from_outside() else {
+                return;
+            };
             self.on_post(post);
         }
+        // The connections have their turns before the rest.
+        self.mail.inbox().wake();
     }
 
     fn on_post(&mut self, post: Post) {

@@ -37,6 +37,8 @@ struct Details {
     place: Option<AddressPlace>,
     /// Octets of this turn's output that were recorded.
     recorded: usize,
+    /// The version of the TLS that it had.
+    past_tls: Option<&'static str>,
     /// It is refused as soon as its first octet says whether it speaks TLS.
     due_refusal: Option<NetRefusal>,
 }
@@ -79,6 +81,15 @@ impl LinkRecord {
     /// Gives that place up.
     pub(super) fn take_place(&mut self) -> Option<AddressPlace> {
         self.details.as_mut()?.place.take()
+    }
+
+    /// Notes TLS that is given up.
+    pub(super) fn set_past_tls(&mut self, version: &'static str) {
+        self.details.get_or_insert_default().past_tls = Some(version);
+    }
+
+    pub(super) fn past_tls(&self) -> Option<&'static str> {
+        self.details.as_ref()?.past_tls
     }
 
     /// Notes a version that is off.

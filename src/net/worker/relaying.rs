@@ -63,7 +63,7 @@ pub(super) fn read<D>(
 fn first_octets<D>(link: &mut Link<D>, partner: &mut Link<D>, octets: &[u8]) {
     let is_tls = link.transport.is_tls();
     if let Some(course) = link.bridge_mut().and_then(|bridge| bridge.course.take()) {
-        course.answered(is_tls);
+        course.answered(is_tls, status(octets));
     }
     if let Some(client) = partner.bridge_mut() {
         client.status = status(octets);

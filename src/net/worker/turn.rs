@@ -119,6 +119,9 @@ impl<A: App> Turn<'_, A> {
                     return AfterTurn::Drop;
                 }
                 // A reset would destroy the alert: what still comes is drained.
+                if let Some(version) = link.tls_version() {
+                    link.rare_mut().record.set_past_tls(version);
+                }
                 link.transport.give_up_tls();
                 let mut out = self.scratch.out.output();
                 link.conn.answer_otherwise(&[], &mut out);
