@@ -8,7 +8,7 @@ use heirloom::net::{
     BadEndpoint, BindError, Endpoint, Listen, ListenAt, Networks, Passed, Takes, Url,
 };
 
-use super::{machine, output, passed, remark, suggest};
+use super::{machine, output, passed, remark_at_start, suggest};
 
 /// The addresses of the name `localhost`.
 const LOCALHOST: [IpAddr; 2] = [
@@ -202,13 +202,13 @@ pub(super) fn explained(error: &BindError) -> String {
 pub(super) fn tell_families(listeners: &[Listen]) {
     match MISSING.swap(0, Ordering::Relaxed) {
         0 => {}
-        version => remark(&format!("localhost has no address of IPv{version} here")),
+        version => remark_at_start(&format!("localhost has no address of IPv{version} here")),
     }
     let addresses = || listeners.iter().filter_map(|listen| listen.at.address());
     for all in addresses().filter(|at| at.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)) {
         let port = all.port();
         if !addresses().any(|at| at.is_ipv4() && at.port() == port) {
-            remark(&format!(
+            remark_at_start(&format!(
                 "{all} takes IPv6 only; --listen 0.0.0.0:{port} beside it takes IPv4"
             ));
         }
@@ -246,7 +246,7 @@ pub(super) fn tell_page(listeners: &[Listen]) {
         .collect();
     let others = listed(others, url).map(|all| format!("; from other machines {all}"));
     let url = url(own);
-    remark(&format!(
+    remark_at_start(&format!(
         "open {url} in a browser{}",
         others.unwrap_or_default()
     ));

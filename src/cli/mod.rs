@@ -297,6 +297,15 @@ fn remark(text: &dyn Display) {
     }
 }
 
+/// The same before anything is served: at once, and so without a thread that writes.
+fn remark_at_start(text: &dyn Display) {
+    if !output::is_quiet() {
+        let line = log_line::of(Level::Info, &text.to_string());
+        // Where standard error is closed, there is no other place for it.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+}
+
 /// A line of data on standard output, at once.
 fn print_line(line: &dyn Display) {
     if let Err(line) = line_writer::to_out(format!("{line}\n")) {

@@ -8,7 +8,7 @@ use heirloom::net::{Listen, Reloader, Router, Server, Site};
 
 use super::access::AccessLog;
 use super::setup::{Fault, InUse, Loaded, Setup, Shared, warn_of_hixie};
-use super::signals::{Asked, ignore_harmless, stop_on_signals, watch};
+use super::signals::{Asked, Watch, also_write_to, ignore_harmless, stop_on_signals};
 use super::supervisor::Supervisor;
 use super::tls::Certificates;
 use super::{Exit, admin, complain, listening, output, process, remark};
@@ -137,6 +137,8 @@ fn start(source: impl Source, loaded: Loaded, told: Told) -> Result<(), Exit> {
         health: Box::new(move || shown.health()),
     })?;
     let (server, carrier) = options.common.topics.carry(server, &router)?;
+    let workers = options.common.workers();
+    let has_certificates = !loaded.shown().is_empty();
     let versions = loaded.setup.versions();
     let is_open = loaded.setup.has_open_backend();
     let mut running = Running {
@@ -151,7 +153,7 @@ fn start(source: impl Source, loaded: Loaded, told: Told) -> Result<(), Exit> {
     };
     let told_of = supervisor.clone();
     let state = server.state();
-    let watched = watch(DAY, move |asked| match asked {
+    let react = move |asked| match asked {
         Asked::Reload if state.is_draining() => {
             output.reopen();
             log::warn!("HUP: the program is being stopped, so nothing is read again");
@@ -162,8 +164,22 @@ fn start(source: impl Source, loaded: Loaded, told: Told) -> Result<(), Exit> {
         }
         Asked::Reopen => output.reopen(),
         Asked::Nothing => running.certificates.warn(),
-    });
-    watched.map_err(no_signals)?;
+    };
+    let watch = Watch::new().map_err(no_signals)?;
+    let mut server = server;
+    if workers > 1 || has_certificates {
+        watch.start(DAY, react).map_err(no_signals)?;
+    } else {
+        // A process of one thread pays less for each system call: the other one starts when
+        // there is something to do.
+        let start = move || {
+            if let Err(error) = watch.start(DAY, react) {
+                log::error!("cannot wait for signals: {error}");
+            }
+        };
+        let writer = server.calling_pipe(start).map_err(no_signals)?;
+        also_write_to(&writer).map_err(no_signals)?;
+    }
     // Last: from here on a signal has its effect, and all that the program holds is there.
     for listen in &listeners {
         warn_of_hixie(&listen.at, versions);
@@ -192,6 +208,8 @@ fn start(source: impl Source, loaded: Loaded, told: Told) -> Result<(), Exit> {
             Told::Handshakes | Told::Explanations => site,
         }
     });
+    // Where the last connection ended before this was told.
+    supervisor.stopping();
     if let Some(carrier) = carrier {
         carrier.finish();
     }

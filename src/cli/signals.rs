@@ -57,48 +57,86 @@ pub(super) enum Asked {
     Nothing,
 }
 
-/// Calls `react` for each HUP and each USR1, and once in each interval, one call after the other on a thread of its own. Signals that come during a call are
-/// one more.
-///
-/// # Errors
-///
-/// The error of the system.
-pub(super) fn watch(
-    interval: Duration,
-    mut react: impl FnMut(Asked) + Send + 'static,
-) -> io::Result<()> {
-    let (mut reader, writer) = UnixStream::pair()?;
-    let mut asked = Vec::new();
-    for (signal, what) in [(SIGUSR1, Asked::Reopen), (SIGHUP, Asked::Reload)] {
-        let is_sent = Arc::new(AtomicBool::new(false));
-        // In this order: what the pipe wakes sees the flag.
-        flag::register(signal, Arc::clone(&is_sent))?;
-        pipe::register(signal, writer.try_clone()?)?;
-        asked.push((is_sent, what));
+/// HUP and USR1, from now on.
+pub(super) struct Watch {
+    reader: UnixStream,
+    writer: UnixStream,
+    asked: Vec<(Arc<AtomicBool>, Asked)>,
+}
+
+impl Watch {
+    /// Notes those signals.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system.
+    pub(super) fn new() -> io::Result<Watch> {
+        let (reader, writer) = UnixStream::pair()?;
+        let mut asked = Vec::new();
+        for (signal, what) in [(SIGUSR1, Asked::Reopen), (SIGHUP, Asked::Reload)] {
+            let is_sent = Arc::new(AtomicBool::new(false));
+            // In this order: what the pipe wakes sees the flag.
+            flag::register(signal, Arc::clone(&is_sent))?;
+            pipe::register(signal, writer.try_clone()?)?;
+            asked.push((is_sent, what));
+        }
+        Ok(Watch {
+            reader,
+            writer,
+            asked,
+        })
     }
-    let watch = move || {
-        let mut due = Instant::now() + interval;
-        loop {
-            let left = due.saturating_duration_since(Instant::now());
-            // It refuses only a time of zero.
-            let _ = reader.set_read_timeout(Some(left.max(Duration::from_millis(1))));
-            match reader.read(&mut [0; 64]) {
-                Ok(0) => return,
-                Ok(_) => {
+
+    /// Calls `react` for each HUP and each USR1, and once in each interval, one call
+    /// after the other on a thread of its own. Signals that come during a call are one
+    /// more.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system.
+    pub(super) fn start(
+        self,
+        interval: Duration,
+        mut react: impl FnMut(Asked) + Send + 'static,
+    ) -> io::Result<()> {
+        let watch = move || {
+            // The pipe never ends.
+            let Watch {
+                mut reader,
+                writer: _writer,
+                asked,
+            } = self;
+            let mut due = Instant::now() + interval;
+            loop {
+                let left = due.saturating_duration_since(Instant::now());
+                // It refuses only a time of zero.
+                let _ = reader.set_read_timeout(Some(left.max(Duration::from_millis(1))));
+                if reader.read(&mut [0; 64]).is_ok() {
                     for (is_sent, what) in &asked {
                         if is_sent.swap(false, Ordering::Relaxed) {
                             react(*what);
                         }
                     }
                 }
-                Err(_) => {}
+                if Instant::now() >= due {
+                    react(Asked::Nothing);
+                    due = Instant::now() + interval;
+                }
             }
-            if Instant::now() >= due {
-                react(Asked::Nothing);
-                due = Instant::now() + interval;
-            }
-        }
-    };
-    let thread = thread::Builder::new().name("signals".to_owned());
-    thread.spawn(watch).map(drop)
+        };
+        let thread = thread::Builder::new().name("signals".to_owned());
+        thread.spawn(watch).map(drop)
+    }
+}
+
+/// Has this pipe written to at each HUP and USR1 as well.
+///
+/// # Errors
+///
+/// The error of the system.
+pub(super) fn also_write_to(writer: &UnixStream) -> io::Result<()> {
+    for signal in [SIGUSR1, SIGHUP] {
+        pipe::register(signal, writer.try_clone()?)?;
+    }
+    Ok(())
 }

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub(super) struct Supervisor(Option<Arc<Address>>);
 struct Address {
     socket: UnixDatagram,
     to: SocketAddr,
+    /// It was told that the program stops.
+    is_stopping: AtomicBool,
 }
 
 impl Supervisor {
@@ -100,7 +103,7 @@ impl Supervisor {
                 thread::sleep(interval);
             } else if state.wait_for_drain(interval) {
                 drains = true;
-                self.tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
+                self.stopping();
             }
             match watchdog {
                 None if drains => return,
@@ -111,6 +114,14 @@ impl Supervisor {
                      that the program lives"
                 ),
             }
+        }
+    }
+
+    /// The program stops. It is told once.
+    pub(super) fn stopping(&self) {
+        let address = self.0.as_ref();
+        if address.is_some_and(|address| !address.is_stopping.swap(true, Ordering::Relaxed)) {
+            self.tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
         }
     }
 
@@ -139,7 +150,11 @@ impl Address {
         };
         let socket = UnixDatagram::unbound()?;
         socket.set_write_timeout(Some(PATIENCE))?;
-        Ok(Address { socket, to })
+        Ok(Address {
+            socket,
+            to,
+            is_stopping: AtomicBool::new(false),
+        })
     }
 }
 

@@ -225,6 +225,22 @@ impl Server {
         first.add_shutdown_pipe()
     }
 
+    /// A pipe into the first worker's own loop: the worker calls `call` once, when an
+    /// octet was written to it. So a program needs no thread that waits for something
+    /// rare: in a process of one thread each system call costs less. `call` must not
+    /// wait.
+    ///
+    /// # Errors
+    ///
+    /// Where the system gives no sockets.
+    pub fn calling_pipe(
+        &mut self,
+        call: impl FnOnce() + Send + 'static,
+    ) -> io::Result<std::os::unix::net::UnixStream> {
+        let first = self.workers.first_mut().ok_or(io::ErrorKind::NotFound)?;
+        first.add_call(Box::new(call))
+    }
+
     /// Runs until it was stopped and every connection has ended; `app` makes the
     /// app of each worker. A single worker runs on the calling thread: a process
     /// of one thread pays less for each system call.

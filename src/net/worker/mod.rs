@@ -42,7 +42,7 @@ use mio::net::UnixStream;
 use mio::{Events, Poll, Token};
 
 use self::acceptor::{Accepted, Acceptor, LISTENER};
-use self::bound::{SHUTDOWN, WAKER};
+use self::bound::{CALL, Call, SHUTDOWN, WAKER};
 use self::bridge_link::BridgeLink;
 use self::clock::Clock;
 use self::counter::{Counted, Counter};
@@ -94,6 +94,7 @@ pub(super) struct Worker<A: App> {
     acceptor: Acceptor,
     /// Kept, though nothing is read from it.
     _shutdown: Option<UnixStream>,
+    call: Option<Call>,
     links: Links<A::Data>,
     scratch: Scratch,
     mail: Mail,
@@ -138,6 +139,7 @@ impl<A: App> Worker<A> {
             poll: bound.poll,
             acceptor: bound.acceptor,
             _shutdown: bound.shutdown,
+            call: bound.call,
             links: Links::new(Arc::clone(&setup.board.budget)),
             scratch: Scratch::new(),
             mail: Mail::new(bound.mailboxes, &setup.mailboxes, setup.tap),
@@ -169,6 +171,11 @@ impl<A: App> Worker<A> {
                     WAKER => self.read_mail(),
                     // What was written to it does not matter, nor how much.
                     SHUTDOWN => self.mail.drain_all(),
+                    CALL => {
+                        if let Some(call) = &mut self.call {
+                            call.call(self.poll.registry());
+                        }
+                    }
                     LISTENER => self.acceptor.set_waiting(),
                     Token(token) => self.on_event(token, event),
                 }
