@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long a text of the broker waits for room in the mailbox of the server.
 const ROOM: Duration = Duration::from_secs(1);
 
-/// The thread that hears what others publish.
+/// The thread that receives what other processes publish.
 pub(super) struct Inward {
     pub(super) shared: Arc<Shared>,
     pub(super) sender: Sender,
@@ -57,7 +57,7 @@ impl Inward {
         let mut backoff = Backoff::new();
         loop {
             backoff.start();
-            match self.hear() {
+            match self.receive() {
                 Ok(Ended) => return,
                 Err(why) => self.shared.status().down(Way::In, &why),
             }
@@ -65,8 +65,8 @@ impl Inward {
         }
     }
 
-    /// Hears over one connection until that breaks.
-    fn hear(&self) -> Result<Ended, String> {
+    /// Receives over one connection until that breaks.
+    fn receive(&self) -> Result<Ended, String> {
         let mut connection = self.shared.broker.connect()?;
         let mut subscribed = Subscribed::of(self.router.table());
         if self.subscribe(&mut connection, &subscribed)?.is_some() {
@@ -74,10 +74,10 @@ impl Inward {
         }
         self.shared.status().up(Way::In);
         let mut pubsub = connection.as_pubsub();
-        let heard = self.hear_on(&mut pubsub, &mut subscribed);
+        let ended = self.receive_on(&mut pubsub, &mut subscribed);
         // It unsubscribes when it goes, and waits for the answer.
         let _ = pubsub.set_read_timeout(Some(Duration::from_millis(1)));
-        heard
+        ended
     }
 
     /// Subscribes to the first topics. The broker may refuse.
@@ -111,18 +111,18 @@ impl Inward {
         Ok(None)
     }
 
-    fn hear_on(
+    fn receive_on(
         &self,
         pubsub: &mut redis::PubSub<'_>,
         subscribed: &mut Subscribed,
     ) -> Result<Ended, String> {
         let told = |error| broker::told(&error);
         pubsub.set_read_timeout(Some(LOOK)).map_err(told)?;
-        let (mut heard, mut looked) = (Instant::now(), Instant::now());
+        let (mut received, mut looked) = (Instant::now(), Instant::now());
         loop {
             match pubsub.get_message() {
                 Ok(message) => {
-                    heard = Instant::now();
+                    received = Instant::now();
                     if let Some(ended) = self.deliver(&message, subscribed) {
                         return Ok(ended);
                     }
@@ -134,11 +134,11 @@ impl Inward {
                 looked = Instant::now();
                 self.follow_table(pubsub, subscribed).map_err(told)?;
             }
-            if heard.elapsed() >= SILENCE {
+            if received.elapsed() >= SILENCE {
                 pubsub.set_read_timeout(Some(PATIENCE)).map_err(told)?;
                 pubsub.ping::<Value>().map_err(told)?;
                 pubsub.set_read_timeout(Some(LOOK)).map_err(told)?;
-                heard = Instant::now();
+                received = Instant::now();
             }
         }
     }

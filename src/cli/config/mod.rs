@@ -323,6 +323,33 @@ impl Sections {
         (process, defaults)
     }
 
+    /// The words of the keys of a table, and whether all of them are right.
+    fn own_words(
+        &self,
+        place: Place,
+        table: &Table,
+        folder: &Path,
+        mistakes: &mut Vec<Mistake>,
+    ) -> (Vec<Word>, bool) {
+        let section = match place {
+            Place::Top => &self.process,
+            Place::Listener => &self.listener,
+            Place::Route => &self.route,
+        };
+        let (mut all, mut is_good) = (Vec::new(), true);
+        for entry in &table.entries {
+            let words = if section.has(&entry.key) {
+                section.words(entry, folder, mistakes)
+            } else {
+                mistakes.push(self.unknown(entry, place));
+                None
+            };
+            is_good &= words.is_some();
+            all.extend(words.into_iter().flatten());
+        }
+        (all, is_good)
+    }
+
     /// A listener; `None` where something of it is wrong.
     fn listener(
         &self,
@@ -330,19 +357,7 @@ impl Sections {
         folder: &Path,
         mistakes: &mut Vec<Mistake>,
     ) -> Option<ListenerArgs> {
-        let mut is_good = true;
-        let mut all = Vec::new();
-        for entry in &table.entries {
-            if !self.listener.has(&entry.key) {
-                mistakes.push(self.unknown(entry, Place::Listener));
-                is_good = false;
-                continue;
-            }
-            match self.listener.words(entry, folder, mistakes) {
-                Some(words) => all.extend(words),
-                None => is_good = false,
-            }
-        }
+        let (all, mut is_good) = self.own_words(Place::Listener, table, folder, mistakes);
         if place_of(&table.entries, "listen").is_none() {
             let text = "this [[listener]] has no `listen`; give the address, such as listen = \
                         \"127.0.0.1:8076\"";
@@ -372,19 +387,7 @@ impl Sections {
         folder: &Path,
         mistakes: &mut Vec<Mistake>,
     ) -> Option<RouteSetup> {
-        let mut is_good = true;
-        let mut words = Vec::new();
-        for entry in &table.entries {
-            if !self.route.has(&entry.key) {
-                mistakes.push(self.unknown(entry, Place::Route));
-                is_good = false;
-                continue;
-            }
-            match self.route.words(entry, folder, mistakes) {
-                Some(own) => words.extend(own),
-                None => is_good = false,
-            }
-        }
+        let (mut words, mut is_good) = self.own_words(Place::Route, table, folder, mistakes);
         let Some(to_at) = place_of(&table.entries, "to") else {
             let text = "this [[route]] has no `to`; give echo, lab, topic:NAME, or the URL of a \
                         backend";
