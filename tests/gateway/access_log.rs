@@ -13,7 +13,7 @@ use crate::support::PATIENCE;
 use crate::support::backend::Backend;
 use crate::support::folder::Folder;
 use crate::support::peer::Peer;
-use crate::support::program::{HEIRLOOM, Program, run};
+use crate::support::program::{Ended, HEIRLOOM, Program, run};
 
 fn gateway(backend: &Backend, file: &Path, args: &[&str]) -> Program {
     let mut command = Command::new(HEIRLOOM);
@@ -110,19 +110,24 @@ fn a_file_that_cannot_be_opened_again_leaves_the_old_one_in_use() {
     assert_eq!(paths(&moved.join("access.log"), 2), ["/1", "/2"]);
 }
 
+/// A gateway with this access log ends before it serves.
+fn cannot_start(file: &Path) -> Ended {
+    let to = [
+        "gateway",
+        "--listen",
+        "127.0.0.1:0",
+        "--to",
+        "ws://127.0.0.1:1",
+    ];
+    let ended = run(&[&to[..], &["--access-log", file.to_str().unwrap()]].concat());
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    ended
+}
+
 #[test]
 fn the_program_does_not_start_without_its_access_log() {
     for file in ["/nowhere/access.log", "/"] {
-        let ended = run(&[
-            "gateway",
-            "--listen",
-            "127.0.0.1:0",
-            "--to",
-            "ws://127.0.0.1:1",
-            "--access-log",
-            file,
-        ]);
-        assert_eq!(ended.code, Some(3), "{ended:?}");
+        let ended = cannot_start(Path::new(file));
         let sentence = format!("cannot open the access log {file}: ");
         assert!(ended.talk.contains(&sentence), "{ended:?}");
         assert!(ended.talk.contains("see --access-log"), "{ended:?}");
@@ -177,16 +182,7 @@ fn a_fifo_that_nothing_reads_any_more_is_told_and_read_again_after_a_signal() {
     let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
     assert!(made.success());
     // Without a reader it is an error in place of a wait.
-    let ended = run(&[
-        "gateway",
-        "--listen",
-        "127.0.0.1:0",
-        "--to",
-        "ws://127.0.0.1:1",
-        "--access-log",
-        fifo.to_str().unwrap(),
-    ]);
-    assert_eq!(ended.code, Some(3), "{ended:?}");
+    cannot_start(&fifo);
     let reader = |path: &Path| {
         // Opened for both, so that it does not wait for the other end.
         fs::OpenOptions::new()

@@ -130,15 +130,20 @@ fn checks_end_with_the_route_though_connections_keep_the_backend() {
 
 #[test]
 fn checks_end_with_their_backend() {
-    let backend = Backend::listen();
+    let (backend, other) = (Backend::listen(), Backend::listen());
     let (gate, known) = checked(&[backend.url()], Check::Tcp, |_| {});
+    let (_gate, _known) = checked(&[other.url()], Check::Tcp, |_| {});
     backend.accept_raw();
     backend.accept_raw();
     drop((gate, known));
-    // One may be under way.
-    thread::sleep(milliseconds(100));
+    // By those of another backend it is seen that time passes. One may be under way.
+    while other.accept_raw_now().is_some() {}
+    other.accept_raw();
+    other.accept_raw();
     while backend.accept_raw_now().is_some() {}
-    thread::sleep(milliseconds(200));
+    for _ in 0..3 {
+        other.accept_raw();
+    }
     assert!(backend.accept_raw_now().is_none());
 }
 

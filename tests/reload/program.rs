@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::ALL;
-use crate::supervisor::Heard;
+use crate::supervisor::Notices;
 use crate::support::folder::Folder;
 use crate::support::peer::{Peer, RFC};
 use crate::support::program::{HEIRLOOM, Program};
@@ -24,7 +24,7 @@ const GROWTH_KIB: u64 = 24 * 1024;
 /// A gateway that tells when it has read its file again.
 struct Gateway {
     program: Program,
-    heard: Heard,
+    notices: Notices,
     folder: Folder,
 }
 
@@ -33,15 +33,15 @@ impl Gateway {
         let folder = Folder::new();
         let file = folder.write("heirloom.toml", configuration);
         let notify = folder.path("notify");
-        let heard = Heard::at(&notify);
+        let notices = Notices::at(&notify);
         let mut command = Command::new(HEIRLOOM);
         command.args(["gateway", "--config", file.to_str().unwrap()]);
         command.env("NOTIFY_SOCKET", notify);
         let program = Program::start(&mut command);
-        assert!(heard.next().starts_with("READY=1\n"));
+        assert!(notices.next().starts_with("READY=1\n"));
         Gateway {
             program,
-            heard,
+            notices,
             folder,
         }
     }
@@ -54,8 +54,8 @@ impl Gateway {
     fn reload(&self, configuration: &str) {
         fs::write(self.file(), configuration).unwrap();
         self.program.signal("HUP");
-        assert!(self.heard.next().starts_with("RELOADING=1\n"));
-        assert!(self.heard.next().starts_with("READY=1\n"));
+        assert!(self.notices.next().starts_with("RELOADING=1\n"));
+        assert!(self.notices.next().starts_with("READY=1\n"));
     }
 
     fn descriptors(&self) -> usize {

@@ -21,17 +21,17 @@ use crate::support::program::{HEIRLOOM, Program};
 use crate::support::server::Running;
 use crate::support::tls_host::Files;
 
-/// What a supervisor hears.
-pub(crate) struct Heard(UnixDatagram);
+/// The socket of a supervisor, and what the program sends to it.
+pub(crate) struct Notices(UnixDatagram);
 
-impl Heard {
-    pub(crate) fn at(path: &Path) -> Heard {
-        Heard::by(UnixDatagram::bind(path).unwrap())
+impl Notices {
+    pub(crate) fn at(path: &Path) -> Notices {
+        Notices::by(UnixDatagram::bind(path).unwrap())
     }
 
-    fn by(socket: UnixDatagram) -> Heard {
+    fn by(socket: UnixDatagram) -> Notices {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        Heard(socket)
+        Notices(socket)
     }
 
     pub(crate) fn next(&self) -> String {
@@ -64,31 +64,31 @@ fn serve(notify: &str, args: &[&str]) -> Command {
 fn a_supervisor_is_told_of_the_start_each_reload_the_stop_and_that_the_program_lives() {
     let folder = Folder::new();
     let path = folder.path("notify");
-    let heard = Heard::at(&path);
+    let notices = Notices::at(&path);
     let files = Files::of(&Plan::new(&["localhost"]).self_signed());
     let mut command = serve(path.to_str().unwrap(), &[]);
     command.env("WATCHDOG_USEC", "200000");
     let program = Program::start(command.args(files.options()));
     let ready = format!("READY=1\nSTATUS=listening on {}\n", program.address);
-    assert_eq!(heard.next(), ready);
+    assert_eq!(notices.next(), ready);
     for _ in 0..3 {
-        assert_eq!(heard.next(), "WATCHDOG=1\n");
+        assert_eq!(notices.next(), "WATCHDOG=1\n");
     }
     for _ in 0..2 {
         program.signal("HUP");
-        let told = heard.next_change();
+        let told = notices.next_change();
         let rest = told
             .strip_prefix("RELOADING=1\nMONOTONIC_USEC=")
             .expect(&told);
         let time: u64 = rest.trim_end().parse().unwrap();
         assert!(time > 0);
-        assert_eq!(heard.next_change(), ready);
+        assert_eq!(notices.next_change(), ready);
     }
     let mut peer = Peer::open(program.address, RFC, "/");
     program.signal("TERM");
-    assert_eq!(heard.next_change(), "STOPPING=1\nSTATUS=draining\n");
-    // The watchdog wants to hear of it as long as it drains.
-    assert_eq!(heard.next(), "WATCHDOG=1\n");
+    assert_eq!(notices.next_change(), "STOPPING=1\nSTATUS=draining\n");
+    // The watchdog is told as long as it drains.
+    assert_eq!(notices.next(), "WATCHDOG=1\n");
     peer.is_sent_away();
     drop(peer);
     assert_eq!(program.wait().0.code(), Some(0));
@@ -98,11 +98,11 @@ fn a_supervisor_is_told_of_the_start_each_reload_the_stop_and_that_the_program_l
 fn an_abstract_name_is_told_too_and_without_a_watchdog_nothing_else_is() {
     let name = format!("heirloom-notify-{}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).unwrap();
-    let heard = Heard::by(UnixDatagram::bind_addr(&address).unwrap());
+    let notices = Notices::by(UnixDatagram::bind_addr(&address).unwrap());
     let program = Program::start(&mut serve(&format!("@{name}"), &[]));
-    assert!(heard.next().starts_with("READY=1\n"));
+    assert!(notices.next().starts_with("READY=1\n"));
     program.signal("TERM");
-    assert!(heard.next().starts_with("STOPPING=1\n"));
+    assert!(notices.next().starts_with("STOPPING=1\n"));
     assert_eq!(program.wait().0.code(), Some(0));
 }
 
