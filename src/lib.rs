@@ -14,6 +14,8 @@
 //! - `vector`, `explain`, `net`: recorded conversations; a watched parse,
 //!   explained to a person; the loop, the only code that touches a socket. Each
 //!   is a feature.
+//! - `conform`: cases that a server or a client under test must pass. It is a
+//!   feature.
 //!
 //! On a socket, `client::connect` and `server::accept` give a WebSocket that
 //! reads, sends and closes, over TCP or any other stream, and `net::Server` serves
@@ -53,6 +55,8 @@ extern crate alloc;
 #[cfg(any(feature = "net", feature = "explain"))]
 pub mod agent;
 pub mod bytes;
+#[cfg(feature = "conform")]
+pub mod conform;
 pub mod conn;
 pub mod error;
 #[cfg(feature = "explain")]

@@ -252,6 +252,21 @@ pub struct Conclusion {
     pub close: Option<u16>,
 }
 
+/// How strongly the documents ask for something (RFC 2119), the strongest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// It is required: MUST.
+    Must,
+    /// It is recommended: SHOULD.
+    Should,
+    /// It is left to the implementation: MAY.
+    May,
+    /// It is a choice or a limit of this project, and no other implementation is
+    /// held to it.
+    Ours,
+}
+
 /// Whether a side accepts or rejects a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -5,7 +5,7 @@ use crate::source::{House, Source};
 
 /// The modules of the library by floor, lowest first. A file names only floors
 /// below its own. `main.rs` and `cli/` stand above all.
-pub(crate) const FLOORS: [&[&str]; 8] = [
+pub(crate) const FLOORS: [&[&str]; 9] = [
     &["version"],
     &["trace", "error", "agent"],
     &["extension"],
@@ -14,10 +14,11 @@ pub(crate) const FLOORS: [&[&str]; 8] = [
     &["message"],
     &["conn", "random"],
     &["vector", "explain", "net"],
+    &["conform"],
 ];
 
 /// The modules that may know sockets, clocks and randomness.
-const WORLDLY: [&str; 2] = ["net", "random"];
+const WORLDLY: [&str; 3] = ["conform", "net", "random"];
 const WORLD: [&str; 12] = [
     "Instant",
     "SystemTime",
@@ -52,7 +53,7 @@ fn floor(module: &str) -> Option<usize> {
 /// The core: the floors that know the protocol and nothing else.
 fn is_core(file: &Source) -> bool {
     let top = file.module().first().and_then(|top| floor(top));
-    !file.is_program() && top.is_some_and(|floor| floor < FLOORS.len() - 1)
+    !file.is_program() && top.is_some_and(|floor| floor < FLOORS.len() - 2)
 }
 
 /// Imports point down: to floors below, to siblings above this file's line in

@@ -16,9 +16,12 @@ use std::time::{Duration, Instant};
 use crate::blocks::{Block, Step};
 use crate::support::peer::{CLOSE, Peer, RFC, Speaks, frame};
 use crate::support::program::HEIRLOOM;
+use crate::support::redis::Redis;
 
 /// A build of the package takes longer than what runs.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// The broker that the guide for operators writes.
+const BROKER: &str = "redis://127.0.0.1:6379";
 /// The ports that README and the guides write.
 const WRITTEN: [&str; 4] = ["8076", "8077", "8078", "9000"];
 
@@ -28,6 +31,8 @@ pub(crate) struct Terminal {
     ports: BTreeMap<&'static str, String>,
     /// By its written port, what serves there.
     serving: BTreeMap<&'static str, Serving>,
+    /// What stands for the broker, once a command names it.
+    broker: Option<Redis>,
 }
 
 struct Serving {
@@ -56,6 +61,7 @@ impl Terminal {
             folder,
             ports,
             serving: BTreeMap::new(),
+            broker: None,
         }
     }
 
@@ -89,6 +95,7 @@ impl Terminal {
         let command = self.with_ports(&command).replace("0.0.0.0", "127.0.0.1");
         let has_admin = command.contains("--admin 127.0.0.1:9076");
         let command = command.replace("--admin 127.0.0.1:9076", "--admin 127.0.0.1:0");
+        let command = self.with_broker(command);
         let mut child = shell(&self.folder, &format!("exec {command}"));
         let lines = lines_of(&mut child);
         let serving = Serving {
@@ -109,6 +116,15 @@ impl Terminal {
         }
         assert_eq!(lines, [due], "{}", serving.command);
         self.serving.insert(written, serving);
+    }
+
+    /// A machine need not run a broker, so the command gets one of its own.
+    fn with_broker(&mut self, command: String) -> String {
+        if !command.contains(BROKER) {
+            return command;
+        }
+        let broker = self.broker.get_or_insert_with(Redis::start);
+        command.replace(BROKER, &broker.url())
     }
 
     /// The clients that README names, and the lines that it shows of them.

@@ -12,6 +12,7 @@ pub(crate) mod metrics;
 pub(crate) mod peer;
 #[cfg(feature = "cli")]
 pub(crate) mod program;
+pub(crate) mod redis;
 pub(crate) mod server;
 #[cfg(feature = "tls")]
 pub(crate) mod tls_host;

@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::redis::Redis;
 use crate::rooms::{member, sharing};
 use crate::support::peer::{Peer, RFC, Speaks};
 use crate::support::program::Program;
+use crate::support::redis::Redis;
 
 /// Texts reach the other process, by now or soon.
 fn reaches(from: &mut Peer, to: &mut Peer) {

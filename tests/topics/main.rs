@@ -11,6 +11,5 @@ mod support;
 
 mod away;
 mod fake;
-mod redis;
 mod rooms;
 mod trust;

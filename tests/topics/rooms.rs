@@ -3,9 +3,9 @@
 use std::net::{Shutdown, SocketAddr};
 use std::thread;
 
-use crate::redis::Redis;
 use crate::support::peer::{Peer, RFC, Speaks};
 use crate::support::program::Program;
+use crate::support::redis::Redis;
 
 const ALL: [Speaks; 5] = [
     Speaks::Hixie75,

@@ -2,12 +2,12 @@
 
 use std::process::Command;
 
-use crate::redis::Redis;
 use crate::rooms::{member, sharing};
 use crate::support::certificate::Plan;
 use crate::support::folder::Folder;
 use crate::support::peer::RFC;
 use crate::support::program::{HEIRLOOM, Program, run};
+use crate::support::redis::Redis;
 
 #[test]
 fn rubbish_on_a_channel_is_ignored_and_told_once() {

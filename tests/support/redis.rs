@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 
-use crate::support::PATIENCE;
-use crate::support::folder::Folder;
+use super::PATIENCE;
+use super::folder::Folder;
 
 const INSTALL: &str = "install Debian's package redis-server (apt-get install redis-server)";
 

@@ -1,0 +1,40 @@
+//! What became of the cases that were played to one agent.
+
+use std::time::SystemTime;
+
+use heirloom::Side;
+use heirloom::conform::CaseResult;
+use heirloom::vector::Level;
+
+/// All that was played to one agent: a server or a client under test.
+#[derive(Debug)]
+pub(super) struct AgentRun {
+    /// Its name: of a server what its response or the URL says, of a client what it
+    /// calls itself.
+    pub(super) agent: String,
+    /// Which side it is.
+    pub(super) side: Side,
+    /// Its cases, in the order of their ids.
+    pub(super) cases: Vec<CaseRun>,
+}
+
+/// One case, and what became of it.
+#[derive(Debug)]
+pub(super) struct CaseRun {
+    pub(super) id: String,
+    pub(super) title: String,
+    pub(super) version: String,
+    pub(super) level: Level,
+    pub(super) section: String,
+    pub(super) started: SystemTime,
+    pub(super) ending: Ending,
+}
+
+/// How a case ended.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// It was played.
+    Played(Box<CaseResult>),
+    /// It was not, and why.
+    NotRun(String),
+}

@@ -1,0 +1,13 @@
+//! Conformance: cases that a server or a client under test must pass.
+//!
+//! A [`Case`] says what the tester sends, what the peer must do, at which level
+//! and by which section. Cases are data, in the folder `conform`.
+
+mod case;
+mod result;
+
+pub use self::case::{
+    AtDeadline, Case, CaseContent, CaseEvent, CaseFrame, CaseMessage, CaseStep, CloseEnd,
+    CloseStep, Closing, Compression, EventKind, Generated, Handshake, Offers, Outcome, Roundtrips,
+};
+pub use self::result::{Behavior, CaseResult, ClosingVerdict, HowClosed};
