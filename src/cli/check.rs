@@ -286,6 +286,15 @@ fn replace(path: &Path, octets: &[u8]) -> io::Result<()> {
 
 /// Reads a file. Gives its octets too, or one sentence with the error.
 pub(super) fn read(path: &Path) -> Result<(File, Vec<u8>), String> {
+    let json = read_octets(path)?;
+    match File::read(&json) {
+        Ok(file) => Ok((file, json)),
+        Err(error) => Err(located(&error, &json)),
+    }
+}
+
+/// Reads the octets of a file, or gives one sentence with the error.
+pub(super) fn read_octets(path: &Path) -> Result<Vec<u8>, String> {
     let mut json = Vec::new();
     let from = fs::File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
     from.take(MAX_FILE_OCTETS + 1)
@@ -294,10 +303,7 @@ pub(super) fn read(path: &Path) -> Result<(File, Vec<u8>), String> {
     if json.len() as u64 > MAX_FILE_OCTETS {
         return Err(format!("it is longer than {MAX_FILE_OCTETS} octets"));
     }
-    match File::read(&json) {
-        Ok(file) => Ok((file, json)),
-        Err(error) => Err(located(&error, &json)),
-    }
+    Ok(json)
 }
 
 /// The error after the line and column where it is.

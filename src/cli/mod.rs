@@ -60,6 +60,7 @@ mod versions;
 
 mod lab;
 mod replay;
+mod conform;
 
 mod setup;
 mod running;
@@ -111,6 +112,7 @@ enum Command {
     Record(record::Args),
     Replay(replay::Args),
     Check(check::Args),
+    Conform(Box<conform::Args>),
     Import(import::Args),
     Explain(explain::Args),
     Versions(versions::Args),
@@ -165,6 +167,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Record(args) => record::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Conform(args) => conform::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Versions(args) => versions::run(&args),

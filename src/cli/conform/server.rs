@@ -1,0 +1,403 @@
+//! A server under test: cases are played to it at the same time, on a bounded number
+//! of threads.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use heirloom::Side;
+use heirloom::conform::{CaseResult, PlayOptions, play_to_server};
+use heirloom::net::dial::{DialError, DialTarget};
+use heirloom::net::{ClientTls, Url};
+use heirloom::version::{VERSIONS, Version, Versions};
+
+use super::handshake::{Asked, ask};
+use super::kept::Kept;
+use super::PANICKED;
+use super::run::{AgentRun, CaseRun, Ending};
+use super::select::{Corpus, Playable, Planned, Selection};
+use crate::cli::request_args::RequestArgs;
+use crate::cli::{hint, remark};
+
+/// How long a case waits before it connects again, where it could not.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// The most cases that are named after which a server has stopped.
+const MAX_NAMED: usize = 20;
+
+/// The server under test.
+pub(super) struct Server<'a> {
+    pub(super) url: &'a Url,
+    pub(super) target: DialTarget,
+    pub(super) tls: Option<&'a ClientTls>,
+    pub(super) request: &'a RequestArgs,
+    /// How long a connection or a plain opening handshake may take.
+    pub(super) patience: Duration,
+    pub(super) options: PlayOptions,
+    pub(super) jobs: usize,
+}
+
+/// What became of all cases.
+pub(super) struct Tested {
+    pub(super) run: AgentRun,
+    /// Why not all of them could be played.
+    pub(super) stopped: Option<String>,
+}
+
+/// Plays the cases, and tells `each` of every one as it ends. Gives why where the
+/// server cannot be reached at all.
+pub(super) fn test(
+    server: &Server<'_>,
+    corpus: &Corpus,
+    selection: &Selection,
+    agent: Option<&str>,
+    is_interrupted: &AtomicBool,
+    each: &mut dyn FnMut(&str, &CaseRun),
+) -> Result<Tested, String> {
+    let (first, others) = versions_of(selection);
+    let asked = ask(server, first);
+    let (answering, is_first_played, said) = match asked {
+        Asked::Unreachable(error) => return Err(format!("{error}{}", hint::of_dial(&error))),
+        Asked::Silent => {
+            let mut others = others.iter().copied();
+            let answers = others.find(|version| ask(server, version).answers());
+            let answers = answers.ok_or_else(|| {
+                format!(
+                    "{} takes connections, and answers no opening handshake within {} ms \
+                     (--timeout-ms)",
+                    server.url,
+                    server.patience.as_millis()
+                )
+            })?;
+            (answers, selection.named.contains(first), None)
+        }
+        Asked::Declines(_) => (first, true, None),
+        Asked::Speaks(said) => (first, true, said),
+    };
+    let agent = agent.map(str::to_owned).or(said);
+    let agent = agent.unwrap_or_else(|| server.url.to_string());
+    let test = Test {
+        server,
+        corpus,
+        cases: &selection.cases,
+        answering,
+        is_interrupted,
+        queue: Mutex::default(),
+        changed: Condvar::new(),
+        checking: Mutex::default(),
+    };
+    let mut runs = BTreeMap::new();
+    let mut kept = Kept::default();
+    let mut add = |(number, mut run): (usize, CaseRun)| {
+        kept.admit(&mut run);
+        each(&agent, &run);
+        runs.insert(number, run);
+    };
+    if is_first_played {
+        test.admit(first);
+    } else {
+        test.leave_out(first, "it answers no opening handshake of this version in time");
+    }
+    let (is_named, to_ask): (Vec<_>, Vec<_>) = others
+        .into_iter()
+        .partition(|version| selection.named.contains(version));
+    is_named.into_iter().for_each(|version| test.admit(version));
+    test.play_at_the_same_time(&to_ask, &mut add);
+    // What must be alone is played last, when nothing else is.
+    let sequential = std::mem::take(&mut test.lock().sequential);
+    test.lock().waiting = sequential;
+    while let Some(number) = test.next() {
+        add((number, test.play(number)));
+    }
+    let queue = test.queue.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for (number, case) in selection.cases.iter().enumerate() {
+        let unspoken = queue.unspoken.get(&*case.version);
+        if let Some(why) = unspoken.or(queue.over.as_ref()) {
+            if !runs.contains_key(&number) {
+                let run = case.not_run(why);
+                each(&agent, &run);
+                runs.insert(number, run);
+            }
+        }
+    }
+    let stopped = queue.over.map(|why| match queue.has_stopped {
+        true => format!("{why} {}", queue.timeline.told(&selection.cases)),
+        false => why,
+    });
+    let run = AgentRun {
+        agent,
+        side: Side::Server,
+        cases: runs.into_values().collect(),
+    };
+    Ok(Tested { run, stopped })
+}
+
+/// The newest version of these cases, and the others.
+fn versions_of(selection: &Selection) -> (&'static Version, Vec<&'static Version>) {
+    let is_there = |version: &&Version| {
+        let mut cases = selection.cases.iter();
+        cases.any(|case| Version::named(&case.version) == Some(*version))
+    };
+    let mut there: Vec<&'static Version> = VERSIONS.iter().filter(is_there).collect();
+    // Cases that are about no version are played to any server.
+    let first = there.pop().or(VERSIONS.last());
+    (first.unwrap_or(&VERSIONS[0]), there)
+}
+
+/// One test of a server.
+struct Test<'a> {
+    server: &'a Server<'a>,
+    corpus: &'a Corpus,
+    cases: &'a [Planned],
+    /// A version whose opening handshake the server answers in some way.
+    answering: &'static Version,
+    is_interrupted: &'a AtomicBool,
+    queue: Mutex<Queue>,
+    /// Something was put into the queue, or nothing more will be.
+    changed: Condvar,
+    /// Held while it is found out whether the server is still there.
+    checking: Mutex<()>,
+}
+
+/// What is still to be played.
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<usize>,
+    /// What no other case may run beside.
+    sequential: VecDeque<usize>,
+    /// Versions that are being asked for.
+    asking: usize,
+    /// Why nothing more is played.
+    over: Option<String>,
+    /// Whether that is because the server has stopped.
+    has_stopped: bool,
+    /// Why the cases of these versions are not played.
+    unspoken: BTreeMap<&'static str, String>,
+    timeline: Timeline,
+}
+
+/// When cases were played.
+#[derive(Default)]
+struct Timeline {
+    /// The last moment at which a connection was begun that the server answered.
+    answered: Option<Instant>,
+    /// Cases that ended after that, with the time of their end.
+    ended: Vec<(Instant, usize)>,
+}
+
+impl Timeline {
+    fn add(&mut self, begun: Instant, number: usize) {
+        self.ended.push((Instant::now(), number));
+        let answered = self.answered.map_or(begun, |answered| answered.max(begun));
+        self.answered = Some(answered);
+        self.ended.retain(|(ended, _)| *ended >= answered);
+    }
+
+    /// The cases after which the server has stopped.
+    fn told(&self, cases: &[Planned]) -> String {
+        let mut numbers: Vec<usize> = self.ended.iter().map(|(_, number)| *number).collect();
+        numbers.sort_unstable();
+        let ids = numbers.iter().filter_map(|number| cases.get(*number));
+        let ids: Vec<&str> = ids.map(|case| &*case.id).collect();
+        match &*ids {
+            [] => "before a case was played".to_owned(),
+            [only] => format!("after {only}"),
+            ids => {
+                let more = ids.len().saturating_sub(MAX_NAMED);
+                let list: Vec<&str> = ids.iter().copied().take(MAX_NAMED).collect();
+                let more = match more {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                format!(
+                    "after one of the cases that were played at the same time: {}{more}; --jobs 1 \
+                     finds which",
+                    list.join(", ")
+                )
+            }
+        }
+    }
+}
+
+impl Test<'_> {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the cases of this version played, and those that are about none with the
+    /// first.
+    fn admit(&self, version: &Version) {
+        let mut queue = self.lock();
+        for (number, case) in self.cases.iter().enumerate() {
+            let own = Version::named(&case.version);
+            let is_of_first = own.is_none() && *version == *self.answering;
+            if own == Some(version) || is_of_first {
+                if case.is_sequential {
+                    queue.sequential.push_back(number);
+                } else {
+                    queue.waiting.push_back(number);
+                }
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    /// Tells that the cases of this version are not played.
+    fn leave_out(&self, version: &'static Version, why: &str) {
+        remark(&format!("{version} is not spoken: {why}"));
+        let why = format!("the server does not speak {version}: {why}");
+        self.lock().unspoken.insert(version.name, why);
+    }
+
+    /// Plays what waits, and the cases of those of these versions that the server
+    /// speaks.
+    fn play_at_the_same_time(
+        &self,
+        to_ask: &[&'static Version],
+        add: &mut dyn FnMut((usize, CaseRun)),
+    ) {
+        self.lock().asking = to_ask.len();
+        let (sender, receiver) = channel();
+        thread::scope(|scope| {
+            for version in to_ask {
+                scope.spawn(|| self.find_out(version));
+            }
+            for _ in 0..self.server.jobs {
+                let sender = sender.clone();
+                scope.spawn(move || self.work(&sender));
+            }
+            drop(sender);
+            receiver.into_iter().for_each(add);
+        });
+    }
+
+    /// Finds out whether the server speaks this version.
+    fn find_out(&self, version: &'static Version) {
+        match ask(self.server, version) {
+            Asked::Speaks(_) => self.admit(version),
+            Asked::Declines(why) => self.leave_out(version, &why),
+            Asked::Silent => self.leave_out(version, "no answer arrives in time"),
+            Asked::Unreachable(error) => self.leave_out(version, &error.to_string()),
+        }
+        self.lock().asking -= 1;
+        self.changed.notify_all();
+    }
+
+    fn work(&self, sender: &Sender<(usize, CaseRun)>) {
+        while let Some(number) = self.next() {
+            if sender.send((number, self.play(number))).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The next case, once there is one; `None` where no more are played.
+    fn next(&self) -> Option<usize> {
+        let mut queue = self.lock();
+        loop {
+            if self.is_interrupted.load(Ordering::Relaxed) {
+                queue.over.get_or_insert("the test was interrupted".to_owned());
+            }
+            if queue.over.is_some() {
+                return None;
+            }
+            if let Some(number) = queue.waiting.pop_front() {
+                return Some(number);
+            }
+            if queue.asking == 0 {
+                return None;
+            }
+            let waited = self.changed.wait(queue);
+            queue = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn play(&self, number: usize) -> CaseRun {
+        let Some(case) = self.cases.get(number) else {
+            unreachable!("only cases are numbered");
+        };
+        let (started, begun) = (SystemTime::now(), Instant::now());
+        let ending = match self.converse_or_retry(case) {
+            Ok(result) if is_silent(&result) && !self.is_there() => {
+                self.stop(&"it takes connections and answers none of them")
+            }
+            Ok(result) => {
+                self.lock().timeline.add(begun, number);
+                Ending::Played(Box::new(result))
+            }
+            Err(Failed::Unconnected(error)) if self.is_there() => {
+                Ending::NotRun(format!("there was no connection for it: {error}"))
+            }
+            Err(Failed::Unconnected(error)) => self.stop(&error),
+            Err(Failed::Panicked) => {
+                self.lock().timeline.add(begun, number);
+                Ending::NotRun(PANICKED.to_owned())
+            }
+        };
+        case.ended(started, ending)
+    }
+
+    /// Plays a case, and once more where there is no connection.
+    fn converse_or_retry(&self, case: &Planned) -> Result<CaseResult, Failed> {
+        match self.converse(case) {
+            Err(Failed::Unconnected(_)) => {}
+            other => return other,
+        }
+        let queue = self.lock();
+        if queue.over.is_none() {
+            // It ends early where the server has turned out to be gone.
+            let _ = self.changed.wait_timeout_while(queue, RETRY, |q| q.over.is_none());
+        }
+        self.converse(case)
+    }
+
+    fn converse(&self, case: &Planned) -> Result<CaseResult, Failed> {
+        let server = self.server;
+        let play = || match self.corpus.get(case) {
+            Playable::Case(case) => {
+                play_to_server(case, &server.target, server.url, &server.options)
+            }
+            Playable::Recorded(recorded) => recorded.play_to_server(server),
+        };
+        // No case ends the others.
+        match catch_unwind(AssertUnwindSafe(play)) {
+            Ok(played) => played.map_err(Failed::Unconnected),
+            Err(_) => Err(Failed::Panicked),
+        }
+    }
+
+    /// Whether the server answers a plain opening handshake. Only one thread asks at
+    /// a time.
+    fn is_there(&self) -> bool {
+        let _checking = self.checking.lock().unwrap_or_else(PoisonError::into_inner);
+        self.lock().over.is_none() && ask(self.server, self.answering).answers()
+    }
+
+    /// Plays nothing more, because the server has stopped.
+    fn stop(&self, how: &dyn Display) -> Ending {
+        let mut queue = self.lock();
+        queue.has_stopped |= queue.over.is_none();
+        let why = queue.over.get_or_insert_with(|| {
+            format!("the server has stopped answering ({how})")
+        });
+        let ending = Ending::NotRun(why.clone());
+        self.changed.notify_all();
+        ending
+    }
+}
+
+/// Why a case has no verdict.
+enum Failed {
+    Unconnected(DialError),
+    Panicked,
+}
+
+/// Whether the server has not sent one octet.
+fn is_silent(result: &CaseResult) -> bool {
+    !result.closed.was_open && result.octets.0 == 0
+}
