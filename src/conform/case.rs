@@ -86,6 +86,9 @@ pub struct Handshake {
     /// empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub statuses: Vec<u16>,
+    /// The names of the headers that the answer of a server must have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<String>,
 }
 
 /// What is offered to a server, or agreed to with a client. A peer that does not
@@ -111,7 +114,8 @@ pub struct Offers {
     pub client_max_window_bits: Option<u8>,
 }
 
-/// One thing that the tester does. Exactly one key but `chop` is there.
+/// One thing that the tester does. Exactly one key is there, and beside it `chop`
+/// and `repeat`, and `mark` beside `wait_ms`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CaseStep {
@@ -151,9 +155,13 @@ pub struct CaseStep {
     /// The end of our side of TCP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<StreamEnd>,
-    /// The octets of one write; all in one where it is missing.
+    /// The octets of one write. Steps without it that follow one another may leave
+    /// in one write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chop: Option<usize>,
+    /// How many times it is done; once where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<usize>,
 }
 
 /// Octets of a payload: exactly one key, or none for no octets.
@@ -186,19 +194,22 @@ pub struct Generated {
 
 /// A message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CaseMessage {
     /// `text` or `binary`.
     pub kind: MessageKind,
     /// Its payload.
     #[serde(flatten)]
     pub content: CaseContent,
-    /// The octets of payload of each frame; one frame where it is missing.
+    /// The octets of payload of each frame, behind compression where there is any;
+    /// one frame where it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fragment: Option<usize>,
 }
 
 /// One frame, field by field (RFC 6455 section 5.2).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CaseFrame {
     /// The opcode, 0 to 15, as this version numbers it.
     pub opcode: u8,
@@ -224,6 +235,7 @@ pub struct CaseFrame {
 
 /// A close frame of the tester.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CloseStep {
     /// The status code; no body where there is none and no reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -256,6 +268,9 @@ pub struct Outcome {
     /// listed: they are compared as they arrive.
     #[serde(default)]
     pub events: Vec<CaseEvent>,
+    /// What may be received any number of times, and is not looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<EventKind>,
     /// Where the verdict is not OK: the level of what is broken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<Level>,
@@ -266,6 +281,7 @@ pub struct Outcome {
 
 /// One thing that is received, or a pause that has passed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CaseEvent {
     /// What it is.
     pub kind: EventKind,
@@ -299,8 +315,9 @@ pub enum EventKind {
 pub struct Closing {
     /// Which end starts the closing handshake.
     pub by: CloseEnd,
-    /// The codes that the peer may send; a close without a code is always right.
-    /// Where the tester starts, it sends the first.
+    /// The codes that the peer may send; a close without a code is always right, and
+    /// any code where there are none. Where the tester starts, it sends the first.
+    #[serde(default)]
     pub codes: Vec<u16>,
     /// Whether the closing handshake must be finished (RFC 6455 section 7.1.4).
     pub clean: bool,
@@ -318,6 +335,9 @@ pub struct Closing {
     /// How bad a wrong closing is; as the case where it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<Level>,
+    /// How bad a wrong code is; as a wrong closing where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code_level: Option<Level>,
     /// The section that says so, where it is not that of the case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub section: Option<String>,
@@ -331,6 +351,8 @@ pub enum CloseEnd {
     Tester,
     /// The peer that is tested.
     Peer,
+    /// It does not matter.
+    Either,
 }
 
 fn rfc6455() -> String {

@@ -4,10 +4,16 @@
 //! and by which section. Cases are data, in the folder `conform`.
 
 mod case;
+mod check;
+mod corpus;
+mod family;
+mod pattern;
 mod result;
 
 pub use self::case::{
     AtDeadline, Case, CaseContent, CaseEvent, CaseFrame, CaseMessage, CaseStep, CloseEnd,
     CloseStep, Closing, Compression, EventKind, Generated, Handshake, Offers, Outcome, Roundtrips,
 };
+pub use self::corpus::{CaseSet, Unusable, group_of, read_cases};
+pub use self::pattern::{BadPattern, Pattern};
 pub use self::result::{Behavior, CaseResult, ClosingVerdict, HowClosed};

@@ -29,7 +29,7 @@ pub use self::diff::Difference;
 pub use self::play::{play, splits, watch};
 pub use self::played::Played;
 pub use self::script::{Failure, Script, Split};
-use self::show::unhex;
+pub(crate) use self::show::unhex;
 pub use self::show::{hex, shown};
 
 /// A file of vectors.
@@ -503,7 +503,8 @@ impl ReceivedMessage {
 }
 
 impl Fill {
-    fn length(&self) -> Result<usize, String> {
+    /// How many octets it is, without making them.
+    pub(crate) fn length(&self) -> Result<usize, String> {
         let total = unhex(&self.hex)?.len().checked_mul(self.times);
         total
             .filter(|n| *n <= MAX_OCTETS)

@@ -20,7 +20,7 @@ pub fn hex(octets: &[u8]) -> String {
 }
 
 /// The octets of hex that a person wrote; spaces mean nothing.
-pub(super) fn unhex(text: &str) -> Result<Vec<u8>, String> {
+pub(crate) fn unhex(text: &str) -> Result<Vec<u8>, String> {
     let mut octets = Vec::with_capacity(text.len() / 3 + 1);
     let mut high = None;
     for (at, c) in text.chars().enumerate().filter(|(_, c)| *c != ' ') {
