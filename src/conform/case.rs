@@ -263,7 +263,7 @@ pub struct Roundtrips {
 #[serde(deny_unknown_fields)]
 pub struct Outcome {
     /// `OK` or `NON-STRICT`.
-    pub verdict: super::Behavior,
+    pub verdict: super::result::Behavior,
     /// What is received, in order, and nothing else. Echoes of `roundtrips` are not
     /// listed: they are compared as they arrive.
     #[serde(default)]

@@ -3,12 +3,12 @@
 //! A [`Case`] says what the tester sends, what the peer must do, at which level
 //! and by which section. Cases are data, in the folder `conform`.
 
-mod case;
-mod check;
-mod corpus;
-mod family;
-mod pattern;
 mod result;
+mod case;
+mod pattern;
+mod check;
+mod family;
+mod corpus;
 
 pub use self::case::{
     AtDeadline, Case, CaseContent, CaseEvent, CaseFrame, CaseMessage, CaseStep, CloseEnd,
