@@ -14,7 +14,6 @@ mod client;
 mod exec;
 mod serving;
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -128,7 +127,7 @@ fn run_or_complain(args: &Args) -> Result<Exit, (Exit, String)> {
         (None, false) => None,
     };
     let selection = args.select.select(&corpus, tested).map_err(usage)?;
-    let Some(tested) = tested.filter(|_| !args.select.list) else {
+    let Some(_) = tested.filter(|_| !args.select.list) else {
         list(&selection, args.report.is_machine());
         return Ok(Exit::Good);
     };

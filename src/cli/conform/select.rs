@@ -1,6 +1,6 @@
 //! Which cases are played: `--only`, `--skip`, `--version` and `--cases`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -73,6 +73,8 @@ pub(super) struct Corpus {
     pub(super) groups: BTreeMap<String, String>,
     pub(super) cases: Vec<Case>,
     pub(super) recorded: Vec<Recorded>,
+    /// The ids of those that `--cases` names.
+    own: BTreeSet<String>,
 }
 
 /// The cases that were chosen.
@@ -150,15 +152,19 @@ impl SelectArgs {
             Some(versions) => versions,
             None => named_by(&only),
         };
+        // Test clients count on the cases that they know.
+        let is_walk = tested == Some(Side::Client) && only.is_empty() && self.version.is_none();
         let wanted = |case: &Planned| {
             let matches = |list: &[(&str, Pattern)]| {
                 list.iter().any(|(_, pattern)| pattern.matches(&case.id))
             };
             let in_version = self.version.is_none_or(|versions| {
-                Version::named(&case.version).is_none_or(|v| versions.contains(v))
+                Version::named(&case.version).is_some_and(|v| versions.contains(v))
             });
             let for_side = tested.is_none_or(|tested| case.tests.is_none_or(|own| own == tested));
-            in_version && for_side && (only.is_empty() || matches(&only)) && !matches(&skip)
+            let is_known = !is_walk || is_known(&case.id) || corpus.own.contains(&case.id);
+            let is_meant = only.is_empty() || matches(&only);
+            in_version && for_side && is_known && is_meant && !matches(&skip)
         };
         let cases: Vec<Planned> = all.into_iter().filter(wanted).collect();
         if cases.is_empty() {
@@ -171,11 +177,6 @@ impl SelectArgs {
         Ok(Selection { cases, named })
     }
 
-    /// Whether the options say which cases are meant.
-    pub(super) fn is_chosen(&self) -> bool {
-        !self.only.is_empty() || self.version.is_some() || !self.cases.is_empty()
-    }
-
     /// All cases: the built-in ones and those of `--cases`.
     pub(super) fn corpus(&self) -> Result<Corpus, String> {
         let CaseSet {
@@ -183,12 +184,14 @@ impl SelectArgs {
             mut cases,
             ..
         } = CaseSet::built_in();
+        let mut ids = BTreeSet::new();
         for path in found(&self.cases)? {
             let shown = path.display().to_string();
             let shown = Escaped::<1000>(&shown);
             let json = read_octets(&path).map_err(|error| format!("{shown}: {error}"))?;
             let own = read_cases(&json).map_err(|error| format!("{shown}: {error}"))?;
             groups.extend(own.groups);
+            ids.extend(own.cases.iter().map(|case| case.id.clone()));
             for case in own.cases {
                 match cases.iter_mut().find(|other| other.id == case.id) {
                     Some(other) => *other = case,
@@ -200,6 +203,7 @@ impl SelectArgs {
             groups,
             cases,
             recorded: recorded::all(),
+            own: ids,
         })
     }
 }
@@ -236,6 +240,11 @@ impl Corpus {
         let recorded = recorded.map(|(at, recorded)| Planned::of_recorded(at, recorded));
         cases.chain(recorded).collect()
     }
+}
+
+/// Whether it is a case of Autobahn|Testsuite, by its name.
+fn is_known(id: &str) -> bool {
+    id.starts_with(|c: char| c.is_ascii_digit())
 }
 
 fn patterns<'t>(option: &str, texts: &'t [String]) -> Result<Vec<(&'t str, Pattern)>, String> {

@@ -14,7 +14,7 @@ use heirloom::Side;
 use heirloom::conform::{CaseResult, PlayOptions, play_to_server};
 use heirloom::net::dial::{DialError, DialTarget};
 use heirloom::net::{ClientTls, Url};
-use heirloom::version::{VERSIONS, Version, Versions};
+use heirloom::version::{VERSIONS, Version};
 
 use super::handshake::{Asked, ask};
 use super::kept::Kept;
