@@ -9,6 +9,8 @@ mod pattern;
 mod check;
 mod family;
 mod corpus;
+mod stub;
+pub use self::stub::*;
 
 pub use self::case::{
     AtDeadline, Case, CaseContent, CaseEvent, CaseFrame, CaseMessage, CaseStep, CloseEnd,

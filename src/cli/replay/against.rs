@@ -15,8 +15,7 @@ use super::moves::{
     Move, all_of, configuration, head_len, is_bound_to_its_nonce, other_compression,
 };
 use super::passive::{Mark, PassiveEndpoint};
-use super::{Args, PlayOutcome};
-use crate::cli::hint;
+use super::{Manner, PlayOutcome, Played};
 
 /// Octets of the response and what follows it that are kept to be shown.
 const KEPT_OCTETS: usize = 64 * 1024;
@@ -38,7 +37,7 @@ pub(super) fn play(
     vector: &Vector,
     mut moves: Vec<Move>,
     target: &DialTarget,
-    args: &Args,
+    manner: &Manner,
 ) -> PlayOutcome {
     let required = match required(vector) {
         Ok(required) => required,
@@ -60,10 +59,13 @@ pub(super) fn play(
         return PlayOutcome::Skipped(why.to_owned());
     }
     let recorded = all_of(&moves, Side::Client);
-    if let (true, Some(url)) = (args.rewrite_host, &args.against) {
+    if let Some(url) = &manner.host {
         rewrite(&mut moves, "Host", &url.host);
         let scheme = if url.secure { "https" } else { "http" };
         rewrite(&mut moves, "Origin", &format!("{scheme}://{}", url.host));
+    }
+    if let Some(target) = &manner.target {
+        rewrite_target(&mut moves, target);
     }
     let request = all_of(&moves, Side::Client);
     let marks = match marks(&recorded, &moves, vector.secure, &config) {
@@ -72,28 +74,21 @@ pub(super) fn play(
         Err(_) if required != Required::Accepts => Vec::new(),
         Err(code) => {
             let what = format!("our client cannot check the response to this request: {code}");
-            return PlayOutcome::Played(vec![what.into()]);
+            return PlayOutcome::wrong(what);
         }
     };
-    let connection = match ReplayConnection::connect(
-        target,
-        Duration::from_millis(args.timeout_ms),
-        args.faults(),
-    ) {
+    let connected = ReplayConnection::connect(target, manner.timeout, manner.faults.clone());
+    let connection = match connected {
         Ok(connection) => connection,
-        Err(error) => {
-            let why = format!("{error}{}", hint::of_dial(&error));
-            return PlayOutcome::Unreachable(why);
-        }
+        Err(error) => return PlayOutcome::Unreachable(error),
     };
-    let secure = args.against.as_ref().is_some_and(|url| url.secure);
-    let endpoint = Conn::client_of(&request, secure, config)
+    let endpoint = Conn::client_of(&request, manner.secure, config)
         .ok()
         .map(|conn| PassiveEndpoint::new(conn, Vec::new()));
     let response = all_of(&moves, Side::Server);
     let mut replay = ClientReplay {
         vector,
-        args,
+        manner,
         required,
         connection,
         kept: KEPT_OCTETS.max(response.len() + 1),
@@ -105,14 +100,19 @@ pub(super) fn play(
         ended: None,
         skipped: None,
     };
-    let mut failures = replay.converse(&moves, &marks).err().into_iter().collect();
+    let mut failures: Vec<_> = replay.converse(&moves, &marks).err().into_iter().collect();
     if let Some(why) = replay.skipped {
         return PlayOutcome::Skipped(why);
     }
-    if args.exact && !replay.connection.is_limit_reached() {
+    if manner.is_exact && !replay.connection.is_limit_reached() {
         replay.compare(&response, &mut failures);
     }
-    PlayOutcome::Played(failures)
+    PlayOutcome::Played(Played {
+        failures,
+        sent: replay.request,
+        seen: replay.seen,
+        octets: replay.octets,
+    })
 }
 
 /// What the server must do, or why that is not known.
@@ -188,6 +188,20 @@ fn marks(
     Ok(marks)
 }
 
+/// Asks for another target, where the request line is an ordinary one. What was one
+/// write stays one write.
+fn rewrite_target(moves: &mut [Move], target: &str) {
+    let all = all_of(moves, Side::Client);
+    let Some(rest) = all.strip_prefix(b"GET /") else {
+        return;
+    };
+    let recorded = rest.iter().take_while(|octet| octet.is_ascii_graphic());
+    let (from, to) = (4, 5 + recorded.count());
+    if all.get(to..).is_some_and(|rest| rest.starts_with(b" HTTP/1.1\r\n")) {
+        replace(moves, from, to, target.as_bytes());
+    }
+}
+
 /// Puts another value into a header of the request. What was one write stays one
 /// write.
 fn rewrite(moves: &mut [Move], name: &str, value: &str) {
@@ -207,9 +221,14 @@ fn rewrite(moves: &mut [Move], name: &str, value: &str) {
         };
         place = Some((start + colon + 1, end - 2));
     }
-    let Some((from, to)) = place else {
-        return;
-    };
+    if let Some((from, to)) = place {
+        replace(moves, from, to, format!(" {value}").as_bytes());
+    }
+}
+
+/// Puts these octets in the place of those of the client from one position to the
+/// other.
+fn replace(moves: &mut [Move], from: usize, to: usize, octets: &[u8]) {
     let mut at = 0;
     for step in moves.iter_mut().filter(|m| m.from == Side::Client) {
         let (start, end) = (at, at + step.octets.len());
@@ -219,19 +238,15 @@ fn rewrite(moves: &mut [Move], name: &str, value: &str) {
         }
         // The new value starts where the old one started.
         let (cut_from, cut_to) = (from.max(start) - start, to.min(end) - start);
-        let new = if from >= start {
-            format!(" {value}").into_bytes()
-        } else {
-            Vec::new()
-        };
-        step.octets.splice(cut_from..cut_to, new);
+        let new = if from >= start { octets } else { &[] };
+        step.octets.splice(cut_from..cut_to, new.iter().copied());
     }
 }
 
 /// One conversation with the server.
 struct ClientReplay<'a> {
     vector: &'a Vector,
-    args: &'a Args,
+    manner: &'a Manner,
     required: Required,
     connection: ReplayConnection,
     /// How many octets of the server are kept.
@@ -270,7 +285,7 @@ impl ClientReplay<'_> {
             }
             // What the client sends next, it sent after it had received this.
             if responded && self.ended.is_none() && !self.connection.is_limit_reached() {
-                let waited = self.wait(self.args.deadline(), |replay| replay.reaches(before));
+                let waited = self.wait(self.manner.deadline(), |replay| replay.reaches(before));
                 self.fault()?;
                 if self.required == Required::Accepts && !matches!(waited, Waited::Reached) {
                     return Err(self.missing(before, &waited).into());
@@ -288,13 +303,13 @@ impl ClientReplay<'_> {
             if let Some(end) = step.end {
                 self.connection.end(end == StreamEnd::Rst);
             }
-            self.wait(self.args.deadline(), |replay| {
+            self.wait(self.manner.deadline(), |replay| {
                 replay.connection.is_written()
             });
         }
         if self.connection.is_limit_reached() {
             // We cut the connection on purpose: what arrived until then is judged.
-            self.wait(self.args.deadline(), |replay| replay.ended.is_some());
+            self.wait(self.manner.deadline(), |replay| replay.ended.is_some());
             return match self.violation().map(|located| located.error) {
                 // It is right to refuse half a request.
                 Some(Violation::ResponseStatus { .. }) => Ok(()),
@@ -402,7 +417,7 @@ impl ClientReplay<'_> {
             (_, Some(ended)) => format!("the server {ended} after {} octets", self.octets),
             _ => format!(
                 "{} octets arrived within {} ms (--timeout-ms)",
-                self.octets, self.args.timeout_ms
+                self.octets, self.manner.timeout.as_millis()
             ),
         };
         let mark = self.mark();
@@ -420,7 +435,7 @@ impl ClientReplay<'_> {
 
     fn conclude(&mut self, moves: &[Move], want: Mark) -> Result<(), Difference> {
         let messages = self.expected()?;
-        let waited = self.wait(self.args.deadline(), |replay| {
+        let waited = self.wait(self.manner.deadline(), |replay| {
             replay.reaches(want) && replay.lacks(&messages).is_none()
         });
         self.fault()?;
@@ -444,12 +459,12 @@ impl ClientReplay<'_> {
             .iter()
             .any(|m| m.from == Side::Server && m.end.is_some());
         if ends {
-            self.wait(self.args.deadline(), |replay| replay.ended.is_some());
+            self.wait(self.manner.deadline(), |replay| replay.ended.is_some());
             self.fault()?;
             if self.ended.is_none() {
                 return Err(format!(
                     "the server does not end TCP within {} ms (--timeout-ms)",
-                    self.args.timeout_ms
+                    self.manner.timeout.as_millis()
                 )
                 .into());
             }
@@ -458,7 +473,7 @@ impl ClientReplay<'_> {
     }
 
     fn conclude_refusal(&mut self) -> Result<(), Difference> {
-        self.wait(self.args.deadline(), |replay| {
+        self.wait(self.manner.deadline(), |replay| {
             replay.ended.is_some() || replay.seen.contains(&b'\n')
         });
         let line = before(&self.seen, b'\n').trim_ascii_end();
@@ -477,12 +492,12 @@ impl ClientReplay<'_> {
             return Err(format!(
                 "the server neither responds nor ends TCP within {} ms (--timeout-ms), and {code} \
                  was expected",
-                self.args.timeout_ms
+                self.manner.timeout.as_millis()
             )
             .into());
         }
         match server.and_then(|c| c.status) {
-            Some(want) if self.args.exact && status != want.to_string().as_bytes() => Err(format!(
+            Some(want) if self.manner.is_exact && status != want.to_string().as_bytes() => Err(format!(
                 "it sends {}, and status {want} ({code}) was expected",
                 shown(line)
             )
@@ -492,7 +507,7 @@ impl ClientReplay<'_> {
     }
 
     fn conclude_failure(&mut self) -> Result<(), Difference> {
-        self.wait(self.args.deadline(), |replay| {
+        self.wait(self.manner.deadline(), |replay| {
             replay.mark().closed || replay.ended.is_some()
         });
         if self.mark().closed || self.ended.is_some() {
@@ -504,7 +519,7 @@ impl ClientReplay<'_> {
         Err(format!(
             "the server does not object: it neither sends a close nor ends TCP within {} ms \
              (--timeout-ms), and {code} was expected",
-            self.args.timeout_ms
+            self.manner.timeout.as_millis()
         )
         .into())
     }
@@ -530,10 +545,10 @@ impl ClientReplay<'_> {
     }
 
     fn compare(&mut self, want: &[u8], failures: &mut Vec<Difference>) {
-        self.wait(self.args.deadline(), |replay| {
+        self.wait(self.manner.deadline(), |replay| {
             replay.seen.len() >= want.len()
         });
-        let ignored = &self.args.ignore_header;
+        let ignored = &self.manner.ignored_headers;
         let (seen, want) = (without(&self.seen, ignored), without(want, ignored));
         if seen != want {
             let but = if ignored.is_empty() {

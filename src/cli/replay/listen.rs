@@ -16,7 +16,7 @@ use super::moves::{
     Move, all_of, configuration, head_len, is_bound_to_its_nonce, other_compression,
 };
 use super::passive::{Mark, PassiveEndpoint};
-use super::{Args, PlayOutcome};
+use super::{Manner, PlayOutcome, Played};
 
 /// How often the listener is polled.
 const TICK: Duration = Duration::from_millis(10);
@@ -42,47 +42,70 @@ pub(super) fn play(
     vector: &Vector,
     moves: &[Move],
     listener: &TcpListener,
-    args: &Args,
+    manner: &Manner,
 ) -> PlayOutcome {
-    let Some(client) = &vector.expect.client else {
-        return PlayOutcome::Skipped("it expects nothing of a client".to_owned());
-    };
-    if client.result == ExpectedResult::Either {
-        return PlayOutcome::Skipped("the documents leave open what a client does".to_owned());
-    }
-    if vector.secure {
-        return PlayOutcome::Skipped("it ran inside TLS, and this connection does not".to_owned());
-    }
-    if is_bound_to_its_nonce(vector, moves) {
-        let why = "hybi-04 masks frames by the server's nonce, so recorded ones cannot be counted";
+    if let Err(why) = is_playable(vector, moves) {
         return PlayOutcome::Skipped(why.to_owned());
     }
-    let stream = match accept(listener, args.deadline()) {
+    let stream = match accept(listener, manner.deadline()) {
         Ok(stream) => stream,
-        Err(what) => return PlayOutcome::Played(vec![what.into()]),
+        Err(what) => return PlayOutcome::wrong(what),
     };
-    let connection = match ReplayConnection::over(stream, args.faults()) {
-        Ok(connection) => connection,
-        Err(error) => {
-            return PlayOutcome::Played(vec![format!("cannot use the connection: {error}").into()]);
-        }
+    match ReplayConnection::over(stream, manner.faults.clone()) {
+        Ok(connection) => play_over(vector, moves, connection, &[], manner),
+        Err(error) => PlayOutcome::wrong(format!("cannot use the connection: {error}")),
+    }
+}
+
+/// Whether the server of this vector can be played to a client, or why it cannot.
+pub(super) fn is_playable(vector: &Vector, moves: &[Move]) -> Result<(), &'static str> {
+    let Some(client) = &vector.expect.client else {
+        return Err("it expects nothing of a client");
     };
+    if client.result == ExpectedResult::Either {
+        return Err("the documents leave open what a client does");
+    }
+    if vector.secure {
+        return Err("it ran inside TLS, and this connection does not");
+    }
+    if is_bound_to_its_nonce(vector, moves) {
+        return Err("hybi-04 masks frames by the server's nonce, so recorded ones cannot be counted");
+    }
+    Ok(())
+}
+
+/// Plays a server over a connection, on which these octets have arrived.
+pub(super) fn play_over(
+    vector: &Vector,
+    moves: &[Move],
+    connection: ReplayConnection,
+    received: &[u8],
+    manner: &Manner,
+) -> PlayOutcome {
     let spoken: Vec<String> = vector.expect.subprotocol.iter().cloned().collect();
+    let client = vector.expect.client.as_ref();
     let mut replay = ServerReplay {
         vector,
-        args,
+        manner,
         connection,
         endpoint: PassiveEndpoint::new(Conn::server(configuration(vector)), spoken),
         skipped: None,
-        octets: 0,
-        seen: Vec::new(),
+        octets: received.len(),
+        seen: received.to_vec(),
         ended: None,
-        rejects: client.result == ExpectedResult::Reject,
+        sent: Vec::new(),
+        rejects: client.is_some_and(|client| client.result == ExpectedResult::Reject),
     };
+    replay.endpoint.receive(received, &mut SystemRandom);
     let failures = replay.converse(moves).err().into_iter().collect();
     match replay.skipped {
         Some(why) => PlayOutcome::Skipped(why),
-        None => PlayOutcome::Played(failures),
+        None => PlayOutcome::Played(Played {
+            failures,
+            sent: replay.sent,
+            seen: replay.seen,
+            octets: replay.octets,
+        }),
     }
 }
 
@@ -106,7 +129,7 @@ fn accept(listener: &TcpListener, deadline: Instant) -> Result<TcpStream, String
 /// One conversation with the client.
 struct ServerReplay<'a> {
     vector: &'a Vector,
-    args: &'a Args,
+    manner: &'a Manner,
     connection: ReplayConnection,
     endpoint: PassiveEndpoint,
     /// Why this vector means nothing to the client.
@@ -115,6 +138,8 @@ struct ServerReplay<'a> {
     octets: usize,
     /// The first octets of the client.
     seen: Vec<u8>,
+    /// What was sent to it.
+    sent: Vec<u8>,
     /// How the client ended TCP.
     ended: Option<&'static str>,
     /// Whether the client must fail the connection.
@@ -130,7 +155,7 @@ impl ServerReplay<'_> {
         let marks = marks(moves, spoken.clone(), &config);
         let model = describe::model(&request, spoken, config);
         // The client sends a request of its own.
-        self.wait(self.args.deadline(), |replay| replay.endpoint.mark().head);
+        self.wait(self.manner.deadline(), |replay| replay.endpoint.mark().head);
         self.fault()?;
         if !self.endpoint.mark().head {
             return Err(format!(
@@ -159,7 +184,7 @@ impl ServerReplay<'_> {
         let ours = head_len(&output).unwrap_or(output.len());
         let (our_head, our_digest) = output.split_at(ours);
         let response = response(head, &model, our_head);
-        self.connection.send(&response);
+        self.send(&response);
         if !digest.is_empty() {
             self.prove(digest, &model, our_digest)?;
         }
@@ -169,14 +194,14 @@ impl ServerReplay<'_> {
     /// hixie-76: sixteen octets for the client's own eight, where the recorded
     /// ones were right for the recorded eight.
     fn prove(&mut self, recorded: &[u8], model: &[u8], output: &[u8]) -> Result<(), Difference> {
-        self.wait(self.args.deadline(), |replay| replay.endpoint.mark().open);
+        self.wait(self.manner.deadline(), |replay| replay.endpoint.mark().open);
         self.fault()?;
         let mut ours = output.to_vec();
         ours.append(&mut self.endpoint.output);
         let right = model.ends_with(recorded) && ours.len() >= recorded.len();
         let digest = if right { &ours } else { recorded };
-        self.connection
-            .send(digest.get(..recorded.len()).unwrap_or(digest));
+        let digest = digest.get(..recorded.len()).unwrap_or(digest).to_vec();
+        self.send(&digest);
         Ok(())
     }
 
@@ -197,7 +222,7 @@ impl ServerReplay<'_> {
                 continue;
             }
             if !self.rejects && !self.connection.is_limit_reached() {
-                self.wait(self.args.deadline(), |replay| {
+                self.wait(self.manner.deadline(), |replay| {
                     replay.endpoint.mark().reaches(before)
                 });
                 self.fault()?;
@@ -208,15 +233,15 @@ impl ServerReplay<'_> {
             if !step.after.is_zero() {
                 self.wait(Instant::now() + step.after, |_| false);
             }
-            self.connection.send(octets);
+            self.send(octets);
             if let Some(end) = step.end {
                 self.connection.end(end == StreamEnd::Rst);
             }
-            self.wait(self.args.deadline(), |replay| {
+            self.wait(self.manner.deadline(), |replay| {
                 replay.connection.is_written()
             });
         }
-        self.wait(self.args.deadline(), |replay| {
+        self.wait(self.manner.deadline(), |replay| {
             replay.connection.is_written()
         });
         if self.connection.is_limit_reached() {
@@ -226,7 +251,7 @@ impl ServerReplay<'_> {
             return self.conclude_rejection();
         }
         let last = marks.last().copied().unwrap_or_default();
-        self.wait(self.args.deadline(), |replay| {
+        self.wait(self.manner.deadline(), |replay| {
             replay.endpoint.mark().reaches(last)
         });
         self.fault()?;
@@ -235,7 +260,7 @@ impl ServerReplay<'_> {
         }
         let ends = |m: &Move| m.from == Side::Client && m.end.is_some();
         if moves.iter().any(ends) {
-            self.wait(self.args.deadline(), |replay| replay.ended.is_some());
+            self.wait(self.manner.deadline(), |replay| replay.ended.is_some());
             self.fault()?;
             if self.ended.is_none() {
                 return Err("the client does not end TCP in time (--timeout-ms)"
@@ -248,7 +273,7 @@ impl ServerReplay<'_> {
 
     fn conclude_rejection(&mut self) -> Result<(), Difference> {
         let messages = self.endpoint.mark().messages;
-        self.wait(self.args.deadline(), |replay| {
+        self.wait(self.manner.deadline(), |replay| {
             replay.ended.is_some() || replay.endpoint.mark().closed
         });
         let client = self.vector.expect.client.as_ref();
@@ -264,6 +289,11 @@ impl ServerReplay<'_> {
             .into());
         }
         Ok(())
+    }
+
+    fn send(&mut self, octets: &[u8]) {
+        self.sent.extend_from_slice(octets);
+        self.connection.send(octets);
     }
 
     fn wait(&mut self, deadline: Instant, enough: impl Fn(&ServerReplay<'_>) -> bool) {
@@ -339,7 +369,7 @@ impl ServerReplay<'_> {
             Some(ended) => format!("{what}; the client {ended} after {} octets", self.octets),
             None => format!(
                 "{what} within {} ms (--timeout-ms), after {} octets",
-                self.args.timeout_ms, self.octets
+                self.manner.timeout.as_millis(), self.octets
             ),
         }
     }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args as ClapArgs, ValueEnum};
 use heirloom::Side;
-use heirloom::net::dial::DialTarget;
+use heirloom::net::dial::{DialError, DialTarget};
 use heirloom::net::replay::Faults;
 use heirloom::net::{ClientTls, Listen, Url};
 use heirloom::vector::{Difference, Vector};
@@ -25,7 +25,7 @@ use super::record::address;
 use super::report::{Case, ReportArgs, Reporter};
 use super::trust::{OldServerArgs, TrustArgs};
 use super::units::{milliseconds, octets};
-use super::{Exit, complain, output};
+use super::{Exit, complain, hint, output};
 
 /// Test a server by playing the clients of vectors to it, or a client by playing the servers.
 #[derive(Debug, ClapArgs)]
@@ -102,14 +102,63 @@ enum Pace {
     None,
 }
 
+/// How a conversation is played.
+#[derive(Clone, Debug)]
+pub(super) struct Manner {
+    /// How long each wait for the other side may take.
+    pub(super) timeout: Duration,
+    pub(super) faults: Faults,
+    /// Compare what the server sends with the recording, octet for octet.
+    pub(super) is_exact: bool,
+    /// Headers of the response that are not compared.
+    pub(super) ignored_headers: Vec<String>,
+    /// Send the host of this URL as Host and Origin instead of the recorded ones.
+    pub(super) host: Option<Url>,
+    /// Ask for this target instead of the recorded one.
+    pub(super) target: Option<String>,
+    /// Whether the server is dialled by TLS.
+    pub(super) secure: bool,
+}
+
+impl Manner {
+    /// When a wait that starts now is over.
+    fn deadline(&self) -> Instant {
+        // What we hold back on purpose is not the fault of the peer.
+        Instant::now() + self.timeout + self.faults.latency
+    }
+}
+
 /// The result of one vector.
-enum PlayOutcome {
-    /// It was played, and this is wrong.
-    Played(Vec<Difference>),
+pub(super) enum PlayOutcome {
+    /// It was played.
+    Played(Played),
     /// It was not played, and why.
     Skipped(String),
     /// The peer cannot be reached, and why.
-    Unreachable(String),
+    Unreachable(DialError),
+}
+
+/// What was played.
+#[derive(Debug, Default)]
+pub(super) struct Played {
+    /// What is wrong.
+    pub(super) failures: Vec<Difference>,
+    /// The octets that we were to send.
+    pub(super) sent: Vec<u8>,
+    /// The first octets of the peer.
+    pub(super) seen: Vec<u8>,
+    /// How many octets the peer has sent.
+    pub(super) octets: usize,
+}
+
+impl PlayOutcome {
+    /// This is wrong, and the peer has sent nothing.
+    fn wrong(what: impl Into<Difference>) -> PlayOutcome {
+        PlayOutcome::Played(Played {
+            failures: vec![what.into()],
+            ..Played::default()
+        })
+    }
 }
 
 pub(super) fn run(args: &Args) -> Exit {
@@ -133,6 +182,7 @@ pub(super) fn run(args: &Args) -> Exit {
     if output::has_failed() {
         return Exit::Unreachable;
     }
+    let manner = args.manner();
     let mut played = false;
     for path in paths {
         let file = path.display().to_string();
@@ -151,16 +201,16 @@ pub(super) fn run(args: &Args) -> Exit {
         for vector in vectors {
             let started = Instant::now();
             let (mut skipped, mut failures, mut unreachable) = (None, Vec::new(), false);
-            match peer.play(&vector, args) {
+            match peer.play(&vector, args, &manner) {
                 PlayOutcome::Played(what) => {
                     played = true;
-                    failures = what;
+                    failures = what.failures;
                 }
                 PlayOutcome::Skipped(why) => skipped = Some(why),
-                PlayOutcome::Unreachable(why) => {
+                PlayOutcome::Unreachable(error) => {
                     // A server that is gone later fails the vector that ended it.
                     unreachable = !played;
-                    failures = vec![why.into()];
+                    failures = vec![format!("{error}{}", hint::of_dial(&error)).into()];
                 }
             }
             reporter.case(Case {
@@ -210,17 +260,17 @@ impl Peer {
         Ok(Peer::Client(listener))
     }
 
-    fn play(&self, vector: &Vector, args: &Args) -> PlayOutcome {
+    fn play(&self, vector: &Vector, args: &Args, manner: &Manner) -> PlayOutcome {
         if vector.unfinished {
             return PlayOutcome::Skipped(UNFINISHED.to_owned());
         }
         let moves = match moves(vector, args.pace == Pace::Recorded) {
             Ok(moves) => moves,
-            Err(what) => return PlayOutcome::Played(vec![what.into()]),
+            Err(what) => return PlayOutcome::wrong(what),
         };
         match self {
-            Peer::Server(target) => against::play(vector, moves, target, args),
-            Peer::Client(listener) => listen::play(vector, &moves, listener, args),
+            Peer::Server(target) => against::play(vector, moves, target, manner),
+            Peer::Client(listener) => listen::play(vector, &moves, listener, manner),
         }
     }
 }
@@ -244,6 +294,19 @@ impl Args {
         }
     }
 
+    fn manner(&self) -> Manner {
+        let against = self.against.as_ref();
+        Manner {
+            timeout: Duration::from_millis(self.timeout_ms),
+            faults: self.faults(),
+            is_exact: self.exact,
+            ignored_headers: self.ignore_header.clone(),
+            host: against.filter(|_| self.rewrite_host).cloned(),
+            target: None,
+            secure: against.is_some_and(|url| url.secure),
+        }
+    }
+
     fn faults(&self) -> Faults {
         let mut faults = Faults::default();
         faults.slice_bytes = self.faults.slicer.map(|n| n as usize);
@@ -251,11 +314,5 @@ impl Args {
         faults.limit_bytes = self.faults.limit_data;
         faults.reset = self.faults.reset_peer;
         faults
-    }
-
-    /// When a wait that starts now is over.
-    fn deadline(&self) -> Instant {
-        // What we hold back on purpose is not the fault of the peer.
-        Instant::now() + Duration::from_millis(self.timeout_ms + self.faults.latency)
     }
 }
