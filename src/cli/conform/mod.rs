@@ -150,6 +150,7 @@ impl Args {
         PlayOptions::default()
             .with_full(self.full)
             .with_patience(self.patience())
+            .with_opening(self.patience())
     }
 
     /// What is played, for the reports.

@@ -1,12 +1,52 @@
-//! Recorded and specified opening handshakes as cases.
+//! Opening handshakes that were specified or recorded, as cases: requests with what
+//! a server must conclude from them, and responses with what a client must.
+
+use std::time::{Duration, Instant};
 
 use heirloom::Side;
-use heirloom::conform::{CaseResult, PlayOptions};
+use heirloom::conform::{Behavior, CaseResult, ClosingVerdict, HowClosed, PlayOptions};
 use heirloom::net::dial::DialError;
-use heirloom::net::replay::ReplayConnection;
-use heirloom::vector::{Level, Vector};
+use heirloom::net::replay::{Faults, ReplayConnection};
+use heirloom::vector::{Conclusion, ExpectedResult, File, Level, Step, Vector, hex};
 
 use super::server::Server;
+use crate::cli::replay::{self, Manner, PlayOutcome, Played};
+
+/// Files of vectors that hold opening handshakes only.
+const FILES: [&str; 29] = [
+    include_str!("../../../vectors/hixie-75/answers.json"),
+    include_str!("../../../vectors/hixie-75/bad-requests.json"),
+    include_str!("../../../vectors/hixie-76/answers.json"),
+    include_str!("../../../vectors/hixie-76/bad-keys.json"),
+    include_str!("../../../vectors/hixie-76/bad-requests.json"),
+    include_str!("../../../vectors/hixie-76/real-clients.json"),
+    include_str!("../../../vectors/hybi-03/answers.json"),
+    include_str!("../../../vectors/hybi-03/bad-requests.json"),
+    include_str!("../../../vectors/hybi-04/answers.json"),
+    include_str!("../../../vectors/hybi-04/bad-requests.json"),
+    include_str!("../../../vectors/hybi-05/answers.json"),
+    include_str!("../../../vectors/hybi-05/bad-requests.json"),
+    include_str!("../../../vectors/hybi-05/real-clients.json"),
+    include_str!("../../../vectors/hybi-06/answers.json"),
+    include_str!("../../../vectors/hybi-06/bad-requests.json"),
+    include_str!("../../../vectors/hybi-07/answers.json"),
+    include_str!("../../../vectors/hybi-07/bad-requests.json"),
+    include_str!("../../../vectors/hybi-07/real-clients.json"),
+    include_str!("../../../vectors/hybi-08/answers.json"),
+    include_str!("../../../vectors/hybi-08/bad-requests.json"),
+    include_str!("../../../vectors/hybi-08/real-clients.json"),
+    include_str!("../../../vectors/none/drafts.json"),
+    include_str!("../../../vectors/none/not-http.json"),
+    include_str!("../../../vectors/none/numbered-keys.json"),
+    include_str!("../../../vectors/none/smuggling.json"),
+    include_str!("../../../vectors/none/versions.json"),
+    include_str!("../../../vectors/rfc6455/answers.json"),
+    include_str!("../../../vectors/rfc6455/bad-requests.json"),
+    include_str!("../../../vectors/rfc6455/real-clients.json"),
+];
+
+/// What is before the name of a vector in that of its case.
+const PREFIX: &str = "vectors/";
 
 /// One of them.
 #[derive(Debug)]
@@ -20,24 +60,140 @@ pub(super) struct Recorded {
     pub(super) vector: Vector,
 }
 
-/// All of them.
+/// All of them that say something of every implementation.
 pub(super) fn all() -> Vec<Recorded> {
-    Vec::new()
+    let files = FILES.iter().map(|json| match File::read(json.as_bytes()) {
+        Ok(file) => file.vectors,
+        Err(error) => panic!("the vectors of this program cannot be read: {error}"),
+    });
+    files.flatten().filter_map(Recorded::of).collect()
 }
 
 impl Recorded {
-    /// Plays the client of it to a server.
-    pub(super) fn play_to_server(&self, _server: &Server<'_>) -> Result<CaseResult, DialError> {
-        todo!()
+    /// The case that this vector is; `None` where no document asks for it.
+    fn of(vector: Vector) -> Option<Recorded> {
+        let tests = if vector.expect.server.is_some() {
+            Side::Server
+        } else {
+            Side::Client
+        };
+        let conclusion = vector.expect.of(tests)?;
+        let is_asked_for = conclusion.result != ExpectedResult::Either
+            && !vector.unfinished
+            && !vector.secure
+            && vector.config.is_none()
+            && vector.source.kind != "capture"
+            && !vector.flags.iter().any(|flag| flag == "Lenient");
+        let level = level_of(conclusion);
+        let is_only_ours = !matches!(level, Level::Must | Level::Should);
+        if !is_asked_for || is_only_ours {
+            return None;
+        }
+        Some(Recorded {
+            id: format!("{PREFIX}{}", vector.id),
+            title: vector.title.clone().unwrap_or_else(|| vector.id.clone()),
+            level,
+            section: vector.source.reference.clone(),
+            tests,
+            vector,
+        })
     }
 
-    /// Plays the server of it to a client.
+    /// Plays the client of it to a server.
+    pub(super) fn play_to_server(&self, server: &Server<'_>) -> Result<CaseResult, DialError> {
+        let started = Instant::now();
+        let manner = Manner {
+            host: Some(server.url.clone()),
+            target: Some(server.url.target.clone()),
+            secure: server.url.secure,
+            ..manner(server.patience)
+        };
+        let outcome = replay::play_to_server(&self.vector, &server.target, &manner);
+        self.result(outcome, started)
+    }
+
+    /// Plays the server of it to a client, of which these octets have arrived.
     pub(super) fn play_to_client(
         &self,
-        _connection: ReplayConnection,
-        _received: &[u8],
-        _options: &PlayOptions,
+        connection: ReplayConnection,
+        received: &[u8],
+        options: &PlayOptions,
     ) -> CaseResult {
-        todo!()
+        let started = Instant::now();
+        let manner = manner(options.opening);
+        let outcome = replay::play_to_client(&self.vector, connection, received, &manner);
+        match self.result(outcome, started) {
+            Ok(result) => result,
+            Err(_) => unreachable!("the client is connected"),
+        }
+    }
+
+    fn result(&self, outcome: PlayOutcome, started: Instant) -> Result<CaseResult, DialError> {
+        let (played, behavior) = match outcome {
+            PlayOutcome::Unreachable(error) => return Err(error),
+            PlayOutcome::Skipped(why) => {
+                let failures = vec![why.into()];
+                let played = Played { failures, ..Played::default() };
+                (played, Behavior::Unimplemented)
+            }
+            PlayOutcome::Played(played) if played.failures.is_empty() => (played, Behavior::Ok),
+            PlayOutcome::Played(played) => (played, Behavior::Failed),
+        };
+        let octets = (played.octets as u64, played.sent.len() as u64);
+        let is_cut = played.seen.len() < played.octets;
+        // One side waits for the other here, so each has spoken once.
+        let mut conversation = vec![
+            step(self.tests.peer(), &played.sent),
+            step(self.tests, &played.seen),
+        ];
+        if self.tests == Side::Client {
+            conversation.reverse();
+        }
+        Ok(CaseResult {
+            behavior,
+            closing: ClosingVerdict::Informational,
+            broken: (behavior == Behavior::Failed).then_some(self.level),
+            difference: played.failures.into_iter().next(),
+            closing_difference: None,
+            closed: HowClosed::default(),
+            section: self.section.clone(),
+            conversation,
+            is_cut,
+            octets,
+            duration: started.elapsed(),
+        })
+    }
+}
+
+fn step(from: Side, octets: &[u8]) -> Step {
+    Step {
+        from,
+        text: None,
+        hex: Some(hex(octets)),
+        fill: None,
+        end: None,
+        after_ms: None,
+        note: None,
+    }
+}
+
+fn manner(timeout: Duration) -> Manner {
+    Manner {
+        timeout,
+        faults: Faults::default(),
+        is_exact: false,
+        ignored_headers: Vec::new(),
+        host: None,
+        target: None,
+        secure: false,
+    }
+}
+
+/// How strongly this is asked for.
+fn level_of(conclusion: &Conclusion) -> Level {
+    let limits = ["head-too-long", "too-many-headers", "message-too-big"];
+    match conclusion.code.as_deref() {
+        Some(code) if limits.contains(&code) => Level::Ours,
+        _ => Level::Must,
     }
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use clap::{Args as ClapArgs, ValueEnum};
 use heirloom::Side;
 use heirloom::net::dial::{DialError, DialTarget};
-use heirloom::net::replay::Faults;
+use heirloom::net::replay::{Faults, ReplayConnection};
 use heirloom::net::{ClientTls, Listen, Url};
 use heirloom::vector::{Difference, Vector};
 
@@ -234,6 +234,31 @@ pub(super) fn run(args: &Args) -> Exit {
         }
     }
     reporter.finish()
+}
+
+/// Plays the client of a vector to a server, without the recorded waits.
+pub(super) fn play_to_server(vector: &Vector, target: &DialTarget, manner: &Manner) -> PlayOutcome {
+    match moves(vector, false) {
+        Ok(moves) => against::play(vector, moves, target, manner),
+        Err(what) => PlayOutcome::wrong(what),
+    }
+}
+
+/// Plays the server of a vector to a client, of which these octets have arrived.
+pub(super) fn play_to_client(
+    vector: &Vector,
+    connection: ReplayConnection,
+    received: &[u8],
+    manner: &Manner,
+) -> PlayOutcome {
+    let moves = match moves(vector, false) {
+        Ok(moves) => moves,
+        Err(what) => return PlayOutcome::wrong(what),
+    };
+    match listen::is_playable(vector, &moves) {
+        Ok(()) => listen::play_over(vector, &moves, connection, received, manner),
+        Err(why) => PlayOutcome::Skipped(why.to_owned()),
+    }
 }
 
 /// What the vectors are played to.
