@@ -516,12 +516,12 @@ pub(super) fn json(value: &(impl Serialize + ?Sized)) -> Result<String, serde_js
 }
 
 /// A line of text that cannot control a terminal.
-fn inert(text: &str) -> String {
+pub(super) fn inert(text: &str) -> String {
     Escaped::<1000>(text).to_string()
 }
 
 /// The same for several lines.
-fn inert_lines(text: &str) -> String {
+pub(super) fn inert_lines(text: &str) -> String {
     let lines: Vec<String> = text.split('\n').map(inert).collect();
     lines.join("\n")
 }

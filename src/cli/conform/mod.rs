@@ -2,6 +2,8 @@
 //! with a verdict.
 
 mod run;
+mod order;
+mod baseline;
 mod report;
 mod kept;
 mod recorded;

@@ -154,7 +154,7 @@ impl Serving<'_> {
             News::Update { written, .. } => {
                 self.was_updated = true;
                 let reports = &mut self.reports;
-                let done = self.tester.with_runs(|runs| reports.write(runs, None));
+                let done = self.tester.with_runs(|runs| reports.write(runs));
                 self.is_failed = done.err().or(self.is_failed);
                 // The client may be gone.
                 let _ = written.send(());

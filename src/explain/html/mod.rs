@@ -3,7 +3,7 @@
 
 mod write;
 
-use self::write::Html;
+pub use self::write::Html;
 use super::derive::Mark;
 use super::part::{Part, PartKind, Seen, is_payload};
 use super::text::{bit_pattern, capitalised};
@@ -15,18 +15,7 @@ use crate::version::Side;
 /// empty.
 #[must_use]
 pub fn page(conversations: &[(String, Explanation)]) -> String {
-    let mut html = Html::default();
-    html.mark(concat!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n",
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; ",
-        "style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">\n",
-        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n",
-        "<meta name=\"color-scheme\" content=\"light dark\">\n<title>"
-    ));
-    html.text(&title(conversations))
-        .mark("</title>\n<style>\n")
-        .mark(include_str!("style.css"))
-        .mark("</style>\n</head>\n<body>\n<main>\n");
+    let mut html = opening(&title(conversations), "");
     if conversations.len() > 1 {
         contents(&mut html, conversations);
     }
@@ -39,6 +28,26 @@ pub fn page(conversations: &[(String, Explanation)]) -> String {
         "</main>\n</body>\n</html>\n"
     ));
     html.finish()
+}
+
+/// The start of a page in the look of [`page`], as far as the content of `main`: for
+/// pages that hold more than conversations. `style` is added to its style sheet.
+#[must_use]
+pub fn opening(title: &str, style: &'static str) -> Html {
+    let mut html = Html::default();
+    html.mark(concat!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n",
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; ",
+        "style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">\n",
+        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n",
+        "<meta name=\"color-scheme\" content=\"light dark\">\n<title>"
+    ));
+    html.text(title)
+        .mark("</title>\n<style>\n")
+        .mark(include_str!("style.css"))
+        .mark(style)
+        .mark("</style>\n</head>\n<body>\n<main>\n");
+    html
 }
 
 fn title(conversations: &[(String, Explanation)]) -> String {
@@ -83,7 +92,9 @@ fn badge(html: &mut Html, verdict: &Verdict) {
     html.mark("</span>");
 }
 
-fn conversation(html: &mut Html, n: usize, title: &str, explanation: &Explanation) {
+/// One conversation. Its links start with `#c` and `n`, which no other conversation
+/// of the page may have.
+pub fn conversation(html: &mut Html, n: usize, title: &str, explanation: &Explanation) {
     let c = n as u64;
     html.mark("<article id=\"c")
         .number(c)

@@ -3,17 +3,17 @@
 /// A page that is being written. Markup of the program is written as it is;
 /// everything else goes through [`Html::text`].
 #[derive(Debug, Default)]
-pub(super) struct Html(String);
+pub struct Html(String);
 
 impl Html {
     /// Markup, which only the program itself can contain.
-    pub(super) fn mark(&mut self, markup: &'static str) -> &mut Html {
+    pub fn mark(&mut self, markup: &'static str) -> &mut Html {
         self.0.push_str(markup);
         self
     }
 
     /// Text, for an element or an attribute in quotes.
-    pub(super) fn text(&mut self, text: &str) -> &mut Html {
+    pub fn text(&mut self, text: &str) -> &mut Html {
         for c in text.chars() {
             match c {
                 '&' => self.0.push_str("&amp;"),
@@ -27,12 +27,15 @@ impl Html {
         self
     }
 
-    pub(super) fn number(&mut self, number: u64) -> &mut Html {
+    /// A number.
+    pub fn number(&mut self, number: u64) -> &mut Html {
         self.0.push_str(&number.to_string());
         self
     }
 
-    pub(super) fn finish(self) -> String {
+    /// The page.
+    #[must_use]
+    pub fn finish(self) -> String {
         self.0
     }
 }

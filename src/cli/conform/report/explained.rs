@@ -1,0 +1,98 @@
+//! The conversation of a case, explained: what each octet is, and what probably
+//! went wrong.
+
+use heirloom::Side;
+use heirloom::conform::CaseResult;
+use heirloom::explain::{Explainer, Explanation, Outcome, Part, PartKind};
+use heirloom::vector::hex;
+
+/// The most parts of a conversation that are shown.
+pub(super) const MAX_PARTS: usize = 160;
+/// Octets of a part that stand in one line.
+const LINE_OCTETS: usize = 24;
+/// Frames of a conversation that stand below a failure.
+const MAX_FRAMES: usize = 6;
+
+/// Explains a conversation; `secure` is whether it ran inside TLS.
+pub(super) fn explained(result: &CaseResult, secure: bool) -> Explanation {
+    let mut explainer = Explainer::new(secure);
+    for step in &result.conversation {
+        match (step.end, step.octets()) {
+            (Some(_), _) if result.is_cut => {} // what came before is not there
+            (Some(_), _) => explainer.end(step.from),
+            (None, Ok(octets)) => explainer.feed(step.from, &octets),
+            (None, Err(_)) => break, // the tester writes no such step
+        }
+    }
+    explainer.finish()
+}
+
+/// Takes out the middle of a long conversation, and gives how many parts that are.
+pub(super) fn shortened(explanation: &mut Explanation) -> usize {
+    let parts = &mut explanation.parts;
+    let Some(out @ 1..) = parts.len().checked_sub(MAX_PARTS) else {
+        return 0;
+    };
+    let half = MAX_PARTS / 2;
+    parts.drain(half..half + out);
+    if let Some(place) = &mut explanation.verdict.place {
+        place.part = match place.part {
+            Some(part) if part < half => Some(part),
+            Some(part) => part.checked_sub(out).filter(|part| *part >= half),
+            None => None,
+        };
+    }
+    out
+}
+
+/// What the explanation says about a failure: a label and a sentence.
+pub(super) fn cause(explanation: &Explanation, tested: Side) -> Option<(&'static str, String)> {
+    let verdict = &explanation.verdict;
+    let of_peer = verdict.place.is_none_or(|place| place.from == tested);
+    match verdict.outcome {
+        // The tester breaks rules in order to see what the peer does.
+        Outcome::Broken if !of_peer => Some(("sent on purpose", verdict.sentence.clone())),
+        Outcome::Broken | Outcome::Refused => {
+            let cause = verdict.cause.clone();
+            Some((
+                "likely cause",
+                cause.unwrap_or_else(|| verdict.sentence.clone()),
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// The octets that matter, one line for each part, with an arrow from the client
+/// or to it: the last frames, or the answer where there are none.
+pub(super) fn octets(explanation: &Explanation, tested: Side) -> Vec<(Side, String)> {
+    let parts = &explanation.parts;
+    let is_handshake = |part: &Part| {
+        matches!(
+            part.kind,
+            PartKind::Request | PartKind::Response | PartKind::Key3 | PartKind::Digest
+        )
+    };
+    let frames: Vec<&Part> = parts.iter().filter(|part| !is_handshake(part)).collect();
+    let mut shown = Vec::new();
+    if !frames.iter().any(|part| part.from == tested) {
+        // It never sent a frame: what it said in the handshake tells more.
+        shown.extend(parts.iter().rfind(|part| part.from == tested));
+    }
+    let (_, last) = frames.split_at(frames.len().saturating_sub(MAX_FRAMES));
+    shown.extend(last);
+    shown.into_iter().map(line).collect()
+}
+
+fn line(part: &Part) -> (Side, String) {
+    let shown = part.raw.get(..LINE_OCTETS).unwrap_or(&part.raw);
+    let more = match part.octets.saturating_sub(shown.len() as u64) {
+        0 => String::new(),
+        more => format!(" … {more} more"),
+    };
+    let (at, title) = (part.at, part.title());
+    (
+        part.from,
+        format!("octet {at}, {title}: {}{more}", hex(shown)),
+    )
+}

@@ -1,0 +1,182 @@
+//! Results for a program: one JSON object for each case, and one for all.
+
+use std::collections::BTreeMap;
+use std::time::UNIX_EPOCH;
+
+use heirloom::Side;
+use heirloom::vector::Difference;
+use serde::Serialize;
+
+use super::explained::{cause, explained};
+use super::standing::{Judged, Standing, level_word};
+use super::{End, Plan, Tally};
+use crate::cli::report::print_json;
+use crate::cli::verdict::{Place, Severity, Verdict};
+
+/// A line about a case.
+#[derive(Serialize)]
+struct CaseLine<'a> {
+    #[serde(flatten)]
+    verdict: Verdict,
+    agent: &'a str,
+    version: &'a str,
+    level: &'static str,
+    section: &'a str,
+    behavior: Option<&'static str>,
+    behavior_close: Option<&'static str>,
+    broken: Option<&'static str>,
+    differences: Vec<DifferenceObject<'a>>,
+    cause: Option<String>,
+    note: Option<&'a str>,
+    remote_close_code: Option<u16>,
+    octets: Octets,
+    duration_ms: Option<u64>,
+    started_ms: Option<u64>,
+}
+
+/// How many octets the tester received and sent.
+#[derive(Default, Serialize)]
+struct Octets {
+    received: u64,
+    sent: u64,
+}
+
+/// What differs from what was expected.
+#[derive(Serialize)]
+struct DifferenceObject<'a> {
+    about: &'static str,
+    text: &'a str,
+    octet: Option<u64>,
+    field: Option<&'a str>,
+    expected: Option<&'a str>,
+    seen: Option<&'a str>,
+}
+
+impl<'a> DifferenceObject<'a> {
+    fn of(about: &'static str, difference: &'a Difference) -> DifferenceObject<'a> {
+        DifferenceObject {
+            about,
+            text: &difference.what,
+            octet: difference.octet,
+            field: difference.field.as_deref(),
+            expected: difference.expected.as_deref(),
+            seen: difference.seen.as_deref(),
+        }
+    }
+}
+
+/// The last line.
+#[derive(Serialize)]
+struct EndLine<'a> {
+    #[serde(flatten)]
+    verdict: Verdict,
+    summary: Counts,
+    agents: BTreeMap<&'a str, Counts>,
+    seconds: f64,
+    stopped: Option<&'a str>,
+    exit: u8,
+}
+
+/// How many cases have each verdict.
+type Counts = BTreeMap<&'static str, usize>;
+
+/// Prints the line of a case.
+pub(super) fn case(plan: &Plan<'_>, judged: &Judged<'_>) {
+    print_json(&line(plan, judged));
+}
+
+fn line<'a>(plan: &Plan<'_>, judged: &'a Judged<'_>) -> CaseLine<'a> {
+    let (run, result) = (judged.run, judged.result());
+    let received = result.and_then(|result| result.difference.as_ref());
+    let closing = result.and_then(|result| result.closing_difference.as_ref());
+    let differences = [("received", received), ("closing", closing)];
+    let differences = differences
+        .into_iter()
+        .filter_map(|(about, found)| Some(DifferenceObject::of(about, found?)));
+    let is_wrong = result.is_some_and(|result| result.broken.is_some());
+    let place = match received.or(closing) {
+        Some(first) => Place::of(is_wrong.then_some(plan.tested), first),
+        None => Place::default(),
+    };
+    let explained = result
+        .filter(|_| is_wrong)
+        .and_then(|result| cause(&explained(result, plan.secure), plan.tested));
+    CaseLine {
+        verdict: Verdict {
+            id: Some(run.id.clone()),
+            title: Some(run.title.clone()),
+            verdict: judged.standing.word(),
+            severity: judged.standing.severity(),
+            place,
+        },
+        agent: judged.agent,
+        version: &run.version,
+        level: level_word(run.level),
+        section: judged.section(),
+        behavior: result.map(|result| result.behavior.name()),
+        behavior_close: result.map(|result| result.closing.name()),
+        broken: result.and_then(|result| result.broken).map(level_word),
+        differences: differences.collect(),
+        cause: explained.map(|(label, sentence)| format!("{label}: {sentence}")),
+        note: judged.note.as_deref().or(judged.not_run()),
+        remote_close_code: result.and_then(|result| result.closed.remote_code),
+        octets: result.map_or(Octets::default(), |result| Octets {
+            received: result.octets.0,
+            sent: result.octets.1,
+        }),
+        duration_ms: result.map(|result| milliseconds(result.duration.as_millis())),
+        started_ms: run
+            .started
+            .duration_since(UNIX_EPOCH)
+            .ok()
+            .map(|since| milliseconds(since.as_millis())),
+    }
+}
+
+fn milliseconds(ms: u128) -> u64 {
+    u64::try_from(ms).unwrap_or(u64::MAX)
+}
+
+/// Prints the line of all cases.
+pub(super) fn end(plan: &Plan<'_>, judged: &[Judged<'_>], end: &End<'_>) {
+    print_json(&last_line(plan, judged, end));
+}
+
+fn last_line<'a>(plan: &Plan<'_>, judged: &'a [Judged<'_>], end: &End<'a>) -> EndLine<'a> {
+    let mut agents: BTreeMap<&str, Tally> = BTreeMap::new();
+    for judged in judged {
+        agents.entry(judged.agent).or_default().add(judged.standing);
+    }
+    let (verdict, severity) = match (end.stopped, end.tally.is_bad()) {
+        (Some(_), _) => ("stopped", Severity::Error),
+        (None, true) => ("failed", Severity::Wrong),
+        (None, false) => ("ok", Severity::Good),
+    };
+    let tested = match plan.tested {
+        Side::Client => "a client",
+        Side::Server => "a server",
+    };
+    EndLine {
+        verdict: Verdict {
+            id: None,
+            title: Some(format!("{} cases of {tested}", end.tally.total())),
+            verdict,
+            severity,
+            place: Place::default(),
+        },
+        summary: counts(end.tally),
+        agents: agents
+            .iter()
+            .map(|(agent, tally)| (*agent, counts(tally)))
+            .collect(),
+        seconds: (end.seconds * 1000.0).round() / 1000.0,
+        stopped: end.stopped,
+        exit: end.exit as u8,
+    }
+}
+
+fn counts(tally: &Tally) -> Counts {
+    let all = Standing::ALL.into_iter();
+    all.map(|standing| (standing.word(), tally.count(standing)))
+        .collect()
+}

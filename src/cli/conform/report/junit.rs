@@ -1,0 +1,83 @@
+//! Results as JUnit: a suite for each group of each agent.
+
+use std::path::Path;
+use std::time::Duration;
+
+use heirloom::Side;
+use quick_junit::{TestCase, TestCaseStatus, TestSuite};
+
+use super::Plan;
+use super::standing::{Judged, Standing, level_word};
+use crate::cli::Exit;
+use crate::cli::conform::order;
+use crate::cli::report::{Bad, inert, inert_lines, junit_case, write_junit};
+
+/// Writes the report. An error is printed.
+pub(super) fn write(path: &Path, plan: &Plan<'_>, judged: &[Judged<'_>]) -> Result<(), Exit> {
+    write_junit(path, "conform", suites(plan, judged))
+}
+
+fn suites(plan: &Plan<'_>, judged: &[Judged<'_>]) -> Vec<TestSuite> {
+    let mut suites: Vec<((&str, &str), TestSuite)> = Vec::new();
+    for judged in judged {
+        let group = order::group(&judged.run.id, plan.groups);
+        let place = (judged.agent, group);
+        if suites.last().is_none_or(|(last, _)| *last != place) {
+            let title = plan.groups.get(group).map_or("", String::as_str);
+            let name = format!("{} {}", inert(group), inert(title));
+            let name = match plan.tested {
+                Side::Client => format!("{}: {name}", inert(judged.agent)),
+                Side::Server => name,
+            };
+            suites.push((place, TestSuite::new(name.trim_end())));
+        }
+        if let Some((_, suite)) = suites.last_mut() {
+            suite.add_test_case(case(judged));
+        }
+    }
+    suites.into_iter().map(|(_, suite)| suite).collect()
+}
+
+fn case(judged: &Judged<'_>) -> TestCase {
+    let name = format!("{} {}", inert(&judged.run.id), inert(&judged.run.title));
+    let time = judged
+        .result()
+        .map_or(Duration::ZERO, |result| result.duration);
+    let bad = judged.standing.is_bad().then(|| {
+        let kind = match judged.standing {
+            Standing::Passes => "passes",
+            _ => level_word(judged.level()),
+        };
+        (Bad::Failure(kind), body(judged))
+    });
+    let mut case = junit_case("conform", name, bad, time);
+    let skipped = match judged.standing {
+        Standing::NotRun => judged.not_run().map(str::to_owned),
+        Standing::Unimplemented => Some("the peer does not have it".to_owned()),
+        Standing::Expected => judged.note.clone(),
+        _ => None,
+    };
+    if let Some(why) = skipped {
+        let mut status = TestCaseStatus::skipped();
+        status.set_message(inert(&why));
+        case.status = status;
+    }
+    case
+}
+
+/// What failed: the verdicts first, then what differs.
+fn body(judged: &Judged<'_>) -> String {
+    let mut lines = vec![format!(
+        "{} ({}, {})",
+        judged.verdicts(),
+        level_word(judged.level()),
+        inert(judged.section())
+    )];
+    lines.extend(judged.note.as_deref().map(inert));
+    if let Some(result) = judged.result() {
+        let differences = [&result.difference, &result.closing_difference];
+        let differences = differences.into_iter().flatten();
+        lines.extend(differences.map(|difference| inert_lines(&difference.what)));
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,345 @@
+//! Reports of what became of cases: on a terminal, as JSON, TAP or JUnit, as pages
+//! of HTML, and in the shape of Autobahn|Testsuite.
+
+mod standing;
+mod explained;
+mod folder;
+mod terminal;
+mod json;
+mod tap;
+mod junit;
+mod html;
+mod autobahn;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::{Args as ClapArgs, ValueEnum};
+use heirloom::Side;
+use heirloom::conform::Case;
+use heirloom::vector::Level;
+
+use self::standing::{Judged, Standing};
+use self::terminal::Terminal;
+use super::baseline::{Baseline, Found};
+use super::run::{AgentRun, CaseRun};
+use crate::cli::{Exit, output, print_line, remark};
+
+/// How results are reported, and which of them are failures.
+#[derive(Clone, Debug, Default, ClapArgs)]
+#[command(next_help_heading = "Reports")]
+pub(super) struct ReportArgs {
+    /// One JSON object per case, and one for all.
+    #[arg(long, conflicts_with = "tap")]
+    json: bool,
+    /// Print the results as TAP 14.
+    #[arg(long)]
+    tap: bool,
+    /// Also write the results as JUnit to this file.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Also write pages of HTML: one for each case to a folder, or all in one file whose name ends
+    /// in .html.
+    #[arg(long, value_name = "DIR|FILE")]
+    html: Option<PathBuf>,
+    /// Also write index.json and a file for each case to this folder, in the shape of the reports of
+    /// Autobahn|Testsuite.
+    #[arg(long, value_name = "DIR")]
+    autobahn: Option<PathBuf>,
+    /// The weakest rule that fails the run where it is broken.
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t)]
+    fail_on: FailOn,
+    /// Expect exactly the failures of this file: exit with 1 where another case fails, or one of them
+    /// passes.
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// Write the failures to this file, for --baseline. Comments in it stay.
+    #[arg(long, value_name = "FILE")]
+    write_baseline: Option<PathBuf>,
+}
+
+/// The levels of `--fail-on`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum FailOn {
+    /// What is required.
+    #[default]
+    Must,
+    /// Also what is recommended.
+    Should,
+}
+
+impl FailOn {
+    fn level(self) -> Level {
+        match self {
+            FailOn::Must => Level::Must,
+            FailOn::Should => Level::Should,
+        }
+    }
+}
+
+impl ReportArgs {
+    /// Whether standard output is for a program, and holds results only.
+    pub(super) fn is_machine(&self) -> bool {
+        self.json || self.tap
+    }
+}
+
+/// What is played, as far as reports need it.
+#[derive(Clone, Debug)]
+pub(super) struct Plan<'a> {
+    /// The side that is tested.
+    pub(super) tested: Side,
+    /// Whether connections run inside TLS.
+    pub(super) secure: bool,
+    /// The command that plays a case again, without its `--only`:
+    /// `heirloom conform ws://127.0.0.1:9001/`.
+    pub(super) command: String,
+    /// The titles of groups, by their id.
+    pub(super) groups: &'a BTreeMap<String, String>,
+    /// The ids of all cases that there are.
+    pub(super) known: BTreeSet<&'a str>,
+    /// The ids of the cases that are to be played, in their order.
+    pub(super) selected: Vec<&'a str>,
+    /// Cases with all that they say.
+    pub(super) cases: &'a [Case],
+    /// Whether conversations are shown octet by octet.
+    pub(super) verbose: bool,
+}
+
+/// Reports results as they arrive.
+pub(super) struct Reports<'a> {
+    args: &'a ReportArgs,
+    plan: Plan<'a>,
+    baseline: Option<Baseline>,
+    /// The file that is to be written, as it is now.
+    to_write: Option<Baseline>,
+    output: Output,
+    started: Instant,
+}
+
+/// What standard output holds.
+enum Output {
+    Terminal(Terminal),
+    Json,
+    /// How many results there are so far.
+    Tap(usize),
+}
+
+impl<'a> Reports<'a> {
+    /// Starts the reports. An error is printed: a baseline cannot be read, or a
+    /// report would overwrite what is none.
+    pub(super) fn new(args: &'a ReportArgs, plan: Plan<'a>) -> Result<Reports<'a>, Exit> {
+        let read = |path: &PathBuf| Baseline::read(path, &plan.known);
+        let baseline = args.baseline.as_ref().map(read).transpose()?;
+        let read = |path: &PathBuf| Baseline::read_if_there(path, &plan.known);
+        let to_write = args.write_baseline.as_ref().map(read).transpose()?;
+        if let Some(path) = &args.html {
+            html::check(path)?;
+        }
+        if let Some(path) = &args.autobahn {
+            autobahn::check(path)?;
+        }
+        let output = if args.json {
+            Output::Json
+        } else if args.tap {
+            print_line(&"TAP version 14");
+            Output::Tap(0)
+        } else {
+            Output::Terminal(Terminal::new(&plan))
+        };
+        Ok(Reports {
+            args,
+            plan,
+            baseline,
+            to_write,
+            output,
+            started: Instant::now(),
+        })
+    }
+
+    /// Reports what became of a case, as soon as that is known.
+    pub(super) fn case(&mut self, agent: &str, run: &CaseRun) {
+        let fail_on = self.args.fail_on.level();
+        let judged = Judged::of(agent, run, fail_on, self.baseline.as_ref());
+        match &mut self.output {
+            Output::Terminal(terminal) => terminal.case(&self.plan, &judged),
+            Output::Json => json::case(&self.plan, &judged),
+            Output::Tap(number) => {
+                *number += 1;
+                tap::case(&self.plan, &judged, *number);
+            }
+        }
+    }
+
+    /// Whether no more results are wanted: nothing reads them.
+    pub(super) fn is_over(&self) -> bool {
+        let args = self.args;
+        let files = [
+            &args.junit,
+            &args.html,
+            &args.autobahn,
+            &args.write_baseline,
+        ];
+        output::is_over() && files.iter().all(|file| file.is_none())
+    }
+
+    /// Reports that all results have arrived, and writes the files. `stopped` says
+    /// why not all cases were played, where the peer is gone.
+    pub(super) fn finish(mut self, runs: &[AgentRun], stopped: Option<&str>) -> Exit {
+        let output = std::mem::replace(&mut self.output, Output::Json);
+        let to_write = self.to_write.take();
+        let judged = self.judged(runs);
+        let tally = Tally::of(&judged);
+        let mut end = self.end(&tally, stopped);
+        if to_write.is_some() && end.exit == Exit::Failed {
+            // What is written is what is expected from now on.
+            end.exit = Exit::Good;
+        }
+        match output {
+            Output::Terminal(terminal) => terminal.finish(&self.plan, &judged, &end),
+            Output::Json => json::end(&self.plan, &judged, &end),
+            Output::Tap(number) => tap::end(number, &end),
+        }
+        if let Some(baseline) = &self.baseline {
+            tell_idle(baseline, &judged);
+        }
+        let mut written = self.write_files(runs, &judged, &end);
+        if let Some(baseline) = to_write {
+            let fail_on = self.args.fail_on.level();
+            let found = judged.iter().filter_map(|judged| {
+                let result = judged.result()?;
+                Some(Found {
+                    agent: judged.agent,
+                    id: &judged.run.id,
+                    result,
+                    is_failure: result.broken.is_some_and(|level| level <= fail_on),
+                })
+            });
+            let found: Vec<_> = found.collect();
+            written = written.and(baseline.write(&found));
+        }
+        written.err().unwrap_or(end.exit)
+    }
+
+    /// Writes the files as they would be if nothing more were played.
+    pub(super) fn write(&self, runs: &[AgentRun]) -> Result<(), Exit> {
+        let judged = self.judged(runs);
+        let tally = Tally::of(&judged);
+        self.write_files(runs, &judged, &self.end(&tally, None))
+    }
+
+    fn judged<'r>(&'r self, runs: &'r [AgentRun]) -> Vec<Judged<'r>> {
+        let fail_on = self.args.fail_on.level();
+        runs.iter()
+            .flat_map(|agent| agent.cases.iter().map(move |run| (agent, run)))
+            .map(|(agent, run)| Judged::of(&agent.agent, run, fail_on, self.baseline.as_ref()))
+            .collect()
+    }
+
+    fn end<'e>(&self, tally: &'e Tally, stopped: Option<&'e str>) -> End<'e> {
+        let exit = match (stopped, tally.is_bad()) {
+            (Some(_), _) => Exit::Unreachable,
+            (None, true) => Exit::Failed,
+            (None, false) => Exit::Good,
+        };
+        End {
+            tally,
+            seconds: self.started.elapsed().as_secs_f64(),
+            stopped,
+            exit,
+        }
+    }
+
+    fn write_files(
+        &self,
+        runs: &[AgentRun],
+        judged: &[Judged<'_>],
+        end: &End<'_>,
+    ) -> Result<(), Exit> {
+        let mut written = Vec::new();
+        if let Some(path) = &self.args.junit {
+            written.push(junit::write(path, &self.plan, judged));
+        }
+        if let Some(path) = &self.args.html {
+            written.push(html::write(path, &self.plan, judged, end));
+        }
+        if let Some(path) = &self.args.autobahn {
+            written.push(autobahn::write(path, &self.plan, runs));
+        }
+        written.into_iter().collect()
+    }
+}
+
+/// Tells which entries of a baseline were not asked.
+fn tell_idle(baseline: &Baseline, judged: &[Judged<'_>]) {
+    let played: BTreeSet<(&str, &str)> = judged
+        .iter()
+        .filter(|judged| judged.result().is_some())
+        .map(|judged| (judged.agent, judged.run.id.as_str()))
+        .collect();
+    let ids: BTreeSet<&str> = played.iter().map(|(_, id)| *id).collect();
+    let idle = baseline.idle(|agent, id| match agent {
+        None => ids.contains(id),
+        Some(agent) => played.contains(&(agent, id)),
+    });
+    let Some((first, more)) = idle.split_first() else {
+        return;
+    };
+    let more = match more.len() {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    remark(&format!(
+        "{first}{more} of {} were not played, and are neither expected nor missed",
+        baseline.shown()
+    ));
+}
+
+/// How a run ended.
+struct End<'a> {
+    tally: &'a Tally,
+    seconds: f64,
+    stopped: Option<&'a str>,
+    exit: Exit,
+}
+
+/// How many cases have each standing.
+#[derive(Clone, Debug, Default)]
+struct Tally(BTreeMap<Standing, usize>);
+
+impl Tally {
+    fn of<'j>(judged: impl IntoIterator<Item = &'j Judged<'j>>) -> Tally {
+        let mut tally = Tally::default();
+        for judged in judged {
+            tally.add(judged.standing);
+        }
+        tally
+    }
+
+    fn add(&mut self, standing: Standing) {
+        *self.0.entry(standing).or_default() += 1;
+    }
+
+    fn count(&self, standing: Standing) -> usize {
+        self.0.get(&standing).copied().unwrap_or_default()
+    }
+
+    fn total(&self) -> usize {
+        self.0.values().sum()
+    }
+
+    fn is_bad(&self) -> bool {
+        self.0.keys().any(|standing| standing.is_bad())
+    }
+
+    /// Those that there are: `2 ok, 2 non-strict`.
+    fn words(&self) -> Vec<(Standing, String)> {
+        let all = Standing::ALL.into_iter();
+        let counts = all.map(|standing| (standing, self.count(standing)));
+        let there = counts.filter(|(_, count)| *count > 0);
+        there
+            .map(|(standing, count)| (standing, standing.counted(count)))
+            .collect()
+    }
+}

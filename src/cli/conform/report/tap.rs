@@ -1,0 +1,80 @@
+//! Results as TAP 14.
+
+use heirloom::Side;
+
+use super::standing::{Judged, Standing, level_word};
+use super::{End, Plan};
+use crate::cli::print_line;
+use crate::cli::report::{inert, inert_lines, json};
+
+/// Prints the line of a case, with a block of YAML where something is wrong.
+pub(super) fn case(plan: &Plan<'_>, judged: &Judged<'_>, number: usize) {
+    print_line(&lines(plan, judged, number));
+}
+
+fn lines(plan: &Plan<'_>, judged: &Judged<'_>, number: usize) -> String {
+    let is_bad = judged.standing.is_bad() || judged.standing == Standing::Expected;
+    let ok = if is_bad { "not ok" } else { "ok" };
+    let agent = match plan.tested {
+        Side::Client => format!("{}: ", inert(judged.agent)),
+        Side::Server => String::new(),
+    };
+    let name = format!(
+        "{agent}{} {}",
+        inert(&judged.run.id),
+        inert(&judged.run.title)
+    );
+    // `\` and `#` have a meaning in TAP names.
+    let name = name.replace('\\', "\\\\").replace('#', "\\#");
+    let directive = match judged.standing {
+        Standing::NotRun => {
+            format!(" # SKIP {}", inert(judged.not_run().unwrap_or_default()))
+        }
+        Standing::Unimplemented => " # SKIP the peer does not have it".to_owned(),
+        Standing::Expected => format!(
+            " # TODO {}",
+            inert(judged.note.as_deref().unwrap_or_default())
+        ),
+        _ => String::new(),
+    };
+    let mut lines = format!("{ok} {number} - {name}{directive}");
+    let Some(result) = judged
+        .result()
+        .filter(|_| judged.standing != Standing::Good)
+    else {
+        return lines;
+    };
+    let mut key = |key: &str, value: &str| {
+        // YAML reads the strings of JSON.
+        if let Ok(value) = json(&inert_lines(value)) {
+            lines.push_str(&format!("\n  {key}: {value}"));
+        }
+    };
+    key("verdict", result.behavior.name());
+    key("closing", result.closing.name());
+    key("level", level_word(judged.level()));
+    key("section", judged.section());
+    if let Some(note) = &judged.note {
+        key("note", note);
+    }
+    if let Some(difference) = &result.difference {
+        key("received", &difference.what);
+    }
+    if let Some(difference) = &result.closing_difference {
+        key("closed", &difference.what);
+    }
+    let ms = result.duration.as_millis();
+    let first = lines.find('\n').unwrap_or(lines.len());
+    lines.insert_str(first, "\n  ---");
+    lines.push_str(&format!("\n  duration_ms: {ms}\n  ..."));
+    lines
+}
+
+/// Prints how many results there were.
+pub(super) fn end(number: usize, end: &End<'_>) {
+    if let Some(why) = end.stopped {
+        // One comment, so that no line of it is taken for a result.
+        print_line(&format!("# {}", inert(why)));
+    }
+    print_line(&format!("1..{number}"));
+}
