@@ -167,7 +167,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Record(args) => record::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Check(args) => check::run(&args),
-        Command::Conform(args) => conform::run(&args),
+        Command::Conform(args) => conform::run(&args, cli.verbose > 0),
         Command::Import(args) => import::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Versions(args) => versions::run(&args),

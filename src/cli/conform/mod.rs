@@ -113,14 +113,14 @@ struct ClientArgs {
 /// Why a case has no verdict, where it should have one.
 const PANICKED: &str = "heirloom panics in this case, which is a bug of it";
 
-pub(super) fn run(args: &Args) -> Exit {
-    run_or_complain(args).unwrap_or_else(|(exit, why)| {
+pub(super) fn run(args: &Args, verbose: bool) -> Exit {
+    run_or_complain(args, verbose).unwrap_or_else(|(exit, why)| {
         complain(&why);
         exit
     })
 }
 
-fn run_or_complain(args: &Args) -> Result<Exit, (Exit, String)> {
+fn run_or_complain(args: &Args, verbose: bool) -> Result<Exit, (Exit, String)> {
     let usage = |why: String| (Exit::Usage, why);
     let corpus = args.select.corpus().map_err(usage)?;
     let tested = match (&args.url, args.is_client_tested()) {
@@ -134,8 +134,8 @@ fn run_or_complain(args: &Args) -> Result<Exit, (Exit, String)> {
         return Ok(Exit::Good);
     };
     match &args.url {
-        Some(url) => test_server(args, url, &corpus, &selection),
-        None => serving::test_clients(args, corpus, selection),
+        Some(url) => test_server(args, verbose, url, &corpus, &selection),
+        None => serving::test_clients(args, verbose, corpus, selection),
     }
 }
 
@@ -162,6 +162,7 @@ impl Args {
         cases: &'c [Planned],
         tested: Side,
         command: String,
+        verbose: bool,
     ) -> Plan<'c> {
         Plan {
             tested,
@@ -174,7 +175,7 @@ impl Args {
             known: corpus.ids().collect(),
             selected: cases.iter().map(|case| &*case.id).collect(),
             cases: &corpus.cases,
-            verbose: false,
+            verbose,
         }
     }
 }
@@ -214,6 +215,7 @@ fn list(selection: &Selection, json: bool) {
 
 fn test_server(
     args: &Args,
+    verbose: bool,
     url: &Url,
     corpus: &Corpus,
     selection: &Selection,
@@ -235,7 +237,7 @@ fn test_server(
         jobs: usize::from(args.jobs),
     };
     let command = format!("heirloom conform {url}");
-    let plan = args.plan(corpus, &selection.cases, Side::Server, command);
+    let plan = args.plan(corpus, &selection.cases, Side::Server, command, verbose);
     let mut reports = match Reports::new(&args.report, plan) {
         Ok(reports) => reports,
         Err(exit) => return Ok(exit),

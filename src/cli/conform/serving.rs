@@ -26,6 +26,7 @@ const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
 
 pub(super) fn test_clients(
     args: &Args,
+    verbose: bool,
     corpus: Corpus,
     selection: Selection,
 ) -> Result<Exit, (Exit, String)> {
@@ -48,7 +49,7 @@ pub(super) fn test_clients(
     let corpus = Arc::new(corpus);
     let cases: Arc<[_]> = selection.cases.into();
     let command = format!("heirloom conform --listen {address}");
-    let plan = args.plan(&corpus, &cases, Side::Client, command);
+    let plan = args.plan(&corpus, &cases, Side::Client, command, verbose);
     let reports = match Reports::new(&args.report, plan) {
         Ok(reports) => reports,
         Err(exit) => return Ok(exit),

@@ -59,14 +59,7 @@ pub(super) fn play(
         return PlayOutcome::Skipped(why.to_owned());
     }
     let recorded = all_of(&moves, Side::Client);
-    if let Some(url) = &manner.host {
-        rewrite(&mut moves, "Host", &url.host);
-        let scheme = if url.secure { "https" } else { "http" };
-        rewrite(&mut moves, "Origin", &format!("{scheme}://{}", url.host));
-    }
-    if let Some(target) = &manner.target {
-        rewrite_target(&mut moves, target);
-    }
+    rewrite_for(vector, &mut moves, manner);
     let request = all_of(&moves, Side::Client);
     let marks = match marks(&recorded, &moves, vector.secure, &config) {
         Ok(marks) => marks,
@@ -186,6 +179,25 @@ fn marks(
         marks.push(endpoint.mark());
     }
     Ok(marks)
+}
+
+/// Has the client ask the server that it is played to, but for what the vector is
+/// about.
+fn rewrite_for(vector: &Vector, moves: &mut [Move], manner: &Manner) {
+    let server = vector.expect.server.as_ref();
+    let code = server.and_then(|c| c.code.as_deref()).unwrap_or_default();
+    if let Some(url) = &manner.host {
+        if !code.starts_with("host-") {
+            rewrite(moves, "Host", &url.host);
+        }
+        if !code.starts_with("origin-") {
+            let scheme = if url.secure { "https" } else { "http" };
+            rewrite(moves, "Origin", &format!("{scheme}://{}", url.host));
+        }
+    }
+    if let Some(target) = manner.target.as_ref().filter(|_| !code.starts_with("target-")) {
+        rewrite_target(moves, target);
+    }
 }
 
 /// Asks for another target, where the request line is an ordinary one. What was one
