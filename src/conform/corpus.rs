@@ -16,7 +16,17 @@ macro_rules! files {
 }
 
 /// The files of `conform/`.
-const BUILT_IN: &[(&str, &str)] = files!["01-messages.json", "02-pings.json"];
+const BUILT_IN: &[(&str, &str)] = files![
+    "01-messages.json",
+    "02-pings.json",
+    "03-reserved-bits.json",
+    "04-opcodes.json",
+    "05-fragments.json",
+    "06-utf-8.json",
+    "07-closing.json",
+    "09-sizes.json",
+    "12-compression.json"
+];
 
 /// Cases, and what their groups are about.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -3,14 +3,24 @@
 //! A [`Case`] says what the tester sends, what the peer must do, at which level
 //! and by which section. Cases are data, in the folder `conform`.
 
-mod result;
 mod case;
-mod pattern;
 mod check;
-mod family;
 mod corpus;
-mod stub;
-pub use self::stub::*;
+mod family;
+mod pattern;
+mod result;
+mod options;
+mod made;
+mod payload;
+mod frames;
+mod record;
+mod expect;
+mod opening;
+mod sending;
+mod incoming;
+mod judge;
+mod clock;
+mod play;
 
 pub use self::case::{
     AtDeadline, Case, CaseContent, CaseEvent, CaseFrame, CaseMessage, CaseStep, CloseEnd,
@@ -19,3 +29,5 @@ pub use self::case::{
 pub use self::corpus::{CaseSet, Unusable, group_of, read_cases};
 pub use self::pattern::{BadPattern, Pattern};
 pub use self::result::{Behavior, CaseResult, ClosingVerdict, HowClosed};
+pub use self::options::PlayOptions;
+pub use self::play::{play_to_client, play_to_server};

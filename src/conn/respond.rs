@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use super::{Conn, Handshake, State};
 use crate::bytes::Output;
 use crate::error::{Refusal, Unsendable};
-#[cfg(feature = "explain")]
+#[cfg(any(feature = "explain", feature = "conform"))]
 use crate::extension::{Agreed, Deflate};
 use crate::handshake::{HttpResponse, ServerHandshake};
 
@@ -36,9 +36,9 @@ impl Conn {
         self.accept_carrying(subprotocol, &[], out)
     }
 
-    /// Reads on by the compression that a recorded response agrees to, and not by
-    /// that of a response of ours.
-    #[cfg(feature = "explain")]
+    /// Reads on by the compression that a recorded response, or that of a tester,
+    /// agrees to, and not by that of a response of ours.
+    #[cfg(any(feature = "explain", feature = "conform"))]
     pub(crate) fn read_compressed(&mut self, deflate: Option<Deflate>) {
         if let State::Open(open) = &mut self.state {
             open.wire = open.wire.with_deflate(deflate.map(Agreed::from));

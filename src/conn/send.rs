@@ -8,6 +8,8 @@ use crate::error::Unsendable;
 use crate::extension::MOST_WINDOW_BITS;
 #[cfg(feature = "net")]
 use crate::frame::Shape;
+#[cfg(feature = "conform")]
+use crate::frame::Encoder;
 use crate::frame::{Control, Framing, Kind, Position};
 use crate::message::Message;
 
@@ -86,6 +88,27 @@ impl Conn {
             Some(_) => Shape::Deflated(compression),
             None => Shape::Plain(open.wire.version().layout),
         })
+    }
+
+    /// What writes frames of this end, right or wrong, until the peer's close was
+    /// replied to; `None` while it cannot send any.
+    #[cfg(feature = "conform")]
+    pub(crate) fn raw_encoder(&mut self) -> Option<Encoder<'_>> {
+        let open = match &mut self.state {
+            State::Open(open) => open,
+            State::PeerClosed(peer_closed) => &mut peer_closed.open,
+            _ => return None,
+        };
+        open.prepare_to_send(Kind::Text).ok()?;
+        Some(open.encoder())
+    }
+
+    /// Notes that the caller has written a close of its own.
+    #[cfg(feature = "conform")]
+    pub(crate) fn note_close_sent(&mut self) {
+        if let State::Open(open) = &mut self.state {
+            open.close_sent = true;
+        }
     }
 
     /// Sends a piece of a message, in a frame of its own where the version has

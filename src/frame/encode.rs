@@ -290,6 +290,29 @@ impl<'w> Encoder<'w> {
         append_masked(payload, &mut mask, out.octets);
     }
 
+    /// The number of this opcode on this wire.
+    #[cfg(feature = "conform")]
+    pub(crate) fn number_of(self, opcode: Opcode) -> u8 {
+        opcode.number(self.wire.version().layout)
+    }
+
+    /// Writes a header field by field. Not for hixie, whose frames have none.
+    #[cfg(feature = "conform")]
+    pub(crate) fn raw(self, header: RawHeader, out: &mut Output<'_>) -> RawFrame {
+        let layout = self.wire.version().layout;
+        let top = header.last != (layout == Layout::Hybi01);
+        let first = u8::from(top) << 7 | (header.rsv & 7) << 4 | header.opcode & 15;
+        let (octets, n) = super::header::write_as_told(first, header.length, header.length_octets);
+        let octets = octets.get(..n).unwrap_or(&octets);
+        let can_be_masked = layout != Layout::Hybi01;
+        if can_be_masked && header.masked.unwrap_or(self.masks()) {
+            let mask = self.masked_header(octets, out);
+            return RawFrame { mask };
+        }
+        out.octets.extend_from_slice(octets);
+        RawFrame::default()
+    }
+
     /// Draws a key and writes the header with it, masked where this layout masks
     /// headers. Gives the mask of the payload.
     fn masked_header(self, header: &[u8], out: &mut Output<'_>) -> Mask {
@@ -312,6 +335,39 @@ impl<'w> Encoder<'w> {
         append_masked(header, &mut mask, octets);
         mask
     }
+}
+
+/// A frame that a tester sends field by field: its header was written, and any
+/// payload may follow.
+#[cfg(feature = "conform")]
+#[derive(Debug, Default)]
+pub(crate) struct RawFrame {
+    mask: Mask,
+}
+
+#[cfg(feature = "conform")]
+impl RawFrame {
+    /// Appends octets of its payload.
+    pub(crate) fn payload(&mut self, payload: &[u8], octets: &mut Vec<u8>) {
+        append_masked(payload, &mut self.mask, octets);
+    }
+}
+
+/// The fields of a header, right or wrong.
+#[cfg(feature = "conform")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RawHeader {
+    /// Whether it is told to be the last frame of its message.
+    pub(crate) last: bool,
+    /// The three reserved bits as a number.
+    pub(crate) rsv: u8,
+    /// The opcode, as this layout numbers it.
+    pub(crate) opcode: u8,
+    pub(crate) length: u64,
+    /// The octets of the extended length; the fewest where it is `None`.
+    pub(crate) length_octets: Option<u8>,
+    /// Whether it is masked; as this end must where it is `None`.
+    pub(crate) masked: Option<bool>,
 }
 
 /// A frame whose header was written and whose payload follows in parts.

@@ -330,6 +330,29 @@ pub(super) fn write(
     (header, n)
 }
 
+/// A header whose first octet is `first` and that tells this length in 0, 2 or 8
+/// octets more, right or wrong; in the fewest where `length_octets` is `None`.
+#[cfg(feature = "conform")]
+pub(super) fn write_as_told(
+    first: u8,
+    length: u64,
+    length_octets: Option<u8>,
+) -> ([u8; MAX_HEADER], usize) {
+    let octets = length_octets.unwrap_or(match length {
+        0..=125 => 0,
+        126..=0xffff => 2,
+        _ => 8,
+    });
+    let mut header = [0; MAX_HEADER];
+    let [.., c, d, e, f, g, h, i, j] = length.to_be_bytes();
+    match octets {
+        0 => copy(&mut header, &[first, j & 0x7f]),
+        2 => copy(&mut header, &[first, 126, i, j]),
+        _ => copy(&mut header, &[first, 127, c, d, e, f, g, h, i, j]),
+    }
+    (header, 2 + usize::from(octets))
+}
+
 fn copy<const N: usize>(to: &mut [u8; MAX_HEADER], from: &[u8; N]) {
     for (to, from) in to.iter_mut().zip(from) {
         *to = *from;

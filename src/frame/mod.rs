@@ -24,11 +24,17 @@ pub use encode::Framing;
 #[cfg(feature = "net")]
 pub(crate) use encode::Shape;
 pub(crate) use encode::{Encoder, OpenFrame, Position};
+#[cfg(feature = "conform")]
+pub(crate) use encode::{RawFrame, RawHeader};
+#[cfg(feature = "conform")]
+pub(crate) use header::MAX_HEADER;
 pub(crate) use header::Control;
 pub use header::Kind;
-#[cfg(feature = "explain")]
+#[cfg(any(feature = "explain", feature = "conform"))]
 pub(crate) use header::Opcode;
 pub(crate) use hybi04::MaskingKey;
+#[cfg(feature = "conform")]
+pub(crate) use mask::Mask;
 pub(crate) use wire::{OneWay, Wire};
 
 /// How much white space stands before the first frame: servers of hixie-76 were

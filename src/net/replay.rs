@@ -76,7 +76,8 @@ pub enum ReplayEvent<'l> {
 
 /// What is still to be sent.
 enum Item {
-    Octets(Vec<u8>),
+    /// What is to be written, how much of it was, and the octets of one write.
+    Octets(Vec<u8>, usize, usize),
     Fin,
     Rst,
 }
@@ -99,6 +100,8 @@ struct Queue {
     items: VecDeque<(Instant, Item)>,
     /// Octets that were put into the queue.
     octets: u64,
+    /// Octets that were written.
+    written: u64,
     /// The limit was reached, or the peer takes nothing more.
     limit_reached: bool,
 }
@@ -152,7 +155,18 @@ impl ReplayConnection {
 
     /// Sends these octets, as one write where no fault splits them.
     pub fn send(&mut self, octets: &[u8]) {
-        self.queue.put_octets(octets);
+        self.queue.put_octets(octets, None);
+    }
+
+    /// Sends these octets in writes of this many.
+    pub fn send_in_slices(&mut self, octets: &[u8], slice_bytes: usize) {
+        self.queue.put_octets(octets, Some(slice_bytes));
+    }
+
+    /// How many octets were written.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.queue.written
     }
 
     /// Ends our side of TCP, or resets the connection.
@@ -232,6 +246,7 @@ impl Queue {
             faults,
             items: VecDeque::new(),
             octets: 0,
+            written: 0,
             limit_reached: false,
         }
     }
@@ -241,7 +256,7 @@ impl Queue {
             .push_back((Instant::now() + self.faults.latency, item));
     }
 
-    fn put_octets(&mut self, octets: &[u8]) {
+    fn put_octets(&mut self, octets: &[u8], size: Option<usize>) {
         if self.limit_reached || octets.is_empty() {
             return;
         }
@@ -252,10 +267,9 @@ impl Queue {
         let left = left.unwrap_or(usize::MAX);
         let sent = octets.get(..left).unwrap_or(octets);
         self.octets += sent.len() as u64;
-        let size = self.faults.slice_bytes.unwrap_or(usize::MAX).max(1);
-        for slice in sent.chunks(size) {
-            self.put(Item::Octets(slice.to_vec()));
-        }
+        let size = size.or(self.faults.slice_bytes);
+        let size = size.unwrap_or(usize::MAX).max(1);
+        self.put(Item::Octets(sent.to_vec(), 0, size));
         if sent.len() < octets.len() {
             self.put_end(false);
             self.limit_reached = true;
@@ -282,16 +296,19 @@ impl Queue {
                 return Some(*due);
             }
             match item {
-                Item::Octets(octets) => {
+                Item::Octets(octets, at, size) => {
                     if !transport.is_writable() {
                         return None;
                     }
-                    match transport.write(octets) {
-                        Ok(n) if n < octets.len() => {
-                            octets.drain(..n);
-                            continue;
+                    let (_, left) = octets.split_at(*at);
+                    match transport.write(left.get(..*size).unwrap_or(left)) {
+                        Ok(n) => {
+                            *at += n;
+                            self.written += n as u64;
+                            if *at < octets.len() {
+                                continue;
+                            }
                         }
-                        Ok(_) => {}
                         Err(_) => {
                             // The peer takes nothing more; what it sent before
                             // is still to be read.

@@ -20,13 +20,117 @@ fn file_with(keys: &str) -> String {
     format!(r#"{{"format":1,"defaults":{{{base}}},"cases":[{{{id}{keys}}}]}}"#)
 }
 
+/// How many cases each group of Autobahn|Testsuite 25.10 has.
+const KNOWN: [(&str, usize); 57] = [
+    ("1.1", 8),
+    ("1.2", 8),
+    ("2", 11),
+    ("3", 7),
+    ("4.1", 5),
+    ("4.2", 5),
+    ("5", 20),
+    ("6.1", 3),
+    ("6.2", 4),
+    ("6.3", 2),
+    ("6.4", 4),
+    ("6.5", 5),
+    ("6.6", 11),
+    ("6.7", 4),
+    ("6.8", 2),
+    ("6.9", 4),
+    ("6.10", 3),
+    ("6.11", 5),
+    ("6.12", 8),
+    ("6.13", 5),
+    ("6.14", 10),
+    ("6.15", 1),
+    ("6.16", 3),
+    ("6.17", 5),
+    ("6.18", 5),
+    ("6.19", 5),
+    ("6.20", 7),
+    ("6.21", 8),
+    ("6.22", 34),
+    ("6.23", 7),
+    ("7.1", 6),
+    ("7.3", 6),
+    ("7.5", 1),
+    ("7.7", 13),
+    ("7.9", 9),
+    ("7.13", 2),
+    ("9.1", 6),
+    ("9.2", 6),
+    ("9.3", 9),
+    ("9.4", 9),
+    ("9.5", 6),
+    ("9.6", 6),
+    ("9.7", 6),
+    ("9.8", 6),
+    ("10.1", 1),
+    ("12.1", 18),
+    ("12.2", 18),
+    ("12.3", 18),
+    ("12.4", 18),
+    ("12.5", 18),
+    ("13.1", 18),
+    ("13.2", 18),
+    ("13.3", 18),
+    ("13.4", 18),
+    ("13.5", 18),
+    ("13.6", 18),
+    ("13.7", 18),
+];
+
 #[test]
-fn the_cases_of_this_project_are_read() {
+fn all_cases_of_the_known_suite_are_there_under_their_ids_and_in_its_order() {
+    let wanted: Vec<String> = KNOWN
+        .iter()
+        .flat_map(|(group, count)| (1..=*count).map(move |n| format!("{group}.{n}")))
+        .collect();
+    assert_eq!(wanted.len(), 517);
     let set = CaseSet::built_in();
-    assert!(!set.cases.is_empty());
+    let first: Vec<_> = set.cases.iter().map(|c| c.id.as_str()).take(517).collect();
+    assert_eq!(first, wanted);
+    let others = set.cases.get(517..).unwrap();
+    assert!(others.iter().all(|case| case.id.contains('/')));
+}
+
+#[test]
+fn each_case_has_a_title_of_its_own_a_section_and_a_titled_group() {
+    let set = CaseSet::built_in();
+    let mut titles = std::collections::BTreeSet::new();
     for case in &set.cases {
         let group = group_of(&case.id);
         assert!(set.groups.contains_key(group), "{}: group {group}", case.id);
+        let chapter = group.split('.').next().unwrap();
+        assert!(
+            set.groups.contains_key(chapter),
+            "{}: chapter {chapter}",
+            case.id
+        );
+        let title = (group, case.title.as_str());
+        assert!(
+            titles.insert(title),
+            "{}: {} comes twice",
+            case.id,
+            case.title
+        );
+        let names_a_document =
+            case.section.starts_with("RFC ") || case.section.starts_with("draft-");
+        assert!(names_a_document, "{}: {}", case.id, case.section);
+        assert!(
+            !case.title.contains(['{', '}']),
+            "{}: {}",
+            case.id,
+            case.title
+        );
+    }
+    let used: std::collections::BTreeSet<_> = set.cases.iter().map(|c| group_of(&c.id)).collect();
+    for group in set.groups.keys() {
+        let is_used = used
+            .iter()
+            .any(|u| u == group || u.split('.').next() == Some(group));
+        assert!(is_used, "no case is in the group {group}");
     }
 }
 
@@ -69,15 +173,15 @@ fn a_wrong_file_is_refused_with_the_case_and_the_reason() {
         ),
         (r#""each":[]"#, "1.1.1: each has no members"),
         (
-            r#""each":[{"n":1},{"n":2}],"title":"{n}""#,
+            r#""each":[{"n":1},{"n":2}],"title":"t {n}""#,
             "1.1.1: another case has the same id",
         ),
         (
-            r#""each":[{"n":1}],"with":{"n":2},"title":"{n}""#,
+            r#""each":[{"n":1}],"with":{"n":2},"title":"t {n}""#,
             "1.1.1: the parameter \"n\" is given twice",
         ),
         (
-            r#""each":[[{"n":1}],[{"n":2}]],"title":"{n}""#,
+            r#""each":[[{"n":1}],[{"n":2}]],"title":"t {n}""#,
             "1.1.1: the parameter \"n\" is given twice",
         ),
         (r#""each":7"#, "1.1.1: each is no list"),
@@ -341,4 +445,81 @@ fn a_group_is_a_name_without_its_last_part() {
     ] {
         assert_eq!(group_of(id), group);
     }
+}
+
+fn schema() -> jsonschema::Validator {
+    let schema = std::fs::read("conform/schema.json").unwrap();
+    jsonschema::validator_for(&serde_json::from_slice(&schema).unwrap()).unwrap()
+}
+
+#[test]
+fn every_file_fits_the_schema_and_is_built_in() {
+    let schema = schema();
+    let mut read = CaseSet::default();
+    for entry in std::fs::read_dir("conform").unwrap() {
+        let path = entry.unwrap().path();
+        if path.ends_with("schema.json") {
+            continue;
+        }
+        let json = std::fs::read(&path).unwrap();
+        let file = serde_json::from_slice(&json).unwrap();
+        if let Err(error) = schema.validate(&file) {
+            panic!("{}: {error} at {}", path.display(), error.instance_path());
+        }
+        let set = read_cases(&json).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        read.add(set).unwrap();
+    }
+    assert_eq!(read, CaseSet::built_in());
+}
+
+#[test]
+fn the_schema_refuses_what_the_program_refuses() {
+    let schema = schema();
+    for wrong in [
+        r#""unknown":1"#,
+        r#""title":"""#,
+        r#""section":"""#,
+        r#""version":"rfc6456""#,
+        r#""with":{"host":1}"#,
+        r#""with":{"Upper":1},"title":"{Upper}""#,
+        r#""each":[]"#,
+        r#""each":7"#,
+        r#""deadline_ms":0"#,
+        r#""outcomes":[]"#,
+        r#""outcomes":[{"verdict":"FAILED"}]"#,
+        r#""outcomes":[{"verdict":"OK"},{"verdict":"NON-STRICT"}]"#,
+        r#""steps":[{}]"#,
+        r#""steps":[{"ping":{},"pong":{}}]"#,
+        r#""steps":[{"ping":{"data":"a","hex":"61"}}]"#,
+        r#""steps":[{"ping":{"hex":"6"}}]"#,
+        r#""steps":[{"ping":{},"mark":"A"}]"#,
+        r#""steps":[{"message":{"kind":"ping"}}]"#,
+        r#""steps":[{"message":{"kind":"text","fragmnt":1}}]"#,
+        r#""steps":[{"frame":{"opcode":16}}]"#,
+        r#""steps":[{"frame":{"opcode":1,"length_octets":4}}]"#,
+        r#""steps":[{"ping":{},"repeat":100001}]"#,
+        r#""handshake":{}"#,
+        r#""handshake":{"request":[],"response":[]}"#,
+        r#""compression":{"offer":"permessage-deflate","accept":[]}"#,
+        r#""close":{"by":"nobody","clean":true}"#,
+    ] {
+        let file = file_with(wrong);
+        let value = serde_json::from_str(&file).unwrap();
+        assert!(!schema.is_valid(&value), "the schema takes {wrong}");
+        assert!(
+            read_cases(file.as_bytes()).is_err(),
+            "the program takes {wrong}"
+        );
+    }
+    let right = file_with(r#""title":"a""#);
+    assert!(schema.is_valid(&serde_json::from_str(&right).unwrap()));
+}
+
+#[test]
+fn the_schema_knows_the_versions_of_the_table() {
+    let schema: serde_json::Value =
+        serde_json::from_slice(&std::fs::read("conform/schema.json").unwrap()).unwrap();
+    let names = &schema["$defs"]["entry"]["properties"]["version"]["anyOf"][0]["enum"];
+    let table: Vec<&str> = heirloom::VERSIONS.iter().map(|v| v.name).collect();
+    assert_eq!(*names, serde_json::json!(table));
 }

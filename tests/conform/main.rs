@@ -1,4 +1,5 @@
-//! Cases of conformance: what is in the files, and that each of them can fail.
+//! Cases of conformance: what is in the files, how they are played, and that each
+//! of them can fail.
 
 #![allow(
     clippy::unwrap_used,
@@ -6,4 +7,8 @@
     clippy::cast_possible_truncation
 )]
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod cases;
+mod played;

@@ -1,0 +1,191 @@
+//! When something is due: pauses, deadlines, and the ends of waits for the peer.
+
+use std::time::{Duration, Instant};
+
+use super::case::Case;
+use super::options::PlayOptions;
+
+/// How long the peer may take to reply to a close, and a server to end TCP behind
+/// both closes: as in the original.
+const CLOSING: Duration = Duration::from_secs(1);
+/// How long a client may take to end TCP after the server has.
+const LINGER: Duration = Duration::from_millis(500);
+/// What a case may take beyond its pauses and its deadline, however slowly the peer
+/// goes on.
+const SPARE: Duration = Duration::from_secs(5);
+/// The same for a case with a long deadline, for each MiB that is expected.
+const SPARE_OF_MIB: Duration = Duration::from_secs(2);
+
+/// How far the connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Opening,
+    /// The handshake is one that the peer must refuse.
+    Refusal,
+    Open,
+    Closing,
+    Closed,
+}
+
+/// What is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// A pause is over; its name.
+    Wait(Option<String>),
+    /// The opening handshake takes too long.
+    Opening,
+    /// The tester ends the conversation.
+    Deadline,
+    /// The case takes too long, although something goes on.
+    Cap,
+    /// The peer does not reply to our close.
+    Reply,
+    /// The server does not end TCP, after its close has replied to ours.
+    EndBehindReply,
+    /// The server does not end TCP, after ours has replied to its close.
+    End,
+    /// The client does not end TCP.
+    Linger,
+}
+
+/// The times of one case.
+#[derive(Debug)]
+pub(super) struct Clock {
+    started: Instant,
+    /// When an octet was last sent or received.
+    progress: Instant,
+    opening: Instant,
+    deadline: Duration,
+    /// Whether the case may take long as long as it goes on.
+    is_patient: bool,
+    waiting: Option<(Instant, Option<String>)>,
+    closing: Option<(Instant, Due)>,
+    cap: Instant,
+    linger: Option<Instant>,
+}
+
+impl Clock {
+    /// The clock of a case for which so many octets are expected.
+    pub(super) fn new(case: &Case, options: &PlayOptions, octets: u64) -> Clock {
+        let now = Instant::now();
+        let deadline = Duration::from_millis(case.deadline_ms);
+        let is_patient = deadline > options.patience;
+        let waits = case.steps.iter().filter_map(|step| step.wait_ms).sum();
+        let mut most = options.opening + Duration::from_millis(waits) + SPARE;
+        if is_patient {
+            let mib = u32::try_from(octets >> 20).unwrap_or(u32::MAX).saturating_add(30);
+            most += SPARE_OF_MIB.saturating_mul(mib);
+        } else {
+            most += deadline;
+        }
+        Clock {
+            started: now,
+            progress: now,
+            opening: now + options.opening,
+            deadline: deadline.min(options.patience),
+            is_patient,
+            waiting: None,
+            closing: None,
+            cap: now + most,
+            linger: None,
+        }
+    }
+
+    /// A time that does not come while a case is played.
+    pub(super) fn far() -> Instant {
+        Instant::now() + Duration::from_secs(1)
+    }
+
+    /// Octets were sent or received.
+    pub(super) fn progress(&mut self) {
+        self.progress = Instant::now();
+    }
+
+    /// The opening handshake is finished.
+    pub(super) fn opened(&mut self) {
+        self.progress();
+    }
+
+    /// Whether the case may take long as long as it goes on.
+    pub(super) fn is_patient(&self) -> bool {
+        self.is_patient
+    }
+
+    /// A pause begins.
+    pub(super) fn wait(&mut self, ms: u64, mark: Option<String>) {
+        self.waiting = Some((Instant::now() + Duration::from_millis(ms), mark));
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// The pause is over.
+    pub(super) fn end_wait(&mut self) {
+        if self.waiting.take().is_some() {
+            self.progress();
+        }
+    }
+
+    /// A close was sent first.
+    pub(super) fn await_reply(&mut self) {
+        self.closing = Some((Instant::now() + CLOSING, Due::Reply));
+    }
+
+    /// Both closes are there, and a server is to end TCP; `replied` is whether its
+    /// close was the second.
+    pub(super) fn await_end(&mut self, replied: bool) {
+        let due = if replied {
+            Due::EndBehindReply
+        } else {
+            Due::End
+        };
+        self.closing = Some((Instant::now() + CLOSING, due));
+    }
+
+    /// A client is given the time to end TCP.
+    pub(super) fn linger(&mut self) {
+        self.linger = Some(Instant::now() + LINGER);
+    }
+
+    pub(super) fn end_linger(&mut self) {
+        self.linger = None;
+    }
+
+    pub(super) fn lingers(&self) -> bool {
+        self.linger.is_some()
+    }
+
+    /// The case gets a little more time, to close.
+    pub(super) fn extend(&mut self) {
+        self.cap = Instant::now() + CLOSING + CLOSING;
+    }
+
+    /// What is due next at this stage.
+    pub(super) fn due(&self, stage: Stage) -> Option<(Instant, Due)> {
+        let wait = || self.waiting.clone().map(|(at, mark)| (at, Due::Wait(mark)));
+        let next = match stage {
+            Stage::Opening => Some((self.opening, Due::Opening)),
+            Stage::Refusal => Some((self.progress + self.deadline, Due::Opening)),
+            Stage::Open => {
+                Some(wait().unwrap_or((self.progress + self.deadline, Due::Deadline)))
+            }
+            Stage::Closing => {
+                let closing = self.closing.clone().map(|(at, due)| match due {
+                    // What is on its way comes before the peer's reply.
+                    Due::Reply if self.is_patient => (at.max(self.progress + CLOSING), due),
+                    due => (at, due),
+                });
+                closing.into_iter().chain(wait()).min_by_key(|(at, _)| *at)
+            }
+            Stage::Closed => return self.linger.map(|at| (at, Due::Linger)),
+        };
+        let cap = (self.cap, Due::Cap);
+        next.into_iter().chain([cap]).min_by_key(|(at, _)| *at)
+    }
+
+    /// Since the case was begun.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+}

@@ -1,0 +1,156 @@
+//! Where the frames of the peer start and end, whatever rules they break. Behind a
+//! frame that broke one, the peer's close is still looked for.
+
+use crate::frame::{Mask, MAX_HEADER};
+use crate::version::Side;
+
+/// A close of the peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SeenClose {
+    /// Its body, unmasked.
+    pub(super) body: Vec<u8>,
+    /// Whether it is masked.
+    pub(super) masked: bool,
+}
+
+/// Walks over the frames of one direction, in the layout of hybi-07.
+#[derive(Debug, Default)]
+pub(super) struct FrameWalk {
+    /// The octets of the header that have arrived.
+    header: Vec<u8>,
+    /// The octets of payload that are still to come.
+    left: u64,
+    /// The body of a close that is arriving.
+    body: Option<Vec<u8>>,
+    mask: Mask,
+    masked: bool,
+    /// The first close that arrived whole.
+    close: Option<SeenClose>,
+}
+
+/// The longest body of a close.
+const MOST_BODY: u64 = 125;
+/// The opcode of a close.
+const CLOSE: u8 = 8;
+
+impl FrameWalk {
+    /// More octets have arrived.
+    pub(super) fn feed(&mut self, mut octets: &[u8]) {
+        while self.close.is_none() && !octets.is_empty() {
+            if self.left > 0 {
+                let n = usize::try_from(self.left).unwrap_or(usize::MAX);
+                let (payload, rest) = octets.split_at(n.min(octets.len()));
+                octets = rest;
+                self.left -= payload.len() as u64;
+                if let Some(body) = &mut self.body {
+                    body.extend_from_slice(payload);
+                }
+            } else {
+                octets = self.read_header(octets);
+            }
+            if self.left == 0 {
+                self.end_frame();
+            }
+        }
+    }
+
+    /// Takes octets of the header; gives what follows them.
+    fn read_header<'o>(&mut self, octets: &'o [u8]) -> &'o [u8] {
+        let (mut taken, mut whole) = (0, None);
+        for octet in octets {
+            self.header.push(*octet);
+            taken += 1;
+            whole = self.header_fields();
+            if whole.is_some() {
+                break;
+            }
+        }
+        if let Some((opcode, length, key)) = whole {
+            self.header.clear();
+            self.left = length;
+            self.masked = key.is_some();
+            self.mask = key.map_or(Mask::Clear, Mask::four);
+            let is_close = opcode == CLOSE && length <= MOST_BODY;
+            self.body = is_close.then(Vec::new);
+        }
+        octets.split_at(taken).1
+    }
+
+    /// Opcode, length and masking key, where all of the header has arrived.
+    fn header_fields(&self) -> Option<(u8, u64, Option<[u8; 4]>)> {
+        debug_assert!(self.header.len() <= MAX_HEADER + 4);
+        let (&[first, second], rest) = self.header.split_first_chunk::<2>()?;
+        let (length, rest) = match second & 0x7f {
+            126 => {
+                let (length, rest) = rest.split_first_chunk()?;
+                (u64::from(u16::from_be_bytes(*length)), rest)
+            }
+            127 => {
+                let (length, rest) = rest.split_first_chunk()?;
+                (u64::from_be_bytes(*length), rest)
+            }
+            short => (u64::from(short), rest),
+        };
+        let key = match second & 0x80 {
+            0 => None,
+            _ => Some(*rest.first_chunk::<4>()?),
+        };
+        Some((first & 15, length, key))
+    }
+
+    fn end_frame(&mut self) {
+        if let Some(mut body) = self.body.take() {
+            self.mask.apply(&mut body);
+            self.close = Some(SeenClose {
+                body,
+                masked: self.masked,
+            });
+        }
+    }
+
+    /// The close of the peer, once.
+    pub(super) fn take_close(&mut self) -> Option<SeenClose> {
+        self.close.take()
+    }
+}
+
+impl SeenClose {
+    /// Whether a peer of this side masks so.
+    pub(super) fn is_masked_right(&self, from: Side) -> bool {
+        self.masked == (from == Side::Client)
+    }
+
+    /// Its code, where it has one.
+    pub(super) fn code(&self) -> Option<u16> {
+        let (code, _) = self.body.split_first_chunk::<2>()?;
+        Some(u16::from_be_bytes(*code))
+    }
+
+    /// The octets behind the code.
+    pub(super) fn reason(&self) -> &[u8] {
+        self.body.get(2..).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_is_found_behind_frames_that_break_rules() {
+        let mut octets = b"\xf3\x02ab\x81\x7e\x00\x03abc\x89\x00".to_vec();
+        octets.extend_from_slice(b"\x82\xfe\x01\x00\x01\x02\x03\x04");
+        octets.extend_from_slice(&[7; 256]);
+        octets.extend_from_slice(b"\x88\x83\x01\x02\x03\x04\x02\xea\x62");
+        for portion in [1, 2, 3, 100, 1000] {
+            let mut walk = FrameWalk::default();
+            for octets in octets.chunks(portion) {
+                walk.feed(octets);
+            }
+            let close = walk.take_close().unwrap();
+            assert_eq!(close.code(), Some(1000));
+            assert_eq!(close.reason(), b"a");
+            assert!(close.is_masked_right(Side::Client));
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! How cases are played.
+
+use std::time::Duration;
+
+/// How cases are played.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlayOptions {
+    /// Whether cases with `full` numbers of messages play all of these.
+    pub full: bool,
+    /// How long a case with a long deadline may go on without progress.
+    pub patience: Duration,
+    /// How long TCP, TLS and the opening handshake may take, each.
+    pub opening: Duration,
+    /// Octets of each direction that are kept of a conversation.
+    pub kept_octets: usize,
+    /// The same of a case that passed.
+    pub kept_of_passed: usize,
+}
+
+impl Default for PlayOptions {
+    /// Not in full, 5 s of patience and for the opening, 64 KiB kept, and 4 KiB of
+    /// what passed.
+    fn default() -> PlayOptions {
+        PlayOptions {
+            full: false,
+            patience: Duration::from_secs(5),
+            opening: Duration::from_secs(5),
+            kept_octets: 64 * 1024,
+            kept_of_passed: 4 * 1024,
+        }
+    }
+}
+
+impl PlayOptions {
+    /// Whether cases with `full` numbers of messages play all of these.
+    #[must_use]
+    pub fn with_full(mut self, full: bool) -> PlayOptions {
+        self.full = full;
+        self
+    }
+
+    /// Sets how long a case with a long deadline may go on without progress.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> PlayOptions {
+        self.patience = patience;
+        self
+    }
+
+    /// Sets how long TCP, TLS and the opening handshake may take, each.
+    #[must_use]
+    pub fn with_opening(mut self, opening: Duration) -> PlayOptions {
+        self.opening = opening;
+        self
+    }
+
+    /// Sets how many octets of each direction are kept of a conversation.
+    #[must_use]
+    pub fn with_kept_octets(mut self, octets: usize) -> PlayOptions {
+        self.kept_octets = octets;
+        self.kept_of_passed = self.kept_of_passed.min(octets);
+        self
+    }
+
+    /// Sets how many octets of each direction are kept of a case that passed.
+    #[must_use]
+    pub fn with_kept_of_passed(mut self, octets: usize) -> PlayOptions {
+        self.kept_of_passed = octets;
+        self
+    }
+}
