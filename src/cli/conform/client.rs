@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::command::{Command, Declined};
 use super::kept::Kept;
 use super::run::{AgentRun, CaseRun, Ending};
-use super::select::{Corpus, Playable, Planned};
+use super::select::{Corpus, Planned, Playable};
 use super::talk::{Request, Talk};
 use crate::cli::report::json;
 
@@ -99,7 +99,10 @@ impl Tester {
     }
 
     /// Accepts clients, each on a thread of its own. Gives what happens.
-    pub(super) fn start(self: &Arc<Tester>, listener: TcpListener) -> (Sender<News>, Receiver<News>) {
+    pub(super) fn start(
+        self: &Arc<Tester>,
+        listener: TcpListener,
+    ) -> (Sender<News>, Receiver<News>) {
         let (sender, receiver) = channel();
         let (tester, news) = (Arc::clone(self), sender.clone());
         // It ends with the program.
@@ -178,7 +181,14 @@ impl Tester {
         }
     }
 
-    fn play(&self, talk: Talk, request: &Request, number: usize, agent: String, news: &Sender<News>) {
+    fn play(
+        &self,
+        talk: Talk,
+        request: &Request,
+        number: usize,
+        agent: String,
+        news: &Sender<News>,
+    ) {
         let Some(case) = self.cases.get(number) else {
             return;
         };
@@ -270,7 +280,9 @@ impl Tester {
                 behavior: result.behavior.name(),
             }),
             Some(Ending::NotRun(why)) if why != NOT_ASKED => Err(Declined::missing(why.clone())),
-            _ => Err(Declined::missing("the client of this name has not run this case")),
+            _ => Err(Declined::missing(
+                "the client of this name has not run this case",
+            )),
         }
     }
 

@@ -56,7 +56,9 @@ impl Command {
         let query = Query(query);
         let needs_case = |what: &str| {
             let case = query.case(cases)?;
-            case.ok_or_else(|| Declined::bad(format!("give the case {what}: case=1, or casetuple=1.1.1")))
+            case.ok_or_else(|| {
+                Declined::bad(format!("give the case {what}: case=1, or casetuple=1.1.1"))
+            })
         };
         let needs_agent = || {
             let agent = query.agent()?;
@@ -139,7 +141,9 @@ impl Query<'_> {
             return Err(Declined::bad(why));
         }
         if agent.chars().any(char::is_control) {
-            return Err(Declined::bad("the name of an agent has no control characters"));
+            return Err(Declined::bad(
+                "the name of an agent has no control characters",
+            ));
         }
         Ok(Some(agent))
     }

@@ -10,7 +10,7 @@ use heirloom::error::Violation;
 use heirloom::frame::NORMAL;
 use heirloom::net::dial::{Connection, DialError, DialOptions, Progress};
 
-use super::server::Server;
+use super::target::Server;
 
 /// What came of it.
 #[derive(Debug)]

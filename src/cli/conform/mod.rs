@@ -6,6 +6,7 @@ mod order;
 mod baseline;
 mod report;
 mod kept;
+mod target;
 mod recorded;
 mod select;
 mod handshake;
@@ -31,7 +32,7 @@ use serde::Serialize;
 
 use self::report::{Plan, ReportArgs, Reports};
 use self::select::{Corpus, Planned, SelectArgs, Selection};
-use self::server::Server;
+use self::target::Server;
 use super::record::address;
 use super::report::print_json;
 use super::request_args::RequestArgs;

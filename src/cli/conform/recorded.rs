@@ -9,7 +9,7 @@ use heirloom::net::dial::DialError;
 use heirloom::net::replay::{Faults, ReplayConnection};
 use heirloom::vector::{Conclusion, ExpectedResult, File, Level, Step, Vector, hex};
 
-use super::server::Server;
+use super::target::Server;
 use crate::cli::replay::{self, Manner, PlayOutcome, Played};
 
 /// Files of vectors that hold opening handshakes only.
@@ -134,7 +134,10 @@ impl Recorded {
             PlayOutcome::Unreachable(error) => return Err(error),
             PlayOutcome::Skipped(why) => {
                 let failures = vec![why.into()];
-                let played = Played { failures, ..Played::default() };
+                let played = Played {
+                    failures,
+                    ..Played::default()
+                };
                 (played, Behavior::Unimplemented)
             }
             PlayOutcome::Played(played) if played.failures.is_empty() => (played, Behavior::Ok),

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::Args;
+use heirloom::Side;
 use heirloom::bytes::Escaped;
 use heirloom::conform::{Case, CaseSet, Pattern, group_of, read_cases};
 use heirloom::vector::Level;
 use heirloom::version::{VERSIONS, Version, Versions};
-use heirloom::Side;
 
 use super::recorded::{self, Recorded};
 use super::run::{CaseRun, Ending};
@@ -139,7 +139,10 @@ impl SelectArgs {
         corpus: &Corpus,
         tested: Option<Side>,
     ) -> Result<Selection, String> {
-        let (only, skip) = (patterns("--only", &self.only)?, patterns("--skip", &self.skip)?);
+        let (only, skip) = (
+            patterns("--only", &self.only)?,
+            patterns("--skip", &self.skip)?,
+        );
         let all = corpus.planned();
         for (option, list) in [("--only", &only), ("--skip", &skip)] {
             for (text, pattern) in list {
@@ -266,7 +269,9 @@ fn named_by(only: &[(&str, Pattern)]) -> Versions {
         })
     };
     let named = VERSIONS.iter().filter(names);
-    named.fold(Versions::NONE, |all, version| all.and(Versions::only(version)))
+    named.fold(Versions::NONE, |all, version| {
+        all.and(Versions::only(version))
+    })
 }
 
 /// That a pattern names no case, and what was probably meant.

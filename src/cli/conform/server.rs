@@ -16,11 +16,12 @@ use heirloom::net::dial::{DialError, DialTarget};
 use heirloom::net::{ClientTls, Url};
 use heirloom::version::{VERSIONS, Version};
 
+use super::PANICKED;
 use super::handshake::{Asked, ask};
 use super::kept::Kept;
-use super::PANICKED;
 use super::run::{AgentRun, CaseRun, Ending};
-use super::select::{Corpus, Playable, Planned, Selection};
+use super::target::Server;
+use super::select::{Corpus, Planned, Playable, Selection};
 use crate::cli::request_args::RequestArgs;
 use crate::cli::{hint, remark};
 
@@ -29,18 +30,6 @@ const RETRY: Duration = Duration::from_millis(200);
 
 /// The most cases that are named after which a server has stopped.
 const MAX_NAMED: usize = 20;
-
-/// The server under test.
-pub(super) struct Server<'a> {
-    pub(super) url: &'a Url,
-    pub(super) target: DialTarget,
-    pub(super) tls: Option<&'a ClientTls>,
-    pub(super) request: &'a RequestArgs,
-    /// How long a connection or a plain opening handshake may take.
-    pub(super) patience: Duration,
-    pub(super) options: PlayOptions,
-    pub(super) jobs: usize,
-}
 
 /// What became of all cases.
 pub(super) struct Tested {
@@ -101,7 +90,10 @@ pub(super) fn test(
     if is_first_played {
         test.admit(first);
     } else {
-        test.leave_out(first, "it answers no opening handshake of this version in time");
+        test.leave_out(
+            first,
+            "it answers no opening handshake of this version in time",
+        );
     }
     let (is_named, to_ask): (Vec<_>, Vec<_>) = others
         .into_iter()
@@ -114,7 +106,10 @@ pub(super) fn test(
     while let Some(number) = test.next() {
         add((number, test.play(number)));
     }
-    let queue = test.queue.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let queue = test
+        .queue
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
     for (number, case) in selection.cases.iter().enumerate() {
         let unspoken = queue.unspoken.get(&*case.version);
         if let Some(why) = unspoken.or(queue.over.as_ref()) {
@@ -301,7 +296,9 @@ impl Test<'_> {
         let mut queue = self.lock();
         loop {
             if self.is_interrupted.load(Ordering::Relaxed) {
-                queue.over.get_or_insert("the test was interrupted".to_owned());
+                queue
+                    .over
+                    .get_or_insert("the test was interrupted".to_owned());
             }
             if queue.over.is_some() {
                 return None;
@@ -351,7 +348,9 @@ impl Test<'_> {
         let queue = self.lock();
         if queue.over.is_none() {
             // It ends early where the server has turned out to be gone.
-            let _ = self.changed.wait_timeout_while(queue, RETRY, |q| q.over.is_none());
+            let _ = self
+                .changed
+                .wait_timeout_while(queue, RETRY, |q| q.over.is_none());
         }
         self.converse(case)
     }
@@ -382,9 +381,9 @@ impl Test<'_> {
     fn stop(&self, how: &dyn Display) -> Ending {
         let mut queue = self.lock();
         queue.has_stopped |= queue.over.is_none();
-        let why = queue.over.get_or_insert_with(|| {
-            format!("the server has stopped answering ({how})")
-        });
+        let why = queue
+            .over
+            .get_or_insert_with(|| format!("the server has stopped answering ({how})"));
         let ending = Ending::NotRun(why.clone());
         self.changed.notify_all();
         ending

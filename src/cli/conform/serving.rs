@@ -43,9 +43,8 @@ pub(super) fn test_clients(
     let listener =
         listener.map_err(|error| unreachable(format!("cannot listen on {asked}: {error}")))?;
     let address = listener.local_addr().unwrap_or(asked);
-    let stopped = signalled().map_err(|error| {
-        unreachable(format!("cannot wait for signals: {error}"))
-    })?;
+    let stopped =
+        signalled().map_err(|error| unreachable(format!("cannot wait for signals: {error}")))?;
     let corpus = Arc::new(corpus);
     let cases: Arc<[_]> = selection.cases.into();
     let command = format!("heirloom conform --listen {address}");
@@ -131,7 +130,9 @@ impl Serving<'_> {
         while let Ok(news) = news.recv() {
             self.told(&news);
             match news {
-                News::Update { then_stop: true, .. } => return None,
+                News::Update {
+                    then_stop: true, ..
+                } => return None,
                 News::Update { .. } if self.args.client.once => return None,
                 News::Stop => return None,
                 News::Exited(ended) => return self.exited(ended),
@@ -169,7 +170,10 @@ impl Serving<'_> {
         let (asked, all) = self.tester.with_runs(|runs| {
             let cases = runs.iter().flat_map(|run| &run.cases);
             let asked = cases.filter(|case| matches!(case.ending, Ending::Played(_)));
-            (asked.count(), runs.iter().map(|run| run.cases.len()).sum::<usize>())
+            (
+                asked.count(),
+                runs.iter().map(|run| run.cases.len()).sum::<usize>(),
+            )
         });
         let why = ended.err();
         if asked == 0 {

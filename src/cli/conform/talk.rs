@@ -69,14 +69,20 @@ impl Talk {
             let mut out = Output::new(&mut sent, &mut random);
             let request = match talk.session.next(&mut out) {
                 Ok(None) => continue,
-                Ok(Some((SessionEvent::Request(request), _))) => Some((
-                    request.version(),
-                    request.target().to_owned(),
-                )),
+                Ok(Some((SessionEvent::Request(request), _))) => {
+                    Some((request.version(), request.target().to_owned()))
+                }
                 Ok(Some((SessionEvent::Http(_), conn))) => {
                     let why = "this is a server for tests of WebSocket clients, and this is no \
                                opening handshake";
-                    respond(conn, &Declined { status: 426, why: why.to_owned() }, &mut out);
+                    respond(
+                        conn,
+                        &Declined {
+                            status: 426,
+                            why: why.to_owned(),
+                        },
+                        &mut out,
+                    );
                     None
                 }
                 // The answer is in the output.

@@ -195,7 +195,11 @@ fn rewrite_for(vector: &Vector, moves: &mut [Move], manner: &Manner) {
             rewrite(moves, "Origin", &format!("{scheme}://{}", url.host));
         }
     }
-    if let Some(target) = manner.target.as_ref().filter(|_| !code.starts_with("target-")) {
+    if let Some(target) = manner
+        .target
+        .as_ref()
+        .filter(|_| !code.starts_with("target-"))
+    {
         rewrite_target(moves, target);
     }
 }
@@ -209,7 +213,10 @@ fn rewrite_target(moves: &mut [Move], target: &str) {
     };
     let recorded = rest.iter().take_while(|octet| octet.is_ascii_graphic());
     let (from, to) = (4, 5 + recorded.count());
-    if all.get(to..).is_some_and(|rest| rest.starts_with(b" HTTP/1.1\r\n")) {
+    if all
+        .get(to..)
+        .is_some_and(|rest| rest.starts_with(b" HTTP/1.1\r\n"))
+    {
         replace(moves, from, to, target.as_bytes());
     }
 }
@@ -429,7 +436,8 @@ impl ClientReplay<'_> {
             (_, Some(ended)) => format!("the server {ended} after {} octets", self.octets),
             _ => format!(
                 "{} octets arrived within {} ms (--timeout-ms)",
-                self.octets, self.manner.timeout.as_millis()
+                self.octets,
+                self.manner.timeout.as_millis()
             ),
         };
         let mark = self.mark();
@@ -509,11 +517,13 @@ impl ClientReplay<'_> {
             .into());
         }
         match server.and_then(|c| c.status) {
-            Some(want) if self.manner.is_exact && status != want.to_string().as_bytes() => Err(format!(
-                "it sends {}, and status {want} ({code}) was expected",
-                shown(line)
-            )
-            .into()),
+            Some(want) if self.manner.is_exact && status != want.to_string().as_bytes() => {
+                Err(format!(
+                    "it sends {}, and status {want} ({code}) was expected",
+                    shown(line)
+                )
+                .into())
+            }
             _ => Ok(()),
         }
     }

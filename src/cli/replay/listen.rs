@@ -69,7 +69,9 @@ pub(super) fn is_playable(vector: &Vector, moves: &[Move]) -> Result<(), &'stati
         return Err("it ran inside TLS, and this connection does not");
     }
     if is_bound_to_its_nonce(vector, moves) {
-        return Err("hybi-04 masks frames by the server's nonce, so recorded ones cannot be counted");
+        return Err(
+            "hybi-04 masks frames by the server's nonce, so recorded ones cannot be counted",
+        );
     }
     Ok(())
 }
@@ -369,7 +371,8 @@ impl ServerReplay<'_> {
             Some(ended) => format!("{what}; the client {ended} after {} octets", self.octets),
             None => format!(
                 "{what} within {} ms (--timeout-ms), after {} octets",
-                self.manner.timeout.as_millis(), self.octets
+                self.manner.timeout.as_millis(),
+                self.octets
             ),
         }
     }
