@@ -79,7 +79,8 @@ impl Case {
                 ));
             }
         }
-        self.check_close().map_err(|what| format!("close: {what}"))
+        self.check_close(version)
+            .map_err(|what| format!("close: {what}"))
     }
 
     fn is_refused(&self) -> bool {
@@ -198,7 +199,7 @@ impl Case {
         Ok(())
     }
 
-    fn check_close(&self) -> Result<(), String> {
+    fn check_close(&self, version: &Version) -> Result<(), String> {
         let by_step = self.steps.iter().any(|step| step.close.is_some());
         let ends = self.steps.iter().any(|step| step.end.is_some());
         if self.close.section.as_deref() == Some("") {
@@ -215,7 +216,11 @@ impl Case {
             CloseEnd::Tester if !by_step && !ends && !self.close.automatic => {
                 Err("the tester must close, but no step does and automatic is false".to_owned())
             }
-            CloseEnd::Tester if self.close.automatic && self.close.codes.is_empty() => {
+            CloseEnd::Tester
+                if self.close.automatic
+                    && self.close.codes.is_empty()
+                    && version.has_close_codes() =>
+            {
                 Err("the tester closes with the first code, but there is none".to_owned())
             }
             CloseEnd::Peer if self.at_deadline == AtDeadline::Close => Err(

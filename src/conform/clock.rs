@@ -73,7 +73,9 @@ impl Clock {
         let waits = case.steps.iter().filter_map(|step| step.wait_ms).sum();
         let mut most = options.opening + Duration::from_millis(waits) + SPARE;
         if is_patient {
-            let mib = u32::try_from(octets >> 20).unwrap_or(u32::MAX).saturating_add(30);
+            let mib = u32::try_from(octets >> 20)
+                .unwrap_or(u32::MAX)
+                .saturating_add(30);
             most += SPARE_OF_MIB.saturating_mul(mib);
         } else {
             most += deadline;
@@ -167,9 +169,7 @@ impl Clock {
         let next = match stage {
             Stage::Opening => Some((self.opening, Due::Opening)),
             Stage::Refusal => Some((self.progress + self.deadline, Due::Opening)),
-            Stage::Open => {
-                Some(wait().unwrap_or((self.progress + self.deadline, Due::Deadline)))
-            }
+            Stage::Open => Some(wait().unwrap_or((self.progress + self.deadline, Due::Deadline))),
             Stage::Closing => {
                 let closing = self.closing.clone().map(|(at, due)| match due {
                     // What is on its way comes before the peer's reply.

@@ -25,7 +25,10 @@ const BUILT_IN: &[(&str, &str)] = files![
     "06-utf-8.json",
     "07-closing.json",
     "09-sizes.json",
-    "12-compression.json"
+    "12-compression.json",
+    "handshake.json",
+    "hostile.json",
+    "old-versions.json",
 ];
 
 /// Cases, and what their groups are about.

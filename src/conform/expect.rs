@@ -71,8 +71,8 @@ struct Miss {
 enum MissKind {
     /// Nothing more was expected.
     NothingMore(EventKind),
-    /// A thing of another kind was expected.
-    Kind(EventKind, EventKind),
+    /// A thing of this kind was expected.
+    Kind(EventKind),
     /// The payload differs from this octet on.
     Octets(u64, Vec<u8>, Vec<u8>),
     /// The payload ends after so many octets, and so many are missing.
@@ -126,18 +126,15 @@ impl<'c> Alternative<'c> {
     /// A message starts to arrive. Pings and pongs may be received before it ends,
     /// so it is compared with the next message.
     fn begin(&mut self, kind: EventKind) {
-        let is_message = |event: &Event<'_>| {
-            matches!(event.kind(), EventKind::Text | EventKind::Binary)
-        };
+        let is_message =
+            |event: &Event<'_>| matches!(event.kind(), EventKind::Text | EventKind::Binary);
         let (_, ahead) = self.events.split_at(self.next.min(self.events.len()));
         let found = ahead.iter().position(is_message);
         self.at = self.next + found.unwrap_or(ahead.len());
         let miss = |event, what| Some(Miss { event, what });
         self.differs = match self.events.get(self.at) {
             None => miss(self.next, MissKind::NothingMore(kind)),
-            Some(event) if event.kind() != kind => {
-                miss(self.at, MissKind::Kind(event.kind(), kind))
-            }
+            Some(event) if event.kind() != kind => miss(self.at, MissKind::Kind(event.kind())),
             Some(event) => {
                 self.payload = event.payload();
                 None
@@ -168,11 +165,11 @@ impl<'c> Alternative<'c> {
     }
 
     /// The message has ended.
-    fn end(&mut self, kind: EventKind, length: u64) {
+    fn end(&mut self, length: u64) {
         let left = std::mem::take(&mut self.payload).left();
         let order = self.events.get(self.next).filter(|_| self.at > self.next);
         let miss = if let Some(event) = order {
-            Some((self.next, MissKind::Kind(event.kind(), kind)))
+            Some((self.next, MissKind::Kind(event.kind())))
         } else {
             (left > 0).then_some((self.at, MissKind::Short(length, left)))
         };
@@ -189,7 +186,7 @@ impl<'c> Alternative<'c> {
         }
         let what = match self.events.get(self.next) {
             None => MissKind::NothingMore(kind),
-            Some(event) if event.kind() != kind => MissKind::Kind(event.kind(), kind),
+            Some(event) if event.kind() != kind => MissKind::Kind(event.kind()),
             Some(event) => {
                 let mut expected = event.payload();
                 let whole = expected.clone();
@@ -217,7 +214,7 @@ impl<'c> Alternative<'c> {
             _ if self.missed.is_some() => {}
             Some(event) if event.is_mark(name) => self.next += 1,
             Some(event) => {
-                let what = MissKind::Kind(event.kind(), EventKind::Mark);
+                let what = MissKind::Kind(event.kind());
                 let event = self.next;
                 self.missed = Some(Miss { event, what });
             }
@@ -236,9 +233,10 @@ impl<'c> Alternative<'c> {
     /// What differs from this outcome.
     fn difference(&self, seen: &[Seen], count: usize) -> Difference {
         let Some(Miss { event, what }) = &self.missed else {
-            let expected = self.events.get(self.next).map_or(String::new(), |event| {
-                describe_expected(*event)
-            });
+            let expected = self
+                .events
+                .get(self.next)
+                .map_or(String::new(), |event| describe_expected(*event));
             let so_far = describe_all(seen, count);
             return Difference::from(format!(
                 "{expected} is missing; received before the connection ended: {so_far}"
@@ -261,7 +259,7 @@ impl<'c> Alternative<'c> {
                     .in_field("received")
                     .between(expected, got)
             }
-            MissKind::Kind(expected, _) => {
+            MissKind::Kind(expected) => {
                 let expected = self
                     .events
                     .get(*event)
@@ -277,7 +275,10 @@ impl<'c> Alternative<'c> {
             }
             MissKind::Octets(at, expected, got) => {
                 let (expected, got) = (shown(expected, SHOWN), shown(got, SHOWN));
-                let kind = self.events.get(*event).map_or("message", |e| name(e.kind()));
+                let kind = self
+                    .events
+                    .get(*event)
+                    .map_or("message", |e| name(e.kind()));
                 Difference::from(format!(
                     "{kind} differs from octet {at} on: expected {expected}, received {got}"
                 ))
@@ -286,7 +287,10 @@ impl<'c> Alternative<'c> {
                 .between(expected, got)
             }
             MissKind::Short(length, missing) => {
-                let kind = self.events.get(*event).map_or("message", |e| name(e.kind()));
+                let kind = self
+                    .events
+                    .get(*event)
+                    .map_or("message", |e| name(e.kind()));
                 Difference::from(format!(
                     "{kind} ends after {length} octets, {missing} too early"
                 ))
@@ -321,7 +325,10 @@ impl<'c> Expected<'c> {
     /// Octets of payload that the longest outcome has.
     pub(super) fn octets(&self) -> u64 {
         let of = |alternative: &Alternative<'_>| {
-            let lengths = alternative.events.iter().map(|event| event.payload().left());
+            let lengths = alternative
+                .events
+                .iter()
+                .map(|event| event.payload().left());
             lengths.fold(0_u64, u64::saturating_add)
         };
         self.alternatives.iter().map(of).max().unwrap_or(0)
@@ -348,11 +355,6 @@ impl<'c> Expected<'c> {
         self.echo.is_some()
     }
 
-    /// What was wrong with an echo.
-    pub(super) fn wrong_echo(&self) -> Option<&Difference> {
-        self.wrong_echo.as_ref()
-    }
-
     fn begin(&mut self, kind: EventKind) {
         let is_message = matches!(kind, EventKind::Text | EventKind::Binary);
         self.in_echo = is_message && self.echo.is_some();
@@ -367,7 +369,7 @@ impl<'c> Expected<'c> {
 
     fn end(&mut self, kind: EventKind, octets: &[u8], length: u64) {
         if let Some(mut echo) = self.echo.take_if(|_| self.in_echo) {
-            echo.end(kind, length);
+            echo.end(length);
             if !echo.is_met() {
                 let seen = [Seen {
                     kind,
@@ -387,7 +389,7 @@ impl<'c> Expected<'c> {
             });
         }
         for alternative in &mut self.alternatives {
-            alternative.end(kind, length);
+            alternative.end(length);
         }
     }
 

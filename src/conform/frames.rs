@@ -1,7 +1,8 @@
 //! Where the frames of the peer start and end, whatever rules they break. Behind a
 //! frame that broke one, the peer's close is still looked for.
 
-use crate::frame::{Mask, MAX_HEADER};
+use super::distances;
+use crate::frame::{MAX_HEADER, Mask};
 use crate::version::Side;
 
 /// A close of the peer.
@@ -18,6 +19,8 @@ pub(super) struct SeenClose {
 pub(super) struct FrameWalk {
     /// The octets of the header that have arrived.
     header: Vec<u8>,
+    /// Whether the header of a frame has arrived, and not all of its payload.
+    is_in_frame: bool,
     /// The octets of payload that are still to come.
     left: u64,
     /// The body of a close that is arriving.
@@ -26,14 +29,83 @@ pub(super) struct FrameWalk {
     masked: bool,
     /// The first close that arrived whole.
     close: Option<SeenClose>,
+    /// The compressed messages, where the window of their sender is looked at.
+    window: Option<Window>,
 }
+
+/// Holds a sender to its window.
+#[derive(Debug)]
+struct Window {
+    octets: usize,
+    /// What has arrived of a compressed message.
+    message: Vec<u8>,
+    /// Whether the message at hand is compressed, and the frame at hand is of it.
+    is_compressed: bool,
+    is_in_message: bool,
+    is_last: bool,
+    /// How far back the first message refers that goes beyond the window.
+    exceeded: Option<usize>,
+}
+
+/// The longest compressed message that is looked at, in octets.
+const MOST_MESSAGE: usize = 1024 * 1024;
 
 /// The longest body of a close.
 const MOST_BODY: u64 = 125;
 /// The opcode of a close.
 const CLOSE: u8 = 8;
 
+impl Window {
+    fn header(&mut self, first: u8) {
+        let (opcode, is_last) = (first & 15, first & 0x80 != 0);
+        self.is_in_message = opcode < CLOSE;
+        if matches!(opcode, 1 | 2) {
+            self.is_compressed = first & 0x40 != 0;
+        }
+        self.is_last = is_last;
+    }
+
+    fn payload(&mut self, payload: &[u8], mask: &mut Mask) {
+        if !self.is_in_message || !self.is_compressed {
+            return;
+        }
+        let start = self.message.len();
+        self.message.extend_from_slice(payload);
+        mask.apply(self.message.split_at_mut(start).1);
+        // What is too long is not looked at.
+        self.is_compressed = self.message.len() <= MOST_MESSAGE;
+    }
+
+    fn end_frame(&mut self) {
+        if !self.is_in_message || !self.is_last {
+            return;
+        }
+        if self.is_compressed && self.exceeded.is_none() {
+            let furthest = distances::furthest(&self.message);
+            self.exceeded = furthest.filter(|furthest| *furthest > self.octets);
+        }
+        self.message.clear();
+    }
+}
+
 impl FrameWalk {
+    /// Holds the sender to a window of this many bits.
+    pub(super) fn hold_to_window(&mut self, bits: u8) {
+        self.window = Some(Window {
+            octets: 1 << bits,
+            message: Vec::new(),
+            is_compressed: false,
+            is_in_message: false,
+            is_last: false,
+            exceeded: None,
+        });
+    }
+
+    /// How far back a message refers beyond the window, once.
+    pub(super) fn take_exceeded(&mut self) -> Option<usize> {
+        self.window.as_mut()?.exceeded.take()
+    }
+
     /// More octets have arrived.
     pub(super) fn feed(&mut self, mut octets: &[u8]) {
         while self.close.is_none() && !octets.is_empty() {
@@ -44,6 +116,8 @@ impl FrameWalk {
                 self.left -= payload.len() as u64;
                 if let Some(body) = &mut self.body {
                     body.extend_from_slice(payload);
+                } else if let Some(window) = &mut self.window {
+                    window.payload(payload, &mut self.mask);
                 }
             } else {
                 octets = self.read_header(octets);
@@ -66,12 +140,17 @@ impl FrameWalk {
             }
         }
         if let Some((opcode, length, key)) = whole {
+            let first = self.header.first().copied().unwrap_or(0);
             self.header.clear();
             self.left = length;
             self.masked = key.is_some();
             self.mask = key.map_or(Mask::Clear, Mask::four);
             let is_close = opcode == CLOSE && length <= MOST_BODY;
             self.body = is_close.then(Vec::new);
+            if let Some(window) = &mut self.window {
+                window.header(first);
+            }
+            self.is_in_frame = true;
         }
         octets.split_at(taken).1
     }
@@ -99,6 +178,12 @@ impl FrameWalk {
     }
 
     fn end_frame(&mut self) {
+        if !std::mem::take(&mut self.is_in_frame) {
+            return;
+        }
+        if let Some(window) = &mut self.window {
+            window.end_frame();
+        }
         if let Some(mut body) = self.body.take() {
             self.mask.apply(&mut body);
             self.close = Some(SeenClose {

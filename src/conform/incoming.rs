@@ -7,7 +7,7 @@ use super::opening::Answer;
 use crate::bytes::{Input, Output};
 use crate::conn::{Conn, Event};
 use crate::error::{Located, Violation};
-use crate::extension::Codecs;
+use crate::extension::{Codecs, MOST_WINDOW_BITS};
 use crate::random::SystemRandom;
 use crate::version::{Layout, Version};
 
@@ -69,6 +69,13 @@ impl Incoming {
         }
     }
 
+    /// What is not parsed, where the peer has sent its close: the opcode of the
+    /// frame that stands there.
+    pub(super) fn opcode_behind_close(&self) -> Option<u8> {
+        let first = self.unparsed().first().filter(|_| self.walks)?;
+        Some(first & 15)
+    }
+
     /// What is not parsed.
     pub(super) fn unparsed(&self) -> &[u8] {
         self.buffer.split_at(self.consumed).1
@@ -89,11 +96,17 @@ impl Incoming {
         self.walk.take_close()
     }
 
+    /// How far back a message refers beyond the window that was agreed on, once.
+    pub(super) fn take_exceeded(&mut self) -> Option<usize> {
+        self.walk.take_exceeded()
+    }
+
     /// TCP has ended on the peer's side; whether that is how this version closes.
     pub(super) fn end(&mut self, conn: &mut Conn) -> bool {
         let position = self.start + self.consumed as u64;
         let (_, left) = self.buffer.split_at_mut(self.consumed);
-        conn.end_of_input(&Input::starting_at(left, position)).is_ok()
+        conn.end_of_input(&Input::starting_at(left, position))
+            .is_ok()
     }
 
     /// What comes next. What the core answers goes to `answers`.
@@ -134,6 +147,12 @@ impl Incoming {
             Event::Open => {
                 let layout = conn.version().map(|version| version.layout);
                 self.walks = layout == Some(Layout::Hybi07);
+                if let Some(deflate) = conn.compression() {
+                    let bits = deflate.of(conn.side().peer()).max_window_bits;
+                    if bits < MOST_WINDOW_BITS {
+                        self.walk.hold_to_window(bits);
+                    }
+                }
                 if self.walks {
                     self.walk.feed(input.rest());
                 }

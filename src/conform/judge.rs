@@ -154,7 +154,9 @@ impl Facts {
             None => {
                 let mut difference = self.violation.clone().or_else(|| expected.difference());
                 if let (true, Some(difference)) = (self.deadline, &mut difference) {
-                    difference.what.push_str("; the tester ended the conversation at the deadline");
+                    difference
+                        .what
+                        .push_str("; the tester ended the conversation at the deadline");
                 }
                 (Behavior::Failed, difference, vec![failed(case)])
             }
@@ -175,7 +177,10 @@ impl Facts {
                 format!("the status {}", statuses.join(" or "))
             }
         };
-        let is_client = case.handshake.as_ref().is_some_and(|own| own.response.is_some());
+        let is_client = case
+            .handshake
+            .as_ref()
+            .is_some_and(|own| own.response.is_some());
         let wrong = |what: String, seen: String| {
             let wanted = if is_client { "the end of TCP" } else { &wanted };
             let difference = Difference::from(what).in_field("handshake");
@@ -189,7 +194,9 @@ impl Facts {
                 (Behavior::Failed, wrong(what, "101".to_owned()))
             }
             Some(Refused::Status(status)) => {
-                let what = format!("the server refuses the request with HTTP status {status}, and not with {wanted}");
+                let what = format!(
+                    "the server refuses the request with HTTP status {status}, and not with {wanted}"
+                );
                 (Behavior::Failed, wrong(what, status.to_string()))
             }
             Some(Refused::NoHttp) => {
@@ -198,12 +205,18 @@ impl Facts {
             }
             Some(Refused::Ended) => {
                 let what = "the server ends TCP without an answer".to_owned();
-                (Behavior::NonStrict, wrong(what, "the end of TCP".to_owned()))
+                (
+                    Behavior::NonStrict,
+                    wrong(what, "the end of TCP".to_owned()),
+                )
             }
             // A close tells what is wrong, although no connection was open.
             Some(Refused::Octets(8)) => {
                 let what = "the client sends a close on a connection that was never open";
-                (Behavior::NonStrict, wrong(what.to_owned(), "a close".to_owned()))
+                (
+                    Behavior::NonStrict,
+                    wrong(what.to_owned(), "a close".to_owned()),
+                )
             }
             Some(Refused::Octets(_)) => {
                 let what = "the client accepts a response that it must refuse".to_owned();
@@ -211,7 +224,10 @@ impl Facts {
             }
             Some(Refused::Hangs) | None => {
                 let what = "the peer does not refuse the handshake in time".to_owned();
-                (Behavior::Failed, self.failure.or(wrong(what, "nothing".to_owned())))
+                (
+                    Behavior::Failed,
+                    self.failure.or(wrong(what, "nothing".to_owned())),
+                )
             }
         };
         let broken = match behavior {
@@ -282,13 +298,19 @@ fn judge_closing(
         };
         let what = format!("{wanted} was to close the connection, but {seen} did{why}");
         let difference = Difference::from(what).in_field("closed by");
-        return (ClosingVerdict::Failed, Some(difference.between(wanted, seen)));
+        return (
+            ClosingVerdict::Failed,
+            Some(difference.between(wanted, seen)),
+        );
     }
     if case.close.clean && !closed.clean {
         let why = closed.not_clean.as_deref().unwrap_or("it was broken off");
         let what = format!("the closing handshake was not finished: {why}");
         let difference = Difference::from(what).in_field("clean");
-        return (ClosingVerdict::Unclean, Some(difference.between("true", "false")));
+        return (
+            ClosingVerdict::Unclean,
+            Some(difference.between("true", "false")),
+        );
     }
     if let Some(code) = closed.remote_code.filter(|code| !codes.contains(code)) {
         let codes: Vec<String> = codes.iter().map(u16::to_string).collect();

@@ -104,7 +104,11 @@ fn text(numbers: &mut Numbers, octets: &mut Vec<u8>) {
             octets.push(b',');
         }
     }
-    octets.extend_from_slice(if numbers.below(3) == 0 { b".\r\n" } else { b"\r\n" });
+    octets.extend_from_slice(if numbers.below(3) == 0 {
+        b".\r\n"
+    } else {
+        b"\r\n"
+    });
 }
 
 fn json(numbers: &mut Numbers, octets: &mut Vec<u8>) {
@@ -176,7 +180,11 @@ mod tests {
         assert!((25..55).contains(&percent("text")), "{}", percent("text"));
         assert!((15..45).contains(&percent("json")), "{}", percent("json"));
         assert!((10..40).contains(&percent("html")), "{}", percent("html"));
-        assert!((50..95).contains(&percent("picture")), "{}", percent("picture"));
+        assert!(
+            (50..95).contains(&percent("picture")),
+            "{}",
+            percent("picture")
+        );
         assert!(percent("packed") >= 99);
         for like in ["text", "json", "html"] {
             assert!(block(like).unwrap().is_ascii());

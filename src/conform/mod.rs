@@ -3,15 +3,16 @@
 //! A [`Case`] says what the tester sends, what the peer must do, at which level
 //! and by which section. Cases are data, in the folder `conform`.
 
-mod case;
-mod check;
-mod corpus;
-mod family;
-mod pattern;
 mod result;
+mod case;
+mod pattern;
+mod check;
+mod family;
+mod corpus;
 mod options;
 mod made;
 mod payload;
+mod distances;
 mod frames;
 mod record;
 mod expect;
@@ -27,7 +28,7 @@ pub use self::case::{
     CloseStep, Closing, Compression, EventKind, Generated, Handshake, Offers, Outcome, Roundtrips,
 };
 pub use self::corpus::{CaseSet, Unusable, group_of, read_cases};
-pub use self::pattern::{BadPattern, Pattern};
-pub use self::result::{Behavior, CaseResult, ClosingVerdict, HowClosed};
 pub use self::options::PlayOptions;
+pub use self::pattern::{BadPattern, Pattern};
 pub use self::play::{play_to_client, play_to_server};
+pub use self::result::{Behavior, CaseResult, ClosingVerdict, HowClosed};

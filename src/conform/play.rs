@@ -96,6 +96,8 @@ struct Link {
     owes_reply: bool,
     /// Our side of TCP ends when all is written.
     ends: Option<StreamEnd>,
+    /// Whether the peer has sent its close.
+    behind_close: bool,
     /// Whether roundtrips were played.
     had_roundtrips: bool,
     /// Whether the peer has ended TCP.
@@ -152,6 +154,7 @@ impl<'c> Player<'c> {
                 is_broken: false,
                 owes_reply: false,
                 ends: None,
+                behind_close: false,
                 had_roundtrips: false,
                 peer_ended: false,
             },
@@ -383,9 +386,18 @@ impl<'c> Player<'c> {
         if self.link.awaits_refusal {
             return self.look_for_refusal();
         }
+        if let Some(distance) = self.incoming.take_exceeded() {
+            let what = format!(
+                "a compressed message refers {distance} octets back, beyond the agreed window"
+            );
+            self.facts.fail(Difference::from(what).in_field("window"));
+        }
         loop {
             if self.link.state == State::Closed {
                 return;
+            }
+            if self.link.behind_close {
+                return self.look_behind_close();
             }
             if self.link.is_broken {
                 self.incoming.forget();
@@ -497,6 +509,7 @@ impl<'c> Player<'c> {
 
     /// The peer's close has arrived.
     fn close_received(&mut self) {
+        self.link.behind_close = true;
         self.sending.stop();
         self.clock.end_wait();
         match self.link.state {
@@ -545,8 +558,7 @@ impl<'c> Player<'c> {
                 Violation::ResponseStatus { .. } => "status",
                 _ => error.code(),
             }));
-            self.link.closed.not_clean =
-                Some("the opening handshake was not finished".to_owned());
+            self.link.closed.not_clean = Some("the opening handshake was not finished".to_owned());
             return self.drop_connection();
         }
         let what = format!("the peer breaks a rule at octet {at} of what it sends: {error}");
@@ -562,8 +574,7 @@ impl<'c> Player<'c> {
             State::Closing => self.drop_connection(),
             State::Opening | State::Closed => {}
         }
-        if let (Violation::CloseCodeInvalid { code }, None) =
-            (error, self.link.closed.remote_code)
+        if let (Violation::CloseCodeInvalid { code }, None) = (error, self.link.closed.remote_code)
         {
             self.link.closed.remote_code = Some(code);
         }
@@ -582,6 +593,17 @@ impl<'c> Player<'c> {
         let reason = shown(close.reason(), 200);
         self.link.closed.remote_reason = Some(reason).filter(|r| r.len() > 2);
         Some(close)
+    }
+
+    /// Nothing but the end of TCP follows a close. Pings do no harm.
+    fn look_behind_close(&mut self) {
+        let opcode = self.incoming.opcode_behind_close();
+        if let Some(opcode @ (0..=2 | 10)) = opcode.filter(|_| !self.link.is_broken) {
+            let what = format!("the peer sends a frame of opcode {opcode} behind its close");
+            self.facts
+                .fail(Difference::from(what).in_field("behind the close"));
+        }
+        self.incoming.forget();
     }
 
     /// Behind a frame that broke a rule: the peer's close, where it has arrived.
@@ -727,7 +749,9 @@ impl<'c> Player<'c> {
 
     fn result(self) -> CaseResult {
         let closed = self.link.closed;
-        let judged = self.facts.judge(self.case, self.side, &self.expected, closed);
+        let judged = self
+            .facts
+            .judge(self.case, self.side, &self.expected, closed);
         let octets = self.record.octets();
         let kept = if judged.is_passed() {
             self.options.kept_of_passed

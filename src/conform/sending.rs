@@ -125,15 +125,12 @@ impl<'c> Sending<'c> {
         }
     }
 
-    /// Whether all steps were sent.
-    pub(super) fn is_done(&self) -> bool {
-        self.current.is_none() && self.next >= self.steps.len() && !self.awaits_echo
-    }
-
     /// Whether what comes next is a pause or nothing.
     pub(super) fn pauses(&self) -> bool {
         let next = self.steps.get(self.next);
-        self.current.is_none() && !self.awaits_echo && next.is_none_or(|step| step.wait_ms.is_some())
+        self.current.is_none()
+            && !self.awaits_echo
+            && next.is_none_or(|step| step.wait_ms.is_some())
     }
 
     /// Octets of one write.
@@ -169,8 +166,9 @@ impl<'c> Sending<'c> {
             let Some(step) = self.steps.get(self.next) else {
                 return Next::Done;
             };
-            // What is written otherwise comes by itself.
-            if step.chop != self.chop && !octets.is_empty() {
+            // What is cut into writes comes by itself.
+            let is_cut = step.chop.is_some() || self.chop.is_some();
+            if is_cut && !octets.is_empty() {
                 return Next::Octets;
             }
             self.chop = step.chop;

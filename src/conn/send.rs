@@ -6,10 +6,10 @@ use crate::bytes::Output;
 use crate::error::Unsendable;
 #[cfg(feature = "net")]
 use crate::extension::MOST_WINDOW_BITS;
-#[cfg(feature = "net")]
-use crate::frame::Shape;
 #[cfg(feature = "conform")]
 use crate::frame::Encoder;
+#[cfg(feature = "net")]
+use crate::frame::Shape;
 use crate::frame::{Control, Framing, Kind, Position};
 use crate::message::Message;
 

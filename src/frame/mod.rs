@@ -26,10 +26,10 @@ pub(crate) use encode::Shape;
 pub(crate) use encode::{Encoder, OpenFrame, Position};
 #[cfg(feature = "conform")]
 pub(crate) use encode::{RawFrame, RawHeader};
-#[cfg(feature = "conform")]
-pub(crate) use header::MAX_HEADER;
 pub(crate) use header::Control;
 pub use header::Kind;
+#[cfg(feature = "conform")]
+pub(crate) use header::MAX_HEADER;
 #[cfg(any(feature = "explain", feature = "conform"))]
 pub(crate) use header::Opcode;
 pub(crate) use hybi04::MaskingKey;

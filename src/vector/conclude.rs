@@ -248,6 +248,8 @@ impl PassiveEndpoint {
                 code: Some(rejected.code.to_owned()),
                 status: rejected.status,
                 close: rejected.close,
+                level: None,
+                section: None,
             }),
             None if self.session.conn().phase() == Phase::Handshake => None,
             None => Some(Conclusion {
@@ -255,6 +257,8 @@ impl PassiveEndpoint {
                 code: None,
                 status: None,
                 close: None,
+                level: None,
+                section: None,
             }),
         }
     }

@@ -250,6 +250,20 @@ pub struct Conclusion {
     /// The close code of a violation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub close: Option<u16>,
+    /// How strongly the documents ask for this; `must` where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<Level>,
+    /// The section that does, where it is not that of the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub section: Option<String>,
+}
+
+impl Conclusion {
+    /// How strongly the documents ask for this.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.level.unwrap_or(Level::Must)
+    }
 }
 
 /// How strongly the documents ask for something (RFC 2119), the strongest first.
@@ -265,6 +279,19 @@ pub enum Level {
     /// It is a choice or a limit of this project, and no other implementation is
     /// held to it.
     Ours,
+}
+
+impl Level {
+    /// Its word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Must => "must",
+            Level::Should => "should",
+            Level::May => "may",
+            Level::Ours => "ours",
+        }
+    }
 }
 
 /// Whether a side accepts or rejects a conversation.

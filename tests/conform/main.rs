@@ -11,4 +11,6 @@
 mod support;
 
 mod cases;
+mod faulty;
+mod mutation;
 mod played;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use heirloom::error::{REFUSALS, VIOLATIONS};
 use heirloom::trace::Span;
-use heirloom::vector::{File, Split, Vector, play, splits, watch};
+use heirloom::vector::{File, Level, Split, Vector, play, splits, watch};
 use heirloom::{Side, VERSIONS};
 
 const SIDES: [Side; 2] = [Side::Server, Side::Client];
@@ -176,6 +176,38 @@ fn ids_are_unique_and_codes_are_known() {
             if let Some(code) = code {
                 assert!(codes.contains(code.as_str()), "{}: {code}", vector.id);
             }
+        }
+    }
+}
+
+#[test]
+fn a_limit_of_this_project_binds_no_other_implementation() {
+    let limits = [
+        "message-too-big",
+        "head-too-long",
+        "head-too-many-headers",
+        "response-too-long",
+    ];
+    for vector in vectors() {
+        for conclusion in SIDES
+            .map(|side| vector.expect.of(side))
+            .into_iter()
+            .flatten()
+        {
+            let is_limit = conclusion
+                .code
+                .as_deref()
+                .is_some_and(|c| limits.contains(&c));
+            assert!(
+                !is_limit || conclusion.level() == Level::Ours,
+                "{}: {conclusion:?}",
+                vector.id
+            );
+            assert!(
+                conclusion.level.is_some() || conclusion.section.is_none(),
+                "{}: a section without a level",
+                vector.id
+            );
         }
     }
 }

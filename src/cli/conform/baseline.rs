@@ -104,7 +104,7 @@ fn cut(text: &str) -> String {
 type Failures = BTreeMap<String, Expected>;
 
 /// A file of expected failures.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Baseline {
     path: PathBuf,
     /// Of every agent.
@@ -119,7 +119,7 @@ pub(super) struct Baseline {
 type Entry = (Option<String>, String);
 
 /// What a person wrote in the file.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Comments {
     /// Above all tables.
     head: Vec<String>,
@@ -284,11 +284,6 @@ impl Baseline {
             complain(&format!("cannot write {}: {error}", path.display()));
             Exit::Unreachable
         })
-    }
-
-    /// How many failures are expected.
-    pub(super) fn count(&self) -> usize {
-        self.all.len() + self.agents.values().map(BTreeMap::len).sum::<usize>()
     }
 }
 

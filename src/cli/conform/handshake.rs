@@ -1,6 +1,7 @@
 //! One plain opening handshake with the server under test: whether it speaks a
 //! version, and whether it still answers.
 
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use heirloom::Version;
@@ -50,6 +51,10 @@ pub(super) fn ask(server: &Server<'_>, version: &'static Version) -> Asked {
     });
     let mut client = match dialled {
         Ok(client) => client,
+        // A server that resets a connection as soon as it takes it is there.
+        Err(DialError::Connect(_, error)) if error.kind() == ErrorKind::ConnectionReset => {
+            return Asked::Declines("it resets TCP in the opening handshake".to_owned());
+        }
         Err(error) => return Asked::Unreachable(error),
     };
     let mut seen = Seen::default();

@@ -50,10 +50,10 @@ use super::{Exit, complain, output, print_line, signals};
                   /updateReports.\n\nExit status: 0 good, 1 something is broken, 2 wrong usage, 3 a \
                   peer that cannot be reached or stops, or a report that cannot be written."
 )]
+#[group(id = "tested", required = true, multiple = true, args = ["url", "listen", "exec", "list"])]
 pub(super) struct Args {
     /// The server under test, which echoes messages, such as ws://127.0.0.1:9001/.
     #[arg(value_name = "URL", value_parser = super::request_args::url,
-          required_unless_present_any = ["listen", "exec", "list"],
           conflicts_with_all = ["listen", "exec"])]
     url: Option<Url>,
     #[command(flatten)]
@@ -253,7 +253,7 @@ fn test_server(
         &mut |agent, run| reports.case(agent, run),
     );
     let tested = tested.map_err(unreachable)?;
-    if let Some(why) = &tested.stopped {
+    if let Some(why) = tested.stopped.as_ref().filter(|_| args.report.is_machine()) {
         complain(why);
     }
     Ok(reports.finish(&[tested.run], tested.stopped.as_deref()))

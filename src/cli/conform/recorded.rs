@@ -7,7 +7,7 @@ use heirloom::Side;
 use heirloom::conform::{Behavior, CaseResult, ClosingVerdict, HowClosed, PlayOptions};
 use heirloom::net::dial::DialError;
 use heirloom::net::replay::{Faults, ReplayConnection};
-use heirloom::vector::{Conclusion, ExpectedResult, File, Level, Step, Vector, hex};
+use heirloom::vector::{ExpectedResult, File, Level, Step, Vector, hex};
 
 use super::target::Server;
 use crate::cli::replay::{self, Manner, PlayOutcome, Played};
@@ -85,7 +85,7 @@ impl Recorded {
             && vector.source.kind != "capture"
             && vector.expect.messages.is_empty()
             && !vector.flags.iter().any(|flag| flag == "Lenient");
-        let level = level_of(conclusion);
+        let level = conclusion.level();
         let is_only_ours = !matches!(level, Level::Must | Level::Should);
         if !is_asked_for || is_only_ours {
             return None;
@@ -94,7 +94,10 @@ impl Recorded {
             id: format!("{PREFIX}{}", vector.id),
             title: vector.title.clone().unwrap_or_else(|| vector.id.clone()),
             level,
-            section: vector.source.reference.clone(),
+            section: conclusion
+                .section
+                .clone()
+                .unwrap_or_else(|| vector.source.reference.clone()),
             tests,
             vector,
         })
@@ -190,14 +193,5 @@ fn manner(timeout: Duration) -> Manner {
         host: None,
         target: None,
         secure: false,
-    }
-}
-
-/// How strongly this is asked for.
-fn level_of(conclusion: &Conclusion) -> Level {
-    let limits = ["head-too-long", "too-many-headers", "message-too-big"];
-    match conclusion.code.as_deref() {
-        Some(code) if limits.contains(&code) => Level::Ours,
-        _ => Level::Must,
     }
 }

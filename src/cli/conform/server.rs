@@ -2,7 +2,6 @@
 //! of threads.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -11,18 +10,16 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use heirloom::Side;
-use heirloom::conform::{CaseResult, PlayOptions, play_to_server};
-use heirloom::net::dial::{DialError, DialTarget};
-use heirloom::net::{ClientTls, Url};
+use heirloom::conform::{CaseResult, play_to_server};
+use heirloom::net::dial::DialError;
 use heirloom::version::{VERSIONS, Version};
 
 use super::PANICKED;
 use super::handshake::{Asked, ask};
 use super::kept::Kept;
 use super::run::{AgentRun, CaseRun, Ending};
-use super::target::Server;
 use super::select::{Corpus, Planned, Playable, Selection};
-use crate::cli::request_args::RequestArgs;
+use super::target::Server;
 use crate::cli::{hint, remark};
 
 /// How long a case waits before it connects again, where it could not.
@@ -53,9 +50,7 @@ pub(super) fn test(
     let (answering, is_first_played, said) = match asked {
         Asked::Unreachable(error) => return Err(format!("{error}{}", hint::of_dial(&error))),
         Asked::Silent => {
-            let mut others = others.iter().copied();
-            let answers = others.find(|version| ask(server, version).answers());
-            let answers = answers.ok_or_else(|| {
+            let answers = first_that_answers(server, &others).ok_or_else(|| {
                 format!(
                     "{} takes connections, and answers no opening handshake within {} ms \
                      (--timeout-ms)",
@@ -121,7 +116,7 @@ pub(super) fn test(
         }
     }
     let stopped = queue.over.map(|why| match queue.has_stopped {
-        true => format!("{why} {}", queue.timeline.told(&selection.cases)),
+        true => format!("{why}; {}", queue.timeline.told(&selection.cases)),
         false => why,
     });
     let run = AgentRun {
@@ -130,6 +125,24 @@ pub(super) fn test(
         cases: runs.into_values().collect(),
     };
     Ok(Tested { run, stopped })
+}
+
+/// The first of these versions that the server answers in some way.
+fn first_that_answers(
+    server: &Server<'_>,
+    versions: &[&'static Version],
+) -> Option<&'static Version> {
+    thread::scope(|scope| {
+        let ask = |version: &&'static Version| {
+            let version = *version;
+            (version, scope.spawn(move || ask(server, version).answers()))
+        };
+        // All are asked before the first is waited for.
+        let asked: Vec<_> = versions.iter().map(ask).collect();
+        let mut asked = asked.into_iter();
+        let found = asked.find_map(|(version, answers)| answers.join().ok()?.then_some(version));
+        found
+    })
 }
 
 /// The newest version of these cases, and the others.
@@ -200,8 +213,8 @@ impl Timeline {
         let ids = numbers.iter().filter_map(|number| cases.get(*number));
         let ids: Vec<&str> = ids.map(|case| &*case.id).collect();
         match &*ids {
-            [] => "before a case was played".to_owned(),
-            [only] => format!("after {only}"),
+            [] => "no case was played before that".to_owned(),
+            [only] => format!("the last case before that was {only}"),
             ids => {
                 let more = ids.len().saturating_sub(MAX_NAMED);
                 let list: Vec<&str> = ids.iter().copied().take(MAX_NAMED).collect();
@@ -210,8 +223,8 @@ impl Timeline {
                     more => format!(" and {more} more"),
                 };
                 format!(
-                    "after one of the cases that were played at the same time: {}{more}; --jobs 1 \
-                     finds which",
+                    "the last cases before that were {}{more}, and --jobs 1 finds which of them it \
+                     was",
                     list.join(", ")
                 )
             }
@@ -320,17 +333,15 @@ impl Test<'_> {
         };
         let (started, begun) = (SystemTime::now(), Instant::now());
         let ending = match self.converse_or_retry(case) {
-            Ok(result) if is_silent(&result) && !self.is_there() => {
-                self.stop(&"it takes connections and answers none of them")
-            }
-            Ok(result) => {
-                self.lock().timeline.add(begun, number);
-                Ending::Played(Box::new(result))
-            }
-            Err(Failed::Unconnected(error)) if self.is_there() => {
-                Ending::NotRun(format!("there was no connection for it: {error}"))
-            }
-            Err(Failed::Unconnected(error)) => self.stop(&error),
+            Ok(result) if is_silent(&result) => match self.find_stopped() {
+                Some(why) => Ending::NotRun(why),
+                None => self.played(begun, number, result),
+            },
+            Ok(result) => self.played(begun, number, result),
+            Err(Failed::Unconnected(error)) => Ending::NotRun(
+                self.find_stopped()
+                    .unwrap_or_else(|| format!("there was no connection for it: {error}")),
+            ),
             Err(Failed::Panicked) => {
                 self.lock().timeline.add(begun, number);
                 Ending::NotRun(PANICKED.to_owned())
@@ -370,23 +381,29 @@ impl Test<'_> {
         }
     }
 
-    /// Whether the server answers a plain opening handshake. Only one thread asks at
-    /// a time.
-    fn is_there(&self) -> bool {
-        let _checking = self.checking.lock().unwrap_or_else(PoisonError::into_inner);
-        self.lock().over.is_none() && ask(self.server, self.answering).answers()
+    fn played(&self, begun: Instant, number: usize, result: CaseResult) -> Ending {
+        self.lock().timeline.add(begun, number);
+        Ending::Played(Box::new(result))
     }
 
-    /// Plays nothing more, because the server has stopped.
-    fn stop(&self, how: &dyn Display) -> Ending {
+    /// Why nothing more is played, where the server does not answer a plain opening
+    /// handshake either. Only one thread asks at a time.
+    fn find_stopped(&self) -> Option<String> {
+        let _checking = self.checking.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(why) = &self.lock().over {
+            return Some(why.clone());
+        }
+        let how = match ask(self.server, self.answering) {
+            Asked::Speaks(_) | Asked::Declines(_) => return None,
+            Asked::Silent => "it takes connections and answers none of them".to_owned(),
+            Asked::Unreachable(error) => error.to_string(),
+        };
+        let why = format!("the server has stopped answering: {how}");
         let mut queue = self.lock();
-        queue.has_stopped |= queue.over.is_none();
-        let why = queue
-            .over
-            .get_or_insert_with(|| format!("the server has stopped answering ({how})"));
-        let ending = Ending::NotRun(why.clone());
+        queue.has_stopped = true;
+        queue.over = Some(why.clone());
         self.changed.notify_all();
-        ending
+        Some(why)
     }
 }
 

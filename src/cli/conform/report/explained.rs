@@ -6,8 +6,8 @@ use heirloom::conform::CaseResult;
 use heirloom::explain::{Explainer, Explanation, Outcome, Part, PartKind};
 use heirloom::vector::hex;
 
-/// The most parts of a conversation that are shown.
-pub(super) const MAX_PARTS: usize = 160;
+/// The most parts of a conversation that are shown where something is wrong.
+pub(super) const MAX_PARTS: usize = 80;
 /// Octets of a part that stand in one line.
 const LINE_OCTETS: usize = 24;
 /// Frames of a conversation that stand below a failure.
@@ -27,13 +27,14 @@ pub(super) fn explained(result: &CaseResult, secure: bool) -> Explanation {
     explainer.finish()
 }
 
-/// Takes out the middle of a long conversation, and gives how many parts that are.
-pub(super) fn shortened(explanation: &mut Explanation) -> usize {
+/// Leaves `most` parts of a long conversation, without its middle; gives how many are
+/// out.
+pub(super) fn shortened(explanation: &mut Explanation, most: usize) -> usize {
     let parts = &mut explanation.parts;
-    let Some(out @ 1..) = parts.len().checked_sub(MAX_PARTS) else {
+    let Some(out @ 1..) = parts.len().checked_sub(most) else {
         return 0;
     };
-    let half = MAX_PARTS / 2;
+    let half = most / 2;
     parts.drain(half..half + out);
     if let Some(place) = &mut explanation.verdict.place {
         place.part = match place.part {

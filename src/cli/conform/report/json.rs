@@ -10,7 +10,6 @@ use serde::Serialize;
 use super::explained::{cause, explained};
 use super::standing::{Judged, Standing, level_word};
 use super::{End, Plan, Tally};
-use crate::cli::report::print_json;
 use crate::cli::verdict::{Place, Severity, Verdict};
 
 /// A line about a case.
@@ -80,12 +79,8 @@ struct EndLine<'a> {
 /// How many cases have each verdict.
 type Counts = BTreeMap<&'static str, usize>;
 
-/// Prints the line of a case.
-pub(super) fn case(plan: &Plan<'_>, judged: &Judged<'_>) {
-    print_json(&line(plan, judged));
-}
-
-fn line<'a>(plan: &Plan<'_>, judged: &'a Judged<'_>) -> CaseLine<'a> {
+/// The line of a case.
+pub(super) fn case<'a>(plan: &Plan<'_>, judged: &'a Judged<'_>) -> impl Serialize + use<'a> {
     let (run, result) = (judged.run, judged.result());
     let received = result.and_then(|result| result.difference.as_ref());
     let closing = result.and_then(|result| result.closing_difference.as_ref());
@@ -137,12 +132,12 @@ fn milliseconds(ms: u128) -> u64 {
     u64::try_from(ms).unwrap_or(u64::MAX)
 }
 
-/// Prints the line of all cases.
-pub(super) fn end(plan: &Plan<'_>, judged: &[Judged<'_>], end: &End<'_>) {
-    print_json(&last_line(plan, judged, end));
-}
-
-fn last_line<'a>(plan: &Plan<'_>, judged: &'a [Judged<'_>], end: &End<'a>) -> EndLine<'a> {
+/// The line of all cases.
+pub(super) fn end<'a>(
+    plan: &Plan<'_>,
+    judged: &'a [Judged<'_>],
+    end: &End<'a>,
+) -> impl Serialize + use<'a> {
     let mut agents: BTreeMap<&str, Tally> = BTreeMap::new();
     for judged in judged {
         agents.entry(judged.agent).or_default().add(judged.standing);

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use heirloom::Side;
+use heirloom::conform::group_of;
 use quick_junit::{TestCase, TestCaseStatus, TestSuite};
 
 use super::Plan;
 use super::standing::{Judged, Standing, level_word};
 use crate::cli::Exit;
-use crate::cli::conform::order;
 use crate::cli::report::{Bad, inert, inert_lines, junit_case, write_junit};
 
 /// Writes the report. An error is printed.
@@ -20,7 +20,7 @@ pub(super) fn write(path: &Path, plan: &Plan<'_>, judged: &[Judged<'_>]) -> Resu
 fn suites(plan: &Plan<'_>, judged: &[Judged<'_>]) -> Vec<TestSuite> {
     let mut suites: Vec<((&str, &str), TestSuite)> = Vec::new();
     for judged in judged {
-        let group = order::group(&judged.run.id, plan.groups);
+        let group = group_of(&judged.run.id);
         let place = (judged.agent, group);
         if suites.last().is_none_or(|(last, _)| *last != place) {
             let title = plan.groups.get(group).map_or("", String::as_str);

@@ -24,6 +24,7 @@ use self::standing::{Judged, Standing};
 use self::terminal::Terminal;
 use super::baseline::{Baseline, Found};
 use super::run::{AgentRun, CaseRun};
+use crate::cli::report::print_json;
 use crate::cli::{Exit, output, print_line, remark};
 
 /// How results are reported, and which of them are failures.
@@ -163,11 +164,11 @@ impl<'a> Reports<'a> {
         let fail_on = self.args.fail_on.level();
         let judged = Judged::of(agent, run, fail_on, self.baseline.as_ref());
         match &mut self.output {
-            Output::Terminal(terminal) => terminal.case(&self.plan, &judged),
-            Output::Json => json::case(&self.plan, &judged),
+            Output::Terminal(terminal) => print_lines(terminal.case(&self.plan, &judged)),
+            Output::Json => print_json(&json::case(&self.plan, &judged)),
             Output::Tap(number) => {
                 *number += 1;
-                tap::case(&self.plan, &judged, *number);
+                print_line(&tap::case(&self.plan, &judged, *number));
             }
         }
     }
@@ -184,73 +185,78 @@ impl<'a> Reports<'a> {
         output::is_over() && files.iter().all(|file| file.is_none())
     }
 
-    /// Reports that all results have arrived, and writes the files. `stopped` says
-    /// why not all cases were played, where the peer is gone.
-    pub(super) fn finish(mut self, runs: &[AgentRun], stopped: Option<&str>) -> Exit {
-        let output = std::mem::replace(&mut self.output, Output::Json);
-        let to_write = self.to_write.take();
-        let judged = self.judged(runs);
-        let tally = Tally::of(&judged);
-        let mut end = self.end(&tally, stopped);
-        if to_write.is_some() && end.exit == Exit::Failed {
-            // What is written is what is expected from now on.
-            end.exit = Exit::Good;
-        }
-        match output {
-            Output::Terminal(terminal) => terminal.finish(&self.plan, &judged, &end),
-            Output::Json => json::end(&self.plan, &judged, &end),
-            Output::Tap(number) => tap::end(number, &end),
-        }
-        if let Some(baseline) = &self.baseline {
-            tell_idle(baseline, &judged);
-        }
-        let mut written = self.write_files(runs, &judged, &end);
-        if let Some(baseline) = to_write {
-            let fail_on = self.args.fail_on.level();
-            let found = judged.iter().filter_map(|judged| {
-                let result = judged.result()?;
-                Some(Found {
-                    agent: judged.agent,
-                    id: &judged.run.id,
-                    result,
-                    is_failure: result.broken.is_some_and(|level| level <= fail_on),
-                })
-            });
-            let found: Vec<_> = found.collect();
-            written = written.and(baseline.write(&found));
-        }
-        written.err().unwrap_or(end.exit)
-    }
-
-    /// Writes the files as they would be if nothing more were played.
+    /// Writes the files as they would be if nothing more were played; nothing is
+    /// printed but errors. A baseline is written at the end only.
     pub(super) fn write(&self, runs: &[AgentRun]) -> Result<(), Exit> {
         let judged = self.judged(runs);
         let tally = Tally::of(&judged);
         self.write_files(runs, &judged, &self.end(&tally, None))
     }
 
-    fn judged<'r>(&'r self, runs: &'r [AgentRun]) -> Vec<Judged<'r>> {
+    /// Reports that all results have arrived, and writes the files. `stopped` says
+    /// why not all cases were played, where the peer is gone.
+    pub(super) fn finish(mut self, runs: &[AgentRun], stopped: Option<&str>) -> Exit {
+        let output = std::mem::replace(&mut self.output, Output::Json);
+        let judged = self.judged(runs);
+        let tally = Tally::of(&judged);
+        let end = self.end(&tally, stopped);
+        match output {
+            Output::Terminal(terminal) => {
+                print_lines(terminal.finish(&self.plan, &judged, &end));
+            }
+            Output::Json => print_json(&json::end(&self.plan, &judged, &end)),
+            Output::Tap(number) => print_line(&tap::end(number, &end)),
+        }
+        if let Some(baseline) = &self.baseline {
+            tell_idle(baseline, &judged);
+        }
+        let files = self.write_files(runs, &judged, &end);
+        let written = files.and(self.write_baseline(&judged));
+        written.err().unwrap_or(end.exit)
+    }
+
+    /// Writes the file of `--write-baseline`.
+    fn write_baseline(&self, judged: &[Judged<'_>]) -> Result<(), Exit> {
+        let Some(baseline) = &self.to_write else {
+            return Ok(());
+        };
         let fail_on = self.args.fail_on.level();
-        runs.iter()
-            .flat_map(|agent| agent.cases.iter().map(move |run| (agent, run)))
-            .map(|(agent, run)| Judged::of(&agent.agent, run, fail_on, self.baseline.as_ref()))
+        let found = judged.iter().filter_map(|judged| {
+            let result = judged.result()?;
+            Some(Found {
+                agent: judged.agent,
+                id: &judged.run.id,
+                result,
+                is_failure: result.broken.is_some_and(|level| level <= fail_on),
+            })
+        });
+        baseline.clone().write(&found.collect::<Vec<_>>())
+    }
+
+    fn judged<'j>(&'j self, runs: &'j [AgentRun]) -> Vec<Judged<'j>> {
+        let fail_on = self.args.fail_on.level();
+        let all = runs
+            .iter()
+            .flat_map(|agent| agent.cases.iter().map(move |run| (&agent.agent, run)));
+        all.map(|(agent, run)| Judged::of(agent, run, fail_on, self.baseline.as_ref()))
             .collect()
     }
 
     fn end<'e>(&self, tally: &'e Tally, stopped: Option<&'e str>) -> End<'e> {
-        let exit = match (stopped, tally.is_bad()) {
-            (Some(_), _) => Exit::Unreachable,
-            (None, true) => Exit::Failed,
-            (None, false) => Exit::Good,
-        };
         End {
             tally,
             seconds: self.started.elapsed().as_secs_f64(),
             stopped,
-            exit,
+            exit: match stopped {
+                Some(_) => Exit::Unreachable,
+                // What fails is what the new baseline expects.
+                None if tally.is_bad() && self.to_write.is_none() => Exit::Failed,
+                None => Exit::Good,
+            },
         }
     }
 
+    /// Writes all files, also where one cannot be written.
     fn write_files(
         &self,
         runs: &[AgentRun],
@@ -271,6 +277,12 @@ impl<'a> Reports<'a> {
     }
 }
 
+fn print_lines(lines: Vec<String>) {
+    for line in lines {
+        print_line(&line);
+    }
+}
+
 /// Tells which entries of a baseline were not asked.
 fn tell_idle(baseline: &Baseline, judged: &[Judged<'_>]) {
     let played: BTreeSet<(&str, &str)> = judged
@@ -286,12 +298,12 @@ fn tell_idle(baseline: &Baseline, judged: &[Judged<'_>]) {
     let Some((first, more)) = idle.split_first() else {
         return;
     };
-    let more = match more.len() {
-        0 => String::new(),
-        n => format!(" and {n} more"),
+    let which = match more.len() {
+        0 => format!("{first} was not played"),
+        n => format!("{first} and {n} more were not played"),
     };
     remark(&format!(
-        "{first}{more} of {} were not played, and are neither expected nor missed",
+        "{which}, so what {} expects there says nothing",
         baseline.shown()
     ));
 }
@@ -343,3 +355,6 @@ impl Tally {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

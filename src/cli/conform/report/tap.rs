@@ -4,15 +4,10 @@ use heirloom::Side;
 
 use super::standing::{Judged, Standing, level_word};
 use super::{End, Plan};
-use crate::cli::print_line;
 use crate::cli::report::{inert, inert_lines, json};
 
-/// Prints the line of a case, with a block of YAML where something is wrong.
-pub(super) fn case(plan: &Plan<'_>, judged: &Judged<'_>, number: usize) {
-    print_line(&lines(plan, judged, number));
-}
-
-fn lines(plan: &Plan<'_>, judged: &Judged<'_>, number: usize) -> String {
+/// The line of a case, with a block of YAML where it is not good.
+pub(super) fn case(plan: &Plan<'_>, judged: &Judged<'_>, number: usize) -> String {
     let is_bad = judged.standing.is_bad() || judged.standing == Standing::Expected;
     let ok = if is_bad { "not ok" } else { "ok" };
     let agent = match plan.tested {
@@ -70,11 +65,11 @@ fn lines(plan: &Plan<'_>, judged: &Judged<'_>, number: usize) -> String {
     lines
 }
 
-/// Prints how many results there were.
-pub(super) fn end(number: usize, end: &End<'_>) {
-    if let Some(why) = end.stopped {
+/// The lines behind the last case: how many there were.
+pub(super) fn end(number: usize, end: &End<'_>) -> String {
+    match end.stopped {
+        None => format!("1..{number}"),
         // One comment, so that no line of it is taken for a result.
-        print_line(&format!("# {}", inert(why)));
+        Some(why) => format!("# {}\n1..{number}", inert(why)),
     }
-    print_line(&format!("1..{number}"));
 }

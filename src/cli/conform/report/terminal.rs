@@ -1,33 +1,33 @@
 //! Results for a person: a line for each group, what failed in full, and a summary.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::io;
 
 use heirloom::Side;
 use heirloom::bytes::Escaped;
-use heirloom::conform::{CaseResult, ClosingVerdict};
+use heirloom::conform::{CaseResult, group_of};
 use heirloom::vector::Difference;
 
-use super::explained::{cause, explained, octets, shortened};
+use super::explained::{MAX_PARTS, cause, explained, octets, shortened};
 use super::standing::{Judged, Standing, level_word};
 use super::{End, Plan, Tally};
-use crate::cli::conform::order;
 use crate::cli::report::inert;
 use crate::cli::style::Style;
-use crate::cli::{explain, output, print_line};
+use crate::cli::{explain, output};
 
-/// Columns of the titles of groups.
-const TITLE: usize = 48;
+/// The most columns of the titles of groups.
+const MAX_TITLE: usize = 72;
 /// Cases of which `--verbose` shows every conversation, not only those that are not
 /// good.
 const SHOWN_CASES: usize = 10;
-/// Lines of an expected or seen value.
-const VALUE_LINES: usize = 12;
+/// Lines of a sentence about what is wrong.
+const SENTENCE_LINES: usize = 12;
 
 /// What was printed so far.
 pub(super) struct Terminal {
     style: Style,
+    /// Columns of the titles of groups.
+    width: usize,
     /// The groups that are played, in order, with their cases.
     groups: Vec<(String, Vec<String>)>,
     agents: BTreeMap<String, Arrived>,
@@ -47,22 +47,26 @@ impl Terminal {
     pub(super) fn new(plan: &Plan<'_>) -> Terminal {
         let mut groups: Vec<(String, Vec<String>)> = Vec::new();
         for id in &plan.selected {
-            let group = order::group(id, plan.groups);
-            match groups.last_mut() {
-                Some((last, ids)) if last == group => ids.push((*id).to_owned()),
-                _ => groups.push((group.to_owned(), vec![(*id).to_owned()])),
+            let group = group_of(id);
+            match groups.iter_mut().find(|(known, _)| known == group) {
+                Some((_, ids)) => ids.push((*id).to_owned()),
+                None => groups.push((group.to_owned(), vec![(*id).to_owned()])),
             }
         }
+        let titles = groups
+            .iter()
+            .map(|(group, _)| title(plan, group).chars().count());
         Terminal {
             style: Style::of(&io::stdout()),
+            width: titles.max().unwrap_or_default().min(MAX_TITLE),
             groups,
             agents: BTreeMap::new(),
             current: None,
         }
     }
 
-    /// Prints the groups that are complete with this case.
-    pub(super) fn case(&mut self, plan: &Plan<'_>, judged: &Judged<'_>) {
+    /// The lines of the groups that are complete with this case.
+    pub(super) fn case(&mut self, plan: &Plan<'_>, judged: &Judged<'_>) -> Vec<String> {
         let arrived = self.agents.entry(judged.agent.to_owned()).or_default();
         arrived.cases.insert(judged.run.id.clone(), judged.standing);
         let mut lines = Vec::new();
@@ -79,35 +83,38 @@ impl Terminal {
             standings
                 .into_iter()
                 .for_each(|standing| tally.add(standing));
-            lines.push(line_of_group(self.style, plan, group, &tally));
+            lines.push(line(self.style, self.width, &title(plan, group), &tally));
         }
-        self.print(plan, judged.agent, lines);
+        self.under_name(plan, judged.agent, lines)
     }
 
-    /// Prints lines of this agent, under its name where there may be several.
-    fn print(&mut self, plan: &Plan<'_>, agent: &str, lines: Vec<String>) {
+    /// Lines about groups of this agent, under its name where there may be several.
+    fn under_name(&mut self, plan: &Plan<'_>, agent: &str, mut lines: Vec<String>) -> Vec<String> {
         if lines.is_empty() || output::is_quiet() {
-            return;
+            return Vec::new();
         }
         if plan.tested == Side::Client && self.current.as_deref() != Some(agent) {
-            let name = self.style.title(&name_of(agent));
-            print_line(&name);
+            lines.insert(0, self.style.title(&name_of(agent)));
             self.current = Some(agent.to_owned());
         }
-        for line in lines {
-            print_line(&line);
-        }
+        lines
     }
 
-    /// Prints what is left: groups that are not complete, failures and the summary.
-    pub(super) fn finish(mut self, plan: &Plan<'_>, judged: &[Judged<'_>], end: &End<'_>) {
+    /// What is left: groups that are not complete, failures and the summary.
+    pub(super) fn finish(
+        mut self,
+        plan: &Plan<'_>,
+        judged: &[Judged<'_>],
+        end: &End<'_>,
+    ) -> Vec<String> {
+        let mut all = Vec::new();
         for (agent, of_agent) in by_agent(judged) {
             let printed = self.agents.get(agent).map_or(0, |arrived| arrived.printed);
             let (done, _) = self.groups.split_at(printed.min(self.groups.len()));
             let is_done = |group: &str| done.iter().any(|(done, _)| done == group);
             let mut tallies: Vec<(&str, Tally)> = Vec::new();
             for judged in of_agent {
-                let group = order::group(&judged.run.id, plan.groups);
+                let group = group_of(&judged.run.id);
                 if is_done(group) {
                     continue;
                 }
@@ -118,16 +125,17 @@ impl Terminal {
             }
             let lines = tallies
                 .iter()
-                .map(|(group, tally)| line_of_group(self.style, plan, group, tally))
+                .map(|(group, tally)| line(self.style, self.width, &title(plan, group), tally))
                 .collect();
-            self.print(plan, agent, lines);
+            all.extend(self.under_name(plan, agent, lines));
         }
-        self.details(plan, judged);
-        self.summary(plan, judged, end);
+        all.extend(self.details(plan, judged));
+        all.extend(self.summary(judged, end));
+        all
     }
 
     /// What failed, in full. What failed in the same way is named below the first.
-    fn details(&self, plan: &Plan<'_>, judged: &[Judged<'_>]) {
+    fn details(&self, plan: &Plan<'_>, judged: &[Judged<'_>]) -> Vec<String> {
         let all = plan.verbose && judged.len() <= SHOWN_CASES;
         let mut blocks: Vec<(String, Vec<String>, Vec<String>)> = Vec::new();
         for judged in judged {
@@ -157,7 +165,7 @@ impl Terminal {
             let mut lines = vec![self.heading(plan, judged)];
             lines.extend(self.facts(judged, result));
             if plan.verbose {
-                let out = shortened(&mut explanation);
+                let out = shortened(&mut explanation, MAX_PARTS);
                 let text = explain::shown(&explanation, self.style);
                 lines.extend(text.lines().map(|line| format!("  {line}")));
                 if out > 0 {
@@ -180,15 +188,15 @@ impl Terminal {
             }
             blocks.push((key, lines, Vec::new()));
         }
+        let mut all = Vec::new();
         for (_, lines, also) in blocks {
-            print_line(&"");
-            for line in lines {
-                print_line(&line);
-            }
+            all.push(String::new());
+            all.extend(lines);
             if !also.is_empty() {
-                print_line(&format!("  the same: {}", also.join(", ")));
+                all.push(format!("  the same: {}", also.join(", ")));
             }
         }
+        all
     }
 
     /// The first line of what failed.
@@ -215,45 +223,45 @@ impl Terminal {
         if let Some(difference) = &result.difference {
             lines.extend(values("", difference));
         }
-        if let Some(difference) = &result.closing_difference {
+        // A closing that fails the case is in both.
+        let closing = result.closing_difference.as_ref();
+        if let Some(difference) =
+            closing.filter(|closing| result.difference.as_ref() != Some(closing))
+        {
             lines.extend(values("closing: ", difference));
-        }
-        if result.closing != ClosingVerdict::Ok {
-            if let Some(why) = &result.closed.not_clean {
-                lines.push(format!("  closing: {}", inert(why)));
-            }
         }
         lines
     }
 
-    fn summary(&self, plan: &Plan<'_>, judged: &[Judged<'_>], end: &End<'_>) {
+    /// How many cases have each verdict; nothing where `--quiet` leaves nothing to say.
+    fn summary(&self, judged: &[Judged<'_>], end: &End<'_>) -> Vec<String> {
         if output::is_quiet() && end.stopped.is_none() && !end.tally.is_bad() {
-            return;
+            return Vec::new();
         }
-        print_line(&"");
+        let mut lines = vec![String::new()];
         let agents = by_agent(judged);
-        let several = agents.len() > 1;
-        if several || plan.tested == Side::Client || plan.verbose {
+        if agents.len() > 1 {
             for (agent, of_agent) in &agents {
                 let tally = Tally::of(of_agent.iter().copied());
-                print_line(&format!(
-                    "{}: {}",
-                    name_of(agent),
-                    counts(self.style, &tally)
-                ));
+                let counts = counts(self.style, &tally);
+                lines.push(format!("{}: {counts}", name_of(agent)));
             }
         }
-        let mut line = format!(
-            "{} cases in {:.1} s: {}",
-            end.tally.total(),
+        let total = match end.tally.total() {
+            1 => "1 case".to_owned(),
+            n => format!("{n} cases"),
+        };
+        let of = match agents.as_slice() {
+            [(agent, _)] => format!(" of {}", name_of(agent)),
+            _ => String::new(),
+        };
+        lines.push(format!(
+            "{total}{of} in {:.1} s: {}; exit status {}",
             end.seconds,
-            counts(self.style, end.tally)
-        );
-        let _ = write!(line, "; exit status {}", end.exit as u8);
-        print_line(&line);
-        if let Some(why) = end.stopped {
-            print_line(&self.style.bad(&inert(why)));
-        }
+            counts(self.style, end.tally),
+            end.exit as u8
+        ));
+        lines
     }
 }
 
@@ -276,10 +284,15 @@ fn name_of(agent: &str) -> String {
     }
 }
 
-fn line_of_group(style: Style, plan: &Plan<'_>, group: &str, tally: &Tally) -> String {
+fn title(plan: &Plan<'_>, group: &str) -> String {
     let title = plan.groups.get(group).map_or("", String::as_str);
-    let name = format!("{} {}", inert(group), inert(title));
-    format!("{name:<TITLE$}  {}", counts(style, tally))
+    format!("{} {}", inert(group), inert(title))
+        .trim_end()
+        .to_owned()
+}
+
+fn line(style: Style, width: usize, title: &str, tally: &Tally) -> String {
+    format!("{title:<width$}  {}", counts(style, tally))
 }
 
 fn counts(style: Style, tally: &Tally) -> String {
@@ -296,19 +309,24 @@ fn counts(style: Style, tally: &Tally) -> String {
     painted.join(", ")
 }
 
-/// What was expected and seen, one line for each; the sentence where there are no
-/// such values.
+/// What is wrong, and what was expected and seen.
 fn values(before: &str, difference: &Difference) -> Vec<String> {
-    match (&difference.expected, &difference.seen) {
-        (Some(expected), Some(seen)) => vec![
-            format!("  {before}expected {}", inert(expected)),
-            format!("  {before}seen     {}", inert(seen)),
-        ],
-        _ => {
-            let lines = difference.what.lines().take(VALUE_LINES);
-            lines
-                .map(|line| format!("  {before}{}", inert(line)))
-                .collect()
+    let sentence = difference.what.lines().take(SENTENCE_LINES);
+    let mut lines: Vec<String> = sentence
+        .map(|line| format!("  {before}{}", inert(line)))
+        .collect();
+    let field = match difference.field.as_deref() {
+        None | Some("received") => String::new(),
+        Some(field) => format!("{}: ", inert(field)),
+    };
+    let values = [
+        ("expected", &difference.expected),
+        ("seen", &difference.seen),
+    ];
+    for (label, value) in values {
+        if let Some(value) = value {
+            lines.push(format!("    {label:<8}  {field}{}", inert(value)));
         }
     }
+    lines
 }

@@ -6,10 +6,13 @@ use heirloom::explain::html::{Html, conversation};
 use heirloom::vector::Difference;
 
 use super::super::Plan;
-use super::super::explained::{cause, explained, shortened};
-use super::super::standing::{Judged, level_word};
+use super::super::explained::{MAX_PARTS, cause, explained, shortened};
+use super::super::standing::{Judged, Standing, level_word};
 use super::name_of;
 use crate::cli::report::{inert, inert_lines};
+
+/// The most parts of a conversation that are shown where all is right.
+const GOOD_PARTS: usize = 20;
 
 /// How a case is shown.
 pub(super) struct Shown<'a> {
@@ -50,12 +53,16 @@ pub(super) fn show(html: &mut Html, judged: &Judged<'_>, shown: &Shown<'_>) {
     section(html, judged.section());
     html.mark("</dd>\n");
     if let Some(difference) = &result.difference {
-        values(html, ["expected", "seen", "wrong"], difference);
+        values(html, ["wrong", "expected", "seen"], difference);
     }
-    if let Some(difference) = &result.closing_difference {
+    // A closing that fails the case is in both.
+    let closing_difference = result.closing_difference.as_ref();
+    let closing_difference =
+        closing_difference.filter(|closing| result.difference.as_ref() != Some(closing));
+    if let Some(difference) = closing_difference {
         values(
             html,
-            ["closing expected", "closing seen", "closing"],
+            ["wrong closing", "closing expected", "closing seen"],
             difference,
         );
     }
@@ -75,7 +82,11 @@ pub(super) fn show(html: &mut Html, judged: &Judged<'_>, shown: &Shown<'_>) {
     html.mark("<dt>run it alone</dt><dd><code>")
         .text(&inert(&command));
     html.mark("</code></dd>\n</dl>\n");
-    let out = shortened(&mut explanation);
+    let most = match judged.standing {
+        Standing::Good => GOOD_PARTS,
+        _ => MAX_PARTS,
+    };
+    let out = shortened(&mut explanation, most);
     if out > 0 || result.is_cut {
         html.mark("<p class=\"note\">The conversation is longer than what is shown");
         if out > 0 {
@@ -97,13 +108,17 @@ fn fact(html: &mut Html, label: &'static str, value: &str) {
 }
 
 fn values(html: &mut Html, labels: [&'static str; 3], difference: &Difference) {
-    let [expected_label, seen_label, label] = labels;
-    match (&difference.expected, &difference.seen) {
-        (Some(expected), Some(seen)) => {
-            fact(html, expected_label, expected);
-            fact(html, seen_label, seen);
+    let [sentence, expected, seen] = labels;
+    fact(html, sentence, &difference.what);
+    let field = match difference.field.as_deref() {
+        None | Some("received") => String::new(),
+        Some(field) => format!("{field}: "),
+    };
+    let values = [(expected, &difference.expected), (seen, &difference.seen)];
+    for (label, value) in values {
+        if let Some(value) = value {
+            fact(html, label, &format!("{field}{value}"));
         }
-        _ => fact(html, label, &difference.what),
     }
 }
 

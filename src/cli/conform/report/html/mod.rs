@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use heirloom::bytes::Escaped;
+use heirloom::conform::group_of;
 use heirloom::explain::html::{Html, opening};
 
 use self::facts::{Shown, show};
@@ -118,7 +119,7 @@ impl<'a> Report<'a> {
         let mut groups: Vec<Group<'a>> = Vec::new();
         for n in rows {
             let Some(case) = judged.get(n) else { continue };
-            let group = order::group(&case.run.id, plan.groups);
+            let group = group_of(&case.run.id);
             if groups.last().is_none_or(|last| last.id != group) {
                 groups.push(Group {
                     id: group,
