@@ -42,7 +42,6 @@ pub(super) enum News {
     Played { agent: String, number: usize },
     /// A client asks for reports. What is sent back says that they are written.
     Update {
-        agent: String,
         then_stop: bool,
         written: SyncSender<()>,
     },
@@ -166,7 +165,6 @@ impl Tester {
                 self.wait_for_all_of(&agent);
                 let (written, is_written) = sync_channel(1);
                 let _ = news.send(News::Update {
-                    agent,
                     then_stop,
                     written,
                 });

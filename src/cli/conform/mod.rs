@@ -18,7 +18,6 @@ mod exec;
 mod serving;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -102,13 +101,6 @@ struct ClientArgs {
     /// End after the first /updateReports.
     #[arg(long)]
     once: bool,
-    /// A PEM file with the certificate that clients are shown, and those of the authorities between:
-    /// connections then run inside TLS.
-    #[arg(long, value_name = "FILE", requires = "tls_key", help_heading = "TLS")]
-    tls_cert: Option<PathBuf>,
-    /// A PEM file with its private key.
-    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = "TLS")]
-    tls_key: Option<PathBuf>,
 }
 
 /// Why a case has no verdict, where it should have one.
@@ -167,10 +159,7 @@ impl Args {
     ) -> Plan<'c> {
         Plan {
             tested,
-            secure: match &self.url {
-                Some(url) => url.secure,
-                None => self.client.tls_cert.is_some(),
-            },
+            secure: self.url.as_ref().is_some_and(|url| url.secure),
             command,
             groups: &corpus.groups,
             known: corpus.ids().collect(),

@@ -119,6 +119,11 @@ pub(super) fn test(
         true => format!("{why}; {}", queue.timeline.told(&selection.cases)),
         false => why,
     });
+    let unplayed = queue.why_unplayed.map(|why| {
+        let count = queue.unplayed;
+        format!("{count} cases could not be played; of the first, {why}")
+    });
+    let stopped = stopped.or(unplayed);
     let run = AgentRun {
         agent,
         side: Side::Server,
@@ -184,6 +189,10 @@ struct Queue {
     over: Option<String>,
     /// Whether that is because the server has stopped.
     has_stopped: bool,
+    /// Cases that could not be played although the server was there, and why the
+    /// first could not.
+    unplayed: usize,
+    why_unplayed: Option<String>,
     /// Why the cases of these versions are not played.
     unspoken: BTreeMap<&'static str, String>,
     timeline: Timeline,
@@ -338,13 +347,13 @@ impl Test<'_> {
                 None => self.played(begun, number, result),
             },
             Ok(result) => self.played(begun, number, result),
-            Err(Failed::Unconnected(error)) => Ending::NotRun(
-                self.find_stopped()
-                    .unwrap_or_else(|| format!("there was no connection for it: {error}")),
-            ),
+            Err(Failed::Unconnected(error)) => match self.find_stopped() {
+                Some(why) => Ending::NotRun(why),
+                None => self.unplayed(format!("there was no connection for it: {error}")),
+            },
             Err(Failed::Panicked) => {
                 self.lock().timeline.add(begun, number);
-                Ending::NotRun(PANICKED.to_owned())
+                self.unplayed(PANICKED.to_owned())
             }
         };
         case.ended(started, ending)
@@ -384,6 +393,14 @@ impl Test<'_> {
     fn played(&self, begun: Instant, number: usize, result: CaseResult) -> Ending {
         self.lock().timeline.add(begun, number);
         Ending::Played(Box::new(result))
+    }
+
+    /// A case that should have been played.
+    fn unplayed(&self, why: String) -> Ending {
+        let mut queue = self.lock();
+        queue.unplayed += 1;
+        queue.why_unplayed.get_or_insert_with(|| why.clone());
+        Ending::NotRun(why)
     }
 
     /// Why nothing more is played, where the server does not answer a plain opening

@@ -1,0 +1,338 @@
+//! Servers under test: an echo, and those that flood, hang, reset, or die.
+
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use socket2::SockRef;
+
+use crate::hostile::{Hostile, Serve, echo, head, upgrade};
+use crate::support::PATIENCE;
+use crate::support::folder::Folder;
+use crate::support::program::{Ended, HEIRLOOM, Program, run};
+
+/// The most memory that the program may ever hold, in KiB.
+const MOST_KIB: u64 = 256 * 1024;
+
+/// The results of `heirloom conform --json`, without the last line, and that line.
+fn results(ended: &Ended) -> (Vec<Value>, Value) {
+    let parsed = ended.out.lines().map(|line| serde_json::from_str(line).unwrap());
+    let mut lines: Vec<Value> = parsed.collect();
+    let last = lines.pop().expect("there is a summary");
+    (lines, last)
+}
+
+fn conform(url: &str, args: &[&str]) -> Ended {
+    let fixed = ["conform", url, "--json", "--timeout-ms", "500", "--version", "rfc6455"];
+    run(&[&fixed, args].concat())
+}
+
+/// The verdict of each case.
+fn verdicts(ended: &Ended) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or("none").to_owned();
+    let (lines, _) = results(ended);
+    let mut all: Vec<(String, String)> = lines
+        .iter()
+        .map(|line| (text(&line["id"]), text(&line["behavior"])))
+        .collect();
+    all.sort();
+    all
+}
+
+/// That each case of 1.1 has a verdict of this kind, or none.
+fn all_are(ended: &Ended, behavior: &str) {
+    let all = verdicts(ended);
+    assert_eq!(all.len(), 8, "{ended:?}");
+    for (id, verdict) in all {
+        assert_eq!(verdict, behavior, "{id}: {ended:?}");
+    }
+}
+
+#[test]
+fn an_echo_passes_and_the_number_of_jobs_changes_nothing() {
+    let server = Program::serve(&["--versions", "all"]);
+    let url = format!("ws://{}/", server.address);
+    let args = |jobs| ["--only", "1,2,3,4,5,7,hixie-76,vectors/hixie-76", "--jobs", jobs];
+    let run = |jobs| run(&[&["conform", &url, "--json"], &args(jobs)[..]].concat());
+    let (one, many) = (run("1"), run("16"));
+    assert_eq!((one.code, many.code), (Some(0), Some(0)), "{one:?}");
+    let all = verdicts(&one);
+    assert_eq!(all, verdicts(&many));
+    assert!(all.iter().any(|(id, _)| id.starts_with("hixie-76/")));
+    assert!(all.iter().all(|(_, verdict)| verdict != "FAILED" && verdict != "none"));
+}
+
+#[test]
+fn versions_that_are_not_spoken_are_told_and_not_played() {
+    let server = Program::serve(&["--versions", "rfc6455,hixie-76"]);
+    let url = format!("ws://{}/", server.address);
+    let only = "vectors/rfc6455/method-*,vectors/hixie-75,vectors/hybi-07,hixie-76";
+    let args = ["conform", &url, "--json", "--only", only];
+    let ended = run(&args);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.talk.contains("hixie-75 is not spoken"), "{}", ended.talk);
+    assert!(ended.talk.contains("hybi-07 is not spoken"), "{}", ended.talk);
+    assert!(!ended.talk.contains("hixie-76 is not spoken"), "{}", ended.talk);
+    let (lines, _) = results(&ended);
+    for line in &lines {
+        let is_off = ["hixie-75", "hybi-07"].contains(&line["version"].as_str().unwrap());
+        assert_eq!(line["behavior"].is_null(), is_off, "{line}");
+    }
+    // What is named is played whatever the server says.
+    let ended = run(&["conform", &url, "--json", "--version", "hixie-75"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(!ended.talk.contains("not spoken"), "{}", ended.talk);
+    assert!(verdicts(&ended).iter().any(|(_, verdict)| verdict == "FAILED"));
+}
+
+#[test]
+fn a_server_that_is_not_there_is_one_sentence() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let ended = conform(&format!("ws://{address}/"), &["--only", "1.1"]);
+    assert_eq!(ended.code, Some(3));
+    assert_eq!(ended.talk.lines().count(), 1, "{}", ended.talk);
+    assert!(ended.talk.contains("cannot connect to"), "{}", ended.talk);
+}
+
+#[test]
+fn a_server_that_never_answers_is_one_sentence() {
+    let server = Hostile::start(|_, stream| {
+        // It holds the connection until the tester ends it.
+        let _ = std::io::copy(&mut &stream, &mut std::io::sink());
+        Ok(Serve::On)
+    });
+    let ended = conform(&server.url(), &["--only", "1.1"]);
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.talk.contains("answers no opening handshake"), "{}", ended.talk);
+}
+
+#[test]
+fn a_server_of_plain_http_fails_each_case() {
+    let server = Hostile::start(|_, mut stream| {
+        head(&mut stream)?;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")?;
+        Ok(Serve::On)
+    });
+    let ended = conform(&server.url(), &["--only", "1.1"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    all_are(&ended, "FAILED");
+}
+
+#[test]
+fn a_server_that_resets_each_connection_never_passes() {
+    let server = Hostile::start(|_, mut stream| {
+        head(&mut stream)?;
+        SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+        Ok(Serve::On)
+    });
+    let ended = conform(&server.url(), &["--only", "1.1"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    all_are(&ended, "FAILED");
+}
+
+#[test]
+fn a_server_that_hangs_behind_the_handshake_fails_each_case() {
+    let server = Hostile::start(|_, mut stream| {
+        upgrade(&mut stream)?;
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        Ok(Serve::On)
+    });
+    let begun = Instant::now();
+    let ended = conform(&server.url(), &["--only", "1.1"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    all_are(&ended, "FAILED");
+    // One deadline, one close that is not replied to, at the same time for all.
+    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+}
+
+/// Runs it against this server; it fails each case and stays small.
+fn floods(serve: impl Fn(&mut TcpStream) -> std::io::Result<()> + Send + Sync + 'static) {
+    let server = Hostile::start(move |_, mut stream| {
+        if upgrade(&mut stream)? {
+            serve(&mut stream)?;
+        }
+        Ok(Serve::On)
+    });
+    let mut child = Command::new(HEIRLOOM)
+        .args(["conform", &server.url(), "--only", "1.1", "--version", "rfc6455", "--json"])
+        .args(["--timeout-ms", "500"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (id, begun) = (child.id(), Instant::now());
+    let mut most = 0;
+    while child.try_wait().unwrap().is_none() {
+        most = most.max(peak_kib(id));
+        assert!(begun.elapsed() < 6 * PATIENCE, "it goes on for too long");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let ended = child.wait_with_output().unwrap();
+    let ended = Ended {
+        code: ended.status.code(),
+        out: String::from_utf8(ended.stdout).unwrap(),
+        talk: String::new(),
+    };
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    all_are(&ended, "FAILED");
+    assert!((1..MOST_KIB).contains(&most), "{most} KiB");
+}
+
+/// The most memory that a process has held so far; 0 where it has ended.
+fn peak_kib(id: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    kib.map_or(0, |kib| kib.parse().unwrap())
+}
+
+#[test]
+fn a_flood_of_messages_ends() {
+    floods(|stream| {
+        let frame = [&[0x82, 0x7e, 0xff, 0xff][..], &[0; 65_535]].concat();
+        loop {
+            stream.write_all(&frame)?;
+        }
+    });
+}
+
+#[test]
+fn an_answer_of_a_gigabyte_ends() {
+    floods(|stream| {
+        stream.write_all(&[0x81, 0x7f, 0, 0, 0, 0, 0x40, 0, 0, 0])?;
+        for _ in 0..(1 << 14) {
+            stream.write_all(&[b'a'; 65_536])?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_flood_of_pings_ends() {
+    floods(|stream| {
+        let pings = [0x89, 0x01, b'a'].repeat(10_000);
+        loop {
+            stream.write_all(&pings)?;
+        }
+    });
+}
+
+#[test]
+fn a_head_without_an_end_ends() {
+    let server = Hostile::start(|_, mut stream| {
+        head(&mut stream)?;
+        stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\n")?;
+        let line = format!("X: {}\r\n", "y".repeat(60_000));
+        loop {
+            stream.write_all(line.as_bytes())?;
+        }
+    });
+    let ended = conform(&server.url(), &["--only", "1.1"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    all_are(&ended, "FAILED");
+}
+
+/// A server that echoes on so many connections, the first of which asks whether it is
+/// there, and then does something else.
+fn echoes_then(
+    connections: usize,
+    then: impl Fn(TcpStream) -> std::io::Result<Serve> + Send + Sync + 'static,
+) -> Hostile {
+    Hostile::start(move |number, mut stream| {
+        if number > connections {
+            return then(stream);
+        }
+        if upgrade(&mut stream)? {
+            echo(&mut stream)?;
+        }
+        Ok(Serve::On)
+    })
+}
+
+#[test]
+fn a_server_that_dies_is_named_with_the_case_before() {
+    // With one case at a time, the fifth connection is that of 1.1.4.
+    let server = echoes_then(4, |stream| {
+        drop(stream);
+        Ok(Serve::Gone)
+    });
+    let folder = Folder::new();
+    let junit = folder.path("report.xml");
+    let args = ["--only", "1.1", "--jobs", "1", "--junit", junit.to_str().unwrap()];
+    let ended = conform(&server.url(), &args);
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    let (lines, last) = results(&ended);
+    let stopped = last["stopped"].as_str().unwrap();
+    assert!(stopped.contains("has stopped answering"), "{stopped}");
+    assert!(stopped.contains("1.1.3") || stopped.contains("1.1.4"), "{stopped}");
+    assert!(!stopped.contains("1.1.1"), "{stopped}");
+    assert_eq!(lines.len(), 8);
+    assert_eq!(lines.last().unwrap()["verdict"], "not-run", "{ended:?}");
+    let report = std::fs::read_to_string(junit).unwrap();
+    assert!(report.contains("1.1.8"), "{report}");
+}
+
+#[test]
+fn a_server_that_hangs_later_is_named_with_the_case_before() {
+    let server = echoes_then(4, |stream| {
+        let _ = std::io::copy(&mut &stream, &mut std::io::sink());
+        Ok(Serve::On)
+    });
+    let ended = conform(&server.url(), &["--only", "1.1", "--jobs", "1"]);
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    let (lines, last) = results(&ended);
+    let stopped = last["stopped"].as_str().unwrap();
+    assert!(stopped.contains("answers none of them"), "{stopped}");
+    assert!(stopped.contains("the last case before that was 1.1.3"), "{stopped}");
+    let played = lines.iter().filter(|line| line["behavior"] == "OK");
+    assert_eq!(played.count(), 3, "{ended:?}");
+    assert!(!server.is_gone());
+}
+
+#[test]
+fn the_cases_beside_each_other_are_all_named() {
+    let server = echoes_then(4, |stream| {
+        stream.shutdown(Shutdown::Both)?;
+        Ok(Serve::Gone)
+    });
+    let ended = conform(&server.url(), &["--only", "1.1,1.2", "--jobs", "8"]);
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    let (lines, last) = results(&ended);
+    assert_eq!(lines.len(), 16);
+    assert!(last["stopped"].as_str().unwrap().contains("stopped answering"), "{last}");
+}
+
+#[test]
+fn a_signal_ends_it_with_its_reports() {
+    let server = Hostile::start(|number, mut stream| {
+        if upgrade(&mut stream)? && number > 1 {
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        }
+        Ok(Serve::On)
+    });
+    let folder = Folder::new();
+    let junit = folder.path("report.xml");
+    let child = Command::new(HEIRLOOM)
+        .args(["conform", &server.url(), "--jobs", "1", "--only", "1"])
+        .args(["--timeout-ms", "300", "--version", "rfc6455", "--junit"])
+        .arg(&junit)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Its handler is there before the first connection, and so before a case can end.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(1) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let kill = format!("kill -TERM {}", child.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(3));
+    let out = String::from_utf8(ended.stdout).unwrap();
+    assert!(out.contains("interrupted"), "{out}");
+    assert!(std::fs::read_to_string(junit).unwrap().contains("1.1.8"));
+}

@@ -1,0 +1,78 @@
+//! What is said where the command is used wrong, and the list of cases.
+
+use std::collections::BTreeSet;
+
+use crate::support::folder::Folder;
+use crate::support::program::run;
+
+/// Runs it, and expects status 2 and these words.
+fn is_wrong(args: &[&str], words: &[&str]) {
+    let args = [&["conform"], args].concat();
+    let ended = run(&args);
+    assert_eq!(ended.code, Some(2), "{args:?}: {ended:?}");
+    for word in words {
+        assert!(ended.talk.contains(word), "{args:?}: {word:?} is missing in {}", ended.talk);
+    }
+    assert_eq!(ended.out, "", "{args:?}");
+}
+
+#[test]
+fn each_mistake_has_its_sentence() {
+    let url = "ws://127.0.0.1:9/";
+    is_wrong(&[], &["URL", "--listen", "--exec"]);
+    is_wrong(&["127.0.0.1:9"], &["did you mean ws://127.0.0.1:9?"]);
+    is_wrong(&[url, "--listen", "127.0.0.1:0"], &["cannot be used with"]);
+    is_wrong(&[url, "--jobs", "0"], &["1..=256"]);
+    is_wrong(&[url, "--jobs", "257"], &["1..=256"]);
+    is_wrong(&[url, "--timeout-ms", "0"], &["between 1 and"]);
+    is_wrong(&[url, "--only", ""], &["--only", "empty pattern"]);
+    is_wrong(&[url, "--only", "1.1.99"], &["1.1.99 (--only)", "--list"]);
+    is_wrong(&[url, "--skip", "hixie76/*"], &["hixie76/* (--skip)"]);
+    is_wrong(&[url, "--only", "1.1.1x"], &["did you mean 1.1.1?"]);
+    is_wrong(&[url, "--only", "1", "--skip", "1"], &["no case that tests a server is left"]);
+    is_wrong(&[url, "--version", "hybi-99"], &["hybi-99"]);
+    is_wrong(&["--exec", "true"], &["{url}", "--listen"]);
+    is_wrong(&["--listen", "127.0.0.1:0", "--agent", "x"], &["--agent"]);
+    is_wrong(&["--listen", "127.0.0.1:0", "--exec-timeout-ms", "5"], &["--exec"]);
+    is_wrong(&["--listen", "nowhere"], &["HOST:PORT"]);
+}
+
+#[test]
+fn a_file_of_own_cases_has_to_be_one() {
+    let folder = Folder::new();
+    let url = "ws://127.0.0.1:9/";
+    let none = folder.path("none.json");
+    is_wrong(&[url, "--cases", none.to_str().unwrap()], &["none.json"]);
+    let bad = folder.write("bad.json", "{\"format\": 1}");
+    is_wrong(&[url, "--cases", bad.to_str().unwrap()], &["bad.json"]);
+}
+
+#[test]
+fn the_list_has_each_known_case_once() {
+    let ended = run(&["conform", "--list"]);
+    assert_eq!((ended.code, ended.talk.as_str()), (Some(0), ""));
+    let ids: Vec<&str> = ended.out.lines().filter_map(|line| line.split(' ').next()).collect();
+    let unique: BTreeSet<&str> = ids.iter().copied().collect();
+    assert_eq!(ids.len(), unique.len());
+    let known = |id: &&&str| id.starts_with(|c: char| c.is_ascii_digit());
+    assert_eq!(ids.iter().filter(known).count(), 517);
+    assert_eq!((ids[0], ids[1]), ("1.1.1", "1.1.2"));
+    assert!(ids.iter().any(|id| id.starts_with("vectors/")));
+}
+
+#[test]
+fn the_list_of_a_selection_is_that_selection() {
+    let ended = run(&["conform", "--list", "--only", "1.1,1.2.1", "--skip", "1.1.2", "--json"]);
+    let ids: Vec<String> = ended
+        .out
+        .lines()
+        .map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(line["version"], "rfc6455");
+            assert_eq!(line["level"], "must");
+            line["id"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    let expected = ["1.1.1", "1.1.3", "1.1.4", "1.1.5", "1.1.6", "1.1.7", "1.1.8", "1.2.1"];
+    assert_eq!(ids, expected);
+}
