@@ -7,7 +7,6 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::support::PATIENCE;
 use crate::support::folder::Folder;
 use crate::support::peer::{CLOSE, Head, Peer, RFC, Speaks, frame, request};
 use crate::support::program::{Ended, HEIRLOOM, Program};
@@ -126,13 +125,9 @@ fn what_is_not_there_is_answered_by_http() {
         assert_eq!(head.status(), status, "{path}: {body}");
         assert!(body.contains(says), "{path}: {body}");
     }
-    let (head, body) = declined(tester.address, &format!("/runCase?case=1&agent={}", &long[..4000]));
+    let (head, body) = declined(tester.address, &format!("/runCase?case=1&agent={long}"));
     assert_eq!(head.status(), 400, "{body}");
     assert!(body.contains("at most 200 octets"), "{body}");
-    // A head that is longer than any is refused before it is read.
-    let mut peer = Peer::connect(tester.address);
-    peer.send(&request(RFC, &format!("/runCase?case=1&agent={long}")));
-    assert_eq!(peer.head().status(), 431);
     // Nothing of this keeps a client from its cases.
     run_case(tester.address, "case=1&agent=a");
     let status = asked(tester.address, "/getCaseStatus?case=1&agent=a");
@@ -222,5 +217,4 @@ fn more_connections_than_places_wait() {
     drop(idle);
     waits.agree(RFC);
     assert_eq!(waits.receive_text(), "8");
-    assert!(PATIENCE.as_secs() > 1);
 }

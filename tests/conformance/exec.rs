@@ -73,7 +73,7 @@ fn a_client_that_finishes_decides_by_its_cases() {
 fn a_client_that_does_not_finish_is_no_success() {
     let early = walk(3, false, 0);
     assert_eq!(early.code, Some(3), "{early:?}");
-    assert!(early.out.contains("after 3 of 8 cases"), "{early:?}");
+    assert!(early.talk.contains("after 3 of 8 cases"), "{early:?}");
     let none = run(&["conform", "--exec", "exit 5 # {url}"]);
     assert_eq!(none.code, Some(3), "{none:?}");
     assert!(none.talk.contains("exit status: 5"), "{none:?}");

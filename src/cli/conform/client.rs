@@ -9,7 +9,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use heirloom::Side;
 use heirloom::conform::{PlayOptions, play_to_client};
 use heirloom::version::Version;
 use serde::Serialize;
@@ -230,7 +229,6 @@ impl Tester {
             let cases = self.cases.iter().map(|case| case.not_run(NOT_ASKED));
             let run = AgentRun {
                 agent: agent.to_owned(),
-                side: Side::Client,
                 cases: cases.collect(),
             };
             state.agents.push(run);

@@ -242,7 +242,7 @@ fn test_server(
         &mut |agent, run| reports.case(agent, run),
     );
     let tested = tested.map_err(unreachable)?;
-    if let Some(why) = tested.stopped.as_ref().filter(|_| args.report.is_machine()) {
+    if let Some(why) = &tested.stopped {
         complain(why);
     }
     Ok(reports.finish(&[tested.run], tested.stopped.as_deref()))

@@ -2,7 +2,6 @@
 
 use std::time::SystemTime;
 
-use heirloom::Side;
 use heirloom::conform::CaseResult;
 use heirloom::vector::Level;
 
@@ -12,8 +11,6 @@ pub(super) struct AgentRun {
     /// Its name: of a server what its response or the URL says, of a client what it
     /// calls itself.
     pub(super) agent: String,
-    /// Which side it is.
-    pub(super) side: Side,
     /// Its cases, in the order of their ids.
     pub(super) cases: Vec<CaseRun>,
 }

@@ -9,7 +9,6 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use heirloom::Side;
 use heirloom::conform::{CaseResult, play_to_server};
 use heirloom::net::dial::DialError;
 use heirloom::version::{VERSIONS, Version};
@@ -126,7 +125,6 @@ pub(super) fn test(
     let stopped = stopped.or(unplayed);
     let run = AgentRun {
         agent,
-        side: Side::Server,
         cases: runs.into_values().collect(),
     };
     Ok(Tested { run, stopped })

@@ -193,13 +193,12 @@ impl Serving<'_> {
 
     fn finish(self, wrong: Option<String>) -> Exit {
         let (reports, is_failed) = (self.reports, self.is_failed);
-        let is_machine = self.args.report.is_machine();
         self.tester.with_runs(|runs| {
             let wrong = wrong.or_else(|| {
                 let none = runs.is_empty();
                 none.then(|| "no client has run a case".to_owned())
             });
-            if let Some(why) = wrong.as_ref().filter(|_| is_machine || runs.is_empty()) {
+            if let Some(why) = &wrong {
                 complain(why);
             }
             let exit = reports.finish(runs, wrong.as_deref());

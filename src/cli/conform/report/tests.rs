@@ -123,10 +123,9 @@ const IDS: [&str; 6] = [
 /// The name of an agent that would do harm in a page, a terminal or a path.
 const HOSTILE: &str = "../<img src=x>\x1b[2J\u{202e}";
 
-fn agent(agent: &str, side: Side) -> AgentRun {
+fn agent(agent: &str) -> AgentRun {
     AgentRun {
         agent: agent.to_owned(),
-        side,
         cases: cases(),
     }
 }
@@ -182,7 +181,7 @@ fn end(tally: &Tally) -> End<'_> {
 
 #[test]
 fn a_terminal_shows_groups_in_order_then_failures_and_a_summary() {
-    let (groups, runs) = (groups(), [agent("a", Side::Server)]);
+    let (groups, runs) = (groups(), [agent("a")]);
     let plan = plan(&groups, Side::Server);
     let judged = judged(&runs, None);
     let mut terminal = Terminal::new(&plan);
@@ -227,7 +226,7 @@ fn a_terminal_shows_groups_in_order_then_failures_and_a_summary() {
 fn the_same_failure_stands_once_with_all_its_cases() {
     let groups = groups();
     let plan = plan(&groups, Side::Server);
-    let mut runs = [agent("a", Side::Server)];
+    let mut runs = [agent("a")];
     for id in ["1.1.3", "1.1.4"] {
         let failed = played(
             id,
@@ -250,7 +249,7 @@ fn the_same_failure_stands_once_with_all_its_cases() {
 
 #[test]
 fn a_client_stands_under_its_name_which_is_inert() {
-    let (groups, runs) = (groups(), [agent(HOSTILE, Side::Client)]);
+    let (groups, runs) = (groups(), [agent(HOSTILE)]);
     let plan = plan(&groups, Side::Client);
     let judged = judged(&runs, None);
     let mut terminal = Terminal::new(&plan);
@@ -265,7 +264,7 @@ fn a_client_stands_under_its_name_which_is_inert() {
 
 #[test]
 fn json_has_the_keys_of_verdicts_and_of_the_case() {
-    let (groups, runs) = (groups(), [agent(HOSTILE, Side::Server)]);
+    let (groups, runs) = (groups(), [agent(HOSTILE)]);
     let plan = plan(&groups, Side::Server);
     let judged = judged(&runs, None);
     let schema: Value =
@@ -341,7 +340,7 @@ fn json_has_the_keys_of_verdicts_and_of_the_case() {
 
 #[test]
 fn tap_has_a_line_for_each_case_and_its_plan() {
-    let (groups, runs) = (groups(), [agent(HOSTILE, Side::Client)]);
+    let (groups, runs) = (groups(), [agent(HOSTILE)]);
     let plan = plan(&groups, Side::Client);
     let judged = judged(&runs, None);
     let numbered = judged.iter().zip(1..);
@@ -374,7 +373,7 @@ fn tap_has_a_line_for_each_case_and_its_plan() {
 
 #[test]
 fn junit_has_a_suite_for_each_group_and_what_failed() {
-    let (groups, runs) = (groups(), [agent(HOSTILE, Side::Client)]);
+    let (groups, runs) = (groups(), [agent(HOSTILE)]);
     let plan = plan(&groups, Side::Client);
     let path = folder("conform-junit").join("report.xml");
     junit::write(&path, &plan, &judged(&runs, None)).unwrap();
@@ -429,7 +428,7 @@ fn text(element: scraper::ElementRef<'_>) -> String {
 #[test]
 fn a_folder_of_html_has_a_matrix_whose_cells_open_conversations() {
     let groups = groups();
-    let runs = [agent("Node ws", Side::Client), agent(HOSTILE, Side::Client)];
+    let runs = [agent("Node ws"), agent(HOSTILE)];
     let plan = plan(&groups, Side::Client);
     let judged = judged(&runs, None);
     let tally = Tally::of(&judged);
@@ -485,7 +484,7 @@ fn a_folder_of_html_has_a_matrix_whose_cells_open_conversations() {
 
 #[test]
 fn one_file_of_html_has_the_conversations_that_are_not_good() {
-    let (groups, runs) = (groups(), [agent("a", Side::Server)]);
+    let (groups, runs) = (groups(), [agent("a")]);
     let plan = plan(&groups, Side::Server);
     let judged = judged(&runs, None);
     let tally = Tally::of(&judged);
@@ -522,7 +521,7 @@ fn a_file_that_is_no_report_is_not_overwritten() {
 #[test]
 fn a_report_in_the_original_shape_has_all_its_keys() {
     let groups = groups();
-    let runs = [agent("Node ws", Side::Server)];
+    let runs = [agent("Node ws")];
     let plan = plan(&groups, Side::Server);
     let path = folder("conform-autobahn");
     autobahn::check(&path).unwrap();
@@ -585,7 +584,7 @@ fn a_baseline_expects_failures_and_finds_what_passes() {
     let (_, read) =
         baseline("[expected]\n'1.1.2' = \"FAILED/UNCLEAN\"\n'6.4.3' = \"NON-STRICT\"\n");
     let read = read.unwrap();
-    let runs = [agent("a", Side::Server)];
+    let runs = [agent("a")];
     let standing = |baseline: &Baseline, n: usize| judged(&runs, Some(baseline))[n].standing;
     assert_eq!(standing(&read, 0), Standing::Good);
     assert_eq!(standing(&read, 1), Standing::Expected);
@@ -637,7 +636,7 @@ fn a_baseline_that_is_written_again_keeps_its_comments() {
         write_baseline: Some(path.clone()),
         ..ReportArgs::default()
     };
-    let (groups, runs) = (groups(), [agent("a", Side::Server)]);
+    let (groups, runs) = (groups(), [agent("a")]);
     let reports = Reports::new(&args, plan(&groups, Side::Server)).unwrap();
     reports.finish(&runs, None);
     let written = fs::read_to_string(&path).unwrap();
@@ -665,7 +664,7 @@ fn a_new_baseline_of_several_agents_names_them() {
         ..ReportArgs::default()
     };
     let groups = groups();
-    let mut runs = [agent("a", Side::Client), agent("b", Side::Client)];
+    let mut runs = [agent("a"), agent("b")];
     runs[1].cases.remove(1);
     let reports = Reports::new(&args, plan(&groups, Side::Client)).unwrap();
     reports.finish(&runs, None);
@@ -683,7 +682,6 @@ fn the_exit_status_follows_level_and_baseline() {
     let exit = |args: &ReportArgs, cases: Vec<CaseRun>, stopped: Option<&str>| {
         let runs = [AgentRun {
             agent: "a".to_owned(),
-            side: Side::Server,
             cases,
         }];
         let reports = Reports::new(args, plan(&groups, Side::Server)).unwrap();
