@@ -149,6 +149,23 @@ fn a_server_that_hangs_behind_the_handshake_fails_each_case() {
     assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
 }
 
+#[test]
+fn a_server_of_one_connection_at_a_time_passes() {
+    let busy = std::sync::Mutex::new(());
+    let server = Hostile::start(move |_, mut stream| {
+        let _alone = busy.lock().unwrap();
+        if upgrade(&mut stream)? {
+            echo(&mut stream)?;
+            // The tester waits for the end of TCP, and others for it.
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        Ok(Serve::On)
+    });
+    let ended = conform(&server.url(), &["--only", "1.1"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    all_are(&ended, "OK");
+}
+
 /// Runs it against this server; it fails each case and stays small.
 fn floods(serve: impl Fn(&mut TcpStream) -> std::io::Result<()> + Send + Sync + 'static) {
     let server = Hostile::start(move |_, mut stream| {

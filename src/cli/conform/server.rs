@@ -9,8 +9,10 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use heirloom::Side;
 use heirloom::conform::{CaseResult, play_to_server};
 use heirloom::net::dial::DialError;
+use heirloom::vector::Step;
 use heirloom::version::{VERSIONS, Version};
 
 use super::PANICKED;
@@ -49,6 +51,7 @@ pub(super) fn test(
     let (answering, is_first_played, said) = match asked {
         Asked::Unreachable(error) => return Err(format!("{error}{}", hint::of_dial(&error))),
         Asked::Silent => {
+            // Versions that are named are asked for here too: it is about the server.
             let answers = first_that_answers(server, &others).ok_or_else(|| {
                 format!(
                     "{} takes connections, and answers no opening handshake within {} ms \
@@ -100,18 +103,18 @@ pub(super) fn test(
     while let Some(number) = test.next() {
         add((number, test.play(number)));
     }
+    test.play_again(&mut add);
     let queue = test
         .queue
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner);
     for (number, case) in selection.cases.iter().enumerate() {
-        let unspoken = queue.unspoken.get(&*case.version);
-        if let Some(why) = unspoken.or(queue.over.as_ref()) {
-            if !runs.contains_key(&number) {
-                let run = case.not_run(why);
-                each(&agent, &run);
-                runs.insert(number, run);
-            }
+        if !runs.contains_key(&number) {
+            let unspoken = queue.unspoken.get(&*case.version);
+            let why = unspoken.or(queue.over.as_ref()).map(String::as_str);
+            let run = case.not_run(why.unwrap_or("the server speaks no version of it"));
+            each(&agent, &run);
+            runs.insert(number, run);
         }
     }
     let stopped = queue.over.map(|why| match queue.has_stopped {
@@ -119,8 +122,7 @@ pub(super) fn test(
         false => why,
     });
     let unplayed = queue.why_unplayed.map(|why| {
-        let count = queue.unplayed;
-        format!("{count} cases could not be played; of the first, {why}")
+        format!("cases that could not be played: {}; of the first, {why}", queue.unplayed)
     });
     let stopped = stopped.or(unplayed);
     let run = AgentRun {
@@ -181,6 +183,8 @@ struct Queue {
     waiting: VecDeque<usize>,
     /// What no other case may run beside.
     sequential: VecDeque<usize>,
+    /// What was played without a word of the server.
+    again: VecDeque<(usize, CaseRun)>,
     /// Versions that are being asked for.
     asking: usize,
     /// Why nothing more is played.
@@ -250,8 +254,8 @@ impl Test<'_> {
         let mut queue = self.lock();
         for (number, case) in self.cases.iter().enumerate() {
             let own = Version::named(&case.version);
-            let is_of_first = own.is_none() && *version == *self.answering;
-            if own == Some(version) || is_of_first {
+            let is_of_none = own.is_none() && *version == *self.answering;
+            if own == Some(version) || is_of_none {
                 if case.is_sequential {
                     queue.sequential.push_back(number);
                 } else {
@@ -305,9 +309,26 @@ impl Test<'_> {
 
     fn work(&self, sender: &Sender<(usize, CaseRun)>) {
         while let Some(number) = self.next() {
-            if sender.send((number, self.play(number))).is_err() {
+            let run = self.play(number);
+            if self.server.jobs > 1 && is_unheard(&run) {
+                self.lock().again.push_back((number, run));
+            } else if sender.send((number, run)).is_err() {
                 return;
             }
+        }
+    }
+
+    /// Plays the cases again, and alone, in which the server did not say a word: it
+    /// may take few connections at a time. Where the first of them changes nothing,
+    /// the others are taken as they were.
+    fn play_again(&self, add: &mut dyn FnMut((usize, CaseRun))) {
+        let again = std::mem::take(&mut self.lock().again);
+        let mut is_of_use = true;
+        for (number, run) in again {
+            is_of_use = is_of_use && self.lock().over.is_none();
+            let run = if is_of_use { self.play(number) } else { run };
+            is_of_use = is_of_use && !is_unheard(&run);
+            add((number, run));
         }
     }
 
@@ -426,6 +447,20 @@ impl Test<'_> {
 enum Failed {
     Unconnected(DialError),
     Panicked,
+}
+
+/// Whether a case is lost because the server has not sent one octet, and has not ended
+/// the connection either.
+fn is_unheard(run: &CaseRun) -> bool {
+    match &run.ending {
+        Ending::Played(result) => {
+            let hangs_up = |step: &Step| step.from == Side::Server && step.end.is_some();
+            is_silent(result)
+                && result.broken.is_some()
+                && !result.conversation.iter().any(hangs_up)
+        }
+        Ending::NotRun(_) => false,
+    }
 }
 
 /// Whether the server has not sent one octet.

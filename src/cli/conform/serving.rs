@@ -47,7 +47,10 @@ pub(super) fn test_clients(
         signalled().map_err(|error| unreachable(format!("cannot wait for signals: {error}")))?;
     let corpus = Arc::new(corpus);
     let cases: Arc<[_]> = selection.cases.into();
-    let command = format!("heirloom conform --listen {address}");
+    let command = match &args.client.exec {
+        Some(command) => format!("heirloom conform --exec '{}'", command.replace('\'', "'\\''")),
+        None => format!("heirloom conform --listen {address}"),
+    };
     let plan = args.plan(&corpus, &cases, Side::Client, command, verbose);
     let reports = match Reports::new(&args.report, plan) {
         Ok(reports) => reports,
