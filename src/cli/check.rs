@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 use clap::Args as ClapArgs;
 use heirloom::Side;
 use heirloom::bytes::Escaped;
+use heirloom::conform::Pattern;
 use heirloom::vector::{Difference, File, Script, Unusable, Vector};
 
-use super::report::{Case, ReportArgs, Reporter};
+use super::report::{Asked, Case, ReportArgs, Reporter};
 use super::{Exit, complain, output, print_line};
 
 /// Play vectors to the core: in memory, at every split, from both sides.
@@ -27,6 +28,8 @@ pub(super) struct Args {
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
     #[command(flatten)]
+    only: OnlyArgs,
+    #[command(flatten)]
     report: ReportArgs,
     /// Rewrite files that are not in canonical form, and name them.
     #[arg(long, conflicts_with_all = ["json", "tap", "junit"])]
@@ -34,6 +37,35 @@ pub(super) struct Args {
     /// Name the files that --fmt would rewrite, and exit with 1 if there are any.
     #[arg(long, conflicts_with_all = ["json", "tap", "junit", "fmt"])]
     fmt_check: bool,
+}
+
+/// Which vectors are played.
+#[derive(Debug, ClapArgs)]
+pub(super) struct OnlyArgs {
+    /// Only the vectors with these ids: patterns such as hixie-76, rfc6455/utf8-* or */text, with
+    /// commas between them.
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    only: Vec<Pattern>,
+}
+
+impl OnlyArgs {
+    /// Keeps those that are asked for.
+    pub(super) fn keep(&self, vectors: &mut Vec<Vector>) {
+        if !self.only.is_empty() {
+            vectors.retain(|vector| self.only.iter().any(|p| p.matches(&vector.id)));
+        }
+    }
+
+    /// Whether all vectors are played.
+    pub(super) fn is_all(&self) -> bool {
+        self.only.is_empty()
+    }
+}
+
+/// Says that no vector was asked for.
+pub(super) fn complain_of_none() -> Exit {
+    complain(&"no vector has such an id: --only takes ids such as hixie-76/text, and patterns");
+    Exit::Usage
 }
 
 /// No file is longer than this, in octets.
@@ -57,10 +89,21 @@ pub(super) fn run(args: &Args) -> Exit {
     if args.fmt || args.fmt_check {
         return format(&paths, args.fmt);
     }
-    let files: Vec<(String, Result<File, String>)> = paths
+    let mut files: Vec<(String, Result<File, String>)> = paths
         .iter()
         .map(|path| (path.display().to_string(), read(path).map(|(file, _)| file)))
         .collect();
+    if !args.only.is_all() {
+        for (_, file) in &mut files {
+            if let Ok(file) = file {
+                args.only.keep(&mut file.vectors);
+            }
+        }
+        files.retain(|(_, file)| !matches!(file, Ok(file) if file.vectors.is_empty()));
+        if files.is_empty() {
+            return complain_of_none();
+        }
+    }
     check(&files, &args.report)
 }
 
@@ -144,6 +187,7 @@ impl Job<'_> {
                     file: (*path).to_owned(),
                     id: vector.id.clone(),
                     title: vector.title.clone(),
+                    asked: Asked::of(vector, Side::Server),
                     skipped: skipped(vector),
                     ..Case::default()
                 };
@@ -184,8 +228,9 @@ fn check_vector(vector: &Vector, case: &mut Case, octets: &mut usize) {
     for side in [Side::Server, Side::Client] {
         match catch_unwind(AssertUnwindSafe(|| check_side(&script, side))) {
             Ok((failure, played)) => {
-                if failure.is_some() {
-                    case.side.get_or_insert(side);
+                if failure.is_some() && case.side.is_none() {
+                    case.side = Some(side);
+                    case.asked = Asked::of(vector, side);
                 }
                 case.failures.extend(failure);
                 *octets += played;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Args as ClapArgs;
 use heirloom::Side;
 use heirloom::bytes::Escaped;
-use heirloom::vector::Difference;
+use heirloom::vector::{Difference, Level, Vector};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde::{Serialize, Serializer};
 
@@ -52,17 +52,56 @@ pub(super) struct Case {
     /// The side that is wrong, if one is.
     #[serde(skip)]
     pub(super) side: Option<Side>,
+    /// How strongly the documents ask for what the vector expects, and where.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub(super) asked: Option<Asked>,
     /// What is wrong; a failure may have several lines.
     #[serde(serialize_with = "texts")]
     pub(super) failures: Vec<Difference>,
     /// Why it was skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) skipped: Option<String>,
+    /// Why it was not run: the peer is gone, or no peer does what it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) not_run: Option<String>,
     /// How long it took.
     pub(super) ms: u64,
     /// Nothing was proved: the file cannot be used, or the peer cannot be reached.
     #[serde(skip)]
     pub(super) is_error: bool,
+}
+
+/// How strongly the documents ask for what a vector expects, and where.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Asked {
+    level: Level,
+    section: String,
+}
+
+impl Asked {
+    /// What a vector expects of this side, or else of the other one.
+    pub(super) fn of(vector: &Vector, side: Side) -> Option<Asked> {
+        let expect = &vector.expect;
+        let conclusion = expect.of(side).or_else(|| expect.of(side.peer()))?;
+        let section = conclusion.section.as_ref();
+        Some(Asked {
+            level: conclusion.level(),
+            section: section.unwrap_or(&vector.source.reference).clone(),
+        })
+    }
+
+    /// Whether it is a choice of this project, which binds no other implementation.
+    pub(super) fn is_ours(&self) -> bool {
+        self.level == Level::Ours
+    }
+}
+
+/// One difference, for a program.
+#[derive(Serialize)]
+struct Differs<'a> {
+    #[serde(flatten)]
+    place: Place,
+    what: &'a str,
 }
 
 /// The texts of what differs.
@@ -92,6 +131,7 @@ struct Tally {
     vectors: usize,
     failed: usize,
     skipped: usize,
+    not_run: usize,
     /// The lines below the line of the file.
     below: Vec<String>,
 }
@@ -200,7 +240,8 @@ impl<'a> Reporter<'a> {
                 n => self.style.bad(&format!("{n} failed")),
             };
             if !output::is_quiet() || self.all.failed > 0 && self.files > 0 {
-                print_line(&format!("{files}, {}: {verdict}", self.all));
+                let rest = self.all.rest();
+                print_line(&format!("{files}, {}: {verdict}{rest}", self.all));
             }
         }
         self.write_report()
@@ -254,6 +295,16 @@ impl Tally {
         self.vectors += usize::from(!case.id.is_empty());
         self.failed += usize::from(!case.failures.is_empty());
         self.skipped += usize::from(case.skipped.is_some());
+        self.not_run += usize::from(case.not_run.is_some());
+    }
+
+    /// How many are neither good nor bad, and how many are good beside them.
+    fn rest(&self) -> String {
+        let other = self.failed + self.skipped + self.not_run;
+        match other {
+            0 => String::new(),
+            _ => format!(", {} ok", self.vectors.saturating_sub(other)),
+        }
     }
 }
 
@@ -263,17 +314,30 @@ impl std::fmt::Display for Tally {
         if self.skipped > 0 {
             write!(f, ", {} skipped", self.skipped)?;
         }
+        if self.not_run > 0 {
+            write!(f, ", {} not run", self.not_run)?;
+        }
         Ok(())
     }
 }
 
 impl Case {
     fn verdict(&self) -> &'static str {
-        match (self.failures.is_empty(), &self.skipped) {
-            (false, _) => "failed",
-            (true, Some(_)) => "skipped",
-            (true, None) => "ok",
+        match (self.failures.is_empty(), &self.skipped, &self.not_run) {
+            (false, _, _) => "failed",
+            (true, Some(_), _) => "skipped",
+            (true, None, Some(_)) => "not-run",
+            (true, None, None) => "ok",
         }
+    }
+
+    /// Why nothing was proved, in formats that know one kind of it.
+    fn unproved(&self) -> Option<String> {
+        if !self.failures.is_empty() {
+            return None;
+        }
+        let not_run = || self.not_run.as_ref().map(|why| format!("not run: {why}"));
+        self.skipped.clone().or_else(not_run)
     }
 
     /// The keys that all verdicts have. Of several differences they hold the
@@ -282,7 +346,7 @@ impl Case {
         let severity = match (self.is_error, self.verdict()) {
             (true, _) => Severity::Error,
             (false, "ok") => Severity::Good,
-            (false, "skipped") => Severity::Unproved,
+            (false, "skipped" | "not-run") => Severity::Unproved,
             (false, _) => Severity::Wrong,
         };
         let first = self.failures.first();
@@ -322,8 +386,12 @@ impl Case {
             lines.extend(more.map(|line| format!("  {}", inert(line))));
         };
         let failures = self.failures.iter().map(|failure| &failure.what);
-        for what in self.skipped.iter().chain(failures) {
+        for what in self.skipped.iter().chain(&self.not_run).chain(failures) {
             name(&mut lines, what);
+        }
+        if let Some(asked) = self.asked.as_ref().filter(|_| !self.failures.is_empty()) {
+            let (level, section) = (asked.level.name(), inert(&asked.section));
+            lines.push(format!("  {level}: {section}"));
         }
         lines
     }
@@ -334,12 +402,18 @@ impl Case {
             result: &'static str,
             #[serde(flatten)]
             case: &'a Case,
+            differences: Vec<Differs<'a>>,
             #[serde(flatten)]
             verdict: Verdict,
         }
+        let differences = self.failures.iter().map(|failure| Differs {
+            place: Place::of(self.side, failure),
+            what: &failure.what,
+        });
         ReportLine {
             result: self.verdict(),
             case: self,
+            differences: differences.collect(),
             verdict: self.envelope(),
         }
     }
@@ -354,8 +428,8 @@ impl Case {
         let name = format!("{} {}", inert(&self.file), inert(&self.id));
         let name = name.trim_end().replace('\\', "\\\\").replace('#', "\\#");
         let mut lines = format!("{ok} {number} - {name}");
-        if let Some(why) = &self.skipped {
-            lines.push_str(&format!(" # SKIP {}", inert(why)));
+        if let Some(why) = self.unproved() {
+            lines.push_str(&format!(" # SKIP {}", inert(&why)));
         }
         if !self.failures.is_empty() {
             lines.push_str("\n  ---\n  failures:");
@@ -387,9 +461,9 @@ impl Case {
         });
         let time = Duration::from_millis(self.ms);
         let mut case = junit_case(command, name, failure, time);
-        if let Some(why) = self.skipped.as_ref().filter(|_| self.failures.is_empty()) {
+        if let Some(why) = self.unproved() {
             let mut status = TestCaseStatus::skipped();
-            status.set_message(inert(why));
+            status.set_message(inert(&why));
             case.status = status;
         }
         case

@@ -10,6 +10,8 @@ use super::options::PlayOptions;
 const CLOSING: Duration = Duration::from_secs(1);
 /// How long a client may take to end TCP after the server has.
 const LINGER: Duration = Duration::from_millis(500);
+/// How often it is looked whether octets were written.
+const LOOK: Duration = Duration::from_millis(250);
 /// What a case may take beyond its pauses and its deadline, however slowly the peer
 /// goes on.
 const SPARE: Duration = Duration::from_secs(5);
@@ -96,6 +98,11 @@ impl Clock {
     /// A time that does not come while a case is played.
     pub(super) fn far() -> Instant {
         Instant::now() + Duration::from_secs(1)
+    }
+
+    /// When to look whether octets were written.
+    pub(super) fn soon() -> Instant {
+        Instant::now() + LOOK
     }
 
     /// Octets were sent or received.

@@ -50,6 +50,10 @@ struct Alternative<'c> {
     differs: Option<Miss>,
     /// The first thing that was received otherwise.
     missed: Option<Miss>,
+    /// What may be received any number of times.
+    ignored: &'c [EventKind],
+    /// Whether the message that is arriving is ignored.
+    is_ignoring: bool,
 }
 
 /// One event of an outcome.
@@ -116,16 +120,25 @@ impl<'c> Alternative<'c> {
             payload: Payload::default(),
             differs: None,
             missed: None,
+            ignored: &[],
+            is_ignoring: false,
         }
     }
 
     fn outcome(outcome: &'c Outcome) -> Alternative<'c> {
-        Alternative::of(outcome.events.iter().map(Event::Of).collect())
+        Alternative {
+            ignored: &outcome.ignore,
+            ..Alternative::of(outcome.events.iter().map(Event::Of).collect())
+        }
     }
 
     /// A message starts to arrive. Pings and pongs may be received before it ends,
     /// so it is compared with the next message.
     fn begin(&mut self, kind: EventKind) {
+        self.is_ignoring = self.ignored.contains(&kind);
+        if self.is_ignoring {
+            return;
+        }
         let is_message =
             |event: &Event<'_>| matches!(event.kind(), EventKind::Text | EventKind::Binary);
         let (_, ahead) = self.events.split_at(self.next.min(self.events.len()));
@@ -144,7 +157,7 @@ impl<'c> Alternative<'c> {
 
     /// The next octets of the message that is arriving, `at` octets from its start.
     fn piece(&mut self, octets: &[u8], at: u64) {
-        if self.missed.is_some() || self.differs.is_some() {
+        if self.missed.is_some() || self.differs.is_some() || self.is_ignoring {
             return;
         }
         if let Err(same) = self.payload.compare(octets) {
@@ -166,6 +179,9 @@ impl<'c> Alternative<'c> {
 
     /// The message has ended.
     fn end(&mut self, length: u64) {
+        if self.is_ignoring {
+            return;
+        }
         let left = std::mem::take(&mut self.payload).left();
         let order = self.events.get(self.next).filter(|_| self.at > self.next);
         let miss = if let Some(event) = order {
@@ -181,7 +197,7 @@ impl<'c> Alternative<'c> {
 
     /// A ping or a pong was received.
     fn control(&mut self, kind: EventKind, payload: &[u8]) {
-        if self.missed.is_some() {
+        if self.missed.is_some() || self.ignored.contains(&kind) {
             return;
         }
         let what = match self.events.get(self.next) {
@@ -436,6 +452,12 @@ impl<'c> Expected<'c> {
     /// Whether what was received is all that any outcome asks for.
     pub(super) fn meets_all(&self) -> bool {
         self.echo.is_none() && self.alternatives.iter().all(Alternative::is_met)
+    }
+
+    /// Whether one outcome is met, and none that is longer can be met any more.
+    pub(super) fn is_settled(&self) -> bool {
+        let mut open = self.alternatives.iter().filter(|a| a.missed.is_none());
+        self.echo.is_none() && self.met().is_some() && open.all(Alternative::is_met)
     }
 
     /// Whether none can be met any more.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::case::{Case, CloseEnd};
+use super::case::{Case, CloseEnd, Closing};
 use super::expect::Expected;
 use super::result::{Behavior, CaseResult, ClosingVerdict, HowClosed};
+use crate::frame::NORMAL;
 use crate::vector::{Difference, Level, Step};
 use crate::version::Side;
 
@@ -34,6 +35,8 @@ pub(super) struct Facts {
     lacking: Option<String>,
     /// How it answered to a handshake that it must refuse.
     pub(super) refused: Option<Refused>,
+    /// The head by which a server did.
+    pub(super) refusal: Vec<u8>,
     /// Whether the tester ended the conversation for the time it took.
     deadline: bool,
 }
@@ -94,8 +97,19 @@ impl Facts {
             return self.judge_refusal(case, closed);
         }
         let (mut behavior, mut difference, mut broken) = self.judge_received(case, expected);
-        let (mut closing, mut closing_difference) = judge_closing(case, side, &closed);
-        let wrong_end = closed.was_open && closed.by_tester != is_by_tester(case);
+        let (mut closing, mut closing_difference) = match &self.lacking {
+            // The tester has closed, for there is nothing to test.
+            Some(_) => {
+                let by_tester = Closing {
+                    by: CloseEnd::Tester,
+                    codes: vec![NORMAL],
+                    ..case.close.clone()
+                };
+                judge_closing(&by_tester, side, &closed)
+            }
+            None => judge_closing(&case.close, side, &closed),
+        };
+        let wrong_end = closed.was_open && is_wrong_end(case.close.by, &closed);
         let fatal = case.close.wrong_end_fails && wrong_end
             || case.close.wrong_code_fails && closing == ClosingVerdict::WrongCode;
         if fatal {
@@ -163,6 +177,17 @@ impl Facts {
         }
     }
 
+    /// The first header that the refusal must have and has not.
+    fn missing<'c>(&self, case: &'c Case) -> Option<&'c String> {
+        let head = String::from_utf8_lossy(&self.refusal);
+        let has = |name: &str| {
+            let mut lines = head.split("\r\n").filter_map(|line| line.split_once(':'));
+            lines.any(|(n, _)| n.trim().eq_ignore_ascii_case(name))
+        };
+        let names = &case.handshake.as_ref()?.headers;
+        names.iter().find(|name| !has(name))
+    }
+
     fn judge_refusal(self, case: &Case, closed: HowClosed) -> Judged {
         let statuses = case.handshake.as_ref().map(|own| own.statuses.as_slice());
         let statuses = statuses.unwrap_or_default();
@@ -187,7 +212,13 @@ impl Facts {
             Some(difference.between(wanted, seen))
         };
         let (behavior, difference) = match self.refused {
-            Some(Refused::Status(status)) if is_right(status) => (Behavior::Ok, None),
+            Some(Refused::Status(status)) if is_right(status) => match self.missing(case) {
+                None => (Behavior::Ok, None),
+                Some(name) => {
+                    let what = format!("the refusal has no header {name}");
+                    (Behavior::Failed, wrong(what, "no such header".to_owned()))
+                }
+            },
             Some(Refused::Ended) if is_client => (Behavior::Ok, None),
             Some(Refused::Status(101)) => {
                 let what = "the server accepts a request that it must refuse".to_owned();
@@ -261,8 +292,12 @@ fn failed(case: &Case) -> Broken {
     }
 }
 
-fn is_by_tester(case: &Case) -> bool {
-    case.close.by == CloseEnd::Tester
+fn is_wrong_end(by: CloseEnd, closed: &HowClosed) -> bool {
+    match by {
+        CloseEnd::Tester => !closed.by_tester,
+        CloseEnd::Peer => closed.by_tester,
+        CloseEnd::Either => false,
+    }
 }
 
 /// The level of what is broken in the closing.
@@ -270,24 +305,28 @@ fn level_of_closing(case: &Case, closing: ClosingVerdict) -> Option<Level> {
     match closing {
         ClosingVerdict::Ok | ClosingVerdict::Informational => None,
         ClosingVerdict::FailedByClient => Some(Level::Should),
-        ClosingVerdict::Failed | ClosingVerdict::Unclean | ClosingVerdict::WrongCode => {
+        ClosingVerdict::Failed | ClosingVerdict::Unclean => {
             Some(case.close.level.unwrap_or(case.level))
+        }
+        ClosingVerdict::WrongCode => {
+            let level = case.close.code_level.or(case.close.level);
+            Some(level.unwrap_or(case.level))
         }
     }
 }
 
 fn judge_closing(
-    case: &Case,
+    wanted: &Closing,
     side: Side,
     closed: &HowClosed,
 ) -> (ClosingVerdict, Option<Difference>) {
-    let codes = &case.close.codes;
+    let codes = &wanted.codes;
     if !closed.was_open {
         let what = "the opening handshake was not finished".to_owned();
         return (ClosingVerdict::Failed, Some(Difference::from(what)));
     }
-    if closed.by_tester != is_by_tester(case) {
-        let (wanted, seen) = match closed.by_tester {
+    if is_wrong_end(wanted.by, closed) {
+        let (right, seen) = match closed.by_tester {
             true => ("the peer", "the tester"),
             false => ("the tester", "the peer"),
         };
@@ -296,14 +335,14 @@ fn judge_closing(
         } else {
             ""
         };
-        let what = format!("{wanted} was to close the connection, but {seen} did{why}");
+        let what = format!("{right} was to close the connection, but {seen} did{why}");
         let difference = Difference::from(what).in_field("closed by");
         return (
             ClosingVerdict::Failed,
-            Some(difference.between(wanted, seen)),
+            Some(difference.between(right, seen)),
         );
     }
-    if case.close.clean && !closed.clean {
+    if wanted.clean && !closed.clean {
         let why = closed.not_clean.as_deref().unwrap_or("it was broken off");
         let what = format!("the closing handshake was not finished: {why}");
         let difference = Difference::from(what).in_field("clean");
@@ -312,7 +351,8 @@ fn judge_closing(
             Some(difference.between("true", "false")),
         );
     }
-    if let Some(code) = closed.remote_code.filter(|code| !codes.contains(code)) {
+    let is_wrong = |code: &u16| !codes.is_empty() && !codes.contains(code);
+    if let Some(code) = closed.remote_code.filter(is_wrong) {
         let codes: Vec<String> = codes.iter().map(u16::to_string).collect();
         let wanted = format!("{} or no code", codes.join(", "));
         let what = format!("the peer closes with code {code}, and not with {wanted}");

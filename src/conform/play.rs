@@ -174,7 +174,12 @@ impl<'c> Player<'c> {
                 None => (Clock::far(), None),
             };
             let written = self.connection.written();
-            match self.connection.step(at) {
+            // While octets wait to be written, whether some were is looked at often.
+            let until = match self.connection.is_written() {
+                true => at,
+                false => at.min(Clock::soon()),
+            };
+            match self.connection.step(until) {
                 ReplayEvent::Octets(octets) => {
                     self.clock.progress();
                     if self.link.state != State::Closed {
@@ -339,12 +344,18 @@ impl<'c> Player<'c> {
     /// Closes where all that is expected has been received.
     fn close_when_met(&mut self) {
         let closing = &self.case.close;
-        if self.link.state != State::Open || !closing.automatic || closing.by != CloseEnd::Tester {
+        let is_by_peer = closing.by == CloseEnd::Peer;
+        if self.link.state != State::Open || !closing.automatic || is_by_peer {
             return;
         }
-        let code = closing.codes.first().copied();
+        let code = closing.codes.first().copied().or(Some(NORMAL));
         let any = self.expected.has_received() || self.link.had_roundtrips;
-        let is_met = any && self.sending.pauses() && self.expected.meets_all();
+        // The original closes where all outcomes are met.
+        let is_met = match closing.by {
+            CloseEnd::Either => self.expected.is_settled(),
+            CloseEnd::Tester | CloseEnd::Peer => self.expected.meets_all(),
+        };
+        let is_met = any && self.sending.pauses() && is_met;
         // The original ends its long cases at the first wrong echo.
         let is_lost = self.clock.is_patient() && self.expected.is_lost();
         if is_met || is_lost {
@@ -625,11 +636,14 @@ impl<'c> Player<'c> {
             return;
         }
         let refused = match self.side {
-            Side::Client => match opening::status(octets) {
-                Some(status) => Refused::Status(status),
-                None if octets.len() > MOST_HEAD || octets.contains(&b'\n') => Refused::NoHttp,
-                None => return,
-            },
+            Side::Client => {
+                let is_whole = octets.windows(4).any(|four| four == b"\r\n\r\n");
+                if !is_whole && octets.len() < MOST_HEAD {
+                    return;
+                }
+                self.facts.refusal = octets.get(..MOST_HEAD).unwrap_or(octets).to_vec();
+                opening::status(octets).map_or(Refused::NoHttp, Refused::Status)
+            }
             Side::Server => Refused::Octets(octets.first().map_or(0, |first| first & 15)),
         };
         self.facts.refused = Some(refused);
@@ -662,7 +676,14 @@ impl<'c> Player<'c> {
             return;
         }
         if self.link.awaits_refusal && self.facts.refused.is_none() {
-            self.facts.refused = Some(Refused::Ended);
+            let octets = self.incoming.unparsed();
+            let status = opening::status(octets).filter(|_| self.side == Side::Client);
+            self.facts.refused = Some(match status {
+                Some(status) => Refused::Status(status),
+                None if octets.is_empty() => Refused::Ended,
+                None => Refused::NoHttp,
+            });
+            self.facts.refusal = octets.get(..MOST_HEAD).unwrap_or(octets).to_vec();
         }
         let how = match how {
             StreamEnd::Fin => "ended TCP",

@@ -19,6 +19,8 @@ pub(super) struct Sending<'c> {
     steps: &'c [CaseStep],
     /// The step that is sent next.
     next: usize,
+    /// How often it was sent.
+    repeated: usize,
     is_full: bool,
     /// Messages of the roundtrips at hand that were sent.
     roundtrips: usize,
@@ -85,6 +87,7 @@ impl<'c> Sending<'c> {
         Sending {
             steps: &case.steps,
             next: 0,
+            repeated: 0,
             is_full,
             roundtrips: 0,
             awaits_echo: false,
@@ -201,7 +204,11 @@ impl<'c> Sending<'c> {
             self.awaits_echo = true;
             return Ok(Next::Roundtrip(&roundtrips.message, offset));
         }
-        self.next += 1;
+        self.repeated += 1;
+        if self.repeated >= step.repeat.unwrap_or(1) {
+            self.repeated = 0;
+            self.next += 1;
+        }
         if let Some(message) = &step.message {
             let payload = Payload::of(&message.content, 0)?;
             self.start_message(message, payload, conn)?;

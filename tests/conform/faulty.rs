@@ -677,6 +677,12 @@ impl Peer {
     }
 }
 
+/// Accepts the upgrade, and leaves the rest to the caller.
+pub(crate) fn upgrade(stream: &mut TcpStream) -> io::Result<()> {
+    let mut peer = Peer::new(stream.try_clone()?, Side::Server, Fault::None)?;
+    peer.answer()
+}
+
 fn rfc6455() -> &'static Version {
     Version::named("rfc6455").unwrap()
 }

@@ -10,7 +10,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod agreement;
 mod cases;
 mod faulty;
+mod hostile;
 mod mutation;
 mod played;

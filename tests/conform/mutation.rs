@@ -13,7 +13,7 @@ use crate::played::{cases, for_each, to_peer, told};
 
 /// Which of the cases that are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Which {
+pub(crate) enum Which {
     All,
     /// Those in which the peer must end the connection.
     Failing,
@@ -27,7 +27,7 @@ const SERVER: &[Side] = &[Side::Server];
 const CLIENT: &[Side] = &[Side::Client];
 
 /// Each fault with the sides that can have it, and the cases that must find it.
-const FOUND: &[(Fault, &[Side], Which, &str)] = &[
+pub(crate) const FOUND: &[(Fault, &[Side], Which, &str)] = &[
     (Fault::IgnoresRsv, BOTH, All, "3.1 3.2 3.3 3.4 3.5 3.6"),
     (Fault::SkipsReservedOpcodes, BOTH, All, "4"),
     (Fault::SkipsBadFrames, BOTH, Failing, "2.5 3 4 5"),

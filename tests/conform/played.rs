@@ -11,7 +11,7 @@ use heirloom::extension::{Compression, ContextMemory, Mode};
 use heirloom::net::Url;
 use heirloom::net::dial::DialTarget;
 use heirloom::net::replay::{Faults, ReplayConnection};
-use heirloom::{Config, Side};
+use heirloom::{Config, Side, Versions};
 
 use crate::faulty::{Fault, Peer};
 use crate::support::server::Running;
@@ -128,6 +128,29 @@ fn a_right_peer_passes() {
                 .lock()
                 .unwrap()
                 .push(format!("{side:?} {}", told(case, &result)));
+        }
+    });
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// The cases of our own: handshakes, hostile input, versions of old.
+#[test]
+fn our_server_passes_our_own_cases() {
+    let compression = Compression::default().with_mode(Mode::PerConnection);
+    let config = Config::default().with_versions(Versions::ALL);
+    let server = Running::serve(config.with_compression(compression));
+    let is_ours = |case: &Case| !case.id.starts_with(|c: char| c.is_ascii_digit());
+    let all = CaseSet::built_in().cases.into_iter().filter(is_ours);
+    let ours: Vec<Case> = all
+        .filter(|case| case.tests != Some(Side::Client))
+        .collect();
+    assert!(ours.len() > 100);
+    let failed = Mutex::new(Vec::new());
+    for_each(&ours, 16, |case| {
+        let result = to_server_at(case, server.address);
+        if result.broken.is_some() {
+            failed.lock().unwrap().push(told(case, &result));
         }
     });
     let failed = failed.into_inner().unwrap();

@@ -56,7 +56,7 @@ fn the_settings_of_proxies_are_those_that_are_tested() {
 #[cfg(feature = "cli")]
 #[test]
 fn the_commands_of_the_guides_are_those_of_the_program() {
-    for document in ["README.md", "docs/deployment.md"] {
+    for document in ["README.md", "docs/conform.md", "docs/deployment.md"] {
         hold_commands(document);
     }
 }

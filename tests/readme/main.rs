@@ -14,6 +14,7 @@
 )]
 
 mod blocks;
+mod conform;
 mod crates;
 mod terminal;
 

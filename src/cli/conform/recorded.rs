@@ -135,7 +135,7 @@ impl Recorded {
     fn result(&self, outcome: PlayOutcome, started: Instant) -> Result<CaseResult, DialError> {
         let (played, behavior) = match outcome {
             PlayOutcome::Unreachable(error) => return Err(error),
-            PlayOutcome::Skipped(why) => {
+            PlayOutcome::Skipped(why) | PlayOutcome::NotRun(why) | PlayOutcome::NoClient(why) => {
                 let failures = vec![why.into()];
                 let played = Played {
                     failures,

@@ -7,7 +7,9 @@ use heirloom::conn::Conn;
 use heirloom::error::{Located, Violation};
 use heirloom::net::dial::DialTarget;
 use heirloom::net::replay::{ReplayConnection, ReplayEvent};
-use heirloom::vector::{Conclusion, Difference, ExpectedResult, MessageKind, StreamEnd, Vector};
+use heirloom::vector::{
+    Conclusion, Difference, ExpectedResult, MessageKind, ReceivedMessage, StreamEnd, Vector,
+};
 use heirloom::{Config, Side, SystemRandom};
 
 use super::describe::{self, difference, shown};
@@ -15,6 +17,7 @@ use super::moves::{
     Move, all_of, configuration, head_len, is_bound_to_its_nonce, other_compression,
 };
 use super::passive::{Mark, PassiveEndpoint};
+use super::turned::{Turned, turned};
 use super::{Manner, PlayOutcome, Played};
 
 /// Octets of the response and what follows it that are kept to be shown.
@@ -35,29 +38,32 @@ enum Required {
 
 pub(super) fn play(
     vector: &Vector,
-    mut moves: Vec<Move>,
+    moves: Vec<Move>,
     target: &DialTarget,
     manner: &Manner,
 ) -> PlayOutcome {
-    let required = match required(vector) {
-        Ok(required) => required,
-        Err(why) => return PlayOutcome::Skipped(why.to_owned()),
-    };
     let own = vector.config.as_ref();
     if own.is_some_and(|config| config.max_message_bytes.is_some()) {
         let why = "it is about a limit that another server need not have";
         return PlayOutcome::Skipped(why.to_owned());
     }
     let config = configuration(vector);
-    if vector.source.kind != "capture" && sends_more_than_echoes(&moves, &config) {
-        let why = "its server sends messages of its own, which another server need not send";
-        return PlayOutcome::Skipped(why.to_owned());
-    }
     if is_bound_to_its_nonce(vector, &moves) {
         let why = "hybi-04 masks frames by the server's nonce, so recorded ones mean nothing to \
                    another server";
         return PlayOutcome::Skipped(why.to_owned());
     }
+    let required = required(vector);
+    let (mut moves, is_turned) = match turning(vector, moves, &config, required.is_err()) {
+        Ok(turned) => (turned.moves, turned.is_turned),
+        Err(why) => return PlayOutcome::NotRun(why),
+    };
+    let required = match required {
+        Ok(required) => required,
+        // The frames are those of the server, and an echo returns them.
+        Err(_) if is_turned => Required::Accepts,
+        Err(why) => return PlayOutcome::Skipped(why.to_owned()),
+    };
     let recorded = all_of(&moves, Side::Client);
     rewrite_for(vector, &mut moves, manner);
     let request = all_of(&moves, Side::Client);
@@ -97,6 +103,12 @@ pub(super) fn play(
     if let Some(why) = replay.skipped {
         return PlayOutcome::Skipped(why);
     }
+    if let Some(subprotocol) = replay.unspoken() {
+        return PlayOutcome::NotRun(format!(
+            "the server does not speak the subprotocol {} that it asks for",
+            shown(subprotocol.as_bytes())
+        ));
+    }
     if manner.is_exact && !replay.connection.is_limit_reached() {
         replay.compare(&response, &mut failures);
     }
@@ -131,34 +143,25 @@ fn required(vector: &Vector) -> Result<Required, &'static str> {
     }
 }
 
-/// Whether the server sends a message that is neither an echo nor a pong.
-fn sends_more_than_echoes(moves: &[Move], config: &Arc<Config>) -> bool {
-    let request = all_of(moves, Side::Client);
-    let Ok(conn) = Conn::client_of(&request, false, Arc::clone(config)) else {
-        return false;
-    };
-    let mut client = PassiveEndpoint::new(conn, Vec::new());
-    let mut server = PassiveEndpoint::new(Conn::server(Arc::clone(config)), Vec::new());
-    let mut counted = 0;
-    for step in moves {
-        let mut random = |_: &mut [u8]| {};
-        match step.from {
-            Side::Client => server.receive(&step.octets, &mut random),
-            Side::Server => client.receive(&step.octets, &mut random),
-        }
-        let sent = &server.received.messages;
-        for (kind, octets) in client.received.messages.iter().skip(counted) {
-            let kind = match kind {
-                MessageKind::Pong => MessageKind::Ping,
-                other => *other,
-            };
-            if !sent.iter().any(|(k, o)| *k == kind && o == octets) {
-                return true;
-            }
-        }
-        counted = client.received.messages.len();
+/// What is played of a vector. What was recorded with a real server is played as it
+/// is, and so is a vector that is about the client alone and not about messages.
+fn turning(
+    vector: &Vector,
+    moves: Vec<Move>,
+    config: &Arc<Config>,
+    is_of_client: bool,
+) -> Result<Turned, String> {
+    let accepts = |c: &Conclusion| c.result == ExpectedResult::Accept;
+    let is_wrong = is_of_client && !vector.expect.client.as_ref().is_some_and(accepts);
+    let sends = |message: &ReceivedMessage| message.from == Side::Server;
+    let is_silent = is_of_client && !vector.expect.messages.iter().any(sends);
+    if vector.source.kind == "capture" || is_wrong || is_silent {
+        return Ok(Turned {
+            moves,
+            is_turned: false,
+        });
     }
-    false
+    turned(vector, moves, config)
 }
 
 /// How far the recorded conversation had come for the client after each move.
@@ -397,6 +400,21 @@ impl ClientReplay<'_> {
             }
             None => self.octets > 0,
         }
+    }
+
+    /// The subprotocol for want of which the server may have refused: one of hixie
+    /// must be repeated.
+    fn unspoken(&self) -> Option<&str> {
+        let located = self.violation()?;
+        let refused = matches!(located.error, Violation::ResponseStatus { .. });
+        let is_hixie = self
+            .endpoint
+            .as_ref()?
+            .conn()
+            .version()?
+            .has_opaque_subprotocol();
+        let asked = self.vector.expect.subprotocol.as_deref();
+        asked.filter(|_| refused && is_hixie && self.required == Required::Accepts)
     }
 
     /// The server's violation as a difference, unless it was to refuse and has refused.

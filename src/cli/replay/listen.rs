@@ -49,7 +49,7 @@ pub(super) fn play(
     }
     let stream = match accept(listener, manner.deadline()) {
         Ok(stream) => stream,
-        Err(what) => return PlayOutcome::wrong(what),
+        Err(what) => return PlayOutcome::NoClient(what),
     };
     match ReplayConnection::over(stream, manner.faults.clone()) {
         Ok(connection) => play_over(vector, moves, connection, &[], manner),

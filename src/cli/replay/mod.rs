@@ -4,6 +4,7 @@
 mod moves;
 mod passive;
 mod describe;
+mod turned;
 mod against;
 mod listen;
 
@@ -19,10 +20,10 @@ use heirloom::net::{ClientTls, Listen, Url};
 use heirloom::vector::{Difference, Vector};
 
 use self::moves::moves;
-use super::check::{UNFINISHED, found, read};
+use super::check::{OnlyArgs, UNFINISHED, complain_of_none, found, read};
 use super::listening::announce;
 use super::record::address;
-use super::report::{Case, ReportArgs, Reporter};
+use super::report::{Asked, Case, ReportArgs, Reporter};
 use super::trust::{OldServerArgs, TrustArgs};
 use super::units::{milliseconds, octets};
 use super::{Exit, complain, hint, output};
@@ -33,7 +34,7 @@ use super::{Exit, complain, hint, output};
     after_help = "Example: heirloom replay recordings --against ws://127.0.0.1:8076/\n\nOnly host \
                   and port of the URL are used: the request keeps the recorded target and Host. A \
                   hixie server must name that Host in its location; with --rewrite-host it must \
-                  name the host of the URL instead.\n\n\
+                  name the host of the URL instead. With --path all requests are for that path.\n\n\
                   With --listen, each vector takes the next connection."
 )]
 #[group(id = "peer", required = true, multiple = false, args = ["against", "listen"])]
@@ -57,6 +58,9 @@ pub(super) struct Args {
     /// Send the host of the URL as Host and Origin instead of the recorded ones.
     #[arg(long, conflicts_with = "listen")]
     rewrite_host: bool,
+    /// Ask for this path, where the server echoes, instead of the recorded ones.
+    #[arg(long, value_name = "PATH", requires = "against", value_parser = target)]
+    path: Option<String>,
     /// Which waits to keep.
     #[arg(long, value_name = "WAITS", default_value = "none")]
     pace: Pace,
@@ -64,6 +68,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "MS", default_value_t = 5000,
           value_parser = milliseconds(1..=600_000))]
     timeout_ms: u64,
+    #[command(flatten)]
+    only: OnlyArgs,
     #[command(flatten)]
     trust: TrustArgs,
     #[command(flatten)]
@@ -132,10 +138,14 @@ impl Manner {
 pub(super) enum PlayOutcome {
     /// It was played.
     Played(Played),
-    /// It was not played, and why.
+    /// It was not played, because it means nothing to this peer, and why.
     Skipped(String),
-    /// The peer cannot be reached, and why.
+    /// It was not played, because it needs what an echo does not do, and why.
+    NotRun(String),
+    /// The server cannot be reached, and why.
     Unreachable(DialError),
+    /// No client has come, and why that is known.
+    NoClient(String),
 }
 
 /// What was played.
@@ -174,7 +184,7 @@ pub(super) fn run(args: &Args) -> Exit {
         Ok(tls) => tls,
         Err(exit) => return exit,
     };
-    let mut reporter = Reporter::new("replay", &args.report, None);
+    let reporter = Reporter::new("replay", &args.report, None);
     let peer = match Peer::of(args, tls.as_ref()) {
         Ok(peer) => peer,
         Err(why) => return reporter.unreachable(&args.peer_name(), &why),
@@ -182,14 +192,22 @@ pub(super) fn run(args: &Args) -> Exit {
     if output::has_failed() {
         return Exit::Unreachable;
     }
-    let manner = args.manner();
-    let mut played = false;
+    let mut run = Run {
+        args,
+        manner: args.manner(),
+        peer,
+        played: None,
+        gone: None,
+        reporter,
+    };
+    let mut found = false;
     for path in paths {
         let file = path.display().to_string();
-        let vectors = match read(&path) {
+        let mut vectors = match read(&path) {
             Ok((file, _)) => file.vectors,
             Err(what) => {
-                reporter.case(Case {
+                found = true;
+                run.reporter.case(Case {
                     file,
                     failures: vec![what.into()],
                     is_error: true,
@@ -198,42 +216,125 @@ pub(super) fn run(args: &Args) -> Exit {
                 continue;
             }
         };
+        args.only.keep(&mut vectors);
+        found |= args.only.is_all() || !vectors.is_empty();
         for vector in vectors {
-            let started = Instant::now();
-            let (mut skipped, mut failures, mut unreachable) = (None, Vec::new(), false);
-            match peer.play(&vector, args, &manner) {
-                PlayOutcome::Played(what) => {
-                    played = true;
-                    failures = what.failures;
+            match run.play(&file, vector) {
+                Next::GoOn => {}
+                Next::Stop => return run.reporter.finish(),
+                Next::Unreachable => {
+                    run.reporter.finish();
+                    return Exit::Unreachable;
                 }
-                PlayOutcome::Skipped(why) => skipped = Some(why),
-                PlayOutcome::Unreachable(error) => {
-                    // A server that is gone later fails the vector that ended it.
-                    unreachable = !played;
-                    failures = vec![format!("{error}{}", hint::of_dial(&error)).into()];
-                }
-            }
-            reporter.case(Case {
-                file: file.clone(),
-                id: vector.id,
-                title: vector.title,
-                side: Some(args.side()),
-                failures,
-                skipped,
-                is_error: unreachable,
-                ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            });
-            if reporter.is_over() {
-                return reporter.finish();
-            }
-            if unreachable {
-                // The other vectors would not reach it either.
-                reporter.finish();
-                return Exit::Unreachable;
             }
         }
     }
-    reporter.finish()
+    if !found {
+        return complain_of_none();
+    }
+    let exit = run.reporter.finish();
+    match run.gone {
+        Some(_) => Exit::Unreachable,
+        None => exit,
+    }
+}
+
+/// Vectors that are played to one peer.
+struct Run<'a> {
+    args: &'a Args,
+    manner: Manner,
+    peer: Peer,
+    /// The vector that was played last.
+    played: Option<String>,
+    /// Why the peer, to which vectors were played, can no longer be reached.
+    gone: Option<String>,
+    reporter: Reporter<'a>,
+}
+
+/// What follows a vector.
+enum Next {
+    GoOn,
+    /// Nothing reads the results.
+    Stop,
+    /// No vector reaches the peer.
+    Unreachable,
+}
+
+impl Run<'_> {
+    fn play(&mut self, file: &str, vector: Vector) -> Next {
+        let started = Instant::now();
+        let side = self.args.side();
+        let mut case = Case {
+            file: file.to_owned(),
+            side: Some(side),
+            asked: Asked::of(&vector, side),
+            ..Case::default()
+        };
+        match &self.gone {
+            Some(why) => case.not_run = Some(why.clone()),
+            None => self.converse(&vector, &mut case),
+        }
+        let is_unreachable = case.is_error;
+        case.id = vector.id;
+        case.title = vector.title;
+        case.ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.reporter.case(case);
+        if self.reporter.is_over() {
+            return Next::Stop;
+        }
+        if is_unreachable {
+            return Next::Unreachable;
+        }
+        Next::GoOn
+    }
+
+    fn converse(&mut self, vector: &Vector, case: &mut Case) {
+        match self.peer.play(vector, self.args, &self.manner) {
+            PlayOutcome::Played(what) => {
+                self.played = Some(vector.id.clone());
+                case.failures = what.failures;
+                let is_ours = case.asked.as_ref().is_some_and(Asked::is_ours);
+                if let Some(first) = case.failures.first().filter(|_| is_ours) {
+                    // What this project chose for itself binds no other implementation.
+                    case.skipped = Some(format!("only heirloom is held to it: {first}"));
+                    case.failures.clear();
+                }
+            }
+            PlayOutcome::Skipped(why) => case.skipped = Some(why),
+            PlayOutcome::NotRun(why) => case.not_run = Some(why),
+            PlayOutcome::Unreachable(error) => {
+                let why = format!("{error}{}", hint::of_dial(&error));
+                self.lose(why, case);
+            }
+            PlayOutcome::NoClient(why) => self.lose(why, case),
+        }
+    }
+
+    /// The peer does not answer. Where it did before, the vectors from here on are not
+    /// run.
+    fn lose(&mut self, why: String, case: &mut Case) {
+        match &self.played {
+            Some(last) => {
+                let why = format!("the peer is gone since {last}: {why}");
+                case.not_run = Some(why.clone());
+                self.gone = Some(why);
+            }
+            None => {
+                case.failures = vec![why.into()];
+                case.is_error = self.args.against.is_some();
+            }
+        }
+    }
+}
+
+/// A path that a request can ask for.
+fn target(text: &str) -> Result<String, String> {
+    let is_target =
+        text.starts_with('/') && text.bytes().all(|o| o.is_ascii_graphic() && o != b'#');
+    match is_target {
+        true => Ok(text.to_owned()),
+        false => Err("a path starts with / and has no spaces and no #".to_owned()),
+    }
 }
 
 /// Plays the client of a vector to a server, without the recorded waits.
@@ -327,7 +428,7 @@ impl Args {
             is_exact: self.exact,
             ignored_headers: self.ignore_header.clone(),
             host: against.filter(|_| self.rewrite_host).cloned(),
-            target: None,
+            target: self.path.clone(),
             secure: against.is_some_and(|url| url.secure),
         }
     }

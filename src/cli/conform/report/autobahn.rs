@@ -432,3 +432,80 @@ fn characters(octets: &[u8]) -> String {
         Err(_) => format!("0x{}", in_hex(octets)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::sample::{Folder, REQUEST, RESPONSE, agent, groups, plan};
+    use super::*;
+
+    #[test]
+    fn a_report_in_the_original_shape_has_all_its_keys() {
+        let groups = groups();
+        let runs = [agent("Node ws")];
+        let plan = plan(&groups, Side::Server);
+        let path = Folder::new();
+        check(&path).unwrap();
+        write(&path, &plan, &runs).unwrap();
+        let read = |name: &str| -> Value {
+            serde_json::from_slice(&fs::read(path.join(name)).unwrap()).unwrap()
+        };
+        let index = read("index.json");
+        let cases = index["Node ws"].as_object().unwrap();
+        assert_eq!(cases.len(), 5, "hixie-76 is not of it, and was not played");
+        let case = &cases["1.1.2"];
+        let expected = json!({
+            "behavior": "FAILED", "behaviorClose": "UNCLEAN", "duration": 12,
+            "remoteCloseCode": 1000, "reportfile": "node_ws_case_1_1_2.json",
+        });
+        assert_eq!(case, &expected);
+        let case = read("node_ws_case_1_1_2.json");
+        let keys: Vec<&str> = case
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let mut expected: Vec<&str> = "agent behavior behaviorClose case closedByMe createStats \
+        createWirelog description droppedByMe duration expectation expected expectedClose \
+        failedByMe httpRequest httpResponse id isServer localCloseCode localCloseReason received \
+        remoteCloseCode remoteCloseReason reportCompressionRatio reportTime result resultClose \
+        rxFrameStats rxOctetStats started trafficStats txFrameStats txOctetStats wasClean \
+        wasCloseHandshakeTimeout wasNotCleanReason wasOpenHandshakeTimeout \
+        wasServerConnectionDropTimeout wirelog"
+            .split_whitespace()
+            .collect();
+        expected.sort_unstable();
+        assert_eq!(keys, expected);
+        assert_eq!((&case["id"], &case["case"]), (&json!("1.1.2"), &json!(2)));
+        assert_eq!(case["isServer"], false);
+        assert_eq!(case["httpRequest"], REQUEST);
+        assert_eq!(case["httpResponse"], RESPONSE);
+        assert_eq!(case["started"], "2023-11-14T22:13:20.000Z");
+        assert_eq!(case["txFrameStats"], json!({"1": 1}));
+        assert_eq!(case["txOctetStats"], json!({"8": 1, "154": 1}));
+        let sent = json!(["TF", [2, "hi"], 1, true, 0, "01020304", null, null, false]);
+        let log = case["wirelog"].as_array().unwrap();
+        assert!(log.contains(&sent), "{log:?}");
+        assert!(
+            log.contains(&json!(["TO", [8, "818201020304696b"], false])),
+            "{log:?}"
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_no_report_is_not_overwritten() {
+        let path = Folder::new();
+        let other = path.join("other");
+        fs::write(&other, "mine").unwrap();
+        let index = path.join("index.json");
+        fs::write(&index, "{\"name\": 1}").unwrap();
+        assert_eq!(check(&path), Err(Exit::Usage));
+        assert_eq!(check(&index), Err(Exit::Usage), "it is no folder");
+        fs::remove_file(&index).unwrap();
+        std::os::unix::fs::symlink(&other, &index).unwrap();
+        assert_eq!(check(&path), Err(Exit::Usage), "a link leads out");
+        assert_eq!(fs::read_to_string(&other).unwrap(), "mine");
+    }
+}

@@ -175,3 +175,89 @@ fn counts(tally: &Tally) -> Counts {
     all.map(|standing| (standing.word(), tally.count(standing)))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use heirloom::vector::Level;
+    use serde_json::{Value, json, to_value};
+
+    use super::super::sample::{HOSTILE, agent, end as ended, groups, plan};
+    use super::*;
+    use crate::cli::Exit;
+
+    #[test]
+    fn json_has_the_keys_of_verdicts_and_of_the_case() {
+        let (groups, runs) = (groups(), [agent(HOSTILE)]);
+        let plan = plan(&groups, Side::Server);
+        let judged = Judged::all(&runs, Level::Must, None);
+        let schema: Value =
+            serde_json::from_str(include_str!("../../../../docs/verdict.schema.json")).unwrap();
+        let schema = jsonschema::validator_for(&schema).unwrap();
+        let lines: Vec<Value> = judged
+            .iter()
+            .map(|judged| to_value(case(&plan, judged)).unwrap())
+            .collect();
+        for line in &lines {
+            assert!(
+                schema.is_valid(line),
+                "{:?}",
+                schema.iter_errors(line).next()
+            );
+        }
+        let words: Vec<&str> = lines
+            .iter()
+            .map(|line| line["verdict"].as_str().unwrap())
+            .collect();
+        let expected = [
+            "ok",
+            "failed",
+            "non-strict",
+            "informational",
+            "unimplemented",
+            "not-run",
+        ];
+        assert_eq!(words, expected);
+        let failed = &lines[1];
+        assert_eq!(failed["id"], "1.1.2");
+        assert_eq!(failed["agent"], HOSTILE);
+        assert_eq!(failed["severity"], "wrong");
+        assert_eq!(
+            (&failed["side"], &failed["octet"]),
+            (&json!("server"), &json!(130))
+        );
+        assert_eq!(failed["behavior"], "FAILED");
+        assert_eq!(failed["behavior_close"], "UNCLEAN");
+        assert_eq!(
+            (&failed["level"], &failed["broken"]),
+            (&json!("must"), &json!("must"))
+        );
+        assert_eq!(failed["section"], "RFC 6455 section 5.1");
+        assert_eq!(failed["remote_close_code"], 1000);
+        assert_eq!(failed["duration_ms"], 12);
+        assert_eq!(failed["differences"].as_array().unwrap().len(), 2);
+        assert_eq!(failed["differences"][0]["field"], "frame");
+        assert_eq!(failed["differences"][1]["about"], "closing");
+        assert!(
+            failed["cause"]
+                .as_str()
+                .unwrap()
+                .starts_with("likely cause: ")
+        );
+        assert_eq!(lines[5]["note"], "it stopped after 12.1.1");
+
+        let tally = Tally::of(&judged);
+        let stopped = End {
+            stopped: Some("it is gone"),
+            exit: Exit::Unreachable,
+            ..ended(&tally)
+        };
+        let last = to_value(end(&plan, &judged, &stopped)).unwrap();
+        assert!(schema.is_valid(&last));
+        assert_eq!(last["summary"]["failed"], 1);
+        assert_eq!(last["agents"][HOSTILE]["ok"], 1);
+        assert_eq!(
+            (&last["exit"], &last["stopped"]),
+            (&json!(3), &json!("it is gone"))
+        );
+    }
+}

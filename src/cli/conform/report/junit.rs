@@ -81,3 +81,54 @@ fn body(judged: &Judged<'_>) -> String {
     }
     lines.join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use heirloom::vector::Level;
+
+    use super::super::sample::{Folder, HOSTILE, agent, groups, plan};
+    use super::*;
+
+    trait Skipped {
+        fn skipped(&self) -> usize;
+    }
+
+    impl Skipped for quick_junit::TestSuite {
+        fn skipped(&self) -> usize {
+            let is_skipped = |case: &&quick_junit::TestCase| {
+                matches!(case.status, quick_junit::TestCaseStatus::Skipped { .. })
+            };
+            self.test_cases.iter().filter(is_skipped).count()
+        }
+    }
+
+    #[test]
+    fn junit_has_a_suite_for_each_group_and_what_failed() {
+        let (groups, runs) = (groups(), [agent(HOSTILE)]);
+        let plan = plan(&groups, Side::Client);
+        let folder = Folder::new();
+        let path = folder.join("report.xml");
+        write(&path, &plan, &Judged::all(&runs, Level::Must, None)).unwrap();
+        let xml = fs::read_to_string(&path).unwrap();
+        let report = quick_junit::Report::deserialize_from_str(&xml).unwrap();
+        assert_eq!((report.tests, report.failures), (6, 1));
+        assert_eq!(report.test_suites.len(), 5);
+        assert!(report.test_suites[0].name.ends_with("1.1 Text"));
+        let failed = &report.test_suites[0].test_cases[1];
+        let quick_junit::TestCaseStatus::NonSuccess {
+            message,
+            description,
+            ..
+        } = &failed.status
+        else {
+            panic!("{failed:?}");
+        };
+        let first = "FAILED, closing UNCLEAN (must, RFC 6455 section 5.1)";
+        assert_eq!(message.as_ref().unwrap().as_str(), first);
+        assert!(description.as_ref().unwrap().contains("the echo is masked"));
+        let skipped = report.test_suites.iter().map(|suite| suite.skipped());
+        assert_eq!(skipped.sum::<usize>(), 2, "{xml}");
+    }
+}

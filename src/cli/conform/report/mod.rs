@@ -10,6 +10,8 @@ mod tap;
 mod junit;
 mod html;
 mod autobahn;
+#[cfg(test)]
+mod sample;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -233,13 +235,9 @@ impl<'a> Reports<'a> {
         baseline.clone().write(&found.collect::<Vec<_>>())
     }
 
-    fn judged<'j>(&'j self, runs: &'j [AgentRun]) -> Vec<Judged<'j>> {
+    fn judged<'j>(&self, runs: &'j [AgentRun]) -> Vec<Judged<'j>> {
         let fail_on = self.args.fail_on.level();
-        let all = runs
-            .iter()
-            .flat_map(|agent| agent.cases.iter().map(move |run| (&agent.agent, run)));
-        all.map(|(agent, run)| Judged::of(agent, run, fail_on, self.baseline.as_ref()))
-            .collect()
+        Judged::all(runs, fail_on, self.baseline.as_ref())
     }
 
     fn end<'e>(&self, tally: &'e Tally, stopped: Option<&'e str>) -> End<'e> {
@@ -357,4 +355,164 @@ impl Tally {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use std::fs;
+
+    use heirloom::conform::{Behavior, ClosingVerdict};
+
+    use super::sample::{Folder, IDS, agent, cases, groups, plan, played};
+    use super::*;
+
+    fn baseline(text: &str) -> (Folder, Result<Baseline, Exit>) {
+        let folder = Folder::new();
+        let path = folder.join("expected.toml");
+        fs::write(&path, text).unwrap();
+        let read = Baseline::read(&path, &BTreeSet::from(IDS));
+        (folder, read)
+    }
+
+    #[test]
+    fn a_baseline_expects_failures_and_finds_what_passes() {
+        let (_, read) =
+            baseline("[expected]\n'1.1.2' = \"FAILED/UNCLEAN\"\n'6.4.3' = \"NON-STRICT\"\n");
+        let read = read.unwrap();
+        let runs = [agent("a")];
+        let standing = |baseline: &Baseline, n: usize| {
+            Judged::all(&runs, Level::Must, Some(baseline))[n].standing
+        };
+        assert_eq!(standing(&read, 0), Standing::Good);
+        assert_eq!(standing(&read, 1), Standing::Expected);
+        assert_eq!(standing(&read, 2), Standing::Expected);
+        let (_, read) = baseline("[expected]\n'1.1.1' = \"FAILED\"\n'1.1.2' = \"NON-STRICT/OK\"\n");
+        let read = read.unwrap();
+        assert_eq!(standing(&read, 0), Standing::Passes);
+        assert_eq!(standing(&read, 1), Standing::Failed);
+        let all = Judged::all(&runs, Level::Must, Some(&read));
+        let note = |n: usize| all[n].note.clone().unwrap();
+        assert!(
+            note(0).starts_with("passes now: remove it from "),
+            "{}",
+            note(0)
+        );
+        assert!(
+            note(1).ends_with("expects NON-STRICT/OK; it is FAILED/UNCLEAN now"),
+            "{}",
+            note(1)
+        );
+        // An agent's own table counts more.
+        let text = "[expected]\n'1.1.2' = 'FAILED'\n[agents.a]\n'1.1.2' = 'OK/UNCLEAN'\n";
+        let (_, read) = baseline(text);
+        assert_eq!(standing(&read.unwrap(), 1), Standing::Failed);
+    }
+
+    #[test]
+    fn a_baseline_with_a_mistake_is_not_used() {
+        for text in [
+            "[expected]\n'9.9.9' = 'FAILED'\n",
+            "[expected]\n'1.1.1' = 'BAD'\n",
+            "[expected]\n'1.1.1' = 'FAILED/BAD'\n",
+            "[expected]\n'1.1.1' = 1\n",
+            "[expcted]\n'1.1.1' = 'FAILED'\n",
+            "[expected]\n'1.1.1' = 'FAILED'\n'1.1.1' = 'OK'\n",
+            "[expected\n",
+            "agents = 1\n",
+        ] {
+            assert!(matches!(baseline(text).1, Err(Exit::Usage)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_baseline_that_is_written_again_keeps_its_comments() {
+        let text = "# Ours.\n\n[expected]\n# Ticket 7.\n\"6.4.3\" = \"FAILED\" # \"soon\"\n\"1.1.2\" = \"FAILED\"  # why\n\n# loose\n# Not played.\n\"hixie-76/echo\" = \"FAILED/OK\"\n\n[agents.\"b\\\"c\"]\n\"1.1.1\" = \"FAILED\" # of b\n";
+        let (folder, read) = baseline(text);
+        let path = folder.join("expected.toml");
+        drop(read.unwrap());
+        let args = ReportArgs {
+            write_baseline: Some(path.clone()),
+            ..ReportArgs::default()
+        };
+        let (groups, runs) = (groups(), [agent("a")]);
+        let reports = Reports::new(&args, plan(&groups, Side::Server)).unwrap();
+        reports.finish(&runs, None);
+        let written = fs::read_to_string(&path).unwrap();
+        // 6.4.3 is no failure now; 1.1.2 still is, and hixie-76/echo was not played.
+        let expected = "# Ours.\n\n[expected]\n\"1.1.2\" = \"FAILED\" # why\n# loose\n# Not played.\n\"hixie-76/echo\" = \"FAILED/OK\"\n\n[agents.\"b\\\"c\"]\n\"1.1.1\" = \"FAILED\" # of b\n";
+        assert_eq!(written, expected);
+        let args = ReportArgs {
+            fail_on: FailOn::Should,
+            ..args
+        };
+        let reports = Reports::new(&args, plan(&groups, Side::Server)).unwrap();
+        reports.finish(&runs, None);
+        let written = fs::read_to_string(&path).unwrap();
+        assert!(
+            written.contains("\n\"6.4.3\" = \"NON-STRICT/OK\"\n"),
+            "{written}"
+        );
+    }
+
+    #[test]
+    fn a_new_baseline_of_several_agents_names_them() {
+        let folder = Folder::new();
+        let path = folder.join("expected.toml");
+        let args = ReportArgs {
+            write_baseline: Some(path.clone()),
+            ..ReportArgs::default()
+        };
+        let groups = groups();
+        let mut runs = [agent("a"), agent("b")];
+        runs[1].cases.remove(1);
+        let reports = Reports::new(&args, plan(&groups, Side::Client)).unwrap();
+        reports.finish(&runs, None);
+        let read = Baseline::read(&path, &BTreeSet::from(IDS)).unwrap();
+        assert!(read.of("a", "1.1.2").is_some() && read.of("b", "1.1.2").is_none());
+        let judged = Judged::all(&runs, Level::Must, Some(&read));
+        assert!(!Tally::of(&judged).is_bad());
+        let idle = read.idle(|agent, id| agent == Some("a") && id == "1.1.1");
+        assert_eq!(idle, ["1.1.2"]);
+    }
+
+    #[test]
+    fn the_exit_status_follows_level_and_baseline() {
+        let groups = groups();
+        let exit = |args: &ReportArgs, cases: Vec<CaseRun>, stopped: Option<&str>| {
+            let runs = [AgentRun {
+                agent: "a".to_owned(),
+                cases,
+            }];
+            let reports = Reports::new(args, plan(&groups, Side::Server)).unwrap();
+            reports.finish(&runs, stopped)
+        };
+        let weak = || {
+            let ok = ClosingVerdict::Ok;
+            vec![played(
+                "6.4.3",
+                Behavior::NonStrict,
+                ok,
+                Some(Level::Should),
+            )]
+        };
+        let must = ReportArgs::default();
+        let should = ReportArgs {
+            fail_on: FailOn::Should,
+            ..ReportArgs::default()
+        };
+        assert_eq!(exit(&must, weak(), None), Exit::Good);
+        assert_eq!(exit(&should, weak(), None), Exit::Failed);
+        assert_eq!(exit(&must, cases(), None), Exit::Failed);
+        assert_eq!(exit(&must, weak(), Some("it is gone")), Exit::Unreachable);
+        let (folder, _) = baseline("[expected]\n'1.1.2' = 'FAILED/UNCLEAN'\n");
+        let expecting = ReportArgs {
+            baseline: Some(folder.join("expected.toml")),
+            ..ReportArgs::default()
+        };
+        assert_eq!(exit(&expecting, cases(), None), Exit::Good);
+        let passing = || vec![played("1.1.2", Behavior::Ok, ClosingVerdict::Ok, None)];
+        assert_eq!(exit(&expecting, passing(), None), Exit::Failed);
+        assert_eq!(
+            exit(&expecting, weak(), None),
+            Exit::Good,
+            "1.1.2 was not played"
+        );
+    }
+}

@@ -5,7 +5,7 @@ use heirloom::conform::{Behavior, CaseResult, ClosingVerdict};
 use heirloom::vector::Level;
 
 use crate::cli::conform::baseline::{Baseline, Expected};
-use crate::cli::conform::run::{CaseRun, Ending};
+use crate::cli::conform::run::{AgentRun, CaseRun, Ending};
 use crate::cli::verdict::Severity;
 
 /// What a case counts as.
@@ -126,6 +126,19 @@ impl<'a> Judged<'a> {
             ));
         }
         judged
+    }
+
+    /// Judges all cases of these agents.
+    pub(super) fn all(
+        runs: &'a [AgentRun],
+        fail_on: Level,
+        baseline: Option<&Baseline>,
+    ) -> Vec<Judged<'a>> {
+        let all = runs
+            .iter()
+            .flat_map(|agent| agent.cases.iter().map(move |run| (&agent.agent, run)));
+        all.map(|(agent, run)| Judged::of(agent, run, fail_on, baseline))
+            .collect()
     }
 
     /// What became of it, where it was played.

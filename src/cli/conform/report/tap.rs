@@ -73,3 +73,45 @@ pub(super) fn end(number: usize, end: &End<'_>) -> String {
         Some(why) => format!("# {}\n1..{number}", inert(why)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use heirloom::vector::Level;
+
+    use super::super::Tally;
+    use super::super::sample::{HOSTILE, agent, end as ended, groups, plan};
+    use super::*;
+
+    #[test]
+    fn tap_has_a_line_for_each_case_and_its_plan() {
+        let (groups, runs) = (groups(), [agent(HOSTILE)]);
+        let plan = plan(&groups, Side::Client);
+        let judged = Judged::all(&runs, Level::Must, None);
+        let numbered = judged.iter().zip(1..);
+        let lines: Vec<String> = numbered.map(|(judged, n)| case(&plan, judged, n)).collect();
+        let text = lines.join("\n");
+        let starts = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
+        assert_eq!((starts("ok "), starts("not ok ")), (5, 1));
+        assert!(
+            lines[0].contains("A \"text\" & \\# of <case> 1.1.1"),
+            "{}",
+            lines[0]
+        );
+        assert!(!text.contains('\x1b'));
+        let block: Vec<&str> = lines[1].lines().skip(1).collect();
+        assert_eq!(
+            (block.first(), block.last()),
+            (Some(&"  ---"), Some(&"  ..."))
+        );
+        assert!(block.contains(&"  verdict: \"FAILED\""), "{block:?}");
+        assert!(
+            block.contains(&"  received: \"the echo is masked\""),
+            "{block:?}"
+        );
+        assert!(
+            lines[4].contains(" # SKIP ") && lines[5].ends_with(" # SKIP it stopped after 12.1.1")
+        );
+        let tally = Tally::of(&judged);
+        assert_eq!(end(6, &ended(&tally)), "1..6");
+    }
+}

@@ -146,6 +146,11 @@ impl Terminal {
             let Some(result) = judged.result() else {
                 continue;
             };
+            if judged.standing == Standing::Passes && !plan.verbose {
+                let lines = vec![self.heading(plan, judged), self.note(judged)];
+                blocks.push((String::new(), lines, Vec::new()));
+                continue;
+            }
             let mut explanation = explained(result, plan.secure);
             let cause = cause(&explanation, plan.tested);
             let key = format!(
@@ -214,11 +219,17 @@ impl Terminal {
         format!("{agent}{} {title}: {verdicts}", self.style.strong(&id))
     }
 
+    /// What the baseline has to do with it.
+    fn note(&self, judged: &Judged<'_>) -> String {
+        let note = judged.note.as_deref().unwrap_or_default();
+        format!("  {}", self.style.strong(&inert(note)))
+    }
+
     fn facts(&self, judged: &Judged<'_>, result: &CaseResult) -> Vec<String> {
         let level = level_word(judged.level());
         let mut lines = vec![format!("  {level}, {}", inert(judged.section()))];
-        if let Some(note) = &judged.note {
-            lines.push(format!("  {}", self.style.strong(&inert(note))));
+        if judged.note.is_some() {
+            lines.push(self.note(judged));
         }
         if let Some(difference) = &result.difference {
             lines.extend(values("", difference));
@@ -329,4 +340,95 @@ fn values(before: &str, difference: &Difference) -> Vec<String> {
         }
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{HOSTILE, agent, end, groups, plan, played};
+    use super::*;
+    use heirloom::conform::{Behavior, ClosingVerdict};
+    use heirloom::vector::Level;
+
+    #[test]
+    fn a_terminal_shows_groups_in_order_then_failures_and_a_summary() {
+        let (groups, runs) = (groups(), [agent("a")]);
+        let plan = plan(&groups, Side::Server);
+        let judged = Judged::all(&runs, Level::Must, None);
+        let mut terminal = Terminal::new(&plan);
+        // The second case of the first group arrives last.
+        let arriving = [0, 2, 3, 4, 5, 1].map(|n| terminal.case(&plan, &judged[n]));
+        assert!(arriving[..5].iter().all(Vec::is_empty));
+        let lines = arriving[5].join("\n");
+        let heads: Vec<&str> = lines
+            .lines()
+            .filter_map(|line| line.split(' ').next())
+            .collect();
+        assert_eq!(heads, ["1.1", "6.4", "7.1", "12.1", "hixie-76"]);
+        assert!(
+            lines.lines().next().unwrap().ends_with("  1 ok, 1 failed"),
+            "{lines}"
+        );
+        assert!(lines.contains("1 non-strict") && lines.contains("1 not run"));
+        let tally = Tally::of(&judged);
+        let text = terminal.finish(&plan, &judged, &end(&tally)).join("\n");
+        for part in [
+            "1.1.2 A \"text\" & # of <case> 1.1.2: FAILED, closing UNCLEAN",
+            "must, RFC 6455 section 5.1",
+            "the echo is masked",
+            "expected  frame: text \"hi\"",
+            "seen      frame: <script>alert(1)</script>\\u{202e}",
+            "closing: TCP ended without a close",
+            "→ octet 154, ",
+            "81 82 01 02 03 04 69 6b",
+            "likely cause: ",
+            "alone: heirloom conform ws://127.0.0.1:9001/ --only 1.1.2 -v",
+            "6 cases of a in 1.5 s: 1 ok, 1 non-strict, 1 informational, 1 unimplemented, 1 failed, 1 not run; exit status 1",
+        ] {
+            assert!(text.contains(part), "{part} is missing in {text}");
+        }
+        assert!(
+            !text.contains("6.4.3"),
+            "what is not strict is no failure: {text}"
+        );
+    }
+
+    #[test]
+    fn the_same_failure_stands_once_with_all_its_cases() {
+        let groups = groups();
+        let plan = plan(&groups, Side::Server);
+        let mut runs = [agent("a")];
+        for id in ["1.1.3", "1.1.4"] {
+            let failed = played(
+                id,
+                Behavior::Failed,
+                ClosingVerdict::Unclean,
+                Some(Level::Must),
+            );
+            runs[0].cases.push(failed);
+        }
+        let judged = Judged::all(&runs, Level::Must, None);
+        let tally = Tally::of(&judged);
+        let lines = Terminal::new(&plan).finish(&plan, &judged, &end(&tally));
+        let text = lines.join("\n");
+        assert_eq!(
+            text.matches("the echo").count() + text.matches("expected text").count(),
+            1
+        );
+        assert!(text.contains("  the same: 1.1.3, 1.1.4"), "{text}");
+    }
+
+    #[test]
+    fn a_client_stands_under_its_name_which_is_inert() {
+        let (groups, runs) = (groups(), [agent(HOSTILE)]);
+        let plan = plan(&groups, Side::Client);
+        let judged = Judged::all(&runs, Level::Must, None);
+        let mut terminal = Terminal::new(&plan);
+        let lines = terminal.case(&plan, &judged[0]);
+        assert!(lines.is_empty());
+        let text = terminal.case(&plan, &judged[1]).join("\n");
+        assert!(
+            text.starts_with("../<img src=x>\\u{1b}[2J\\u{202e}\n1.1 Text"),
+            "{text:?}"
+        );
+    }
 }

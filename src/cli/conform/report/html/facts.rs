@@ -12,7 +12,7 @@ use super::name_of;
 use crate::cli::report::{inert, inert_lines};
 
 /// The most parts of a conversation that are shown where all is right.
-const GOOD_PARTS: usize = 20;
+const GOOD_PARTS: usize = 8;
 
 /// How a case is shown.
 pub(super) struct Shown<'a> {

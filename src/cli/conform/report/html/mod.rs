@@ -266,3 +266,119 @@ fn ended(mut html: Html) -> String {
     ));
     html.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+
+    use heirloom::Side;
+    use heirloom::vector::Level;
+    use scraper::{Html, Selector};
+
+    use super::super::Tally;
+    use super::super::sample::{Folder, HOSTILE, agent, end, groups, plan};
+    use super::*;
+
+    fn parsed(page: &str) -> Html {
+        let html = Html::parse_document(page);
+        assert!(html.errors.is_empty(), "{:?}", html.errors);
+        html
+    }
+
+    fn all<'h>(html: &'h Html, selector: &str) -> Vec<scraper::ElementRef<'h>> {
+        html.select(&Selector::parse(selector).unwrap()).collect()
+    }
+
+    fn text(element: scraper::ElementRef<'_>) -> String {
+        element.text().collect()
+    }
+
+    #[test]
+    fn a_folder_of_html_has_a_matrix_whose_cells_open_conversations() {
+        let groups = groups();
+        let runs = [agent("Node ws"), agent(HOSTILE)];
+        let plan = plan(&groups, Side::Client);
+        let judged = Judged::all(&runs, Level::Must, None);
+        let tally = Tally::of(&judged);
+        let folder = Folder::new();
+        let path = folder.join("report");
+        check(&path).unwrap();
+        write(&path, &plan, &judged, &end(&tally)).unwrap();
+
+        let index = fs::read_to_string(path.join("index.html")).unwrap();
+        let page = parsed(&index);
+        assert_eq!(all(&page, "section.group").len(), 5);
+        assert_eq!(all(&page, "h1").len(), 1);
+        assert!(all(&page, "script, img, link, iframe").is_empty());
+        let cells = all(&page, "tr[id=\"case-1.1.2\"] td.v.failed");
+        assert_eq!(cells.len(), 2);
+        assert_eq!(text(cells[0]), "✗ FAILED, closing UNCLEAN");
+        let rules = all(&page, "tr[id=\"case-1.1.2\"] td > a[href^=\"https:\"]");
+        let rfc = "https://www.rfc-editor.org/rfc/rfc6455#section-5.6";
+        assert_eq!(rules[0].attr("href"), Some(rfc));
+        // Each link leads to a page of the folder or a place in the page.
+        let links = all(&page, "a[href]");
+        let links: BTreeSet<&str> = links.iter().filter_map(|link| link.attr("href")).collect();
+        let mut pages = 0;
+        for link in links.iter().filter(|link| !link.starts_with("https:")) {
+            if let Some(place) = link.strip_prefix('#') {
+                assert_eq!(all(&page, &format!("[id=\"{place}\"]")).len(), 1, "{link}");
+            } else {
+                assert!(path.join(link).is_file(), "{link}");
+                pages += 1;
+            }
+        }
+        assert_eq!(pages, 10, "five of each agent were played");
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 11);
+
+        let case = fs::read_to_string(path.join("node_ws_case_1_1_2.html")).unwrap();
+        let page = parsed(&case);
+        assert!(all(&page, "script, img, link, iframe, b b").is_empty());
+        let facts: Vec<String> = all(&page, "section.case dd")
+            .into_iter()
+            .map(text)
+            .collect();
+        for fact in ["Node ws", "FAILED, closing UNCLEAN", "frame: text \"hi\""] {
+            assert!(facts.iter().any(|f| f == fact), "{fact}: {facts:?}");
+        }
+        assert!(facts.contains(&"frame: <script>alert(1)</script>\\u{202e}".to_owned()));
+        assert_eq!(all(&page, "article section.part").len(), 5);
+        let back = all(&page, "nav a");
+        assert_eq!(back[0].attr("href"), Some("index.html#case-1.1.2"));
+
+        // The same report again takes the place of the old one.
+        check(&path).unwrap();
+        write(&path, &plan, &judged, &end(&tally)).unwrap();
+    }
+
+    #[test]
+    fn one_file_of_html_has_the_conversations_that_are_not_good() {
+        let (groups, runs) = (groups(), [agent("a")]);
+        let plan = plan(&groups, Side::Server);
+        let judged = Judged::all(&runs, Level::Must, None);
+        let tally = Tally::of(&judged);
+        let folder = Folder::new();
+        let path = folder.join("report.html");
+        write(&path, &plan, &judged, &end(&tally)).unwrap();
+        let page = parsed(&fs::read_to_string(&path).unwrap());
+        assert_eq!(all(&page, "article").len(), 4);
+        let ids = all(&page, "[id]");
+        let unique: BTreeSet<_> = ids.iter().filter_map(|e| e.attr("id")).collect();
+        assert_eq!(unique.len(), ids.len());
+        for link in all(&page, "a[href^=\"#\"]") {
+            let place = link.attr("href").unwrap().trim_start_matches('#');
+            assert!(unique.contains(place), "{place}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_report_is_not_overwritten() {
+        let path = Folder::new();
+        let other = path.join("index.html");
+        fs::write(&other, "<h1>My page</h1>").unwrap();
+        assert_eq!(check(&path), Err(Exit::Usage));
+        assert_eq!(check(&other), Err(Exit::Usage));
+        assert_eq!(fs::read_to_string(&other).unwrap(), "<h1>My page</h1>");
+    }
+}
