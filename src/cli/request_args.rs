@@ -1,6 +1,7 @@
-//! What `connect` and `probe` share: the arguments of a request.
+//! What `connect`, `probe` and `conform` share: the arguments of a request.
 
 use clap::Args;
+use heirloom::conform::PlayOptions;
 use heirloom::handshake::ClientRequest;
 use heirloom::net::{BadUrl, Url};
 
@@ -36,6 +37,16 @@ impl RequestArgs {
             .with_subprotocols(&subprotocols)
             .with_headers(&headers);
         dial(&request)
+    }
+}
+
+impl RequestArgs {
+    /// Has cases ask for the same.
+    pub(super) fn apply(&self, options: PlayOptions) -> PlayOptions {
+        options
+            .with_origin(self.origin.clone())
+            .with_subprotocols(self.subprotocol.clone())
+            .with_headers(self.header.clone())
     }
 }
 

@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::case::{Case, Compression, Handshake, Offers};
+use super::options::PlayOptions;
 use crate::bytes::{Output, Random};
 use crate::conn::{Config, Conn, Limits};
 use crate::extension::{Coding, Deflate, Element, Name};
@@ -32,6 +33,7 @@ pub(super) fn config(message_bytes: u64) -> Arc<Config> {
 pub(super) fn request(
     case: &Case,
     url: &Url,
+    options: &PlayOptions,
     config: &Arc<Config>,
     octets: &mut Vec<u8>,
 ) -> Result<Option<Conn>, String> {
@@ -43,12 +45,15 @@ pub(super) fn request(
         return Ok(Conn::client_of(octets, url.secure, Arc::clone(config)).ok());
     }
     let offer = case.compression.as_ref().map(|c| c.offer.as_str());
-    let headers: Vec<(&str, &str)> = offer
-        .map(|offer| ("Sec-WebSocket-Extensions", offer))
-        .into_iter()
-        .collect();
+    let offer = offer.map(|offer| ("Sec-WebSocket-Extensions", offer));
+    let more = options.headers.iter();
+    let more = more.map(|(name, value)| (name.as_str(), value.as_str()));
+    let headers: Vec<(&str, &str)> = offer.into_iter().chain(more).collect();
+    let subprotocols: Vec<&str> = options.subprotocols.iter().map(String::as_str).collect();
     let request = ClientRequest::new(&url.host, &url.target)
         .with_secure(url.secure)
+        .with_origin(options.origin.as_deref())
+        .with_subprotocols(&subprotocols)
         .with_headers(&headers);
     let mut random = SystemRandom;
     let mut out = Output::new(octets, &mut random);

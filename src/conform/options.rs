@@ -16,6 +16,13 @@ pub struct PlayOptions {
     pub kept_octets: usize,
     /// The same of a case that passed.
     pub kept_of_passed: usize,
+    /// The origin of the page, in ordinary requests to a server; a hixie client sends
+    /// that of the host where it is missing.
+    pub origin: Option<String>,
+    /// The subprotocols that ordinary requests ask for.
+    pub subprotocols: Vec<String>,
+    /// More headers of ordinary requests, by name and value.
+    pub headers: Vec<(String, String)>,
 }
 
 impl Default for PlayOptions {
@@ -28,6 +35,9 @@ impl Default for PlayOptions {
             opening: Duration::from_secs(5),
             kept_octets: 64 * 1024,
             kept_of_passed: 4 * 1024,
+            origin: None,
+            subprotocols: Vec::new(),
+            headers: Vec::new(),
         }
     }
 }
@@ -66,6 +76,27 @@ impl PlayOptions {
     #[must_use]
     pub fn with_kept_of_passed(mut self, octets: usize) -> PlayOptions {
         self.kept_of_passed = octets;
+        self
+    }
+
+    /// Sets the origin in ordinary requests.
+    #[must_use]
+    pub fn with_origin(mut self, origin: Option<String>) -> PlayOptions {
+        self.origin = origin;
+        self
+    }
+
+    /// Sets the subprotocols that ordinary requests ask for.
+    #[must_use]
+    pub fn with_subprotocols(mut self, names: Vec<String>) -> PlayOptions {
+        self.subprotocols = names;
+        self
+    }
+
+    /// Sets more headers of ordinary requests.
+    #[must_use]
+    pub fn with_headers(mut self, headers: Vec<(String, String)>) -> PlayOptions {
+        self.headers = headers;
         self
     }
 }

@@ -38,7 +38,7 @@ pub fn play_to_server(
     let connection = ReplayConnection::connect(target, options.opening, Faults::default())?;
     let mut player = Player::new(case, Side::Client, connection, options);
     let config = opening::config(player.most_octets);
-    match opening::request(case, url, &config, &mut player.answers) {
+    match opening::request(case, url, options, &config, &mut player.answers) {
         Ok(conn) => player.conn = conn,
         Err(why) => player.facts.fail(Difference::from(format!(
             "the request cannot be written: {why}"

@@ -150,6 +150,25 @@ fn a_server_that_hangs_behind_the_handshake_fails_each_case() {
 }
 
 #[test]
+fn each_request_has_the_headers_that_are_asked_for() {
+    let server = Hostile::start(|_, mut stream| {
+        let mut peeked = [0; 2048];
+        // The request comes in one write.
+        let octets = stream.peek(&mut peeked)?;
+        let head = String::from_utf8_lossy(&peeked[..octets]).into_owned();
+        let has = |line: &str| head.contains(&format!("\r\n{line}\r\n"));
+        if has("Authorization: x y") && has("Origin: http://a.example") && upgrade(&mut stream)? {
+            echo(&mut stream)?;
+        }
+        Ok(Serve::On)
+    });
+    let args = ["--only", "1.1", "--header", "Authorization: x y", "--origin", "http://a.example"];
+    let ended = conform(&server.url(), &args);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    all_are(&ended, "OK");
+}
+
+#[test]
 fn a_server_of_one_connection_at_a_time_passes() {
     let busy = std::sync::Mutex::new(());
     let server = Hostile::start(move |_, mut stream| {

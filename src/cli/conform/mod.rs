@@ -142,10 +142,11 @@ impl Args {
     }
 
     fn options(&self) -> PlayOptions {
-        PlayOptions::default()
+        let options = PlayOptions::default()
             .with_full(self.full)
             .with_patience(self.patience())
-            .with_opening(self.patience())
+            .with_opening(self.patience());
+        self.request.apply(options)
     }
 
     /// What is played, for the reports.
