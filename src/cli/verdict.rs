@@ -15,7 +15,7 @@ pub(super) enum Severity {
     /// All is as it should be.
     #[default]
     Good,
-    /// Nothing was proved, as where a vector is skipped.
+    /// Nothing was proved, as where a vector is skipped or not run.
     #[value(skip)]
     Unproved,
     /// The server refuses, and the refusal says so.

@@ -62,6 +62,8 @@ pub(super) struct Clock {
     is_patient: bool,
     waiting: Option<(Instant, Option<String>)>,
     closing: Option<(Instant, Due)>,
+    /// When the tester fails the connection, counted from the last step.
+    kill: Option<Instant>,
     cap: Instant,
     linger: Option<Instant>,
 }
@@ -90,6 +92,7 @@ impl Clock {
             is_patient,
             waiting: None,
             closing: None,
+            kill: None,
             cap: now + most,
             linger: None,
         }
@@ -136,20 +139,30 @@ impl Clock {
         }
     }
 
+    /// All steps were sent: from now on the deadline of a case counts that fails the
+    /// connection then.
+    pub(super) fn steps_sent(&mut self) {
+        self.kill.get_or_insert(Instant::now() + self.deadline);
+    }
+
     /// A close was sent first.
     pub(super) fn await_reply(&mut self) {
         self.closing = Some((Instant::now() + CLOSING, Due::Reply));
     }
 
     /// Both closes are there, and a server is to end TCP; `replied` is whether its
-    /// close was the second.
-    pub(super) fn await_end(&mut self, replied: bool) {
-        let due = if replied {
-            Due::EndBehindReply
-        } else {
-            Due::End
-        };
-        self.closing = Some((Instant::now() + CLOSING, due));
+    /// close was the second, `fails` whether the deadline of the case fails the
+    /// connection.
+    pub(super) fn await_end(&mut self, replied: bool, fails: bool) {
+        let at = Instant::now() + CLOSING;
+        // In the original the deadline of the case still counts. Where it comes
+        // first, both closes were in order, and only the end of TCP was not.
+        let kill = self.kill.filter(|kill| fails && *kill <= at);
+        self.closing = Some(match (replied, kill) {
+            (true, None) => (at, Due::EndBehindReply),
+            (true, Some(kill)) => (kill, Due::End),
+            (false, _) => (at, Due::End),
+        });
     }
 
     /// A client is given the time to end TCP.

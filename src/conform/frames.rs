@@ -1,6 +1,8 @@
 //! Where the frames of the peer start and end, whatever rules they break. Behind a
 //! frame that broke one, the peer's close is still looked for.
 
+use std::collections::VecDeque;
+
 use super::distances;
 use crate::frame::{MAX_HEADER, Mask};
 use crate::version::Side;
@@ -23,8 +25,11 @@ pub(super) struct FrameWalk {
     is_in_frame: bool,
     /// The octets of payload that are still to come.
     left: u64,
-    /// The body of a close that is arriving.
+    /// The payload of a close or a pong that is arriving.
     body: Option<Vec<u8>>,
+    opcode: u8,
+    /// The pongs that were not decoded.
+    pongs: VecDeque<Vec<u8>>,
     mask: Mask,
     masked: bool,
     /// The first close that arrived whole.
@@ -50,10 +55,11 @@ struct Window {
 /// The longest compressed message that is looked at, in octets.
 const MOST_MESSAGE: usize = 1024 * 1024;
 
-/// The longest body of a close.
-const MOST_BODY: u64 = 125;
+/// The longest payload of a close or pong that is looked at: more than it may have.
+const MOST_BODY: u64 = 4096;
 /// The opcode of a close.
 const CLOSE: u8 = 8;
+const PONG: u8 = 10;
 
 impl Window {
     fn header(&mut self, first: u8) {
@@ -145,8 +151,9 @@ impl FrameWalk {
             self.left = length;
             self.masked = key.is_some();
             self.mask = key.map_or(Mask::Clear, Mask::four);
-            let is_close = opcode == CLOSE && length <= MOST_BODY;
-            self.body = is_close.then(Vec::new);
+            let is_kept = matches!(opcode, CLOSE | PONG) && length <= MOST_BODY;
+            self.body = is_kept.then(Vec::new);
+            self.opcode = opcode;
             if let Some(window) = &mut self.window {
                 window.header(first);
             }
@@ -184,13 +191,21 @@ impl FrameWalk {
         if let Some(window) = &mut self.window {
             window.end_frame();
         }
-        if let Some(mut body) = self.body.take() {
-            self.mask.apply(&mut body);
-            self.close = Some(SeenClose {
-                body,
-                masked: self.masked,
-            });
+        let Some(mut body) = self.body.take() else {
+            return;
+        };
+        self.mask.apply(&mut body);
+        if self.opcode == PONG {
+            self.pongs.push_back(body);
+        } else {
+            let masked = self.masked;
+            self.close = Some(SeenClose { body, masked });
         }
+    }
+
+    /// The next pong that was not decoded.
+    pub(super) fn take_pong(&mut self) -> Option<Vec<u8>> {
+        self.pongs.pop_front()
     }
 
     /// The close of the peer, once.

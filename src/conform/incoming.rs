@@ -91,6 +91,11 @@ impl Incoming {
         self.payload_octets
     }
 
+    /// The next pong behind a frame that broke a rule, or this frame.
+    pub(super) fn take_pong(&mut self) -> Option<Vec<u8>> {
+        self.walk.take_pong()
+    }
+
     /// A close of the peer behind a frame that broke a rule, or this frame.
     pub(super) fn take_close(&mut self) -> Option<SeenClose> {
         self.walk.take_close()
@@ -175,6 +180,7 @@ impl Incoming {
                 Happened::Ping(payload.to_vec())
             }
             Event::Pong(payload) => {
+                self.walk.take_pong();
                 if !expected.awaits_echo() {
                     expected.control(EventKind::Pong, payload);
                 }

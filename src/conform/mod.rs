@@ -21,6 +21,9 @@ mod sending;
 mod incoming;
 mod judge;
 mod clock;
+mod player;
+mod send;
+mod receive;
 mod play;
 
 pub use self::case::{

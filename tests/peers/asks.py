@@ -50,3 +50,21 @@ def echoes_binary(client, port):
     with opened(client, port) as socket:
         socket.binary(MIB_OCTETS)
         expect(socket, "binary", MIB_OCTETS)
+
+
+class Checks:
+    """Each check is a line, and is counted."""
+
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    def hold(self, what, function, *args, server=None):
+        try:
+            function(*args)
+        except (Failure, OSError, ValueError, KeyError) as e:
+            self.failed += 1
+            print(f"FAIL  {what}\n      {e if isinstance(e, Failure) else repr(e)}{server() if server else ''}", flush=True)
+            return False
+        self.passed += 1
+        print(f"ok    {what}", flush=True)
+        return True

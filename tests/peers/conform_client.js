@@ -1,42 +1,37 @@
 #!/usr/bin/env node
-// A test client on ws of npm, as the documentation of Autobahn|Testsuite describes one: it counts the cases, is tested with
-// each, and has the reports written.
-//   conform_client.js FOLDER URL [AGENT]
-// FOLDER is where node_modules is, URL that of the tester, such as ws://127.0.0.1:9001.
+// ws of npm as a test client, by the protocol that Autobahn|Testsuite documents for its fuzzing server.
+//   conform_client.js FOLDER URL      where node_modules is, and the server without a slash at its end
 'use strict';
 const path = require('path');
-const [folder, url, agent = 'ws'] = process.argv.slice(2);
-const WebSocket = require(path.join(folder, 'node_modules', 'ws'));
-const name = `agent=${encodeURIComponent(agent)}`;
+const [folder, url] = process.argv.slice(2);
+const { WebSocket } = require(path.join(folder, 'node_modules', 'ws'));
+const agent = 'ws';
+const options = { perMessageDeflate: {}, maxPayload: 64 << 20 };
 
-// The text that the tester answers, once the connection is closed.
-function ask(what) {
-  return new Promise((done, fail) => {
-    let answer;
-    const socket = new WebSocket(url + what);
-    socket.on('message', (message) => { answer = message.toString(); });
-    socket.on('error', fail);
-    socket.on('close', () => done(answer));
-  });
-}
-
-function run(number) {
+// A connection that sends back what it gets where it is told to; the last text when it is over, and whether it was open.
+function walk(target, echoes) {
   return new Promise((done) => {
-    const socket = new WebSocket(`${url}/runCase?case=${number}&${name}`, { maxPayload: 64 << 20 });
-    socket.on('message', (message, binary) => socket.send(message, { binary }));
-    // Most cases break a rule: whether the end is right, the tester knows.
+    const seen = { open: false };
+    const socket = new WebSocket(url + target, options);
+    socket.on('open', () => { seen.open = true; });
+    socket.on('message', (message, binary) => {
+      if (echoes) socket.send(message, { binary });
+      else seen.text = message.toString();
+    });
+    // What a case does wrong on purpose ends in one; the close follows.
     socket.on('error', () => {});
-    socket.on('close', () => done());
+    socket.on('close', () => done(seen));
   });
 }
 
 (async () => {
-  const count = Number(await ask('/getCaseCount'));
-  for (let number = 1; number <= count; number += 1) {
-    await run(number);
-  }
-  await ask(`/updateReports?${name}`);
+  const { text } = await walk('/getCaseCount', false);
+  const count = Number(text);
+  if (!(count > 0)) throw new Error(`${url}/getCaseCount answers ${text}`);
+  for (let i = 1; i <= count; i++) await walk(`/runCase?case=${i}&agent=${agent}`, true);
+  const { open } = await walk(`/updateReports?agent=${agent}`, false);
+  if (!open) throw new Error(`${url}/updateReports is refused`);
 })().catch((error) => {
   console.error(error.message);
-  process.exit(1);
+  process.exitCode = 1;
 });

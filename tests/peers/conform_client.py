@@ -1,40 +1,43 @@
-"""A test client on websockets of Python, as the documentation of Autobahn|Testsuite describes one: it counts the cases, is
-tested with each, and has the reports written.
+"""websockets of Python as a test client, by the protocol that Autobahn|Testsuite documents for its fuzzing server.
 
-    conform_client.py FOLDER URL [AGENT]
+    conform_client.py FOLDER URL
 
-FOLDER is where the package is, URL that of the tester, such as ws://127.0.0.1:9001.
+FOLDER is where the package is; URL has no slash at its end.
 """
 
+import asyncio
+import logging
 import sys
-import urllib.parse
 
-folder, url = sys.argv[1:3]
-agent = sys.argv[3] if len(sys.argv) > 3 else "websockets"
+folder, url = sys.argv[1:]
 sys.path.insert(0, folder)
 
+from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
-from websockets.sync.client import connect
 
-name = "agent=" + urllib.parse.quote(agent)
+AGENT = "websockets"
 
-
-def ask(what):
-    """The text that the tester answers; None where it only closes."""
-    with connect(url + what) as socket:
-        return next(iter(socket), None)
+# What a case does wrong on purpose is no news.
+logging.disable(logging.CRITICAL)
 
 
-def run(number):
-    # Most cases break a rule: whether the end is right, the tester knows.
-    try:
-        with connect(f"{url}/runCase?case={number}&{name}", max_size=64 << 20) as socket:
-            for message in socket:
-                socket.send(message)
-    except (WebSocketException, OSError):
-        pass
+def open_at(target):
+    return connect(url + target, max_size=64 << 20, ping_interval=None, close_timeout=1, proxy=None)
 
 
-for number in range(1, int(ask("/getCaseCount")) + 1):
-    run(number)
-ask("/updateReports?" + name)
+async def walk():
+    async with open_at("/getCaseCount") as socket:
+        count = int(await socket.recv())
+    for number in range(1, count + 1):
+        try:
+            async with open_at(f"/runCase?case={number}&agent={AGENT}") as socket:
+                async for message in socket:
+                    await socket.send(message)
+        except (WebSocketException, OSError, EOFError):
+            pass  # the verdict is the tester's
+    async with open_at(f"/updateReports?agent={AGENT}") as socket:
+        async for _ in socket:
+            pass
+
+
+asyncio.run(walk())

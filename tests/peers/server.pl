@@ -8,6 +8,8 @@ use Protocol::WebSocket::Frame;
 use Protocol::WebSocket::Handshake::Server;
 
 $| = 1;
+# A client may end TCP while it is written to.
+$SIG{PIPE} = 'IGNORE';
 my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 5, Proto => 'tcp')
   or die "cannot listen: $!";
 print 'listening ', $listener->sockport, "\n";

@@ -59,7 +59,7 @@ fn a_right_server_passes_in_every_format() {
     ];
     let json = conform(&url, &[&["--json"], files.concat().as_slice()].concat());
     assert_eq!(json.code, Some(0), "{json:?}");
-    let schema = include_str!("../../docs/verdict.schema.json");
+    let schema = include_str!("../../docs/conform.schema.json");
     let schema = jsonschema::validator_for(&serde_json::from_str(schema).unwrap()).unwrap();
     let lines: Vec<Value> = json
         .out
@@ -91,11 +91,9 @@ fn a_right_server_passes_in_every_format() {
             .join(case["reportfile"].as_str().unwrap());
         let detail: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
         assert_eq!(detail["id"], **id);
-        assert_eq!(
-            detail["wasClean"],
-            detail["expectedClose"]["requireClean"].as_bool().unwrap()
-                || detail["wasClean"] == true
-        );
+        // A clean closing is not required of every case, and is there where it is.
+        let is_required = detail["expectedClose"]["requireClean"].as_bool().unwrap();
+        assert!(!is_required || detail["wasClean"] == true, "{detail}");
     }
     // What was received is what was expected: an echo.
     let echoed = listed["1.1.2"]["reportfile"].as_str().unwrap();
@@ -106,10 +104,8 @@ fn a_right_server_passes_in_every_format() {
     assert_eq!(echoed["rxFrameStats"], serde_json::json!({"1": 1, "8": 1}));
 
     let xml = fs::read_to_string(folder.path("report.xml")).unwrap();
-    assert!(
-        xml.contains(&format!("tests=\"{}\" failures=\"0\"", cases.len())),
-        "{xml}"
-    );
+    let counts = format!("tests=\"{}\" skipped=\"0\" failures=\"0\"", cases.len());
+    assert!(xml.contains(&counts), "{xml}");
     let pages = fs::read_dir(folder.path("pages")).unwrap().count();
     assert_eq!(pages, cases.len() + 1);
 
@@ -147,12 +143,12 @@ fn a_wrong_server_fails_and_what_it_says_is_inert() {
         );
     }
     assert!(
-        !ended.out.contains('\x1b') && ended.out.contains("\\u{1b}[2J"),
+        !ended.out.contains('\x1b') && ended.out.contains("\\x1b[2J"),
         "{}",
         ended.out
     );
     let verbose = run(&["conform", &url, "--only", "1.1.2", "-v"]);
-    assert!(verbose.out.contains("sec-websocket-key"), "{}", verbose.out);
+    assert!(verbose.out.contains("Sec-WebSocket-Key"), "{}", verbose.out);
 
     let folder = Folder::new();
     let page = folder.path("report.html");

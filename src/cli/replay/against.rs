@@ -22,6 +22,8 @@ use super::{Manner, PlayOutcome, Played};
 
 /// Octets of the response and what follows it that are kept to be shown.
 const KEPT_OCTETS: usize = 64 * 1024;
+/// How long an echo may take where it is not known that the server echoes.
+const GUESS: Duration = Duration::from_millis(500);
 /// Octets that a server may send where fewer were recorded.
 const FLOOD_OCTETS: usize = 4 * 1024 * 1024;
 
@@ -89,6 +91,7 @@ pub(super) fn play(
         vector,
         manner,
         required,
+        is_guess: is_turned && manner.target.is_none(),
         connection,
         kept: KEPT_OCTETS.max(response.len() + 1),
         flood: FLOOD_OCTETS.max(response.len().saturating_mul(2)),
@@ -102,6 +105,11 @@ pub(super) fn play(
     let mut failures: Vec<_> = replay.converse(&moves, &marks).err().into_iter().collect();
     if let Some(why) = replay.skipped {
         return PlayOutcome::Skipped(why);
+    }
+    if let (true, Some(failure)) = (replay.is_silent(), failures.first()) {
+        return PlayOutcome::NotRun(format!(
+            "it is turned round, and the path that it asks for need not echo (--path): {failure}"
+        ));
     }
     if let Some(subprotocol) = replay.unspoken() {
         return PlayOutcome::NotRun(format!(
@@ -270,6 +278,8 @@ struct ClientReplay<'a> {
     vector: &'a Vector,
     manner: &'a Manner,
     required: Required,
+    /// Whether it is not known that the server echoes what was turned round.
+    is_guess: bool,
     connection: ReplayConnection,
     /// How many octets of the server are kept.
     kept: usize,
@@ -296,6 +306,21 @@ enum Waited {
 }
 
 impl ClientReplay<'_> {
+    /// When a wait that starts now is over. Where an echo
+    /// was not promised, it comes soon or not at all.
+    fn deadline(&self) -> Instant {
+        let deadline = self.manner.deadline();
+        match self.is_guess && self.mark().open {
+            true => deadline.min(Instant::now() + GUESS + self.manner.faults.latency),
+            false => deadline,
+        }
+    }
+
+    /// Whether what it lacks is an echo that was not promised.
+    fn is_silent(&self) -> bool {
+        self.is_guess && self.mark().open && self.violation().is_none()
+    }
+
     fn converse(&mut self, moves: &[Move], marks: &[Mark]) -> Result<(), Difference> {
         let mut before = Mark::default();
         let mut responded = false;
@@ -307,7 +332,7 @@ impl ClientReplay<'_> {
             }
             // What the client sends next, it sent after it had received this.
             if responded && self.ended.is_none() && !self.connection.is_limit_reached() {
-                let waited = self.wait(self.manner.deadline(), |replay| replay.reaches(before));
+                let waited = self.wait(self.deadline(), |replay| replay.reaches(before));
                 self.fault()?;
                 if self.required == Required::Accepts && !matches!(waited, Waited::Reached) {
                     return Err(self.missing(before, &waited).into());
@@ -325,13 +350,11 @@ impl ClientReplay<'_> {
             if let Some(end) = step.end {
                 self.connection.end(end == StreamEnd::Rst);
             }
-            self.wait(self.manner.deadline(), |replay| {
-                replay.connection.is_written()
-            });
+            self.wait(self.deadline(), |replay| replay.connection.is_written());
         }
         if self.connection.is_limit_reached() {
             // We cut the connection on purpose: what arrived until then is judged.
-            self.wait(self.manner.deadline(), |replay| replay.ended.is_some());
+            self.wait(self.deadline(), |replay| replay.ended.is_some());
             return match self.violation().map(|located| located.error) {
                 // It is right to refuse half a request.
                 Some(Violation::ResponseStatus { .. }) => Ok(()),
@@ -473,7 +496,7 @@ impl ClientReplay<'_> {
 
     fn conclude(&mut self, moves: &[Move], want: Mark) -> Result<(), Difference> {
         let messages = self.expected()?;
-        let waited = self.wait(self.manner.deadline(), |replay| {
+        let waited = self.wait(self.deadline(), |replay| {
             replay.reaches(want) && replay.lacks(&messages).is_none()
         });
         self.fault()?;
@@ -497,7 +520,7 @@ impl ClientReplay<'_> {
             .iter()
             .any(|m| m.from == Side::Server && m.end.is_some());
         if ends {
-            self.wait(self.manner.deadline(), |replay| replay.ended.is_some());
+            self.wait(self.deadline(), |replay| replay.ended.is_some());
             self.fault()?;
             if self.ended.is_none() {
                 return Err(format!(
@@ -511,7 +534,7 @@ impl ClientReplay<'_> {
     }
 
     fn conclude_refusal(&mut self) -> Result<(), Difference> {
-        self.wait(self.manner.deadline(), |replay| {
+        self.wait(self.deadline(), |replay| {
             replay.ended.is_some() || replay.seen.contains(&b'\n')
         });
         let line = before(&self.seen, b'\n').trim_ascii_end();
@@ -547,7 +570,7 @@ impl ClientReplay<'_> {
     }
 
     fn conclude_failure(&mut self) -> Result<(), Difference> {
-        self.wait(self.manner.deadline(), |replay| {
+        self.wait(self.deadline(), |replay| {
             replay.mark().closed || replay.ended.is_some()
         });
         if self.mark().closed || self.ended.is_some() {
@@ -585,9 +608,7 @@ impl ClientReplay<'_> {
     }
 
     fn compare(&mut self, want: &[u8], failures: &mut Vec<Difference>) {
-        self.wait(self.manner.deadline(), |replay| {
-            replay.seen.len() >= want.len()
-        });
+        self.wait(self.deadline(), |replay| replay.seen.len() >= want.len());
         let ignored = &self.manner.ignored_headers;
         let (seen, want) = (without(&self.seen, ignored), without(want, ignored));
         if seen != want {

@@ -1,6 +1,12 @@
 //! Captures: whatever happens to their segments, the same octets come back.
 
+use heirloom::vector::Conclusion;
+
 use super::*;
+
+fn is_accepted(conclusion: Option<&Conclusion>) -> bool {
+    conclusion.is_some_and(|c| c.result == ExpectedResult::Accept)
+}
 
 #[test]
 fn every_vector_comes_back_from_a_capture() {
@@ -18,16 +24,14 @@ fn every_vector_comes_back_from_a_capture() {
         imported += 1;
         assert_eq!(both(&back), both(&vector), "{}", vector.id);
         // What the corpus holds both sides to, the import finds by itself.
-        let accepts = |side| {
-            let conclusion = vector.expect.of(side);
-            conclusion.is_some_and(|c| c.result == ExpectedResult::Accept)
-        };
+        let accepts = |side| is_accepted(vector.expect.of(side));
         let answered = vector.steps.iter().any(|step| step.from == Side::Server);
         if accepts(Side::Server) && accepts(Side::Client) && answered && !vector.secure {
             held += 1;
             let (want, got) = (&vector.expect, &back.expect);
-            assert_eq!(got.server, want.server, "{}", vector.id);
-            assert_eq!(got.client, want.client, "{}", vector.id);
+            // Both accept, which is all that a conversation shows.
+            assert!(is_accepted(got.server.as_ref()), "{}", vector.id);
+            assert!(is_accepted(got.client.as_ref()), "{}", vector.id);
             for from in [Side::Client, Side::Server] {
                 let received = |expect: &Expect| {
                     let own = expect.messages.iter().filter(|m| m.from == from);

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use heirloom::Side;
 use heirloom::conform::{
-    Case, CaseContent, CaseEvent, CaseResult, CloseEnd, ClosingVerdict, EventKind,
+    Case, CaseContent, CaseEvent, CaseResult, CloseEnd, ClosingVerdict, EventKind, Outcome,
 };
 use heirloom::explain::{Explanation, Part, PartKind};
 use heirloom::trace::Field;
@@ -153,7 +153,9 @@ fn detail(
         "isServer": tester == Side::Server,
         "localCloseCode": closed.local_code,
         "localCloseReason": closed.local_reason,
-        "received": received(&explanation, plan.tested),
+        "received": case
+            .and_then(|case| with_pauses(case, result))
+            .unwrap_or_else(|| received(&explanation, plan.tested)),
         "remoteCloseCode": closed.remote_code,
         "remoteCloseReason": closed.remote_reason,
         "reportCompressionRatio": is_compressed,
@@ -250,6 +252,17 @@ fn expected_close(case: &Case) -> Value {
         close["closedByWrongEndpointIsFatal"] = Value::Bool(true);
     }
     close
+}
+
+/// The events of a case with pauses that was received as one of its outcomes has it:
+/// a conversation does not show which pauses have passed.
+fn with_pauses(case: &Case, result: &CaseResult) -> Option<Value> {
+    let has_pause = |outcome: &&Outcome| {
+        let mut events = outcome.events.iter();
+        outcome.verdict == result.behavior && events.any(|event| event.kind == EventKind::Mark)
+    };
+    let outcome = case.outcomes.iter().find(has_pause)?;
+    Some(outcome.events.iter().map(event).collect())
 }
 
 /// The messages, pings and pongs of the tested side, as far as they are kept.
