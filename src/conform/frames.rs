@@ -29,7 +29,7 @@ pub(super) struct FrameWalk {
     body: Option<Vec<u8>>,
     opcode: u8,
     /// The pongs that were not decoded.
-    pongs: VecDeque<Vec<u8>>,
+    pongs: VecDeque<(Vec<u8>, bool)>,
     mask: Mask,
     masked: bool,
     /// The first close that arrived whole.
@@ -196,15 +196,15 @@ impl FrameWalk {
         };
         self.mask.apply(&mut body);
         if self.opcode == PONG {
-            self.pongs.push_back(body);
+            self.pongs.push_back((body, self.masked));
         } else {
             let masked = self.masked;
             self.close = Some(SeenClose { body, masked });
         }
     }
 
-    /// The next pong that was not decoded.
-    pub(super) fn take_pong(&mut self) -> Option<Vec<u8>> {
+    /// The next pong that was not decoded, and whether it is masked.
+    pub(super) fn take_pong(&mut self) -> Option<(Vec<u8>, bool)> {
         self.pongs.pop_front()
     }
 

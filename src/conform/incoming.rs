@@ -91,8 +91,9 @@ impl Incoming {
         self.payload_octets
     }
 
-    /// The next pong behind a frame that broke a rule, or this frame.
-    pub(super) fn take_pong(&mut self) -> Option<Vec<u8>> {
+    /// The next pong behind a frame that broke a rule, or this frame, and whether it
+    /// is masked.
+    pub(super) fn take_pong(&mut self) -> Option<(Vec<u8>, bool)> {
         self.walk.take_pong()
     }
 

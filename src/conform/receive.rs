@@ -228,6 +228,12 @@ impl Player<'_> {
             // The original breaks off where a reason cannot be read.
             self.take_walked_close();
             self.link.state = State::Closed;
+        } else if matches!(error, Violation::MaskMissing | Violation::MaskUnexpected) {
+            // The frame itself still counts; it is a pong, or the close.
+            if let Some((pong, _)) = self.incoming.take_pong() {
+                self.expected.control(EventKind::Pong, &pong);
+            }
+            self.walk();
         } else if matches!(error, Violation::Utf8Invalid) {
             self.link.is_text_broken = true;
         } else {
@@ -257,7 +263,10 @@ impl Player<'_> {
     /// Behind a frame that broke a rule: the peer's close, where it has arrived.
     pub(super) fn walk(&mut self) {
         // The original goes on to note pongs.
-        while let Some(pong) = self.incoming.take_pong() {
+        while let Some((pong, masked)) = self.incoming.take_pong() {
+            if masked != (self.side == Side::Server) {
+                return self.drop_connection();
+            }
             self.expected.control(EventKind::Pong, &pong);
         }
         let Some(close) = self.take_walked_close() else {

@@ -41,6 +41,42 @@ fn serve_faults() {
 }
 
 #[test]
+#[ignore = "walks the original"]
+fn walk_original() {
+    let count = cases(CASES).len();
+    for_each(&faults(), 16, |fault| {
+        for n in 1..=count {
+            let stream = std::net::TcpStream::connect("127.0.0.1:19100").unwrap();
+            let target = format!("/runCase?case={n}&agent={}", format!("{fault:?}").replace(['(', ')'], "-"));
+            let _ = Peer::connect_to(stream, &target, *fault);
+        }
+    });
+    let stream = std::net::TcpStream::connect("127.0.0.1:19100").unwrap();
+    let _ = Peer::connect_to(stream, "/updateReports?agent=None", Fault::None);
+}
+
+#[test]
+#[ignore = "prints our verdicts"]
+fn print_client_verdicts() {
+    let mut plays = Vec::new();
+    for fault in faults() {
+        plays.extend(cases(CASES).into_iter().map(|case| (fault, case)));
+    }
+    let lines = Mutex::new(Vec::new());
+    for_each(&plays, 32, |(fault, case)| {
+        let result = to_peer(case, Side::Client, *fault);
+        lines.lock().unwrap().push(format!(
+            "VERDICT {} {} {} / {} / {:?}",
+            format!("{fault:?}").replace(['(', ')'], "-"),
+            case.id, result.behavior, result.closing, result.closed.remote_code
+        ));
+    });
+    for line in lines.into_inner().unwrap() {
+        println!("{line}");
+    }
+}
+
+#[test]
 #[ignore = "prints our verdicts"]
 fn print_verdicts() {
     let mut plays = Vec::new();

@@ -194,8 +194,13 @@ impl Peer {
 
     /// Asks for an upgrade, and echoes.
     pub(crate) fn connect(stream: TcpStream, fault: Fault) -> io::Result<()> {
+        Peer::connect_to(stream, "/", fault)
+    }
+
+    /// The same with this path and query.
+    pub(crate) fn connect_to(stream: TcpStream, target: &str, fault: Fault) -> io::Result<()> {
         let mut peer = Peer::new(stream, Side::Client, fault)?;
-        peer.ask()?;
+        peer.ask(target)?;
         peer.converse()
     }
 
@@ -259,11 +264,11 @@ impl Peer {
         self.stream.write_all(response.as_bytes())
     }
 
-    fn ask(&mut self) -> io::Result<()> {
+    fn ask(&mut self, target: &str) -> io::Result<()> {
         let offer = "permessage-deflate; client_max_window_bits";
         let key = STANDARD.encode([7; 16]);
         let request = format!(
-            "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+            "GET {target} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Extensions: {offer}\r\n\r\n"
         );
