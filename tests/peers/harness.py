@@ -34,7 +34,7 @@ from tls import TLS_COLUMNS, check_tls
 from txwschecks import check_txws
 from versions import find_echoing, find_others, versions
 
-BUDGET = 480  # seconds for everything; a run takes a fraction of it
+BUDGET = 660  # seconds for everything; a run takes a fraction of it
 
 SCREENSHOTS = os.path.join(HERE, ".cache", "screenshots")
 

@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# Protocol::WebSocket as a server that echoes; one connection after another.
+# Protocol::WebSocket as a server that echoes; one connection after another, or with the word `fork` a process for each.
 # Prints "listening PORT", then for each connection "open VERSION" and "closed HOW".
 use strict;
 use warnings;
@@ -10,11 +10,14 @@ use Protocol::WebSocket::Handshake::Server;
 $| = 1;
 # A client may end TCP while it is written to.
 $SIG{PIPE} = 'IGNORE';
-my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 5, Proto => 'tcp')
+$SIG{CHLD} = 'IGNORE';
+my $forks = ($ARGV[0] // '') eq 'fork';
+my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 64, Proto => 'tcp')
   or die "cannot listen: $!";
 print 'listening ', $listener->sockport, "\n";
 
 while (my $socket = $listener->accept) {
+    if ($forks && fork) { close $socket; next }
     binmode $socket;
     my $handshake = Protocol::WebSocket::Handshake::Server->new;
     my ($frames, $how, $answered) = (undef, 'eof', '');
@@ -22,7 +25,10 @@ while (my $socket = $listener->accept) {
         unless ($handshake->is_done) {
             unless ($handshake->parse($data)) { print 'closed error ', $handshake->error, "\n"; last }
             next unless $handshake->is_done;
-            put($socket, $handshake->to_string);
+            # It dies of keys of hixie-76 that have no number.
+            my $answer = eval { $handshake->to_string };
+            unless (defined $answer) { print "closed error $@"; last }
+            put($socket, $answer);
             print 'open ', $handshake->version, "\n";
             $frames = Protocol::WebSocket::Frame->new(version => $handshake->version, max_payload_size => 0);
         }
@@ -31,6 +37,7 @@ while (my $socket = $listener->accept) {
     }
     close $socket;
     print "closed $how\n" if $frames;
+    exit if $forks;
 }
 
 sub put {
@@ -51,7 +58,9 @@ sub echo {
         my $buffered = $frames->{buffer};
         # The module takes an eight-octet length that has not come whole for a length of nothing.
         return 0 if !$hixie && length $buffered >= 2 && length $buffered < 10 && (ord(substr $buffered, 1, 1) & 127) == 127;
-        my $octets = $frames->next_bytes;
+        # It dies where its limits end, which are those of fragments and of their sum.
+        my $octets = eval { $frames->next_bytes };
+        if ($@) { $$how = 'error'; return 1 }
         return 0 unless defined $octets;
         my $type = $frames->is_close ? 'close' : $frames->is_binary ? 'binary' : 'text';
         put($socket, $handshake->build_frame(type => $type, buffer => $octets, max_payload_size => 0)->to_bytes);

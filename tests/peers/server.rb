@@ -1,5 +1,5 @@
 #!/usr/bin/ruby
-# The gem `websocket` as a server that echoes; one connection after another.
+# The gem `websocket` as a server that echoes; one connection after another, or with the word `threads` a thread for each.
 # Prints "listening PORT", then for each connection "open VERSION" and "closed HOW"; "stripped" where the gem takes white
 # space off the eight octets of hixie-76 and so answers wrongly.
 require 'socket'
@@ -40,8 +40,7 @@ def echo(socket, version, data)
   end
 end
 
-loop do
-  socket = listener.accept
+def serve(socket)
   how = begin
     version, rest = shake(socket)
     version ? echo(socket, version, rest) : 'refused'
@@ -49,5 +48,11 @@ loop do
     'eof'
   end
   puts "closed #{how}"
+ensure
   socket.close
+end
+
+loop do
+  socket = listener.accept
+  ARGV[0] == 'threads' ? Thread.new { serve(socket) } : serve(socket)
 end
