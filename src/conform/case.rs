@@ -98,6 +98,10 @@ pub struct Handshake {
 pub struct Compression {
     /// The value of `Sec-WebSocket-Extensions` in the request to a server.
     pub offer: String,
+    /// Whether the answer of a server may lack a parameter that the offer demands:
+    /// the known cases do not look.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub lax_answer: bool,
     /// What is agreed to with a client: the first that one of its offers allows.
     pub accept: Vec<Offers>,
 }

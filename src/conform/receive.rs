@@ -217,7 +217,18 @@ impl Player<'_> {
         match self.link.state {
             // The core has written the close.
             State::Open => self.sent_close(error.close_code(), error.code().to_owned()),
-            State::Closing => self.drop_connection(),
+            State::Closing => {
+                self.drop_connection();
+                let is_of_close = matches!(
+                    error,
+                    Violation::CloseCodeInvalid { .. } | Violation::CloseReasonUtf8
+                );
+                if !is_of_close {
+                    // The original reads nothing behind a header that is wrong here.
+                    self.incoming.forget();
+                    return;
+                }
+            }
             State::Opening | State::Closed => {}
         }
         if let (Violation::CloseCodeInvalid { code }, None) = (error, self.link.closed.remote_code)

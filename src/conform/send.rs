@@ -1,9 +1,14 @@
 //! Sends what comes next while the socket takes it.
 
+use std::time::Duration;
+
 use super::player::{Player, State};
 use super::sending::Next;
 use crate::frame::NORMAL;
 use crate::vector::{Difference, StreamEnd};
+
+/// Between two writes of a step that is cut into them.
+const PAUSE: Duration = Duration::from_millis(1);
 
 impl Player<'_> {
     /// Puts what comes next into the queue.
@@ -20,6 +25,11 @@ impl Player<'_> {
             if !is_empty {
                 self.record.sent(&octets);
                 match self.sending.chop() {
+                    // Each write of a short case arrives by itself, so that the peer has
+                    // replied to one frame before it sees the next.
+                    Some(size) if !self.clock.is_patient() => {
+                        self.connection.send_paced(&octets, size, PAUSE);
+                    }
                     Some(size) => self.connection.send_in_slices(&octets, size),
                     None => self.connection.send(&octets),
                 }

@@ -163,6 +163,12 @@ impl ReplayConnection {
         self.queue.put_octets(octets, Some(slice_bytes));
     }
 
+    /// The same, with a pause before each write but the first, so that each arrives
+    /// by itself.
+    pub fn send_paced(&mut self, octets: &[u8], slice_bytes: usize, pause: Duration) {
+        self.queue.put_paced(octets, slice_bytes.max(1), pause);
+    }
+
     /// How many octets were written.
     #[must_use]
     pub fn written(&self) -> u64 {
@@ -254,6 +260,15 @@ impl Queue {
     fn put(&mut self, item: Item) {
         self.items
             .push_back((Instant::now() + self.faults.latency, item));
+    }
+
+    fn put_paced(&mut self, octets: &[u8], size: usize, pause: Duration) {
+        for (n, slice) in (0_u32..).zip(octets.chunks(size)) {
+            self.put_octets(slice, None);
+            if let Some((due, _)) = self.items.back_mut() {
+                *due += pause.saturating_mul(n);
+            }
+        }
     }
 
     fn put_octets(&mut self, octets: &[u8], size: Option<usize>) {

@@ -47,7 +47,10 @@ fn walk_original() {
     for_each(&faults(), 16, |fault| {
         for n in 1..=count {
             let stream = std::net::TcpStream::connect("127.0.0.1:19100").unwrap();
-            let target = format!("/runCase?case={n}&agent={}", format!("{fault:?}").replace(['(', ')'], "-"));
+            let target = format!(
+                "/runCase?case={n}&agent={}",
+                format!("{fault:?}").replace(['(', ')'], "-")
+            );
             let _ = Peer::connect_to(stream, &target, *fault);
         }
     });
@@ -68,7 +71,10 @@ fn print_client_verdicts() {
         lines.lock().unwrap().push(format!(
             "VERDICT {} {} {} / {} / {:?}",
             format!("{fault:?}").replace(['(', ')'], "-"),
-            case.id, result.behavior, result.closing, result.closed.remote_code
+            case.id,
+            result.behavior,
+            result.closing,
+            result.closed.remote_code
         ));
     });
     for line in lines.into_inner().unwrap() {

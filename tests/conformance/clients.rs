@@ -14,7 +14,14 @@ use crate::support::program::{Ended, HEIRLOOM, Program};
 /// A tester of clients with these options.
 pub(crate) fn tester(args: &[&str]) -> Program {
     let mut command = Command::new(HEIRLOOM);
-    command.args(["conform", "--listen", "127.0.0.1:0", "--json", "--timeout-ms", "1000"]);
+    command.args([
+        "conform",
+        "--listen",
+        "127.0.0.1:0",
+        "--json",
+        "--timeout-ms",
+        "1000",
+    ]);
     Program::start(command.args(args))
 }
 
@@ -47,7 +54,10 @@ fn declined(address: SocketAddr, path: &str) -> (Head, String) {
 }
 
 fn results(ended: &Ended) -> (Vec<Value>, Value) {
-    let parsed = ended.out.lines().map(|line| serde_json::from_str(line).unwrap());
+    let parsed = ended
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
     let mut lines: Vec<Value> = parsed.collect();
     let last = lines.pop().expect("there is a summary");
     (lines, last)
@@ -57,7 +67,13 @@ fn results(ended: &Ended) -> (Vec<Value>, Value) {
 fn a_client_walks_the_cases() {
     let folder = Folder::new();
     let junit = folder.path("report.xml");
-    let tester = tester(&["--only", "1.1,7.7.1", "--once", "--junit", junit.to_str().unwrap()]);
+    let tester = tester(&[
+        "--only",
+        "1.1,7.7.1",
+        "--once",
+        "--junit",
+        junit.to_str().unwrap(),
+    ]);
     let address = tester.address;
     let count: usize = asked(address, "/getCaseCount").unwrap().parse().unwrap();
     assert_eq!(count, 9);
@@ -68,7 +84,10 @@ fn a_client_walks_the_cases() {
         let keys: Vec<&String> = info.as_object().unwrap().keys().collect();
         assert_eq!(keys, ["description", "id"]);
         run_case(address, &format!("case={case}&agent=walker%2F1+x"));
-        let status = asked(address, &format!("/getCaseStatus?case={case}&agent=walker/1%20x"));
+        let status = asked(
+            address,
+            &format!("/getCaseStatus?case={case}&agent=walker/1%20x"),
+        );
         assert_eq!(status.as_deref(), Some("{\"behavior\":\"OK\"}"), "{info}");
     }
     assert!(!junit.exists());
@@ -77,24 +96,37 @@ fn a_client_walks_the_cases() {
     assert_eq!(status.code(), Some(0), "{ended:?}");
     let (lines, last) = results(&ended);
     assert_eq!((lines.len(), &last["exit"]), (9, &Value::from(0)));
-    assert!(lines.iter().all(|line| line["agent"] == "walker/1 x"), "{ended:?}");
+    assert!(
+        lines.iter().all(|line| line["agent"] == "walker/1 x"),
+        "{ended:?}"
+    );
     assert!(std::fs::read_to_string(junit).unwrap().contains("7.7.1"));
 }
 
 #[test]
 fn without_options_the_cases_are_those_that_test_clients_know() {
     let tester = tester(&[]);
-    assert_eq!(asked(tester.address, "/getCaseCount").as_deref(), Some("517"));
+    assert_eq!(
+        asked(tester.address, "/getCaseCount").as_deref(),
+        Some("517")
+    );
     let info = |case: u32| {
         let info = asked(tester.address, &format!("/getCaseInfo?case={case}")).unwrap();
         let info: Value = serde_json::from_str(&info).unwrap();
         info["id"].as_str().unwrap().to_owned()
     };
-    assert_eq!((info(1), info(517)), ("1.1.1".to_owned(), "13.7.18".to_owned()));
+    assert_eq!(
+        (info(1), info(517)),
+        ("1.1.1".to_owned(), "13.7.18".to_owned())
+    );
     assert_eq!(asked(tester.address, "/stopServer"), None);
     let (status, ended) = tester.wait();
     assert_eq!(status.code(), Some(3));
-    assert!(ended.talk.contains("no client has run a case"), "{}", ended.talk);
+    assert!(
+        ended.talk.contains("no client has run a case"),
+        "{}",
+        ended.talk
+    );
 }
 
 #[test]
@@ -109,7 +141,11 @@ fn what_is_not_there_is_answered_by_http() {
         ("/runCase?case=0&agent=a", 404, "from 1 to 8"),
         ("/runCase?case=9&agent=a", 404, "from 1 to 8"),
         ("/runCase?case=x&agent=a", 404, "from 1 to 8"),
-        ("/runCase?case=18446744073709551616&agent=a", 404, "from 1 to 8"),
+        (
+            "/runCase?case=18446744073709551616&agent=a",
+            404,
+            "from 1 to 8",
+        ),
         ("/runCase?casetuple=9.9.9&agent=a", 404, "no such case"),
         ("/runCase?case=1&case=2&agent=a", 400, "more than once"),
         ("/runCase?case=1&agent=a&agent=b", 400, "more than once"),
@@ -186,7 +222,10 @@ fn a_status_waits_for_the_case() {
     peer.send(&frame(first, &payload));
     peer.close_frame(1000);
     peer.send(&frame(CLOSE, &[0x03, 0xe8]));
-    assert_eq!(waits.join().unwrap().as_deref(), Some("{\"behavior\":\"OK\"}"));
+    assert_eq!(
+        waits.join().unwrap().as_deref(),
+        Some("{\"behavior\":\"OK\"}")
+    );
 }
 
 #[test]
@@ -201,7 +240,10 @@ fn old_versions_ask_and_are_tested_too() {
     peer.send(&request(Speaks::Hixie76, "/runCase?case=1&agent=old"));
     let (head, body) = peer.response();
     assert_eq!(head.status(), 400);
-    assert!(body.contains("1.1.2 is about rfc6455, and the client speaks hixie-76"), "{body}");
+    assert!(
+        body.contains("1.1.2 is about rfc6455, and the client speaks hixie-76"),
+        "{body}"
+    );
     let mut peer = Peer::open(tester.address, Speaks::Hixie75, "/getCaseCount");
     assert_eq!(peer.receive_text(), count.to_string());
     peer.ends();

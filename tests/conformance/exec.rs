@@ -91,7 +91,10 @@ fn a_client_that_takes_too_long_is_ended_with_all_that_it_started() {
     let pid = written(&pid);
     let (_, ended) = tester.wait();
     assert_eq!(ended.code, Some(3), "{ended:?}");
-    assert!(ended.talk.contains("did not end within 500 ms"), "{ended:?}");
+    assert!(
+        ended.talk.contains("did not end within 500 ms"),
+        "{ended:?}"
+    );
     has_ended(&pid);
 }
 

@@ -37,7 +37,11 @@ impl Hostile {
             let listener = Arc::new(Mutex::new(Some(listener.try_clone().unwrap())));
             let mut number = 0;
             loop {
-                let accepting = listener.lock().unwrap().as_ref().map(|l| l.try_clone().unwrap());
+                let accepting = listener
+                    .lock()
+                    .unwrap()
+                    .as_ref()
+                    .map(|l| l.try_clone().unwrap());
                 let Some(accepting) = accepting else {
                     break;
                 };
@@ -87,7 +91,8 @@ pub(crate) fn upgrade(stream: &mut TcpStream) -> std::io::Result<bool> {
     let head = head(stream)?;
     let key = head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("Sec-WebSocket-Key").then(|| value.trim().to_owned())
+        name.eq_ignore_ascii_case("Sec-WebSocket-Key")
+            .then(|| value.trim().to_owned())
     });
     let Some(key) = key.filter(|_| head.contains("Sec-WebSocket-Version: 13\r\n")) else {
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")?;

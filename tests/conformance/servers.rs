@@ -18,14 +18,25 @@ const MOST_KIB: u64 = 256 * 1024;
 
 /// The results of `heirloom conform --json`, without the last line, and that line.
 fn results(ended: &Ended) -> (Vec<Value>, Value) {
-    let parsed = ended.out.lines().map(|line| serde_json::from_str(line).unwrap());
+    let parsed = ended
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
     let mut lines: Vec<Value> = parsed.collect();
     let last = lines.pop().expect("there is a summary");
     (lines, last)
 }
 
 fn conform(url: &str, args: &[&str]) -> Ended {
-    let fixed = ["conform", url, "--json", "--timeout-ms", "500", "--version", "rfc6455"];
+    let fixed = [
+        "conform",
+        url,
+        "--json",
+        "--timeout-ms",
+        "500",
+        "--version",
+        "rfc6455",
+    ];
     run(&[&fixed, args].concat())
 }
 
@@ -60,8 +71,14 @@ fn an_echo_passes_and_the_number_of_jobs_changes_nothing() {
     assert_eq!((one.code, many.code), (Some(0), Some(0)), "{one:?}");
     let all = verdicts(&one);
     assert_eq!(all, verdicts(&many));
-    assert!(all.iter().any(|(id, _)| id.starts_with("vectors/hixie-76/")));
-    assert!(all.iter().all(|(_, verdict)| verdict != "FAILED" && verdict != "none"));
+    assert!(
+        all.iter()
+            .any(|(id, _)| id.starts_with("vectors/hixie-76/"))
+    );
+    assert!(
+        all.iter()
+            .all(|(_, verdict)| verdict != "FAILED" && verdict != "none")
+    );
 }
 
 #[test]
@@ -72,9 +89,21 @@ fn versions_that_are_not_spoken_are_told_and_not_played() {
     let args = ["conform", &url, "--json", "--only", only];
     let ended = run(&args);
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.talk.contains("hixie-75 is not spoken"), "{}", ended.talk);
-    assert!(ended.talk.contains("hybi-07 is not spoken"), "{}", ended.talk);
-    assert!(!ended.talk.contains("hixie-76 is not spoken"), "{}", ended.talk);
+    assert!(
+        ended.talk.contains("hixie-75 is not spoken"),
+        "{}",
+        ended.talk
+    );
+    assert!(
+        ended.talk.contains("hybi-07 is not spoken"),
+        "{}",
+        ended.talk
+    );
+    assert!(
+        !ended.talk.contains("hixie-76 is not spoken"),
+        "{}",
+        ended.talk
+    );
     let (lines, _) = results(&ended);
     for line in &lines {
         let is_off = ["hixie-75", "hybi-07"].contains(&line["version"].as_str().unwrap());
@@ -84,7 +113,11 @@ fn versions_that_are_not_spoken_are_told_and_not_played() {
     let ended = run(&["conform", &url, "--json", "--version", "hixie-75"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(!ended.talk.contains("not spoken"), "{}", ended.talk);
-    assert!(verdicts(&ended).iter().any(|(_, verdict)| verdict == "FAILED"));
+    assert!(
+        verdicts(&ended)
+            .iter()
+            .any(|(_, verdict)| verdict == "FAILED")
+    );
 }
 
 #[test]
@@ -107,7 +140,11 @@ fn a_server_that_never_answers_is_one_sentence() {
     });
     let ended = conform(&server.url(), &["--only", "1.1"]);
     assert_eq!(ended.code, Some(3), "{ended:?}");
-    assert!(ended.talk.contains("answers no opening handshake"), "{}", ended.talk);
+    assert!(
+        ended.talk.contains("answers no opening handshake"),
+        "{}",
+        ended.talk
+    );
 }
 
 #[test]
@@ -162,7 +199,14 @@ fn each_request_has_the_headers_that_are_asked_for() {
         }
         Ok(Serve::On)
     });
-    let args = ["--only", "1.1", "--header", "Authorization: x y", "--origin", "http://a.example"];
+    let args = [
+        "--only",
+        "1.1",
+        "--header",
+        "Authorization: x y",
+        "--origin",
+        "http://a.example",
+    ];
     let ended = conform(&server.url(), &args);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     all_are(&ended, "OK");
@@ -194,7 +238,15 @@ fn floods(serve: impl Fn(&mut TcpStream) -> std::io::Result<()> + Send + Sync + 
         Ok(Serve::On)
     });
     let mut child = Command::new(HEIRLOOM)
-        .args(["conform", &server.url(), "--only", "1.1", "--version", "rfc6455", "--json"])
+        .args([
+            "conform",
+            &server.url(),
+            "--only",
+            "1.1",
+            "--version",
+            "rfc6455",
+            "--json",
+        ])
         .args(["--timeout-ms", "500"])
         .stdout(Stdio::piped())
         .spawn()
@@ -297,13 +349,23 @@ fn a_server_that_dies_is_named_with_the_case_before() {
     });
     let folder = Folder::new();
     let junit = folder.path("report.xml");
-    let args = ["--only", "1.1", "--jobs", "1", "--junit", junit.to_str().unwrap()];
+    let args = [
+        "--only",
+        "1.1",
+        "--jobs",
+        "1",
+        "--junit",
+        junit.to_str().unwrap(),
+    ];
     let ended = conform(&server.url(), &args);
     assert_eq!(ended.code, Some(3), "{ended:?}");
     let (lines, last) = results(&ended);
     let stopped = last["stopped"].as_str().unwrap();
     assert!(stopped.contains("has stopped answering"), "{stopped}");
-    assert!(stopped.contains("1.1.3") || stopped.contains("1.1.4"), "{stopped}");
+    assert!(
+        stopped.contains("1.1.3") || stopped.contains("1.1.4"),
+        "{stopped}"
+    );
     assert!(!stopped.contains("1.1.1"), "{stopped}");
     assert_eq!(lines.len(), 8);
     assert_eq!(lines.last().unwrap()["verdict"], "not-run", "{ended:?}");
@@ -322,7 +384,10 @@ fn a_server_that_hangs_later_is_named_with_the_case_before() {
     let (lines, last) = results(&ended);
     let stopped = last["stopped"].as_str().unwrap();
     assert!(stopped.contains("answers none of them"), "{stopped}");
-    assert!(stopped.contains("the last case before that was 1.1.3"), "{stopped}");
+    assert!(
+        stopped.contains("the last case before that was 1.1.3"),
+        "{stopped}"
+    );
     let played = lines.iter().filter(|line| line["behavior"] == "OK");
     assert_eq!(played.count(), 3, "{ended:?}");
     assert!(!server.is_gone());
@@ -338,7 +403,13 @@ fn the_cases_beside_each_other_are_all_named() {
     assert_eq!(ended.code, Some(3), "{ended:?}");
     let (lines, last) = results(&ended);
     assert_eq!(lines.len(), 16);
-    assert!(last["stopped"].as_str().unwrap().contains("stopped answering"), "{last}");
+    assert!(
+        last["stopped"]
+            .as_str()
+            .unwrap()
+            .contains("stopped answering"),
+        "{last}"
+    );
 }
 
 #[test]
@@ -365,7 +436,13 @@ fn a_signal_ends_it_with_its_reports() {
         std::thread::sleep(Duration::from_millis(50));
     }
     let kill = format!("kill -TERM {}", child.id());
-    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    assert!(
+        Command::new("sh")
+            .args(["-c", &kill])
+            .status()
+            .unwrap()
+            .success()
+    );
     let ended = child.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(3));
     let talk = String::from_utf8(ended.stderr).unwrap();

@@ -11,7 +11,11 @@ fn is_wrong(args: &[&str], words: &[&str]) {
     let ended = run(&args);
     assert_eq!(ended.code, Some(2), "{args:?}: {ended:?}");
     for word in words {
-        assert!(ended.talk.contains(word), "{args:?}: {word:?} is missing in {}", ended.talk);
+        assert!(
+            ended.talk.contains(word),
+            "{args:?}: {word:?} is missing in {}",
+            ended.talk
+        );
     }
     assert_eq!(ended.out, "", "{args:?}");
 }
@@ -29,11 +33,17 @@ fn each_mistake_has_its_sentence() {
     is_wrong(&[url, "--only", "1.1.99"], &["1.1.99 (--only)", "--list"]);
     is_wrong(&[url, "--skip", "hixie76/*"], &["hixie76/* (--skip)"]);
     is_wrong(&[url, "--only", "1.1.1x"], &["did you mean 1.1.1?"]);
-    is_wrong(&[url, "--only", "1", "--skip", "1"], &["no case that tests a server is left"]);
+    is_wrong(
+        &[url, "--only", "1", "--skip", "1"],
+        &["no case that tests a server is left"],
+    );
     is_wrong(&[url, "--version", "hybi-99"], &["hybi-99"]);
     is_wrong(&["--exec", "true"], &["{url}", "--listen"]);
     is_wrong(&["--listen", "127.0.0.1:0", "--agent", "x"], &["--agent"]);
-    is_wrong(&["--listen", "127.0.0.1:0", "--exec-timeout-ms", "5"], &["--exec"]);
+    is_wrong(
+        &["--listen", "127.0.0.1:0", "--exec-timeout-ms", "5"],
+        &["--exec"],
+    );
     is_wrong(&["--listen", "nowhere"], &["HOST:PORT"]);
 }
 
@@ -51,7 +61,11 @@ fn a_file_of_own_cases_has_to_be_one() {
 fn the_list_has_each_known_case_once() {
     let ended = run(&["conform", "--list"]);
     assert_eq!((ended.code, ended.talk.as_str()), (Some(0), ""));
-    let ids: Vec<&str> = ended.out.lines().filter_map(|line| line.split(' ').next()).collect();
+    let ids: Vec<&str> = ended
+        .out
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
     let unique: BTreeSet<&str> = ids.iter().copied().collect();
     assert_eq!(ids.len(), unique.len());
     let known = |id: &&&str| id.starts_with(|c: char| c.is_ascii_digit());
@@ -62,7 +76,15 @@ fn the_list_has_each_known_case_once() {
 
 #[test]
 fn the_list_of_a_selection_is_that_selection() {
-    let ended = run(&["conform", "--list", "--only", "1.1,1.2.1", "--skip", "1.1.2", "--json"]);
+    let ended = run(&[
+        "conform",
+        "--list",
+        "--only",
+        "1.1,1.2.1",
+        "--skip",
+        "1.1.2",
+        "--json",
+    ]);
     let ids: Vec<String> = ended
         .out
         .lines()
@@ -73,6 +95,8 @@ fn the_list_of_a_selection_is_that_selection() {
             line["id"].as_str().unwrap().to_owned()
         })
         .collect();
-    let expected = ["1.1.1", "1.1.3", "1.1.4", "1.1.5", "1.1.6", "1.1.7", "1.1.8", "1.2.1"];
+    let expected = [
+        "1.1.1", "1.1.3", "1.1.4", "1.1.5", "1.1.6", "1.1.7", "1.1.8", "1.2.1",
+    ];
     assert_eq!(ids, expected);
 }

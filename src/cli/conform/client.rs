@@ -163,10 +163,7 @@ impl Tester {
                 }
                 self.wait_for_all_of(&agent);
                 let (written, is_written) = sync_channel(1);
-                let _ = news.send(News::Update {
-                    then_stop,
-                    written,
-                });
+                let _ = news.send(News::Update { then_stop, written });
                 // Where the reports cannot be written, the exit status says so.
                 let _ = is_written.recv();
                 talk.answer(None);

@@ -122,7 +122,10 @@ pub(super) fn test(
         false => why,
     });
     let unplayed = queue.why_unplayed.map(|why| {
-        format!("cases that could not be played: {}; of the first, {why}", queue.unplayed)
+        format!(
+            "cases that could not be played: {}; of the first, {why}",
+            queue.unplayed
+        )
     });
     let stopped = stopped.or(unplayed);
     let run = AgentRun {

@@ -48,7 +48,10 @@ pub(super) fn test_clients(
     let corpus = Arc::new(corpus);
     let cases: Arc<[_]> = selection.cases.into();
     let command = match &args.client.exec {
-        Some(command) => format!("heirloom conform --exec '{}'", command.replace('\'', "'\\''")),
+        Some(command) => format!(
+            "heirloom conform --exec '{}'",
+            command.replace('\'', "'\\''")
+        ),
         None => format!("heirloom conform --listen {address}"),
     };
     let plan = args.plan(&corpus, &cases, Side::Client, command, verbose);
