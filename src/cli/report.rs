@@ -439,6 +439,13 @@ impl Case {
                     lines.push_str(&format!("\n    - {failure}"));
                 }
             }
+            if let Some(asked) = &self.asked {
+                let level = asked.level.name();
+                lines.push_str(&format!("\n  level: {level}"));
+                if let Ok(section) = json(&inert(&asked.section)) {
+                    lines.push_str(&format!("\n  section: {section}"));
+                }
+            }
             lines.push_str(&format!("\n  duration_ms: {}\n  ...", self.ms));
         }
         lines
