@@ -1,7 +1,11 @@
 //! Reports of `conform` about a server that is right, and about one that is not.
 
 #![cfg(feature = "cli")]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -74,7 +74,7 @@ fn write_files(folder: &Folder, plan: &Plan<'_>, runs: &[AgentRun]) -> io::Resul
             }
             let file = names.file(&run.agent, &case.id, "json");
             cases.insert(case.id.clone(), entry(result, &file));
-            files.push((file, number + 1, run.agent.as_str(), case, result));
+            files.push((file, number + 1, run, case, result));
         }
         index.insert(run.agent.clone(), Value::Object(cases));
     }
@@ -119,7 +119,7 @@ fn milliseconds(result: &CaseResult) -> u64 {
 fn detail(
     plan: &Plan<'_>,
     number: usize,
-    agent: &str,
+    agent: &AgentRun,
     run: &CaseRun,
     result: &CaseResult,
 ) -> Value {
@@ -128,12 +128,12 @@ fn detail(
     let closed = &result.closed;
     let is_timed = matches!(run.id.split('.').next(), Some("9" | "12" | "13"));
     let is_compressed = matches!(run.id.split('.').next(), Some("12" | "13"));
-    let tester = plan.tested.peer();
+    let tester = agent.side.peer();
     let stats = Stats::of(result, &explanation, tester);
     let why = case.and_then(|case| case.why.clone());
     let dropped = closed.dropped_by_tester;
     json!({
-        "agent": agent,
+        "agent": agent.agent,
         "behavior": result.behavior.name(),
         "behaviorClose": result.closing.name(),
         "case": number,
@@ -155,7 +155,7 @@ fn detail(
         "localCloseReason": closed.local_reason,
         "received": case
             .and_then(|case| with_pauses(case, result))
-            .unwrap_or_else(|| received(&explanation, plan.tested)),
+            .unwrap_or_else(|| received(&explanation, agent.side)),
         "remoteCloseCode": closed.remote_code,
         "remoteCloseReason": closed.remote_reason,
         "reportCompressionRatio": is_compressed,
@@ -243,15 +243,16 @@ fn content(content: &CaseContent) -> String {
 }
 
 fn expected_close(case: &Case) -> Value {
-    let mut close = json!({
-        "closeCode": case.close.codes,
-        "closedByMe": case.close.by == CloseEnd::Tester,
-        "requireClean": case.close.clean,
-    });
+    let mut close = Map::new();
+    close.insert("closeCode".to_owned(), json!(case.close.codes));
+    let by_tester = case.close.by == CloseEnd::Tester;
+    close.insert("closedByMe".to_owned(), Value::Bool(by_tester));
+    close.insert("requireClean".to_owned(), Value::Bool(case.close.clean));
     if case.close.wrong_end_fails {
-        close["closedByWrongEndpointIsFatal"] = Value::Bool(true);
+        let key = "closedByWrongEndpointIsFatal";
+        close.insert(key.to_owned(), Value::Bool(true));
     }
-    close
+    Value::Object(close)
 }
 
 /// The events of a case with pauses that was received as one of its outcomes has it:
@@ -447,6 +448,7 @@ fn characters(octets: &[u8]) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use std::fs;
 

@@ -177,6 +177,7 @@ fn counts(tally: &Tally) -> Counts {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use heirloom::vector::Level;
     use serde_json::{Value, json, to_value};

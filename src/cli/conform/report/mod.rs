@@ -11,6 +11,7 @@ mod junit;
 mod html;
 mod autobahn;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod sample;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -355,6 +356,7 @@ impl Tally {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use std::fs;
 

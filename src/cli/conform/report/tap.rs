@@ -75,6 +75,7 @@ pub(super) fn end(number: usize, end: &End<'_>) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use heirloom::vector::Level;
 

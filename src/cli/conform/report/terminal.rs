@@ -343,6 +343,7 @@ fn values(before: &str, difference: &Difference) -> Vec<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::super::sample::{HOSTILE, agent, end, groups, plan, played};
     use super::*;

@@ -268,6 +268,7 @@ fn ended(mut html: Html) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use std::collections::BTreeSet;
     use std::fs;
