@@ -342,6 +342,32 @@ fn check_frame(frame: &CaseFrame, version: &Version) -> Result<usize, String> {
     }
 }
 
+impl Case {
+    /// About how many octets of payload are sent, with 256 more for each message that
+    /// waits for the echo before it.
+    #[must_use]
+    pub fn payload_octets(&self) -> u64 {
+        let length = |content: &CaseContent| content.length().unwrap_or_default() as u64;
+        let of_step = |step: &CaseStep| {
+            let contents = [
+                step.message.as_ref().map(|message| &message.content),
+                step.ping.as_ref(),
+                step.pong.as_ref(),
+                step.frame.as_ref().map(|frame| &frame.content),
+                step.more.as_ref(),
+                step.octets.as_ref(),
+            ];
+            let once: u64 = contents.into_iter().flatten().map(length).sum();
+            let roundtrips = step.roundtrips.as_ref().map_or(0, |roundtrips| {
+                let each = length(&roundtrips.message.content) + 256;
+                each.saturating_mul(roundtrips.count as u64)
+            });
+            once.saturating_add(roundtrips)
+        };
+        self.steps.iter().map(of_step).sum()
+    }
+}
+
 impl CaseContent {
     /// How many octets it is, without making them.
     ///

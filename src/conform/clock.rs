@@ -12,6 +12,8 @@ const CLOSING: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_millis(500);
 /// How often it is looked whether octets were written.
 const LOOK: Duration = Duration::from_millis(250);
+/// A deadline from which on a case is a long one: what counts is that it goes on.
+const LONG: Duration = Duration::from_secs(5);
 /// What a case may take beyond its pauses and its deadline, however slowly the peer
 /// goes on.
 const SPARE: Duration = Duration::from_secs(5);
@@ -73,7 +75,7 @@ impl Clock {
     pub(super) fn new(case: &Case, options: &PlayOptions, octets: u64) -> Clock {
         let now = Instant::now();
         let deadline = Duration::from_millis(case.deadline_ms);
-        let is_patient = deadline > options.patience;
+        let is_patient = deadline >= LONG;
         let waits = case.steps.iter().filter_map(|step| step.wait_ms).sum();
         let mut most = options.opening + Duration::from_millis(waits) + SPARE;
         if is_patient {

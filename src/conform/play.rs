@@ -114,6 +114,8 @@ impl Player<'_> {
     }
 
     fn on_due(&mut self, due: Option<Due>) {
+        let is_limit = !matches!(due, None | Some(Due::Wait(_) | Due::Linger));
+        self.link.closed.timed_out |= is_limit;
         match due {
             None => {}
             Some(Due::Wait(mark)) => {

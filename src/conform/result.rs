@@ -131,6 +131,9 @@ pub struct HowClosed {
     pub failed_by_tester: bool,
     /// Whether the tester ended TCP.
     pub dropped_by_tester: bool,
+    /// Whether a wait of the tester ran into its time limit: a busy peer may need
+    /// longer.
+    pub timed_out: bool,
     /// Whether both closes were seen, and TCP ended in time.
     pub clean: bool,
     /// Why it was not clean, as a sentence.

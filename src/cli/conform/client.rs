@@ -157,7 +157,7 @@ impl Tester {
                 Err(declined) => talk.decline(&declined),
             },
             Ok(Command::Update { agent, then_stop }) => {
-                if !self.lock().agent(&agent).is_some() {
+                if self.lock().agent(&agent).is_none() {
                     let why = "no client of this name has run a case";
                     return talk.decline(&Declined::missing(why));
                 }

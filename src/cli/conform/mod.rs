@@ -66,7 +66,8 @@ pub(super) struct Args {
     /// Play the whole number of messages in cases of compression: 1,000 in place of 30.
     #[arg(long)]
     full: bool,
-    /// Milliseconds for a connection, for an opening handshake, and in long cases for the next octet.
+    /// Milliseconds for a connection and for an opening handshake; in long cases the next octet may
+    /// take twice as long.
     #[arg(long, value_name = "MS", default_value_t = 5000,
           value_parser = milliseconds(1..=600_000))]
     timeout_ms: u64,
@@ -144,7 +145,7 @@ impl Args {
     fn options(&self) -> PlayOptions {
         let options = PlayOptions::default()
             .with_full(self.full)
-            .with_patience(self.patience())
+            .with_patience(self.patience() * 2)
             .with_opening(self.patience());
         self.request.apply(options)
     }

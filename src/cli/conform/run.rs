@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use heirloom::conform::CaseResult;
+use heirloom::conform::{Behavior, CaseResult, ClosingVerdict};
 use heirloom::vector::Level;
 
 /// All that was played to one agent: a server or a client under test.
@@ -25,6 +25,20 @@ pub(super) struct CaseRun {
     pub(super) section: String,
     pub(super) started: SystemTime,
     pub(super) ending: Ending,
+}
+
+impl CaseRun {
+    pub(super) fn is_not_run(&self) -> bool {
+        matches!(self.ending, Ending::NotRun(_))
+    }
+
+    /// The verdicts on what was received and on the closing.
+    pub(super) fn verdicts(&self) -> Option<(Behavior, ClosingVerdict)> {
+        match &self.ending {
+            Ending::Played(result) => Some((result.behavior, result.closing)),
+            Ending::NotRun(_) => None,
+        }
+    }
 }
 
 /// How a case ended.

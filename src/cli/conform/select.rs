@@ -42,6 +42,9 @@ pub(super) struct SelectArgs {
     pub(super) list: bool,
 }
 
+/// The most octets of payload of a case that does not keep a server busy.
+const LIGHT_OCTETS: u64 = 128 << 10;
+
 /// A case that may be played.
 #[derive(Debug)]
 pub(super) struct Planned {
@@ -52,6 +55,8 @@ pub(super) struct Planned {
     pub(super) section: String,
     /// Whether no other case may run at the same time.
     pub(super) is_sequential: bool,
+    /// Whether it keeps a server busy.
+    pub(super) is_heavy: bool,
     /// The side that is tested, where only one can be.
     pub(super) tests: Option<Side>,
     pub(super) conversation: Conversation,
@@ -95,6 +100,7 @@ impl Planned {
             level: case.level,
             section: case.section.clone(),
             is_sequential: case.sequential,
+            is_heavy: case.payload_octets() > LIGHT_OCTETS,
             tests: case.tests,
             conversation: Conversation::Case(at),
         }
@@ -108,6 +114,7 @@ impl Planned {
             level: recorded.level,
             section: recorded.section.clone(),
             is_sequential: false,
+            is_heavy: false,
             tests: Some(recorded.tests),
             conversation: Conversation::Recorded(at),
         }

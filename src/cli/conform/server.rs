@@ -26,6 +26,13 @@ use crate::cli::{hint, remark};
 /// How long a case waits before it connects again, where it could not.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// How many cases that keep the server busy are played at the same time.
+const HEAVY_JOBS: usize = 4;
+
+/// Verdicts in doubt that are found again one after the other, until the others are
+/// believed.
+const CONVINCING: usize = 3;
+
 /// The most cases that are named after which a server has stopped.
 const MAX_NAMED: usize = 20;
 
@@ -102,20 +109,22 @@ pub(super) fn test(
     test.lock().waiting = sequential;
     while let Some(number) = test.next() {
         add((number, test.play(number)));
+        test.lock().running -= 1;
     }
     test.play_again(&mut add);
+    test.settle_doubts(&mut add);
     let queue = test
         .queue
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner);
     for (number, case) in selection.cases.iter().enumerate() {
-        if !runs.contains_key(&number) {
+        runs.entry(number).or_insert_with(|| {
             let unspoken = queue.unspoken.get(&*case.version);
             let why = unspoken.or(queue.over.as_ref()).map(String::as_str);
             let run = case.not_run(why.unwrap_or("the server speaks no version of it"));
             each(&agent, &run);
-            runs.insert(number, run);
-        }
+            run
+        });
     }
     let stopped = queue.over.map(|why| match queue.has_stopped {
         true => format!("{why}; {}", queue.timeline.told(&selection.cases)),
@@ -147,9 +156,9 @@ fn first_that_answers(
         };
         // All are asked before the first is waited for.
         let asked: Vec<_> = versions.iter().map(ask).collect();
-        let mut asked = asked.into_iter();
-        let found = asked.find_map(|(version, answers)| answers.join().ok()?.then_some(version));
-        found
+        asked
+            .into_iter()
+            .find_map(|(version, answers)| answers.join().ok()?.then_some(version))
     })
 }
 
@@ -161,8 +170,10 @@ fn versions_of(selection: &Selection) -> (&'static Version, Vec<&'static Version
     };
     let mut there: Vec<&'static Version> = VERSIONS.iter().filter(is_there).collect();
     // Cases that are about no version are played to any server.
-    let first = there.pop().or(VERSIONS.last());
-    (first.unwrap_or(&VERSIONS[0]), there)
+    let [.., newest] = VERSIONS else {
+        unreachable!("the table of versions is not empty");
+    };
+    (there.pop().unwrap_or(newest), there)
 }
 
 /// One test of a server.
@@ -184,10 +195,22 @@ struct Test<'a> {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<usize>,
+    /// What keeps the server busy. It is played when nothing else is, because time
+    /// limits say nothing of a server that is busy with other cases.
+    heavy: VecDeque<usize>,
+    /// Cases that are being played, and how many of them wait to find out whether the
+    /// server is still there.
+    running: usize,
+    checking: usize,
+    has_heavy_begun: bool,
+    /// Whether no case may begin, so that the server is left alone.
+    is_suspended: bool,
     /// What no other case may run beside.
     sequential: VecDeque<usize>,
     /// What was played without a word of the server.
     again: VecDeque<(usize, CaseRun)>,
+    /// What ran into a time limit beside other cases.
+    in_doubt: VecDeque<(usize, CaseRun)>,
     /// Versions that are being asked for.
     asking: usize,
     /// Why nothing more is played.
@@ -261,6 +284,8 @@ impl Test<'_> {
             if own == Some(version) || is_of_none {
                 if case.is_sequential {
                     queue.sequential.push_back(number);
+                } else if case.is_heavy {
+                    queue.heavy.push_back(number);
                 } else {
                     queue.waiting.push_back(number);
                 }
@@ -313,9 +338,20 @@ impl Test<'_> {
     fn work(&self, sender: &Sender<(usize, CaseRun)>) {
         while let Some(number) = self.next() {
             let run = self.play(number);
+            let is_heavy = self.cases.get(number).is_some_and(|case| case.is_heavy);
+            let mut queue = self.lock();
+            queue.running -= 1;
+            self.changed.notify_all();
             if self.server.jobs > 1 && is_unheard(&run) {
-                self.lock().again.push_back((number, run));
-            } else if sender.send((number, run)).is_err() {
+                queue.again.push_back((number, run));
+                continue;
+            }
+            if self.server.jobs > 1 && is_heavy && is_in_doubt(&run) {
+                queue.in_doubt.push_back((number, run));
+                continue;
+            }
+            drop(queue);
+            if sender.send((number, run)).is_err() {
                 return;
             }
         }
@@ -335,6 +371,33 @@ impl Test<'_> {
         }
     }
 
+    /// Plays the cases again, and alone, that ran into a time limit while others were
+    /// played. Where several verdicts in a row stay what they were, the others are
+    /// taken as they were: the limit is not that of a busy server.
+    fn settle_doubts(&self, add: &mut dyn FnMut((usize, CaseRun))) {
+        let in_doubt = std::mem::take(&mut self.lock().in_doubt);
+        let mut unchanged = 0;
+        for (number, run) in in_doubt {
+            let is_over = self.lock().over.is_some();
+            if is_over || unchanged == CONVINCING {
+                add((number, run));
+                continue;
+            }
+            let again = self.play(number);
+            if again.is_not_run() {
+                // The first verdict is worth more than none.
+                add((number, run));
+                continue;
+            }
+            unchanged = if again.verdicts() == run.verdicts() {
+                unchanged + 1
+            } else {
+                0
+            };
+            add((number, again));
+        }
+    }
+
     /// The next case, once there is one; `None` where no more are played.
     fn next(&self) -> Option<usize> {
         let mut queue = self.lock();
@@ -347,15 +410,36 @@ impl Test<'_> {
             if queue.over.is_some() {
                 return None;
             }
-            if let Some(number) = queue.waiting.pop_front() {
-                return Some(number);
-            }
-            if queue.asking == 0 {
-                return None;
+            if !queue.is_suspended {
+                if let Some(number) = self.take(&mut queue) {
+                    queue.running += 1;
+                    return Some(number);
+                }
+                if queue.asking == 0 && queue.waiting.is_empty() && queue.heavy.is_empty() {
+                    return None;
+                }
             }
             let waited = self.changed.wait(queue);
             queue = waited.unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// The next case that may begin now.
+    fn take(&self, queue: &mut Queue) -> Option<usize> {
+        if let Some(number) = queue.waiting.pop_front() {
+            return Some(number);
+        }
+        if queue.asking > 0 {
+            return None;
+        }
+        // The first of them waits until all others have ended.
+        let may_begin = match queue.has_heavy_begun {
+            false => queue.running == 0,
+            true => queue.running < HEAVY_JOBS,
+        };
+        let number = may_begin.then(|| queue.heavy.pop_front()).flatten()?;
+        queue.has_heavy_begun = true;
+        Some(number)
     }
 
     fn play(&self, number: usize) -> CaseRun {
@@ -428,20 +512,48 @@ impl Test<'_> {
     /// Why nothing more is played, where the server does not answer a plain opening
     /// handshake either. Only one thread asks at a time.
     fn find_stopped(&self) -> Option<String> {
+        self.lock().checking += 1;
+        self.changed.notify_all();
+        let why = self.find_stopped_alone();
+        self.lock().checking -= 1;
+        self.changed.notify_all();
+        why
+    }
+
+    fn find_stopped_alone(&self) -> Option<String> {
         let _checking = self.checking.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(why) = &self.lock().over {
             return Some(why.clone());
         }
-        let how = match ask(self.server, self.answering) {
-            Asked::Speaks(_) | Asked::Declines(_) => return None,
-            Asked::Silent => "it takes connections and answers none of them".to_owned(),
-            Asked::Unreachable(error) => error.to_string(),
-        };
-        let why = format!("the server has stopped answering: {how}");
+        if ask(self.server, self.answering).answers() {
+            return None;
+        }
+        // It may be busy with other cases.
         let mut queue = self.lock();
+        queue.is_suspended = true;
+        while queue.running > queue.checking {
+            let waited = self.changed.wait(queue);
+            queue = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(queue);
+        let asked = (0..2).map(|_| ask(self.server, self.answering));
+        let mut how = None;
+        for asked in asked {
+            how = match asked {
+                Asked::Speaks(_) | Asked::Declines(_) => None,
+                Asked::Silent => Some("it takes connections and answers none of them".to_owned()),
+                Asked::Unreachable(error) => Some(error.to_string()),
+            };
+            if how.is_none() {
+                break;
+            }
+        }
+        let mut queue = self.lock();
+        queue.is_suspended = false;
+        self.changed.notify_all();
+        let why = format!("the server has stopped answering: {}", how?);
         queue.has_stopped = true;
         queue.over = Some(why.clone());
-        self.changed.notify_all();
         Some(why)
     }
 }
@@ -462,6 +574,14 @@ fn is_unheard(run: &CaseRun) -> bool {
                 && result.broken.is_some()
                 && !result.conversation.iter().any(hangs_up)
         }
+        Ending::NotRun(_) => false,
+    }
+}
+
+/// Whether something is broken in a case that ran into a time limit.
+fn is_in_doubt(run: &CaseRun) -> bool {
+    match &run.ending {
+        Ending::Played(result) => result.closed.timed_out && result.broken.is_some(),
         Ending::NotRun(_) => false,
     }
 }

@@ -128,7 +128,7 @@ fn detail(
     let closed = &result.closed;
     let is_timed = matches!(run.id.split('.').next(), Some("9" | "12" | "13"));
     let is_compressed = matches!(run.id.split('.').next(), Some("12" | "13"));
-    let tester = agent.side.peer();
+    let tester = plan.tested.peer();
     let stats = Stats::of(result, &explanation, tester);
     let why = case.and_then(|case| case.why.clone());
     let dropped = closed.dropped_by_tester;
@@ -155,7 +155,7 @@ fn detail(
         "localCloseReason": closed.local_reason,
         "received": case
             .and_then(|case| with_pauses(case, result))
-            .unwrap_or_else(|| received(&explanation, agent.side)),
+            .unwrap_or_else(|| received(&explanation, plan.tested)),
         "remoteCloseCode": closed.remote_code,
         "remoteCloseReason": closed.remote_reason,
         "reportCompressionRatio": is_compressed,
