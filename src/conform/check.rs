@@ -3,11 +3,11 @@
 use crate::vector::{MessageKind, unhex};
 use crate::version::{Side, Version};
 
-use super::Behavior;
 use super::case::{
     AtDeadline, Case, CaseContent, CaseEvent, CaseFrame, CaseMessage, CaseStep, CloseEnd,
     EventKind, Handshake, Outcome,
 };
+use super::result::Behavior;
 
 /// The most octets of one payload.
 const MAX_OCTETS: usize = 64 * 1024 * 1024;

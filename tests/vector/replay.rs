@@ -160,11 +160,13 @@ fn only_some_vectors_are_played() {
 #[test]
 fn a_message_that_is_turned_round_must_come_back() {
     let server = wrong_server(ANSWER_13, 0);
-    let ended = against(
-        "vectors/rfc6455",
-        server,
-        &["--only", "rfc6455/message-behind-answer"],
-    );
+    let only = ["--only", "rfc6455/message-behind-answer"];
+    let ended = against("vectors/rfc6455", server, &only);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let unknown = line(&ended, "rfc6455/message-behind-answer");
+    assert!(unknown.contains("need not echo (--path)"), "{unknown}");
+    let promised = [&only[..], &["--path", "/echo"]].concat();
+    let ended = against("vectors/rfc6455", server, &promised);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let line = line(&ended, "rfc6455/message-behind-answer");
     assert!(
