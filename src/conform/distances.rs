@@ -209,6 +209,7 @@ fn block(bits: &mut Bits<'_>, codes: &Codes) -> Option<usize> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use crate::conform::made;

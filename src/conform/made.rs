@@ -152,7 +152,8 @@ fn picture(numbers: &mut Numbers, octets: &mut Vec<u8>) {
     for column in 0..128u8 {
         let noise = numbers.octet() % 16;
         for _ in 0..4 {
-            octets.push(start.wrapping_add(column / 4).wrapping_add(noise) ^ numbers.octet() % 8);
+            let level = start.wrapping_add(column / 4).wrapping_add(noise);
+            octets.push(level ^ (numbers.octet() % 8));
         }
     }
 }
@@ -163,6 +164,7 @@ fn packed(numbers: &mut Numbers, octets: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use crate::extension::{Codecs, Level};

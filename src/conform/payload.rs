@@ -144,6 +144,7 @@ impl Payload {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use crate::vector::Fill;

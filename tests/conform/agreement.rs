@@ -1,6 +1,13 @@
-//! The verdicts on wrong peers are those of Autobahn|Testsuite.
+//! The verdicts on wrong peers are those of Autobahn|Testsuite 25.10, which played
+//! the same cases to the same peers. What it said is kept in `original.json`: for
+//! each side and fault the cases that were not simply OK.
+//!
+//! To have it say so again, run the tests that are ignored here: one serves each
+//! fault on a port of its own to `wstest -m fuzzingclient`, the other walks
+//! `wstest -m fuzzingserver`.
 
-use std::net::TcpListener;
+use std::collections::BTreeMap;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;
 use std::thread;
 
@@ -10,8 +17,25 @@ use crate::faulty::{Fault, Peer};
 use crate::mutation::FOUND;
 use crate::played::{cases, for_each, to_peer};
 
-const CASES: &str = "1.1.1 1.1.2 1.1.6 1.2.2 2.1 2.2 2.5 2.7 2.9 2.10 3.1 3.2 3.7 4.1.1 4.1.3 4.2.3 5.1 5.2 5.3 5.6 5.9 5.15 5.18 5.19 \
-    6.1.1 6.2.3 6.3.1 6.4.1 6.4.3 6.6.1 7.1.1 7.1.2 7.1.3 7.1.4 7.1.5 7.1.6 7.3 7.5.1 7.7.1 7.7.4 7.9.1 7.9.4 7.13.1 9.1.1 9.7.1 10.1.1 12.1.3 13.3.1";
+/// The cases that are compared.
+const CASES: &str = "1.1.1 1.1.2 1.2.2 2.1 2.2 2.5 2.7 2.9 2.10 3.1 3.2 3.7 \
+    4.1.1 4.1.3 4.2.3 5.1 5.2 5.3 5.6 5.9 5.15 5.18 5.19 6.1.1 6.2.3 6.3.1 6.4.1 6.4.3 6.6.1 \
+    7.1.1 7.1.2 7.1.3 7.1.4 7.1.5 7.1.6 7.3 7.5.1 7.7.1 7.7.4 7.9.1 7.9.4 7.13.1 9.1.1 9.7.1";
+
+/// Verdicts by fault and case: those on what was received and on the closing.
+type Verdicts = BTreeMap<String, BTreeMap<String, String>>;
+
+/// What is judged otherwise here: a fault, a case, our verdicts, and why.
+const OTHERWISE: &[(Fault, &str, &str, &str)] = &[
+    (Fault::CorruptsOctet, "9.1.1", "FAILED / OK", CONTENT),
+    (Fault::Repeats, "9.1.1", "FAILED / OK", TWICE),
+    (Fault::Repeats, "9.7.1", "FAILED / OK", TWICE),
+    (Fault::KeepsTcp, "6.4.1", "OK / FAILED BY CLIENT", ENDLESS),
+    (Fault::KeepsTcp, "6.4.3", "OK / FAILED BY CLIENT", ENDLESS),
+];
+const CONTENT: &str = "the original compares the lengths of long echoes, not their octets";
+const TWICE: &str = "the original does not look at what follows the last echo";
+const ENDLESS: &str = "the original waits for the end of TCP without end";
 
 fn faults() -> Vec<Fault> {
     let mut faults = vec![Fault::None];
@@ -23,81 +47,109 @@ fn faults() -> Vec<Fault> {
     faults
 }
 
+fn name(fault: Fault) -> String {
+    format!("{fault:?}").replace('(', "-").replace(')', "")
+}
+
 #[test]
-#[ignore = "serves each fault on a port of its own, to play the original to them"]
+fn wrong_peers_get_the_verdicts_of_the_original() {
+    let json = include_str!("original.json");
+    let kept: BTreeMap<String, Verdicts> = serde_json::from_str(json).unwrap();
+    let mut plays = Vec::new();
+    for (side, key) in [(Side::Server, "server"), (Side::Client, "client")] {
+        let of_side = &kept[key];
+        for fault in faults() {
+            let Some(of_fault) = of_side.get(&name(fault)) else {
+                continue;
+            };
+            for case in cases(CASES) {
+                if let Some(verdicts) = of_fault.get(&case.id) {
+                    plays.push((side, fault, case, verdicts.clone()));
+                }
+            }
+        }
+    }
+    assert!(plays.len() > 200, "{}", plays.len());
+    let differ = Mutex::new(Vec::new());
+    for_each(&plays, 64, |(side, fault, case, original)| {
+        let result = to_peer(case, *side, *fault);
+        let ours = format!("{} / {}", result.behavior, result.closing);
+        let mut otherwise = OTHERWISE.iter();
+        let expected = otherwise
+            .find(|(f, id, ..)| f == fault && *id == case.id)
+            .map_or(original.as_str(), |(_, _, verdicts, _)| verdicts);
+        if ours != expected {
+            let what = format!(
+                "{side:?} {} {}: {expected}, and ours {ours}",
+                name(*fault),
+                case.id
+            );
+            differ.lock().unwrap().push(what);
+        }
+    });
+    let differ = differ.into_inner().unwrap();
+    assert!(differ.is_empty(), "{differ:#?}");
+}
+
+/// The first port of those at which faults are served.
+const PORT: u16 = 19_000;
+
+#[test]
+#[ignore = "serves each fault on a port of its own to the original, until it is killed"]
 fn serve_faults() {
-    let mut port = 19_000;
-    for fault in faults() {
+    let mut servers = Vec::new();
+    for (port, fault) in (PORT..).zip(faults()) {
         let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
-        println!("{port} {fault:?}");
-        port += 1;
-        thread::spawn(move || {
+        println!("{port} {}", name(fault));
+        servers.push(thread::spawn(move || {
             for stream in listener.incoming() {
                 thread::spawn(move || Peer::serve(stream.unwrap(), fault));
             }
-        });
+        }));
     }
-    thread::sleep(std::time::Duration::from_secs(3600));
+    for server in servers {
+        server.join().unwrap();
+    }
 }
 
 #[test]
-#[ignore = "walks the original"]
+#[ignore = "walks the cases of the original at port 19100, which must be those of CASES"]
 fn walk_original() {
+    let connect = |target: &str, fault| {
+        let stream = TcpStream::connect("127.0.0.1:19100").unwrap();
+        // How it ends is judged there.
+        let _ = Peer::connect_to(stream, target, fault);
+    };
     let count = cases(CASES).len();
-    for_each(&faults(), 16, |fault| {
+    for_each(&faults(), 12, |fault| {
         for n in 1..=count {
-            let stream = std::net::TcpStream::connect("127.0.0.1:19100").unwrap();
-            let target = format!(
-                "/runCase?case={n}&agent={}",
-                format!("{fault:?}").replace(['(', ')'], "-")
-            );
-            let _ = Peer::connect_to(stream, &target, *fault);
+            connect(&format!("/runCase?case={n}&agent={}", name(*fault)), *fault);
         }
     });
-    let stream = std::net::TcpStream::connect("127.0.0.1:19100").unwrap();
-    let _ = Peer::connect_to(stream, "/updateReports?agent=None", Fault::None);
+    connect("/updateReports?agent=None", Fault::None);
 }
 
 #[test]
-#[ignore = "prints our verdicts"]
-fn print_client_verdicts() {
-    let mut plays = Vec::new();
-    for fault in faults() {
-        plays.extend(cases(CASES).into_iter().map(|case| (fault, case)));
-    }
-    let lines = Mutex::new(Vec::new());
-    for_each(&plays, 32, |(fault, case)| {
-        let result = to_peer(case, Side::Client, *fault);
-        lines.lock().unwrap().push(format!(
-            "VERDICT {} {} {} / {} / {:?}",
-            format!("{fault:?}").replace(['(', ')'], "-"),
-            case.id,
-            result.behavior,
-            result.closing,
-            result.closed.remote_code
-        ));
-    });
-    for line in lines.into_inner().unwrap() {
-        println!("{line}");
-    }
-}
-
-#[test]
-#[ignore = "prints our verdicts"]
+#[ignore = "prints our verdicts in the shape of original.json"]
 fn print_verdicts() {
     let mut plays = Vec::new();
-    for fault in faults() {
-        plays.extend(cases(CASES).into_iter().map(|case| (fault, case)));
+    for side in [Side::Server, Side::Client] {
+        for fault in faults() {
+            plays.extend(cases(CASES).into_iter().map(|case| (side, fault, case)));
+        }
     }
-    let lines = Mutex::new(Vec::new());
-    for_each(&plays, 32, |(fault, case)| {
-        let result = to_peer(case, Side::Server, *fault);
-        lines.lock().unwrap().push(format!(
-            "VERDICT {fault:?} {} {} / {} / {:?}",
-            case.id, result.behavior, result.closing, result.closed.remote_code
-        ));
+    let all = Mutex::new(BTreeMap::<&str, Verdicts>::new());
+    for_each(&plays, 32, |(side, fault, case)| {
+        let result = to_peer(case, *side, *fault);
+        let verdicts = format!("{} / {}", result.behavior, result.closing);
+        let mut all = all.lock().unwrap();
+        let of_fault = all
+            .entry(side.name())
+            .or_default()
+            .entry(name(*fault))
+            .or_default();
+        of_fault.insert(case.id.clone(), verdicts);
     });
-    for line in lines.into_inner().unwrap() {
-        println!("{line}");
-    }
+    let all = all.into_inner().unwrap();
+    println!("{}", serde_json::to_string_pretty(&all).unwrap());
 }

@@ -267,8 +267,9 @@ impl Peer {
     fn ask(&mut self, target: &str) -> io::Result<()> {
         let offer = "permessage-deflate; client_max_window_bits";
         let key = STANDARD.encode([7; 16]);
+        let host = self.stream.peer_addr()?;
         let request = format!(
-            "GET {target} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+            "GET {target} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Extensions: {offer}\r\n\r\n"
         );
@@ -411,10 +412,10 @@ impl Peer {
         if !is_known && self.fault == Fault::SkipsReservedOpcodes {
             return Ok(true);
         }
-        if header.opcode == 0 && !inside {
-            if std::mem::take(control_goes_on) || self.fault == Fault::SkipsLoneContinuation {
-                return Ok(true);
-            }
+        let continues_nothing = header.opcode == 0 && !inside;
+        let of_control = continues_nothing && std::mem::take(control_goes_on);
+        if of_control || continues_nothing && self.fault == Fault::SkipsLoneContinuation {
+            return Ok(true);
         }
         let is_right = (rsv_is_right || self.fault == Fault::IgnoresRsv)
             && is_known
