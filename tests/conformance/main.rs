@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod agreement;
 mod clients;
 mod exec;
 mod hostile;
