@@ -19,6 +19,12 @@ const LONG: Duration = Duration::from_secs(5);
 const SPARE: Duration = Duration::from_secs(5);
 /// The same for a case with a long deadline, for each MiB that is expected.
 const SPARE_OF_MIB: Duration = Duration::from_secs(2);
+/// What a case with a long deadline may take in any case, beyond [`SPARE`].
+const SPARE_OF_LONG: Duration = Duration::from_secs(15);
+/// What it gets more for each octet that was sent or received (62500 in a second),
+/// and for each echo: one may wait for the acknowledgement of a packet.
+const OF_OCTET: Duration = Duration::from_micros(16);
+const OF_ECHO: Duration = Duration::from_millis(50);
 
 /// How far the connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +72,13 @@ pub(super) struct Clock {
     closing: Option<(Instant, Due)>,
     /// When the tester fails the connection, counted from the last step.
     kill: Option<Instant>,
+    /// Whether that has closed the connection.
+    has_killed: bool,
     cap: Instant,
+    /// What the cap may grow to.
+    most: Instant,
+    /// Octets that were written so far.
+    written: u64,
     linger: Option<Instant>,
 }
 
@@ -77,15 +89,16 @@ impl Clock {
         let deadline = Duration::from_millis(case.deadline_ms);
         let is_patient = deadline >= LONG;
         let waits = case.steps.iter().filter_map(|step| step.wait_ms).sum();
-        let mut most = options.opening + Duration::from_millis(waits) + SPARE;
-        if is_patient {
+        let least = options.opening + Duration::from_millis(waits) + SPARE;
+        let (cap, most) = if is_patient {
             let mib = u32::try_from(octets >> 20)
                 .unwrap_or(u32::MAX)
                 .saturating_add(30);
-            most += SPARE_OF_MIB.saturating_mul(mib);
+            let most = least + SPARE_OF_MIB.saturating_mul(mib);
+            (least + SPARE_OF_LONG, most)
         } else {
-            most += deadline;
-        }
+            (least + deadline, least + deadline)
+        };
         Clock {
             started: now,
             progress: now,
@@ -95,7 +108,10 @@ impl Clock {
             waiting: None,
             closing: None,
             kill: None,
-            cap: now + most,
+            has_killed: false,
+            cap: now + cap,
+            most: now + most,
+            written: 0,
             linger: None,
         }
     }
@@ -113,6 +129,35 @@ impl Clock {
     /// Octets were sent or received.
     pub(super) fn progress(&mut self) {
         self.progress = Instant::now();
+    }
+
+    /// So many octets were received. A case that goes on only octet by octet does not
+    /// last for ever.
+    pub(super) fn received(&mut self, octets: usize) {
+        self.progress();
+        self.grant(octets as u64);
+    }
+
+    /// So many octets were written since the start.
+    pub(super) fn written(&mut self, octets: u64) {
+        self.grant(octets.saturating_sub(self.written));
+        self.written = octets;
+    }
+
+    fn grant(&mut self, octets: u64) {
+        let more = OF_OCTET.saturating_mul(u32::try_from(octets).unwrap_or(u32::MAX));
+        self.cap = (self.cap + more).min(self.most);
+    }
+
+    /// The echo of a message has arrived for which the steps wait.
+    pub(super) fn echoed(&mut self) {
+        self.cap = (self.cap + OF_ECHO).min(self.most);
+    }
+
+    /// The deadline of the case closes the connection. It does so once: from then on
+    /// the peer has the times of every close.
+    pub(super) fn closed_at_deadline(&mut self) {
+        self.has_killed = true;
     }
 
     /// The opening handshake is finished.
@@ -159,7 +204,8 @@ impl Clock {
         let at = Instant::now() + CLOSING;
         // In the original the deadline of the case still counts. Where it comes
         // first, both closes were in order, and only the end of TCP was not.
-        let kill = self.kill.filter(|kill| fails && *kill <= at);
+        let is_ahead = fails && !self.has_killed;
+        let kill = self.kill.filter(|kill| is_ahead && *kill <= at);
         self.closing = Some(match (replied, kill) {
             (true, None) => (at, Due::EndBehindReply),
             (true, Some(kill)) => (kill, Due::End),
@@ -183,6 +229,7 @@ impl Clock {
     /// The case gets a little more time, to close.
     pub(super) fn extend(&mut self) {
         self.cap = Instant::now() + CLOSING + CLOSING;
+        self.most = self.cap;
     }
 
     /// What is due next at this stage.
@@ -209,5 +256,64 @@ impl Clock {
     /// Since the case was begun.
     pub(super) fn elapsed(&self) -> Duration {
         self.started.elapsed()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::corpus::CaseSet;
+    use super::*;
+
+    fn clock(id: &str, octets: u64) -> Clock {
+        let set = CaseSet::built_in();
+        let case = set.cases.iter().find(|case| case.id == id).unwrap();
+        Clock::new(case, &PlayOptions::default(), octets)
+    }
+
+    /// How long until this is due.
+    fn until((at, due): (Instant, Due)) -> (Duration, Due) {
+        (at.saturating_duration_since(Instant::now()), due)
+    }
+
+    #[test]
+    fn a_close_at_the_deadline_gives_a_server_its_time_to_end_tcp() {
+        let mut clock = clock("3.1", 0);
+        clock.deadline = Duration::ZERO;
+        clock.steps_sent();
+        clock.closed_at_deadline();
+        clock.await_reply();
+        clock.await_end(true, true);
+        let (left, due) = until(clock.due(Stage::Closing).unwrap());
+        assert_eq!(due, Due::EndBehindReply);
+        assert!(left > CLOSING / 2, "{left:?}");
+    }
+
+    #[test]
+    fn the_deadline_ends_tcp_where_the_tester_closed_before() {
+        let mut clock = clock("3.1", 0);
+        clock.deadline = CLOSING / 4;
+        clock.steps_sent();
+        clock.await_reply();
+        clock.await_end(true, true);
+        let (left, due) = until(clock.due(Stage::Closing).unwrap());
+        assert_eq!(due, Due::End);
+        assert!(left <= CLOSING / 4, "{left:?}");
+    }
+
+    #[test]
+    fn a_case_that_goes_on_octet_by_octet_ends() {
+        let mut clock = clock("9.1.6", 16 << 20);
+        for octets in 1..=100 {
+            clock.received(1);
+            clock.written(octets);
+        }
+        assert!(until((clock.cap, Due::Cap)).0 < Duration::from_secs(30));
+        // One that goes on well gets the time that it takes.
+        clock.received(16 << 20);
+        assert!(until((clock.cap, Due::Cap)).0 > Duration::from_secs(80));
+        clock.extend();
+        clock.received(1 << 20);
+        assert!(until((clock.cap, Due::Cap)).0 <= CLOSING * 2);
     }
 }

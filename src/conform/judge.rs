@@ -216,7 +216,12 @@ impl Facts {
                 None => (Behavior::Ok, None),
                 Some(name) => {
                     let what = format!("the refusal has no header {name}");
-                    (Behavior::Failed, wrong(what, "no such header".to_owned()))
+                    let difference = Difference::from(what).in_field("handshake");
+                    let wanted = format!("the header {name}");
+                    (
+                        Behavior::Failed,
+                        Some(difference.between(wanted, "no such header")),
+                    )
                 }
             },
             Some(Refused::Ended) if is_client => (Behavior::Ok, None),

@@ -67,6 +67,7 @@ impl Player<'_> {
                 None => (Clock::far(), None),
             };
             let written = self.connection.written();
+            self.clock.written(written);
             // While octets wait to be written, whether some were is looked at often.
             let until = match self.connection.is_written() {
                 true => at,
@@ -74,7 +75,7 @@ impl Player<'_> {
             };
             match self.connection.step(until) {
                 ReplayEvent::Octets(octets) => {
-                    self.clock.progress();
+                    self.clock.received(octets.len());
                     if self.link.state != State::Closed {
                         self.record.received(octets);
                         self.incoming.take(octets);
@@ -141,6 +142,9 @@ impl Player<'_> {
                     self.clock.extend();
                 }
                 self.facts.deadline_passed();
+                if self.link.state == State::Open {
+                    self.clock.closed_at_deadline();
+                }
                 match (self.case.at_deadline, self.link.state) {
                     (AtDeadline::Close, State::Open) => {
                         self.sending.stop();

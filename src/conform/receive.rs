@@ -67,6 +67,7 @@ impl Player<'_> {
                 Happened::Piece(true) => {
                     if !self.expected.awaits_echo() {
                         self.sending.on_echo();
+                        self.clock.echoed();
                     }
                     self.close_when_met();
                 }

@@ -100,3 +100,32 @@ fn the_list_of_a_selection_is_that_selection() {
     ];
     assert_eq!(ids, expected);
 }
+
+/// What breaks one rule counts once, although recorded handshakes break it too.
+#[test]
+fn no_recorded_handshake_says_what_a_case_says() {
+    let ended = run(&["conform", "--list", "--json"]);
+    let ids: BTreeSet<String> = ended
+        .out
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|line| line["id"].as_str().unwrap().to_owned())
+        .collect();
+    for (case, recorded) in [
+        (
+            "rfc6455/request-host-missing",
+            "vectors/rfc6455/host-missing",
+        ),
+        ("rfc6455/request-http-1-0", "vectors/rfc6455/http-1-0"),
+        ("rfc6455/request-version-0", "vectors/none/version-0"),
+        (
+            "rfc6455/response-accept-missing",
+            "vectors/rfc6455/answer-accept-missing",
+        ),
+        ("hybi-04/request-key-missing", "vectors/hybi-04/key-missing"),
+    ] {
+        assert!(ids.contains(case) && !ids.contains(recorded), "{recorded}");
+    }
+    assert!(ids.contains("vectors/rfc6455/host-empty"));
+    assert!(ids.contains("vectors/hixie-75/host-missing"));
+}

@@ -45,7 +45,7 @@ IN_PARTS = (
 )
 RACES = {(name, case): IN_PARTS for name in ("client-chromium", "client-websockets") for case in ("3.4", "4.1.5", "4.2.5")}
 
-VERDICTS = ["ok", "non-strict", "informational", "unimplemented", "failed"]
+VERDICTS = ["ok", "non-strict", "informational", "unimplemented", "failed-may", "failed-should", "failed"]
 
 
 class Subject:
@@ -140,7 +140,8 @@ class Subject:
             elif verdict == "expected-failure":
                 verdict = "failed"  # the peer's all the same
             elif verdict == "passes":
-                verdict = "non-strict" if one["broken"] else "ok"
+                weak = f"failed-{one['broken']}" if one["behavior"] == "FAILED" else "non-strict"
+                verdict = weak if one["broken"] else "ok"
             counts[one["version"]][verdict] += 1
         # hixie before hybi before rfc6455, as in time.
         return [(self.title, self.side, version, *(counts[version][v] for v in VERDICTS)) for version in sorted(counts)]

@@ -11,9 +11,11 @@
 mod support;
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener};
+use std::process::{Command, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use heirloom::server;
 use serde_json::Value;
@@ -25,7 +27,9 @@ use support::program::{Ended, Program, run};
 const SHORT: &str = "1,3,6.3,7.7";
 
 fn conform(url: &str, more: &[&str]) -> Ended {
-    run(&[&["conform", url, "--only", SHORT], more].concat())
+    // Cases that get no echo end after twice this time.
+    let usual = ["conform", url, "--only", SHORT, "--timeout-ms", "2000"];
+    run(&[&usual[..], more].concat())
 }
 
 /// A server that answers each text with `no`, under a name that would do harm in a
@@ -161,6 +165,84 @@ fn a_wrong_server_fails_and_what_it_says_is_inert() {
     assert!(!page.contains("<b>no") && page.contains("&lt;b&gt;no"));
     let html = scraper::Html::parse_document(&page);
     assert!(html.errors.is_empty(), "{:?}", html.errors);
+}
+
+/// A server that refuses all, with a page.
+fn refusing_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request);
+                let _ =
+                    stream.write_all(b"HTTP/1.1 400 No\r\nContent-Length: 12\r\n\r\nUnsupported\n");
+                let _ = stream.shutdown(Shutdown::Write);
+                let _ = stream.read_to_end(&mut Vec::new());
+            });
+        }
+    });
+    url
+}
+
+#[test]
+fn a_refusal_is_shown_by_its_head_and_by_what_it_lacks() {
+    let url = refusing_server();
+    let ended = run(&["conform", &url, "--only", "rfc6455/request-version-0"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    for part in [
+        "    expected  handshake: the header Sec-WebSocket-Version\n",
+        "    seen      handshake: no such header\n",
+        "  ← HTTP/1.1 400 No\n  ← Content-Length: 12\n",
+        "  sent on purpose: There is no version 0.",
+    ] {
+        assert!(
+            ended.out.contains(part),
+            "{part} is missing in {}",
+            ended.out
+        );
+    }
+    for part in ["on here", "not parsed"] {
+        assert!(!ended.out.contains(part), "{}", ended.out);
+    }
+}
+
+#[test]
+fn an_index_without_cases_is_written_again() {
+    let server = Program::serve(&[]);
+    let url = format!("ws://{}/", server.address);
+    let folder = Folder::new();
+    let path = folder.path("original");
+    let path = path.to_str().unwrap();
+    for _ in 0..2 {
+        let only = ["conform", &url, "--only", "rfc6455/request-plain"];
+        let ended = run(&[&only[..], &["--autobahn", path]].concat());
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_closed_pipe_ends_a_test_of_a_server() {
+    let server = Program::serve(&[]);
+    let url = format!("ws://{}/", server.address);
+    // With one job all cases take many seconds.
+    let mut child = Command::new(env!("CARGO_BIN_EXE_heirloom"))
+        .args(["conform", &url, "--json", "--jobs", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut first).unwrap();
+    drop(out);
+    let begun = Instant::now();
+    let ended = child.wait_with_output().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let talk = String::from_utf8(ended.stderr).unwrap();
+    assert!(!talk.contains("interrupted"), "{talk}");
 }
 
 #[test]

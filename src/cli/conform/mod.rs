@@ -241,13 +241,20 @@ fn test_server(
         selection,
         args.agent.as_deref(),
         &is_interrupted,
-        &mut |agent, run| reports.case(agent, run),
+        &mut |agent, run| {
+            reports.case(agent, run);
+            if reports.is_over() {
+                is_interrupted.store(true, Ordering::Relaxed);
+            }
+        },
     );
     let tested = tested.map_err(unreachable)?;
-    if let Some(why) = &tested.stopped {
+    // Where no results are wanted any more, it is us who stopped.
+    let stopped = tested.stopped.filter(|_| !reports.is_over());
+    if let Some(why) = &stopped {
         complain(why);
     }
-    Ok(reports.finish(&[tested.run], tested.stopped.as_deref()))
+    Ok(reports.finish(&[tested.run], stopped.as_deref()))
 }
 
 /// Set by the first TERM or INT; the second one ends the program.

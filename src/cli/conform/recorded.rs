@@ -1,6 +1,7 @@
 //! Opening handshakes that were specified or recorded, as cases: requests with what
 //! a server must conclude from them, and responses with what a client must.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use heirloom::Side;
@@ -47,6 +48,8 @@ const FILES: [&str; 29] = [
 
 /// What is before the name of a vector in that of its case.
 const PREFIX: &str = "vectors/";
+/// The version of vectors that are of none, as far as cases say the same.
+const VERSION_OF_NONE: &str = "rfc6455";
 
 /// One of them.
 #[derive(Debug)]
@@ -101,6 +104,26 @@ impl Recorded {
             tests,
             vector,
         })
+    }
+
+    /// Whether there is a case about the same thing, which looks at more: what breaks
+    /// it would count twice. It has the same name, behind `request-` or `response-`.
+    pub(super) fn is_said_by(&self, ids: &BTreeSet<&str>) -> bool {
+        let Some((version, name)) = self.vector.id.split_once('/') else {
+            return false;
+        };
+        let version = match version {
+            "none" => VERSION_OF_NONE,
+            version => version,
+        };
+        let same = match self.tests {
+            Side::Server => format!("{version}/request-{name}"),
+            Side::Client => {
+                let name = name.strip_prefix("answer-").unwrap_or(name);
+                format!("{version}/response-{name}")
+            }
+        };
+        ids.contains(same.as_str())
     }
 
     /// Plays the client of it to a server.

@@ -209,10 +209,13 @@ impl SelectArgs {
                 }
             }
         }
+        let mut recorded = recorded::all();
+        let said: BTreeSet<&str> = cases.iter().map(|case| &*case.id).collect();
+        recorded.retain(|recorded| !recorded.is_said_by(&said));
         Ok(Corpus {
             groups,
             cases,
-            recorded: recorded::all(),
+            recorded,
             own: ids,
         })
     }

@@ -10,6 +10,9 @@ use heirloom::vector::hex;
 pub(super) const MAX_PARTS: usize = 80;
 /// Octets of a part that stand in one line.
 const LINE_OCTETS: usize = 24;
+/// Lines of a head, and columns of each, that stand below a failure.
+const HEAD_LINES: usize = 12;
+const HEAD_COLUMNS: usize = 120;
 /// Frames of a conversation that stand below a failure.
 const MAX_FRAMES: usize = 6;
 
@@ -46,13 +49,27 @@ pub(super) fn shortened(explanation: &mut Explanation, most: usize) -> usize {
     out
 }
 
-/// What the explanation says about a failure: a label and a sentence.
-pub(super) fn cause(explanation: &Explanation, tested: Side) -> Option<(&'static str, String)> {
+/// What the explanation says about a failure: a label and a sentence. `why` is what
+/// the case says of its purpose.
+pub(super) fn cause(
+    explanation: &Explanation,
+    tested: Side,
+    why: Option<&str>,
+) -> Option<(&'static str, String)> {
     let verdict = &explanation.verdict;
     let of_peer = verdict.place.is_none_or(|place| place.from == tested);
     match verdict.outcome {
         // The tester breaks rules in order to see what the peer does.
-        Outcome::Broken if !of_peer => Some(("sent on purpose", verdict.sentence.clone())),
+        Outcome::Broken if !of_peer => {
+            let kind = |at: usize| explanation.parts.get(at).map(|part| part.kind);
+            let place = verdict.place.as_ref().and_then(|place| place.part);
+            // Of a request the sentence is about the server that explains it, and the
+            // title of the case says what is wrong.
+            let is_request = place.and_then(kind) == Some(PartKind::Request);
+            let sentence = || (!is_request).then(|| verdict.sentence.clone());
+            let said = why.map(str::to_owned).or_else(sentence)?;
+            Some(("sent on purpose", said))
+        }
         Outcome::Broken | Outcome::Refused => {
             let cause = verdict.cause.clone();
             Some((
@@ -64,8 +81,8 @@ pub(super) fn cause(explanation: &Explanation, tested: Side) -> Option<(&'static
     }
 }
 
-/// The octets that matter, one line for each part, with an arrow from the client
-/// or to it: the last frames, or the answer where there are none.
+/// What matters, one line for each part, with an arrow from the client or to it:
+/// the octets of the last frames, or the lines of the answer where there are none.
 pub(super) fn octets(explanation: &Explanation, tested: Side) -> Vec<(Side, String)> {
     let parts = &explanation.parts;
     let is_handshake = |part: &Part| {
@@ -74,15 +91,46 @@ pub(super) fn octets(explanation: &Explanation, tested: Side) -> Vec<(Side, Stri
             PartKind::Request | PartKind::Response | PartKind::Key3 | PartKind::Digest
         )
     };
-    let frames: Vec<&Part> = parts.iter().filter(|part| !is_handshake(part)).collect();
-    let mut shown = Vec::new();
-    if !frames.iter().any(|part| part.from == tested) {
-        // It never sent a frame: what it said in the handshake tells more.
-        shown.extend(parts.iter().rfind(|part| part.from == tested));
+    let mut frames: Vec<&Part> = parts.iter().filter(|part| !is_handshake(part)).collect();
+    let has_spoken = |part: &&Part| part.from == tested && part.kind != PartKind::After;
+    let mut lines = Vec::new();
+    if !frames.iter().any(has_spoken) {
+        // It never sent a frame: what it said in the handshake tells more, and more
+        // than the page behind it.
+        let mut own = parts.iter().filter(|part| part.from == tested);
+        let is_head =
+            |part: &&Part| matches!(part.kind, PartKind::Request | PartKind::Response);
+        let head = own.rfind(is_head).or(parts.iter().rfind(has_spoken));
+        if let Some(head) = head {
+            frames.retain(|part| part.from != tested);
+            lines.extend(head_lines(head));
+        }
     }
     let (_, last) = frames.split_at(frames.len().saturating_sub(MAX_FRAMES));
-    shown.extend(last);
-    shown.into_iter().map(line).collect()
+    lines.extend(last.iter().map(|part| line(part)));
+    lines
+}
+
+/// The first lines of a head, or the octets of what has none.
+fn head_lines(part: &Part) -> Vec<(Side, String)> {
+    if !matches!(part.kind, PartKind::Request | PartKind::Response) {
+        return vec![line(part)];
+    }
+    let text = String::from_utf8_lossy(&part.raw);
+    let mut shown: Vec<(Side, String)> = Vec::new();
+    let lines = text.lines().filter(|line| !line.is_empty());
+    for (number, line) in lines.enumerate() {
+        if number == HEAD_LINES {
+            shown.push((part.from, "…".to_owned()));
+            break;
+        }
+        let (cut, more) = match line.char_indices().nth(HEAD_COLUMNS) {
+            Some((end, _)) => (line.get(..end).unwrap_or(line), " …"),
+            None => (line, ""),
+        };
+        shown.push((part.from, format!("{cut}{more}")));
+    }
+    shown
 }
 
 fn line(part: &Part) -> (Side, String) {

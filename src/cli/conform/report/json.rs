@@ -93,9 +93,13 @@ pub(super) fn case<'a>(plan: &Plan<'_>, judged: &'a Judged<'_>) -> impl Serializ
         Some(first) => Place::of(is_wrong.then_some(plan.tested), first),
         None => Place::default(),
     };
-    let explained = result
-        .filter(|_| is_wrong)
-        .and_then(|result| cause(&explained(result, plan.secure), plan.tested));
+    let explained = result.filter(|_| is_wrong).and_then(|result| {
+        cause(
+            &explained(result, plan.secure),
+            plan.tested,
+            plan.why(&run.id),
+        )
+    });
     CaseLine {
         verdict: Verdict {
             id: Some(run.id.clone()),

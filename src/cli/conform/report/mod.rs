@@ -111,6 +111,14 @@ pub(super) struct Plan<'a> {
     pub(super) verbose: bool,
 }
 
+impl Plan<'_> {
+    /// Why this case is as it is, where it says so.
+    fn why(&self, id: &str) -> Option<&str> {
+        let case = self.cases.iter().find(|case| case.id == id);
+        case.and_then(|case| case.why.as_deref())
+    }
+}
+
 /// Reports results as they arrive.
 pub(super) struct Reports<'a> {
     args: &'a ReportArgs,

@@ -13,8 +13,12 @@ use crate::cli::verdict::Severity;
 pub(in crate::cli) enum Standing {
     /// As it must be.
     Good,
-    /// Something weaker is broken than what fails a run.
+    /// Something weaker is broken than what fails a run, and it is not wrong.
     NonStrict,
+    /// It is wrong by a `should`, which does not fail this run.
+    FailedShould,
+    /// It is wrong by a `may`.
+    FailedMay,
     /// The documents leave it open.
     Informational,
     /// The peer does not have what is tested.
@@ -31,11 +35,13 @@ pub(in crate::cli) enum Standing {
 
 impl Standing {
     /// All of them, in the order in which they are counted.
-    pub(super) const ALL: [Standing; 8] = [
+    pub(super) const ALL: [Standing; 10] = [
         Standing::Good,
         Standing::NonStrict,
         Standing::Informational,
         Standing::Unimplemented,
+        Standing::FailedMay,
+        Standing::FailedShould,
         Standing::Failed,
         Standing::Passes,
         Standing::Expected,
@@ -47,6 +53,8 @@ impl Standing {
         match self {
             Standing::Good => "ok",
             Standing::NonStrict => "non-strict",
+            Standing::FailedShould => "failed-should",
+            Standing::FailedMay => "failed-may",
             Standing::Informational => "informational",
             Standing::Unimplemented => "unimplemented",
             Standing::Failed => "failed",
@@ -60,6 +68,8 @@ impl Standing {
     pub(super) fn counted(self, count: usize) -> String {
         let what = match (self, count) {
             (Standing::NotRun, _) => "not run",
+            (Standing::FailedShould, _) => "failed (should)",
+            (Standing::FailedMay, _) => "failed (may)",
             (Standing::Passes, 1) => "unexpected pass",
             (Standing::Passes, _) => "unexpected passes",
             (Standing::Expected, 1) => "expected failure",
@@ -67,6 +77,14 @@ impl Standing {
             (other, _) => other.word(),
         };
         format!("{count} {what}")
+    }
+
+    /// Whether something is broken that does not make the run fail.
+    pub(super) fn is_weak(self) -> bool {
+        matches!(
+            self,
+            Standing::NonStrict | Standing::FailedShould | Standing::FailedMay
+        )
     }
 
     /// Whether it makes the run fail.
@@ -192,6 +210,8 @@ fn plain(run: &CaseRun, fail_on: Level) -> Standing {
         (Some(level), _) if level <= fail_on => Standing::Failed,
         (_, Behavior::Unimplemented) => Standing::Unimplemented,
         (_, Behavior::Informational) => Standing::Informational,
+        (Some(Level::Should), Behavior::Failed) => Standing::FailedShould,
+        (Some(Level::May), Behavior::Failed) => Standing::FailedMay,
         (Some(_), _) | (None, Behavior::NonStrict) => Standing::NonStrict,
         (None, _) => Standing::Good,
     }

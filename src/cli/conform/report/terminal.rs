@@ -139,7 +139,7 @@ impl Terminal {
         let all = plan.verbose && judged.len() <= SHOWN_CASES;
         let mut blocks: Vec<(String, Vec<String>, Vec<String>)> = Vec::new();
         for judged in judged {
-            let is_weak = plan.verbose && judged.standing == Standing::NonStrict;
+            let is_weak = plan.verbose && judged.standing.is_weak();
             if !(all || is_weak || judged.standing.is_bad()) {
                 continue;
             }
@@ -152,7 +152,7 @@ impl Terminal {
                 continue;
             }
             let mut explanation = explained(result, plan.secure);
-            let cause = cause(&explanation, plan.tested);
+            let cause = cause(&explanation, plan.tested, plan.why(&judged.run.id));
             let key = format!(
                 "{} {:?} {} {:?} {:?} {:?} {cause:?}",
                 judged.agent,
@@ -390,6 +390,32 @@ mod tests {
         assert!(
             !text.contains("6.4.3"),
             "what is not strict is no failure: {text}"
+        );
+    }
+
+    #[test]
+    fn what_failed_by_a_weaker_rule_is_counted_with_its_level() {
+        let groups = groups();
+        let plan = plan(&groups, Side::Server);
+        let mut runs = [agent("a")];
+        for (id, level) in [("1.1.3", Level::Should), ("1.1.4", Level::May)] {
+            let closing = ClosingVerdict::Unclean;
+            let failed = played(id, Behavior::Failed, closing, Some(level));
+            runs[0].cases.push(failed);
+        }
+        let counted = |fail_on: Level| {
+            let judged = Judged::all(&runs, fail_on, None);
+            let tally = Tally::of(&judged);
+            let lines = Terminal::new(&plan).finish(&plan, &judged, &end(&tally));
+            lines.last().unwrap().clone()
+        };
+        let words = "1 unimplemented, 1 failed (may), 1 failed (should), 1 failed, 1 not run;";
+        let text = counted(Level::Must);
+        assert!(text.contains(words), "{text}");
+        let text = counted(Level::Should);
+        assert!(
+            text.contains("1 unimplemented, 1 failed (may), 3 failed, 1 not run;"),
+            "{text}"
         );
     }
 

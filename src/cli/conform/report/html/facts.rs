@@ -66,7 +66,11 @@ pub(super) fn show(html: &mut Html, judged: &Judged<'_>, shown: &Shown<'_>) {
             difference,
         );
     }
-    if let Some((label, sentence)) = cause(&explanation, shown.plan.tested) {
+    if let Some((label, sentence)) = cause(
+        &explanation,
+        shown.plan.tested,
+        shown.plan.why(&judged.run.id),
+    ) {
         fact(html, label, &sentence);
     }
     closing(html, result);

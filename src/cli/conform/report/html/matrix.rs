@@ -70,6 +70,8 @@ fn heading(standing: Standing) -> &'static str {
     match standing {
         Standing::Good => "OK",
         Standing::NonStrict => "not strict",
+        Standing::FailedShould => "failed (should)",
+        Standing::FailedMay => "failed (may)",
         Standing::Informational => "informational",
         Standing::Unimplemented => "unimplemented",
         Standing::Failed => "failed",
@@ -165,7 +167,7 @@ fn cell(html: &mut Html, report: &Report<'_>, n: usize, judged: &Judged<'_>) {
         Standing::Good => "✓ ",
         Standing::Failed | Standing::Passes => "✗ ",
         Standing::Expected => "(✗) ",
-        Standing::NonStrict => "! ",
+        Standing::NonStrict | Standing::FailedShould | Standing::FailedMay => "! ",
         Standing::Informational => "i ",
         Standing::Unimplemented | Standing::NotRun => "– ",
     };
