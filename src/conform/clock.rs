@@ -10,7 +10,7 @@ use super::options::PlayOptions;
 const CLOSING: Duration = Duration::from_secs(1);
 /// How long a client may take to end TCP after the server has.
 const LINGER: Duration = Duration::from_millis(500);
-/// How often it is looked whether octets were written.
+/// How often to look whether octets were written.
 const LOOK: Duration = Duration::from_millis(250);
 /// A deadline from which on a case is a long one: what counts is that it goes on.
 const LONG: Duration = Duration::from_secs(5);

@@ -21,7 +21,7 @@ pub(super) enum Happened {
     Waits,
     /// A client asks for an upgrade: what to answer.
     Request(Box<Answer>, &'static Version),
-    /// A request was refused by the core, or was none of WebSocket.
+    /// A request was refused by the core, or does not ask for WebSocket.
     Refused(String),
     /// The handshake is finished.
     Open,

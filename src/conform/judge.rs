@@ -37,7 +37,7 @@ pub(super) struct Facts {
     pub(super) refused: Option<Refused>,
     /// The head by which a server did.
     pub(super) refusal: Vec<u8>,
-    /// Whether the tester ended the conversation for the time it took.
+    /// Whether the tester ended the conversation because it took too long.
     deadline: bool,
 }
 
@@ -81,7 +81,7 @@ impl Facts {
         self.lacking.is_some()
     }
 
-    /// The tester ends the conversation for the time it took.
+    /// The tester ends the conversation because it took too long.
     pub(super) fn deadline_passed(&mut self) {
         self.deadline = true;
     }

@@ -129,11 +129,11 @@ impl Player<'_> {
         conn.set_manual_control();
         let lacks_compression = self.case.compression.is_some() && conn.compression().is_none();
         if lacks_compression {
-            let whom = match self.side {
+            let lacking = match self.side {
                 Side::Client => "the server does not agree to the compression that is offered",
                 Side::Server => "the client offers no compression that the case can agree to",
             };
-            self.facts.lacks(whom.to_owned());
+            self.facts.lacks(lacking.to_owned());
         }
         if self.facts.is_lacking() {
             self.sending.stop();

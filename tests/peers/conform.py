@@ -39,10 +39,7 @@ PATIENCE = 150  # seconds for a whole run; the longest takes a third of it
 # after all fails, so that nothing stays here that is no longer true.
 DIFFERENCES = {}
 # Where chance decides in both suites: (name, case) -> why. Either verdict is right.
-IN_PARTS = (
-    "A message, then a wrong frame octet by octet. OK where the echo is sent before the wrong frame is read, NON-STRICT where it "
-    "is not."
-)
+IN_PARTS = "OK where the echo is sent before the wrong frame is read, NON-STRICT where it is not."
 RACES = {(name, case): IN_PARTS for name in ("client-chromium", "client-websockets") for case in ("3.4", "4.1.5", "4.2.5")}
 
 VERDICTS = ["ok", "non-strict", "informational", "unimplemented", "failed-may", "failed-should", "failed"]
@@ -307,18 +304,21 @@ def between(text, name, what):
 
 def agreement():
     """Which implementations were compared, and what differs."""
-    rows = []
+    rows, peers = [], {}
     for file in sorted(os.listdir(os.path.join(HERE, "agreement"))):
         with open(os.path.join(HERE, "agreement", file), encoding="utf-8") as f:
             one = json.load(f)
+        peers[file.removesuffix(".json")] = f"{one['peer'].split(',')[0]} ({one['side']})"
         rows.append((one["peer"], one["side"], len(one["results"]), one["date"]))
     lines = [table(["implementation", "side", "cases", "date"], rows)]
-    cases = collections.defaultdict(list)
+    differing = collections.defaultdict(lambda: collections.defaultdict(list))
     for (name, case), (behaviour, closing, why) in DIFFERENCES.items():
-        cases[f"{name}: {behaviour}, closing {closing}. {why}"].append(case)
+        differing[f"{behaviour}, closing {closing}. {why}"][peers[name]].append(case)
     for (name, case), why in RACES.items():
-        cases[f"{name}: either verdict. {why}"].append(case)
-    lines += [f"- {', '.join(some)}, {why}" for why, some in sorted(cases.items())]
+        differing[f"either verdict. {why}"][peers[name]].append(case)
+    for what, by_peer in sorted(differing.items()):
+        where = "; ".join(f"{peer}: {', '.join(cases)}" for peer, cases in sorted(by_peer.items()))
+        lines.append(f"- {where}: {what}")
     return "\n\n".join(lines[:1] + (["\n".join(lines[1:])] if lines[1:] else []))
 
 

@@ -14,7 +14,7 @@ use toml::de::{DeTable, DeValue};
 use super::order;
 use crate::cli::{Exit, complain, complain_of_file};
 
-/// A file that is longer is none of ours.
+/// A longer file is no baseline.
 const MAX_FILE_OCTETS: u64 = 4 * 1024 * 1024;
 
 const BEHAVIORS: [Behavior; 5] = [

@@ -46,7 +46,7 @@ pub(super) enum News {
     },
     /// A client asks for the end, or a signal does.
     Stop,
-    /// The client that was started has ended; why it is no good, if so.
+    /// The client that was started has ended; why that is a failure, if it is.
     Exited(Result<(), String>),
 }
 
@@ -123,7 +123,7 @@ impl Tester {
             self.lock().connections += 1;
             let (tester, own) = (Arc::clone(self), news.clone());
             let served = thread::Builder::new().spawn(move || {
-                // One client ends no other.
+                // A panic with one client does not end the others.
                 let _ = catch_unwind(AssertUnwindSafe(|| tester.serve(stream, &own)));
                 tester.left();
             });

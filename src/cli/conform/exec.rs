@@ -35,7 +35,7 @@ impl Client {
         let (ended, is_ended) = std::sync::mpsc::channel();
         let own = news.clone();
         thread::spawn(move || {
-            // Where nothing is told any more, the program ends.
+            // It fails where nothing receives any more: the program ends.
             let _ = own.send(News::Exited(exited(&mut child)));
             let _ = ended.send(());
         });

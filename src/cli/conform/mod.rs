@@ -63,7 +63,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "COUNT", default_value_t = 16,
           value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: u16,
-    /// Play the whole number of messages in cases of compression: 1,000 in place of 30.
+    /// Play 1,000 messages in each case of chapters 12 and 13, in place of 30.
     #[arg(long)]
     full: bool,
     /// Milliseconds for a connection and for an opening handshake; in long cases the next octet may

@@ -32,9 +32,9 @@ pub(super) struct SelectArgs {
     #[arg(long, alias = "versions", value_name = "LIST", allow_hyphen_values = true,
           value_parser = crate::cli::version_list)]
     version: Option<Versions>,
-    /// A file of own cases, or a folder with such files (*.json except schema.json), to be played
-    /// beside the built-in ones; may be given more than once. A case with the id of a built-in one
-    /// takes its place.
+    /// A file with cases of your own, or a folder with such files (*.json except schema.json), to
+    /// play beside the built-in ones; may be given more than once. A case with the id of a built-in
+    /// one replaces it.
     #[arg(long, value_name = "PATH")]
     cases: Vec<PathBuf>,
     /// List the cases, and play none.

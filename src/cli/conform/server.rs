@@ -207,7 +207,7 @@ struct Queue {
     is_suspended: bool,
     /// What no other case may run beside.
     sequential: VecDeque<usize>,
-    /// What was played without a word of the server.
+    /// Cases in which the server sent not one octet.
     again: VecDeque<(usize, CaseRun)>,
     /// What ran into a time limit beside other cases.
     in_doubt: VecDeque<(usize, CaseRun)>,
@@ -357,7 +357,7 @@ impl Test<'_> {
         }
     }
 
-    /// Plays the cases again, and alone, in which the server did not say a word: it
+    /// Plays the cases again, and alone, in which the server sent not one octet: it
     /// may take few connections at a time. Where the first of them changes nothing,
     /// the others are taken as they were.
     fn play_again(&self, add: &mut dyn FnMut((usize, CaseRun))) {
@@ -489,7 +489,7 @@ impl Test<'_> {
             }
             Playable::Recorded(recorded) => recorded.play_to_server(server),
         };
-        // No case ends the others.
+        // A panic in one case does not end the others.
         match catch_unwind(AssertUnwindSafe(play)) {
             Ok(played) => played.map_err(Failed::Unconnected),
             Err(_) => Err(Failed::Panicked),

@@ -69,7 +69,7 @@ pub(super) fn test_clients(
     thread::spawn(move || {
         let mut stopped = stopped;
         if stopped.read(&mut [0]).is_ok() {
-            // Where nothing is told any more, the program ends.
+            // It fails where nothing receives any more: the program ends.
             let _ = news.send(News::Stop);
         }
     });

@@ -44,7 +44,7 @@ fn folder(path: &Path) -> Folder {
     Folder::new(path, is_report)
 }
 
-/// Fails where the report would overwrite what is none. The error is printed.
+/// Fails where the report would overwrite another file. The error is printed.
 pub(super) fn check(path: &Path) -> Result<(), Exit> {
     folder(path).check("index.json").map_err(|error| {
         complain(&format!("cannot write {}: {error}", path.display()));

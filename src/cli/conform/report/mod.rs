@@ -34,7 +34,7 @@ use crate::cli::{Exit, output, print_line, remark};
 #[derive(Clone, Debug, Default, ClapArgs)]
 #[command(next_help_heading = "Reports")]
 pub(super) struct ReportArgs {
-    /// One JSON object per case, and one for all.
+    /// Print one JSON object for each case, then one for the whole run.
     #[arg(long, conflicts_with = "tap")]
     json: bool,
     /// Print the results as TAP 14.
@@ -43,15 +43,15 @@ pub(super) struct ReportArgs {
     /// Also write the results as JUnit to this file.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// Also write pages of HTML: one for each case to a folder, or all in one file whose name ends
-    /// in .html.
+    /// Also write the results as HTML: to a folder, with a page for each case, or to one file whose
+    /// name ends in .html.
     #[arg(long, value_name = "DIR|FILE")]
     html: Option<PathBuf>,
     /// Also write index.json and a file for each case to this folder, in the shape of the reports of
     /// Autobahn|Testsuite.
     #[arg(long, value_name = "DIR")]
     autobahn: Option<PathBuf>,
-    /// The weakest rule that fails the run where it is broken.
+    /// Fail the run where a rule of this level or of a stronger one is broken.
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t)]
     fail_on: FailOn,
     /// Expect exactly the failures of this file: exit with 1 where another case fails, or one of them
@@ -140,7 +140,7 @@ enum Output {
 
 impl<'a> Reports<'a> {
     /// Starts the reports. An error is printed: a baseline cannot be read, or a
-    /// report would overwrite what is none.
+    /// report would overwrite another file.
     pub(super) fn new(args: &'a ReportArgs, plan: Plan<'a>) -> Result<Reports<'a>, Exit> {
         let read = |path: &PathBuf| Baseline::read(path, &plan.known);
         let baseline = args.baseline.as_ref().map(read).transpose()?;

@@ -47,7 +47,7 @@ fn is_report(start: &[u8]) -> bool {
     memchr::memmem::find(start, MARK).is_some()
 }
 
-/// Fails where the report would overwrite what is none. The error is printed.
+/// Fails where the report would overwrite another file. The error is printed.
 pub(super) fn check(path: &Path) -> Result<(), Exit> {
     let checked = match is_one_file(path) {
         true => check_file(path, is_report),
