@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::case::Case;
 use super::options::PlayOptions;
+use crate::version::Side;
 
 /// How long the peer may take to reply to a close, and a server to end TCP behind
 /// both closes: as in the original.
@@ -61,6 +62,8 @@ pub(super) enum Due {
 /// The times of one case.
 #[derive(Debug)]
 pub(super) struct Clock {
+    /// The side of the tester.
+    side: Side,
     started: Instant,
     /// When an octet was last sent or received.
     progress: Instant,
@@ -84,7 +87,7 @@ pub(super) struct Clock {
 
 impl Clock {
     /// The clock of a case for which so many octets are expected.
-    pub(super) fn new(case: &Case, options: &PlayOptions, octets: u64) -> Clock {
+    pub(super) fn new(case: &Case, side: Side, options: &PlayOptions, octets: u64) -> Clock {
         let now = Instant::now();
         let deadline = Duration::from_millis(case.deadline_ms);
         let is_patient = deadline >= LONG;
@@ -100,10 +103,14 @@ impl Clock {
             (least + deadline, least + deadline)
         };
         Clock {
+            side,
             started: now,
             progress: now,
             opening: now + options.opening,
-            deadline: deadline.min(options.patience),
+            deadline: match is_patient {
+                true => deadline.min(options.patience),
+                false => deadline,
+            },
             is_patient,
             waiting: None,
             closing: None,
@@ -237,7 +244,11 @@ impl Clock {
         let wait = || self.waiting.clone().map(|(at, mark)| (at, Due::Wait(mark)));
         let next = match stage {
             Stage::Opening => Some((self.opening, Due::Opening)),
-            Stage::Refusal => Some((self.progress + self.deadline, Due::Opening)),
+            // A client refuses by the end of TCP, and is given the case's deadline.
+            Stage::Refusal if self.side == Side::Server => {
+                Some((self.progress + self.deadline, Due::Opening))
+            }
+            Stage::Refusal => Some((self.opening, Due::Opening)),
             Stage::Open => Some(wait().unwrap_or((self.progress + self.deadline, Due::Deadline))),
             Stage::Closing => {
                 let closing = self.closing.clone().map(|(at, due)| match due {

@@ -36,6 +36,10 @@ pub(super) struct FrameWalk {
     close: Option<SeenClose>,
     /// The compressed messages, where the window of their sender is looked at.
     window: Option<Window>,
+    /// Whether this is what stands behind a close: payloads are not kept then.
+    is_behind_close: bool,
+    /// The opcode of the first frame that may not stand there.
+    behind_close: Option<u8>,
 }
 
 /// Holds a sender to its window.
@@ -95,6 +99,20 @@ impl Window {
 }
 
 impl FrameWalk {
+    /// Walks over what stands behind a close.
+    pub(super) fn behind_close() -> FrameWalk {
+        FrameWalk {
+            is_behind_close: true,
+            ..FrameWalk::default()
+        }
+    }
+
+    /// The opcode of the first frame behind a close, but for pings and closes: these
+    /// do no harm there.
+    pub(super) fn opcode_behind_close(&self) -> Option<u8> {
+        self.behind_close
+    }
+
     /// Holds the sender to a window of this many bits.
     pub(super) fn hold_to_window(&mut self, bits: u8) {
         self.window = Some(Window {
@@ -138,6 +156,10 @@ impl FrameWalk {
     fn read_header<'o>(&mut self, octets: &'o [u8]) -> &'o [u8] {
         let (mut taken, mut whole) = (0, None);
         for octet in octets {
+            let opcode = octet & 15;
+            if self.is_behind_close && self.header.is_empty() && matches!(opcode, 0..=2 | PONG) {
+                self.behind_close.get_or_insert(opcode);
+            }
             self.header.push(*octet);
             taken += 1;
             whole = self.header_fields();
@@ -152,7 +174,7 @@ impl FrameWalk {
             self.masked = key.is_some();
             self.mask = key.map_or(Mask::Clear, Mask::four);
             let is_kept = matches!(opcode, CLOSE | PONG) && length <= MOST_BODY;
-            self.body = is_kept.then(Vec::new);
+            self.body = (is_kept && !self.is_behind_close).then(Vec::new);
             self.opcode = opcode;
             if let Some(window) = &mut self.window {
                 window.header(first);
@@ -252,6 +274,22 @@ mod tests {
             assert_eq!(close.code(), Some(1000));
             assert_eq!(close.reason(), b"a");
             assert!(close.is_masked_right(Side::Client));
+        }
+    }
+
+    #[test]
+    fn every_frame_behind_a_close_is_looked_at() {
+        let looked = |octets: &[u8], portion: usize| {
+            let mut walk = FrameWalk::behind_close();
+            octets.chunks(portion).for_each(|octets| walk.feed(octets));
+            walk.opcode_behind_close()
+        };
+        for portion in [1, 2, 3, 100] {
+            // Payloads that look like headers.
+            assert_eq!(looked(b"\x89\x02\x81\x00\x88\x02\x82\x00", portion), None);
+            let pings = b"\x89\x02hi\x88\x00\x89\x82abcd\x81\x82\x8a\x01x";
+            assert_eq!(looked(pings, portion), Some(PONG));
+            assert_eq!(looked(b"\x89\x00\x02\x01a\x81\x00", portion), Some(2));
         }
     }
 }

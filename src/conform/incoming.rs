@@ -40,7 +40,7 @@ pub(super) enum Happened {
 }
 
 /// What was received.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Incoming {
     buffer: Vec<u8>,
     /// Octets of the buffer that are parsed.
@@ -55,6 +55,25 @@ pub(super) struct Incoming {
     arriving: Arriving,
     /// Octets of payload.
     payload_octets: u64,
+    /// The frames behind the peer's close.
+    behind_close: FrameWalk,
+}
+
+impl Default for Incoming {
+    fn default() -> Incoming {
+        Incoming {
+            buffer: Vec::new(),
+            consumed: 0,
+            start: 0,
+            room: Vec::new(),
+            codecs: Codecs::default(),
+            walk: FrameWalk::default(),
+            walks: false,
+            arriving: Arriving::default(),
+            payload_octets: 0,
+            behind_close: FrameWalk::behind_close(),
+        }
+    }
 }
 
 impl Incoming {
@@ -69,11 +88,15 @@ impl Incoming {
         }
     }
 
-    /// What is not parsed, where the peer has sent its close: the opcode of the
-    /// frame that stands there.
-    pub(super) fn opcode_behind_close(&self) -> Option<u8> {
-        let first = self.unparsed().first().filter(|_| self.walks)?;
-        Some(first & 15)
+    /// Throws away what is not parsed, where the peer has sent its close; gives the
+    /// opcode of the first frame there that is neither a ping nor a close.
+    pub(super) fn walk_behind_close(&mut self) -> Option<u8> {
+        let (_, unparsed) = self.buffer.split_at(self.consumed);
+        if self.walks {
+            self.behind_close.feed(unparsed);
+        }
+        self.forget();
+        self.behind_close.opcode_behind_close()
     }
 
     /// What is not parsed.

@@ -113,7 +113,8 @@ impl Facts {
         let fatal = case.close.wrong_end_fails && wrong_end
             || case.close.wrong_code_fails && closing == ClosingVerdict::WrongCode;
         if fatal {
-            if behavior != Behavior::Failed {
+            // A wrong code breaks what the case says of codes, which is pushed below.
+            if behavior != Behavior::Failed && closing != ClosingVerdict::WrongCode {
                 broken.push(failed(case));
             }
             behavior = Behavior::Failed;
@@ -124,7 +125,10 @@ impl Facts {
             broken.clear();
         } else if let Some(level) = level_of_closing(case, closing) {
             let section = match closing {
-                ClosingVerdict::FailedByClient => "7.1.1",
+                ClosingVerdict::FailedByClient if case.version == "rfc6455" => {
+                    "RFC 6455 section 7.1.1"
+                }
+                ClosingVerdict::FailedByClient => &case.section,
                 _ => case.close.section.as_deref().unwrap_or(&case.section),
             };
             let section = section.to_owned();

@@ -31,6 +31,7 @@ pub use self::case::{
     CloseStep, Closing, Compression, EventKind, Generated, Handshake, Offers, Outcome, Roundtrips,
 };
 pub use self::corpus::{CaseSet, Unusable, group_of, read_cases};
+pub use self::opening::response_status;
 pub use self::options::PlayOptions;
 pub use self::pattern::{BadPattern, Pattern};
 pub use self::play::{play_to_client, play_to_server};

@@ -253,8 +253,10 @@ impl Asked {
     }
 }
 
-/// The status of a response whose head has arrived, or as much of it as tells.
-pub(super) fn status(octets: &[u8]) -> Option<u16> {
+/// The status of a response of HTTP/1 whose first line has arrived; `None` for
+/// anything else.
+#[must_use]
+pub fn response_status(octets: &[u8]) -> Option<u16> {
     let (line, _) = octets.split_at(octets.iter().position(|octet| *octet == b'\n')?);
     let line = std::str::from_utf8(line).ok()?;
     let rest = line.strip_prefix("HTTP/1.")?;

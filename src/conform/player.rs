@@ -113,7 +113,7 @@ impl<'c> Player<'c> {
                 had_roundtrips: false,
                 peer_ended: false,
             },
-            clock: Clock::new(case, options, octets),
+            clock: Clock::new(case, side, options, octets),
             record: Record::new(side, options.kept_octets),
             facts: Facts::default(),
             most_octets,

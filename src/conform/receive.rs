@@ -263,13 +263,12 @@ impl Player<'_> {
 
     /// Nothing but the end of TCP follows a close. Pings do no harm.
     pub(super) fn look_behind_close(&mut self) {
-        let opcode = self.incoming.opcode_behind_close();
-        if let Some(opcode @ (0..=2 | 10)) = opcode.filter(|_| !self.link.is_broken) {
+        let opcode = self.incoming.walk_behind_close();
+        if let Some(opcode) = opcode.filter(|_| !self.link.is_broken) {
             let what = format!("the peer sends a frame of opcode {opcode} behind its close");
             self.facts
                 .fail(Difference::from(what).in_field("behind the close"));
         }
-        self.incoming.forget();
     }
 
     /// Behind a frame that broke a rule: the peer's close, where it has arrived.
@@ -304,7 +303,7 @@ impl Player<'_> {
                     return;
                 }
                 self.facts.refusal = octets.get(..MOST_HEAD).unwrap_or(octets).to_vec();
-                opening::status(octets).map_or(Refused::NoHttp, Refused::Status)
+                opening::response_status(octets).map_or(Refused::NoHttp, Refused::Status)
             }
             Side::Server => Refused::Octets(octets.first().map_or(0, |first| first & 15)),
         };
@@ -339,7 +338,7 @@ impl Player<'_> {
         }
         if self.link.awaits_refusal && self.facts.refused.is_none() {
             let octets = self.incoming.unparsed();
-            let status = opening::status(octets).filter(|_| self.side == Side::Client);
+            let status = opening::response_status(octets).filter(|_| self.side == Side::Client);
             self.facts.refused = Some(match status {
                 Some(status) => Refused::Status(status),
                 None if octets.is_empty() => Refused::Ended,

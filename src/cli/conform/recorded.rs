@@ -8,7 +8,7 @@ use heirloom::Side;
 use heirloom::conform::{Behavior, CaseResult, ClosingVerdict, HowClosed, PlayOptions};
 use heirloom::net::dial::DialError;
 use heirloom::net::replay::{Faults, ReplayConnection};
-use heirloom::vector::{ExpectedResult, File, Level, Step, Vector, hex};
+use heirloom::vector::{Difference, ExpectedResult, File, Level, Step, Vector, hex};
 
 use super::target::Server;
 use crate::cli::replay::{self, Manner, PlayOutcome, Played};
@@ -156,7 +156,7 @@ impl Recorded {
     }
 
     fn result(&self, outcome: PlayOutcome, started: Instant) -> Result<CaseResult, DialError> {
-        let (played, behavior) = match outcome {
+        let (mut played, behavior) = match outcome {
             PlayOutcome::Unreachable(error) => return Err(error),
             PlayOutcome::Skipped(why) | PlayOutcome::NotRun(why) | PlayOutcome::NoClient(why) => {
                 let failures = vec![why.into()];
@@ -166,8 +166,23 @@ impl Recorded {
                 };
                 (played, Behavior::Unimplemented)
             }
-            PlayOutcome::Played(played) if played.failures.is_empty() => (played, Behavior::Ok),
-            PlayOutcome::Played(played) => (played, Behavior::Failed),
+            PlayOutcome::Played(played) if !played.failures.is_empty() => {
+                (played, Behavior::Failed)
+            }
+            // As in the cases of handshakes: a status would tell why.
+            PlayOutcome::Played(played) if played.is_unanswered => (played, Behavior::NonStrict),
+            PlayOutcome::Played(played) => (played, Behavior::Ok),
+        };
+        let broken = match behavior {
+            Behavior::Failed => Some(self.level),
+            Behavior::NonStrict => {
+                let what = Difference::from("the server ends TCP without an answer".to_owned());
+                let what = what.in_field("handshake");
+                let what = what.between("a status from 400 to 599", "the end of TCP");
+                played.failures.push(what);
+                Some(Level::Should)
+            }
+            _ => None,
         };
         let octets = (played.octets as u64, played.sent.len() as u64);
         let is_cut = played.seen.len() < played.octets;
@@ -182,7 +197,7 @@ impl Recorded {
         Ok(CaseResult {
             behavior,
             closing: ClosingVerdict::Informational,
-            broken: (behavior == Behavior::Failed).then_some(self.level),
+            broken,
             difference: played.failures.into_iter().next(),
             closing_difference: None,
             closed: HowClosed::default(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use heirloom::conform::response_status;
 use heirloom::conn::Conn;
 use heirloom::error::{Located, Violation};
 use heirloom::net::dial::DialTarget;
@@ -121,6 +122,7 @@ pub(super) fn play(
         replay.compare(&response, &mut failures);
     }
     PlayOutcome::Played(Played {
+        is_unanswered: replay.is_unanswered(),
         failures,
         sent: replay.request,
         seen: replay.seen,
@@ -538,35 +540,58 @@ impl ClientReplay<'_> {
             replay.ended.is_some() || replay.seen.contains(&b'\n')
         });
         let line = before(&self.seen, b'\n').trim_ascii_end();
-        let status = line.split(|octet| *octet == b' ').nth(1);
-        let status = status.unwrap_or_default();
         let server = self.vector.expect.server.as_ref();
         let code = server.and_then(|c| c.code.as_deref()).unwrap_or("refused");
-        if status == b"101" {
-            let at = line.iter().position(|octet| *octet == b' ').unwrap_or(0) + 1;
+        let wrong = |what: String, wanted: String, seen: String| {
+            let difference = Difference::from(what).at(0).in_field("status-line");
+            Err(difference.between(wanted, seen))
+        };
+        if line.is_empty() && self.ended.is_none() {
+            let ms = self.manner.timeout.as_millis();
             return Err(format!(
-                "octet {at} starts \"101\": the server upgrades, and {code} was expected"
+                "the server neither responds nor ends TCP within {ms} ms (--timeout-ms), and \
+                 {code} was expected"
             )
             .into());
         }
-        if self.ended.is_none() && line.is_empty() {
-            return Err(format!(
-                "the server neither responds nor ends TCP within {} ms (--timeout-ms), and {code} \
-                 was expected",
-                self.manner.timeout.as_millis()
-            )
-            .into());
+        if line.is_empty() && !self.manner.is_exact {
+            return Ok(());
+        }
+        let Some(status) = response_status(&self.seen) else {
+            let seen = shown(line);
+            let what = format!("it sends {seen}, which is no HTTP, and {code} was expected");
+            return wrong(what, "HTTP/1.1".to_owned(), seen);
+        };
+        if status == 101 {
+            let at = line.iter().position(|octet| *octet == b' ').unwrap_or(0) + 1;
+            let what =
+                format!("octet {at} starts \"101\": the server upgrades, and {code} was expected");
+            return wrong(what, "a refusal".to_owned(), "101".to_owned());
         }
         match server.and_then(|c| c.status) {
-            Some(want) if self.manner.is_exact && status != want.to_string().as_bytes() => {
-                Err(format!(
-                    "it sends {}, and status {want} ({code}) was expected",
-                    shown(line)
-                )
-                .into())
+            Some(want) if self.manner.is_exact && status != want => {
+                let seen = shown(line);
+                let what = format!("it sends {seen}, and status {want} ({code}) was expected");
+                wrong(what, want.to_string(), seen)
             }
-            _ => Ok(()),
+            _ if is_refusal(status, code) => Ok(()),
+            _ => {
+                let seen = shown(line);
+                let wanted = "a status from 400 to 599".to_owned();
+                let what = format!(
+                    "it sends {seen}, which is no refusal, and {wanted} ({code}) was expected"
+                );
+                wrong(what, wanted, seen)
+            }
         }
+    }
+
+    /// Whether the server has ended TCP in place of refusing by a status.
+    fn is_unanswered(&self) -> bool {
+        self.required == Required::Refuses
+            && self.octets == 0
+            && self.ended.is_some()
+            && !self.connection.is_limit_reached()
     }
 
     fn conclude_failure(&mut self) -> Result<(), Difference> {
@@ -633,6 +658,16 @@ impl ClientReplay<'_> {
             );
         }
     }
+}
+
+/// Whether this status refuses what is wrong by this code. A request that asks for
+/// no WebSocket may get a page.
+fn is_refusal(status: u16, code: &str) -> bool {
+    let is_of_http = matches!(
+        code,
+        "upgrade-missing" | "connection-missing" | "version-missing" | "http-version"
+    );
+    (400..600).contains(&status) || is_of_http && status == 200
 }
 
 /// What a server sent, without these headers.

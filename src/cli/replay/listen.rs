@@ -107,6 +107,7 @@ pub(super) fn play_over(
             sent: replay.sent,
             seen: replay.seen,
             octets: replay.octets,
+            is_unanswered: false,
         }),
     }
 }

@@ -159,6 +159,8 @@ pub(super) struct Played {
     pub(super) seen: Vec<u8>,
     /// How many octets the peer has sent.
     pub(super) octets: usize,
+    /// Whether a server has ended TCP in place of refusing by a status.
+    pub(super) is_unanswered: bool,
 }
 
 impl PlayOutcome {
