@@ -279,7 +279,7 @@ mod tests {
     fn clock(id: &str, octets: u64) -> Clock {
         let set = CaseSet::built_in();
         let case = set.cases.iter().find(|case| case.id == id).unwrap();
-        Clock::new(case, &PlayOptions::default(), octets)
+        Clock::new(case, Side::Client, &PlayOptions::default(), octets)
     }
 
     /// How long until this is due.
