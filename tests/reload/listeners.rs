@@ -65,6 +65,10 @@ fn a_new_listener_serves_one_that_is_gone_refuses_and_open_connections_stay() {
     Peer::open(at(second), RFC, "/").echo("and a new one");
     server.running.stop();
     early.close_frame(1001);
+    // They are with both workers, and each stops by itself.
+    for peer in &mut late {
+        peer.close_frame(1001);
+    }
     assert!(is_refused(second), "it stops at its new listeners too");
 }
 
