@@ -312,9 +312,9 @@ fn formatted(path: &Path, rewrite: bool) -> Result<bool, String> {
     Ok(true)
 }
 
-/// Replaces a file. A program that reads it at the same time reads all of the old
+/// Replaces a file, which keeps its permissions. A program that reads it at the same time reads all of the old
 /// octets or all of the new ones.
-fn replace(path: &Path, octets: &[u8]) -> io::Result<()> {
+pub(super) fn replace(path: &Path, octets: &[u8]) -> io::Result<()> {
     let path = fs::canonicalize(path)?;
     let mut beside = path.clone().into_os_string();
     beside.push(format!(".{}.tmp", std::process::id()));

@@ -84,10 +84,7 @@ impl Record {
             };
             let octets = match part {
                 Part::End(end) => {
-                    steps.push(Step {
-                        end: Some(end),
-                        ..step(from)
-                    });
+                    steps.push(Step::end(from, end));
                     continue;
                 }
                 Part::Octets(octets) => octets,
@@ -111,29 +108,18 @@ impl Record {
             if !head.is_empty() {
                 steps.push(Step {
                     text: Some(lines(head)),
-                    ..step(from)
+                    hex: None,
+                    ..Step::of(from, &[])
                 });
             }
             if !rest.is_empty() {
                 steps.push(Step {
                     hex: Some(hex(rest)),
-                    ..step(from)
+                    ..Step::of(from, &[])
                 });
             }
         }
         (steps, self.is_cut)
-    }
-}
-
-fn step(from: Side) -> Step {
-    Step {
-        from,
-        text: None,
-        hex: None,
-        fill: None,
-        end: None,
-        after_ms: None,
-        note: None,
     }
 }
 

@@ -7,6 +7,7 @@ use std::thread;
 
 use serde_json::Value;
 
+use crate::calm;
 use crate::support::folder::Folder;
 use crate::support::peer::{CLOSE, Head, Peer, RFC, Speaks, frame, request};
 use crate::support::program::{Ended, HEIRLOOM, Program};
@@ -65,6 +66,7 @@ fn results(ended: &Ended) -> (Vec<Value>, Value) {
 
 #[test]
 fn a_client_walks_the_cases() {
+    let _calm = calm();
     let folder = Folder::new();
     let junit = folder.path("report.xml");
     let tester = tester(&[
@@ -131,6 +133,7 @@ fn without_options_the_cases_are_those_that_test_clients_know() {
 
 #[test]
 fn what_is_not_there_is_answered_by_http() {
+    let _calm = calm();
     let tester = tester(&["--only", "1.1"]);
     let long = "x".repeat(10_000);
     for (path, status, says) in [
@@ -189,6 +192,7 @@ fn a_request_that_is_none_is_answered_and_no_other_suffers() {
 
 #[test]
 fn a_client_that_leaves_has_failed_and_may_come_again() {
+    let _calm = calm();
     let tester = tester(&["--only", "1.1"]);
     let address = tester.address;
     for leave in [Peer::reset, |peer: Peer| drop(peer)] {
@@ -211,6 +215,7 @@ fn a_client_that_leaves_has_failed_and_may_come_again() {
 
 #[test]
 fn a_status_waits_for_the_case() {
+    let _calm = calm();
     let tester = tester(&["--only", "1.1"]);
     let address = tester.address;
     let mut peer = Peer::open(address, RFC, "/runCase?case=2&agent=a");

@@ -8,9 +8,11 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::calm;
 use crate::clients::{asked, run_case};
 use crate::support::PATIENCE;
 use crate::support::folder::Folder;
+use crate::support::peer::{Peer, RFC};
 use crate::support::program::{Ended, HEIRLOOM, Program, run};
 
 /// A tester that starts this command.
@@ -34,6 +36,7 @@ fn written(path: &Path) -> String {
 
 /// Starts a client that walks `cases` of the eight, and ends with `code` once it has.
 fn walk(cases: usize, updates: bool, code: u8) -> Ended {
+    let _calm = calm();
     let folder = Folder::new();
     let (url, done) = (folder.path("url"), folder.path("done"));
     let command = format!(
@@ -67,6 +70,13 @@ fn a_client_that_finishes_decides_by_its_cases() {
     let some = walk(3, true, 0);
     assert_eq!(some.code, Some(0), "{some:?}");
     assert!(some.out.contains("5 not run"), "{some:?}");
+    // What it says counts where it has not finished.
+    let crashed = walk(3, true, 7);
+    assert_eq!(crashed.code, Some(3), "{crashed:?}");
+    assert!(
+        crashed.talk.contains("exit status: 7 after 3 of 8 cases"),
+        "{crashed:?}"
+    );
 }
 
 #[test]
@@ -87,15 +97,76 @@ fn a_client_that_takes_too_long_is_ended_with_all_that_it_started() {
     let folder = Folder::new();
     let pid = folder.path("pid");
     let command = format!("sleep 1000 & echo $! > {}; wait # {{url}}", pid.display());
-    let tester = tester(&command, &["--exec-timeout-ms", "500"]);
+    let tester = tester(&command, &["--exec-timeout-ms", "2000"]);
     let pid = written(&pid);
     let (_, ended) = tester.wait();
     assert_eq!(ended.code, Some(3), "{ended:?}");
     assert!(
-        ended.talk.contains("did not end within 500 ms"),
+        ended.talk.contains("did not end within 2000 ms"),
         "{ended:?}"
     );
     has_ended(&pid);
+}
+
+#[test]
+fn a_client_that_takes_too_long_after_its_reports_is_no_success() {
+    let _calm = calm();
+    let folder = Folder::new();
+    let url = folder.path("url");
+    let command = format!("echo {{url}} > {}; sleep 1000", url.display());
+    let tester = tester(&command, &["--exec-timeout-ms", "3000"]);
+    written(&url);
+    run_case(tester.address, "case=1&agent=a");
+    assert_eq!(asked(tester.address, "/updateReports?agent=a"), None);
+    let (_, ended) = tester.wait();
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.talk.contains("after 1 of 8 cases"), "{ended:?}");
+}
+
+#[test]
+fn a_signal_ends_the_client_and_is_no_success() {
+    let _calm = calm();
+    let folder = Folder::new();
+    let pid = folder.path("pid");
+    let command = format!("sleep 1000 & echo $! > {}; wait # {{url}}", pid.display());
+    for signal in ["INT", "TERM"] {
+        let tester = tester(&command, &[]);
+        let started = written(&pid);
+        run_case(tester.address, "case=1&agent=a");
+        tester.signal(signal);
+        let (_, ended) = tester.wait();
+        assert_eq!(ended.code, Some(3), "{ended:?}");
+        assert!(ended.talk.contains("interrupted"), "{ended:?}");
+        assert!(ended.out.contains("7 not run"), "{ended:?}");
+        has_ended(&started);
+        fs::remove_file(&pid).unwrap();
+    }
+}
+
+#[test]
+fn the_last_case_counts_though_the_client_has_ended() {
+    // The client ends in the middle of its last case, which ends later.
+    let _calm = calm();
+    let folder = Folder::new();
+    let (url, done) = (folder.path("url"), folder.path("done"));
+    let command = format!(
+        "echo {{url}} > {}; while ! [ -e {} ]; do sleep 0.01; done",
+        url.display(),
+        done.display()
+    );
+    let tester = tester(&command, &[]);
+    written(&url);
+    for case in 1..=7 {
+        run_case(tester.address, &format!("case={case}&agent=a"));
+    }
+    let mut peer = Peer::open(tester.address, RFC, "/runCase?case=8&agent=a");
+    peer.frame();
+    fs::write(done, "").unwrap();
+    let (_, ended) = tester.wait();
+    drop(peer);
+    // The case has failed, and all eight have a verdict.
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.out.contains("1 failed"), "{ended:?}");
 }
 
 #[test]

@@ -7,6 +7,8 @@
     clippy::cast_possible_truncation
 )]
 
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -16,3 +18,17 @@ mod exec;
 mod hostile;
 mod servers;
 mod usage;
+
+/// Tests that keep the machine busy, and those whose peers must answer in time, do not
+/// run at the same time.
+static LOAD: RwLock<()> = RwLock::new(());
+
+/// A test whose peers must answer in time.
+fn calm() -> RwLockReadGuard<'static, ()> {
+    LOAD.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A test that keeps the machine busy.
+fn busy() -> RwLockWriteGuard<'static, ()> {
+    LOAD.write().unwrap_or_else(PoisonError::into_inner)
+}

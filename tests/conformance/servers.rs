@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -12,6 +14,7 @@ use crate::hostile::{Hostile, Serve, echo, head, upgrade};
 use crate::support::PATIENCE;
 use crate::support::folder::Folder;
 use crate::support::program::{Ended, HEIRLOOM, Program, run};
+use crate::{busy, calm};
 
 /// The most memory that the program may ever hold, in KiB.
 const MOST_KIB: u64 = 256 * 1024;
@@ -63,6 +66,7 @@ fn all_are(ended: &Ended, behavior: &str) {
 
 #[test]
 fn an_echo_passes_and_the_number_of_jobs_changes_nothing() {
+    let _calm = calm();
     let server = Program::serve(&["--versions", "all"]);
     let url = format!("ws://{}/", server.address);
     let args = |jobs| ["--only", "1,2,3,4,5,7,vectors/hixie-76", "--jobs", jobs];
@@ -83,6 +87,7 @@ fn an_echo_passes_and_the_number_of_jobs_changes_nothing() {
 
 #[test]
 fn versions_that_are_not_spoken_are_told_and_not_played() {
+    let _calm = calm();
     let server = Program::serve(&["--versions", "rfc6455,hixie-76"]);
     let url = format!("ws://{}/", server.address);
     let only = "vectors/rfc6455/method-*,vectors/hixie-75,vectors/hybi-07,vectors/hixie-76";
@@ -173,6 +178,7 @@ fn a_server_that_resets_each_connection_never_passes() {
 
 #[test]
 fn a_server_that_hangs_behind_the_handshake_fails_each_case() {
+    let _calm = calm();
     let server = Hostile::start(|_, mut stream| {
         upgrade(&mut stream)?;
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
@@ -188,6 +194,7 @@ fn a_server_that_hangs_behind_the_handshake_fails_each_case() {
 
 #[test]
 fn each_request_has_the_headers_that_are_asked_for() {
+    let _calm = calm();
     let server = Hostile::start(|_, mut stream| {
         let mut peeked = [0; 2048];
         // The request comes in one write.
@@ -214,23 +221,58 @@ fn each_request_has_the_headers_that_are_asked_for() {
 
 #[test]
 fn a_server_of_one_connection_at_a_time_passes() {
+    let _calm = calm();
     let busy = std::sync::Mutex::new(());
     let server = Hostile::start(move |_, mut stream| {
         let _alone = busy.lock().unwrap();
         if upgrade(&mut stream)? {
             echo(&mut stream)?;
-            // The tester waits for the end of TCP, and others for it.
-            std::thread::sleep(Duration::from_millis(200));
+            // The tester waits for the end of TCP, and others for it: longer than one
+            // waits for the answer of a server.
+            std::thread::sleep(Duration::from_millis(300));
         }
         Ok(Serve::On)
     });
-    let ended = conform(&server.url(), &["--only", "1.1"]);
+    let args = ["--only", "1.1", "--version", "rfc6455", "--timeout-ms"];
+    let ended = run(&[&["conform", &server.url(), "--json"], &args[..], &["1500"]].concat());
     assert_eq!(ended.code, Some(0), "{ended:?}");
     all_are(&ended, "OK");
 }
 
+#[test]
+fn a_version_that_gets_no_answer_beside_cases_is_asked_for_again() {
+    let _calm = calm();
+    let asked = AtomicUsize::new(0);
+    let server = Hostile::start(move |number, mut stream| {
+        if number == 1 {
+            // Whether it is there.
+            upgrade(&mut stream)?;
+            return Ok(Serve::On);
+        }
+        let mut peeked = [0; 2048];
+        let octets = stream.peek(&mut peeked)?;
+        let head = String::from_utf8_lossy(&peeked[..octets]).into_owned();
+        if head.contains("Sec-WebSocket-Version: 13\r\n") {
+            if upgrade(&mut stream)? {
+                echo(&mut stream)?;
+            }
+        } else if asked.fetch_add(1, Ordering::SeqCst) == 0 {
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        } else {
+            stream.write_all(b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n")?;
+        }
+        Ok(Serve::On)
+    });
+    let args = ["--only", "1.1,vectors/hybi-08", "--timeout-ms", "500"];
+    let ended = run(&[&["conform", &server.url(), "--json"], &args[..]].concat());
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let says = "hybi-08 is not spoken: it answers with HTTP status 426";
+    assert!(ended.talk.contains(says), "{}", ended.talk);
+}
+
 /// Runs it against this server; it fails each case and stays small.
 fn floods(serve: impl Fn(&mut TcpStream) -> std::io::Result<()> + Send + Sync + 'static) {
+    let _busy = busy();
     let server = Hostile::start(move |_, mut stream| {
         if upgrade(&mut stream)? {
             serve(&mut stream)?;
@@ -310,6 +352,7 @@ fn a_flood_of_pings_ends() {
 
 #[test]
 fn a_head_without_an_end_ends() {
+    let _busy = busy();
     let server = Hostile::start(|_, mut stream| {
         head(&mut stream)?;
         stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\n")?;
@@ -342,6 +385,7 @@ fn echoes_then(
 
 #[test]
 fn a_server_that_dies_is_named_with_the_case_before() {
+    let _calm = calm();
     // With one case at a time, the fifth connection is that of 1.1.4.
     let server = echoes_then(4, |stream| {
         drop(stream);
@@ -375,6 +419,7 @@ fn a_server_that_dies_is_named_with_the_case_before() {
 
 #[test]
 fn a_server_that_hangs_later_is_named_with_the_case_before() {
+    let _calm = calm();
     let server = echoes_then(4, |stream| {
         let _ = std::io::copy(&mut &stream, &mut std::io::sink());
         Ok(Serve::On)
@@ -395,6 +440,7 @@ fn a_server_that_hangs_later_is_named_with_the_case_before() {
 
 #[test]
 fn the_cases_beside_each_other_are_all_named() {
+    let _calm = calm();
     let server = echoes_then(4, |stream| {
         stream.shutdown(Shutdown::Both)?;
         Ok(Serve::Gone)
@@ -414,8 +460,10 @@ fn the_cases_beside_each_other_are_all_named() {
 
 #[test]
 fn a_signal_ends_it_with_its_reports() {
-    let server = Hostile::start(|number, mut stream| {
+    let (tell, begun) = channel();
+    let server = Hostile::start(move |number, mut stream| {
         if upgrade(&mut stream)? && number > 1 {
+            let _ = tell.send(());
             let _ = std::io::copy(&mut stream, &mut std::io::sink());
         }
         Ok(Serve::On)
@@ -430,11 +478,8 @@ fn a_signal_ends_it_with_its_reports() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Its handler is there before the first connection, and so before a case can end.
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(1) {
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    // Its handler is there before the first case begins.
+    begun.recv_timeout(PATIENCE).unwrap();
     let kill = format!("kill -TERM {}", child.id());
     assert!(
         Command::new("sh")

@@ -55,6 +55,68 @@ fn a_file_of_own_cases_has_to_be_one() {
     is_wrong(&[url, "--cases", none.to_str().unwrap()], &["none.json"]);
     let bad = folder.write("bad.json", "{\"format\": 1}");
     is_wrong(&[url, "--cases", bad.to_str().unwrap()], &["bad.json"]);
+    let taken = folder.write("taken.json", &own_case("vectors/rfc6455/mine"));
+    is_wrong(
+        &[url, "--cases", taken.to_str().unwrap()],
+        &["taken.json", "vectors/rfc6455/mine", "another id"],
+    );
+}
+
+/// A file with one case.
+fn own_case(id: &str) -> String {
+    let group = heirloom::conform::group_of(id);
+    format!(
+        r#"{{"format": 1, "groups": {{"{group}": "Own cases"}}, "cases": [{{"id": "{id}",
+        "title": "Own", "why": "Of a test.", "section": "RFC 6455 section 5.2", "level": "must",
+        "steps": [{{"text": "a"}}], "outcomes": [{{"verdict": "OK"}}],
+        "close": {{"by": "tester", "codes": [1000], "clean": true}}}}]}}"#
+    )
+}
+
+#[test]
+fn own_cases_are_listed_in_their_place() {
+    let folder = Folder::new();
+    let own = folder.write("own.json", &own_case("1.1.9"));
+    let instead = folder.write("instead.json", &own_case("1.1.3"));
+    let (own, instead) = (own.to_str().unwrap(), instead.to_str().unwrap());
+    let files = ["--cases", own, "--cases", instead];
+    let args = ["conform", "--list", "--only", "1.1,1.2.1"];
+    let ended = run(&[&args[..], &files[..]].concat());
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let ids = ended.out.lines().filter_map(|line| line.split(' ').next());
+    let expected = [
+        "1.1.1", "1.1.2", "1.1.3", "1.1.4", "1.1.5", "1.1.6", "1.1.7", "1.1.8", "1.1.9", "1.2.1",
+    ];
+    assert_eq!(ids.collect::<Vec<_>>(), expected);
+    let third = ended.out.lines().find(|line| line.starts_with("1.1.3"));
+    assert!(third.unwrap().ends_with("Own"), "{ended:?}");
+}
+
+#[test]
+fn a_baseline_that_cannot_be_written_is_told_before_the_test() {
+    let folder = Folder::new();
+    let path = folder.path("none/expected.toml");
+    // Nothing listens at this port, and that is not what is said.
+    let url = "ws://127.0.0.1:9/";
+    let ended = run(&["conform", url, "--write-baseline", path.to_str().unwrap()]);
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.talk.contains("cannot write"), "{ended:?}");
+    assert!(!ended.talk.contains("connect"), "{ended:?}");
+}
+
+#[test]
+fn a_baseline_expects_failures_only() {
+    let folder = Folder::new();
+    let text = "[expected]\n\"1.1.1\" = \"OK\"\n\"1.1.2\" = \"UNIMPLEMENTED/OK\"\n\
+                \"1.1.3\" = \"OK/UNCLEAN\"\n\"1.1.4\" = \"NON-STRICT\"\n";
+    let path = folder.write("expected.toml", text);
+    let url = "ws://127.0.0.1:9/";
+    let ended = run(&["conform", url, "--baseline", path.to_str().unwrap()]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    for says in ["expected.toml:2:11", "expected.toml:3:11", "no failure"] {
+        assert!(ended.talk.contains(says), "{says}: {ended:?}");
+    }
+    assert_eq!(ended.talk.lines().count(), 2, "{ended:?}");
 }
 
 #[test]

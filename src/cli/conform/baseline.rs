@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use heirloom::bytes::Escaped;
@@ -12,6 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::order;
+use crate::cli::check::replace;
 use crate::cli::{Exit, complain, complain_of_file};
 
 /// A longer file is no baseline.
@@ -69,6 +70,7 @@ impl Expected {
             let names = BEHAVIORS.map(Behavior::name).join(", ");
             format!("no verdict is called {:?}; they are {names}", cut(behavior))
         })?;
+        let is_bad = matches!(behavior, Behavior::NonStrict | Behavior::Failed);
         let closing = closing.map(|closing| {
             let found = CLOSINGS.into_iter().find(|c| c.name() == closing);
             found.ok_or_else(|| {
@@ -79,10 +81,17 @@ impl Expected {
                 )
             })
         });
-        Ok(Expected {
-            behavior,
-            closing: closing.transpose()?,
-        })
+        let closing = closing.transpose()?;
+        let is_bad_closing = closing
+            .is_some_and(|c| !matches!(c, ClosingVerdict::Ok | ClosingVerdict::Informational));
+        if !is_bad && !is_bad_closing {
+            return Err(format!(
+                "{:?} is no failure; remove the entry, or add the verdict on the closing, as in \
+                 \"{behavior}/UNCLEAN\"",
+                cut(text)
+            ));
+        }
+        Ok(Expected { behavior, closing })
     }
 }
 
@@ -158,8 +167,9 @@ impl Baseline {
         })
     }
 
-    /// The same for a file that need not be there yet.
+    /// The same for a file that is to be written, and need not be there yet.
     pub(super) fn read_if_there(path: &Path, known: &BTreeSet<&str>) -> Result<Baseline, Exit> {
+        try_to_write(path).map_err(|error| cannot_write(path, &error))?;
         if path.try_exists().unwrap_or(true) {
             return Baseline::read(path, known);
         }
@@ -280,11 +290,14 @@ impl Baseline {
         let path = self.path.clone();
         let text = self.updated(found).to_string();
         let written = write_text(&path, &text);
-        written.map_err(|error| {
-            complain(&format!("cannot write {}: {error}", path.display()));
-            Exit::Unreachable
-        })
+        written.map_err(|error| cannot_write(&path, &error))
     }
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Exit {
+    let shown = path.display().to_string();
+    complain(&format!("cannot write {}: {error}", Escaped::<400>(&shown)));
+    Exit::Unreachable
 }
 
 fn no_table(name: &str) -> String {
@@ -342,13 +355,29 @@ fn read_text(path: &Path) -> io::Result<String> {
 /// Writes the whole file or nothing: a person may have written comments in the old
 /// one.
 fn write_text(path: &Path, text: &str) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let beside = path.with_file_name(name);
-    let mut file = File::create_new(&beside)?;
-    file.write_all(text.as_bytes())?;
-    drop(file);
-    fs::rename(&beside, path)
+    if path.try_exists()? {
+        return replace(path, text.as_bytes());
+    }
+    let written = fs::write(path, text);
+    if written.is_err() {
+        // A part of it could not be read.
+        let _ = fs::remove_file(path);
+    }
+    written
+}
+
+/// Fails where the file cannot be written, so that this is not found out at the end of
+/// a long test only.
+fn try_to_write(path: &Path) -> io::Result<()> {
+    // An old file is replaced: it is its folder that matters.
+    let path = match path.try_exists()? {
+        true => fs::canonicalize(path)?,
+        false => path.to_owned(),
+    };
+    let mut beside = path.into_os_string();
+    beside.push(format!(".{}.tmp", std::process::id()));
+    drop(File::create_new(&beside)?);
+    fs::remove_file(&beside)
 }
 
 /// Line and column of an octet, from 1.

@@ -26,9 +26,6 @@ const MAX_CONNECTIONS: usize = 64;
 /// The most clients, by name.
 const MAX_AGENTS: usize = 64;
 
-/// How long connections have to end before the program does.
-const LEAVE: Duration = Duration::from_secs(2);
-
 /// How long the accepting waits where the system has no more descriptors.
 const EXHAUSTED: Duration = Duration::from_millis(50);
 
@@ -44,8 +41,12 @@ pub(super) enum News {
         then_stop: bool,
         written: SyncSender<()>,
     },
-    /// A client asks for the end, or a signal does.
+    /// A client asks for the end.
     Stop,
+    /// A signal asks for the end.
+    Interrupted,
+    /// A connection has ended.
+    Left,
     /// The client that was started has ended; why that is a failure, if it is.
     Exited(Result<(), String>),
 }
@@ -126,6 +127,7 @@ impl Tester {
                 // A panic with one client does not end the others.
                 let _ = catch_unwind(AssertUnwindSafe(|| tester.serve(stream, &own)));
                 tester.left();
+                let _ = own.send(News::Left);
             });
             if served.is_err() {
                 self.left();
@@ -207,7 +209,7 @@ impl Tester {
                 }
             };
             match catch_unwind(AssertUnwindSafe(play)) {
-                Ok(result) => Ending::Played(Box::new(result)),
+                Ok(result) => Ending::Played(Arc::new(result)),
                 Err(_) => Ending::NotRun(super::PANICKED.to_owned()),
             }
         };
@@ -285,23 +287,21 @@ impl Tester {
         drop(self.changed.wait_while(state, is_running));
     }
 
-    /// Waits until no connection is left, for a while.
-    pub(super) fn wait_for_connections(&self) {
-        let state = self.lock();
-        let are_there = |state: &mut State| state.connections > 0;
-        drop(self.changed.wait_timeout_while(state, LEAVE, are_there));
+    /// Whether a client is connected.
+    pub(super) fn has_connections(&self) -> bool {
+        self.lock().connections > 0
     }
 
-    /// Calls `read` with what was played to each client.
-    pub(super) fn with_runs<R>(&self, read: impl FnOnce(&[AgentRun]) -> R) -> R {
-        read(&self.lock().agents)
+    /// What was played to each client so far. No client waits while it is looked at.
+    pub(super) fn runs(&self) -> Vec<AgentRun> {
+        self.lock().agents.clone()
     }
 
-    /// Calls `read` with one case of an agent.
-    pub(super) fn with_case(&self, agent: &str, number: usize, read: impl FnOnce(&CaseRun)) {
+    /// One case of an agent.
+    pub(super) fn run(&self, agent: &str, number: usize) -> Option<CaseRun> {
         let state = self.lock();
         let run = state.agent(agent).and_then(|own| own.cases.get(number));
-        run.map(read);
+        run.cloned()
     }
 }
 

@@ -2,6 +2,7 @@
 //! version, and whether it still answers.
 
 use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use heirloom::Version;
@@ -24,12 +25,18 @@ pub(super) enum Asked {
     Silent,
     /// There is no connection.
     Unreachable(DialError),
+    /// This program panics at what it receives.
+    Panicked,
 }
 
 impl Asked {
     /// Whether the server is there.
     pub(super) fn answers(&self) -> bool {
-        matches!(self, Asked::Speaks(_) | Asked::Declines(_))
+        match self {
+            // Without an answer there is nothing to panic at.
+            Asked::Speaks(_) | Asked::Declines(_) | Asked::Panicked => true,
+            Asked::Silent | Asked::Unreachable(_) => false,
+        }
     }
 }
 
@@ -42,8 +49,14 @@ const ECHO: Duration = Duration::from_secs(1);
 /// Octets above which an answer is too long to be one.
 const FLOOD: u64 = 1024 * 1024;
 
-/// Opens a connection of this version and closes it again.
+/// Opens a connection of this version and closes it again. It never panics: others
+/// wait for its end.
 pub(super) fn ask(server: &Server<'_>, version: &'static Version) -> Asked {
+    let asked = catch_unwind(AssertUnwindSafe(|| converse(server, version)));
+    asked.unwrap_or(Asked::Panicked)
+}
+
+fn converse(server: &Server<'_>, version: &'static Version) -> Asked {
     let deadline = Instant::now() + server.patience;
     let options = DialOptions::default().with_tls(server.tls.cloned());
     let dialled = server.request.with(server.url, |request| {

@@ -1,5 +1,7 @@
 //! How much of all conversations is kept in memory.
 
+use std::sync::Arc;
+
 use heirloom::conform::CaseResult;
 
 use super::run::{CaseRun, Ending};
@@ -22,6 +24,7 @@ impl Kept {
         };
         let octets = octets_of(result);
         if self.octets + octets > MAX_OCTETS {
+            let result = Arc::make_mut(result);
             result.conversation = Vec::new();
             result.is_cut = true;
         } else {

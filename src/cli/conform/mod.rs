@@ -17,7 +17,9 @@ mod client;
 mod exec;
 mod serving;
 
+use std::io::Read;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -106,6 +108,9 @@ struct ClientArgs {
 
 /// Why a case has no verdict, where it should have one.
 const PANICKED: &str = "heirloom panics in this case, which is a bug of it";
+
+/// Why not all cases were played, where a signal ended the test.
+const INTERRUPTED: &str = "the test was interrupted";
 
 pub(super) fn run(args: &Args, verbose: bool) -> Exit {
     run_or_complain(args, verbose).unwrap_or_else(|(exit, why)| {
@@ -257,15 +262,19 @@ fn test_server(
     Ok(reports.finish(&[tested.run], stopped.as_deref()))
 }
 
-/// Set by the first TERM or INT; the second one ends the program.
+/// A pipe that is written to at the first TERM or INT; the second one ends the program.
+fn signalled() -> std::io::Result<UnixStream> {
+    let (reader, writer) = UnixStream::pair()?;
+    signals::stop_on_signals(writer)?;
+    Ok(reader)
+}
+
+/// Set by the first TERM or INT.
 fn interrupted() -> Result<Arc<AtomicBool>, String> {
-    let cannot = |error: std::io::Error| format!("cannot wait for signals: {error}");
-    let (reader, writer) = std::os::unix::net::UnixStream::pair().map_err(cannot)?;
-    signals::stop_on_signals(writer).map_err(cannot)?;
+    let reader = signalled().map_err(|error| format!("cannot wait for signals: {error}"))?;
     let is_interrupted = Arc::new(AtomicBool::new(false));
     let own = Arc::clone(&is_interrupted);
     std::thread::spawn(move || {
-        use std::io::Read;
         let mut reader = reader;
         if reader.read(&mut [0]).is_ok() {
             own.store(true, Ordering::Relaxed);

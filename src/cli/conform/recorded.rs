@@ -8,7 +8,7 @@ use heirloom::Side;
 use heirloom::conform::{Behavior, CaseResult, ClosingVerdict, HowClosed, PlayOptions};
 use heirloom::net::dial::DialError;
 use heirloom::net::replay::{Faults, ReplayConnection};
-use heirloom::vector::{Difference, ExpectedResult, File, Level, Step, Vector, hex};
+use heirloom::vector::{Difference, ExpectedResult, File, Level, Step, Vector};
 
 use super::target::Server;
 use crate::cli::replay::{self, Manner, PlayOutcome, Played};
@@ -47,7 +47,7 @@ const FILES: [&str; 29] = [
 ];
 
 /// What is before the name of a vector in that of its case.
-const PREFIX: &str = "vectors/";
+pub(super) const PREFIX: &str = "vectors/";
 /// The version of vectors that are of none, as far as cases say the same.
 const VERSION_OF_NONE: &str = "rfc6455";
 
@@ -155,6 +155,20 @@ impl Recorded {
         }
     }
 
+    /// Whether the opening handshake was finished: it was to be, and was; or a server
+    /// upgrades what it must refuse.
+    fn was_open(&self, behavior: Behavior, seen: &[u8]) -> bool {
+        let expected = self.vector.expect.of(self.tests);
+        let is_accepted = expected.is_some_and(|own| own.result == ExpectedResult::Accept);
+        match behavior {
+            Behavior::Ok => is_accepted,
+            Behavior::Failed => {
+                self.tests == Side::Server && !is_accepted && seen.starts_with(b"HTTP/1.1 101")
+            }
+            _ => false,
+        }
+    }
+
     fn result(&self, outcome: PlayOutcome, started: Instant) -> Result<CaseResult, DialError> {
         let (mut played, behavior) = match outcome {
             PlayOutcome::Unreachable(error) => return Err(error),
@@ -186,10 +200,14 @@ impl Recorded {
         };
         let octets = (played.octets as u64, played.sent.len() as u64);
         let is_cut = played.seen.len() < played.octets;
+        let closed = HowClosed {
+            was_open: self.was_open(behavior, &played.seen),
+            ..HowClosed::default()
+        };
         // One side waits for the other here, so each has spoken once.
         let mut conversation = vec![
-            step(self.tests.peer(), &played.sent),
-            step(self.tests, &played.seen),
+            Step::of(self.tests.peer(), &played.sent),
+            Step::of(self.tests, &played.seen),
         ];
         if self.tests == Side::Client {
             conversation.reverse();
@@ -200,25 +218,13 @@ impl Recorded {
             broken,
             difference: played.failures.into_iter().next(),
             closing_difference: None,
-            closed: HowClosed::default(),
+            closed,
             section: self.section.clone(),
             conversation,
             is_cut,
             octets,
             duration: started.elapsed(),
         })
-    }
-}
-
-fn step(from: Side, octets: &[u8]) -> Step {
-    Step {
-        from,
-        text: None,
-        hex: Some(hex(octets)),
-        fill: None,
-        end: None,
-        after_ms: None,
-        note: None,
     }
 }
 

@@ -1,12 +1,13 @@
 //! What became of the cases that were played to one agent.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use heirloom::conform::{Behavior, CaseResult, ClosingVerdict};
 use heirloom::vector::Level;
 
 /// All that was played to one agent: a server or a client under test.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct AgentRun {
     /// Its name: of a server what its response or the URL says, of a client what it
     /// calls itself.
@@ -16,7 +17,7 @@ pub(super) struct AgentRun {
 }
 
 /// One case, and what became of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct CaseRun {
     pub(super) id: String,
     pub(super) title: String,
@@ -42,10 +43,10 @@ impl CaseRun {
 }
 
 /// How a case ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Ending {
     /// It was played.
-    Played(Box<CaseResult>),
+    Played(Arc<CaseResult>),
     /// It was not, and why.
     NotRun(String),
 }

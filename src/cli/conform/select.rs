@@ -11,7 +11,7 @@ use heirloom::conform::{Case, CaseSet, Pattern, group_of, read_cases};
 use heirloom::vector::Level;
 use heirloom::version::{VERSIONS, Version, Versions};
 
-use super::recorded::{self, Recorded};
+use super::recorded::{self, PREFIX, Recorded};
 use super::run::{CaseRun, Ending};
 use crate::cli::check::{found, read_octets};
 use crate::cli::suggest;
@@ -189,26 +189,27 @@ impl SelectArgs {
 
     /// All cases: the built-in ones and those of `--cases`.
     pub(super) fn corpus(&self) -> Result<Corpus, String> {
-        let CaseSet {
-            mut groups,
-            mut cases,
-            ..
-        } = CaseSet::built_in();
+        let mut all = CaseSet::built_in();
         let mut ids = BTreeSet::new();
         for path in found(&self.cases)? {
             let shown = path.display().to_string();
             let shown = Escaped::<1000>(&shown);
             let json = read_octets(&path).map_err(|error| format!("{shown}: {error}"))?;
             let own = read_cases(&json).map_err(|error| format!("{shown}: {error}"))?;
-            groups.extend(own.groups);
-            ids.extend(own.cases.iter().map(|case| case.id.clone()));
-            for case in own.cases {
-                match cases.iter_mut().find(|other| other.id == case.id) {
-                    Some(other) => *other = case,
-                    None => cases.push(case),
-                }
+            if let Some(case) = own.cases.iter().find(|case| case.id.starts_with(PREFIX)) {
+                let id = Escaped::<100>(&case.id);
+                return Err(format!(
+                    "{shown}: the case {id} needs another id: {PREFIX} is for recorded handshakes"
+                ));
             }
+            let of_file: BTreeSet<String> = own.cases.iter().map(|case| case.id.clone()).collect();
+            all.cases.retain(|case| !of_file.contains(&case.id));
+            let has_title = |group: &String, _: &mut String| !own.groups.contains_key(group);
+            all.groups.retain(has_title);
+            all.add(own).map_err(|error| format!("{shown}: {error}"))?;
+            ids.extend(of_file);
         }
+        let CaseSet { groups, cases, .. } = all;
         let mut recorded = recorded::all();
         let said: BTreeSet<&str> = cases.iter().map(|case| &*case.id).collect();
         recorded.retain(|recorded| !recorded.is_said_by(&said));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,12 +15,12 @@ use heirloom::net::dial::DialError;
 use heirloom::vector::Step;
 use heirloom::version::{VERSIONS, Version};
 
-use super::PANICKED;
 use super::handshake::{Asked, ask};
 use super::kept::Kept;
 use super::run::{AgentRun, CaseRun, Ending};
 use super::select::{Corpus, Planned, Playable, Selection};
 use super::target::Server;
+use super::{INTERRUPTED, PANICKED};
 use crate::cli::{hint, remark};
 
 /// How long a case waits before it connects again, where it could not.
@@ -69,7 +69,7 @@ pub(super) fn test(
             })?;
             (answers, selection.named.contains(first), None)
         }
-        Asked::Declines(_) => (first, true, None),
+        Asked::Declines(_) | Asked::Panicked => (first, true, None),
         Asked::Speaks(said) => (first, true, said),
     };
     let agent = agent.map(str::to_owned).or(said);
@@ -104,6 +104,9 @@ pub(super) fn test(
         .partition(|version| selection.named.contains(version));
     is_named.into_iter().for_each(|version| test.admit(version));
     test.play_at_the_same_time(&to_ask, &mut add);
+    if test.ask_again() {
+        test.play_at_the_same_time(&[], &mut add);
+    }
     // What must be alone is played last, when nothing else is.
     let sequential = std::mem::take(&mut test.lock().sequential);
     test.lock().waiting = sequential;
@@ -130,12 +133,9 @@ pub(super) fn test(
         true => format!("{why}; {}", queue.timeline.told(&selection.cases)),
         false => why,
     });
-    let unplayed = queue.why_unplayed.map(|why| {
-        format!(
-            "cases that could not be played: {}; of the first, {why}",
-            queue.unplayed
-        )
-    });
+    let Unplayed { count, why } = queue.unplayed;
+    let unplayed =
+        why.map(|why| format!("cases that could not be played: {count}; of the first, {why}"));
     let stopped = stopped.or(unplayed);
     let run = AgentRun {
         agent,
@@ -217,13 +217,27 @@ struct Queue {
     over: Option<String>,
     /// Whether that is because the server has stopped.
     has_stopped: bool,
-    /// Cases that could not be played although the server was there, and why the
-    /// first could not.
-    unplayed: usize,
-    why_unplayed: Option<String>,
+    unplayed: Unplayed,
     /// Why the cases of these versions are not played.
     unspoken: BTreeMap<&'static str, String>,
+    /// Versions that got no answer while cases were played.
+    unanswered: Vec<&'static Version>,
     timeline: Timeline,
+}
+
+/// Cases that could not be played although the server was there.
+#[derive(Default)]
+struct Unplayed {
+    count: usize,
+    /// Why the first could not.
+    why: Option<String>,
+}
+
+impl Unplayed {
+    fn add(&mut self, count: usize, why: &str) {
+        self.count += count;
+        self.why.get_or_insert_with(|| why.to_owned());
+    }
 }
 
 /// When cases were played.
@@ -308,7 +322,10 @@ impl Test<'_> {
         to_ask: &[&'static Version],
         add: &mut dyn FnMut((usize, CaseRun)),
     ) {
-        self.lock().asking = to_ask.len();
+        let mut queue = self.lock();
+        queue.asking = to_ask.len();
+        queue.has_heavy_begun = false;
+        drop(queue);
         let (sender, receiver) = channel();
         thread::scope(|scope| {
             for version in to_ask {
@@ -323,16 +340,52 @@ impl Test<'_> {
         });
     }
 
-    /// Finds out whether the server speaks this version.
+    /// Finds out whether the server speaks this version, while cases are played.
     fn find_out(&self, version: &'static Version) {
         match ask(self.server, version) {
-            Asked::Speaks(_) => self.admit(version),
-            Asked::Declines(why) => self.leave_out(version, &why),
-            Asked::Silent => self.leave_out(version, "no answer arrives in time"),
-            Asked::Unreachable(error) => self.leave_out(version, &error.to_string()),
+            // The server may be busy with the cases.
+            Asked::Silent | Asked::Unreachable(_) => self.lock().unanswered.push(version),
+            asked => self.conclude(version, asked),
         }
         self.lock().asking -= 1;
         self.changed.notify_all();
+    }
+
+    /// Asks again for what was not answered, now that no case is played. Whether
+    /// there are cases to play now.
+    fn ask_again(&self) -> bool {
+        let unanswered = std::mem::take(&mut self.lock().unanswered);
+        if self.is_over() {
+            return false;
+        }
+        thread::scope(|scope| {
+            for version in unanswered {
+                scope.spawn(|| self.conclude(version, ask(self.server, version)));
+            }
+        });
+        let queue = self.lock();
+        !queue.waiting.is_empty() || !queue.heavy.is_empty()
+    }
+
+    fn conclude(&self, version: &'static Version, asked: Asked) {
+        match asked {
+            Asked::Speaks(_) => self.admit(version),
+            Asked::Declines(why) => self.leave_out(version, &why),
+            Asked::Silent => self.leave_out(version, "no answer arrives in time"),
+            Asked::Unreachable(error) => self.leave_unplayed(version, &error.to_string()),
+            Asked::Panicked => self.leave_unplayed(version, PANICKED),
+        }
+    }
+
+    /// Tells that the cases of this version should have been played, and are not.
+    fn leave_unplayed(&self, version: &'static Version, why: &str) {
+        let why = format!("it is unknown whether the server speaks {version}: {why}");
+        let mut queue = self.lock();
+        let of_version =
+            |case: &&Planned| Version::named(&case.version).is_some_and(|own| own == version);
+        let count = self.cases.iter().filter(of_version).count();
+        queue.unplayed.add(count, &why);
+        queue.unspoken.insert(version.name, why);
     }
 
     fn work(&self, sender: &Sender<(usize, CaseRun)>) {
@@ -364,7 +417,7 @@ impl Test<'_> {
         let again = std::mem::take(&mut self.lock().again);
         let mut is_of_use = true;
         for (number, run) in again {
-            is_of_use = is_of_use && self.lock().over.is_none();
+            is_of_use = is_of_use && !self.is_over();
             let run = if is_of_use { self.play(number) } else { run };
             is_of_use = is_of_use && !is_unheard(&run);
             add((number, run));
@@ -378,8 +431,7 @@ impl Test<'_> {
         let in_doubt = std::mem::take(&mut self.lock().in_doubt);
         let mut unchanged = 0;
         for (number, run) in in_doubt {
-            let is_over = self.lock().over.is_some();
-            if is_over || unchanged == CONVINCING {
+            if unchanged == CONVINCING || self.is_over() {
                 add((number, run));
                 continue;
             }
@@ -398,16 +450,23 @@ impl Test<'_> {
         }
     }
 
+    /// Whether nothing more is played.
+    fn is_over(&self) -> bool {
+        self.ends(&mut self.lock())
+    }
+
+    fn ends(&self, queue: &mut Queue) -> bool {
+        if self.is_interrupted.load(Ordering::Relaxed) {
+            queue.over.get_or_insert_with(|| INTERRUPTED.to_owned());
+        }
+        queue.over.is_some()
+    }
+
     /// The next case, once there is one; `None` where no more are played.
     fn next(&self) -> Option<usize> {
         let mut queue = self.lock();
         loop {
-            if self.is_interrupted.load(Ordering::Relaxed) {
-                queue
-                    .over
-                    .get_or_insert("the test was interrupted".to_owned());
-            }
-            if queue.over.is_some() {
+            if self.ends(&mut queue) {
                 return None;
             }
             if !queue.is_suspended {
@@ -498,14 +557,12 @@ impl Test<'_> {
 
     fn played(&self, begun: Instant, number: usize, result: CaseResult) -> Ending {
         self.lock().timeline.add(begun, number);
-        Ending::Played(Box::new(result))
+        Ending::Played(Arc::new(result))
     }
 
     /// A case that should have been played.
     fn unplayed(&self, why: String) -> Ending {
-        let mut queue = self.lock();
-        queue.unplayed += 1;
-        queue.why_unplayed.get_or_insert_with(|| why.clone());
+        self.lock().unplayed.add(1, &why);
         Ending::NotRun(why)
     }
 
@@ -540,7 +597,7 @@ impl Test<'_> {
         let mut how = None;
         for asked in asked {
             how = match asked {
-                Asked::Speaks(_) | Asked::Declines(_) => None,
+                Asked::Speaks(_) | Asked::Declines(_) | Asked::Panicked => None,
                 Asked::Silent => Some("it takes connections and answers none of them".to_owned()),
                 Asked::Unreachable(error) => Some(error.to_string()),
             };

@@ -3,26 +3,28 @@
 
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use heirloom::Side;
 use heirloom::net::Listen;
 
-use super::Args;
 use super::client::{News, Tester};
 use super::exec::Client;
 use super::report::Reports;
-use super::run::Ending;
+use super::run::{AgentRun, Ending};
 use super::select::{Corpus, Selection};
+use super::{Args, INTERRUPTED, PANICKED, signalled};
 use crate::cli::listening::announce;
 use crate::cli::{Exit, complain, output, signals};
 
 /// Where a client connects, where only the command is given.
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// How long connections have to end once the client is done.
+const LEAVE: Duration = Duration::from_secs(2);
 
 pub(super) fn test_clients(
     args: &Args,
@@ -43,8 +45,9 @@ pub(super) fn test_clients(
     let listener =
         listener.map_err(|error| unreachable(format!("cannot listen on {asked}: {error}")))?;
     let address = listener.local_addr().unwrap_or(asked);
-    let stopped =
-        signalled().map_err(|error| unreachable(format!("cannot wait for signals: {error}")))?;
+    let no_signals = |error| unreachable(format!("cannot wait for signals: {error}"));
+    signals::ignore_harmless().map_err(no_signals)?;
+    let stopped = signalled().map_err(no_signals)?;
     let corpus = Arc::new(corpus);
     let cases: Arc<[_]> = selection.cases.into();
     let command = match &args.client.exec {
@@ -70,7 +73,7 @@ pub(super) fn test_clients(
         let mut stopped = stopped;
         if stopped.read(&mut [0]).is_ok() {
             // It fails where nothing receives any more: the program ends.
-            let _ = news.send(News::Stop);
+            let _ = news.send(News::Interrupted);
         }
     });
     let started = start_client(args, address, &sender).map_err(unreachable)?;
@@ -81,13 +84,16 @@ pub(super) fn test_clients(
         was_updated: false,
         is_failed: None,
     };
-    let wrong = serving.serve(&receiver);
+    let ended = serving.serve(&receiver);
+    // What it has left behind is ended, so that its connections end too.
     drop(started);
-    tester.wait_for_connections();
-    // Cases that ended meanwhile are reported too.
-    while let Ok(news) = receiver.try_recv() {
-        serving.told(&news);
-    }
+    serving.settle(&receiver);
+    let wrong = match ended {
+        Ended::Served => None,
+        // A server is stopped by a signal; a client that was started is cut off.
+        Ended::Interrupted => args.client.exec.as_ref().map(|_| INTERRUPTED.to_owned()),
+        Ended::Exited(how) => serving.exited(how),
+    };
     Ok(serving.finish(wrong))
 }
 
@@ -111,12 +117,14 @@ fn start_client(
     Ok(Some(started))
 }
 
-/// The pipe that is written to at the first TERM or INT.
-fn signalled() -> std::io::Result<UnixStream> {
-    let (reader, writer) = UnixStream::pair()?;
-    signals::ignore_harmless()?;
-    signals::stop_on_signals(writer)?;
-    Ok(reader)
+/// Why no more clients are served.
+enum Ended {
+    /// All is done that was asked for.
+    Served,
+    /// By a signal.
+    Interrupted,
+    /// The client that was started has ended; why it is no good, if so.
+    Exited(Result<(), String>),
 }
 
 /// The thread that reports.
@@ -131,84 +139,108 @@ struct Serving<'a> {
 }
 
 impl Serving<'_> {
-    /// Serves until the end. Gives why not all was played, where that is wrong.
-    fn serve(&mut self, news: &Receiver<News>) -> Option<String> {
+    /// Serves until the end.
+    fn serve(&mut self, news: &Receiver<News>) -> Ended {
         while let Ok(news) = news.recv() {
             self.told(&news);
             match news {
-                News::Update {
-                    then_stop: true, ..
-                } => return None,
-                News::Update { .. } if self.args.client.once => return None,
-                News::Stop => return None,
-                News::Exited(ended) => return self.exited(ended),
+                News::Update { then_stop, .. } if then_stop || self.args.client.once => break,
+                News::Stop => break,
+                News::Interrupted => return Ended::Interrupted,
+                News::Exited(how) => return Ended::Exited(how),
                 _ => {}
             }
             if self.reports.is_over() {
-                return None;
+                break;
             }
         }
-        None
+        Ended::Served
+    }
+
+    /// Reports what happens until no connection is left, for a while: cases that
+    /// have begun count too.
+    fn settle(&mut self, news: &Receiver<News>) {
+        let deadline = Instant::now() + LEAVE;
+        while self.tester.has_connections() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match news.recv_timeout(left) {
+                Ok(news) => self.told(&news),
+                Err(_) => break,
+            }
+        }
+        while let Ok(news) = news.try_recv() {
+            self.told(&news);
+        }
     }
 
     /// Reports what has happened.
     fn told(&mut self, news: &News) {
         match news {
             News::Played { agent, number } => {
-                let reports = &mut self.reports;
-                self.tester
-                    .with_case(agent, *number, |run| reports.case(agent, run));
+                if let Some(run) = self.tester.run(agent, *number) {
+                    self.reports.case(agent, &run);
+                }
             }
             News::Update { written, .. } => {
                 self.was_updated = true;
-                let reports = &mut self.reports;
-                let done = self.tester.with_runs(|runs| reports.write(runs));
+                let done = self.reports.write(&self.tester.runs());
                 self.is_failed = done.err().or(self.is_failed);
                 // The client may be gone.
                 let _ = written.send(());
             }
-            News::Stop | News::Exited(_) => {}
+            News::Left | News::Stop | News::Interrupted | News::Exited(_) => {}
         }
     }
 
     /// Why a client that has ended has not finished.
-    fn exited(&self, ended: Result<(), String>) -> Option<String> {
-        let (asked, all) = self.tester.with_runs(|runs| {
-            let cases = runs.iter().flat_map(|run| &run.cases);
-            let asked = cases.filter(|case| matches!(case.ending, Ending::Played(_)));
-            (
-                asked.count(),
-                runs.iter().map(|run| run.cases.len()).sum::<usize>(),
-            )
-        });
-        let why = ended.err();
+    fn exited(&self, how: Result<(), String>) -> Option<String> {
+        let runs = self.tester.runs();
+        let cases = || runs.iter().flat_map(|run| &run.cases);
+        let asked = cases().filter(|case| matches!(case.ending, Ending::Played(_)));
+        let (asked, all) = (asked.count(), cases().count());
+        let why = how.err();
         if asked == 0 {
             return Some(why.unwrap_or_else(|| "the client ended and ran no case".to_owned()));
         }
-        if self.was_updated || asked == all {
+        if asked == all {
             if let Some(why) = why {
                 log::warn!("{why}");
             }
             return None;
         }
-        let how = why.unwrap_or_else(|| "the client ended".to_owned());
-        Some(format!(
-            "{how} after {asked} of {all} cases, and did not ask for /updateReports"
-        ))
+        match why {
+            Some(why) => Some(format!("{why} after {asked} of {all} cases")),
+            // It has said that it is done.
+            None if self.was_updated => None,
+            None => Some(format!(
+                "the client ended after {asked} of {all} cases, and did not ask for /updateReports"
+            )),
+        }
     }
 
     fn finish(self, wrong: Option<String>) -> Exit {
-        let (reports, is_failed) = (self.reports, self.is_failed);
-        self.tester.with_runs(|runs| {
-            let wrong = wrong.or_else(|| {
-                let none = runs.is_empty();
-                none.then(|| "no client has run a case".to_owned())
-            });
-            if let Some(why) = &wrong {
-                complain(why);
-            }
-            let exit = reports.finish(runs, wrong.as_deref());
-            is_failed.unwrap_or(exit)
-        })
+        let runs = self.tester.runs();
+        let wrong = wrong.or_else(|| not_judged(&runs));
+        if let Some(why) = &wrong {
+            complain(why);
+        }
+        let exit = self.reports.finish(&runs, wrong.as_deref());
+        self.is_failed.unwrap_or(exit)
     }
+}
+
+/// Why these runs are no answer, where that is so.
+fn not_judged(runs: &[AgentRun]) -> Option<String> {
+    if runs.is_empty() {
+        return Some("no client has run a case".to_owned());
+    }
+    let cases = runs.iter().flat_map(|run| &run.cases);
+    let mut panicked =
+        cases.filter(|case| matches!(&case.ending, Ending::NotRun(why) if why == PANICKED));
+    let first = panicked.next()?;
+    Some(format!(
+        "cases that could not be played: {}; of the first, {}, {PANICKED}",
+        1 + panicked.count(),
+        first.id
+    ))
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -81,7 +82,7 @@ pub(super) fn played(
 ) -> CaseRun {
     run(
         id,
-        Ending::Played(Box::new(result(behavior, closing, broken))),
+        Ending::Played(Arc::new(result(behavior, closing, broken))),
     )
 }
 
