@@ -98,8 +98,7 @@ pub(super) fn octets(explanation: &Explanation, tested: Side) -> Vec<(Side, Stri
         // It never sent a frame: what it said in the handshake tells more, and more
         // than the page behind it.
         let mut own = parts.iter().filter(|part| part.from == tested);
-        let is_head =
-            |part: &&Part| matches!(part.kind, PartKind::Request | PartKind::Response);
+        let is_head = |part: &&Part| matches!(part.kind, PartKind::Request | PartKind::Response);
         let head = own.rfind(is_head).or(parts.iter().rfind(has_spoken));
         if let Some(head) = head {
             frames.retain(|part| part.from != tested);
