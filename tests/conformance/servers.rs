@@ -137,6 +137,20 @@ fn a_server_that_is_not_there_is_one_sentence() {
 }
 
 #[test]
+fn a_server_that_is_not_there_leaves_no_older_report() {
+    let folder = Folder::new();
+    let junit = folder.write("report.xml", "an older one");
+    let shown = junit.to_str().unwrap();
+    let ended = conform("ws://127.0.0.1:1/", &["--only", "1.1", "--junit", shown]);
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    let (lines, last) = results(&ended);
+    assert_eq!(lines.len(), 8, "{ended:?}");
+    assert_eq!((&last["exit"], &last["counts"]["not-run"]), (&3.into(), &8.into()));
+    let report = std::fs::read_to_string(&junit).unwrap();
+    assert_eq!(report.matches("<skipped").count(), 8, "{report}");
+}
+
+#[test]
 fn a_server_that_never_answers_is_one_sentence() {
     let server = Hostile::start(|_, stream| {
         // It holds the connection until the tester ends it.

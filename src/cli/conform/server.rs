@@ -43,6 +43,18 @@ pub(super) struct Tested {
     pub(super) stopped: Option<String>,
 }
 
+impl Tested {
+    /// Nothing was played.
+    pub(super) fn none(agent: String, selection: &Selection, why: String) -> Tested {
+        let cases = selection.cases.iter();
+        let cases = cases.map(|case| case.not_run(why.as_str())).collect();
+        Tested {
+            run: AgentRun { agent, cases },
+            stopped: Some(why),
+        }
+    }
+}
+
 /// Plays the cases, and tells `each` of every one as it ends. Gives why where the
 /// server cannot be reached at all.
 pub(super) fn test(

@@ -58,7 +58,8 @@ pub(super) struct ReportArgs {
     /// passes.
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
-    /// Write the failures to this file, for --baseline. Comments in it stay.
+    /// Write the failures to this file, for --baseline, where all cases were played. Comments in it
+    /// stay.
     #[arg(long, value_name = "FILE")]
     write_baseline: Option<PathBuf>,
 }
@@ -86,6 +87,13 @@ impl ReportArgs {
     /// Whether standard output is for a program, and holds results only.
     pub(super) fn is_machine(&self) -> bool {
         self.json || self.tap
+    }
+
+    /// Whether something else than a person reads the results, and must hear of cases
+    /// that were not run.
+    pub(super) fn is_kept(&self) -> bool {
+        let files = [&self.junit, &self.html, &self.autobahn];
+        self.is_machine() || files.iter().any(|file| file.is_some())
     }
 }
 
@@ -222,7 +230,12 @@ impl<'a> Reports<'a> {
             tell_idle(baseline, &judged);
         }
         let files = self.write_files(runs, &judged, &end);
-        let written = files.and(self.write_baseline(&judged));
+        // What was not played says nothing of what is to be expected.
+        let baseline = match stopped {
+            Some(_) => Ok(()),
+            None => self.write_baseline(&judged),
+        };
+        let written = files.and(baseline);
         written.err().unwrap_or(end.exit)
     }
 
