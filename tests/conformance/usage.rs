@@ -68,7 +68,7 @@ fn own_case(id: &str) -> String {
     format!(
         r#"{{"format": 1, "groups": {{"{group}": "Own cases"}}, "cases": [{{"id": "{id}",
         "title": "Own", "why": "Of a test.", "section": "RFC 6455 section 5.2", "level": "must",
-        "steps": [{{"text": "a"}}], "outcomes": [{{"verdict": "OK"}}],
+        "steps": [{{"frame": {{"opcode": 1, "data": "a"}}}}], "outcomes": [{{"verdict": "OK"}}],
         "close": {{"by": "tester", "codes": [1000], "clean": true}}}}]}}"#
     )
 }
