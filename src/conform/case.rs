@@ -71,7 +71,8 @@ pub enum AtDeadline {
 #[serde(deny_unknown_fields)]
 pub struct Handshake {
     /// Where a server is tested: the request, one string for each line. In a line,
-    /// `{host}`, `{target}`, `{key}` and `{origin}` stand for what the tester fills in.
+    /// `{host}`, `{target}`, `{key}`, `{scheme}` (http or https) and `{origin}` stand
+    /// for what the tester fills in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Vec<String>>,
     /// Where a client is tested: the response, one string for each line. In a line,
@@ -336,6 +337,14 @@ pub struct Closing {
     /// Whether the case fails where the code is wrong.
     #[serde(default, skip_serializing_if = "is_default")]
     pub wrong_code_fails: bool,
+    /// Whether the case fails where nothing of an outcome has arrived at the deadline
+    /// and the peer has not closed: it hangs.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub silence_fails: bool,
+    /// Whether a server must still echo on a second connection, made behind the first
+    /// one; clients are not asked for one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub serves_on: bool,
     /// How bad a wrong closing is; as the case where it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<Level>,

@@ -230,7 +230,8 @@ impl Clock {
     }
 
     pub(super) fn lingers(&self) -> bool {
-        self.linger.is_some()
+        // A peer that goes on to send is read for so long, and no longer.
+        self.linger.is_some_and(|until| Instant::now() < until)
     }
 
     /// The case gets a little more time, to close.

@@ -9,7 +9,9 @@ const MAX_CASES: usize = 4096;
 /// The most octets and values that a file may come to once its families are cases.
 const MAX_SIZE: usize = 64 * 1024 * 1024;
 /// What lines of a handshake leave to the tester. No parameter has these names.
-const PLACEHOLDERS: [&str; 6] = ["accept", "host", "key", "origin", "protocol", "target"];
+const PLACEHOLDERS: [&str; 7] = [
+    "accept", "host", "key", "origin", "protocol", "scheme", "target",
+];
 
 /// Makes the cases of all entries of one file.
 pub(super) struct Families<'a> {

@@ -160,6 +160,8 @@ impl Facts {
             return (Behavior::Failed, Some(failure.clone()), vec![failed(case)]);
         }
         let met = expected.met().and_then(|met| case.outcomes.get(met));
+        let hangs = self.deadline && case.close.silence_fails;
+        let met = met.filter(|outcome| !hangs || !outcome.events.is_empty());
         match met {
             Some(outcome) if outcome.verdict == Behavior::Ok => (Behavior::Ok, None, Vec::new()),
             Some(outcome) => {
@@ -171,6 +173,10 @@ impl Facts {
             }
             None => {
                 let mut difference = self.violation.clone().or_else(|| expected.difference());
+                if hangs {
+                    let what = "the peer neither answers nor closes";
+                    difference.get_or_insert_with(|| Difference::from(what.to_owned()));
+                }
                 if let (true, Some(difference)) = (self.deadline, &mut difference) {
                     difference
                         .what

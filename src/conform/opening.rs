@@ -41,7 +41,7 @@ pub(super) fn request(
         .ok_or_else(|| format!("no version is named {:?}", case.version))?;
     let own = case.handshake.as_ref().and_then(|own| own.request.as_ref());
     if let Some(lines) = own {
-        octets.extend(filled_request(lines, url));
+        octets.extend(filled_request(lines, version, url, options));
         return Ok(Conn::client_of(octets, url.secure, Arc::clone(config)).ok());
     }
     let offer = case.compression.as_ref().map(|c| c.offer.as_str());
@@ -77,17 +77,45 @@ fn lax(request: &[u8], offer: &str) -> Vec<u8> {
     text.replacen(offer, DEMANDS_NOTHING, 1).into_bytes()
 }
 
-fn filled_request(lines: &[String], url: &Url) -> Vec<u8> {
+/// The request of these lines, with the origin and the headers of the options where
+/// it has none of that name.
+fn filled_request(
+    lines: &[String],
+    version: &Version,
+    url: &Url,
+    options: &PlayOptions,
+) -> Vec<u8> {
     let mut key = [0; 16];
     SystemRandom.fill(&mut key);
     let scheme = if url.secure { "https" } else { "http" };
-    let origin = format!("{scheme}://{}", url.host);
+    let origin = options.origin.clone();
+    let origin = origin.unwrap_or_else(|| format!("{scheme}://{}", url.host));
+    let has = |name: &str| {
+        let mut names = lines.iter().filter_map(|line| line.split_once(':'));
+        names.any(|(n, _)| n.trim().eq_ignore_ascii_case(name))
+    };
+    let given = options.origin.as_deref();
+    let own_origin = version.origin.iter().any(|name| has(name));
+    let given = given.filter(|_| !own_origin);
+    let given = given.zip(version.origin.first().copied());
+    let more = options.headers.iter();
+    let more = more.map(|(name, value)| (value.as_str(), name.as_str()));
+    let more = given.into_iter().chain(more);
+    let more: Vec<String> = more
+        .filter(|(_, name)| !has(name))
+        .map(|(value, name)| format!("{name}: {value}\r\n"))
+        .collect();
+    let mut lines = lines.to_vec();
+    if let Some(end) = lines.iter().position(|line| line == "\r\n") {
+        lines.splice(end..end, more);
+    }
     filled(
-        lines,
+        &lines,
         &[
             ("{host}", &url.host),
             ("{target}", &url.target),
             ("{key}", &STANDARD.encode(key)),
+            ("{scheme}", scheme),
             ("{origin}", &origin),
         ],
     )

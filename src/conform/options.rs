@@ -16,12 +16,13 @@ pub struct PlayOptions {
     pub kept_octets: usize,
     /// The same of a case that passed.
     pub kept_of_passed: usize,
-    /// The origin of the page, in ordinary requests to a server; a hixie client sends
+    /// The origin of the page, in requests to a server; a hixie client sends
     /// that of the host where it is missing.
     pub origin: Option<String>,
     /// The subprotocols that ordinary requests ask for.
     pub subprotocols: Vec<String>,
-    /// More headers of ordinary requests, by name and value.
+    /// More headers of requests, by name and value; a request of a case with a header
+    /// of that name keeps its own.
     pub headers: Vec<(String, String)>,
 }
 

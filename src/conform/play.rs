@@ -3,18 +3,22 @@
 
 use std::time::Instant;
 
-use super::case::{AtDeadline, Case};
+use super::case::{
+    AtDeadline, Case, CaseContent, CaseEvent, CaseMessage, CaseStep, CloseEnd, Closing, EventKind,
+    Outcome,
+};
 use super::clock::{Clock, Due, Stage};
 use super::judge::Refused;
 use super::opening;
 use super::options::PlayOptions;
 use super::player::{Player, State};
-use super::result::CaseResult;
+use super::result::{Behavior, CaseResult};
 use crate::conn::Conn;
+use crate::frame::NORMAL;
 use crate::net::Url;
 use crate::net::dial::{DialError, DialTarget};
 use crate::net::replay::{Faults, ReplayConnection, ReplayEvent};
-use crate::vector::{Difference, StreamEnd};
+use crate::vector::{Difference, MessageKind, StreamEnd};
 use crate::version::Side;
 
 /// Plays a case to the server at this URL, which is dialled as `target` says.
@@ -23,6 +27,72 @@ use crate::version::Side;
 ///
 /// Why there is no connection.
 pub fn play_to_server(
+    case: &Case,
+    target: &DialTarget,
+    url: &Url,
+    options: &PlayOptions,
+) -> Result<CaseResult, DialError> {
+    let mut result = play_once(case, target, url, options)?;
+    if case.close.serves_on && result.behavior == Behavior::Ok {
+        let second = match play_once(&second(case), target, url, options) {
+            Ok(second) if second.behavior == Behavior::Ok => None,
+            Ok(second) => Some(second.difference.map_or_else(String::new, |d| d.what)),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(why) = second {
+            let what = format!("the server no longer echoes on a second connection: {why}");
+            result.behavior = Behavior::Failed;
+            result.broken = Some(case.level);
+            result.section = case.section.clone();
+            result.difference = Some(Difference::from(what).in_field("second connection"));
+        }
+    }
+    Ok(result)
+}
+
+/// The case that shows that a server still serves: it echoes a text.
+fn second(case: &Case) -> Case {
+    let content = CaseContent {
+        data: Some("Still there?".to_owned()),
+        ..CaseContent::default()
+    };
+    let message = CaseMessage {
+        kind: MessageKind::Text,
+        content: content.clone(),
+        fragment: None,
+    };
+    let echo = CaseEvent {
+        kind: EventKind::Text,
+        content,
+        mark: None,
+    };
+    Case {
+        handshake: None,
+        compression: None,
+        steps: vec![CaseStep {
+            message: Some(message),
+            ..CaseStep::default()
+        }],
+        outcomes: vec![Outcome {
+            verdict: Behavior::Ok,
+            events: vec![echo],
+            ignore: Vec::new(),
+            level: None,
+            section: None,
+        }],
+        close: Closing {
+            by: CloseEnd::Tester,
+            codes: vec![NORMAL],
+            automatic: true,
+            silence_fails: false,
+            serves_on: false,
+            ..case.close.clone()
+        },
+        ..case.clone()
+    }
+}
+
+fn play_once(
     case: &Case,
     target: &DialTarget,
     url: &Url,
@@ -60,7 +130,10 @@ pub fn play_to_client(
 
 impl Player<'_> {
     fn play(mut self) -> CaseResult {
-        while self.link.state != State::Closed || self.lingers() {
+        // What is read and thrown away behind the end of our side.
+        let mut thrown_away = 0;
+        while self.link.state != State::Closed || self.lingers() && thrown_away <= self.most_octets
+        {
             self.send();
             let (at, due) = match self.due() {
                 Some((at, due)) => (at, Some(due)),
@@ -80,6 +153,8 @@ impl Player<'_> {
                         self.record.received(octets);
                         self.incoming.take(octets);
                         self.decode();
+                    } else {
+                        thrown_away += octets.len() as u64;
                     }
                 }
                 ReplayEvent::Fin => self.peer_ended(StreamEnd::Fin),

@@ -99,6 +99,18 @@ pub(crate) enum Fault {
     TakesAnyResponse,
     /// Any request is taken.
     TakesAnyRequest,
+    /// No request, or no response, is taken.
+    RefusesAll,
+    /// A server ends with its first connection.
+    Dies,
+    /// A length may have its top bit, and need not be in the shortest form.
+    TakesAnyLength,
+    /// Frames may be masked or not.
+    TakesAnyMask,
+    /// What cannot be inflated is nothing.
+    TakesBadDeflate,
+    /// A server agrees to compression, and to nothing that the offer demands.
+    AnswersBare,
 }
 
 /// How long a peer waits for octets.
@@ -127,6 +139,8 @@ struct Header {
     opcode: u8,
     length: u64,
     key: Option<[u8; 4]>,
+    /// Whether the length is in its shortest form, and has no top bit.
+    length_is_right: bool,
 }
 
 /// A message that arrives.
@@ -230,6 +244,7 @@ impl Peer {
             && header(&head, "Host").is_some()
             && STANDARD.decode(&key).is_ok_and(|key| key.len() == 16)
             && header(&head, "Sec-WebSocket-Version").as_deref() == Some("13");
+        let is_right = is_right && self.fault != Fault::RefusesAll;
         if !is_right && self.fault != Fault::TakesAnyRequest {
             let refusal = "HTTP/1.1 400 Bad Request\r\nSec-WebSocket-Version: 13\r\n\
                            Connection: close\r\nContent-Length: 0\r\n\r\n";
@@ -254,9 +269,13 @@ impl Peer {
         let compression = Compression::default().with_mode(Mode::PerConnection);
         let answer =
             heirloom::extension::answer([offers.as_bytes()], rfc6455(), &compression, None);
-        if let Some(answer) = answer {
-            response.push_str(&format!("Sec-WebSocket-Extensions: {answer}\r\n"));
+        if let Some(answer) = &answer {
             self.deflate = Some(answer.deflate);
+        }
+        if answer.is_some() && self.fault == Fault::AnswersBare {
+            response.push_str("Sec-WebSocket-Extensions: permessage-deflate\r\n");
+        } else if let Some(answer) = answer {
+            response.push_str(&format!("Sec-WebSocket-Extensions: {answer}\r\n"));
         } else if self.fault == Fault::UnaskedCompression {
             response.push_str("Sec-WebSocket-Extensions: permessage-deflate\r\n");
         }
@@ -285,6 +304,7 @@ impl Peer {
             && header(&head, "Sec-WebSocket-Accept") == Some(accept_of(&key))
             && header(&head, "Sec-WebSocket-Protocol").is_none()
             && agreed.is_ok();
+        let is_right = is_right && self.fault != Fault::RefusesAll;
         if !is_right && self.fault != Fault::TakesAnyResponse {
             return Err(broken("the response"));
         }
@@ -323,7 +343,13 @@ impl Peer {
             0 => None,
             _ => Some(self.octets(4)?.try_into().unwrap()),
         };
+        let length_is_right = match second & 0x7f {
+            126 => length > 125,
+            127 => length > 0xffff && length >> 63 == 0,
+            _ => true,
+        };
         Ok(Header {
+            length_is_right,
             fin: first & 0x80 != 0,
             rsv: first >> 4 & 7,
             opcode: first & 15,
@@ -421,7 +447,9 @@ impl Peer {
             && is_known
             && (!is_control || header.fin || self.fault == Fault::TakesFragmentedControl)
             && (!is_control || header.length <= 125 || self.fault == Fault::TakesLongControl)
-            && header.key.is_some() == (self.side == Side::Server)
+            && (header.length_is_right || self.fault == Fault::TakesAnyLength)
+            && (header.key.is_some() == (self.side == Side::Server)
+                || self.fault == Fault::TakesAnyMask)
             && (is_control || header.opcode != 0 || inside)
             && (is_control
                 || header.opcode == 0
@@ -512,6 +540,9 @@ impl Peer {
                 }
                 Err(_) => is_corrupt = true,
             }
+        }
+        if is_corrupt && self.fault == Fault::TakesBadDeflate {
+            return Ok(Vec::new());
         }
         if is_corrupt {
             return Err(self.fail(1007));

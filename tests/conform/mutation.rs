@@ -19,8 +19,14 @@ pub(crate) enum Which {
     Failing,
     /// The others.
     Passing,
+    /// Those that must be passed.
+    Musts,
+    /// Those of handshakes that must be refused.
+    Refused,
+    /// The others of handshakes.
+    Accepted,
 }
-use Which::{All, Failing, Passing};
+use Which::{Accepted, All, Failing, Musts, Passing, Refused};
 
 const BOTH: &[Side] = &[Side::Server, Side::Client];
 const SERVER: &[Side] = &[Side::Server];
@@ -125,6 +131,69 @@ pub(crate) const FOUND: &[(Fault, &[Side], Which, &str)] = &[
     (Fault::InflatesFrames, BOTH, All, "12.1.11 13.1.11"),
     (Fault::ExceedsWindow, SERVER, All, "13.3.6 13.5.6"),
     (Fault::NoRsvOnCompressed, BOTH, All, "12.1.1 13.7.1"),
+    (Fault::WrongKind, BOTH, Musts, "9"),
+    (Fault::TakesAnyRequest, SERVER, Refused, "rfc6455/request-*"),
+    (Fault::RefusesAll, SERVER, Accepted, "rfc6455/request-*"),
+    (
+        Fault::TakesAnyResponse,
+        CLIENT,
+        Refused,
+        "rfc6455/response-*",
+    ),
+    (Fault::RefusesAll, CLIENT, Accepted, "rfc6455/response-*"),
+    (Fault::TakesAnyLength, BOTH, All, "rfc6455/length-*"),
+    (Fault::TakesAnyMask, SERVER, All, "rfc6455/unmasked-*"),
+    (Fault::TakesAnyMask, CLIENT, All, "rfc6455/masked-*"),
+    (
+        Fault::WrongKind,
+        SERVER,
+        All,
+        "rfc6455/header-octet-by-octet",
+    ),
+    (
+        Fault::WrongKind,
+        BOTH,
+        All,
+        "rfc6455/pongs-10000 rfc6455/pings-10000 rfc6455/fragments-*",
+    ),
+    (Fault::NoPong, BOTH, All, "rfc6455/messages-empty-1000"),
+    (
+        Fault::Dies,
+        SERVER,
+        All,
+        "rfc6455/announced-* rfc6455/rst-* rfc6455/fin-* rfc6455/deflate-bomb",
+    ),
+    (
+        Fault::AnswersBehindClose,
+        SERVER,
+        All,
+        "rfc6455/texts-behind-a-close",
+    ),
+    (
+        Fault::TakesAnyClose,
+        BOTH,
+        All,
+        "rfc6455/close-code-1015 rfc6455/close-reason-cut",
+    ),
+    (Fault::NoUtf8, BOTH, All, "rfc6455/not-utf-8-*"),
+    (
+        Fault::TakesBadDeflate,
+        BOTH,
+        All,
+        "rfc6455/deflate-garbage rfc6455/deflate-reserved-block rfc6455/deflate-distance",
+    ),
+    (
+        Fault::AnswersBare,
+        SERVER,
+        All,
+        "rfc6455/deflate-demanded-*",
+    ),
+    (
+        Fault::IgnoresRsv,
+        BOTH,
+        All,
+        "rfc6455/deflate-on-continuation rfc6455/deflate-on-ping",
+    ),
 ];
 
 fn found_by(which: Which, patterns: &str) -> Vec<Case> {
@@ -135,6 +204,9 @@ fn found_by(which: Which, patterns: &str) -> Vec<Case> {
             All => true,
             Failing => fails(case),
             Passing => !fails(case),
+            Musts => case.level == Level::Must,
+            Refused => case.handshake.as_ref().is_some_and(|own| own.refused),
+            Accepted => case.handshake.as_ref().is_some_and(|own| !own.refused),
         })
         .collect()
 }
@@ -164,18 +236,27 @@ fn every_fault_is_found() {
     assert!(survived.is_empty(), "{survived:#?}");
 }
 
+/// What must be passed and has no fault here that it finds: chapters 12 and 13 but
+/// for the cases that are named above, and the versions before RFC 6455, which these
+/// peers do not speak. Of the cases that only a server is to pass for serving on
+/// (`Dies`), a client has nothing to fail by but octets that it should not send.
+const WITHOUT: [&str; 4] = ["12", "13", "hixie-*", "hybi-*"];
+
 #[test]
 fn every_case_of_the_protocol_finds_a_fault() {
     let mut found = BTreeSet::new();
     for (_, _, which, patterns) in FOUND {
         found.extend(found_by(*which, patterns).into_iter().map(|case| case.id));
     }
-    let chapters = ["1.", "2.", "3.", "4.", "5.", "6.", "7."];
+    let left: BTreeSet<String> = cases(&WITHOUT.join(" "))
+        .into_iter()
+        .map(|c| c.id)
+        .collect();
     let without: Vec<String> = CaseSet::built_in()
         .cases
         .into_iter()
         .filter(|case| case.level == Level::Must)
-        .filter(|case| chapters.iter().any(|chapter| case.id.starts_with(chapter)))
+        .filter(|case| !left.contains(&case.id))
         .map(|case| case.id)
         .filter(|id| !found.contains(id))
         .collect();

@@ -11,6 +11,7 @@ use heirloom::extension::{Compression, ContextMemory, Mode};
 use heirloom::net::Url;
 use heirloom::net::dial::DialTarget;
 use heirloom::net::replay::{Faults, ReplayConnection};
+use heirloom::vector::Level;
 use heirloom::{Config, Side, Versions};
 
 use crate::faulty::{Fault, Peer};
@@ -54,8 +55,17 @@ pub(crate) fn to_peer(case: &Case, side: Side, fault: Fault) -> CaseResult {
     match side {
         Side::Server => {
             // It ends when the tester ends TCP, and how is judged by the tester.
-            let peer = thread::spawn(move || Peer::serve(listener.accept()?.0, fault));
+            let serves_on = case.close.serves_on && fault != Fault::Dies;
+            let peer = thread::spawn(move || {
+                let first = Peer::serve(listener.accept()?.0, fault);
+                match serves_on {
+                    true => Peer::serve(listener.accept()?.0, fault),
+                    false => first,
+                }
+            });
             let result = to_server_at(case, address);
+            // Where the tester has not come back, this ends the wait for it.
+            drop(TcpStream::connect(address));
             let _ = peer.join().unwrap();
             result
         }
@@ -116,6 +126,9 @@ fn a_right_peer_passes() {
     let mut plays = Vec::new();
     for side in [Side::Server, Side::Client] {
         plays.extend(cases(SHORT).into_iter().map(|case| (case, side)));
+        let ours = cases("rfc6455").into_iter();
+        let musts = ours.filter(|case| case.level == Level::Must);
+        plays.extend(musts.map(|case| (case, side)));
     }
     let failed = Mutex::new(Vec::new());
     for_each(&plays, 32, |(case, side)| {
