@@ -145,7 +145,10 @@ fn a_server_that_is_not_there_leaves_no_older_report() {
     assert_eq!(ended.code, Some(3), "{ended:?}");
     let (lines, last) = results(&ended);
     assert_eq!(lines.len(), 8, "{ended:?}");
-    assert_eq!((&last["exit"], &last["summary"]["not-run"]), (&3.into(), &8.into()));
+    assert_eq!(
+        (&last["exit"], &last["summary"]["not-run"]),
+        (&3.into(), &8.into())
+    );
     let report = std::fs::read_to_string(&junit).unwrap();
     assert_eq!(report.matches("<skipped").count(), 8, "{report}");
 }

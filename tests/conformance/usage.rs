@@ -55,7 +55,7 @@ fn a_file_of_own_cases_has_to_be_one() {
     is_wrong(&[url, "--cases", none.to_str().unwrap()], &["none.json"]);
     let bad = folder.write("bad.json", "{\"format\": 1}");
     is_wrong(&[url, "--cases", bad.to_str().unwrap()], &["bad.json"]);
-    let taken = folder.write("taken.json", &own_case("vectors/rfc6455/mine"));
+    let taken = folder.write("taken.json", own_case("vectors/rfc6455/mine"));
     is_wrong(
         &[url, "--cases", taken.to_str().unwrap()],
         &["taken.json", "vectors/rfc6455/mine", "another id"],
@@ -76,8 +76,8 @@ fn own_case(id: &str) -> String {
 #[test]
 fn own_cases_are_listed_in_their_place() {
     let folder = Folder::new();
-    let own = folder.write("own.json", &own_case("1.1.9"));
-    let instead = folder.write("instead.json", &own_case("1.1.3"));
+    let own = folder.write("own.json", own_case("1.1.9"));
+    let instead = folder.write("instead.json", own_case("1.1.3"));
     let (own, instead) = (own.to_str().unwrap(), instead.to_str().unwrap());
     let files = ["--cases", own, "--cases", instead];
     let args = ["conform", "--list", "--only", "1.1,1.2.1"];
