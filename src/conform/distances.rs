@@ -231,7 +231,7 @@ mod tests {
                 assert!(found <= 1 << bits, "{like} {bits}: {found}");
                 let is_packed = like == "packed" || like == "picture";
                 assert!(
-                    is_packed || found > 1 << (bits - 1),
+                    is_packed || found > 1 << (bits - 2),
                     "{like} {bits}: {found}"
                 );
             }

@@ -239,6 +239,10 @@ impl Peer {
                 .lines()
                 .next()
                 .is_some_and(|line| line.ends_with("HTTP/1.1"))
+            && head
+                .lines()
+                .skip(1)
+                .all(|line| line.is_empty() || names_a_header(line))
             && has(&head, "Upgrade", "websocket")
             && has(&head, "Connection", "upgrade")
             && header(&head, "Host").is_some()
@@ -729,6 +733,12 @@ fn accept_of(key: &str) -> String {
     sha1.update(key.as_bytes());
     sha1.update(GUID);
     STANDARD.encode(sha1.finalize())
+}
+
+/// Whether this line of a head is a name and its value.
+fn names_a_header(line: &str) -> bool {
+    let name = line.split_once(':').map(|(name, _)| name);
+    name.is_some_and(|name| !name.is_empty() && !name.contains(' '))
 }
 
 fn header(head: &str, name: &str) -> Option<String> {
