@@ -40,7 +40,11 @@ PATIENCE = 150  # seconds for a whole run; the longest takes a third of it
 DIFFERENCES = {}
 # Where chance decides in both suites: (name, case) -> why. Either verdict is right.
 IN_PARTS = "OK where the echo is sent before the wrong frame is read, NON-STRICT where it is not."
-RACES = {(name, case): IN_PARTS for name in ("client-chromium", "client-websockets") for case in ("3.4", "4.1.5", "4.2.5")}
+RACES = {
+    (name, case): IN_PARTS
+    for name in ("client-chromium", "client-websockets", "server-websockets")
+    for case in ("3.4", "4.1.5", "4.2.5")
+}
 
 VERDICTS = ["ok", "non-strict", "informational", "unimplemented", "failed-may", "failed-should", "failed"]
 
