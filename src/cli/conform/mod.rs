@@ -2,6 +2,7 @@
 //! with a verdict.
 
 mod run;
+mod alone;
 mod order;
 mod baseline;
 mod report;
@@ -99,11 +100,11 @@ struct ClientArgs {
     #[arg(long, value_name = "COMMAND")]
     exec: Option<String>,
     /// Milliseconds that the client may take.
-    #[arg(long, value_name = "MS", default_value_t = 600_000, requires = "exec",
+    #[arg(long, value_name = "MS", default_value_t = 600_000, conflicts_with = "url",
           value_parser = milliseconds(1..=86_400_000))]
     exec_timeout_ms: u64,
     /// End after the first /updateReports.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "url")]
     once: bool,
 }
 
@@ -225,22 +226,22 @@ fn test_server(
     };
     let unreachable = |why: String| (Exit::Unreachable, why);
     let target = DialTarget::of(url, tls.as_ref());
+    let is_interrupted = interrupted().map_err(unreachable)?;
     let server = Server {
         url,
         target: target.map_err(|error| unreachable(error.to_string()))?,
         tls: tls.as_ref(),
         request: &args.request,
         patience: args.patience(),
-        options: args.options(),
+        options: args.options().with_stop(Arc::clone(&is_interrupted)),
         jobs: usize::from(args.jobs),
     };
-    let command = format!("heirloom conform {url}");
+    let command = alone::command();
     let plan = args.plan(corpus, &selection.cases, Side::Server, command, verbose);
     let mut reports = match Reports::new(&args.report, plan) {
         Ok(reports) => reports,
         Err(exit) => return Ok(exit),
     };
-    let is_interrupted = interrupted().map_err(unreachable)?;
     let tested = server::test(
         &server,
         corpus,

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use heirloom::Side;
 use heirloom::net::Listen;
 
+use super::alone;
 use super::client::{News, Tester};
 use super::exec::Client;
 use super::report::Reports;
@@ -50,13 +51,7 @@ pub(super) fn test_clients(
     let stopped = signalled().map_err(no_signals)?;
     let corpus = Arc::new(corpus);
     let cases: Arc<[_]> = selection.cases.into();
-    let command = match &args.client.exec {
-        Some(command) => format!(
-            "heirloom conform --exec '{}'",
-            command.replace('\'', "'\\''")
-        ),
-        None => format!("heirloom conform --listen {address}"),
-    };
+    let command = alone::command();
     let plan = args.plan(&corpus, &cases, Side::Client, command, verbose);
     let reports = match Reports::new(&args.report, plan) {
         Ok(reports) => reports,

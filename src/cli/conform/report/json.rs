@@ -158,7 +158,10 @@ pub(super) fn end<'a>(
     EndLine {
         verdict: Verdict {
             id: None,
-            title: Some(format!("{} cases of {tested}", end.tally.total())),
+            title: Some(match end.tally.total() {
+                1 => format!("1 case of {tested}"),
+                n => format!("{n} cases of {tested}"),
+            }),
             verdict,
             severity,
             place: Place::default(),
