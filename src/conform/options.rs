@@ -1,9 +1,11 @@
 //! How cases are played.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How cases are played.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PlayOptions {
     /// Whether cases with `full` numbers of messages play all of these.
@@ -24,6 +26,9 @@ pub struct PlayOptions {
     /// More headers of requests, by name and value; a request of a case with a header
     /// of that name keeps its own.
     pub headers: Vec<(String, String)>,
+    /// Once it is true, a case that is being played ends within a second, and its
+    /// verdict means nothing.
+    pub stop: Option<Arc<AtomicBool>>,
 }
 
 impl Default for PlayOptions {
@@ -39,6 +44,7 @@ impl Default for PlayOptions {
             origin: None,
             subprotocols: Vec::new(),
             headers: Vec::new(),
+            stop: None,
         }
     }
 }
@@ -99,5 +105,17 @@ impl PlayOptions {
     pub fn with_headers(mut self, headers: Vec<(String, String)>) -> PlayOptions {
         self.headers = headers;
         self
+    }
+
+    /// Sets what ends a case that is being played.
+    #[must_use]
+    pub fn with_stop(mut self, stop: Arc<AtomicBool>) -> PlayOptions {
+        self.stop = Some(stop);
+        self
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        let stop = self.stop.as_ref();
+        stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
     }
 }

@@ -134,6 +134,9 @@ impl Player<'_> {
         let mut thrown_away = 0;
         while self.link.state != State::Closed || self.lingers() && thrown_away <= self.most_octets
         {
+            if self.options.is_stopped() {
+                break;
+            }
             self.send();
             let (at, due) = match self.due() {
                 Some((at, due)) => (at, Some(due)),
@@ -141,8 +144,9 @@ impl Player<'_> {
             };
             let written = self.connection.written();
             self.clock.written(written);
-            // While octets wait to be written, whether some were is looked at often.
-            let until = match self.connection.is_written() {
+            // While octets wait to be written, whether some were is looked at often; so is
+            // whether to stop.
+            let until = match self.connection.is_written() && self.options.stop.is_none() {
                 true => at,
                 false => at.min(Clock::soon()),
             };

@@ -56,6 +56,8 @@ pub(super) struct Link {
     pub(super) had_roundtrips: bool,
     /// Whether the peer has ended TCP.
     pub(super) peer_ended: bool,
+    /// Pings and pongs that have arrived.
+    pub(super) controls: u32,
 }
 
 /// One case that is being played.
@@ -112,6 +114,7 @@ impl<'c> Player<'c> {
                 behind_close: false,
                 had_roundtrips: false,
                 peer_ended: false,
+                controls: 0,
             },
             clock: Clock::new(case, side, options, octets),
             record: Record::new(side, options.kept_octets),

@@ -14,6 +14,9 @@ use crate::version::{Side, Version};
 
 /// Octets of a response that are looked at.
 const MOST_HEAD: usize = 64 * 1024;
+/// Pings and pongs that a peer may send: several times what any case asks for. They
+/// are short, so a limit of octets comes late.
+const MOST_CONTROLS: u32 = 50_000;
 
 impl Player<'_> {
     /// Decodes what has arrived.
@@ -21,7 +24,7 @@ impl Player<'_> {
         let received = self.record.octets().0;
         let payload = self.incoming.payload_octets();
         if received.max(payload) > self.most_octets {
-            return self.flooded();
+            return self.flooded_by_octets();
         }
         if self.link.awaits_refusal {
             return self.look_for_refusal();
@@ -58,7 +61,7 @@ impl Player<'_> {
                 Happened::Waits => return,
                 Happened::Other | Happened::Piece(false) => {
                     if self.incoming.payload_octets() > self.most_octets {
-                        return self.flooded();
+                        return self.flooded_by_octets();
                     }
                 }
                 Happened::Request(answer, version) => self.answer(&answer, version),
@@ -73,9 +76,9 @@ impl Player<'_> {
                 }
                 Happened::Ping(payload) => {
                     self.pong(&payload);
-                    self.close_when_met();
+                    self.control_received();
                 }
-                Happened::Pong => self.close_when_met(),
+                Happened::Pong => self.control_received(),
                 Happened::Close(code, reason) => {
                     self.link.closed.remote_code = code;
                     let reason = shown(reason.as_bytes(), 200);
@@ -85,6 +88,15 @@ impl Player<'_> {
                 Happened::Violation(located) => return self.violated(&located),
             }
         }
+    }
+
+    /// A ping or pong has arrived.
+    fn control_received(&mut self) {
+        self.link.controls += 1;
+        if self.link.controls > MOST_CONTROLS {
+            return self.flooded(&format!("{MOST_CONTROLS} pings and pongs"));
+        }
+        self.close_when_met();
     }
 
     pub(super) fn answer(&mut self, answer: &Answer, version: &'static Version) {
@@ -311,11 +323,15 @@ impl Player<'_> {
         self.drop_connection();
     }
 
-    pub(super) fn flooded(&mut self) {
-        let expected = self.most_octets;
+    fn flooded_by_octets(&mut self) {
+        self.flooded(&format!("{} octets", self.most_octets));
+    }
+
+    /// The peer has sent more than so much.
+    fn flooded(&mut self, most: &str) {
         self.facts.fail(
             Difference::from(format!(
-                "the peer sends far more than it should: more than {expected} octets"
+                "the peer sends far more than it should: more than {most}"
             ))
             .in_field("length"),
         );

@@ -518,7 +518,14 @@ impl Test<'_> {
             unreachable!("only cases are numbered");
         };
         let (started, begun) = (SystemTime::now(), Instant::now());
-        let ending = match self.converse_or_retry(case) {
+        let played = self.converse_or_retry(case);
+        if self.is_interrupted.load(Ordering::Relaxed) {
+            let mut queue = self.lock();
+            queue.over.get_or_insert_with(|| INTERRUPTED.to_owned());
+            drop(queue);
+            return case.ended(started, Ending::NotRun(INTERRUPTED.to_owned()));
+        }
+        let ending = match played {
             Ok(result) if is_silent(&result) => match self.find_stopped() {
                 Some(why) => Ending::NotRun(why),
                 None => self.played(begun, number, result),
