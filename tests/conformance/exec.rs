@@ -70,6 +70,7 @@ fn a_client_that_finishes_decides_by_its_cases() {
     let some = walk(3, true, 0);
     assert_eq!(some.code, Some(0), "{some:?}");
     assert!(some.out.contains("5 not run"), "{some:?}");
+    assert!(some.talk.contains("asked for 3 of 8 cases"), "{some:?}");
     // What it says counts where it has not finished.
     let crashed = walk(3, true, 7);
     assert_eq!(crashed.code, Some(3), "{crashed:?}");

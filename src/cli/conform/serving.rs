@@ -206,7 +206,13 @@ impl Serving<'_> {
         match why {
             Some(why) => Some(format!("{why} after {asked} of {all} cases")),
             // It has said that it is done.
-            None if self.was_updated => None,
+            None if self.was_updated => {
+                log::warn!(
+                    "the client asked for {asked} of {all} cases, and the others are not run; \
+                     --skip leaves out what it leaves out on purpose"
+                );
+                None
+            }
             None => Some(format!(
                 "the client ended after {asked} of {all} cases, and did not ask for /updateReports"
             )),
