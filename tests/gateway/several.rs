@@ -1,6 +1,7 @@
 //! A backend of several servers: which one a client gets, and what becomes of clients
 //! while some of them are away.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -464,7 +465,7 @@ fn a_server_without_tls_is_followed_by_one_that_has_it_and_by_a_plain_one() {
 struct Echo {
     address: SocketAddr,
     over: Arc<AtomicBool>,
-    streams: Arc<Mutex<Vec<TcpStream>>>,
+    streams: Arc<Mutex<HashMap<usize, TcpStream>>>,
 }
 
 impl Echo {
@@ -477,27 +478,34 @@ impl Echo {
         };
         let (over, streams) = (Arc::clone(&echo.over), Arc::clone(&echo.streams));
         thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut streams = streams.lock().unwrap();
+            for (number, stream) in listener.incoming().enumerate() {
+                let mut held = streams.lock().unwrap();
                 if over.load(Ordering::Acquire) {
                     return;
                 }
                 let stream = stream.unwrap();
-                streams.push(stream.try_clone().unwrap());
-                drop(streams);
-                // It ends when its connection does, however that is.
-                thread::spawn(move || catch_unwind(AssertUnwindSafe(|| Echo::serve(stream))));
+                held.insert(number, stream.try_clone().unwrap());
+                drop(held);
+                let streams = Arc::clone(&streams);
+                thread::spawn(move || {
+                    // It ends when its connection does, however that is.
+                    let _ = catch_unwind(AssertUnwindSafe(|| Echo::serve(stream)));
+                    // Thousands come in a second, and each is a descriptor.
+                    streams.lock().unwrap().remove(&number);
+                });
             }
         });
         echo
     }
 
     fn serve(stream: TcpStream) {
+        let ends = stream.try_clone().unwrap();
         let mut peer = Peer::over(stream);
         let head = peer.head();
         let mut served = Served::over(peer, head);
         served.agree_to(&[]);
-        loop {
+        // The end of TCP is no fault here.
+        while ends.peek(&mut [0]).is_ok_and(|octets| octets > 0) {
             let (first, payload) = served.masked_frame();
             served.send(&clear(first, &payload));
         }
@@ -507,7 +515,7 @@ impl Echo {
     fn kill(&self) {
         self.over.store(true, Ordering::Release);
         let streams = std::mem::take(&mut *self.streams.lock().unwrap());
-        for stream in streams {
+        for stream in streams.into_values() {
             // The other end may be gone.
             let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
             let _ = stream.shutdown(std::net::Shutdown::Both);
