@@ -44,6 +44,8 @@ fn each_mistake_has_its_sentence() {
         &["--listen", "127.0.0.1:0", "--exec-timeout-ms", "5"],
         &["--exec"],
     );
+    is_wrong(&[url, "--exec-timeout-ms", "5"], &["cannot be used with"]);
+    is_wrong(&[url, "--once"], &["cannot be used with"]);
     is_wrong(&["--listen", "nowhere"], &["HOST:PORT"]);
 }
 

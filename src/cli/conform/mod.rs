@@ -100,7 +100,7 @@ struct ClientArgs {
     #[arg(long, value_name = "COMMAND")]
     exec: Option<String>,
     /// Milliseconds that the client may take.
-    #[arg(long, value_name = "MS", default_value_t = 600_000, conflicts_with = "url",
+    #[arg(long, value_name = "MS", default_value_t = 600_000, requires = "exec", conflicts_with = "url",
           value_parser = milliseconds(1..=86_400_000))]
     exec_timeout_ms: u64,
     /// End after the first /updateReports.
