@@ -108,11 +108,16 @@ impl Terminal {
         if serving.command.contains("--tls-cert") {
             due.push_str(&format!(" and wss://127.0.0.1:{port}/"));
         }
-        let mut lines = vec![serving.line()];
-        if has_admin {
-            // On the other stream, so in any order.
-            lines.push(serving.line());
-            lines.retain(|line| !line.starts_with("admin on http://127.0.0.1:"));
+        // What is on the other stream comes in any order: the address of the admin pages,
+        // and that nothing serves where the guide has its backends.
+        let (mut lines, mut is_admin_due) = (Vec::new(), has_admin);
+        while lines.is_empty() || is_admin_due {
+            let line = serving.line();
+            if is_admin_due && line.starts_with("admin on http://127.0.0.1:") {
+                is_admin_due = false;
+            } else if !line.starts_with("heirloom: warning: the backend 127.0.0.1:") {
+                lines.push(line);
+            }
         }
         assert_eq!(lines, [due], "{}", serving.command);
         self.serving.insert(written, serving);

@@ -141,7 +141,7 @@ fn a_wrong_server_fails_and_what_it_says_is_inert() {
         "    seen      ",
         "  → octet ",
         "  ← octet ",
-        &format!("  alone: heirloom conform {url} --only 1.1.2 -v"),
+        &format!("  alone: heirloom conform {url} --timeout-ms 2000 --only 1.1.2 -v"),
         "; exit status 1\n",
     ] {
         assert!(
