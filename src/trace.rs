@@ -131,6 +131,22 @@ pub enum Field {
     Inflated,
 }
 
+impl Field {
+    /// Whether it is payload of a frame: of a message, of a control frame, or what was
+    /// skipped.
+    #[must_use]
+    pub fn is_payload(self) -> bool {
+        matches!(
+            self,
+            Field::Payload
+                | Field::Skipped
+                | Field::ControlPayload
+                | Field::CloseCode
+                | Field::CloseReason
+        )
+    }
+}
+
 /// An observer of a parse.
 pub trait Trace {
     /// False for an observer that ignores everything, so that nothing is

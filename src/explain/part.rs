@@ -189,7 +189,7 @@ impl Part {
     /// How many octets of payload it has, kept or not.
     pub(super) fn payload_octets(&self) -> u64 {
         let spans = self.spans.iter().map(|seen| &seen.span);
-        let payload = spans.filter(|span| is_payload(span.field));
+        let payload = spans.filter(|span| span.field.is_payload());
         payload.map(|span| span.at.end - span.at.start).sum()
     }
 
@@ -203,7 +203,7 @@ impl Part {
     /// Its payload unmasked, as far as it was kept.
     pub(super) fn payload(&self) -> Vec<u8> {
         let spans = self.spans.iter().map(|seen| &seen.span);
-        let payload = spans.filter(|span| is_payload(span.field));
+        let payload = spans.filter(|span| span.field.is_payload());
         payload
             .flat_map(|span| self.plain_of(span).iter().copied())
             .collect()
@@ -260,16 +260,4 @@ impl<'a> HeaderSeen<'a> {
     pub(super) fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name.as_bytes())
     }
-}
-
-/// Whether a field is payload of a frame.
-pub(super) fn is_payload(field: Field) -> bool {
-    matches!(
-        field,
-        Field::Payload
-            | Field::Skipped
-            | Field::ControlPayload
-            | Field::CloseCode
-            | Field::CloseReason
-    )
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::beside::Beside;
 use super::derive::{Derivation, Mark};
-use super::part::{Part, PartKind, is_payload};
+use super::part::{Part, PartKind};
 use super::text::{bit_pattern, capitalised, hex, printable};
 use super::words::{Item, Role};
 use super::{Explanation, Outcome};
@@ -276,7 +276,7 @@ impl TextWriter<'_> {
         let mut sections: Vec<String> = Vec::new();
         for (item, seen) in part.items().iter().zip(&part.spans) {
             let span = &seen.span;
-            let payload = is_payload(span.field) && span.field != Field::CloseCode;
+            let payload = span.field.is_payload() && span.field != Field::CloseCode;
             let is_new = span.at.start != last;
             last = span.at.start;
             let (mut at, mut octets) = (String::new(), String::new());

@@ -5,7 +5,7 @@ mod write;
 
 pub use self::write::Html;
 use super::derive::Mark;
-use super::part::{Part, PartKind, Seen, is_payload};
+use super::part::{Part, PartKind, Seen};
 use super::text::{bit_pattern, capitalised};
 use super::words::{Item, Role};
 use super::{Explanation, Outcome, Verdict};
@@ -279,7 +279,7 @@ fn key(k: usize) -> &'static str {
 /// as sent, the key and the unmasked octets one above the other.
 fn group(html: &mut Html, k: usize, part: &Part, item: &Item, seen: &Seen) {
     let (raw, plain) = (part.raw_of(&seen.span), part.plain_of(&seen.span));
-    let payload = is_payload(seen.span.field);
+    let payload = seen.span.field.is_payload();
     let masked = raw != plain || part.is_masked() && payload;
     html.mark("<span class=\"g ").mark(key(k));
     html.mark(match item.field {

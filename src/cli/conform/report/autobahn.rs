@@ -315,17 +315,10 @@ impl Frame {
         }
         let span = |field: Field| part.spans.iter().find(|seen| seen.span.field == field);
         let value = |field| span(field).map(|seen| seen.span.value);
-        let is_payload = |field: Field| {
-            matches!(
-                field,
-                Field::Payload
-                    | Field::Skipped
-                    | Field::ControlPayload
-                    | Field::CloseCode
-                    | Field::CloseReason
-            )
-        };
-        let payload = part.spans.iter().filter(|seen| is_payload(seen.span.field));
+        let payload = part
+            .spans
+            .iter()
+            .filter(|seen| seen.span.field.is_payload());
         Some(Frame {
             opcode: value(Field::Opcode)?,
             fin: value(Field::Fin) == Some(1),
