@@ -5,6 +5,7 @@ mod moves;
 mod passive;
 mod describe;
 mod turned;
+mod rewritten;
 mod against;
 mod listen;
 
