@@ -11,6 +11,7 @@ mod target;
 mod recorded;
 mod select;
 mod handshake;
+mod queue;
 mod server;
 mod command;
 mod talk;

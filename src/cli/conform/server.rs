@@ -1,7 +1,7 @@
 //! A server under test: cases are played to it at the same time, on a bounded number
 //! of threads.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -17,6 +17,7 @@ use heirloom::version::{VERSIONS, Version};
 
 use super::handshake::{Asked, ask};
 use super::kept::Kept;
+use super::queue::{Queue, Unplayed};
 use super::run::{AgentRun, CaseRun, Ending};
 use super::select::{Corpus, Planned, Playable, Selection};
 use super::target::Server;
@@ -26,15 +27,9 @@ use crate::cli::{hint, remark};
 /// How long a case waits before it connects again, where it could not.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// How many cases that keep the server busy are played at the same time.
-const HEAVY_JOBS: usize = 4;
-
 /// Verdicts in doubt that are found again one after the other, until the others are
 /// believed.
 const CONVINCING: usize = 3;
-
-/// The most cases that are named after which a server has stopped.
-const MAX_NAMED: usize = 20;
 
 /// What became of all cases.
 pub(super) struct Tested {
@@ -201,98 +196,6 @@ struct Test<'a> {
     changed: Condvar,
     /// Held while it is found out whether the server is still there.
     checking: Mutex<()>,
-}
-
-/// What is still to be played.
-#[derive(Default)]
-struct Queue {
-    waiting: VecDeque<usize>,
-    /// What keeps the server busy. It is played when nothing else is, because time
-    /// limits say nothing of a server that is busy with other cases.
-    heavy: VecDeque<usize>,
-    /// Cases that are being played, and how many of them wait to find out whether the
-    /// server is still there.
-    running: usize,
-    checking: usize,
-    has_heavy_begun: bool,
-    /// Whether no case may begin, so that the server is left alone.
-    is_suspended: bool,
-    /// What no other case may run beside.
-    sequential: VecDeque<usize>,
-    /// Cases in which the server sent not one octet.
-    again: VecDeque<(usize, CaseRun)>,
-    /// What ran into a time limit beside other cases.
-    in_doubt: VecDeque<(usize, CaseRun)>,
-    /// Versions that are being asked for.
-    asking: usize,
-    /// Why nothing more is played.
-    over: Option<String>,
-    /// Whether that is because the server has stopped.
-    has_stopped: bool,
-    unplayed: Unplayed,
-    /// Why the cases of these versions are not played.
-    unspoken: BTreeMap<&'static str, String>,
-    /// Versions that got no answer while cases were played.
-    unanswered: Vec<&'static Version>,
-    timeline: Timeline,
-}
-
-/// Cases that could not be played although the server was there.
-#[derive(Default)]
-struct Unplayed {
-    count: usize,
-    /// Why the first could not.
-    why: Option<String>,
-}
-
-impl Unplayed {
-    fn add(&mut self, count: usize, why: &str) {
-        self.count += count;
-        self.why.get_or_insert_with(|| why.to_owned());
-    }
-}
-
-/// When cases were played.
-#[derive(Default)]
-struct Timeline {
-    /// The last moment at which a connection was begun that the server answered.
-    answered: Option<Instant>,
-    /// Cases that ended after that, with the time of their end.
-    ended: Vec<(Instant, usize)>,
-}
-
-impl Timeline {
-    fn add(&mut self, begun: Instant, number: usize) {
-        self.ended.push((Instant::now(), number));
-        let answered = self.answered.map_or(begun, |answered| answered.max(begun));
-        self.answered = Some(answered);
-        self.ended.retain(|(ended, _)| *ended >= answered);
-    }
-
-    /// The cases after which the server has stopped.
-    fn told(&self, cases: &[Planned]) -> String {
-        let mut numbers: Vec<usize> = self.ended.iter().map(|(_, number)| *number).collect();
-        numbers.sort_unstable();
-        let ids = numbers.iter().filter_map(|number| cases.get(*number));
-        let ids: Vec<&str> = ids.map(|case| &*case.id).collect();
-        match &*ids {
-            [] => "no case was played before that".to_owned(),
-            [only] => format!("the last case before that was {only}"),
-            ids => {
-                let more = ids.len().saturating_sub(MAX_NAMED);
-                let list: Vec<&str> = ids.iter().copied().take(MAX_NAMED).collect();
-                let more = match more {
-                    0 => String::new(),
-                    more => format!(" and {more} more"),
-                };
-                format!(
-                    "the last cases before that were {}{more}, and --jobs 1 finds which of them it \
-                     was",
-                    list.join(", ")
-                )
-            }
-        }
-    }
 }
 
 impl Test<'_> {
@@ -482,7 +385,7 @@ impl Test<'_> {
                 return None;
             }
             if !queue.is_suspended {
-                if let Some(number) = self.take(&mut queue) {
+                if let Some(number) = queue.take() {
                     queue.running += 1;
                     return Some(number);
                 }
@@ -493,24 +396,6 @@ impl Test<'_> {
             let waited = self.changed.wait(queue);
             queue = waited.unwrap_or_else(PoisonError::into_inner);
         }
-    }
-
-    /// The next case that may begin now.
-    fn take(&self, queue: &mut Queue) -> Option<usize> {
-        if let Some(number) = queue.waiting.pop_front() {
-            return Some(number);
-        }
-        if queue.asking > 0 {
-            return None;
-        }
-        // The first of them waits until all others have ended.
-        let may_begin = match queue.has_heavy_begun {
-            false => queue.running == 0,
-            true => queue.running < HEAVY_JOBS,
-        };
-        let number = may_begin.then(|| queue.heavy.pop_front()).flatten()?;
-        queue.has_heavy_begun = true;
-        Some(number)
     }
 
     fn play(&self, number: usize) -> CaseRun {
