@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,12 +17,22 @@ fn case(id: &str) -> Case {
 
 /// Plays a case to this server; gives how long it took as well.
 fn play(case: &Case, serve: impl FnOnce(TcpStream) + Send + 'static) -> (CaseResult, Duration) {
+    play_until_over(case, |stream, _| serve(stream))
+}
+
+/// The same with a server that is told when the case has its verdict.
+fn play_until_over(
+    case: &Case,
+    serve: impl FnOnce(TcpStream, Receiver<()>) + Send + 'static,
+) -> (CaseResult, Duration) {
+    let (over, is_over) = channel();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let server = thread::spawn(move || serve(listener.accept().unwrap().0));
+    let server = thread::spawn(move || serve(listener.accept().unwrap().0, is_over));
     let start = Instant::now();
     let result = to_server_at(case, address);
     let took = start.elapsed();
+    drop(over);
     server.join().unwrap();
     (result, took)
 }
@@ -111,9 +122,10 @@ fn a_server_that_hangs_has_a_verdict() {
 
 #[test]
 fn a_server_that_does_not_read_has_a_verdict() {
-    let (result, took) = play(&case("9.1.6"), |mut stream| {
+    let (result, took) = play_until_over(&case("9.1.6"), |mut stream, is_over| {
         upgrade(&mut stream);
-        thread::sleep(Duration::from_secs(9));
+        // It fails when the case is over: nothing is sent.
+        let _ = is_over.recv();
     });
     is_failed(&result);
     assert!(took < Duration::from_secs(9), "{took:?} {result:?}");

@@ -1,16 +1,17 @@
 //! Clients under test: they walk the cases, ask for what is not there, leave in the
 //! middle, and have names that are none.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::thread;
 
 use serde_json::Value;
 
-use crate::calm;
 use crate::support::folder::Folder;
 use crate::support::peer::{CLOSE, Head, Peer, RFC, Speaks, frame, request};
-use crate::support::program::{Ended, HEIRLOOM, Program};
+use crate::support::program::{HEIRLOOM, Program};
+use crate::{calm, results};
 
 /// A tester of clients with these options.
 pub(crate) fn tester(args: &[&str]) -> Program {
@@ -52,16 +53,6 @@ fn declined(address: SocketAddr, path: &str) -> (Head, String) {
     let mut peer = Peer::connect(address);
     peer.send(&request(RFC, path));
     peer.response()
-}
-
-fn results(ended: &Ended) -> (Vec<Value>, Value) {
-    let parsed = ended
-        .out
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap());
-    let mut lines: Vec<Value> = parsed.collect();
-    let last = lines.pop().expect("there is a summary");
-    (lines, last)
 }
 
 #[test]
@@ -220,17 +211,19 @@ fn a_status_waits_for_the_case() {
     let address = tester.address;
     let mut peer = Peer::open(address, RFC, "/runCase?case=2&agent=a");
     let (first, payload) = peer.frame();
-    let waits = thread::spawn(move || asked(address, "/getCaseStatus?case=2&agent=a"));
-    // Where it did not wait, it would have been answered that there is no result.
-    thread::sleep(std::time::Duration::from_millis(100));
-    assert!(!waits.is_finished());
+    let mut status = Peer::connect(address);
+    status.send(&request(RFC, "/getCaseStatus?case=2&agent=a"));
+    // What was asked for later is answered, and this is not.
+    assert_eq!(asked(address, "/getCaseCount").as_deref(), Some("8"));
+    status.stream().set_nonblocking(true).unwrap();
+    let early = status.stream().peek(&mut [0]);
+    assert_eq!(early.unwrap_err().kind(), ErrorKind::WouldBlock);
+    status.stream().set_nonblocking(false).unwrap();
     peer.send(&frame(first, &payload));
     peer.close_frame(1000);
     peer.send(&frame(CLOSE, &[0x03, 0xe8]));
-    assert_eq!(
-        waits.join().unwrap().as_deref(),
-        Some("{\"behavior\":\"OK\"}")
-    );
+    status.agree(RFC);
+    assert_eq!(status.receive_text(), "{\"behavior\":\"OK\"}");
 }
 
 #[test]

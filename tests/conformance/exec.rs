@@ -149,22 +149,24 @@ fn the_last_case_counts_though_the_client_has_ended() {
     // The client ends in the middle of its last case, which ends later.
     let _calm = calm();
     let folder = Folder::new();
-    let (url, done) = (folder.path("url"), folder.path("done"));
+    let (url, done, pid) = (folder.path("url"), folder.path("done"), folder.path("pid"));
     let command = format!(
-        "echo {{url}} > {}; while ! [ -e {} ]; do sleep 0.01; done",
+        "echo $$ > {}; echo {{url}} > {}; while ! [ -e {} ]; do sleep 0.01; done",
+        pid.display(),
         url.display(),
         done.display()
     );
     let tester = tester(&command, &[]);
     written(&url);
+    let pid = written(&pid);
     for case in 1..=7 {
         run_case(tester.address, &format!("case={case}&agent=a"));
     }
     let mut peer = Peer::open(tester.address, RFC, "/runCase?case=8&agent=a");
     peer.frame();
     fs::write(done, "").unwrap();
-    // Nothing tells that the end of the client was noticed.
-    thread::sleep(Duration::from_millis(300));
+    // It is gone when the tester has asked how it ended.
+    until(&pid, |stat| stat.is_empty());
     drop(peer);
     let (_, ended) = tester.wait();
     // The case has failed, and all eight have a verdict.
@@ -184,13 +186,18 @@ fn what_a_client_leaves_behind_is_ended() {
 
 /// That this process is gone, or only waits to be asked how it ended.
 fn has_ended(pid: &str) {
-    let until = Instant::now() + PATIENCE;
+    until(pid, |stat| stat.is_empty() || stat.contains(") Z "));
+}
+
+/// Waits until what the system says of a process is so; nothing where it is gone.
+fn until(pid: &str, is_so: impl Fn(&str) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
     loop {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        if stat.is_empty() || stat.contains(") Z ") {
+        if is_so(&stat) {
             return;
         }
-        assert!(Instant::now() < until, "{stat}");
+        assert!(Instant::now() < deadline, "{stat}");
         thread::sleep(Duration::from_millis(5));
     }
 }

@@ -9,6 +9,10 @@
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use serde_json::Value;
+
+use support::program::Ended;
+
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -31,4 +35,15 @@ fn calm() -> RwLockReadGuard<'static, ()> {
 /// A test that keeps the machine busy.
 fn busy() -> RwLockWriteGuard<'static, ()> {
     LOAD.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The results of `heirloom conform --json`, without the last line, and that line.
+fn results(ended: &Ended) -> (Vec<Value>, Value) {
+    let parsed = ended
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    let mut lines: Vec<Value> = parsed.collect();
+    let last = lines.pop().expect("there is a summary");
+    (lines, last)
 }

@@ -14,21 +14,10 @@ use crate::hostile::{Hostile, Serve, echo, head, upgrade};
 use crate::support::PATIENCE;
 use crate::support::folder::Folder;
 use crate::support::program::{Ended, HEIRLOOM, Program, run};
-use crate::{busy, calm};
+use crate::{busy, calm, results};
 
 /// The most memory that the program may ever hold, in KiB.
 const MOST_KIB: u64 = 256 * 1024;
-
-/// The results of `heirloom conform --json`, without the last line, and that line.
-fn results(ended: &Ended) -> (Vec<Value>, Value) {
-    let parsed = ended
-        .out
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap());
-    let mut lines: Vec<Value> = parsed.collect();
-    let last = lines.pop().expect("there is a summary");
-    (lines, last)
-}
 
 fn conform(url: &str, args: &[&str]) -> Ended {
     let fixed = [
