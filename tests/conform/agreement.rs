@@ -2,19 +2,15 @@
 //! the same cases to the same peers. What it said is kept in `original.json`: for
 //! each side and fault the cases that were not simply OK.
 //!
-//! To have it say so again, run the tests that are ignored here: one serves each
-//! fault on a port of its own to `wstest -m fuzzingclient`, the other walks
-//! `wstest -m fuzzingserver`.
+//! `wrong_peers.rs` has it say so again.
 
 use std::collections::BTreeMap;
-use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;
-use std::thread;
 
 use heirloom::Side;
 
-use crate::faulty::{Fault, Peer};
-use crate::mutation::FOUND;
+use crate::faulty::Fault;
+use crate::mutation::{faults, name};
 use crate::played::{cases, for_each, to_peer};
 
 /// The cases that are compared.
@@ -36,20 +32,6 @@ const OTHERWISE: &[(Fault, &str, &str, &str)] = &[
 const CONTENT: &str = "the original compares the lengths of long echoes, not their octets";
 const TWICE: &str = "the original does not look at what follows the last echo";
 const ENDLESS: &str = "the original waits for the end of TCP without end";
-
-fn faults() -> Vec<Fault> {
-    let mut faults = vec![Fault::None];
-    for (fault, ..) in FOUND {
-        if !faults.contains(fault) {
-            faults.push(*fault);
-        }
-    }
-    faults
-}
-
-fn name(fault: Fault) -> String {
-    format!("{fault:?}").replace('(', "-").replace(')', "")
-}
 
 #[test]
 fn wrong_peers_get_the_verdicts_of_the_original() {
@@ -89,67 +71,4 @@ fn wrong_peers_get_the_verdicts_of_the_original() {
     });
     let differ = differ.into_inner().unwrap();
     assert!(differ.is_empty(), "{differ:#?}");
-}
-
-/// The first port of those at which faults are served.
-const PORT: u16 = 19_000;
-
-#[test]
-#[ignore = "serves each fault on a port of its own to the original, until it is killed"]
-fn serve_faults() {
-    let mut servers = Vec::new();
-    for (port, fault) in (PORT..).zip(faults()) {
-        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
-        println!("{port} {}", name(fault));
-        servers.push(thread::spawn(move || {
-            for stream in listener.incoming() {
-                thread::spawn(move || Peer::serve(stream.unwrap(), fault));
-            }
-        }));
-    }
-    for server in servers {
-        server.join().unwrap();
-    }
-}
-
-#[test]
-#[ignore = "walks the cases of the original at port 19100, which must be those of CASES"]
-fn walk_original() {
-    let connect = |target: &str, fault| {
-        let stream = TcpStream::connect("127.0.0.1:19100").unwrap();
-        // How it ends is judged there.
-        let _ = Peer::connect_to(stream, target, fault);
-    };
-    let count = cases(CASES).len();
-    for_each(&faults(), 12, |fault| {
-        for n in 1..=count {
-            connect(&format!("/runCase?case={n}&agent={}", name(*fault)), *fault);
-        }
-    });
-    connect("/updateReports?agent=None", Fault::None);
-}
-
-#[test]
-#[ignore = "prints our verdicts in the shape of original.json"]
-fn print_verdicts() {
-    let mut plays = Vec::new();
-    for side in [Side::Server, Side::Client] {
-        for fault in faults() {
-            plays.extend(cases(CASES).into_iter().map(|case| (side, fault, case)));
-        }
-    }
-    let all = Mutex::new(BTreeMap::<&str, Verdicts>::new());
-    for_each(&plays, 32, |(side, fault, case)| {
-        let result = to_peer(case, *side, *fault);
-        let verdicts = format!("{} / {}", result.behavior, result.closing);
-        let mut all = all.lock().unwrap();
-        let of_fault = all
-            .entry(side.name())
-            .or_default()
-            .entry(name(*fault))
-            .or_default();
-        of_fault.insert(case.id.clone(), verdicts);
-    });
-    let all = all.into_inner().unwrap();
-    println!("{}", serde_json::to_string_pretty(&all).unwrap());
 }

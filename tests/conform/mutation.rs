@@ -196,6 +196,22 @@ pub(crate) const FOUND: &[(Fault, &[Side], Which, &str)] = &[
     ),
 ];
 
+/// The faults, and none.
+pub(crate) fn faults() -> Vec<Fault> {
+    let mut faults = vec![Fault::None];
+    for (fault, ..) in FOUND {
+        if !faults.contains(fault) {
+            faults.push(*fault);
+        }
+    }
+    faults
+}
+
+/// What a fault is called in reports, as an agent.
+pub(crate) fn name(fault: Fault) -> String {
+    format!("{fault:?}").replace('(', "-").replace(')', "")
+}
+
 fn found_by(which: Which, patterns: &str) -> Vec<Case> {
     let fails = |case: &Case| case.close.by == CloseEnd::Peer;
     cases(patterns)
