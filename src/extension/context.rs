@@ -16,7 +16,7 @@ struct Counter {
 
 impl ContextMemory {
     /// The octets of a [`ContextMemory`] where none are given: 64 MiB, which is
-    /// enough for some 190 connections.
+    /// enough for some 240 connections.
     pub const DEFAULT_OCTETS: usize = 64 * 1024 * 1024;
 
     /// At most this many octets.

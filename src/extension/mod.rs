@@ -10,6 +10,7 @@ mod step;
 mod zlib;
 #[cfg(not(feature = "std"))]
 mod no_zlib;
+pub(crate) mod rfc1951;
 mod deflate;
 mod context;
 mod header;
@@ -68,8 +69,8 @@ pub struct Coding {
 }
 
 impl Coding {
-    /// Whether a compressor here can keep to it. zlib makes no raw stream with a
-    /// window of 8 bits; messages are sent uncompressed then.
+    /// Whether a compressor here keeps to it: not with a window of 8 bits, of which
+    /// zlib makes no raw stream. Messages are sent uncompressed then.
     #[must_use]
     pub const fn can_be_kept(self) -> bool {
         self.max_window_bits > LEAST_WINDOW_BITS

@@ -19,23 +19,3 @@ impl Inflate {
         match self.0 {}
     }
 }
-
-pub(super) struct Deflate(Infallible);
-
-impl Deflate {
-    pub(super) fn new(_: i32, _: u8, _: i32) -> Deflate {
-        unreachable!("without std no compression is agreed on")
-    }
-
-    pub(super) fn reset(&mut self) {
-        match self.0 {}
-    }
-
-    pub(super) fn set_level(&mut self, _: i32) {
-        match self.0 {}
-    }
-
-    pub(super) fn deflate(&mut self, _: &[u8], _: &mut [u8]) -> Step {
-        match self.0 {}
-    }
-}

@@ -1,7 +1,7 @@
-//! Raw DEFLATE as zlib speaks it. This is the only file that knows the library
+//! Raw DEFLATE as zlib inflates it. This is the only file that knows the library
 //! behind it, which needs std.
 
-use zlib_rs::{DeflateConfig, DeflateFlush, InflateFlush, Status};
+use zlib_rs::{InflateFlush, Status};
 
 use super::step::{Step, Until};
 
@@ -30,43 +30,6 @@ impl Inflate {
             written: since(before.1, self.0.total_out()),
             has_ended: status == Ok(Status::StreamEnd),
             is_corrupt: status.is_err(),
-        }
-    }
-}
-
-pub(super) struct Deflate(zlib_rs::Deflate);
-
-impl Deflate {
-    pub(super) fn new(level: i32, window_bits: u8, memory_level: i32) -> Deflate {
-        Deflate(zlib_rs::Deflate::new_with_config(DeflateConfig {
-            level,
-            // Negative: without the header and the checksum of zlib.
-            window_bits: -i32::from(window_bits),
-            mem_level: memory_level,
-            ..DeflateConfig::default()
-        }))
-    }
-
-    pub(super) fn reset(&mut self) {
-        self.0.reset();
-    }
-
-    /// Only after a reset.
-    pub(super) fn set_level(&mut self, level: i32) {
-        let set = self.0.set_level(level);
-        debug_assert!(set.is_ok());
-    }
-
-    /// Deflates and flushes to an octet. It must be called until room is left.
-    pub(super) fn deflate(&mut self, octets: &[u8], room: &mut [u8]) -> Step {
-        let before = (self.0.total_in(), self.0.total_out());
-        let done = self.0.compress(octets, room, DeflateFlush::SyncFlush);
-        debug_assert!(done.is_ok());
-        Step {
-            consumed: since(before.0, self.0.total_in()),
-            written: since(before.1, self.0.total_out()),
-            has_ended: false,
-            is_corrupt: false,
         }
     }
 }

@@ -9,9 +9,7 @@ use super::head::Head;
 use super::host::Hosts;
 use super::origin::Origins;
 use crate::error::Refusal;
-use crate::extension::{
-    Compression, ContextMemory, Deflater, HeldContexts, Inflater, MOST_WINDOW_BITS, Mode,
-};
+use crate::extension::{Compression, ContextMemory, Deflater, HeldContexts, Inflater, Mode};
 use crate::version::Versions;
 
 /// How many octets and headers a connection may send. Every number is finite;
@@ -102,7 +100,7 @@ pub struct Config {
 
 /// Octets of the contexts of one connection: a compressor with the largest window,
 /// and a decompressor.
-const CONTEXTS: usize = Deflater::octets(MOST_WINDOW_BITS) + Inflater::OCTETS;
+const CONTEXTS: usize = Deflater::OCTETS + Inflater::OCTETS;
 
 impl Config {
     /// With these limits.

@@ -94,7 +94,7 @@ impl Deflating {
     #[cfg(feature = "net")]
     pub(crate) fn held(&self) -> (usize, usize) {
         let inflater = self.inflater.as_ref().map_or(0, |_| Inflater::OCTETS);
-        let deflater = self.deflater.as_ref().map_or(0, |held| held.held());
+        let deflater = self.deflater.as_ref().map_or(0, |_| Deflater::OCTETS);
         match self.stage {
             Stage::Idle => (0, inflater + deflater),
             Stage::Payload | Stage::BetweenFrames | Stage::Tail => (inflater, deflater),

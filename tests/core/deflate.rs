@@ -216,6 +216,28 @@ fn the_empty_message_is_one_octet() {
     }
 }
 
+/// What level 6 of zlib makes of the text of the licence: `python3 -c "import sys,
+/// zlib; c = zlib.compressobj(6, zlib.DEFLATED, -15); print(len(c.compress(
+/// sys.stdin.buffer.read()) + c.flush()))" < LICENSE-APACHE`.
+const BY_ZLIB: usize = 3949;
+
+#[test]
+fn more_effort_makes_less_and_none_makes_much_more_than_zlib() {
+    let text = include_bytes!("../../LICENSE-APACHE");
+    let size = |level| {
+        let mut deflater = Codecs::default().deflater(level, 15);
+        deflated(&mut deflater, text).len()
+    };
+    let sizes = [Level::Best, Level::Default, Level::Fast].map(size);
+    assert!(sizes.is_sorted(), "{sizes:?}");
+    for (size, most) in sizes.into_iter().zip([101, 105, 110]) {
+        assert!(
+            size * 100 <= BY_ZLIB * most,
+            "{size}: {most} % of {BY_ZLIB}"
+        );
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
