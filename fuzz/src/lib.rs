@@ -23,3 +23,8 @@ pub fn extension_header(octets: &[u8]) {
 pub fn frames(octets: &[u8]) {
     fuzzed::frames::run(octets);
 }
+
+/// Messages to DEFLATE and back.
+pub fn deflater(octets: &[u8]) {
+    fuzzed::deflater::run(octets);
+}

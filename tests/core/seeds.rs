@@ -5,7 +5,21 @@ use std::fs;
 use std::path::Path;
 
 use crate::feeding::Outcome;
-use crate::fuzzed::{extension_header, frames, inflating_receiver};
+use crate::fuzzed::{deflater, extension_header, frames, inflating_receiver};
+
+/// What the files of a target hold.
+fn seeds(target: &str) -> impl Iterator<Item = Vec<u8>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = root.join("fuzz/seeds").join(target);
+    let files = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let mut files: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files.into_iter().map(|file| {
+        // Shown where it fails.
+        println!("{}", file.display());
+        fs::read(&file).unwrap()
+    })
+}
 
 /// Runs a target on each of its files. The outcomes must hold these events and
 /// these violations: a target that no longer gets far holds nothing.
@@ -14,16 +28,9 @@ fn run<I>(target: &str, run: fn(&[u8]) -> I, events: &[&str], violations: &[&str
 where
     I: IntoIterator<Item = Outcome>,
 {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = root.join("fuzz/seeds").join(target);
-    let files = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    let mut files: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
-    files.sort();
     let mut outcomes: Vec<Outcome> = run(b"").into_iter().collect();
-    for file in files {
-        // Shown where it fails.
-        println!("{}", file.display());
-        outcomes.extend(run(&fs::read(&file).unwrap()));
+    for octets in seeds(target) {
+        outcomes.extend(run(&octets));
     }
     let is_there = |event: &str| {
         let mut all = outcomes.iter().flat_map(|outcome| &outcome.events);
@@ -55,6 +62,18 @@ fn the_inflating_receiver_holds_for_what_is_kept() {
             "utf8-invalid",
         ],
     );
+}
+
+#[test]
+fn the_deflater_holds_for_what_is_kept() {
+    let mut seen = deflater::run(b"");
+    for octets in seeds("deflater") {
+        let types = deflater::run(&octets);
+        for (seen, is_there) in seen.iter_mut().zip(types) {
+            *seen |= is_there;
+        }
+    }
+    assert_eq!(seen, [true; 3], "stored, fixed and dynamic blocks");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! code, `tests/core/seeds.rs` on the octets that are kept in `fuzz/seeds/`.
 
 mod choices;
+pub(crate) mod deflater;
 pub(crate) mod extension_header;
 pub(crate) mod frames;
 pub(crate) mod inflating_receiver;
