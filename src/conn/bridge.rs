@@ -42,8 +42,8 @@ impl Coding {
 }
 
 /// A frame whose length is not known before it ends is gathered up to this many
-/// octets, and goes on in fragments of that size. So does a hixie text, which has
-/// no length, and base64 that is decoded.
+/// octets, and goes on in fragments of that size. So do a hixie text, which has no
+/// length, base64 that is decoded, and what is compressed on its way.
 pub const FRAGMENT: usize = 64 * 1024;
 
 /// What was carried in one direction.
@@ -70,7 +70,8 @@ pub struct BridgeEnd<'a, 'o> {
 /// Frames stay as they are where both versions have lengths: a frame's header
 /// goes on with the length that it had, and its payload follows piece by piece.
 /// To a version without lengths all frames of a message make one text. From one,
-/// at most [`FRAGMENT`] octets wait. Both connections must be under
+/// at most [`FRAGMENT`] octets wait, and so they do on the way to an end that
+/// compresses. Both connections must be under
 /// [manual control](Conn::set_manual_control), so that pings and closes go from
 /// one end to the other.
 #[derive(Debug, Default)]
@@ -86,9 +87,12 @@ pub struct Direction {
     padded: bool,
     /// Whether a part of the current message was sent.
     started: bool,
+    /// Whether the message at hand, as far as it is known, is too short to be
+    /// compressed.
+    is_short: bool,
     /// The frame whose header was sent, and not all of its payload.
     open: Option<OpenFrame>,
-    /// Payload that waits for the length of its frame.
+    /// Payload that waits for the end of its frame, or of its message.
     held: Vec<u8>,
     /// The check of a text whose frames keep their lengths, so that nothing in it
     /// can be replaced.
@@ -312,7 +316,7 @@ impl Direction {
             if frame.is_first {
                 self.most_held = frame.most_held();
             }
-            self.hold(kind, &octets, (frame.ends, last), to);
+            self.hold(kind, &octets, (&frame, last), to);
         }
         Ok(())
     }
@@ -405,14 +409,24 @@ impl Direction {
     }
 
     /// Holds payload until its frame ends, which is known then to be the last of
-    /// its message or not. What is more than may be held goes on in fragments.
+    /// its message or not. What is more than may be held goes on in fragments. The
+    /// first frame tells whether the message is compressed, so it waits until the
+    /// message has enough octets for that, or is whole.
     fn hold(
         &mut self,
         kind: Kind,
         mut octets: &[u8],
-        (ends, last): (bool, bool),
+        (frame, last): (&FramePart, bool),
         to: &mut BridgeEnd<'_, '_>,
     ) {
+        if !self.started {
+            let at_hand = (self.held.len() as u64).saturating_add(octets.len() as u64);
+            let to_come = match self.coding {
+                Coding::Plain => frame.known_to_come,
+                Coding::Encode | Coding::Decode => 0,
+            };
+            self.is_short = at_hand.saturating_add(to_come) < to.conn.least_compressed();
+        }
         loop {
             let room = self.most_held.saturating_sub(self.held.len());
             if octets.len() <= room {
@@ -422,7 +436,8 @@ impl Direction {
             self.send_held(kind, now, false, to);
             octets = later;
         }
-        if ends {
+        let is_decided = self.started || last || !self.is_short;
+        if frame.ends && is_decided {
             self.send_held(kind, octets, last, to);
         } else {
             self.held.extend_from_slice(octets);
@@ -438,7 +453,7 @@ impl Direction {
             held.extend_from_slice(octets);
             &held
         };
-        if !to.conn.deflates() {
+        if self.is_short || !to.conn.deflates() {
             return self.start_frame(kind, payload.len() as u64, payload, (last, false), to);
         }
         let position = Position {
@@ -498,6 +513,8 @@ struct FramePart {
     /// Octets of the frame that follow the piece; `None` where its version, or
     /// that of the other end, has no lengths.
     to_come: Option<u64>,
+    /// Octets of the frame that follow the piece, as far as that is known.
+    known_to_come: u64,
     /// Octets of the piece.
     octets: u64,
     /// Whether the frame is the last of its message.
@@ -515,6 +532,7 @@ impl FramePart {
         FramePart {
             is_first: piece.frame_first,
             to_come: piece.frame_to_come.filter(|_| has_lengths),
+            known_to_come: piece.frame_to_come.unwrap_or(0),
             octets: piece.octets.len() as u64,
             is_final: piece.frame_is_final,
             ends: piece.last || piece.frame_to_come == Some(0),
@@ -597,10 +615,17 @@ impl Conn {
 
     /// Whether it compresses what it sends.
     fn deflates(&self) -> bool {
-        match &self.state {
-            State::Open(open) => open.wire.deflate().is_some(),
-            State::PeerClosed(peer_closed) => peer_closed.open.wire.deflate().is_some(),
-            State::Handshake(..) | State::Over(_) => false,
+        let deflate = self.compression();
+        deflate.is_some_and(|deflate| deflate.of(self.side()).can_be_kept())
+    }
+
+    /// The octets of the shortest message that it compresses, where a message is
+    /// compressed as a whole.
+    fn least_compressed(&self) -> u64 {
+        let deflate = self.compression().filter(|_| self.deflates());
+        match deflate {
+            Some(deflate) if !deflate.is_per_frame() => self.config.compression.threshold as u64,
+            _ => 0,
         }
     }
 

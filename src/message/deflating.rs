@@ -292,7 +292,9 @@ impl Deflating {
         self.keep(deflater, coding.no_context_takeover, deflated, out);
     }
 
-    /// Sends a part of a message in a frame of its own, compressed.
+    /// Sends a part of a message in a frame of its own, compressed. One that is
+    /// compressed alone is treated as a message is: it stays as it is where it is
+    /// short, or would become no shorter.
     pub(crate) fn send_piece(
         &mut self,
         (coding, is_per_frame): (Coding, bool),
@@ -301,7 +303,9 @@ impl Deflating {
         (kind, position, payload): (Kind, Position, &[u8]),
         out: &mut Output<'_>,
     ) {
-        if !coding.can_be_kept() {
+        let is_alone = is_per_frame || position.first && position.last;
+        let is_short = is_alone && payload.len() < compression.threshold;
+        if is_short || !coding.can_be_kept() {
             return encoder.data(kind, position, payload, out);
         }
         let mut deflater = self.deflater(coding.max_window_bits, compression, out);
@@ -312,8 +316,8 @@ impl Deflating {
         } else {
             deflater.part(payload, &mut deflated);
         }
-        let is_whole = position.first && position.last && coding.no_context_takeover;
-        if is_whole && deflated.len() >= payload.len() {
+        let may_stay = is_alone && coding.no_context_takeover;
+        if may_stay && deflated.len() >= payload.len() {
             encoder.data(kind, position, payload, out);
         } else {
             encoder.compressed(kind, position, &deflated, out);

@@ -4,6 +4,7 @@
 mod agreed;
 mod base64;
 mod limits;
+mod threshold;
 
 use std::thread;
 
