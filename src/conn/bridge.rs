@@ -113,10 +113,17 @@ impl Direction {
         }
     }
 
-    /// Octets of memory that payload takes which waits for the length of its frame.
+    /// Octets of memory that payload takes which waits for the end of its frame, or
+    /// of its message.
     #[must_use]
     pub fn held_capacity(&self) -> usize {
         self.held.capacity()
+    }
+
+    /// Throws away what is held: the connection that it came from has failed.
+    #[cfg(feature = "net")]
+    pub(crate) fn discard_held(&mut self) {
+        self.held = Vec::new();
     }
 
     /// Both ends are open, and this direction or its reverse goes from `from` to
@@ -269,6 +276,8 @@ impl Direction {
             None => NORMAL,
         };
         self.close_code = Some(code);
+        // Its message comes to no end.
+        self.held = Vec::new();
         let text = if has_codes { &*reason.text } else { "" };
         to.conn.close(code, text, to.out);
     }

@@ -361,8 +361,9 @@ impl Conn {
     #[inline]
     pub(crate) fn held_for_compression(&self) -> (usize, usize) {
         match &self.state {
-            State::Open(open) => open.deflating().map_or((0, 0), Deflating::held),
-            _ => (0, 0),
+            State::Open(open) => open.held_for_compression(),
+            State::PeerClosed(peer_closed) => peer_closed.open.held_for_compression(),
+            State::Handshake(..) | State::Over(_) => (0, 0),
         }
     }
 

@@ -261,6 +261,14 @@ impl Open {
         self.inside.as_ref().map(|inside| &inside.deflating)
     }
 
+    /// Octets of memory that compression holds: for a message that arrives, and for
+    /// contexts.
+    #[cfg(feature = "net")]
+    #[inline]
+    pub(super) fn held_for_compression(&self) -> (usize, usize) {
+        self.deflating().map_or((0, 0), Deflating::held)
+    }
+
     /// How many octets come next, as far as they have arrived, that belong to one
     /// data frame, where that is compressed, was started, or is one of several of
     /// its message; `None` where something else comes next.
@@ -313,6 +321,17 @@ impl Open {
                 .deflating
                 .send_piece(coding, compression, encoder, piece, out);
         });
+    }
+
+    /// Gives back what compresses the message that is sent in pieces, where each
+    /// message is compressed on its own.
+    #[cfg(feature = "net")]
+    pub(super) fn rest(&mut self, out: &mut Output<'_>) {
+        let (Some(inside), Some(deflate)) = (&mut self.inside, self.wire.deflate()) else {
+            return;
+        };
+        let coding = inside.coding(deflate.of(self.role.side()));
+        inside.deflating.rest(coding, out);
     }
 
     /// Works on what most connections do not hold, and keeps it where it is needed

@@ -142,6 +142,19 @@ impl Conn {
         Ok(())
     }
 
+    /// More of a message in pieces may be long in coming: what compresses it is given
+    /// back, where each message is compressed on its own. The pieces behind this
+    /// refer to none before it.
+    #[cfg(feature = "net")]
+    #[inline]
+    pub(crate) fn rest(&mut self, out: &mut Output<'_>) {
+        match &mut self.state {
+            State::Open(open) => open.rest(out),
+            State::PeerClosed(peer_closed) => peer_closed.open.rest(out),
+            State::Handshake(..) | State::Over(_) => {}
+        }
+    }
+
     /// Sends a ping with at most 125 octets.
     ///
     /// # Errors

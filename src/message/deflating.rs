@@ -325,6 +325,18 @@ impl Deflating {
         self.keep(deflater, ends && coding.no_context_takeover, deflated, out);
     }
 
+    /// Gives the compressor back between two parts of a message, where it need not
+    /// be kept for the next message either. The next part refers to none before it
+    /// then.
+    #[cfg(feature = "net")]
+    pub(crate) fn rest(&mut self, coding: Coding, out: &mut Output<'_>) {
+        if coding.no_context_takeover {
+            if let Some(deflater) = self.deflater.take() {
+                out.with_codecs(|codecs| codecs.give_back_deflater(deflater));
+            }
+        }
+    }
+
     fn deflater(
         &mut self,
         window_bits: u8,

@@ -5,7 +5,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use heirloom::conn::Tally;
-use heirloom::net::{ClosedBy, Networks, PeerAddress, Router, Server, Settings, Site, gateway};
+use heirloom::net::{
+    ClosedBy, Metrics, Networks, PeerAddress, Router, Server, Settings, Site, gateway,
+};
 use heirloom::{Config, Version, Versions};
 
 use crate::support::PATIENCE;
@@ -51,6 +53,7 @@ pub(crate) struct Seen {
 /// A gateway that runs.
 pub(crate) struct Gate {
     running: Running,
+    metrics: Metrics,
     seen: Receiver<Seen>,
 }
 
@@ -66,6 +69,12 @@ impl Gate {
     /// What was seen of the next connection that ends.
     pub(crate) fn seen(&self) -> Seen {
         self.seen.recv_timeout(PATIENCE).expect("a connection ends")
+    }
+
+    /// Octets that its connections hold now, counted in steps of 4 KiB.
+    pub(crate) fn held(&self) -> usize {
+        let memory = self.metrics.snapshot().memory;
+        memory.held.try_into().unwrap()
     }
 }
 
@@ -99,6 +108,7 @@ pub(crate) fn gate_with(to: &str, set: impl FnOnce(&mut Set)) -> Gate {
         .unwrap()
         .with_settings(all.settings)
         .accept_proxy(all.proxies);
+    let metrics = server.metrics();
     let (tell, seen) = channel();
     let running = Running::server(server, move || {
         let tell = tell.clone();
@@ -124,7 +134,11 @@ pub(crate) fn gate_with(to: &str, set: impl FnOnce(&mut Set)) -> Gate {
             });
         })
     });
-    Gate { running, seen }
+    Gate {
+        running,
+        metrics,
+        seen,
+    }
 }
 
 /// A client and the backend's end of the same bridge.

@@ -87,7 +87,15 @@ impl Carried {
         }
     }
 
-    /// Octets of memory that payload takes which waits for the length of its frame.
+    /// Throws away payload that waits: the link that it came from has failed.
+    pub(super) fn discard_held(&mut self) {
+        if let Carried::Messages(direction) = self {
+            direction.discard_held();
+        }
+    }
+
+    /// Octets of memory that payload takes which waits for the end of its frame, or
+    /// of its message.
     pub(super) fn held_capacity(&self) -> usize {
         match self {
             Carried::Messages(direction) => direction.held_capacity(),

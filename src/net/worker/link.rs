@@ -243,6 +243,9 @@ impl<D> Link<D> {
         if let Some(rare) = &mut self.rare {
             rare.unparsed = Vec::new();
             rare.arriving = None;
+            if let Some(bridge) = &mut rare.bridge {
+                bridge.carries.discard_held();
+            }
         }
     }
 

@@ -217,8 +217,8 @@ impl<D> Link<D> {
             .map_or_else(Held::default, |rare| rare.memory)
     }
 
-    /// What its buffers hold. Input of a bridge is not counted as unfinished: it
-    /// waits for the other end.
+    /// What its buffers hold. What waits for the other end of a bridge is not
+    /// counted as unfinished.
     #[inline]
     fn held(&self) -> Held {
         let output = self.backlog.own_capacity() + self.transport.held();
@@ -233,7 +233,14 @@ impl<D> Link<D> {
         let output = output + contexts + rare.record.recorded();
         match &rare.bridge {
             None => Held::of(input, output),
-            Some(bridge) => Held::of(0, input + output + bridge.carries.held_capacity()),
+            Some(bridge) => {
+                let carried = inflating + bridge.carries.held_capacity();
+                if self.flow.has(Flow::PAUSED_BY_BRIDGE) {
+                    Held::of(0, rare.unparsed.capacity() + carried + output)
+                } else {
+                    Held::of(carried, rare.unparsed.capacity() + output)
+                }
+            }
         }
     }
 

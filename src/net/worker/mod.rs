@@ -473,7 +473,9 @@ impl<A: App> Worker<A> {
         let (out, peer_out) = (&mut scratch.out, &mut scratch.peer_out);
         if let Some((_, partner)) = &mut partner {
             bridge::propagate_close((&mut link, out), (partner, peer_out), context.hint());
+            partner.conn.rest(&mut peer_out.output());
         }
+        link.conn.rest(&mut out.output());
         let mut settle = Settle {
             registry: self.poll.registry(),
             wheel: &mut self.links.wheel,

@@ -3,6 +3,7 @@
 
 mod agreed;
 mod base64;
+mod held;
 mod limits;
 mod threshold;
 
