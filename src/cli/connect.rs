@@ -26,6 +26,7 @@ use super::request_args::RequestArgs;
 use super::stdin::{self, Cut, InputMessage};
 use super::style::Style;
 use super::trust::{OldServerArgs, TlsSeen, TrustArgs};
+use super::units::counted;
 use super::{Exit, complain, hint, output, units};
 
 /// Connect as a client of any version: lines of standard input are sent as messages, and received
@@ -292,7 +293,7 @@ impl<'a> Conversation<'a> {
                 return Exit::Usage;
             }
             self.display
-                .note_frame(&format!("> ping {} octets", PING.len()));
+                .note_frame(&format!("> ping {}", counted(PING.len(), "octet")));
         }
         let limit = self.args.limits.limits().message_bytes;
         self.input.lines = Some(stdin::read(client, self.args.input.cut(), limit));
@@ -515,9 +516,8 @@ impl<'a> Conversation<'a> {
             return false;
         }
         let kind = kind_name(message.kind());
-        let octets = line.len();
-        self.display
-            .note_frame(&format!("> {kind} {octets} octets"));
+        let octets = counted(line.len(), "octet");
+        self.display.note_frame(&format!("> {kind} {octets}"));
         true
     }
 
@@ -573,14 +573,14 @@ impl Received {
                 display.note(&format!("open, {version}"));
             }
             Ok(SessionEvent::Stray(octets)) => complain(&format!(
-                "the server sent {} octets of white space between the handshake and its first \
-                 frame ({}); they belong to neither and were skipped",
-                octets.len(),
+                "the server sent {} of white space between the handshake and its first frame ({}), \
+                 which belongs to neither and was skipped",
+                counted(octets.len(), "octet"),
                 octets.escape_ascii()
             )),
             Ok(SessionEvent::Message(message)) => display.message(message),
             Ok(SessionEvent::Ping(octets)) => {
-                display.note_frame(&format!("> pong {} octets", octets.len()));
+                display.note_frame(&format!("> pong {}", counted(octets.len(), "octet")));
             }
             Ok(SessionEvent::Pong(octets)) => {
                 if let Some(sent) = self.pinged.filter(|_| octets == PING) {

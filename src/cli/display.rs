@@ -10,6 +10,7 @@ use heirloom::{Kind, Message};
 
 use super::output;
 use super::style::Style;
+use super::units::counted;
 
 /// Where messages and notes go, and how they look.
 pub(super) struct Display {
@@ -93,8 +94,8 @@ pub(super) fn print_frames(spans: &[Span]) {
             Field::Fin => format!("fin {}", span.value),
             Field::Reserved if span.value & 4 != 0 => "compressed".to_owned(),
             Field::More => format!("more {}", span.value),
-            Field::Length7 if span.value < 126 => format!("{} octets", span.value),
-            Field::Length16 | Field::Length64 => format!("{} octets", span.value),
+            Field::Length7 if span.value < 126 => counted(span.value, "octet"),
+            Field::Length16 | Field::Length64 => counted(span.value, "octet"),
             Field::Terminator => "end of text".to_owned(),
             Field::CloseCode => format!("code {}", span.value),
             _ => continue,

@@ -15,6 +15,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde::{Serialize, Serializer};
 
 use super::style::Style;
+use super::units::counted;
 use super::verdict::{Place, Severity, Verdict};
 use super::{Exit, complain, output, print_line};
 
@@ -605,9 +606,4 @@ pub(super) fn inert(text: &str) -> String {
 pub(super) fn inert_lines(text: &str) -> String {
     let lines: Vec<String> = text.split('\n').map(inert).collect();
     lines.join("\n")
-}
-
-fn counted(n: usize, what: &str) -> String {
-    let plural = if n == 1 { "" } else { "s" };
-    format!("{n} {what}{plural}")
 }

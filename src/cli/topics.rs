@@ -114,7 +114,11 @@ impl Carrier {
         let _ = self.sent.recv_timeout(LAST);
         let ignored = self.shared.ignored.load(Ordering::Relaxed);
         if ignored > 0 {
-            log::info!("{ignored} messages of the broker were ignored");
+            let were = match ignored {
+                1 => "message of the broker was",
+                _ => "messages of the broker were",
+            };
+            log::info!("{ignored} {were} ignored");
         }
     }
 }

@@ -26,6 +26,12 @@ pub(super) fn seconds(text: &str) -> Result<u64, String> {
     bounded(text, &SECONDS, &(0..=86_400_000), "milliseconds")
 }
 
+/// A number with what it counts: `1 octet`, `5 octets`.
+pub(super) fn counted<N: Display + PartialEq + From<u8>>(n: N, what: &str) -> String {
+    let plural = if n == N::from(1) { "" } else { "s" };
+    format!("{n} {what}{plural}")
+}
+
 /// Units, and how the hint shows them.
 struct Units {
     /// The size of a number without a unit.

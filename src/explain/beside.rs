@@ -3,7 +3,7 @@
 use super::inflated::{Context, FirstBlock, Inflated, Portion, TAIL};
 use super::part::Part;
 use super::section::section;
-use super::text::{hex, printable, shown};
+use super::text::{count, hex, printable, shown};
 
 /// A compressed message, or frame, beside what it inflates to.
 pub(super) struct Beside {
@@ -64,17 +64,18 @@ fn notes(inflated: &Inflated, from: &str) -> Vec<String> {
         1 => String::new(),
         n => format!(" in {n} frames"),
     };
-    let came = match (inflated.is_whole, inflated.plain.octets) {
-        (true, 1) => "inflate to 1".to_owned(),
-        (true, n) => format!("inflate to {n}"),
-        (false, n) => format!("are not the whole {unit}, or not all of them inflate; {n} came out"),
+    let came_out = inflated.plain.octets;
+    let came = match (inflated.is_whole, *sent) {
+        (true, 1) => format!("inflates to {came_out}"),
+        (true, _) => format!("inflate to {came_out}"),
+        (false, 1) => {
+            format!("is not the whole {unit}, or does not inflate; {came_out} came out")
+        }
+        (false, _) => {
+            format!("are not the whole {unit}, or not all of them inflate; {came_out} came out")
+        }
     };
-    let octets = if *sent == 1 { "octet" } else { "octets" };
-    let came = match (*sent, inflated.is_whole) {
-        (1, true) => came.replacen("inflate", "inflates", 1),
-        _ => came,
-    };
-    notes.push(format!("{sent} {octets}{frames} {came}."));
+    notes.push(format!("{}{frames} {came}.", count(*sent)));
     match inflated.first_block() {
         Some(block) => notes.push(block_words(block)),
         None => notes.push(format!(

@@ -3,7 +3,7 @@
 
 use super::part::{Part, PartKind};
 use super::section::{About, section};
-use super::text::{hex, shown};
+use super::text::{count, hex, shown};
 use crate::trace::Field;
 
 /// A computation, step by step.
@@ -237,7 +237,10 @@ fn lit(key: &[u8]) -> Vec<Run> {
         }
     }
     if let Some(more) = key.len().checked_sub(MAX_KEY_OCTETS + 1) {
-        runs.push(run(format!("… ({} octets more)", more + 1), Mark::Plain));
+        runs.push(run(
+            format!("… ({} more)", count(more as u64 + 1)),
+            Mark::Plain,
+        ));
     }
     runs
 }

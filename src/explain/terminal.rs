@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::beside::Beside;
 use super::derive::{Derivation, Mark};
 use super::part::{Part, PartKind};
-use super::text::{bit_pattern, capitalised, hex, printable};
+use super::text::{bit_pattern, capitalised, count, hex, printable};
 use super::words::{Item, Role};
 use super::{Explanation, Outcome};
 use crate::trace::Field;
@@ -365,8 +365,11 @@ impl TextWriter<'_> {
         }
         let more = n.saturating_sub(shown_octets);
         if more > 0 {
-            let octets = if more == 1 { "octet" } else { "octets" };
-            self.words(INDENT + 6, Ink::Dim, &format!("… {more} {octets} more"));
+            self.words(
+                INDENT + 6,
+                Ink::Dim,
+                &format!("… {} more", count(more as u64)),
+            );
         }
         if part.coded.is_compressed {
             return;

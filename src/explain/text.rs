@@ -23,12 +23,18 @@ pub(super) fn shown(octets: &[u8], max: usize) -> String {
 }
 
 fn counted(mut text: String, more: usize) -> String {
-    match more {
-        0 => {}
-        1 => text.push_str("… (1 octet more)"),
-        _ => text.push_str(&format!("… ({more} octets more)")),
+    if more > 0 {
+        text.push_str(&format!("… ({} more)", count(more as u64)));
     }
     text
+}
+
+/// `1 octet`, `5 octets`.
+pub(super) fn count(octets: u64) -> String {
+    match octets {
+        1 => "1 octet".to_owned(),
+        _ => format!("{octets} octets"),
+    }
 }
 
 /// Octets in hex, with a space between.

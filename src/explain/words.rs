@@ -7,7 +7,7 @@ use super::header_words::{FieldWords, header_words};
 use super::part::{Part, PartKind, Seen};
 use super::rsv::reserved_words;
 use super::section::{About, section};
-use super::text::{hex, shown};
+use super::text::{count, hex, shown};
 use crate::frame::{Control, Kind, Opcode};
 use crate::trace::Field;
 use crate::version::{Challenge, Closing, Layout, Side, Version};
@@ -206,14 +206,6 @@ fn frame_title(part: &Part) -> String {
         let _ = write!(title, ", code {code}");
     }
     title
-}
-
-/// `1 octet`, `5 octets`.
-fn count(octets: u64) -> String {
-    match octets {
-        1 => "1 octet".to_owned(),
-        _ => format!("{octets} octets"),
-    }
 }
 
 /// Whether it is FF 00 in a version where that is a close.

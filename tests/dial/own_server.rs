@@ -295,3 +295,13 @@ fn verbose_shows_both_heads_and_each_frame() {
         assert_eq!(*lines.last().unwrap(), closed, "{version}");
     }
 }
+
+#[test]
+fn a_message_of_one_octet_is_told_in_the_singular() {
+    let server = Program::serve(&[]);
+    let ended = connect(server.address, &["-v"], Stdin::Ends(b"x\n"));
+    ended.exits(0);
+    for told in ["* > text 1 octet\n", "fin 1, opcode 1, 1 octet\n"] {
+        assert!(ended.stderr.contains(told), "{}", ended.stderr);
+    }
+}

@@ -196,6 +196,27 @@ fn the_cause_of_a_bad_stream_is_found() {
 }
 
 #[test]
+fn one_octet_is_told_in_the_singular() {
+    for (frame, words) in [
+        (
+            "c1 01 f2",
+            "1 octet is not the whole message, or does not inflate; 0 came out.",
+        ),
+        ("c1 01 00", "1 octet inflates to 0."),
+        (
+            "c1 02 f2 48",
+            "2 octets are not the whole message, or not all of them inflate; 1 came out.",
+        ),
+    ] {
+        let explanation = broken("permessage-deflate", &[(Server, frame)]);
+        let object = json::json(&explanation).unwrap();
+        let object: serde_json::Value = serde_json::from_str(&object).unwrap();
+        let told = &object["parts"][2]["inflated"]["words"][0];
+        assert_eq!(told, words);
+    }
+}
+
+#[test]
 fn rsv1_on_a_control_frame_is_explained() {
     let turns = conversation(
         "permessage-deflate",

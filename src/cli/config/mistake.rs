@@ -71,7 +71,12 @@ pub(super) fn lines(path: &Path, octets: &[u8], mut mistakes: Vec<Mistake>) -> V
         })
         .collect();
     if more > 0 {
-        lines.push(format!("{file}: {more} more mistakes are not shown"));
+        let are = if more == 1 {
+            "mistake is"
+        } else {
+            "mistakes are"
+        };
+        lines.push(format!("{file}: {more} more {are} not shown"));
     }
     lines
 }

@@ -21,6 +21,7 @@ use super::passive::{Mark, PassiveEndpoint};
 use super::rewritten::rewrite_for;
 use super::turned::{Turned, turned};
 use super::{Manner, PlayOutcome, Played};
+use crate::cli::units::counted;
 
 /// Octets of the response and what follows it that are kept to be shown.
 const KEPT_OCTETS: usize = 64 * 1024;
@@ -395,11 +396,11 @@ impl ClientReplay<'_> {
 
     /// What has not arrived, in words.
     fn missing(&self, want: Mark, waited: &Waited) -> String {
+        let octets = counted(self.octets, "octet");
         let how = match (waited, self.ended) {
-            (_, Some(ended)) => format!("the server {ended} after {} octets", self.octets),
+            (_, Some(ended)) => format!("the server {ended} after {octets}"),
             _ => format!(
-                "{} octets arrived within {} ms (--timeout-ms)",
-                self.octets,
+                "{octets} arrived within {} ms (--timeout-ms)",
                 self.manner.timeout.as_millis()
             ),
         };
@@ -563,10 +564,10 @@ impl ClientReplay<'_> {
                 "without the ignored headers, "
             };
             let what = format!(
-                "not exact: {but}{} ({} octets arrived, {} were recorded)",
+                "not exact: {but}{} ({} of {} arrived)",
                 difference(&seen, &want, 0),
                 seen.len(),
-                want.len()
+                counted(want.len(), "octet")
             );
             let at = want.iter().zip(&seen).take_while(|(w, s)| w == s).count();
             let from = |octets: &[u8]| shown(octets.get(at..).unwrap_or_default());

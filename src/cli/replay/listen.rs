@@ -17,6 +17,7 @@ use super::moves::{
 };
 use super::passive::{Mark, PassiveEndpoint};
 use super::{Manner, PlayOutcome, Played};
+use crate::cli::units::counted;
 
 /// How often the listener is polled.
 const TICK: Duration = Duration::from_millis(10);
@@ -162,8 +163,8 @@ impl ServerReplay<'_> {
         self.fault()?;
         if !self.endpoint.mark().head {
             return Err(format!(
-                "no request arrived: {} octets, {}",
-                self.octets,
+                "no request arrived: {}, {}",
+                counted(self.octets, "octet"),
                 shown(&self.seen)
             )
             .into());
@@ -368,12 +369,12 @@ impl ServerReplay<'_> {
         } else {
             "the client sends no close".to_owned()
         };
+        let octets = counted(self.octets, "octet");
         match self.ended {
-            Some(ended) => format!("{what}; the client {ended} after {} octets", self.octets),
+            Some(ended) => format!("{what}; the client {ended} after {octets}"),
             None => format!(
-                "{what} within {} ms (--timeout-ms), after {} octets",
-                self.manner.timeout.as_millis(),
-                self.octets
+                "{what} within {} ms (--timeout-ms), after {octets}",
+                self.manner.timeout.as_millis()
             ),
         }
     }

@@ -266,13 +266,14 @@ fn unbroken(case: &Case<'_>) -> (Outcome, String) {
 
 fn cut_off(part: &Part, frames_only: bool) -> String {
     let octets = part.octets;
+    let are = if octets == 1 { "is" } else { "are" };
     let in_head = part.is_in_head() && !frames_only;
     let what = match part.kind {
         PartKind::Key3 => {
-            return format!("the third key is cut off: {octets} of 8 octets are here");
+            return format!("the third key is cut off: {octets} of 8 octets {are} here");
         }
         PartKind::Digest => {
-            return format!("the digest is cut off: {octets} of 16 octets are here");
+            return format!("the digest is cut off: {octets} of 16 octets {are} here");
         }
         _ if in_head && part.from == Side::Client => "head of the request".to_owned(),
         _ if in_head => "head of the response".to_owned(),

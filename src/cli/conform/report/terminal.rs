@@ -174,7 +174,12 @@ impl Terminal {
                 let text = explain::shown(&explanation, self.style);
                 lines.extend(text.lines().map(|line| format!("  {line}")));
                 if out > 0 {
-                    lines.push(format!("  {out} parts in the middle are left out"));
+                    let are = if out == 1 {
+                        "part in the middle is"
+                    } else {
+                        "parts in the middle are"
+                    };
+                    lines.push(format!("  {out} {are} left out"));
                 }
             } else {
                 for (from, line) in octets(&explanation, plan.tested) {
