@@ -1,5 +1,7 @@
 //! The options of compression, for both roles.
 
+use std::ffi::OsString;
+
 use clap::{Args, ValueEnum};
 use heirloom::extension::{Compression, ContextMemory, Level, Mode};
 
@@ -62,6 +64,34 @@ impl OfferArgs {
     pub(super) fn compression(&self) -> Compression {
         Compression::default().with_mode(self.compression.mode())
     }
+}
+
+/// Joins `--compression HOW` of `connect`, as `serve` spells it, with an equals
+/// sign: what follows an option that may stand alone is the URL otherwise, and no
+/// URL is a bare word.
+pub(super) fn with_equals_sign(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let is_word = |text: &str| {
+        text.chars()
+            .all(|c| c.is_ascii_alphabetic() || "-_".contains(c))
+    };
+    let is_how = |text: &str| !text.starts_with('-') && is_word(text);
+    let mut joined: Vec<OsString> = Vec::new();
+    let mut is_of_connect = false;
+    for argument in arguments {
+        let text = argument.to_str().unwrap_or_default();
+        match joined.last_mut() {
+            Some(last) if is_of_connect && *last == "--compression" && is_how(text) => {
+                last.push("=");
+                last.push(text);
+                continue;
+            }
+            _ => {}
+        }
+        is_of_connect |= text == "connect";
+        is_of_connect &= text != "--";
+        joined.push(argument);
+    }
+    joined
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

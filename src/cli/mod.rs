@@ -148,7 +148,8 @@ impl From<Exit> for ExitCode {
 pub(crate) fn main() -> ExitCode {
     // Before there are threads.
     passed::take();
-    let matches = Cli::command().try_get_matches();
+    let arguments = compression::with_equals_sign(std::env::args_os());
+    let matches = told_of_negative_numbers(Cli::command()).try_get_matches_from(arguments);
     let parsed = matches.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match parsed {
         Ok(parsed) => parsed,
@@ -176,6 +177,21 @@ pub(crate) fn main() -> ExitCode {
     };
     line_writer::finish();
     output::settled(exit).into()
+}
+
+/// Has every option take a negative number for its value, so that it says itself
+/// which it takes: clap takes it for an option that does not exist otherwise.
+fn told_of_negative_numbers(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|arg| {
+            let has_value = arg.get_action().takes_values() && !arg.is_positional();
+            if has_value {
+                arg.allow_negative_numbers(true)
+            } else {
+                arg
+            }
+        })
+        .mut_subcommands(told_of_negative_numbers)
 }
 
 /// Log lines have the prefix of all messages. Their time and module are there
@@ -354,5 +370,33 @@ fn header_text(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("it must be visible ASCII".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn every_option_that_takes_a_value_judges_a_negative_number_itself() {
+        let command = told_of_negative_numbers(Cli::command());
+        let mut options = 0;
+        for subcommand in command.get_subcommands() {
+            let name = subcommand.get_name();
+            let has_value =
+                |arg: &&clap::Arg| arg.get_action().takes_values() && !arg.is_require_equals_set();
+            for long in subcommand.get_opts().filter(has_value) {
+                let long = format!("--{}", long.get_long().unwrap_or_default());
+                let asked = command
+                    .clone()
+                    .try_get_matches_from(["heirloom", name, &long, "-1"]);
+                let kind = asked.err().map(|error| error.kind());
+                assert_ne!(kind, Some(ErrorKind::UnknownArgument), "{name} {long}");
+                options += 1;
+            }
+        }
+        assert!(options > 100, "{options}");
     }
 }

@@ -122,7 +122,6 @@ pub(super) struct BridgeArgs {
         long,
         value_name = "VERSION",
         num_args = 0..=1,
-        require_equals = true,
         default_missing_value = "v1"
     )]
     send_proxy: Option<ProxyVersion>,

@@ -177,6 +177,7 @@ pub(super) fn of_argument(error: &clap::Error) -> Option<String> {
             "where to listen is an option, such as `--listen 127.0.0.1:8076`; connect and probe take a \
              URL, such as ws://127.0.0.1:8076/"
         }
+        _ if is_negative(name) => "no option takes a number below 0",
         "--version" | "-V" => "`--as VERSION` or `--versions LIST` says which versions to speak",
         "--colour" => "`--color auto|always|never`",
         "--timeout" | "--handshake-timeout" => {
@@ -185,6 +186,13 @@ pub(super) fn of_argument(error: &clap::Error) -> Option<String> {
         _ => return None,
     };
     Some(tip.to_owned())
+}
+
+/// Whether this is the start of a negative number, of which clap names the first
+/// digit where a unit follows.
+fn is_negative(text: &str) -> bool {
+    let digit = text.strip_prefix('-').and_then(|rest| rest.chars().next());
+    digit.is_some_and(|digit| digit.is_ascii_digit())
 }
 
 #[cfg(test)]

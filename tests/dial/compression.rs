@@ -33,6 +33,7 @@ fn connect_compresses_where_both_want_it_and_tells_what_was_agreed_on() {
             &[],
             Some(BOTH),
         ),
+        (&["--compression", "shared"], &[], Some(BOTH)),
         (&["--compression=off"], &[], None),
         (&["--compression"], &["--compression", "off"], None),
     ] {
@@ -57,6 +58,16 @@ fn connect_knows_the_words() {
         let ended = heirloom(&["connect", "ws://h/", wrong], NOTHING);
         ended.exits(2);
         assert!(ended.stderr.contains("per-connection"), "{}", ended.stderr);
+    }
+    // Spelled as `serve` spells it, also in front of the URL.
+    for (how, told) in [
+        ("deflate", "invalid value 'deflate'"),
+        ("shared", "did you mean ws://h:1?"),
+        ("per-connection", "did you mean ws://h:1?"),
+    ] {
+        let ended = heirloom(&["connect", "--compression", how, "h:1"], NOTHING);
+        ended.exits(2);
+        assert!(ended.stderr.contains(told), "{}", ended.stderr);
     }
     let old = ["connect", "ws://h/", "--compression", "--as", "hixie-76"];
     let ended = heirloom(&old, NOTHING);

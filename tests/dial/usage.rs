@@ -5,7 +5,7 @@ use crate::program::{NOTHING, connect, heirloom, probe};
 
 #[test]
 fn wrong_usage_exits_2_and_names_what_is_wrong() {
-    let cases: [(&[&str], &str); 30] = [
+    let cases: [(&[&str], &str); 33] = [
         (&["connect"], "URL"),
         (&["connect", "http://h/"], "a URL begins with ws://"),
         (&["connect", "h:80"], "a URL begins with ws://"),
@@ -69,6 +69,15 @@ fn wrong_usage_exits_2_and_names_what_is_wrong() {
         (&["probe", "ws://h/", "--versions", "hybi-09"], "hybi-09"),
         (&["probe", "ws://h/", "--timeout-ms", "0"], "--timeout-ms"),
         (&["probe", "ws://h/", "--fail-on", "bad"], "refused"),
+        (
+            &["probe", "ws://h/", "--timeout-ms", "-1"],
+            "give milliseconds",
+        ),
+        (&["connect", "ws://h/", "--wait", "-1"], "give seconds"),
+        (
+            &["connect", "ws://h/", "--wait", "-1s"],
+            "no option takes a number below 0",
+        ),
     ];
     for (args, word) in cases {
         let ended = heirloom(args, NOTHING);

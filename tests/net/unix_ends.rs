@@ -55,6 +55,7 @@ fn a_backend_is_told_that_the_client_has_no_address() {
     for (args, introduction) in [
         (&["--send-proxy"][..], &b"PROXY UNKNOWN\r\n"[..]),
         (&["--send-proxy=v2"], b"\r\n\r\n\0\r\nQUIT\n\x21\0\0\0"),
+        (&["--send-proxy", "v2"], b"\r\n\r\n\0\r\nQUIT\n\x21\0\0\0"),
     ] {
         let program = gateway(&front, &back, args);
         let mut client = Peer::connect_unix(&front);
