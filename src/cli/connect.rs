@@ -21,6 +21,7 @@ use heirloom::{Message, SessionEvent};
 use super::answer::{Answer, not_http};
 use super::compression::OfferArgs;
 use super::display::{Display, kind_name, print_frames, print_head};
+use super::extensions::Extensions;
 use super::limits::LimitArgs;
 use super::request_args::RequestArgs;
 use super::stdin::{self, Cut, InputMessage};
@@ -146,6 +147,7 @@ pub(super) fn run(args: &Args, verbose: bool) -> Exit {
         let note = TlsSeen::of(&session).to_string();
         conversation.display.note(&note);
     }
+    conversation.received.extensions = Extensions::of_request(client.unsent());
     if verbose {
         let request = String::from_utf8_lossy(client.unsent()).into_owned();
         print_head('>', &request);
@@ -175,6 +177,7 @@ struct Received {
     opened: bool,
     /// What the head of the response tells.
     answer: Answer,
+    extensions: Extensions,
     /// The code and reason of the server's close.
     close: Option<(Option<u16>, String)>,
     /// When the ping was sent whose pong is due.
@@ -278,7 +281,7 @@ impl<'a> Conversation<'a> {
                 let says = answer.says::<300>(client, soon, "; it says: ");
                 format!("{}{says}", answer.asks())
             }
-            _ if self.received.has_101 => String::new(),
+            _ if self.received.has_101 => self.received.extensions.fault(violation),
             _ => not_http(client),
         };
         complain(&format!("{}: {violation}{text}", violation.code()));
@@ -566,6 +569,7 @@ impl Received {
             Ok(SessionEvent::Response(response)) => {
                 self.has_101 = response.status() == 101;
                 self.answer = Answer::of(&response);
+                self.extensions.answer(response.head().raw());
                 display.response(&response);
             }
             Ok(SessionEvent::Open) => {

@@ -14,6 +14,7 @@ mod units;
 mod answer;
 mod compression;
 mod display;
+mod extensions;
 mod broker;
 mod draining;
 mod limits;

@@ -9,7 +9,7 @@ use heirloom::Side;
 use heirloom::bytes::Escaped;
 use heirloom::conn::{Config, Phase, SessionEvent};
 use heirloom::error::{Located, Violation};
-use heirloom::extension::{Compression, Mode, offer};
+use heirloom::extension::{Compression, Mode};
 use heirloom::frame::NORMAL;
 use heirloom::net::dial::{Connection, DialError, DialOptions, KeyBody, Progress};
 use heirloom::net::{ClientTls, Url};
@@ -18,6 +18,7 @@ use quick_junit::TestSuite;
 use serde::Serialize;
 
 use super::answer::{Answer, not_http};
+use super::extensions::{self, Extensions};
 use super::report::{Bad, junit_case, print_json, write_junit};
 use super::request_args::RequestArgs;
 use super::style::Style;
@@ -90,33 +91,6 @@ struct Finding {
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<TlsSeen>,
     ms: u128,
-}
-
-/// What was offered in `Sec-WebSocket-Extensions`, and what was answered.
-#[derive(Clone, Debug, Serialize)]
-struct Extensions {
-    offered: &'static str,
-    /// What the response says, as it stands there; `None` where it says nothing.
-    answered: Option<String>,
-}
-
-impl Extensions {
-    /// Those that are offered in this version.
-    fn of(version: &Version, compression: &Compression) -> Option<Extensions> {
-        offer(version, compression).map(|offered| Extensions {
-            offered,
-            answered: None,
-        })
-    }
-
-    /// What came of the offer, as a part of the verdict's reason.
-    fn outcome(&self) -> String {
-        let offered = self.offered;
-        match &self.answered {
-            Some(answered) => format!(", \"{offered}\" was offered and \"{answered}\" answered"),
-            None => format!(", \"{offered}\" was offered and nothing answered"),
-        }
-    }
 }
 
 /// The eight octets of hixie-76 in the three ways that clients and proxies
@@ -302,7 +276,8 @@ fn attempt(
         violation: None,
         opened: false,
         subprotocol: None,
-        extensions: Extensions::of(version, &compression),
+        extensions: Extensions::default(),
+        head: Vec::new(),
         reaction: None,
         own: false,
         closed: false,
@@ -313,6 +288,7 @@ fn attempt(
             if let Some(session) = client.tls() {
                 tls = Some(TlsSeen::of(&session));
             }
+            probe.extensions = Extensions::of_request(client.unsent());
             probe.converse(&mut client, deadline)
         }
         Err(DialError::TimedOut) => {
@@ -338,7 +314,7 @@ fn attempt(
         place: probe.place(severity),
         status: probe.status,
         lists: probe.lists,
-        extensions: probe.extensions,
+        extensions: Some(probe.extensions).filter(Extensions::are_named),
         tls,
         ms: start.elapsed().as_millis(),
     }
@@ -355,7 +331,9 @@ struct Probe {
     violation: Option<Located<Violation>>,
     opened: bool,
     subprotocol: Option<String>,
-    extensions: Option<Extensions>,
+    extensions: Extensions,
+    /// The head of the response.
+    head: Vec<u8>,
     /// How the server answered our question.
     reaction: Option<&'static str>,
     /// The server sent a message of its own.
@@ -444,8 +422,10 @@ impl Probe {
         } else {
             "the proof is right"
         };
-        let extensions = self.extensions.as_ref();
-        let extensions = extensions.map(Extensions::outcome).unwrap_or_default();
+        let extensions = match self.extensions.are_named() {
+            true => format!(", {}", self.extensions.outcome()),
+            false => String::new(),
+        };
         let reason = format!("{proof}{extensions}{chosen}; {how}");
         (Severity::Good, "speaks", reason)
     }
@@ -503,7 +483,15 @@ impl Probe {
                 let header = header_of(violation, Some(self.version));
                 let part = if self.opened { "frame" } else { "head" };
                 place.field = Some(header.unwrap_or(part).to_owned());
-                place.expected = Some(violation.to_string());
+                place.expected = Some(match violation {
+                    Violation::ExtensionUnexpected | Violation::ExtensionInvalid { .. } => {
+                        self.extensions.expected()
+                    }
+                    _ => violation.to_string(),
+                });
+                place.seen = header
+                    .and_then(|name| extensions::value_of(&self.head, name))
+                    .map(|value| extensions::shown(&value));
             }
         }
         place
@@ -523,12 +511,8 @@ impl Probe {
                     .and_then(|h| h.text())
                     .map(|text| Escaped::<60>(text).to_string());
                 self.subprotocol = response.subprotocol().map(str::to_owned);
-                if let Some(extensions) = &mut self.extensions {
-                    let answered = response.head().get("Sec-WebSocket-Extensions");
-                    extensions.answered = answered
-                        .and_then(|h| h.text())
-                        .map(|text| Escaped::<200>(text).to_string());
-                }
+                self.head = response.head().raw().to_vec();
+                self.extensions.answer(&self.head);
             }
             Ok(SessionEvent::Open) => self.opened = true,
             Ok(SessionEvent::Message(message)) => {
@@ -555,7 +539,8 @@ impl Probe {
                 None => not_http(client),
                 Some(_) => String::new(),
             };
-            let reason = format!("{violation}{start}");
+            let fault = self.extensions.fault(violation);
+            let reason = format!("{violation}{fault}{start}");
             return Some((Severity::Wrong, violation.code(), reason));
         };
         let lists = self

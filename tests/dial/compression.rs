@@ -1,6 +1,8 @@
 //! Compression: what `connect` offers and tells, and what `probe` finds.
 
+use crate::host::Host;
 use crate::program::{NOTHING, Stdin, connect, heirloom, probe};
+use crate::responses::add;
 use crate::support::program::Program;
 
 const PROSE: &str =
@@ -106,4 +108,132 @@ fn probe_shows_what_was_offered_and_answered() {
             assert!(reason.contains(&sentence), "{finding}");
         }
     }
+}
+
+/// A server that opens every connection and says this of extensions, a line each.
+fn answering(lines: &'static [&'static str]) -> Host {
+    Host::new(move |conn| {
+        let mut head = conn.right_response();
+        for line in lines {
+            add(&mut head, &format!("Sec-WebSocket-Extensions: {line}"));
+        }
+        conn.send_head(&head);
+        conn.read_to_end();
+    })
+}
+
+#[test]
+fn a_wrong_answer_stands_beside_what_was_offered() {
+    let offered = "permessage-deflate; client_max_window_bits";
+    let unexpected = "extension-unexpected";
+    let invalid = "extension-invalid";
+    for (lines, answered, code, words) in [
+        (
+            &["deflate-stream"][..],
+            "deflate-stream",
+            unexpected,
+            "; deflate-stream was offered by clients from 2011-03 to 2013-04: all octets",
+        ),
+        (
+            &["permessage-deflate, x-webkit-deflate-frame"],
+            "permessage-deflate, x-webkit-deflate-frame",
+            unexpected,
+            "; x-webkit-deflate-frame was offered by clients from",
+        ),
+        (
+            &["permessage-deflate", "x-deflate-frame; minLength=4"],
+            "permessage-deflate, x-deflate-frame; minLength=4",
+            unexpected,
+            "; x-deflate-frame was offered by clients from",
+        ),
+        (
+            &["frobnicate; a=\"b\""],
+            "frobnicate; a=\"b\"",
+            unexpected,
+            "; no extension frobnicate is known",
+        ),
+        (
+            &["permessage-deflate; foo"],
+            "permessage-deflate; foo",
+            invalid,
+            "has a parameter that this extension does not have: ",
+        ),
+        (
+            &["permessage-deflate; server_no_context_takeover; server_no_context_takeover"],
+            "permessage-deflate; server_no_context_takeover; server_no_context_takeover",
+            invalid,
+            "has the same parameter twice: ",
+        ),
+        (
+            &["permessage-deflate, permessage-deflate"],
+            "permessage-deflate, permessage-deflate",
+            invalid,
+            "agrees to compression twice: ",
+        ),
+        (
+            &["permessage-deflate; client_max_window_bits=16"],
+            "permessage-deflate; client_max_window_bits=16",
+            invalid,
+            "is not a number from 8 to 15: ",
+        ),
+    ] {
+        let host = answering(lines);
+        let (ended, findings) = probe(host.address, &["--versions", "rfc6455"]);
+        ended.exits(1).is_escaped();
+        let finding = &findings[0];
+        assert_eq!(finding["verdict"], code, "{finding}");
+        let both = format!(": \"{offered}\" was offered and \"{answered}\" answered");
+        let reason = finding["reason"].as_str().unwrap();
+        assert!(reason.contains(&both), "{both} in {reason}");
+        assert!(reason.contains(words), "{words} in {reason}");
+        assert_eq!(finding["field"], "Sec-WebSocket-Extensions", "{finding}");
+        let expected = format!("nothing, or an answer to {offered}");
+        assert_eq!(finding["expected"], expected, "{finding}");
+        assert_eq!(finding["seen"], answered, "{finding}");
+        assert_eq!(finding["extensions"]["offered"], offered, "{finding}");
+        assert_eq!(finding["extensions"]["answered"], answered, "{finding}");
+        let per_connection = ["--compression=per-connection"];
+        let ended = connect(host.address, &per_connection, Stdin::Stays(b""));
+        ended.exits(4).complains(&format!("{code}: ")).is_escaped();
+        for told in [&*both, words] {
+            assert!(ended.stderr.contains(told), "{told} in {}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn what_a_header_of_the_caller_offers_is_shown_too() {
+    let host = answering(&["mux"]);
+    let offer = [
+        "--header",
+        "Sec-WebSocket-Extensions: x-webkit-deflate-frame",
+    ];
+    let ended = connect(host.address, &offer, Stdin::Stays(b""));
+    ended.exits(4);
+    let told = "\"x-webkit-deflate-frame\" was offered and \"mux\" answered; mux was offered";
+    assert!(ended.stderr.contains(told), "{}", ended.stderr);
+    // Where nothing is offered, nothing may be answered.
+    let ended = connect(host.address, &["--as", "hybi-07"], Stdin::Stays(b""));
+    ended.exits(4);
+    let told = ": nothing was offered and \"mux\" answered; mux was offered";
+    assert!(ended.stderr.contains(told), "{}", ended.stderr);
+}
+
+#[test]
+fn an_answer_that_would_control_a_terminal_is_escaped_and_cut() {
+    static LINE: std::sync::LazyLock<String> =
+        std::sync::LazyLock::new(|| format!("\u{9b}31m\t{}", "x".repeat(3000)));
+    static LINES: std::sync::LazyLock<Vec<&'static str>> = std::sync::LazyLock::new(|| vec![&LINE]);
+    let host = answering(&LINES);
+    let (ended, findings) = probe(host.address, &["--versions", "rfc6455"]);
+    ended.exits(1).is_escaped();
+    let seen = findings[0]["seen"].as_str().unwrap();
+    assert!(
+        seen.starts_with("\\u{9b}31m\\tx") && seen.ends_with('…'),
+        "{seen}"
+    );
+    assert!(seen.len() < 300, "{seen}");
+    let ended = connect(host.address, &["--compression"], Stdin::Stays(b""));
+    ended.exits(4).is_escaped();
+    assert!(ended.stderr.len() < 1000, "{}", ended.stderr);
 }

@@ -3,7 +3,7 @@
 use heirloom::VERSIONS;
 
 use crate::host::{Connection, Host};
-use crate::program::{Stdin, connect, finds};
+use crate::program::{Stdin, connect, finds, probe};
 
 type Lines = Vec<String>;
 
@@ -140,6 +140,27 @@ fn the_first_three_lines_of_hixie_75_are_compared_octet_by_octet() {
     is_detected("hixie-75", "response-lines", |lines| {
         set(lines, "Upgrade", "websocket");
     });
+}
+
+#[test]
+fn a_wrong_header_is_seen_as_it_is() {
+    let host = Host::new(|conn| {
+        let mut lines = conn.right_response();
+        set(&mut lines, "Upgrade", "h2c");
+        add(&mut lines, "Upgrade: web\u{e9}socket");
+        conn.send_head(&lines);
+        conn.read_to_end();
+    });
+    let (_, findings) = probe(host.address, &["--versions", "rfc6455"]);
+    assert_eq!(findings[0]["field"], "Upgrade");
+    assert_eq!(findings[0]["seen"], "h2c, web\u{e9}socket");
+    let bare = Host::new(|conn| {
+        conn.send(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
+        conn.read_to_end();
+    });
+    let (_, findings) = probe(bare.address, &["--versions", "rfc6455"]);
+    assert_eq!(findings[0]["field"], "Upgrade");
+    assert_eq!(findings[0]["seen"], serde_json::Value::Null);
 }
 
 #[test]
