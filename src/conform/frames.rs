@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::distances;
+use crate::extension::furthest;
 use crate::frame::{MAX_HEADER, Mask};
 use crate::version::Side;
 
@@ -91,7 +91,7 @@ impl Window {
             return;
         }
         if self.is_compressed && self.exceeded.is_none() {
-            let furthest = distances::furthest(&self.message);
+            let furthest = furthest(&self.message);
             self.exceeded = furthest.filter(|furthest| *furthest > self.octets);
         }
         self.message.clear();
@@ -258,6 +258,8 @@ impl SeenClose {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
+    use crate::conform::made;
+    use crate::extension::{Codecs, Level};
 
     #[test]
     fn a_close_is_found_behind_frames_that_break_rules() {
@@ -290,6 +292,25 @@ mod tests {
             let pings = b"\x89\x02hi\x88\x00\x89\x82abcd\x81\x82\x8a\x01x";
             assert_eq!(looked(pings, portion), Some(PONG));
             assert_eq!(looked(b"\x89\x00\x02\x01a\x81\x00", portion), Some(2));
+        }
+    }
+
+    #[test]
+    fn a_compressor_keeps_to_its_window() {
+        for like in made::KINDS {
+            let block = made::block(like).unwrap();
+            for bits in 9..=15 {
+                let mut deflated = Vec::new();
+                let mut deflater = Codecs::default().deflater(Level::Best, bits);
+                deflater.message(block, &mut deflated);
+                let found = furthest(&deflated).unwrap();
+                assert!(found <= 1 << bits, "{like} {bits}: {found}");
+                let is_packed = like == "packed" || like == "picture";
+                assert!(
+                    is_packed || found > 1 << (bits - 2),
+                    "{like} {bits}: {found}"
+                );
+            }
         }
     }
 }

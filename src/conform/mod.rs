@@ -12,7 +12,6 @@ mod corpus;
 mod options;
 mod made;
 mod payload;
-mod distances;
 mod frames;
 mod record;
 mod expect;

@@ -16,6 +16,8 @@ mod context;
 mod header;
 mod known;
 mod negotiate;
+#[cfg(any(feature = "conform", feature = "explain"))]
+mod distances;
 
 use core::fmt;
 use core::num::NonZeroU16;
@@ -25,6 +27,10 @@ use crate::version::Side;
 pub use context::ContextMemory;
 pub(crate) use context::HeldContexts;
 pub use deflate::{Codecs, Corrupt, Deflater, Finished, Inflated, Inflater};
+#[cfg(feature = "explain")]
+pub(crate) use distances::first_beyond;
+#[cfg(feature = "conform")]
+pub(crate) use distances::furthest;
 pub use header::{Element, Malformed, Parameter, Value, elements};
 pub use known::{KNOWN, Known, known};
 pub use negotiate::{Answer, BadAnswer, answer, check_answer, fault_of_offer, offer};

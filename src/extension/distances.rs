@@ -2,24 +2,68 @@
 //! window that was agreed on. An inflater has all octets at hand, and does not
 //! notice.
 
+use alloc::vec::Vec;
+use core::mem;
+
+/// A reference of a stream to octets that came before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "explain"), allow(dead_code))] // `conform` asks how far alone
+pub(crate) struct Reference {
+    /// How many octets back they start.
+    pub(crate) distance: usize,
+    /// The octet of the stream in which it ends.
+    pub(crate) at: usize,
+    /// What the stream has inflated to before it, in octets.
+    pub(crate) before: usize,
+}
+
 /// The furthest distance in a message that is compressed as RFC 7692 section 7.2.1
 /// says; `None` where it is no DEFLATE stream.
-pub(super) fn furthest(message: &[u8]) -> Option<usize> {
+#[cfg(feature = "conform")]
+pub(crate) fn furthest(message: &[u8]) -> Option<usize> {
+    /// What a sender leaves out.
+    const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
+    let mut furthest = 0;
+    read(message, &TAIL, &mut |reference| {
+        furthest = furthest.max(reference.distance);
+    })?;
+    Some(furthest)
+}
+
+/// The first reference in a message that goes back more than so many octets. The end
+/// of the message may be missing, and what is no DEFLATE stream is read up to where it
+/// is none.
+#[cfg(feature = "explain")]
+pub(crate) fn first_beyond(window: usize, message: &[u8]) -> Option<Reference> {
+    let mut first = None;
+    // What the tail adds refers to nothing.
+    read(message, &[], &mut |reference| {
+        if reference.distance > window {
+            first.get_or_insert(reference);
+        }
+    });
+    first
+}
+
+/// Reads a stream, and tells of its references; `None` where it is none, or has no
+/// end.
+fn read(octets: &[u8], tail: &[u8], found: &mut dyn FnMut(Reference)) -> Option<()> {
     let mut bits = Bits {
-        octets: message,
-        tail: &[0, 0, 0xff, 0xff],
+        octets,
+        tail,
+        read: 0,
         held: 0,
         count: 0,
     };
-    let mut furthest = 0;
+    let mut made = 0;
     while !bits.is_at_end() {
         let is_last = bits.take(1)? == 1;
         match bits.take(2)? {
-            0 => bits.skip_stored()?,
-            1 => furthest = furthest.max(block(&mut bits, &Codes::fixed())?),
+            0 => made += bits.skip_stored()?,
+            1 => block(&mut bits, &Codes::fixed(), &mut made, found)?,
             2 => {
                 let codes = Codes::read(&mut bits)?;
-                furthest = furthest.max(block(&mut bits, &codes)?);
+                block(&mut bits, &codes, &mut made, found)?;
             }
             _ => return None,
         }
@@ -27,13 +71,15 @@ pub(super) fn furthest(message: &[u8]) -> Option<usize> {
             break;
         }
     }
-    Some(furthest)
+    Some(())
 }
 
 /// The octets of a message and the tail that its sender leaves out, bit by bit.
 struct Bits<'m> {
     octets: &'m [u8],
     tail: &'m [u8],
+    /// How many octets were read.
+    read: usize,
     held: u32,
     count: u32,
 }
@@ -45,10 +91,11 @@ impl Bits<'_> {
 
     fn octet(&mut self) -> Option<u8> {
         if self.octets.is_empty() {
-            self.octets = std::mem::take(&mut self.tail);
+            self.octets = mem::take(&mut self.tail);
         }
         let (first, rest) = self.octets.split_first()?;
         self.octets = rest;
+        self.read += 1;
         Some(*first)
     }
 
@@ -64,7 +111,8 @@ impl Bits<'_> {
         usize::try_from(taken).ok()
     }
 
-    fn skip_stored(&mut self) -> Option<()> {
+    /// Skips a stored block behind its type, and gives how many octets it has.
+    fn skip_stored(&mut self) -> Option<usize> {
         // Whole octets are never held here: what is held belongs to the octet that
         // is skipped to its end.
         self.held = 0;
@@ -77,7 +125,7 @@ impl Bits<'_> {
         for _ in 0..length {
             self.octet()?;
         }
-        Some(())
+        Some(length)
     }
 }
 
@@ -167,7 +215,7 @@ impl Codes {
                 17 => (0, 3 + bits.take(3)?),
                 _ => (0, 11 + bits.take(7)?),
             };
-            lengths.extend(std::iter::repeat_n(length, times));
+            lengths.extend(core::iter::repeat_n(length, times));
         }
         let (of_literals, of_distances) = lengths.split_at_checked(literals)?;
         Some(Codes {
@@ -182,60 +230,73 @@ const LENGTH_BITS: [u32; 29] = [
     0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0,
 ];
 
-/// The furthest distance in a block that is compressed.
-fn block(bits: &mut Bits<'_>, codes: &Codes) -> Option<usize> {
-    let mut furthest = 0;
-    loop {
-        let symbol = codes.literals.symbol(bits)?;
-        let Some(length) = symbol.checked_sub(257) else {
-            if symbol == 256 {
-                return Some(furthest);
-            }
-            continue;
-        };
-        bits.take(*LENGTH_BITS.get(length)?)?;
-        let symbol = codes.distances.symbol(bits)?;
-        let distance = match symbol {
-            0..=3 => symbol + 1,
-            4..=29 => {
-                let extra = u32::try_from(symbol / 2 - 1).ok()?;
-                let base = ((2 + symbol % 2) << extra) + 1;
-                base + bits.take(extra)?
-            }
-            _ => return None,
-        };
-        furthest = furthest.max(distance);
+/// The shortest length, and the one of the last symbol.
+const LENGTHS: (usize, usize) = (3, 258);
+
+/// How many octets a symbol of a length, from 257 on, stands for with the bits that
+/// follow it.
+fn length(bits: &mut Bits<'_>, symbol: usize) -> Option<usize> {
+    let (least, most) = LENGTHS;
+    let extra = *LENGTH_BITS.get(symbol)?;
+    if symbol + 1 == LENGTH_BITS.len() {
+        return Some(most);
+    }
+    let shorter = LENGTH_BITS.iter().take(symbol).map(|bits| 1_usize << bits);
+    Some(least + shorter.sum::<usize>() + bits.take(extra)?)
+}
+
+fn distance(bits: &mut Bits<'_>, symbol: usize) -> Option<usize> {
+    match symbol {
+        0..=3 => Some(symbol + 1),
+        4..=29 => {
+            let extra = u32::try_from(symbol / 2 - 1).ok()?;
+            let base = ((2 + symbol % 2) << extra) + 1;
+            Some(base + bits.take(extra)?)
+        }
+        _ => None,
     }
 }
 
-#[cfg(test)]
+/// Reads a block that is compressed. `made` is what the stream has inflated to.
+fn block(
+    bits: &mut Bits<'_>,
+    codes: &Codes,
+    made: &mut usize,
+    found: &mut dyn FnMut(Reference),
+) -> Option<()> {
+    loop {
+        let symbol = codes.literals.symbol(bits)?;
+        let Some(of_length) = symbol.checked_sub(257) else {
+            if symbol == 256 {
+                return Some(());
+            }
+            *made += 1;
+            continue;
+        };
+        let length = length(bits, of_length)?;
+        let symbol = codes.distances.symbol(bits)?;
+        let distance = distance(bits, symbol)?;
+        found(Reference {
+            distance,
+            at: bits.read.saturating_sub(1),
+            before: *made,
+        });
+        *made += length;
+    }
+}
+
+#[cfg(all(test, feature = "conform", feature = "explain"))]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
-    use crate::conform::made;
-    use crate::extension::{Codecs, Level};
+    use crate::extension::Level;
+    use crate::extension::deflate::Codecs;
 
     fn furthest_of(octets: &[u8], bits: u8) -> Option<usize> {
         let mut deflated = Vec::new();
         let mut deflater = Codecs::default().deflater(Level::Best, bits);
         deflater.message(octets, &mut deflated);
         furthest(&deflated)
-    }
-
-    #[test]
-    fn a_compressor_keeps_to_its_window() {
-        for like in made::KINDS {
-            let block = made::block(like).unwrap();
-            for bits in 9..=15 {
-                let found = furthest_of(block, bits).unwrap();
-                assert!(found <= 1 << bits, "{like} {bits}: {found}");
-                let is_packed = like == "packed" || like == "picture";
-                assert!(
-                    is_packed || found > 1 << (bits - 2),
-                    "{like} {bits}: {found}"
-                );
-            }
-        }
     }
 
     #[test]
@@ -249,5 +310,30 @@ mod tests {
         for wrong in [&b"\xff"[..], b"\x06\xff\xff", b"\x00\x03\x00\x03\x00abc"] {
             assert_eq!(furthest(wrong), None);
         }
+    }
+
+    #[test]
+    fn the_first_reference_beyond_a_window_is_found_where_it_lies() {
+        // 300 octets, stored, and the first three of them again.
+        let block = [&[0, 0x2c, 1, 0xd3, 0xfe][..], &[b'a'; 300]].concat();
+        let again = [&block[..], &[2, 0x86, 0x15, 0]].concat();
+        let found = Reference {
+            distance: 300,
+            at: 307,
+            before: 300,
+        };
+        assert_eq!(first_beyond(299, &again), Some(found));
+        assert_eq!(first_beyond(300, &again), None);
+        // It is there with its last octet, and not before.
+        assert_eq!(first_beyond(299, &again[..308]), Some(found));
+        assert_eq!(first_beyond(299, &again[..307]), None);
+        // In a message of its own it refers to the one before.
+        let found = Reference {
+            distance: 300,
+            at: 2,
+            before: 0,
+        };
+        assert_eq!(first_beyond(299, &[2, 0x86, 0x15, 0]), Some(found));
+        assert_eq!(furthest(&again), Some(300));
     }
 }
