@@ -196,6 +196,44 @@ fn the_cause_of_a_bad_stream_is_found() {
 }
 
 #[test]
+fn a_message_that_ends_where_it_must_not_is_explained() {
+    let code = "compressed-data-invalid";
+    let left_in = "which a sender leaves out and a receiver puts back: the server leaves it in";
+    let in_block = "it was not flushed to an octet, or more is missing at its end";
+    let ended = "the stream was ended where a flush is due";
+    for (agreed, frames, words) in [
+        ("", &["c1 0b f2 48 cd c9 c9 07 00 00 00 ff ff"][..], left_in),
+        // In pieces, behind a message that it refers to, and of nothing.
+        (
+            "",
+            &["41 08 f2 48 cd c9 c9 07 00 00", "80 03 00 ff ff"],
+            left_in,
+        ),
+        (
+            "",
+            &[
+                "c1 07 f2 48 cd c9 c9 07 00",
+                "c1 09 f2 00 11 00 00 00 00 ff ff",
+            ],
+            left_in,
+        ),
+        (
+            "; server_no_context_takeover",
+            &["c1 07 f2 48 cd c9 c9 07 00", "c1 05 00 00 00 ff ff"],
+            left_in,
+        ),
+        ("", &["c1 03 f2 48 cd"], in_block),
+        ("", &["c1 06 00 05 00 fa ff 48"], in_block),
+        // Hello in a stream that ends, and four octets less.
+        ("", &["c1 03 f3 48 cd"], ended),
+    ] {
+        let frames: Vec<(Side, &str)> = frames.iter().map(|hex| (Server, *hex)).collect();
+        let agreed = format!("permessage-deflate{agreed}");
+        holds(&broken(&agreed, &frames), code, words);
+    }
+}
+
+#[test]
 fn one_octet_is_told_in_the_singular() {
     for (frame, words) in [
         (

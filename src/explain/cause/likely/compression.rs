@@ -4,10 +4,10 @@ use super::super::Case;
 use super::frame::frame;
 use super::look::is;
 use crate::explain::follow::inflates_on;
-use crate::explain::inflated::Inflated;
+use crate::explain::inflated::{Inflated, TAIL};
 use crate::explain::part::Part;
 use crate::explain::text::{hex, shown};
-use crate::extension::{Codecs, known};
+use crate::extension::{Codecs, Inflater, known};
 use crate::trace::Field;
 
 /// An extension that was agreed and that is not spoken here.
@@ -84,6 +84,13 @@ pub(super) fn not_deflate(case: &Case<'_>) -> Option<String> {
                 hex(&[*a, *b])
             )
         }
+        octets if inflates_without_tail(case, part, octets) => format!(
+            "The {unit} ends with {}, which a sender leaves out and a receiver puts back: the {from} \
+             leaves it in. With the tail there twice the {unit} ends within the header of a stored \
+             block. zlib inflates the {unit} all the same and fails at the next one, where a context \
+             is kept.",
+            hex(&TAIL)
+        ),
         octets if keeps_context(case, part, inflated, octets) => format!(
             "Behind what the {from} sent before, the {unit} inflates: the {from} refers back to it \
              (context takeover), although it must not by what was agreed on."
@@ -92,6 +99,17 @@ pub(super) fn not_deflate(case: &Case<'_>) -> Option<String> {
             "The payload is text as it stands: the {from} sets RSV1 on a {unit} that it does not \
              compress."
         ),
+        octets if is_unfinished(case, part, octets) => {
+            let is_last = inflated.first_block().is_some_and(|block| block.bfinal);
+            let why = if is_last {
+                "its first block says that it is the last one (BFINAL), so the stream was ended where \
+                 a flush is due, and its last four octets are not the tail that may be left out"
+            } else {
+                "it was not flushed to an octet, or more is missing at its end than the tail of four \
+                 octets"
+            };
+            format!("All octets of the {unit} inflate, and it ends within a block: {why}.")
+        }
         _ if inflated.first_block().is_some_and(|block| block.btype == 3) => format!(
             "The first block has the type 11, which DEFLATE does not have: the {unit} is not \
              compressed, or was compressed in another way."
@@ -131,15 +149,54 @@ fn keeps_context(case: &Case<'_>, part: &Part, broken: &Inflated, octets: &[u8])
     }
     let mut codecs = Codecs::default();
     let mut inflater = codecs.inflater();
+    let has_before = read_before(case, part, &mut inflater);
+    has_before == Some(true) && inflates_on(&mut inflater, octets, MOST_OCTETS, false)
+}
+
+/// Has the inflater read what the sender of this frame sent before it; whether there
+/// was any. `None` where not all of it was kept.
+fn read_before(case: &Case<'_>, part: &Part, inflater: &mut Inflater) -> Option<bool> {
     let own = case.parts.iter().filter(|before| before.from == part.from);
     let before = own.take_while(|before| before.at < part.at);
     let mut before = before.filter_map(|before| before.inflated.as_deref());
-    let has_before = before.by_ref().try_fold(false, |_, message| {
+    before.try_fold(false, |_, message| {
         let is_whole = message.is_whole && message.compressed.is_whole();
         let kept = &message.compressed.kept;
-        (is_whole && inflates_on(&mut inflater, kept, message.plain.octets, true)).then_some(true)
-    });
-    has_before == Some(true) && inflates_on(&mut inflater, octets, MOST_OCTETS, false)
+        (is_whole && inflates_on(inflater, kept, message.plain.octets, true)).then_some(true)
+    })
+}
+
+/// Whether these octets inflate as the payload of this frame; `ends` is whether they
+/// are all of it.
+fn inflates_as(case: &Case<'_>, part: &Part, octets: &[u8], ends: bool) -> bool {
+    let mut codecs = Codecs::default();
+    let mut inflater = codecs.inflater();
+    let coding = part.coded.deflate.map(|deflate| deflate.of(part.from));
+    let keeps_context = coding.is_some_and(|coding| !coding.no_context_takeover);
+    if keeps_context && read_before(case, part, &mut inflater).is_none() {
+        return false;
+    }
+    inflates_on(&mut inflater, octets, MOST_OCTETS, ends)
+}
+
+/// Whether the sender left the tail where it is.
+fn inflates_without_tail(case: &Case<'_>, part: &Part, octets: &[u8]) -> bool {
+    let is_read = is_read(part);
+    octets
+        .strip_suffix(&TAIL)
+        .is_some_and(|stripped| is_read && inflates_as(case, part, stripped, true))
+}
+
+/// Whether nothing is wrong with the octets, but that they end where they must not.
+fn is_unfinished(case: &Case<'_>, part: &Part, octets: &[u8]) -> bool {
+    is_read(part) && inflates_as(case, part, octets, false)
+}
+
+/// Whether all of the message was read, and kept.
+fn is_read(part: &Part) -> bool {
+    let inflated = part.inflated.as_deref();
+    let is_kept = inflated.is_some_and(|inflated| inflated.compressed.is_whole());
+    is_kept && part.payload_missing() == Some(0)
 }
 
 /// Octets to which a broken message is inflated at most.
