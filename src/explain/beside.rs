@@ -1,6 +1,6 @@
 //! A compressed message beside what it inflates to, in words and rows.
 
-use super::inflated::{Context, FirstBlock, Inflated, Portion, TAIL};
+use super::inflated::{Beyond, Context, FirstBlock, Inflated, Portion, TAIL};
 use super::part::Part;
 use super::section::section;
 use super::text::{count, hex, printable, shown};
@@ -98,7 +98,23 @@ fn notes(inflated: &Inflated, from: &str) -> Vec<String> {
         )),
         Context::Fresh | Context::Unknown => {}
     }
+    notes.extend(
+        inflated
+            .beyond
+            .map(|beyond| beyond_words(inflated, beyond, from)),
+    );
     notes
+}
+
+fn beyond_words(inflated: &Inflated, beyond: Beyond, from: &str) -> String {
+    let to = match beyond.is_to_earlier {
+        true => format!(", to a {} before this one", inflated.unit()),
+        false => String::new(),
+    };
+    format!(
+        "It refers {} octets back{to}, beyond the window of {} that was agreed on for the {from}.",
+        beyond.distance, beyond.window
+    )
 }
 
 fn block_words(block: FirstBlock) -> String {

@@ -1,19 +1,23 @@
 //! Follows compressed messages through the frames of one side: which frames belong
 //! to one, what it inflates to, and whether it leans on those before it.
 
-use super::inflated::{Context, Inflated, Portion};
+use super::inflated::{Beyond, Context, Inflated, Portion};
 use super::part::{Asked, Part, PartKind};
-use crate::extension::{Codecs, Deflate, Inflater};
+use crate::extension::{Codecs, Coding, Deflate, Inflater, first_beyond};
 use crate::trace::Field;
 use crate::version::{Layout, Side};
 
 /// Finds the compressed messages of both sides, which agreed on this. `fault` is
 /// the side and the octet at which a rule is broken.
 pub(super) fn follow(parts: &mut [Part], deflate: Deflate, fault: Option<(Side, u64)>) {
+    let has_request = parts.iter().any(|part| part.kind == PartKind::Request);
     for side in [Side::Client, Side::Server] {
+        // How a server compresses each frame is said by the request alone.
+        let is_told = side == Side::Client || has_request || !deflate.is_per_frame();
         let mut follower = Follower {
             deflate,
-            keeps_context: !deflate.of(side).no_context_takeover,
+            coding: deflate.of(side),
+            window: is_told.then(|| 1 << deflate.of(side).max_window_bits),
             has_before: false,
             codecs: Codecs::default(),
             message: None,
@@ -60,7 +64,10 @@ fn is_frame(part: &Part) -> bool {
 /// Follows the frames of one side.
 struct Follower {
     deflate: Deflate,
-    keeps_context: bool,
+    /// How this side compresses.
+    coding: Coding,
+    /// How many octets back it may refer, where that is known.
+    window: Option<usize>,
     /// Whether something was inflated before.
     has_before: bool,
     codecs: Codecs,
@@ -73,8 +80,19 @@ struct Follower {
 struct Message {
     frames: usize,
     compressed: Portion,
+    /// Where the payload of each frame starts: in the message, and in the stream of
+    /// its sender.
+    starts: Vec<(usize, u64)>,
     plain: Portion,
     is_text: bool,
+}
+
+impl Message {
+    /// The position in the stream of this octet of the compressed ones.
+    fn position(&self, octet: usize) -> u64 {
+        let start = self.starts.iter().rfind(|(start, _)| *start <= octet);
+        start.map_or(0, |(start, at)| at + (octet - start) as u64)
+    }
 }
 
 impl Follower {
@@ -96,6 +114,9 @@ impl Follower {
         part.coded.is_compressed = true;
         message.is_text |= opcode == Some(1);
         message.frames += 1;
+        let payload = part.spans.iter().find(|seen| seen.span.field.is_payload());
+        let start = payload.map(|seen| (message.compressed.kept.len(), seen.span.at.start));
+        message.starts.extend(start);
         message.compressed.extend(&part.payload());
         let more = part.payload_octets() - part.payload().len() as u64;
         message.compressed.octets += more;
@@ -112,6 +133,7 @@ impl Follower {
 
     fn inflated(&mut self, message: Message, is_whole: bool) -> Inflated {
         let context = self.context(&message, is_whole);
+        let beyond = self.beyond(&message);
         let inflated = Inflated {
             deflate: self.deflate,
             frames: message.frames,
@@ -120,6 +142,7 @@ impl Follower {
             is_text: message.is_text,
             is_whole,
             context,
+            beyond,
         };
         // A stream that has ended is not referred to.
         self.has_before = !inflated.first_block().is_some_and(|block| block.bfinal);
@@ -128,7 +151,7 @@ impl Follower {
 
     /// What a message leans on: one that inflates by itself leans on nothing.
     fn context(&mut self, message: &Message, is_whole: bool) -> Context {
-        if !self.keeps_context || !self.has_before {
+        if self.coding.no_context_takeover || !self.has_before {
             return Context::Fresh;
         }
         if !message.compressed.is_whole() || !is_whole {
@@ -143,7 +166,23 @@ impl Follower {
             false => Context::Earlier,
         }
     }
+
+    /// The first reference beyond the window that was agreed on, in what is kept of a
+    /// message.
+    fn beyond(&self, message: &Message) -> Option<Beyond> {
+        let window = self.window.filter(|window| *window < LARGEST_WINDOW)?;
+        let found = first_beyond(window, &message.compressed.kept)?;
+        Some(Beyond {
+            distance: found.distance as u64,
+            window: window as u64,
+            is_to_earlier: found.distance > found.before,
+            at: message.position(found.at),
+        })
+    }
 }
+
+/// The largest window: nothing can refer beyond it.
+const LARGEST_WINDOW: usize = 1 << 15;
 
 /// Whether these octets inflate, to at most so many, behind what the inflater has
 /// read; `ends` is whether they are a whole message. What comes out is not looked

@@ -98,6 +98,23 @@ pub struct Inflated {
     pub is_whole: bool,
     /// What it leans on.
     pub context: Context,
+    /// Its first reference beyond the window that was agreed on, where it has one.
+    pub beyond: Option<Beyond>,
+}
+
+/// A reference beyond the window that was agreed on (RFC 7692 section 7.1.2). A
+/// receiver with a larger window inflates it all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Beyond {
+    /// How many octets back it goes.
+    pub distance: u64,
+    /// The most that was agreed on.
+    pub window: u64,
+    /// Whether it goes back to an earlier message, or frame.
+    pub is_to_earlier: bool,
+    /// The position of its last octet in the stream of its sender.
+    pub at: u64,
 }
 
 /// Whether a message refers to those before it (RFC 7692 section 7.1.1).

@@ -76,7 +76,17 @@ struct InflatedObject {
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
     context: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beyond: Option<BeyondObject>,
     words: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct BeyondObject {
+    distance: u64,
+    window: u64,
+    offset: u64,
+    earlier: bool,
 }
 
 #[derive(Serialize)]
@@ -183,6 +193,12 @@ impl InflatedObject {
             btype: block.btype,
             words: block.words(),
         });
+        let beyond = inflated.beyond.map(|beyond| BeyondObject {
+            distance: beyond.distance,
+            window: beyond.window,
+            offset: beyond.at,
+            earlier: beyond.is_to_earlier,
+        });
         Some(InflatedObject {
             of: inflated.unit(),
             frames: inflated.frames,
@@ -195,6 +211,7 @@ impl InflatedObject {
             hex: hex(&plain.kept),
             text: inflated.is_text.then(|| shown(plain.text(), usize::MAX)),
             context: inflated.context.name(),
+            beyond,
             words: part.beside().map_or_else(Vec::new, |beside| beside.notes),
         })
     }

@@ -46,7 +46,7 @@ pub mod history;
 use crate::version::{Side, Version};
 
 pub use self::derive::{Derivation, Mark, ProofStep, Run};
-pub use self::inflated::{Context, FirstBlock, Inflated, Portion};
+pub use self::inflated::{Beyond, Context, FirstBlock, Inflated, Portion};
 pub use self::name::{MAX_INFLATED_OCTETS, MAX_PARTS};
 pub use self::observe::Explainer;
 pub use self::part::{KEPT_OCTETS, Part, PartKind, Seen};

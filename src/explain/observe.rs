@@ -189,11 +189,12 @@ impl Explainer {
             let fault = self.fault.map(|fault| (fault.from(), fault.at()));
             follow(&mut parts, deflate, fault);
         }
+        let fault = self.first_fault(&parts);
         let request = self.handshake.request;
         let verdict = verdict(&Case {
             version,
             parts: &parts,
-            fault: self.fault,
+            fault,
             secure: self.handshake.secure,
             asks: matches!(request, Request::Right | Request::WithoutKey3),
             no_handshake: request == Request::Unneeded,
@@ -207,6 +208,20 @@ impl Explainer {
             parts,
             verdict,
         }
+    }
+
+    /// The rule that was broken first: by what a receiver notices, or by a reference
+    /// beyond the window, which it need not.
+    fn first_fault(&self, parts: &[Part]) -> Option<Fault> {
+        let when = |fault: &Fault| match fault.from() {
+            Side::Client => self.client.timeline.when(fault.at()),
+            Side::Server => self.server.timeline.when(fault.at()),
+        };
+        let beyond = parts.iter().filter_map(|part| {
+            let beyond = part.inflated.as_deref()?.beyond?;
+            Some(Fault::beyond(part.from, beyond))
+        });
+        self.fault.into_iter().chain(beyond).min_by_key(when)
     }
 
     fn stream(&mut self, side: Side) -> &mut Stream {

@@ -254,6 +254,110 @@ fn one_octet_is_told_in_the_singular() {
     }
 }
 
+/// A server's message of 600 octets, stored, in hex.
+fn stored() -> String {
+    format!("c1 7e 02 5e 00 58 02 a7 fd {} 00", "61 ".repeat(600))
+}
+
+/// What `explain` says of these frames behind 600 octets, where the server agreed to
+/// a window of 9 bits.
+fn behind_600(frames: &[(Side, &str)]) -> (Explanation, serde_json::Value) {
+    let stored = stored();
+    let frames = [&[(Server, stored.as_str())][..], frames].concat();
+    let turns = conversation(
+        "permessage-deflate; server_max_window_bits=9; client_max_window_bits",
+        "permessage-deflate; server_max_window_bits=9; client_max_window_bits=8",
+        &frames,
+    );
+    let explanation = explained(&turns);
+    let object = json::json(&explanation).unwrap();
+    (explanation, serde_json::from_str(&object).unwrap())
+}
+
+#[test]
+fn a_reference_beyond_the_window_that_was_agreed_on_is_a_fault_of_its_sender() {
+    // Three octets, 600 back: its last octet but two ends the reference.
+    let (explanation, object) = behind_600(&[(Server, "c1 05 02 a6 2b 00 00"), (Server, "88 00")]);
+    holds(
+        &explanation,
+        "window-exceeded",
+        "refers 600 back, to a message before",
+    );
+    let verdict = &explanation.verdict;
+    assert_eq!(verdict.outcome, Outcome::Broken);
+    let section = verdict.section.as_deref();
+    assert_eq!(section, Some("RFC 7692 section 7.1.2.1"));
+    let place = verdict.place.unwrap();
+    let part = &explanation.parts[place.part.unwrap()];
+    assert_eq!((place.from, place.at), (Server, part.at + 2 + 2));
+    let inflated = &object["parts"][3]["inflated"];
+    let beyond = serde_json::json!(
+        {"distance": 600, "window": 512, "offset": place.at, "earlier": true}
+    );
+    assert_eq!(inflated["beyond"], beyond);
+    assert_eq!(inflated["text"], "aaa");
+    let words = inflated["words"].to_string();
+    assert!(
+        words.contains("It refers 600 octets back, to a message before this one"),
+        "{words}"
+    );
+    assert!(object["parts"][2]["inflated"].get("beyond").is_none());
+    // What follows is read on: a receiver with a larger window does not notice.
+    assert_eq!(explanation.parts[4].title(), "close frame, 0 octets");
+}
+
+#[test]
+fn a_reference_beyond_the_window_is_found_in_pieces_and_of_a_client() {
+    let (explanation, _) = behind_600(&[(Server, "41 01 02"), (Server, "80 04 a6 2b 00 00")]);
+    let place = explanation.verdict.place.unwrap();
+    let part = &explanation.parts[4];
+    assert_eq!((place.part, place.at), (Some(4), part.at + 2 + 1));
+    // 257 octets of which the last are three of 257 back: the client has 256.
+    let stored = format!(
+        "c2 fe 01 07 00000000 00 01 01 fe fe {} 00",
+        "61 ".repeat(257)
+    );
+    let near = "c2 84 00000000 02 06 00 00";
+    let (explanation, object) = behind_600(&[(Client, &stored), (Client, near)]);
+    holds(
+        &explanation,
+        "window-exceeded",
+        "The client agrees to refer back at most 256",
+    );
+    let section = explanation.verdict.section.as_deref();
+    assert_eq!(section, Some("RFC 7692 section 7.1.2.2"));
+    assert_eq!(object["parts"][4]["inflated"]["beyond"]["distance"], 257);
+}
+
+#[test]
+fn the_rule_that_is_broken_first_counts() {
+    let beyond = (Server, "c1 05 02 a6 2b 00 00");
+    let (explanation, _) = behind_600(&[beyond, (Server, "c9 00")]);
+    assert_eq!(explanation.verdict.code, Some("window-exceeded"));
+    let (explanation, _) = behind_600(&[(Client, "81 00"), beyond]);
+    assert_eq!(explanation.verdict.code, Some("mask-missing"));
+    assert_eq!(explanation.parts.last().unwrap().from, Server);
+}
+
+#[test]
+fn a_reference_within_the_window_breaks_nothing() {
+    // 512 octets back.
+    let (explanation, _) = behind_600(&[(Server, "c1 04 02 c6 3f 00")]);
+    assert_eq!(
+        explanation.verdict.outcome,
+        Outcome::Good,
+        "{:?}",
+        explanation.verdict
+    );
+    let turns = conversation(
+        "permessage-deflate",
+        "permessage-deflate",
+        &[(Server, &stored()), (Server, "c1 05 02 a6 2b 00 00")],
+    );
+    let explanation = explained(&turns);
+    assert_eq!(explanation.verdict.outcome, Outcome::Good);
+}
+
 #[test]
 fn rsv1_on_a_control_frame_is_explained() {
     let turns = conversation(

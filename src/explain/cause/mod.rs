@@ -8,6 +8,7 @@ use super::name::{MAX_INFLATED_OCTETS, MAX_PARTS};
 use super::part::{Part, PartKind};
 use super::{Outcome, Place, Verdict};
 use crate::error::{Refusal, Violation};
+use crate::explain::inflated::Beyond;
 use crate::extension::{Element, elements, known};
 use crate::trace::Field;
 use crate::version::{Side, Version};
@@ -24,7 +25,12 @@ pub(super) struct Fault {
 enum FaultKind {
     Refusal(Refusal),
     Violation(Violation),
+    /// No receiver need notice it.
+    Beyond(Beyond),
 }
+
+/// The stable code of a reference beyond the window that was agreed on.
+const WINDOW_EXCEEDED: &str = "window-exceeded";
 
 impl Fault {
     pub(super) fn refusal(refusal: Refusal, at: u64) -> Fault {
@@ -43,6 +49,14 @@ impl Fault {
         }
     }
 
+    pub(super) fn beyond(from: Side, beyond: Beyond) -> Fault {
+        Fault {
+            from,
+            at: beyond.at,
+            kind: FaultKind::Beyond(beyond),
+        }
+    }
+
     /// The side whose octets broke it.
     pub(super) fn from(self) -> Side {
         self.from
@@ -57,6 +71,7 @@ impl Fault {
         match self.kind {
             FaultKind::Refusal(refusal) => refusal.code(),
             FaultKind::Violation(violation) => violation.code(),
+            FaultKind::Beyond(_) => WINDOW_EXCEEDED,
         }
     }
 
@@ -64,6 +79,10 @@ impl Fault {
         match self.kind {
             FaultKind::Refusal(refusal) => refusal.to_string(),
             FaultKind::Violation(violation) => violation.to_string(),
+            FaultKind::Beyond(beyond) => format!(
+                "what is compressed refers {} octets back, beyond the window of {} that was agreed on",
+                beyond.distance, beyond.window
+            ),
         }
     }
 }

@@ -110,6 +110,9 @@ pub(super) fn section_of(version: Option<&'static Version>, fault: Fault) -> Opt
     {
         return Some("RFC 6455 section 11.3.1".to_owned());
     }
+    if let FaultKind::Beyond(_) = fault.kind {
+        return Some(window_of(fault.from).to_owned());
+    }
     let (_, rule) = RULES.iter().find(|(code, _)| *code == fault.code())?;
     match (rule, version) {
         (Rule::None, _) => None,
@@ -122,6 +125,14 @@ pub(super) fn section_of(version: Option<&'static Version>, fault: Fault) -> Opt
             listed.then(|| "hixie-76 section 5.1".to_owned())
         }
         (Rule::Request, _) => Some("RFC 6455 section 4.2.1".to_owned()),
+    }
+}
+
+/// Where the window of a side is agreed on.
+fn window_of(side: Side) -> &'static str {
+    match side {
+        Side::Server => "RFC 7692 section 7.1.2.1",
+        Side::Client => "RFC 7692 section 7.1.2.2",
     }
 }
 

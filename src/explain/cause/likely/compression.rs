@@ -1,6 +1,6 @@
 //! What is wrong with compression.
 
-use super::super::Case;
+use super::super::{Case, FaultKind, WINDOW_EXCEEDED};
 use super::frame::frame;
 use super::look::is;
 use crate::explain::follow::inflates_on;
@@ -197,6 +197,26 @@ fn is_read(part: &Part) -> bool {
     let inflated = part.inflated.as_deref();
     let is_kept = inflated.is_some_and(|inflated| inflated.compressed.is_whole());
     is_kept && part.payload_missing() == Some(0)
+}
+
+pub(super) fn window_exceeded(case: &Case<'_>) -> Option<String> {
+    is(case, WINDOW_EXCEEDED)?;
+    let FaultKind::Beyond(beyond) = case.fault?.kind else {
+        return None;
+    };
+    let part = frame(case)?;
+    let from = part.from.name();
+    let to = match (beyond.is_to_earlier, part.coded.deflate?.is_per_frame()) {
+        (true, true) => ", to a frame before this one",
+        (true, false) => ", to a message before this one",
+        (false, _) => "",
+    };
+    Some(format!(
+        "The {from} agrees to refer back at most {} octets and refers {} back{to}: its compressor \
+         was not given the window. A receiver with a larger one does not notice; one that has the \
+         window that was agreed on, and no more, fails.",
+        beyond.window, beyond.distance
+    ))
 }
 
 /// Octets to which a broken message is inflated at most.

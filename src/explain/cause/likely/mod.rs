@@ -10,7 +10,7 @@ mod response;
 
 use self::compression::{
     answer_invalid, bit_misplaced, extension_agreed, handshake_missing, inflates_too_far,
-    not_deflate,
+    not_deflate, window_exceeded,
 };
 use self::frame::{
     compressed, gone, hixie_frames, inner_code, masked_server, not_utf8, rfc_frames, unmasked,
@@ -226,6 +226,11 @@ const CAUSES: &[Row] = &[
         not_deflate,
         "Make raw DEFLATE (RFC 1951) without a header, flush it to an octet, leave out the last four \
          octets, and keep to the parameters that were agreed on.",
+    ),
+    (
+        window_exceeded,
+        "Give the compressor the window that was agreed on (zlib: windowBits of deflateInit2), or \
+         agree to none.",
     ),
     (
         inflates_too_far,
