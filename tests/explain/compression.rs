@@ -424,6 +424,17 @@ fn an_answer_is_explained_by_its_parameters() {
 }
 
 #[test]
+fn of_several_extensions_the_one_that_was_not_offered_is_named() {
+    let turns = conversation(
+        "permessage-deflate",
+        "permessage-deflate\nmux; a=1, deflate-stream",
+        &[],
+    );
+    let told = "The server agrees to mux; a=1, deflate-stream, which the request does not offer.";
+    holds(&explained(&turns), "extension-unexpected", told);
+}
+
+#[test]
 fn text_is_checked_where_it_is_inflated() {
     // A stored block: e4 and 21.
     let explanation = broken(
