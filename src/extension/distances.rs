@@ -5,6 +5,10 @@
 use alloc::vec::Vec;
 use core::mem;
 
+use super::rfc1951::{
+    DISTANCES, END_OF_BLOCK, FIXED_DISTANCES, FIXED_LITERALS, LENGTHS, LONGEST_CODE, ORDER, Symbol,
+};
+
 /// A reference of a stream to octets that came before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(feature = "explain"), allow(dead_code))] // `conform` asks how far alone
@@ -129,22 +133,19 @@ impl Bits<'_> {
     }
 }
 
-/// The longest code.
-const LONGEST: usize = 15;
-
 /// A canonical Huffman code.
 struct Code {
     /// How many symbols have a code of this length.
-    counts: [usize; LONGEST + 1],
+    counts: [usize; LONGEST_CODE as usize + 1],
     /// The symbols by their codes.
     symbols: Vec<usize>,
 }
 
 impl Code {
-    fn of(lengths: &[usize]) -> Code {
-        let mut counts = [0; LONGEST + 1];
+    fn of(lengths: &[u8]) -> Code {
+        let mut counts = [0; LONGEST_CODE as usize + 1];
         for length in lengths {
-            if let Some(count) = counts.get_mut(*length) {
+            if let Some(count) = counts.get_mut(usize::from(*length)) {
                 *count += 1;
             }
         }
@@ -179,38 +180,27 @@ struct Codes {
     distances: Code,
 }
 
-/// In which order the lengths of the code for lengths stand.
-const ORDER: [usize; 19] = [
-    16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15,
-];
-
 impl Codes {
     fn fixed() -> Codes {
-        let literals = (0..288).map(|symbol| match symbol {
-            0..=143 => 8,
-            144..=255 => 9,
-            256..=279 => 7,
-            _ => 8,
-        });
         Codes {
-            literals: Code::of(&literals.collect::<Vec<usize>>()),
-            distances: Code::of(&[5; 30]),
+            literals: Code::of(&FIXED_LITERALS),
+            distances: Code::of(&FIXED_DISTANCES),
         }
     }
 
     fn read(bits: &mut Bits<'_>) -> Option<Codes> {
-        let literals = bits.take(5)? + 257;
+        let literals = bits.take(5)? + END_OF_BLOCK + 1;
         let distances = bits.take(5)? + 1;
         let count = bits.take(4)? + 4;
         let mut lengths = [0; ORDER.len()];
         for symbol in ORDER.iter().take(count) {
-            *lengths.get_mut(*symbol)? = bits.take(3)?;
+            *lengths.get_mut(*symbol)? = u8::try_from(bits.take(3)?).ok()?;
         }
         let code = Code::of(&lengths);
         let mut lengths = Vec::with_capacity(literals + distances);
         while lengths.len() < literals + distances {
             let (length, times) = match code.symbol(bits)? {
-                length @ 0..=15 => (length, 1),
+                length @ 0..=15 => (u8::try_from(length).ok()?, 1),
                 16 => (*lengths.last()?, 3 + bits.take(2)?),
                 17 => (0, 3 + bits.take(3)?),
                 _ => (0, 11 + bits.take(7)?),
@@ -225,36 +215,10 @@ impl Codes {
     }
 }
 
-/// How many bits follow the symbol of a length, from 257 on.
-const LENGTH_BITS: [u32; 29] = [
-    0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0,
-];
-
-/// The shortest length, and the one of the last symbol.
-const LENGTHS: (usize, usize) = (3, 258);
-
-/// How many octets a symbol of a length, from 257 on, stands for with the bits that
-/// follow it.
-fn length(bits: &mut Bits<'_>, symbol: usize) -> Option<usize> {
-    let (least, most) = LENGTHS;
-    let extra = *LENGTH_BITS.get(symbol)?;
-    if symbol + 1 == LENGTH_BITS.len() {
-        return Some(most);
-    }
-    let shorter = LENGTH_BITS.iter().take(symbol).map(|bits| 1_usize << bits);
-    Some(least + shorter.sum::<usize>() + bits.take(extra)?)
-}
-
-fn distance(bits: &mut Bits<'_>, symbol: usize) -> Option<usize> {
-    match symbol {
-        0..=3 => Some(symbol + 1),
-        4..=29 => {
-            let extra = u32::try_from(symbol / 2 - 1).ok()?;
-            let base = ((2 + symbol % 2) << extra) + 1;
-            Some(base + bits.take(extra)?)
-        }
-        _ => None,
-    }
+/// What a symbol stands for, with the bits that follow it.
+fn number(bits: &mut Bits<'_>, alphabet: &[Symbol], symbol: usize) -> Option<usize> {
+    let symbol = alphabet.get(symbol)?;
+    Some(usize::from(symbol.base) + bits.take(symbol.extra_bits.into())?)
 }
 
 /// Reads a block that is compressed. `made` is what the stream has inflated to.
@@ -266,16 +230,16 @@ fn block(
 ) -> Option<()> {
     loop {
         let symbol = codes.literals.symbol(bits)?;
-        let Some(of_length) = symbol.checked_sub(257) else {
-            if symbol == 256 {
+        let Some(of_length) = symbol.checked_sub(END_OF_BLOCK + 1) else {
+            if symbol == END_OF_BLOCK {
                 return Some(());
             }
             *made += 1;
             continue;
         };
-        let length = length(bits, of_length)?;
+        let length = number(bits, &LENGTHS, of_length)?;
         let symbol = codes.distances.symbol(bits)?;
-        let distance = distance(bits, symbol)?;
+        let distance = number(bits, &DISTANCES, symbol)?;
         found(Reference {
             distance,
             at: bits.read.saturating_sub(1),
