@@ -12,6 +12,7 @@
 )]
 
 mod deflated;
+mod deflater;
 #[allow(dead_code, reason = "the other benches use the rest")]
 mod machine;
 mod options;
@@ -160,7 +161,13 @@ fn main() -> Result<()> {
             idle.push((offer, measure_memory(offer)?));
         }
     }
-    let table = table(&rows, &idle, &options.rivals)?;
+    let mut table = table(&rows, &idle, &options.rivals)?;
+    if deflater::SHORT.contains(&options.filter) {
+        table += &deflater::short_messages()?;
+    }
+    if deflater::LEVELS.contains(&options.filter) {
+        table += &deflater::levels()?;
+    }
     print!("{table}");
     if options.write {
         table::write_page("compression", &table)?;

@@ -200,7 +200,7 @@ const fn with_extra<const N: usize>(
 
 /// With fewer literals and matches, codes of its own do not make up for what it
 /// takes to say them.
-const LEAST_OF_DYNAMIC: usize = 24;
+const LEAST_OF_DYNAMIC: usize = 56;
 
 impl Block {
     fn write_parts(
