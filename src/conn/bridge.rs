@@ -194,7 +194,7 @@ impl Direction {
     }
 
     /// Carries the messages that come next in the input of `from`, as long as each
-    /// lies whole in it. [`Conn::next`] tells what is left.
+    /// lies whole in it and may be deflated. [`Conn::next`] tells what is left.
     ///
     /// # Errors
     ///
@@ -206,10 +206,14 @@ impl Direction {
         from: &mut BridgeEnd<'_, '_>,
         to: &mut BridgeEnd<'_, '_>,
     ) -> Result<(), Violation> {
+        let deflates = to.conn.deflates();
         while let Some((kind, octets)) = from.conn.take_whole(input) {
             if !self.send_whole(kind, octets, to) {
                 let piece = from.conn.whole_piece(kind, octets);
                 self.carry(Event::Piece(piece), from, to)?;
+            }
+            if deflates && !to.out.may_deflate() {
+                break;
             }
         }
         Ok(())

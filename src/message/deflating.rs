@@ -280,6 +280,7 @@ impl Deflating {
         if payload.len() < compression.threshold || !coding.can_be_kept() {
             return encoder.message(kind, payload, out);
         }
+        out.count_deflated(compression.cost_of(payload.len()));
         let mut deflater = self.deflater(coding.max_window_bits, compression, out);
         let mut deflated = out.with_codecs(Codecs::take_buffer);
         deflater.message(payload, &mut deflated);
@@ -308,6 +309,7 @@ impl Deflating {
         if is_short || !coding.can_be_kept() {
             return encoder.data(kind, position, payload, out);
         }
+        out.count_deflated(compression.cost_of(payload.len()));
         let mut deflater = self.deflater(coding.max_window_bits, compression, out);
         let mut deflated = out.with_codecs(Codecs::take_buffer);
         let ends = position.last || is_per_frame;

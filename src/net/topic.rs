@@ -23,6 +23,9 @@ const MANY: usize = 1024 * 1024;
 /// A subscriber that has published some of a batch of this size, and is not sent
 /// all of it, gets a copy of the rest: one write costs less than many.
 const SMALL: usize = 16 * 1024;
+/// Octets of one batch that are deflated. The rest goes plain: a worker deflates all
+/// of a batch in one go, and others wait no longer than that.
+const DEFLATED: usize = 256 * 1024;
 /// Octets, and texts, that are joined while they wait for a worker.
 const JOINED_OCTETS: usize = 16 * 1024;
 const JOINED_TEXTS: usize = 1024;
@@ -287,6 +290,8 @@ struct Published {
 pub(super) struct Making<'m> {
     pub(super) budget: &'m Arc<Budget>,
     pub(super) codecs: &'m mut Codecs,
+    /// Octets that may still be deflated in this turn. What was begun is finished.
+    pub(super) to_deflate: &'m mut usize,
 }
 
 /// All texts, as a server sends them in one shape.
@@ -303,15 +308,18 @@ impl Frames {
         let (mut octets, mut ends) = (Vec::with_capacity(most), Vec::new());
         let (mut rest, mut start) = (texts.octets.as_bytes(), 0);
         let mut lengths = texts.lengths.iter();
+        let mut to_deflate = DEFLATED;
         for run in &texts.runs {
             for length in lengths.by_ref().take(run.end - start) {
                 let (text, behind) = rest.split_at(*length);
+                let shape = shape_of(text, shape, &mut to_deflate);
                 Encoder::server_frame(shape, Kind::Text, text, making.codecs, &mut octets);
                 rest = behind;
             }
             start = run.end;
             ends.push(octets.len());
         }
+        *making.to_deflate = making.to_deflate.saturating_sub(DEFLATED - to_deflate);
         Frames {
             octets: Shared::new(octets, making.budget),
             ends,
@@ -327,6 +335,23 @@ impl Frames {
     /// Where run number `n` lies.
     fn run(&self, n: usize) -> Range<usize> {
         self.end_of_runs(n)..self.end_of_runs(n + 1)
+    }
+}
+
+/// The shape that a text goes in, where so much may still be deflated.
+fn shape_of(text: &[u8], shape: Shape, to_deflate: &mut usize) -> Shape {
+    let Shape::Deflated(compression) = shape else {
+        return shape;
+    };
+    if text.len() < compression.threshold {
+        return shape;
+    }
+    match to_deflate.checked_sub(compression.cost_of(text.len())) {
+        Some(left) => {
+            *to_deflate = left;
+            shape
+        }
+        None => Shape::Plain(Layout::Hybi07),
     }
 }
 
@@ -490,6 +515,7 @@ impl OutsideTexts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::extension::Compression;
     use crate::version::Version;
 
     fn link(token: usize) -> LinkId {
@@ -503,6 +529,7 @@ mod tests {
         let mut making = Making {
             budget: &budget(),
             codecs: &mut codecs,
+            to_deflate: &mut 0,
         };
         let shape = Shape::Plain(version.layout);
         match batch.frames_for(shape, link(subscriber), &mut out, &mut making) {
@@ -561,6 +588,35 @@ mod tests {
     }
 
     #[test]
+    fn of_a_batch_not_more_is_deflated_than_others_wait_for() {
+        let (budget, mut topics) = (budget(), Topics::default());
+        let short = "compression ".repeat(10);
+        let long = "x".repeat(DEFLATED);
+        for text in std::iter::once(&long).chain(std::iter::repeat_n(&short, 1000)) {
+            topics.publish(link(0), "t", text);
+        }
+        let batch = topics.take(&budget).remove(0);
+        let mut to_deflate = 2 * DEFLATED;
+        let mut making = Making {
+            budget: &budget,
+            codecs: &mut Codecs::default(),
+            to_deflate: &mut to_deflate,
+        };
+        let compression = Compression::default();
+        let frames = batch.all_frames(Shape::Deflated(compression), &mut making);
+        // The long one and most of the short ones are plain.
+        let deflated = DEFLATED / compression.cost_of(short.len());
+        let plain = frames.octets().windows(short.len());
+        let plain = plain.filter(|octets| *octets == short.as_bytes()).count();
+        assert_eq!(plain, 1000 - deflated);
+        assert!(frames.octets().len() > DEFLATED + plain * short.len());
+        assert_eq!(
+            2 * DEFLATED - to_deflate,
+            deflated * compression.cost_of(short.len())
+        );
+    }
+
+    #[test]
     fn all_subscribers_of_a_layout_share_its_frames_and_those_that_publish_too() {
         let (budget, mut topics) = (budget(), Topics::default());
         let text = "x".repeat(60_000);
@@ -573,6 +629,7 @@ mod tests {
         let mut making = Making {
             budget: &budget,
             codecs: &mut codecs,
+            to_deflate: &mut 0,
         };
         let mut all = Vec::new();
         for token in 0..100 {

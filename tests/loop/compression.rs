@@ -20,18 +20,19 @@ use crate::support::server::{Running, setup};
 /// The bit of a compressed message in the first octet of a frame.
 const RSV1: u8 = 0x40;
 const FIN: u8 = 0x80;
-const DEFLATED_TEXT: u8 = TEXT | RSV1;
+pub(super) const DEFLATED_TEXT: u8 = TEXT | RSV1;
 const DEFLATED_BINARY: u8 = BINARY | RSV1;
 
 const OFFER: &str = "permessage-deflate; client_max_window_bits";
-const WITH_CONTEXT: &str = "permessage-deflate";
-const ALONE: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+pub(super) const WITH_CONTEXT: &str = "permessage-deflate";
+pub(super) const ALONE: &str =
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
-const KIB: usize = 1024;
+pub(super) const KIB: usize = 1024;
 const MIB: usize = KIB * KIB;
 
 /// A client that offers compression.
-struct Client {
+pub(super) struct Client {
     peer: Peer,
     /// What the server agreed to.
     answer: Option<String>,
@@ -54,7 +55,7 @@ impl DerefMut for Client {
 }
 
 impl Client {
-    fn open(address: SocketAddr, offer: &str, path: &str) -> Client {
+    pub(super) fn open(address: SocketAddr, offer: &str, path: &str) -> Client {
         let mut peer = Peer::connect(address);
         let mut request = request(RFC, path);
         if !offer.is_empty() {
@@ -78,10 +79,11 @@ impl Client {
     }
 
     /// A whole message as it sends it: compressed.
-    fn deflated(&mut self, payload: &[u8]) -> Vec<u8> {
+    pub(super) fn deflated(&mut self, payload: &[u8]) -> Vec<u8> {
         let mut deflated = Vec::new();
         self.deflater.message(payload, &mut deflated);
-        if self.agreed_to("client_no_context_takeover") {
+        let starts_anew = ["client_no_context_takeover", "; no_context_takeover"];
+        if starts_anew.iter().any(|flag| self.agreed_to(flag)) {
             self.deflater.reset();
         }
         deflated
@@ -95,17 +97,23 @@ impl Client {
 
     /// Receives a message in one frame: its first octet, the octets of its payload
     /// on the way, and what they say.
-    fn message(&mut self) -> (u8, usize, Vec<u8>) {
+    pub(super) fn message(&mut self) -> (u8, usize, Vec<u8>) {
         let (first, payload) = self.peer.frame();
         if first & RSV1 == 0 {
             return (first, payload.len(), payload);
         }
-        let inflated = inflate(&mut self.inflater, &payload);
+        let inflated = self.inflated(&payload);
+        (first, payload.len(), inflated)
+    }
+
+    /// What a compressed message says.
+    pub(super) fn inflated(&mut self, payload: &[u8]) -> Vec<u8> {
+        let inflated = inflate(&mut self.inflater, payload);
         let starts_anew = ["server_no_context_takeover", "; no_context_takeover"];
         if starts_anew.iter().any(|flag| self.agreed_to(flag)) {
             self.inflater.reset();
         }
-        (first, payload.len(), inflated)
+        inflated
     }
 
     /// Whether something has arrived.
@@ -142,12 +150,12 @@ fn inflate(inflater: &mut Inflater, mut octets: &[u8]) -> Vec<u8> {
     }
 }
 
-fn config(mode: Mode) -> Config {
+pub(super) fn config(mode: Mode) -> Config {
     Config::default().with_compression(Compression::default().with_mode(mode))
 }
 
 /// A text of so many octets that says nothing twice, and gets a little shorter.
-fn prose(octets: usize) -> String {
+pub(super) fn prose(octets: usize) -> String {
     let letters = noise(octets).into_iter().map(|octet| octet >> 3);
     letters.map(|letter| char::from(b'A' + letter)).collect()
 }

@@ -123,6 +123,9 @@ impl<'t, A: App> Dispatch<'t, A> {
                 let carried = partner.carry_whole(&mut input, conn, out);
                 self.carried(carried, None);
             }
+            if !self.may_deflate() {
+                break;
+            }
             let handle = &mut self.handle;
             match handle.conn.next(&mut input, &mut handle.out) {
                 Ok(None) => break,
@@ -137,6 +140,15 @@ impl<'t, A: App> Dispatch<'t, A> {
             }
         }
         input.rest().len()
+    }
+
+    /// Whether what is parsed next may be deflated in this turn.
+    fn may_deflate(&self) -> bool {
+        let may_partner = match &self.bridge {
+            BridgeTurn::Partner(partner) => partner.out.may_deflate(),
+            BridgeTurn::None | BridgeTurn::PartnerGone => true,
+        };
+        may_partner && self.handle.out.may_deflate()
     }
 
     /// Parses payload that was read to where the message is gathered. Gives what

@@ -351,6 +351,7 @@ impl<A: App> Worker<A> {
         self.places.client_came(self.index);
         // As a rule the head is there already: read before waiting for it.
         if refusal.is_none() {
+            self.scratch.start_turn();
             self.whole_turn(token, Some(&client));
             if self.scratch.topics.are_many() {
                 self.publish();
@@ -370,8 +371,10 @@ impl<A: App> Worker<A> {
     }
 
     /// Lets a link read, parse and write. One that fills its reads is read again,
-    /// up to a bound; then the others have their turns.
+    /// until as much was read as may be, or as much deflated; then the others have
+    /// their turns.
     fn turn(&mut self, token: usize) {
+        self.scratch.start_turn();
         for reads in 1.. {
             if self.lacks_memory() {
                 self.pause_for_memory(token);
@@ -390,7 +393,8 @@ impl<A: App> Worker<A> {
                 return;
             }
             // What is published is handed on once a round, and is to stay small.
-            if reads == MAX_READS || self.scratch.topics.are_some() {
+            let is_over = reads == MAX_READS || self.scratch.has_deflated_all();
+            if is_over || self.scratch.topics.are_some() {
                 return self.links.enqueue(token);
             }
         }

@@ -81,11 +81,7 @@ impl<A: App> Worker<A> {
                 continue;
             };
             if link.takes_published() {
-                let (out, codecs) = self.scratch.out.octets_and_codecs();
-                let mut making = Making {
-                    budget: &budget,
-                    codecs,
-                };
+                let (out, mut making) = self.scratch.out.octets_and_making(&budget);
                 let sent = if batch.is_from(subscriber) {
                     send_published(link, batch, subscriber, out, (&mut making, now_ms))
                         .and_then(|()| link.send_output(out, now_ms))
@@ -106,11 +102,7 @@ impl<A: App> Worker<A> {
                 continue;
             }
             let sent = self.with_link(token, |turn| {
-                let (out, codecs) = turn.scratch.out.octets_and_codecs();
-                let mut making = Making {
-                    budget: &budget,
-                    codecs,
-                };
+                let (out, mut making) = turn.scratch.out.octets_and_making(&budget);
                 send_published(turn.link, batch, subscriber, out, (&mut making, now_ms))
             });
             if let Some(Err(error)) = sent {
@@ -148,9 +140,14 @@ impl<A: App> Worker<A> {
         true
     }
 
-    /// Reads all posts that wait.
+    /// Reads the posts that wait: all of them, unless much of what others publish is
+    /// deflated here.
     pub(super) fn read_mail(&mut self) {
-        while let Some(post) = self.mail.receive() {
+        self.scratch.start_turn();
+        while !self.scratch.has_deflated_all() {
+            let Some(post) = self.mail.receive() else {
+                break;
+            };
             self.on_post(post);
         }
         self.mail.announce_room();
@@ -161,6 +158,9 @@ impl<A: App> Worker<A> {
             self.links.enqueue(token);
         }
         for _ in 0..OUTSIDE_A_TURN {
+            if self.scratch.has_deflated_all() {
+                break;
+            }
             let Some(post) = self.mail.receive_from_outside() else {
                 return;
             };

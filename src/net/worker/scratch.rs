@@ -1,5 +1,7 @@
 //! What the turns of all links use, and no link owns.
 
+use std::sync::Arc;
+
 use super::link::READ;
 use super::places::Places;
 use super::pool::Pool;
@@ -7,15 +9,20 @@ use super::random_pool::RandomPool;
 use crate::bytes::Output;
 use crate::extension::Codecs;
 use crate::net::backend_dial::BackendDial;
+use crate::net::budget::Budget;
 use crate::net::later::Later;
 use crate::net::refusal::Hint;
 use crate::net::settings::Settings;
-use crate::net::topic::Topics;
+use crate::net::topic::{Making, Topics};
 use crate::net::warning::WarningLimiter;
 
 /// Octets in front of the read buffer, where what was left unparsed is put: a
 /// frame's header and a control frame's payload fit.
 pub(super) const FRONT: usize = 256;
+
+/// Octets that one turn deflates, about as many as it inflates; others wait no
+/// longer than that.
+const DEFLATED: usize = 64 * 1024;
 
 /// What every turn uses.
 pub(super) struct Scratch {
@@ -59,18 +66,30 @@ pub(super) struct OutBuffer {
     pub(super) octets: Vec<u8>,
     random: RandomPool,
     codecs: Codecs,
+    /// Octets that may still be deflated in this turn.
+    to_deflate: usize,
 }
 
 impl OutBuffer {
-    /// Where frames that were made for many links are put, and what made them.
+    /// Where frames that were made for many links are put, and what makes them.
     #[inline]
-    pub(super) fn octets_and_codecs(&mut self) -> (&mut Vec<u8>, &mut Codecs) {
-        (&mut self.octets, &mut self.codecs)
+    pub(super) fn octets_and_making<'m>(
+        &'m mut self,
+        budget: &'m Arc<Budget>,
+    ) -> (&'m mut Vec<u8>, Making<'m>) {
+        let making = Making {
+            budget,
+            codecs: &mut self.codecs,
+            to_deflate: &mut self.to_deflate,
+        };
+        (&mut self.octets, making)
     }
 
     #[inline]
     pub(super) fn output(&mut self) -> Output<'_> {
-        Output::new(&mut self.octets, &mut self.random).with_shared_codecs(&mut self.codecs)
+        Output::new(&mut self.octets, &mut self.random)
+            .with_shared_codecs(&mut self.codecs)
+            .with_limit_of_deflating(&mut self.to_deflate)
     }
 }
 
@@ -87,6 +106,20 @@ impl Scratch {
             pool: Pool::default(),
             warnings: Warnings::default(),
         }
+    }
+
+    /// A turn starts, of a link or of the mail: so much may be deflated of what a link
+    /// sends, or its partner.
+    #[inline]
+    pub(super) fn start_turn(&mut self) {
+        self.out.to_deflate = DEFLATED;
+        self.peer_out.to_deflate = DEFLATED;
+    }
+
+    /// Whether this turn has deflated all that it may.
+    #[inline]
+    pub(super) fn has_deflated_all(&self) -> bool {
+        self.out.to_deflate == 0 || self.peer_out.to_deflate == 0
     }
 
     /// After a panic: throws away what the turn has done so far.

@@ -92,9 +92,11 @@ impl<A: App> Turn<'_, A> {
         self.after_read(read)
     }
 
-    /// Where more waits to be inflated, the next turn goes on with it.
+    /// Where more waits to be inflated, or for what was deflated, the next turn goes
+    /// on with it.
     fn parse_on(&mut self) {
-        if self.link.conn.waits_for_room() {
+        let waits = self.scratch.has_deflated_all() && !self.link.unparsed().is_empty();
+        if waits || self.link.conn.waits_for_room() {
             self.link.flow.set(Flow::PARSE_DUE, true);
         }
     }

@@ -1,0 +1,226 @@
+//! What a worker deflates for one connection, before others have their turns.
+
+use std::io::{ErrorKind, Read};
+use std::net::TcpStream;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use heirloom::extension::{Compression, Level, Mode};
+use heirloom::handshake::Request;
+use heirloom::net::{
+    App, Backend as To, ClientAddress, Handle, Incoming, Reply, Router, Site, gateway,
+};
+use heirloom::{Config, Version};
+
+use crate::compression::{ALONE, Client, DEFLATED_TEXT, KIB, WITH_CONTEXT, config, prose};
+use crate::support::PATIENCE;
+use crate::support::backend::{Backend, Served, clear};
+use crate::support::failing_app::Hold;
+use crate::support::peer::{Peer, RFC, TEXT, frame, said};
+use crate::support::server::Running;
+
+/// Octets that a turn deflates, and what each message counts beside its own.
+const A_TURN: usize = 64 * KIB;
+const A_MESSAGE: usize = 512;
+
+/// Echoes, carries what comes on `/bridge` to a backend, and stands still where it is
+/// told to.
+struct Stepping {
+    hold: Option<Hold>,
+    site: Site,
+}
+
+impl App for Stepping {
+    type Data = <Site as App>::Data;
+
+    fn connected(&mut self, client: &ClientAddress, data: &mut Self::Data) {
+        self.site.connected(client, data);
+    }
+
+    fn backend_accepted(&mut self, subprotocol: Option<&str>, data: &mut Self::Data) -> Reply {
+        self.site.backend_accepted(subprotocol, data)
+    }
+
+    fn request(&mut self, request: &Request<'_>, data: &mut Self::Data) -> Reply {
+        match request.path() {
+            "/bridge" => self.site.request(request, data),
+            _ => Reply::Accept(None),
+        }
+    }
+
+    fn message(&mut self, mut incoming: Incoming<'_>, link: &mut Handle<'_, Stepping>) {
+        match (incoming.message().as_text(), &self.hold) {
+            (Some("hold"), Some(hold)) => {
+                // The test may have ended.
+                let _ = hold.entered.send(());
+                let _ = hold.release.recv();
+            }
+            _ => link.send_back(incoming).unwrap(),
+        }
+    }
+}
+
+/// A server with one worker, which stands still once in each turn of the loop.
+struct Steps {
+    is_held: Receiver<()>,
+    let_go: Sender<()>,
+    other: Peer,
+    /// The last, so that its clients are dropped first.
+    server: Running,
+}
+
+impl Steps {
+    fn start(config: Config, backend: &Backend) -> Steps {
+        let (entered, is_held) = channel();
+        let (let_go, release) = channel();
+        let hold = Mutex::new(Some(Hold { entered, release }));
+        let to = To::new(backend.url().parse().unwrap(), rfc6455()).with_config(config.clone());
+        let router = Router::new(gateway::routes(config, to));
+        let config = router.config();
+        let server = Running::app(1, config, move || Stepping {
+            hold: hold.lock().unwrap().take(),
+            site: Site::new(&router),
+        });
+        let other = Peer::open(server.address, RFC, "/");
+        Steps {
+            is_held,
+            let_go,
+            other,
+            server,
+        }
+    }
+
+    /// The worker stands still in the turn of another connection.
+    fn stop(&mut self) {
+        self.other.send(&said(RFC, "hold"));
+        self.is_held.recv_timeout(PATIENCE).unwrap();
+    }
+
+    /// It goes on, until that one has had its next turn.
+    fn step(&mut self) {
+        self.other.send(&said(RFC, "hold"));
+        self.let_go.send(()).unwrap();
+        self.is_held.recv_timeout(PATIENCE).unwrap();
+    }
+
+    fn go_on(&self) {
+        self.let_go.send(()).unwrap();
+    }
+}
+
+fn rfc6455() -> &'static Version {
+    Version::named("rfc6455").unwrap()
+}
+
+/// What has arrived.
+fn arrived(mut stream: &TcpStream) -> Vec<u8> {
+    let (mut all, mut room) = (Vec::new(), vec![0; 64 * KIB]);
+    stream.set_nonblocking(true).unwrap();
+    loop {
+        match stream.read(&mut room) {
+            Ok(0) => panic!("it is closed: {:?}", String::from_utf8_lossy(&all)),
+            Ok(n) => all.extend_from_slice(&room[..n]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    stream.set_nonblocking(false).unwrap();
+    all
+}
+
+/// The payload of each of these frames of a server, which are deflated.
+fn payloads(mut octets: &[u8]) -> Vec<&[u8]> {
+    let mut payloads = Vec::new();
+    while let [first, length, rest @ ..] = octets {
+        assert_eq!(*first, DEFLATED_TEXT);
+        assert!(*length < 126, "{length}");
+        let (payload, behind) = rest.split_at(usize::from(*length));
+        payloads.push(payload);
+        octets = behind;
+    }
+    assert!(octets.is_empty(), "half a frame");
+    payloads
+}
+
+/// Sends many short texts at once, and holds what the client gets of them to what a
+/// turn may deflate.
+fn floods(
+    steps: &mut Steps,
+    client: &mut Client,
+    (text, cost): (&str, usize),
+    flood: impl FnOnce(&mut Client, usize),
+) {
+    const TEXTS: usize = 2000;
+    steps.stop();
+    flood(client, TEXTS);
+    let (mut received, mut turns) = (0, 0);
+    let most = (A_TURN / cost + 1) * text.len();
+    while received < TEXTS * text.len() {
+        steps.step();
+        let mut in_turn = 0;
+        for payload in payloads(&arrived(client.stream())) {
+            let echo = client.inflated(payload);
+            assert_eq!(echo, text.as_bytes());
+            in_turn += echo.len();
+        }
+        // Where its first turn comes by an event, another one may follow behind it.
+        assert!(in_turn <= 2 * most, "{in_turn} octets in one turn");
+        received += in_turn;
+        turns += 1;
+        assert!(turns < 1000, "not all arrive");
+    }
+    let least = TEXTS * cost / A_TURN;
+    assert!((least / 2..=2 * least).contains(&turns), "{turns} turns");
+    steps.go_on();
+}
+
+#[test]
+fn many_short_messages_are_deflated_in_short_turns_and_others_have_theirs_between() {
+    let backend = Backend::listen();
+    let best = Compression::default()
+        .with_mode(Mode::Shared)
+        .with_level(Level::Best);
+    for (config, offer, times) in [
+        (config(Mode::Shared), ALONE, 1),
+        (Config::default().with_compression(best), ALONE, 4),
+        (config(Mode::PerConnection), WITH_CONTEXT, 1),
+        (config(Mode::Shared), "x-webkit-deflate-frame", 1),
+    ] {
+        let text = prose(100);
+        let cost = (text.len() + A_MESSAGE) * times;
+        for is_deflated in [false, true] {
+            let mut steps = Steps::start(config.clone(), &backend);
+            let mut client = Client::open(steps.server.address, offer, "/");
+            floods(&mut steps, &mut client, (&text, cost), |client, n| {
+                let texts: Vec<_> = (0..n)
+                    .map(|_| match is_deflated {
+                        true => frame(DEFLATED_TEXT, &client.deflated(text.as_bytes())),
+                        false => said(RFC, &text),
+                    })
+                    .collect();
+                client.send(&texts.concat());
+            });
+            client.send_text(&text);
+            assert_eq!(client.message().2, text.as_bytes());
+        }
+    }
+}
+
+#[test]
+fn what_a_backend_sends_is_deflated_in_short_turns_too() {
+    let backend = Backend::listen();
+    let mut steps = Steps::start(config(Mode::Shared), &backend);
+    let address = steps.server.address;
+    let (mut client, mut served): (Client, Served) = std::thread::scope(|scope| {
+        let client = scope.spawn(|| Client::open(address, ALONE, "/bridge"));
+        let served = backend.open();
+        (client.join().unwrap(), served)
+    });
+    let text = prose(100);
+    let cost = text.len() + A_MESSAGE;
+    floods(&mut steps, &mut client, (&text, cost), |_, n| {
+        served.send(&clear(TEXT, text.as_bytes()).repeat(n));
+    });
+    served.send(&clear(TEXT, text.as_bytes()));
+    assert_eq!(client.message().2, text.as_bytes());
+}
