@@ -157,6 +157,11 @@ impl<'o> Output<'o> {
         }
     }
 
+    /// Whether others wait for their turn while something is deflated.
+    pub(crate) fn has_limit_of_deflating(&self) -> bool {
+        self.to_deflate.is_some()
+    }
+
     /// Whether more may be deflated before others have their turn.
     #[inline]
     pub(crate) fn may_deflate(&self) -> bool {

@@ -71,6 +71,22 @@ impl Conn {
         Ok(open.encoder().framing(kind, length))
     }
 
+    /// The same for a payload that is sent uncompressed in any case.
+    ///
+    /// # Errors
+    ///
+    /// As [`Conn::send`].
+    #[cfg(feature = "net")]
+    pub(crate) fn framing_of_plain(
+        &mut self,
+        kind: Kind,
+        length: usize,
+    ) -> Result<Option<Framing>, Unsendable> {
+        let open = self.sending(kind)?;
+        open.sender().whole()?;
+        Ok(open.encoder().framing(kind, length))
+    }
+
     /// How this end can send a whole message of this kind now, so that others are
     /// sent the same octets; `None` where it cannot send one.
     #[cfg(feature = "net")]

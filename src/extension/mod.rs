@@ -259,6 +259,10 @@ pub enum Level {
 /// where an octet of a long one takes 10 nanoseconds.
 const COST_OF_MESSAGE: usize = 512;
 
+/// Octets of one message that are deflated in one go where others wait: it takes 10
+/// milliseconds, and twice that where they do not get shorter.
+const AT_ONCE: usize = 1024 * 1024;
+
 /// How connections compress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -310,12 +314,21 @@ impl Compression {
     /// What it takes to deflate so many octets of one message, in octets that the
     /// default level deflates in the same time.
     pub(crate) fn cost_of(&self, octets: usize) -> usize {
-        let times = match self.level {
-            Level::Fast | Level::Default => 1,
+        self.times(octets.saturating_add(COST_OF_MESSAGE))
+    }
+
+    /// Whether a message of so many octets takes longer than others are to wait: a
+    /// message is deflated in one go, and such a one is sent uncompressed.
+    pub(crate) fn is_too_long(&self, octets: usize) -> bool {
+        self.times(octets) > AT_ONCE
+    }
+
+    fn times(&self, octets: usize) -> usize {
+        match self.level {
+            Level::Fast | Level::Default => octets,
             // So much where the octets are made to take long.
-            Level::Best => 4,
-        };
-        octets.saturating_add(COST_OF_MESSAGE).saturating_mul(times)
+            Level::Best => octets.saturating_mul(4),
+        }
     }
 
     /// Also with Safari 15.0 to 15.3.

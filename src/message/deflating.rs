@@ -263,8 +263,8 @@ impl Deflating {
         }
     }
 
-    /// Sends a whole message in one frame: compressed, where it is long enough
-    /// and that makes it shorter.
+    /// Sends a whole message in one frame: compressed, where it is long enough and
+    /// that makes it shorter, and where it is not too long while others wait.
     pub(crate) fn send(
         &mut self,
         coding: Coding,
@@ -277,7 +277,9 @@ impl Deflating {
             first: true,
             last: true,
         };
-        if payload.len() < compression.threshold || !coding.can_be_kept() {
+        let is_too_long = out.has_limit_of_deflating() && compression.is_too_long(payload.len());
+        if payload.len() < compression.threshold || is_too_long || !coding.can_be_kept() {
+            // A context is not touched by it.
             return encoder.message(kind, payload, out);
         }
         out.count_deflated(compression.cost_of(payload.len()));

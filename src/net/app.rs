@@ -312,7 +312,13 @@ impl<A: App> Handle<'_, A> {
             return self.conn.send(message, &mut self.out);
         }
         let (kind, length) = (message.kind(), message.payload().len());
-        let Some(framing) = self.conn.framing_of(kind, length)? else {
+        let compression = &self.conn.config().compression;
+        let framing = if compression.is_too_long(length) {
+            self.conn.framing_of_plain(kind, length)?
+        } else {
+            self.conn.framing_of(kind, length)?
+        };
+        let Some(framing) = framing else {
             return self.conn.send(message, &mut self.out);
         };
         let empty = Gather::into_buffer(Buffer::default(), 0);

@@ -29,7 +29,7 @@ pub(super) const ALONE: &str =
     "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
 pub(super) const KIB: usize = 1024;
-const MIB: usize = KIB * KIB;
+pub(super) const MIB: usize = KIB * KIB;
 
 /// A client that offers compression.
 pub(super) struct Client {
@@ -90,7 +90,7 @@ impl Client {
     }
 
     /// Sends a whole message in one frame.
-    fn send_deflated(&mut self, first: u8, payload: &[u8]) {
+    pub(super) fn send_deflated(&mut self, first: u8, payload: &[u8]) {
         let deflated = self.deflated(payload);
         self.send(&frame(first, &deflated));
     }
@@ -197,7 +197,7 @@ fn each_mode_answers_and_echoes_as_it_says() {
         assert_eq!(first, DEFLATED_TEXT);
         assert!(echo == text.as_bytes());
         // However it comes, it goes in one frame.
-        let long = prose(3 * MIB);
+        let long = prose(MIB);
         let deflated = client.deflated(long.as_bytes());
         let parts: Vec<&[u8]> = deflated.chunks(deflated.len().div_ceil(10)).collect();
         for (n, part) in parts.iter().enumerate() {

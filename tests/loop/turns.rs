@@ -12,7 +12,7 @@ use heirloom::net::{
 };
 use heirloom::{Config, Version};
 
-use crate::compression::{ALONE, Client, DEFLATED_TEXT, KIB, WITH_CONTEXT, config, prose};
+use crate::compression::{ALONE, Client, DEFLATED_TEXT, KIB, MIB, WITH_CONTEXT, config, prose};
 use crate::support::PATIENCE;
 use crate::support::backend::{Backend, Served, clear};
 use crate::support::failing_app::Hold;
@@ -223,4 +223,53 @@ fn what_a_backend_sends_is_deflated_in_short_turns_too() {
     });
     served.send(&clear(TEXT, text.as_bytes()));
     assert_eq!(client.message().2, text.as_bytes());
+}
+
+#[test]
+fn a_message_that_would_take_long_to_deflate_goes_plain_in_one_frame() {
+    for (mode, level, most) in [
+        (Mode::Shared, Level::Default, MIB),
+        (Mode::PerConnection, Level::Default, MIB),
+        (Mode::Shared, Level::Best, MIB / 4),
+    ] {
+        let compression = Compression::default().with_mode(mode).with_level(level);
+        let server = Running::serve(Config::default().with_compression(compression));
+        let mut client = Client::open(server.address, WITH_CONTEXT, "/");
+        let short = prose(2000);
+        for (octets, kind) in [
+            (2000, DEFLATED_TEXT),
+            (most, DEFLATED_TEXT),
+            (most + 1, TEXT),
+            (8 * MIB, TEXT),
+        ] {
+            let text = prose(octets);
+            client.send_deflated(DEFLATED_TEXT, text.as_bytes());
+            // In the context is what was compressed last.
+            client.send_text(&short);
+            let (first, _, echo) = client.message();
+            assert_eq!(first, kind, "{octets} octets, {mode:?}, {level:?}");
+            assert!(echo == text.as_bytes(), "{octets} octets");
+            let (first, _, echo) = client.message();
+            assert_eq!((first, &*echo), (DEFLATED_TEXT, short.as_bytes()));
+        }
+        client.close();
+    }
+}
+
+#[test]
+fn a_long_text_of_a_room_goes_plain() {
+    let server = Running::serve(config(Mode::Shared));
+    let [mut from, mut to] =
+        [ALONE, ALONE].map(|offer| Client::open(server.address, offer, "/chat"));
+    for (octets, kind) in [
+        (200 * KIB, DEFLATED_TEXT),
+        (256 * KIB, TEXT),
+        (2000, DEFLATED_TEXT),
+    ] {
+        let text = prose(octets);
+        from.send_deflated(DEFLATED_TEXT, text.as_bytes());
+        let (first, _, received) = to.message();
+        assert_eq!(first, kind, "{octets} octets");
+        assert!(received == text.as_bytes(), "{octets} octets");
+    }
 }
