@@ -627,7 +627,17 @@ impl Conn {
     }
 
     /// Whether it compresses what it sends.
-    fn deflates(&self) -> bool {
+    #[inline]
+    pub(crate) fn deflates(&self) -> bool {
+        let may = match &self.state {
+            State::Open(open) => open.wire.deflates(),
+            State::PeerClosed(peer_closed) => peer_closed.open.wire.deflates(),
+            State::Handshake(..) | State::Over(_) => false,
+        };
+        may && self.keeps_to_its_coding()
+    }
+
+    fn keeps_to_its_coding(&self) -> bool {
         let deflate = self.compression();
         deflate.is_some_and(|deflate| deflate.of(self.side()).can_be_kept())
     }

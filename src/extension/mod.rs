@@ -255,12 +255,12 @@ pub enum Level {
     Best,
 }
 
-/// What it takes to deflate a message beside its octets, in octets: 5 microseconds,
-/// where an octet of a long one takes 10 nanoseconds.
+/// What it takes to deflate a message beside its octets, in octets: 3 microseconds,
+/// where an octet of a long one takes 6 nanoseconds.
 const COST_OF_MESSAGE: usize = 512;
 
-/// Octets of one message that are deflated in one go where others wait: it takes 10
-/// milliseconds, and twice that where they do not get shorter.
+/// Octets of one message that are deflated in one go where others wait: it takes 4
+/// to 7 milliseconds.
 const AT_ONCE: usize = 1024 * 1024;
 
 /// How connections compress.

@@ -128,6 +128,12 @@ impl Wire {
         self.deflate.map(Deflate::from)
     }
 
+    /// Whether compression was agreed on.
+    #[inline]
+    pub(crate) fn deflates(&self) -> bool {
+        self.deflate.is_some()
+    }
+
     /// The wire of a connection whose opening handshake was not seen, for the
     /// end `side`.
     ///

@@ -447,7 +447,7 @@ fn contexts_that_use_the_memory_up_leave_none_for_new_clients() {
 
 #[test]
 fn contexts_are_for_as_many_connections_as_there_is_memory_for() {
-    let memory = ContextMemory::new(Deflater::octets(15) + Inflater::OCTETS);
+    let memory = ContextMemory::new(Deflater::OCTETS + Inflater::OCTETS);
     let config = config(Mode::PerConnection).with_context_memory(memory.clone());
     let server = Running::serve(config);
     // Without compression, or without a context, it is not taken.

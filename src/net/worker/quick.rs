@@ -80,7 +80,7 @@ impl<A: App> Worker<A> {
             ended: None,
         };
         let app = &mut self.app;
-        let deflates = handle.conn.compression().is_some();
+        let deflates = handle.conn.deflates();
         let worked = catch_unwind(AssertUnwindSafe(|| {
             while let Some(message) = handle.conn.next_message(&mut input) {
                 app.message(Incoming::whole(message), &mut handle);
