@@ -120,9 +120,6 @@ pub struct Output<'o> {
     /// The source of keys, nonces and masks.
     pub random: &'o mut dyn Random,
     codecs: Option<&'o mut Codecs>,
-    /// What may still be deflated before others have their turn, where there is a
-    /// limit.
-    to_deflate: Option<&'o mut usize>,
 }
 
 impl<'o> Output<'o> {
@@ -132,7 +129,6 @@ impl<'o> Output<'o> {
             octets,
             random,
             codecs: None,
-            to_deflate: None,
         }
     }
 
@@ -146,32 +142,23 @@ impl<'o> Output<'o> {
         }
     }
 
-    /// The same, where only so many octets may be deflated before others have their
-    /// turn. What is deflated is subtracted; the caller looks how much is left.
-    #[cfg(feature = "net")]
-    #[inline]
-    pub(crate) fn with_limit_of_deflating(self, octets: &'o mut usize) -> Output<'o> {
-        Output {
-            to_deflate: Some(octets),
-            ..self
-        }
-    }
-
     /// Whether others wait for their turn while something is deflated.
     pub(crate) fn has_limit_of_deflating(&self) -> bool {
-        self.to_deflate.is_some()
+        let codecs = self.codecs.as_ref();
+        codecs.is_some_and(|codecs| codecs.has_limit())
     }
 
     /// Whether more may be deflated before others have their turn.
     #[inline]
     pub(crate) fn may_deflate(&self) -> bool {
-        self.to_deflate.as_ref().is_none_or(|left| **left > 0)
+        let codecs = self.codecs.as_ref();
+        codecs.is_none_or(|codecs| codecs.may_deflate())
     }
 
     /// Notes that this was deflated.
     pub(crate) fn count_deflated(&mut self, octets: usize) {
-        if let Some(left) = &mut self.to_deflate {
-            **left = left.saturating_sub(octets);
+        if let Some(codecs) = &mut self.codecs {
+            codecs.count_deflated(octets);
         }
     }
 

@@ -292,6 +292,8 @@ pub struct Codecs {
     deflater: Option<Box<Deflater>>,
     /// For one compressed message at a time.
     buffer: Vec<u8>,
+    /// What may still be deflated before others have their turn, where others wait.
+    to_deflate: Option<usize>,
 }
 
 impl Codecs {
@@ -342,6 +344,29 @@ impl Codecs {
         }
         self.give_back_buffer(deflated);
         None
+    }
+
+    /// Only so many octets may be deflated before others have their turn.
+    #[cfg(feature = "net")]
+    #[inline]
+    pub(crate) fn limit_deflating(&mut self, octets: usize) {
+        self.to_deflate = Some(octets);
+    }
+
+    /// Whether there is such a limit.
+    pub(crate) fn has_limit(&self) -> bool {
+        self.to_deflate.is_some()
+    }
+
+    /// Whether more may be deflated before others have their turn.
+    #[inline]
+    pub(crate) fn may_deflate(&self) -> bool {
+        self.to_deflate != Some(0)
+    }
+
+    /// Notes that this was deflated.
+    pub(crate) fn count_deflated(&mut self, octets: usize) {
+        self.to_deflate = self.to_deflate.map(|left| left.saturating_sub(octets));
     }
 
     /// An empty buffer for a compressed message.

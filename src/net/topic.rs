@@ -289,9 +289,8 @@ struct Published {
 #[derive(Debug)]
 pub(super) struct Making<'m> {
     pub(super) budget: &'m Arc<Budget>,
+    /// What was begun is finished, whatever may still be deflated in this turn.
     pub(super) codecs: &'m mut Codecs,
-    /// Octets that may still be deflated in this turn. What was begun is finished.
-    pub(super) to_deflate: &'m mut usize,
 }
 
 /// All texts, as a server sends them in one shape.
@@ -319,7 +318,7 @@ impl Frames {
             start = run.end;
             ends.push(octets.len());
         }
-        *making.to_deflate = making.to_deflate.saturating_sub(DEFLATED - to_deflate);
+        making.codecs.count_deflated(DEFLATED - to_deflate);
         Frames {
             octets: Shared::new(octets, making.budget),
             ends,
@@ -529,7 +528,6 @@ mod tests {
         let mut making = Making {
             budget: &budget(),
             codecs: &mut codecs,
-            to_deflate: &mut 0,
         };
         let shape = Shape::Plain(version.layout);
         match batch.frames_for(shape, link(subscriber), &mut out, &mut making) {
@@ -596,24 +594,25 @@ mod tests {
             topics.publish(link(0), "t", text);
         }
         let batch = topics.take(&budget).remove(0);
-        let mut to_deflate = 2 * DEFLATED;
+        let compression = Compression::default();
+        let deflated = DEFLATED / compression.cost_of(short.len());
+        let counted = deflated * compression.cost_of(short.len());
+        let mut codecs = Codecs::default();
+        // As much, and an octet more.
+        codecs.limit_deflating(counted + 1);
         let mut making = Making {
             budget: &budget,
-            codecs: &mut Codecs::default(),
-            to_deflate: &mut to_deflate,
+            codecs: &mut codecs,
         };
-        let compression = Compression::default();
         let frames = batch.all_frames(Shape::Deflated(compression), &mut making);
         // The long one and most of the short ones are plain.
-        let deflated = DEFLATED / compression.cost_of(short.len());
         let plain = frames.octets().windows(short.len());
         let plain = plain.filter(|octets| *octets == short.as_bytes()).count();
         assert_eq!(plain, 1000 - deflated);
         assert!(frames.octets().len() > DEFLATED + plain * short.len());
-        assert_eq!(
-            2 * DEFLATED - to_deflate,
-            deflated * compression.cost_of(short.len())
-        );
+        assert!(codecs.may_deflate());
+        codecs.count_deflated(1);
+        assert!(!codecs.may_deflate());
     }
 
     #[test]
@@ -629,7 +628,6 @@ mod tests {
         let mut making = Making {
             budget: &budget,
             codecs: &mut codecs,
-            to_deflate: &mut 0,
         };
         let mut all = Vec::new();
         for token in 0..100 {

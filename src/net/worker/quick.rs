@@ -80,11 +80,10 @@ impl<A: App> Worker<A> {
             ended: None,
         };
         let app = &mut self.app;
-        let deflates = handle.conn.deflates();
         let worked = catch_unwind(AssertUnwindSafe(|| {
             while let Some(message) = handle.conn.next_message(&mut input) {
                 app.message(Incoming::whole(message), &mut handle);
-                if handle.ended.is_some() || deflates && !handle.out.may_deflate() {
+                if handle.ended.is_some() || !handle.out.may_deflate() {
                     break;
                 }
             }

@@ -66,8 +66,6 @@ pub(super) struct OutBuffer {
     pub(super) octets: Vec<u8>,
     random: RandomPool,
     codecs: Codecs,
-    /// Octets that may still be deflated in this turn.
-    to_deflate: usize,
 }
 
 impl OutBuffer {
@@ -80,16 +78,13 @@ impl OutBuffer {
         let making = Making {
             budget,
             codecs: &mut self.codecs,
-            to_deflate: &mut self.to_deflate,
         };
         (&mut self.octets, making)
     }
 
     #[inline]
     pub(super) fn output(&mut self) -> Output<'_> {
-        Output::new(&mut self.octets, &mut self.random)
-            .with_shared_codecs(&mut self.codecs)
-            .with_limit_of_deflating(&mut self.to_deflate)
+        Output::new(&mut self.octets, &mut self.random).with_shared_codecs(&mut self.codecs)
     }
 }
 
@@ -112,14 +107,14 @@ impl Scratch {
     /// sends, or its partner.
     #[inline]
     pub(super) fn start_turn(&mut self) {
-        self.out.to_deflate = DEFLATED;
-        self.peer_out.to_deflate = DEFLATED;
+        self.out.codecs.limit_deflating(DEFLATED);
+        self.peer_out.codecs.limit_deflating(DEFLATED);
     }
 
     /// Whether this turn has deflated all that it may.
     #[inline]
     pub(super) fn has_deflated_all(&self) -> bool {
-        self.out.to_deflate == 0 || self.peer_out.to_deflate == 0
+        !self.out.codecs.may_deflate() || !self.peer_out.codecs.may_deflate()
     }
 
     /// After a panic: throws away what the turn has done so far.
