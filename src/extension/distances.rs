@@ -264,6 +264,33 @@ mod tests {
     }
 
     #[test]
+    fn a_deflater_keeps_to_each_window_whatever_it_did_before() {
+        let mut codecs = Codecs::default();
+        let block = made::block("text").unwrap();
+        for turn in 0..3 {
+            // Up, down, and up again.
+            for step in 9..=15 {
+                let bits = if turn == 1 { 24 - step } else { step };
+                for level in [Level::Fast, Level::Default, Level::Best] {
+                    let mut deflater = codecs.deflater(level, bits);
+                    let mut most = 0;
+                    for payload in [&block[..5000], block, &block[300..20_000], block] {
+                        let mut deflated = Vec::new();
+                        for part in payload.chunks(7000) {
+                            deflater.part(part, &mut deflated);
+                        }
+                        deflater.finish(&[], &mut deflated);
+                        most = most.max(furthest(&deflated).unwrap());
+                    }
+                    assert!(most <= 1 << bits, "{level:?} {bits}: {most}");
+                    assert!(most > 1 << (bits - 2), "{level:?} {bits}: {most}");
+                    codecs.give_back_deflater(deflater);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn short_and_odd_messages_are_read() {
         assert_eq!(furthest(&[0]), Some(0));
         assert_eq!(furthest_of(b"a", 15), Some(0));

@@ -278,6 +278,29 @@ proptest! {
         codecs.give_back_deflater(deflater);
     }
 
+    /// Long enough that what was compressed before is moved, several times.
+    #[test]
+    fn long_messages_inflate_with_a_context_and_without(
+        messages in prop::collection::vec((words(), 1usize..40), 2..5),
+        window in 9u8..=15,
+        level in prop::sample::select(&[Level::Fast, Level::Default, Level::Best][..]),
+        takeover in any::<bool>(),
+    ) {
+        let mut codecs = Codecs::default();
+        let mut deflater = codecs.deflater(level, window);
+        let mut inflater = codecs.inflater();
+        for (words, times) in &messages {
+            let message = words.repeat(*times);
+            let octets = deflated(&mut deflater, &message);
+            let got = inflate(&mut inflater, &[&octets], 1 << 16);
+            prop_assert!(got == Ok(message));
+            if !takeover {
+                deflater.reset();
+                inflater.reset();
+            }
+        }
+    }
+
     #[test]
     fn octets_of_any_kind_end_in_a_message_or_an_error(
         octets in prop::collection::vec(any::<u8>(), 0..600),
@@ -296,7 +319,12 @@ proptest! {
 fn payload() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         prop::collection::vec(any::<u8>(), 0..2000),
-        prop::collection::vec("[a-f]{1,9} ", 0..800).prop_map(|words| words.concat().into_bytes()),
+        words(),
         (any::<u8>(), 0usize..90_000).prop_map(|(octet, n)| vec![octet; n]),
     ]
+}
+
+fn words() -> impl Strategy<Value = Vec<u8>> {
+    let words = prop::collection::vec("[a-f]{1,9} ", 0..800);
+    words.prop_map(|words| words.concat().into_bytes())
 }

@@ -133,7 +133,7 @@ impl Block {
         let fixed = HEAD_BITS as usize
             + sum(&self.literals, &FIXED_LITERALS)
             + sum(&self.distances, &FIXED_DISTANCES);
-        let dynamic = (self.count >= LEAST_OF_DYNAMIC).then(|| Dynamic::new(self));
+        let dynamic = self.may_be_dynamic().then(|| Dynamic::new(self));
         let dynamic = dynamic.filter(|dynamic| dynamic.bits < fixed);
         let least = dynamic.as_ref().map_or(fixed, |dynamic| dynamic.bits) + extra;
         match (octets, dynamic) {
@@ -198,9 +198,20 @@ const fn with_extra<const N: usize>(
     codes
 }
 
-/// With fewer literals and matches, codes of its own do not make up for what it
-/// takes to say them.
-const LEAST_OF_DYNAMIC: usize = 56;
+/// With so many literals and matches, codes of its own are tried for any block.
+const MANY: usize = 56;
+/// With fewer than these, for none: what it takes to say the codes is more than they
+/// save. Between the two it depends on how often each symbol occurs: once in a while
+/// a block takes a few octets more than it could, and most take half of the time.
+const FEW: usize = 24;
+
+impl Block {
+    /// Whether codes of its own may be worth their work.
+    fn may_be_dynamic(&self) -> bool {
+        let used = || self.literals.iter().filter(|count| **count > 0).count();
+        self.count >= MANY || (self.count >= FEW && self.count >= 2 * used())
+    }
+}
 
 impl Block {
     fn write_parts(

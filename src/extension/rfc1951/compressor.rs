@@ -116,11 +116,10 @@ impl Compressor {
     /// there was moved.
     fn make_room(&mut self, octets: usize) -> usize {
         if self.start == self.end && END - self.end < octets {
-            // Nothing of it can be referred to.
+            // Nothing of it can be referred to, and no block is open.
             self.chains.clear();
-            let moved = self.end;
             (self.start, self.end, self.hashed) = (1, 1, 1);
-            return moved;
+            return 0;
         }
         if self.end < END {
             return 0;
@@ -149,7 +148,8 @@ struct Sink<'o> {
 }
 
 impl Sink<'_> {
-    /// Writes the block, which ends before this position.
+    /// Writes the block, which ends before this position. It is kept out of the loop
+    /// over the octets.
     #[cold]
     fn write(&mut self, block: &mut Block, octets: &Octets, end: usize) {
         let octets = self.start.and_then(|start| octets.get(start, end));

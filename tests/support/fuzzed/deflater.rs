@@ -1,6 +1,6 @@
 //! A deflater: whatever it is given, with whatever level and window, in one call or
-//! in parts, inflates to the same octets, by an inflater that knows no more than it
-//! may refer to. What does not compress becomes little longer.
+//! in parts, inflates to the same octets, by an inflater that starts anew where the
+//! deflater does. What does not compress becomes little longer.
 //!
 //! The octets: what comes one after the other, each with its kind in front.
 
