@@ -286,14 +286,29 @@ const MOST_KEPT: usize = 64 * 1024;
 
 /// What the connections of one thread share: an inflater and a deflater that are
 /// idle, one of each at most.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Codecs {
     inflater: Option<Box<Inflater>>,
     deflater: Option<Box<Deflater>>,
     /// For one compressed message at a time.
     buffer: Vec<u8>,
-    /// What may still be deflated before others have their turn, where others wait.
-    to_deflate: Option<usize>,
+    /// Others wait while something is deflated.
+    is_limited: bool,
+    /// Octets that may still be deflated before they have their turn.
+    to_deflate: usize,
+}
+
+impl Default for Codecs {
+    /// Without codecs, and without a limit.
+    fn default() -> Codecs {
+        Codecs {
+            inflater: None,
+            deflater: None,
+            buffer: Vec::new(),
+            is_limited: false,
+            to_deflate: usize::MAX,
+        }
+    }
 }
 
 impl Codecs {
@@ -350,23 +365,26 @@ impl Codecs {
     #[cfg(feature = "net")]
     #[inline]
     pub(crate) fn limit_deflating(&mut self, octets: usize) {
-        self.to_deflate = Some(octets);
+        self.is_limited = true;
+        self.to_deflate = octets;
     }
 
     /// Whether there is such a limit.
     pub(crate) fn has_limit(&self) -> bool {
-        self.to_deflate.is_some()
+        self.is_limited
     }
 
     /// Whether more may be deflated before others have their turn.
     #[inline]
     pub(crate) fn may_deflate(&self) -> bool {
-        self.to_deflate != Some(0)
+        self.to_deflate > 0
     }
 
     /// Notes that this was deflated.
     pub(crate) fn count_deflated(&mut self, octets: usize) {
-        self.to_deflate = self.to_deflate.map(|left| left.saturating_sub(octets));
+        if self.is_limited {
+            self.to_deflate = self.to_deflate.saturating_sub(octets);
+        }
     }
 
     /// An empty buffer for a compressed message.
