@@ -263,10 +263,22 @@ mod tests {
         furthest(&deflated)
     }
 
+    /// Words of which each comes again sooner or later.
+    fn words(octets: usize) -> Vec<u8> {
+        let (mut text, mut random) = (Vec::new(), 1_u64);
+        while text.len() < octets {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            text.extend_from_slice(format!("word{} ", (random >> 20) % 5000).as_bytes());
+        }
+        text
+    }
+
     #[test]
     fn a_deflater_keeps_to_each_window_whatever_it_did_before() {
         let mut codecs = Codecs::default();
-        let block = made::block("text").unwrap();
+        let block = &words(60_000)[..];
         for turn in 0..3 {
             // Up, down, and up again.
             for step in 9..=15 {

@@ -14,8 +14,8 @@ use super::{LONGEST, low};
 pub(crate) struct Effort {
     /// How many earlier positions are looked at.
     pub(crate) tries: u16,
-    /// As that, for one that must be longer than a long match.
-    pub(crate) fewer_tries: u16,
+    /// As that, once a long match was found: where there is one, there are longer ones.
+    pub(crate) tries_of_long: u16,
     /// From how many octets on a match is a long one.
     pub(crate) long: u16,
     /// A match of this many octets is taken at once. Otherwise the next octet is
@@ -256,11 +256,7 @@ impl Search<'_> {
         }
         let (octets, effort) = (self.octets, self.effort);
         let (mut length, mut from) = (than, 0);
-        let mut tries = if than < usize::from(effort.long) {
-            effort.tries
-        } else {
-            effort.fewer_tries
-        };
+        let (mut tries, mut is_long) = (effort.tries, false);
         let here = low(at);
         let first = octets.four(here, 0);
         // What a longer match must have at its end.
@@ -276,6 +272,10 @@ impl Search<'_> {
                         break;
                     }
                     last = octets.four(here, length + 1 - SHORTEST_FOUND);
+                    if found >= usize::from(effort.long) && !is_long {
+                        is_long = true;
+                        tries = effort.tries_of_long;
+                    }
                 }
             }
             tries = tries.saturating_sub(1);
