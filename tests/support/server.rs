@@ -1,8 +1,12 @@
 //! A server in a thread, which is stopped when the test is done with it.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Instant;
 
 use heirloom::Config;
 use heirloom::net::{App, Router, Server, Settings, Site, Stopper, serve};
@@ -16,6 +20,8 @@ pub(crate) struct Running {
     stopper: Stopper,
     /// Tells when `run` has returned.
     ended: Receiver<()>,
+    /// Where Linux tells of the threads of its workers.
+    workers: Arc<Mutex<Vec<PathBuf>>>,
 }
 
 /// What a server is given.
@@ -75,16 +81,41 @@ impl Running {
         app: impl Fn() -> A + Send + Sync + 'static,
     ) -> Running {
         let (tell, ended) = channel();
+        let workers = Arc::default();
         let running = Running {
             address: server.addresses()[0],
             stopper: server.stopper(),
             ended,
+            workers: Arc::clone(&workers),
         };
         thread::spawn(move || {
-            server.run(app);
+            server.run(move || {
+                // A worker makes its app.
+                if let Ok(thread) = fs::read_link("/proc/thread-self") {
+                    workers.lock().unwrap().push(thread);
+                }
+                app()
+            });
             let _ = tell.send(());
         });
         running
+    }
+
+    /// Waits until its workers sleep: none has more to do until something comes.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn await_rest(&self) {
+        let begin = Instant::now();
+        for thread in &*self.workers.lock().unwrap() {
+            let status = PathBuf::from("/proc").join(thread).join("status");
+            let sleeps = || {
+                let status = fs::read_to_string(&status).unwrap();
+                status.lines().any(|line| line.starts_with("State:\tS"))
+            };
+            while !sleeps() {
+                assert!(begin.elapsed() < PATIENCE, "a worker does not come to rest");
+                thread::yield_now();
+            }
+        }
     }
 
     /// Stops it, without waiting.
