@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use heirloom::error::Violation;
 use heirloom::extension::{Compression, Level, Mode};
 use heirloom::handshake::Request;
 use heirloom::net::{
@@ -15,9 +16,9 @@ use heirloom::{Config, Version};
 use crate::compression::{ALONE, Client, DEFLATED_TEXT, KIB, MIB, WITH_CONTEXT, config, prose};
 use crate::support::PATIENCE;
 use crate::support::backend::{Backend, Served, clear};
-use crate::support::failing_app::Hold;
-use crate::support::peer::{Peer, RFC, TEXT, frame, said};
-use crate::support::server::Running;
+use crate::support::failing_app::{FailingApp, Hold};
+use crate::support::peer::{CLOSE, Peer, RFC, TEXT, frame, said};
+use crate::support::server::{Running, setup};
 
 /// Octets that a turn deflates, and what each message counts beside its own.
 const A_TURN: usize = 64 * KIB;
@@ -272,4 +273,74 @@ fn a_long_text_of_a_room_goes_plain() {
         assert_eq!(first, kind, "{octets} octets");
         assert!(received == text.as_bytes(), "{octets} octets");
     }
+}
+
+/// Sends back what it receives, and fails behind a text that takes a turn to deflate.
+struct Failing;
+
+impl App for Failing {
+    type Data = ();
+
+    fn request(&mut self, _: &Request<'_>, (): &mut ()) -> Reply {
+        Reply::Accept(None)
+    }
+
+    fn message(&mut self, mut incoming: Incoming<'_>, link: &mut Handle<'_, Failing>) {
+        let is_long = incoming.message().payload().len() >= A_TURN;
+        link.send_back(incoming).unwrap();
+        if is_long {
+            link.fail(Violation::Internal);
+        }
+    }
+}
+
+/// In milliseconds: a peer has this time to end its side of TCP.
+const AN_HOUR: u64 = 3_600_000;
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_loop_rests_where_a_connection_fails_whose_octets_wait_for_the_next_turn() {
+    let settings = setup(|set| {
+        set.config = config(Mode::Shared);
+        set.settings.close_ms = AN_HOUR;
+    });
+    let server = Running::app(1, settings, || Failing);
+    let mut client = Client::open(server.address, ALONE, "/");
+    let long = prose(A_TURN);
+    client.send(&[said(RFC, &long), said(RFC, "more")].concat());
+    assert!(client.message().2 == long.as_bytes());
+    client.close_frame(1011);
+    server.await_rest();
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_loop_rests_where_octets_that_wait_for_the_next_turn_use_the_memory_up() {
+    let settings = setup(|set| {
+        set.config = config(Mode::Shared);
+        set.settings.close_ms = AN_HOUR;
+        set.settings.memory_bytes = 16 * KIB;
+    });
+    let (entered, is_held) = channel();
+    let (let_go, release) = channel();
+    let hold = Mutex::new(Some(Hold { entered, release }));
+    let server = Running::app(1, settings, move || {
+        FailingApp::new(hold.lock().unwrap().take())
+    });
+    let mut other = Peer::open(server.address, RFC, "/");
+    let mut client = Client::open(server.address, ALONE, "/");
+    other.send(&said(RFC, "hold"));
+    is_held.recv_timeout(PATIENCE).unwrap();
+    // All of them are there when it is read.
+    let text = prose(100);
+    client.send(&said(RFC, &text).repeat(600));
+    let_go.send(()).unwrap();
+    let reason = loop {
+        match client.message() {
+            (CLOSE, _, reason) => break reason,
+            (_, _, echo) => assert_eq!(echo, text.as_bytes()),
+        }
+    };
+    assert_eq!(reason, b"\x03\xf5memory-full");
+    server.await_rest();
 }

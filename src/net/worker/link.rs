@@ -239,7 +239,8 @@ impl<D> Link<D> {
     }
 
     /// Throws away what was received and not delivered.
-    fn discard_input(&mut self) {
+    pub(super) fn discard_input(&mut self) {
+        self.flow.set(Flow::PARSE_DUE, false);
         if let Some(rare) = &mut self.rare {
             rare.unparsed = Vec::new();
             rare.arriving = None;

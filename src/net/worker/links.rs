@@ -243,6 +243,8 @@ fn advance<D>(link: &mut Link<D>, now_ms: u64) -> AfterTurn {
         if ends && !transport.has_unsent() {
             return AfterTurn::Drop;
         }
+        // Nothing is parsed any more.
+        link.discard_input();
         link.timing.enter(Stage::Draining, now_ms);
     }
     AfterTurn::Keep

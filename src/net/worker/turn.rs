@@ -96,7 +96,7 @@ impl<A: App> Turn<'_, A> {
     /// on with it.
     fn parse_on(&mut self) {
         let waits = self.scratch.has_deflated_all() && !self.link.unparsed().is_empty();
-        if waits || self.link.conn.waits_for_room() {
+        if (waits || self.link.conn.waits_for_room()) && !self.link.is_over() {
             self.link.flow.set(Flow::PARSE_DUE, true);
         }
     }
@@ -437,6 +437,7 @@ fn end_of_input<D>(
             link.ended_by_peer(if truncated { "tls-truncated" } else { "closed" }, None);
         }
         Err(located) => {
+            link.discard_input();
             let violation = located.error;
             log::debug!(target: "heirloom::net", "{violation}");
             if let Some(partner) = partner {
