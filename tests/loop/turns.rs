@@ -275,6 +275,49 @@ fn a_long_text_of_a_room_goes_plain() {
     }
 }
 
+/// Publishes each text in all these topics, and subscribes to them.
+struct Rooms;
+
+const ROOMS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+
+impl App for Rooms {
+    type Data = ();
+
+    fn request(&mut self, _: &Request<'_>, (): &mut ()) -> Reply {
+        Reply::Accept(None)
+    }
+
+    fn open(&mut self, link: &mut Handle<'_, Rooms>) {
+        for room in ROOMS {
+            link.subscribe(room);
+        }
+    }
+
+    fn message(&mut self, mut incoming: Incoming<'_>, link: &mut Handle<'_, Rooms>) {
+        let text = incoming.message().as_text().unwrap().to_owned();
+        for room in ROOMS {
+            link.publish(room, &text);
+        }
+    }
+}
+
+#[test]
+fn the_texts_of_all_rooms_that_one_turn_of_the_loop_deflates_are_not_more_than_others_wait_for() {
+    let server = Running::app(1, config(Mode::Shared), || Rooms);
+    let [mut from, mut to] = ["", ALONE].map(|offer| Client::open(server.address, offer, "/"));
+    let text = prose(60 * KIB);
+    for _ in 0..3 {
+        from.send_text(&text);
+        let firsts = ROOMS.map(|_| {
+            let (first, _, received) = to.message();
+            assert!(received == text.as_bytes());
+            first
+        });
+        let deflated = firsts.iter().filter(|first| **first == DEFLATED_TEXT);
+        assert_eq!(deflated.count(), 256 * KIB / (text.len() + A_MESSAGE));
+    }
+}
+
 /// Sends back what it receives, and fails behind a text that takes a turn to deflate.
 struct Failing;
 

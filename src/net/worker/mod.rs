@@ -166,6 +166,7 @@ impl<A: App> Worker<A> {
                 _ => {}
             }
             self.clock.tick();
+            self.scratch.start_loop_turn();
             for event in &events {
                 match event.token() {
                     WAKER => self.read_mail(),

@@ -13,7 +13,7 @@ use crate::net::budget::Budget;
 use crate::net::later::Later;
 use crate::net::refusal::Hint;
 use crate::net::settings::Settings;
-use crate::net::topic::{Making, Topics};
+use crate::net::topic::{self, Making, Topics};
 use crate::net::warning::WarningLimiter;
 
 /// Octets in front of the read buffer, where what was left unparsed is put: a
@@ -66,6 +66,8 @@ pub(super) struct OutBuffer {
     pub(super) octets: Vec<u8>,
     random: RandomPool,
     codecs: Codecs,
+    /// What may still be deflated of what is published, in this turn of the loop.
+    to_publish_deflated: usize,
 }
 
 impl OutBuffer {
@@ -78,6 +80,7 @@ impl OutBuffer {
         let making = Making {
             budget,
             codecs: &mut self.codecs,
+            to_deflate: &mut self.to_publish_deflated,
         };
         (&mut self.octets, making)
     }
@@ -101,6 +104,13 @@ impl Scratch {
             pool: Pool::default(),
             warnings: Warnings::default(),
         }
+    }
+
+    /// A turn of the loop starts: so much may be deflated of what is published in it, in
+    /// all topics.
+    #[inline]
+    pub(super) fn start_loop_turn(&mut self) {
+        self.out.to_publish_deflated = topic::DEFLATED;
     }
 
     /// A turn starts, of a link or of the mail: so much may be deflated of what a link
