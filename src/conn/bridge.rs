@@ -120,8 +120,7 @@ impl Direction {
         self.held.capacity()
     }
 
-    /// Throws away what is held: the connection that it came from has failed.
-    #[cfg(feature = "net")]
+    /// Throws away what is held: its message comes to no end.
     pub(crate) fn discard_held(&mut self) {
         self.held = Vec::new();
     }
@@ -168,6 +167,7 @@ impl Direction {
             Event::Piece(piece) => {
                 let carried = self.piece(piece, to);
                 if let Err(violation) = carried {
+                    self.discard_held();
                     from.conn.fail(violation, from.out);
                 }
                 return carried;
@@ -236,6 +236,7 @@ impl Direction {
 
     /// The peer of `from` ended its side of TCP in order, as a hixie peer closes.
     pub fn end(&mut self, from: &Conn, to: &mut BridgeEnd<'_, '_>) {
+        self.discard_held();
         if self.close_code.is_some() {
             return;
         }
@@ -280,8 +281,7 @@ impl Direction {
             None => NORMAL,
         };
         self.close_code = Some(code);
-        // Its message comes to no end.
-        self.held = Vec::new();
+        self.discard_held();
         let text = if has_codes { &*reason.text } else { "" };
         to.conn.close(code, text, to.out);
     }
@@ -313,7 +313,7 @@ impl Direction {
         };
         if !to.conn.can_send() {
             // It is closing and gets nothing more.
-            self.held = Vec::new();
+            self.discard_held();
             return Ok(());
         }
         if !has_lengths {

@@ -87,7 +87,7 @@ impl Carried {
         }
     }
 
-    /// Throws away payload that waits: the link that it came from has failed.
+    /// Throws away payload that waits: its message comes to no end.
     pub(super) fn discard_held(&mut self) {
         if let Carried::Messages(direction) = self {
             direction.discard_held();

@@ -307,6 +307,7 @@ impl<'t, A: App> Dispatch<'t, A> {
         let side = self.handle.conn.side();
         log_violation(self.handle.conn, violation);
         if let BridgeTurn::Partner(partner) = &mut self.bridge {
+            partner.bridge.carries.discard_held();
             let hint = self.context.hint();
             let headers = &partner.bridge.headers;
             bridge::refuse_client(

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::thread::yield_now;
 use std::time::Instant;
 
-use heirloom::extension::{Inflater, Mode};
+use heirloom::extension::{Compression, Inflater, Mode};
 
 use super::{
     Alone, COMPRESSED, Contexts, EXTENSIONS, End, Frames, MOST, NO_CONTEXT, Nothing, bridge,
@@ -308,6 +308,28 @@ fn payload_that_waits_for_the_end_of_its_frame_is_unfinished_input() {
         }
         open(0);
     }
+}
+
+#[test]
+fn of_a_message_whose_sender_breaks_the_protocol_nothing_is_held() {
+    let backend = Backend::listen();
+    let gate = gate_with(&backend.url(), |set| {
+        let compression = Compression::default()
+            .with_mode(Mode::Shared)
+            .with_threshold(30_000);
+        mode(Mode::Shared)(set);
+        set.config = set.config.clone().with_compression(compression);
+        set.settings.close_ms = 3_600_000;
+    });
+    let (mut client, mut served) = bridge_by(&gate, &backend, None, Some(NO_CONTEXT));
+    // It waits for more, which may make it long enough to be compressed.
+    let start = frame(0x02, &[7; 20_000]);
+    client.send(&[start, frame(PING, b"")].concat());
+    assert_eq!(until_ping(&mut served), []);
+    assert!(gate.held() >= 4 * STEP);
+    client.write(0x83, b"reserved");
+    client.close_frame(1002);
+    assert_eq!(gate.held(), 0);
 }
 
 #[test]
