@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::held::{FRAGMENT, FramePart, Held};
 use super::{Conn, Event, State, agreed};
 use crate::bytes::{Input, Output};
 use crate::error::{Unsendable, Violation};
@@ -40,11 +41,6 @@ impl Coding {
         }
     }
 }
-
-/// A frame whose length is not known before it ends is gathered up to this many
-/// octets, and goes on in fragments of that size. So do a hixie text, which has no
-/// length, base64 that is decoded, and what is compressed on its way.
-pub const FRAGMENT: usize = 64 * 1024;
 
 /// What was carried in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,18 +83,13 @@ pub struct Direction {
     padded: bool,
     /// Whether a part of the current message was sent.
     started: bool,
-    /// Whether the message at hand, as far as it is known, is too short to be
-    /// compressed.
-    is_short: bool,
     /// The frame whose header was sent, and not all of its payload.
     open: Option<OpenFrame>,
     /// Payload that waits for the end of its frame, or of its message.
-    held: Vec<u8>,
+    held: Held,
     /// The check of a text whose frames keep their lengths, so that nothing in it
     /// can be replaced.
     strict: Option<Utf8>,
-    /// How much of the frame at hand may be held.
-    most_held: usize,
     /// The code of the close that was received, for the one that is sent.
     close_code: Option<u16>,
 }
@@ -122,7 +113,7 @@ impl Direction {
 
     /// Throws away what is held: its message comes to no end.
     pub(crate) fn discard_held(&mut self) {
-        self.held = Vec::new();
+        self.held.discard();
     }
 
     /// Both ends are open, and this direction or its reverse goes from `from` to
@@ -327,7 +318,7 @@ impl Direction {
             self.start_frame(kind, length, &octets, end, to);
         } else {
             if frame.is_first {
-                self.most_held = frame.most_held();
+                self.held.start_frame(&frame);
             }
             self.hold(kind, &octets, (&frame, last), to);
         }
@@ -433,48 +424,37 @@ impl Direction {
         to: &mut BridgeEnd<'_, '_>,
     ) {
         if !self.started {
-            let at_hand = (self.held.len() as u64).saturating_add(octets.len() as u64);
-            let to_come = match self.coding {
-                Coding::Plain => frame.known_to_come,
-                Coding::Encode | Coding::Decode => 0,
-            };
-            self.is_short = at_hand.saturating_add(to_come) < to.conn.least_compressed();
+            let is_plain = self.coding == Coding::Plain;
+            let to_come = if is_plain { frame.known_to_come } else { 0 };
+            self.held.measure(octets.len(), to_come, to.conn);
         }
-        loop {
-            let room = self.most_held.saturating_sub(self.held.len());
-            if octets.len() <= room {
-                break;
-            }
-            let (now, later) = octets.split_at(room);
+        while let Some((now, later)) = self.held.split_excess(octets) {
             self.send_held(kind, now, false, to);
             octets = later;
         }
-        let is_decided = self.started || last || !self.is_short;
+        let is_decided = self.started || last || !self.held.is_short();
         if frame.ends && is_decided {
             self.send_held(kind, octets, last, to);
         } else {
-            self.held.extend_from_slice(octets);
+            self.held.push(octets);
         }
     }
 
     /// Sends what was held, and these octets, in one frame.
     fn send_held(&mut self, kind: Kind, octets: &[u8], last: bool, to: &mut BridgeEnd<'_, '_>) {
-        let mut held = core::mem::take(&mut self.held);
-        let payload = if held.is_empty() {
-            octets
-        } else {
-            held.extend_from_slice(octets);
-            &held
-        };
-        if self.is_short || !to.conn.deflates() {
-            return self.start_frame(kind, payload.len() as u64, payload, (last, false), to);
+        let payload = self.held.take_with(octets);
+        if self.held.is_short() || !to.conn.deflates() {
+            let length = payload.len() as u64;
+            return self.start_frame(kind, length, &payload, (last, false), to);
         }
         let position = Position {
             first: !core::mem::replace(&mut self.started, !last),
             last,
         };
         // Where it can be sent nothing more, it gets nothing more.
-        let _ = to.conn.send_frame_deflated(kind, position, payload, to.out);
+        let _ = to
+            .conn
+            .send_frame_deflated(kind, position, &payload, to.out);
     }
 
     /// The base64 of whole groups of three octets, and at the end of all.
@@ -516,61 +496,6 @@ impl Direction {
             self.grouped += 1;
         }
         octets.truncate(whole);
-    }
-}
-
-/// Where a piece lies in its frame.
-#[derive(Clone, Copy, Debug)]
-struct FramePart {
-    is_first: bool,
-    /// Octets of the frame that follow the piece; `None` where its version, or
-    /// that of the other end, has no lengths.
-    to_come: Option<u64>,
-    /// Octets of the frame that follow the piece, as far as that is known.
-    known_to_come: u64,
-    /// Octets of the piece.
-    octets: u64,
-    /// Whether the frame is the last of its message.
-    is_final: bool,
-    /// Whether the frame ends with the piece.
-    ends: bool,
-    /// Whether nothing in it is replaced.
-    is_exact: bool,
-    /// Whether it is compressed, and carried as it is.
-    is_compressed: bool,
-}
-
-impl FramePart {
-    fn of(piece: &Piece<'_>, has_lengths: bool) -> FramePart {
-        FramePart {
-            is_first: piece.frame_first,
-            to_come: piece.frame_to_come.filter(|_| has_lengths),
-            known_to_come: piece.frame_to_come.unwrap_or(0),
-            octets: piece.octets.len() as u64,
-            is_final: piece.frame_is_final,
-            ends: piece.last || piece.frame_to_come == Some(0),
-            is_exact: piece.checked || piece.compressed || piece.kind == Kind::Binary,
-            is_compressed: piece.compressed,
-        }
-    }
-
-    /// The length of the frame that starts here.
-    fn length(&self) -> Option<u64> {
-        self.to_come?.checked_add(self.octets)
-    }
-
-    /// Whether the frame starts here and is too long to be held.
-    fn keeps_length(&self) -> bool {
-        self.is_first && self.length().is_some_and(|length| length > FRAGMENT as u64)
-    }
-
-    /// How much of the frame that starts here may be held: all of a short one,
-    /// so that it stays one frame when octets of it are replaced.
-    fn most_held(&self) -> usize {
-        match self.length() {
-            Some(length) if length <= FRAGMENT as u64 => usize::MAX,
-            _ => FRAGMENT,
-        }
     }
 }
 
@@ -624,58 +549,6 @@ impl Conn {
         }
         open.set_sender(sender);
         Ok((!is_whole).then_some(frame))
-    }
-
-    /// Whether it compresses what it sends.
-    #[inline]
-    pub(crate) fn deflates(&self) -> bool {
-        let may = match &self.state {
-            State::Open(open) => open.wire.deflates(),
-            State::PeerClosed(peer_closed) => peer_closed.open.wire.deflates(),
-            State::Handshake(..) | State::Over(_) => false,
-        };
-        may && self.keeps_to_its_coding()
-    }
-
-    fn keeps_to_its_coding(&self) -> bool {
-        let deflate = self.compression();
-        deflate.is_some_and(|deflate| deflate.of(self.side()).can_be_kept())
-    }
-
-    /// The octets of the shortest message that it compresses, where a message is
-    /// compressed as a whole.
-    fn least_compressed(&self) -> u64 {
-        let deflate = self.compression().filter(|_| self.deflates());
-        match deflate {
-            Some(deflate) if !deflate.is_per_frame() => self.config.compression.threshold as u64,
-            _ => 0,
-        }
-    }
-
-    /// Sends a part of a message in a frame of its own, compressed. A text must
-    /// have been checked.
-    ///
-    /// # Errors
-    ///
-    /// As [`Conn::start_frame`].
-    fn send_frame_deflated(
-        &mut self,
-        kind: Kind,
-        position: Position,
-        payload: &[u8],
-        out: &mut Output<'_>,
-    ) -> Result<(), Unsendable> {
-        let compression = self.config.compression;
-        let open = self.sending(kind)?;
-        let mut sender = open.sender();
-        sender.start_frame(kind, position.first)?;
-        if let Some(deflate) = open.wire.deflate() {
-            let piece = (kind, position, payload);
-            open.send_piece_deflated(deflate, &compression, piece, out);
-        }
-        sender.end_frame(position.last);
-        open.set_sender(sender);
-        Ok(())
     }
 
     /// Sends the next part of the payload of a frame; gives whether the frame is

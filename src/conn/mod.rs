@@ -20,6 +20,7 @@ mod respond;
 mod close;
 mod send;
 mod session;
+mod held;
 mod bridge;
 
 use alloc::boxed::Box;
@@ -38,8 +39,9 @@ use crate::message::{Deflating, Message, Piece};
 use crate::trace::{Field, SpanWriter, Trace};
 use crate::version::{Row, Side, Version};
 
-pub use self::bridge::{BridgeEnd, Coding, Direction, FRAGMENT, Tally};
+pub use self::bridge::{BridgeEnd, Coding, Direction, Tally};
 use self::close::PeerClosed;
+pub use self::held::FRAGMENT;
 use self::open::{Kept, Open, Received, Start};
 use self::role::Role;
 pub use self::session::{Session, SessionEvent};
