@@ -74,7 +74,7 @@ pub(super) fn with_equals_sign(arguments: impl IntoIterator<Item = OsString>) ->
         text.chars()
             .all(|c| c.is_ascii_alphabetic() || "-_".contains(c))
     };
-    let is_how = |text: &str| !text.starts_with('-') && is_word(text);
+    let is_how = |text: &str| !text.is_empty() && !text.starts_with('-') && is_word(text);
     let mut joined: Vec<OsString> = Vec::new();
     let mut is_of_connect = false;
     for argument in arguments {
@@ -136,5 +136,25 @@ impl CompressionArgs {
         } else {
             compression
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::with_equals_sign;
+
+    #[test]
+    fn what_is_no_word_stays_as_it_is() {
+        for behind in ["", "ws://h/", "-v", "\u{fc}"].map(OsString::from) {
+            let given = ["connect", "--compression"].map(OsString::from);
+            let given = [&given[..], &[behind]].concat();
+            assert_eq!(with_equals_sign(given.clone()), given);
+        }
+        let given = ["connect", "--compression"].map(OsString::from);
+        let given = [&given[..], &[OsString::from_vec(b"ws://h/\xff".to_vec())]].concat();
+        assert_eq!(with_equals_sign(given.clone()), given);
     }
 }

@@ -71,6 +71,10 @@ fn connect_knows_the_words() {
         ended.exits(2);
         assert!(ended.stderr.contains(told), "{}", ended.stderr);
     }
+    // A URL that is empty, as by a variable that is not set, is no word.
+    let ended = heirloom(&["connect", "--compression", ""], NOTHING);
+    ended.exits(2);
+    assert!(!ended.stderr.contains("per-connection"), "{}", ended.stderr);
     let old = ["connect", "ws://h/", "--compression", "--as", "hixie-76"];
     let ended = heirloom(&old, NOTHING);
     ended.exits(2).complains("hixie-76 has no compression");
