@@ -13,7 +13,7 @@ use super::units::octets;
 pub(super) struct CompressionArgs {
     /// Whether messages are compressed where the peer can do it. `shared`: each message on its own,
     /// and an idle connection holds nothing. `per-connection`: a message may refer to those before
-    /// it, which makes short ones smaller, and each connection holds some 340 KB. `off`: nothing is
+    /// it, which makes short ones smaller, and each connection holds some 280 KB. `off`: nothing is
     /// offered and nothing accepted.
     #[arg(long, value_name = "HOW", value_enum, default_value_t = ModeArg::Shared)]
     compression: ModeArg,
