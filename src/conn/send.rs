@@ -63,12 +63,8 @@ impl Conn {
     ///
     /// As [`Conn::send`].
     pub fn framing_of(&mut self, kind: Kind, length: usize) -> Result<Option<Framing>, Unsendable> {
-        let open = self.sending(kind)?;
-        open.sender().whole()?;
-        if open.wire.deflate().is_some() {
-            return Ok(None);
-        }
-        Ok(open.encoder().framing(kind, length))
+        let framing = self.framing_of_plain(kind, length)?;
+        Ok(framing.filter(|_| self.compression().is_none()))
     }
 
     /// The same for a payload that is sent uncompressed in any case.
@@ -76,7 +72,6 @@ impl Conn {
     /// # Errors
     ///
     /// As [`Conn::send`].
-    #[cfg(feature = "net")]
     pub(crate) fn framing_of_plain(
         &mut self,
         kind: Kind,
