@@ -1,9 +1,10 @@
 //! A compressed message beside what it inflates to, in words and rows.
 
-use super::inflated::{Beyond, Context, FirstBlock, Inflated, Portion, TAIL};
+use super::inflated::{Beyond, Context, FirstBlock, Inflated, Portion};
 use super::part::Part;
 use super::section::section;
 use super::text::{count, hex, printable, shown};
+use crate::extension::TAIL;
 
 /// A compressed message, or frame, beside what it inflates to.
 pub(super) struct Beside {

@@ -3,7 +3,7 @@
 
 use super::inflated::{Beyond, Context, Inflated, Portion};
 use super::part::{Asked, Part, PartKind};
-use crate::extension::{Codecs, Coding, Deflate, Inflater, first_beyond};
+use crate::extension::{Codecs, Coding, Deflate, Inflater, MOST_WINDOW_BITS, first_beyond};
 use crate::trace::Field;
 use crate::version::{Layout, Side};
 
@@ -168,9 +168,11 @@ impl Follower {
     }
 
     /// The first reference beyond the window that was agreed on, in what is kept of a
-    /// message.
+    /// message. Nothing can refer beyond the largest window.
     fn beyond(&self, message: &Message) -> Option<Beyond> {
-        let window = self.window.filter(|window| *window < LARGEST_WINDOW)?;
+        let window = self
+            .window
+            .filter(|window| *window < 1 << MOST_WINDOW_BITS)?;
         let found = first_beyond(window, &message.compressed.kept)?;
         Some(Beyond {
             distance: found.distance as u64,
@@ -180,9 +182,6 @@ impl Follower {
         })
     }
 }
-
-/// The largest window: nothing can refer beyond it.
-const LARGEST_WINDOW: usize = 1 << 15;
 
 /// Whether these octets inflate, to at most so many, behind what the inflater has
 /// read; `ends` is whether they are a whole message. What comes out is not looked

@@ -168,9 +168,6 @@ impl FirstBlock {
     }
 }
 
-/// The octets that a sender leaves out, and a receiver puts back.
-pub(super) const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
-
 impl Inflated {
     /// The header of its first block.
     #[must_use]

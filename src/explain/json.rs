@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use super::Explanation;
 use super::derive::ProofStep;
-use super::inflated::TAIL;
 use super::part::Part;
 use super::text::{hex, shown};
+use crate::extension::TAIL;
 
 /// The explanation as one JSON object.
 ///

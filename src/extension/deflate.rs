@@ -13,18 +13,14 @@ use super::rfc1951::{Compressor, Effort};
 use super::step::{Step, Until};
 #[cfg(feature = "std")]
 use super::zlib;
-use super::{LEAST_WINDOW_BITS, Level, MOST_WINDOW_BITS};
+use super::{LEAST_OF_OURS, Level, MOST_WINDOW_BITS};
 
 /// What every flush ends in: the lengths of an empty stored block. Senders leave
 /// it out, and receivers put it back.
-const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
+pub(crate) const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 /// What a message of no octets is: a stored block without its lengths.
 const EMPTY: u8 = 0;
-
-/// The smallest window of a compressor here. zlib, which most peers have, makes no
-/// raw stream with one of 8 bits, and so such a window is not agreed on.
-pub(crate) const LEAST_OF_OURS: u8 = LEAST_WINDOW_BITS + 1;
 
 /// The stream does not inflate. The inflater is of no use any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

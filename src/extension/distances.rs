@@ -5,6 +5,8 @@
 use alloc::vec::Vec;
 use core::mem;
 
+#[cfg(feature = "conform")]
+use super::deflate::TAIL;
 use super::rfc1951::{
     DISTANCES, END_OF_BLOCK, FIXED_DISTANCES, FIXED_LITERALS, LENGTHS, LONGEST_CODE, ORDER, Symbol,
 };
@@ -25,8 +27,6 @@ pub(crate) struct Reference {
 /// says; `None` where it is no DEFLATE stream.
 #[cfg(feature = "conform")]
 pub(crate) fn furthest(message: &[u8]) -> Option<usize> {
-    /// What a sender leaves out.
-    const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
     let mut furthest = 0;
     read(message, &TAIL, &mut |reference| {
         furthest = furthest.max(reference.distance);

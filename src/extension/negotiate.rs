@@ -7,7 +7,7 @@ use core::ops::Range;
 use memchr::memmem;
 
 use super::header::{Element, Malformed, Value, elements};
-use super::{Coding, Compression, Deflate, LEAST_WINDOW_BITS, MOST_WINDOW_BITS, Mode, Name};
+use super::{Coding, Compression, Deflate, MOST_WINDOW_BITS, Mode, Name};
 use crate::error::{ExtensionFault as Fault, Violation};
 use crate::version::Version;
 
@@ -81,10 +81,10 @@ fn answer_to_messages(offer: Element<'_>, shared: bool) -> Option<Answer> {
     Some(Answer {
         deflate: Deflate {
             name: Name::PermessageDeflate,
-            server: Coding {
-                no_context_takeover: shared || asked.server_no_context_takeover,
-                max_window_bits: window_of_ours(asked.server_max_window_bits)?,
-            },
+            server: coding_of_ours(
+                shared || asked.server_no_context_takeover,
+                asked.server_max_window_bits,
+            )?,
             // Its window is no business of ours: we inflate with the largest.
             client: Coding {
                 no_context_takeover: shared || asked.client_no_context_takeover,
@@ -103,10 +103,7 @@ fn answer_to_frames(offer: Element<'_>, shared: bool) -> Option<Answer> {
             name,
             // What each end is asked for is about the other one's frames. That we
             // start anew for each frame need not be said.
-            server: Coding {
-                no_context_takeover: shared || asked.no_context_takeover,
-                max_window_bits: window_of_ours(asked.max_window_bits)?,
-            },
+            server: coding_of_ours(shared || asked.no_context_takeover, asked.max_window_bits)?,
             client: Coding {
                 no_context_takeover: shared,
                 ..Coding::default()
@@ -122,11 +119,13 @@ fn per_frame(name: &str) -> Option<Name> {
         .find(|n| n.as_str() == name)
 }
 
-/// The window of our compressor, where it can keep to this one: zlib makes no raw
-/// stream with 8 bits.
-fn window_of_ours(asked: Option<u8>) -> Option<u8> {
-    let bits = asked.unwrap_or(MOST_WINDOW_BITS);
-    (bits > LEAST_WINDOW_BITS).then_some(bits)
+/// How a server compresses that was asked for this window, where it does.
+fn coding_of_ours(no_context_takeover: bool, window: Option<u8>) -> Option<Coding> {
+    let coding = Coding {
+        no_context_takeover,
+        max_window_bits: window.unwrap_or(MOST_WINDOW_BITS),
+    };
+    coding.can_be_kept().then_some(coding)
 }
 
 /// Safari 15.0 to 15.3, and whatever else runs on the WebKit of those releases of

@@ -4,10 +4,10 @@ use super::super::{Case, FaultKind, WINDOW_EXCEEDED};
 use super::frame::frame;
 use super::look::is;
 use crate::explain::follow::inflates_on;
-use crate::explain::inflated::{Inflated, TAIL};
+use crate::explain::inflated::Inflated;
 use crate::explain::part::Part;
 use crate::explain::text::{hex, shown};
-use crate::extension::{Codecs, Inflater, known};
+use crate::extension::{Codecs, Inflater, TAIL, known};
 use crate::trace::Field;
 
 /// An extension that was agreed and that is not spoken here.
