@@ -314,6 +314,10 @@ impl Direction {
                 self.open = None;
             }
         } else if let Some(length) = length {
+            // What frames before it were inflated to had no length, and waits.
+            if !self.held.is_empty() {
+                self.send_held(kind, &[], false, to);
+            }
             let end = (frame.is_final, frame.is_compressed);
             self.start_frame(kind, length, &octets, end, to);
         } else {

@@ -87,6 +87,10 @@ impl Held {
         self.octets.capacity()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.octets.is_empty()
+    }
+
     /// Throws it away.
     pub(super) fn discard(&mut self) {
         self.octets = Vec::new();

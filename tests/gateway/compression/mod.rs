@@ -5,6 +5,7 @@ mod agreed;
 mod base64;
 mod held;
 mod limits;
+mod mixed;
 mod threshold;
 
 use std::thread;
