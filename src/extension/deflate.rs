@@ -265,7 +265,7 @@ impl Deflater {
 fn effort(level: Level) -> Effort {
     let (tries, tries_of_long, long, taken_at_once, enough) = match level {
         Level::Fast => (1, 1, 12, 1, 32),
-        Level::Default => (2, 16, 12, 12, 128),
+        Level::Default => (2, 16, 12, 5, 128),
         Level::Best => (64, 64, 32, 128, 258),
     };
     Effort {

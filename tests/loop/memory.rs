@@ -235,11 +235,11 @@ pub(crate) mod program {
         kib.parse::<usize>().unwrap() * 1024
     }
 
-    /// The octets that a process has in memory now; of what it shares with others,
-    /// its share.
+    /// The octets of its own that a process has in memory now. What it shares with
+    /// other programs that run, as its code, would count for more when they end.
     fn now(id: u32) -> usize {
         let rollup = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).unwrap();
-        let line = rollup.lines().find_map(|l| l.strip_prefix("Pss:"));
+        let line = rollup.lines().find_map(|l| l.strip_prefix("Anonymous:"));
         let kib = line.unwrap().trim().strip_suffix(" kB").unwrap();
         kib.parse::<usize>().unwrap() * 1024
     }
