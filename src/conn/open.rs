@@ -323,11 +323,21 @@ impl Open {
         });
     }
 
+    /// Whether it may have something to give back.
+    #[cfg(feature = "net")]
+    #[inline]
+    pub(super) fn is_inside(&self) -> bool {
+        self.inside.is_some()
+    }
+
     /// Gives back what compresses the message that is sent in pieces, where each
     /// message is compressed on its own.
     #[cfg(feature = "net")]
     pub(super) fn rest(&mut self, out: &mut Output<'_>) {
-        let (Some(inside), Some(deflate)) = (&mut self.inside, self.wire.deflate()) else {
+        let Some(inside) = &mut self.inside else {
+            return;
+        };
+        let Some(deflate) = self.wire.deflate() else {
             return;
         };
         let coding = inside.coding(deflate.of(self.role.side()));

@@ -166,6 +166,17 @@ impl Conn {
         }
     }
 
+    /// Whether [`Conn::rest`] may have something to do: it has not, as a rule.
+    #[cfg(feature = "net")]
+    #[inline]
+    pub(crate) fn may_rest(&self) -> bool {
+        match &self.state {
+            State::Open(open) => open.is_inside(),
+            State::PeerClosed(peer_closed) => peer_closed.open.is_inside(),
+            State::Handshake(..) | State::Over(_) => false,
+        }
+    }
+
     /// Sends a ping with at most 125 octets.
     ///
     /// # Errors

@@ -86,6 +86,8 @@ impl ServerHandshake {
 
     /// What happened next in the input; `None` where more input, or a response
     /// of the caller, is needed. `config` becomes that of the request's route.
+    // Inlined, it copies the request once more.
+    #[inline(never)]
     pub(crate) fn next<'b, T: Trace>(
         &mut self,
         config: &mut Arc<Config>,

@@ -480,7 +480,9 @@ impl<A: App> Worker<A> {
             bridge::propagate_close((&mut link, out), (partner, peer_out), context.hint());
             partner.conn.rest(&mut peer_out.output());
         }
-        link.conn.rest(&mut out.output());
+        if link.conn.may_rest() {
+            link.conn.rest(&mut out.output());
+        }
         let mut settle = Settle {
             registry: self.poll.registry(),
             wheel: &mut self.links.wheel,
