@@ -164,7 +164,7 @@ const FIGURES: [Figure; 16] = [
         410.0,
         403.0,
     ),
-    instructions(CONNECT, 12_000.0, 13_586.0),
+    instructions(CONNECT, 12_000.0, 14_000.0),
     instructions(GATEWAY_ONE, 3600.0, 2169.0),
     instructions(GATEWAY_SIXTEEN, 1300.0, 913.0),
     calls(ONE, 2.06, 2.26),
