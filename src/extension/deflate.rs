@@ -258,7 +258,7 @@ impl Deflater {
     }
 }
 
-/// What the levels try. Beside level 6 of zlib, text is up to 5 % longer with
+/// What the levels try. Beside level 6 of zlib, text is up to 6 % longer with
 /// `Default`, up to 15 % with `Fast`, and at most 1 % with `Best`; binary records that
 /// repeat three octets and not more are much longer with all of them. `cargo bench
 /// --bench compression -- levels` shows the three beside each other.
