@@ -202,16 +202,11 @@ impl Inflater {
 /// Deflates what one end sends, message after message. Its size is fixed.
 pub struct Deflater {
     compressor: Compressor,
-    level: Level,
-    window_bits: u8,
 }
 
 impl fmt::Debug for Deflater {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Deflater")
-            .field("level", &self.level)
-            .field("window_bits", &self.window_bits)
-            .finish_non_exhaustive()
+        f.debug_struct("Deflater").finish_non_exhaustive()
     }
 }
 
@@ -222,8 +217,6 @@ impl Deflater {
     fn new(level: Level, window_bits: u8) -> Box<Deflater> {
         Box::new(Deflater {
             compressor: Compressor::new(effort(level), window_bits),
-            level,
-            window_bits,
         })
     }
 
@@ -254,14 +247,12 @@ impl Deflater {
 
     fn restart(&mut self, level: Level, window_bits: u8) {
         self.compressor.restart(effort(level), window_bits);
-        (self.level, self.window_bits) = (level, window_bits);
     }
 }
 
-/// What the levels try. Beside level 6 of zlib, text is up to 6 % longer with
-/// `Default`, up to 15 % with `Fast`, and at most 1 % with `Best`; binary records that
-/// repeat three octets and not more are much longer with all of them. `cargo bench
-/// --bench compression -- levels` shows the three beside each other.
+/// What the levels try. `cargo bench --bench compression -- levels` shows what comes of
+/// each. Binary records that repeat three octets and not more become much longer than
+/// with zlib at all of them.
 fn effort(level: Level) -> Effort {
     let (tries, tries_of_long, long, taken_at_once, enough) = match level {
         Level::Fast => (1, 1, 12, 1, 32),
