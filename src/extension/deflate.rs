@@ -251,8 +251,8 @@ impl Deflater {
 }
 
 /// What the levels try. `cargo bench --bench compression -- levels` shows what comes of
-/// each. Binary records that repeat three octets and not more become much longer than
-/// with zlib at all of them.
+/// each. Binary records that repeat three or four octets and not more become up to 1.7
+/// times as long as with zlib but for the best level, which looks for them.
 fn effort(level: Level) -> Effort {
     let (tries, tries_of_long, long, taken_at_once, enough) = match level {
         Level::Fast => (1, 1, 12, 1, 32),
@@ -266,6 +266,7 @@ fn effort(level: Level) -> Effort {
         taken_at_once,
         enough,
         notes_all: level != Level::Fast,
+        finds_short: level == Level::Best,
     }
 }
 

@@ -302,6 +302,27 @@ mod tests {
         }
     }
 
+    /// Pixels of some colours: three octets repeat, mostly further back than a small
+    /// window, and hardly more.
+    #[test]
+    fn short_matches_keep_to_each_window() {
+        let mut random = 1_u64;
+        let mut pixels = Vec::new();
+        while pixels.len() < 100_000 {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let colour = (random >> 40) % 700;
+            pixels.extend(&colour.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()[..3]);
+        }
+        for bits in 9..=15 {
+            let most = furthest_of(&pixels, bits).unwrap();
+            // Many are that far, and beyond 8 Ki hardly any.
+            let least = 1 << (bits - 1).min(12);
+            assert!((least..1 << bits).contains(&most), "{bits}: {most}");
+        }
+    }
+
     #[test]
     fn short_and_odd_messages_are_read() {
         assert_eq!(furthest(&[0]), Some(0));

@@ -2,6 +2,7 @@
 
 use heirloom::extension::{Codecs, Corrupt, Deflater, Inflater, Level};
 use proptest::prelude::*;
+use zlib_rs::{Deflate, DeflateFlush};
 
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
@@ -238,6 +239,84 @@ fn more_effort_makes_less_and_none_makes_much_more_than_zlib() {
     }
 }
 
+/// Binary records in which little more than three or four octets repeat.
+fn records(octets: usize) -> Vec<(&'static str, Vec<u8>)> {
+    let mut random = 1_u64;
+    let mut below = move |limit: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random >> 20) % limit
+    };
+    let many: Vec<[u8; 4]> = (0..512)
+        .map(|_| (below(1 << 32) as u32).to_le_bytes())
+        .collect();
+    let mut made = Vec::new();
+    let mut make = |name, record: &mut dyn FnMut(&mut Vec<u8>)| {
+        let mut records = Vec::new();
+        while records.len() < octets {
+            record(&mut records);
+        }
+        records.truncate(octets);
+        made.push((name, records));
+    };
+    make("small numbers of 32 bits", &mut |to| {
+        to.extend((below(1000) as u32).to_le_bytes());
+    });
+    make("larger numbers", &mut |to| {
+        to.extend((below(100_000) as u32).to_le_bytes());
+    });
+    make("pixels of 64 colours", &mut |to| {
+        to.extend(&many[below(64) as usize][..3]);
+    });
+    make("pixels of 512 colours", &mut |to| {
+        to.extend(&many[below(512) as usize][..3]);
+    });
+    make("pixels with alpha", &mut |to| {
+        to.extend(many[below(256) as usize]);
+    });
+    make("a name of three octets and a number", &mut |to| {
+        to.extend(&many[below(64) as usize][..3]);
+        to.extend((below(1 << 16) as u16).to_le_bytes());
+    });
+    make("a name of four octets and a number", &mut |to| {
+        to.extend(many[below(256) as usize]);
+        to.extend((below(1 << 16) as u16).to_le_bytes());
+    });
+    let (mut time, mut heat) = (1_700_000_000_u32, 2000_u16);
+    make("telemetry", &mut |to| {
+        time += below(3) as u32;
+        heat = heat + below(7) as u16 - 3;
+        to.extend(time.to_le_bytes());
+        to.extend((below(40) as u16).to_le_bytes());
+        to.extend(heat.to_le_bytes());
+        to.extend((below(1 << 16) as u16).to_le_bytes());
+        to.extend([below(4) as u8, 0, 0, 1]);
+    });
+    made
+}
+
+#[test]
+fn at_the_best_level_records_become_little_longer_than_with_zlib() {
+    for octets in [1 << 10, 1 << 14, 1 << 18] {
+        for (name, records) in records(octets) {
+            let mut zlib = Deflate::new(9, false, 15);
+            let mut room = vec![0; 2 * octets];
+            let flush = DeflateFlush::SyncFlush;
+            zlib.compress(&records, &mut room, flush).unwrap();
+            let by_zlib = zlib.total_out() as usize - TAIL.len();
+            let [best, default] = [Level::Best, Level::Default].map(|level| {
+                let mut deflater = Codecs::default().deflater(level, 15);
+                deflated(&mut deflater, &records).len()
+            });
+            assert!(
+                best * 100 <= by_zlib * 106 && best * 100 <= default * 102,
+                "{octets} octets of {name}: {best}, {default} at the default level, zlib {by_zlib}"
+            );
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
@@ -278,6 +357,32 @@ proptest! {
         codecs.give_back_deflater(deflater);
     }
 
+    /// A deflater passes from one connection to the next, with another level.
+    #[test]
+    fn no_level_refers_to_what_another_left(
+        turns in prop::collection::vec(
+            (
+                prop::sample::select(&[Level::Fast, Level::Default, Level::Best][..]),
+                9u8..=15,
+                prop::collection::vec(payload(), 1..4),
+            ),
+            2..6,
+        ),
+    ) {
+        let mut codecs = Codecs::default();
+        for (level, window, messages) in &turns {
+            let mut deflater = codecs.deflater(*level, *window);
+            let mut inflater = codecs.inflater();
+            for message in messages {
+                let octets = deflated(&mut deflater, message);
+                let got = inflate(&mut inflater, &[&octets], 1 << 16);
+                prop_assert!(got.as_ref() == Ok(message));
+            }
+            codecs.give_back(inflater);
+            codecs.give_back_deflater(deflater);
+        }
+    }
+
     /// Long enough that what was compressed before is moved, several times.
     #[test]
     fn long_messages_inflate_with_a_context_and_without(
@@ -315,12 +420,13 @@ proptest! {
     }
 }
 
-/// Random octets, text that repeats itself, and runs.
+/// Random octets, text that repeats itself, runs, and records.
 fn payload() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         prop::collection::vec(any::<u8>(), 0..2000),
         words(),
         (any::<u8>(), 0usize..90_000).prop_map(|(octet, n)| vec![octet; n]),
+        (0usize..8, 1usize..20_000).prop_map(|(shape, n)| records(n).swap_remove(shape).1),
     ]
 }
 

@@ -124,6 +124,20 @@ impl Block {
         self.count += 1;
     }
 
+    /// Whether a match in place of these octets is likely to make the block shorter, by
+    /// what it holds so far. Where few octets occur, their codes are short.
+    pub(super) fn saves(&self, octets: &[u8], distance: u16) -> bool {
+        // Any octet may come next, so none counts as impossible.
+        let all = logarithm(self.count + UNSEEN);
+        let of_literals = octets.iter().map(|octet| {
+            let frequency = self.literals.get(usize::from(*octet));
+            all - logarithm(frequency.map_or(0, |frequency| usize::from(*frequency)) + 1)
+        });
+        let symbol = DISTANCES.get(usize::from(distance_symbol(distance)));
+        let extra_bits = symbol.map_or(0, |symbol| u32::from(symbol.extra_bits));
+        of_literals.sum::<u32>() >= SIXTEENTHS * (BITS_OF_MATCH + extra_bits)
+    }
+
     /// Writes the block in the form that takes least, and empties it. `octets` are
     /// those that it stands for, where they are still at hand.
     pub(super) fn write(&mut self, octets: Option<&[u8]>, bits: &mut Bits, out: &mut Vec<u8>) {
@@ -155,6 +169,25 @@ impl Block {
         self.literals = [0; LITERALS];
         self.distances = [0; DISTANCES.len()];
     }
+}
+
+/// What the codes of a length and a distance take, in bits, until they are known. With
+/// fewer, JSON and numbers become longer, with more, records whose parts repeat do.
+const BITS_OF_MATCH: u32 = 10;
+
+/// So many literals that did not occur are counted as if they had.
+const UNSEEN: usize = 64;
+
+/// In a bit.
+const SIXTEENTHS: u32 = 16;
+
+/// The logarithm to base 2 of a number from 1 to 64 Ki, in sixteenths: exact for powers of
+/// two, and on a straight line between.
+#[allow(clippy::cast_possible_truncation, reason = "15 at most")]
+fn logarithm(number: usize) -> u32 {
+    let power = number.max(1).ilog2();
+    let above = (SIXTEENTHS as usize * number) >> power;
+    SIXTEENTHS * power + (above as u32 & (SIXTEENTHS - 1))
 }
 
 /// How many bits tell what a block is: whether it is the last one, which none is

@@ -7,7 +7,7 @@ use super::bits::Bits;
 use super::block::Block;
 use super::chains::{Chains, HASHED};
 use super::window::{END, Octets, STEP, WINDOW};
-use super::{LONGEST, low};
+use super::{LONGEST, SHORTEST, low};
 
 /// How much is tried to find long matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,9 @@ pub(crate) struct Effort {
     pub(crate) enough: u16,
     /// Whether matches are looked for that start within another.
     pub(crate) notes_all: bool,
+    /// Whether matches of three and four octets are looked for, which else are found by
+    /// chance, or not.
+    pub(crate) finds_short: bool,
 }
 
 /// A compressor with the octets that it may refer to. It holds a fixed number of
@@ -45,8 +48,12 @@ pub(crate) struct Compressor {
     hashed: usize,
 }
 
-/// Matches of fewer octets are not taken: they save little or nothing.
+/// Chains give no matches of fewer octets: they save little or nothing.
 const SHORTEST_FOUND: usize = 4;
+
+/// Where short matches are looked for, one of more octets is not asked whether it saves
+/// anything.
+const LONGEST_SHORT: usize = 4;
 
 /// The most literals and matches of a block. In a longer one the codes do not fit
 /// all of it as well.
@@ -104,7 +111,11 @@ impl Compressor {
             let from = self.end;
             self.octets.write(from, some);
             self.end += some.len();
-            self.take(from, &mut sink);
+            if self.effort.finds_short {
+                self.take::<true>(from, &mut sink);
+            } else {
+                self.take::<false>(from, &mut sink);
+            }
         }
         if !self.block.is_empty() {
             sink.write(&mut self.block, &self.octets, self.end);
@@ -160,8 +171,9 @@ impl Sink<'_> {
 
 impl Compressor {
     /// Takes the octets from here to the end into blocks. Those that fill up are
-    /// written.
-    fn take(&mut self, from: usize, sink: &mut Sink<'_>) {
+    /// written. Whether short matches are looked for is known to the compiler: the loop
+    /// has no time to ask.
+    fn take<const FINDS_SHORT: bool>(&mut self, from: usize, sink: &mut Sink<'_>) {
         let Compressor { octets, block, .. } = self;
         let end = self.end;
         let taken_at_once = usize::from(self.effort.taken_at_once);
@@ -175,14 +187,14 @@ impl Compressor {
         };
         // What follows the last octets of a call is not known before the next.
         let hashable = (end + 1).saturating_sub(HASHED as usize);
-        search.insert_all(self.hashed, from.min(hashable));
+        search.insert_all::<FINDS_SHORT>(self.hashed, from.min(hashable));
         self.hashed = self.hashed.max(hashable);
         let mut at = from;
         while at < hashable {
             if block.is_full_with(2) {
                 sink.write(block, octets, at);
             }
-            let Some(mut found) = search.longer(at, SHORTEST_FOUND - 1) else {
+            let Some(mut found) = search.first::<FINDS_SHORT>(at, block) else {
                 block.push_literal(octets.one(low(at)));
                 at += 1;
                 continue;
@@ -190,7 +202,7 @@ impl Compressor {
             let mut hashed = at + 1;
             while found.length < taken_at_once && hashed < hashable && !block.is_full_with(2) {
                 hashed += 1;
-                let Some(longer) = search.longer(at + 1, found.length) else {
+                let Some(longer) = search.longer::<FINDS_SHORT>(at + 1, found.length) else {
                     break;
                 };
                 block.push_literal(octets.one(low(at)));
@@ -200,7 +212,7 @@ impl Compressor {
             block.push_match(low(found.length), low(found.distance));
             at += found.length;
             if self.effort.notes_all {
-                search.insert_all(hashed, at.min(hashable));
+                search.insert_all::<FINDS_SHORT>(hashed, at.min(hashable));
             }
         }
         for at in at..end {
@@ -231,25 +243,66 @@ struct Match {
 
 impl Search<'_> {
     #[inline(always)]
-    fn insert(&mut self, position: usize) -> u16 {
+    fn insert<const FINDS_SHORT: bool>(&mut self, position: usize) -> u16 {
         let position = low(position);
-        self.chains.insert(self.octets.eight(position, 0), position)
+        let octets = self.octets.eight(position, 0);
+        self.chains.insert::<FINDS_SHORT>(octets, position)
     }
 
     /// Notes the positions from one up to another.
     #[inline(always)]
-    fn insert_all(&mut self, from: usize, to: usize) {
+    fn insert_all<const FINDS_SHORT: bool>(&mut self, from: usize, to: usize) {
         for position in from..to {
-            self.insert(position);
+            self.insert::<FINDS_SHORT>(position);
         }
     }
 
-    /// The longest match here, if there is one of more octets than this many.
-    /// Notes the position.
+    /// A match that starts here and is worth its bits, where none is known yet. Notes the
+    /// position.
     #[inline(always)]
-    fn longer(&mut self, at: usize, than: usize) -> Option<Match> {
-        let mut candidate = self.insert(at);
-        let least = low(self.start.max(at.saturating_sub(self.reach)));
+    fn first<const FINDS_SHORT: bool>(&mut self, at: usize, block: &Block) -> Option<Match> {
+        if !FINDS_SHORT {
+            return self.longer::<FINDS_SHORT>(at, SHORTEST_FOUND - 1);
+        }
+        let found = self.longer::<FINDS_SHORT>(at, SHORTEST - 1)?;
+        let short = self.octets.get(at, at + found.length.min(LONGEST_SHORT))?;
+        let is_worth_it = found.length > LONGEST_SHORT || block.saves(short, low(found.distance));
+        is_worth_it.then_some(found)
+    }
+
+    /// A match here of more octets than this many, if there is one. Notes the position.
+    #[inline(always)]
+    fn longer<const FINDS_SHORT: bool>(&mut self, at: usize, than: usize) -> Option<Match> {
+        if !FINDS_SHORT {
+            return self.longest::<FINDS_SHORT>(at, than);
+        }
+        let latest = self.chains.latest_of_short(self.octets.eight(low(at), 0));
+        let found = self.longest::<FINDS_SHORT>(at, than.max(SHORTEST_FOUND - 1));
+        found.or_else(|| self.short(at, latest).filter(|short| short.length > than))
+    }
+
+    /// Three octets that are the same at this position, or four.
+    fn short(&self, at: usize, latest: u16) -> Option<Match> {
+        let differ = self.octets.four(low(at), 0) ^ self.octets.four(latest, 0);
+        let length = (differ.trailing_zeros() / 8) as usize;
+        (latest >= self.least(at) && length >= SHORTEST).then(|| Match {
+            length,
+            distance: at - usize::from(latest),
+        })
+    }
+
+    /// The earliest position that may be referred to from here.
+    #[inline(always)]
+    fn least(&self, at: usize) -> u16 {
+        low(self.start.max(at.saturating_sub(self.reach)))
+    }
+
+    /// The longest match that the chain of this position gives, if there is one of more
+    /// octets than this many. Notes the position.
+    #[inline(always)]
+    fn longest<const FINDS_SHORT: bool>(&mut self, at: usize, than: usize) -> Option<Match> {
+        let mut candidate = self.insert::<FINDS_SHORT>(at);
+        let least = self.least(at);
         let most = (self.end - at).min(LONGEST);
         if candidate < least || than >= most {
             return None;
