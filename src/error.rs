@@ -401,17 +401,20 @@ pub enum ExtensionFault {
     #[error("has a window without a number")]
     MissingValue,
     /// A window that is not from 8 to 15.
-    #[error("has a window that is not a number from 8 to 15")]
+    #[error("has a window that is not 8, 9, 10, 11, 12, 13, 14 or 15")]
     BadWindow,
     /// `client_max_window_bits` where the client did not offer it.
-    #[error("limits the client's window, which the client did not offer")]
+    #[error("limits the client's window by client_max_window_bits, which the client did not offer")]
     WindowNotOffered,
     /// A larger window than was offered.
     #[error("has a larger window than was offered")]
     WindowTooLarge,
-    /// What the client demands is not there.
-    #[error("lacks a parameter that the offer demands")]
-    DemandIgnored,
+    /// `server_no_context_takeover` is not there, and the offer has it.
+    #[error("lacks server_no_context_takeover, which the offer demands")]
+    ContextDemandIgnored,
+    /// `server_max_window_bits` is not there, and the offer has it.
+    #[error("lacks server_max_window_bits, which the offer demands")]
+    WindowDemandIgnored,
 }
 
 /// What this version, or this state, cannot send. It is an error of the caller:

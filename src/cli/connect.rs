@@ -570,6 +570,9 @@ impl Received {
                 self.has_101 = response.status() == 101;
                 self.answer = Answer::of(&response);
                 self.extensions.answer(response.head().raw());
+                if let Some(remark) = self.extensions.remark().filter(|_| self.has_101) {
+                    complain(&remark);
+                }
                 display.response(&response);
             }
             Ok(SessionEvent::Open) => {

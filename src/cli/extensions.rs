@@ -3,10 +3,14 @@
 
 use heirloom::bytes::Escaped;
 use heirloom::error::Violation;
-use heirloom::extension::{elements, known};
+use heirloom::extension::{elements, known, mistaken};
 use serde::{Serialize, Serializer};
 
 const HEADER: &str = "Sec-WebSocket-Extensions";
+
+/// What is wrong with an answer that names nothing; our client goes on.
+const EMPTY: &str = "a server that agrees to nothing leaves the header out, and Safari goes away \
+                     where it is empty";
 
 /// Characters of a header that are shown.
 const MAX_SHOWN: usize = 200;
@@ -55,7 +59,24 @@ impl Extensions {
             None => "nothing".to_owned(),
         };
         let (offered, answered) = (quoted(&self.offered), quoted(&self.answered));
-        format!("{offered} was offered and {answered} answered")
+        let empty = self.empty().map(|empty| format!(" ({empty})"));
+        let empty = empty.unwrap_or_default();
+        format!("{offered} was offered and {answered} answered{empty}")
+    }
+
+    /// What to say of an answer that names nothing.
+    fn empty(&self) -> Option<&'static str> {
+        let answered = self.answered.as_deref()?;
+        let is_empty = elements(answered.as_bytes()).next().is_none();
+        is_empty.then_some(EMPTY)
+    }
+
+    /// What to say of an answer that is taken, though it is not right.
+    pub(super) fn remark(&self) -> Option<String> {
+        Some(format!(
+            "the response's {HEADER} is empty: {}",
+            self.empty()?
+        ))
     }
 
     /// What a violation of these headers is about, behind a colon; empty where it is
@@ -80,13 +101,14 @@ impl Extensions {
         let Some(name) = answered.iter().find(|name| !offered.contains(name)) else {
             return String::new();
         };
-        match known(name) {
-            Some(known) => {
+        match (known(name), mistaken(name)) {
+            (Some(known), _) => {
                 let (first, last) = known.dates;
                 let (name, about) = (known.name, known.about);
                 format!("; {name} was offered by clients from {first} to {last}: {about}")
             }
-            None => format!("; no extension {} is known", Escaped::<60>(name)),
+            (None, Some(mistaken)) => format!("; {name} {mistaken}"),
+            (None, None) => format!("; no extension {} is known", Escaped::<60>(name)),
         }
     }
 

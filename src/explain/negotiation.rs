@@ -6,8 +6,8 @@ use super::parameter::{Whose, coding, parameters};
 use super::part::{Part, PartKind};
 use super::text::shown;
 use crate::extension::{
-    Compression, Deflate, Element, Mode, Name, answer, check_answer, elements, fault_of_offer,
-    known,
+    BadAnswer, Compression, Deflate, Element, Mode, Name, answer, check_answer, elements,
+    fault_of_offer, known,
 };
 use crate::trace::Field;
 use crate::version::{Side, Version};
@@ -28,6 +28,10 @@ impl Part {
 }
 
 const HEADER: &str = "Sec-WebSocket-Extensions";
+
+/// What an answer without an extension is.
+const EMPTY: &str = "The header names no extension. A server that agrees to none leaves it out: \
+                     Safari goes away where it is empty.";
 
 /// More elements than this are only counted.
 const MAX_SHOWN: usize = 16;
@@ -148,10 +152,15 @@ fn negotiated(part: &Part, version: &'static Version) -> Option<Derivation> {
         ));
     }
     let many = offers.len();
-    for answer in talk.answered.iter().take(MAX_SHOWN) {
-        steps.push(talk.answer(*answer));
+    let bad = talk.agreed().err();
+    for (n, answer) in talk.answered.iter().take(MAX_SHOWN).enumerate() {
+        let bad = bad.as_ref().filter(|bad| bad.line == n);
+        steps.push(talk.answer(*answer, bad));
     }
-    if let Some(deflate) = talk.agreed() {
+    if talk.answered.is_empty() && part.header(HEADER).is_some() {
+        steps.push(step("the answer", vec![words(EMPTY)]));
+    }
+    if let Ok(Some(deflate)) = talk.agreed() {
         steps.extend(of_both(deflate));
     }
     derivation("The extensions, negotiated", steps, many)
@@ -192,6 +201,8 @@ impl Talk<'_> {
                 false => "The server agrees to another extension, which was not offered so.",
             }
             .to_owned()
+        } else if self.answered.iter().any(|answer| !self.is_taken(*answer)) {
+            "Nothing is wrong with it, and what the server answers is no answer to it.".to_owned()
         } else if self.has_small_window(element) {
             "It asks the server for a window of 8 bits, which zlib cannot keep to: most servers \
              decline that."
@@ -247,15 +258,13 @@ impl Talk<'_> {
         accepts(None) && !accepts(user_agent)
     }
 
-    /// One element of the answer.
-    fn answer(&self, answer: Listed<'_>) -> ProofStep {
+    /// One element of the answer, and what is wrong with it among the others.
+    fn answer(&self, answer: Listed<'_>, bad: Option<&BadAnswer>) -> ProofStep {
         let mut runs = vec![run(answer.text(), Mark::Second)];
         let values = self.values.iter().copied();
-        match check_answer(self.version, values, [answer.octets]) {
-            Err(bad) if self.is_known => {
-                runs.push(words(format!("Not to be taken: {}.", bad.violation)));
-            }
-            _ => {}
+        let alone = check_answer(self.version, values, [answer.octets]).err();
+        if let Some(bad) = bad.or(alone.as_ref()).filter(|_| self.is_known) {
+            runs.push(words(format!("Not to be taken: {}.", bad.violation)));
         }
         match answer.element.filter(|_| answer.is_spoken()) {
             Some(element) => {
@@ -271,14 +280,14 @@ impl Talk<'_> {
         step("the answer", runs)
     }
 
-    /// The compression that was agreed on.
-    fn agreed(&self) -> Option<Deflate> {
+    /// The compression that was agreed on, or the first element of the answer that is
+    /// wrong.
+    fn agreed(&self) -> Result<Option<Deflate>, BadAnswer> {
         let answered = self.answered.iter().map(|answer| answer.octets);
-        let agreed = match self.is_known {
+        match self.is_known {
             true => check_answer(self.version, self.values.iter().copied(), answered),
             false => check_answer(self.version, answered.clone(), answered),
-        };
-        agreed.ok()?
+        }
     }
 }
 

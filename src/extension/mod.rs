@@ -35,7 +35,7 @@ pub(crate) use distances::first_beyond;
 pub(crate) use distances::furthest;
 pub use header::{Element, Malformed, Parameter, Value, elements};
 pub use known::{KNOWN, Known, known};
-pub use negotiate::{Answer, BadAnswer, answer, check_answer, fault_of_offer, offer};
+pub use negotiate::{Answer, BadAnswer, answer, check_answer, fault_of_offer, mistaken, offer};
 
 /// An extension that compresses, by its name in the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,12 +1,15 @@
 //! Which compression two ends agree on: what a client offers, what a server
 //! answers, and whether the client may take the answer (RFC 7692 section 7.1).
 
+use alloc::format;
+use alloc::string::String;
 use core::fmt;
 use core::ops::Range;
 
 use memchr::memmem;
 
 use super::header::{Element, Malformed, Value, elements};
+use super::known::KNOWN;
 use super::{Coding, Compression, Deflate, MOST_WINDOW_BITS, Mode, Name};
 use crate::error::{ExtensionFault as Fault, Violation};
 use crate::version::Version;
@@ -156,6 +159,26 @@ pub fn fault_of_offer(offer: Element<'_>) -> Option<Fault> {
     }
 }
 
+/// What a name seems to be that stands where an extension is named and that none has:
+/// as words behind it, such as `is a parameter`.
+#[must_use]
+pub fn mistaken(name: &str) -> Option<String> {
+    let as_parameter = format!("{}; {name}", Name::PermessageDeflate);
+    let offer = elements(as_parameter.as_bytes()).next()?.ok()?;
+    if fault_of_offer(offer) != Some(Fault::UnknownParameter) {
+        let of = Name::PermessageDeflate;
+        return Some(format!(
+            "is a parameter of {of} and stands behind a comma, where a semicolon is due"
+        ));
+    }
+    let mut all = KNOWN.iter();
+    let same = all.find(|known| known.name.eq_ignore_ascii_case(name) && known.name != name)?;
+    Some(format!(
+        "is {} in other letters, and clients compare them as they are",
+        same.name
+    ))
+}
+
 /// What our client offers: the value of the header.
 #[must_use]
 pub fn offer(version: &Version, compression: &Compression) -> Option<&'static str> {
@@ -201,6 +224,10 @@ pub fn check_answer<'b>(
         .filter_map(Result::ok);
     let mut agreed = None;
     let mut count = 0;
+    // What the list is comes first: in one that names an extension twice, each of the
+    // two may lack what the offer demands.
+    let mut wrong_parameter = None;
+    let mut compresses = false;
     for (line, value) in answered.into_iter().enumerate() {
         for element in elements(value) {
             let bad = |violation, at| BadAnswer {
@@ -214,15 +241,24 @@ pub fn check_answer<'b>(
                 return Err(bad(invalid(Fault::TooMany), element.at()));
             }
             let offers = offered.clone().filter(|offer| offer.name == element.name);
-            let deflate = check_element(element, offers);
-            let deflate = deflate.map_err(|violation| bad(violation, element.at()))?;
-            if deflate.is_some() && agreed.is_some() {
-                return Err(bad(invalid(Fault::Twice), element.at()));
+            match check_element(element, offers) {
+                Ok(None) => continue,
+                Ok(Some(_)) | Err(Violation::ExtensionInvalid { .. }) if compresses => {
+                    return Err(bad(invalid(Fault::Twice), element.at()));
+                }
+                Ok(deflate) => agreed = deflate,
+                Err(violation @ Violation::ExtensionInvalid { .. }) => {
+                    wrong_parameter.get_or_insert(bad(violation, element.at()));
+                }
+                Err(violation) => return Err(bad(violation, element.at())),
             }
-            agreed = agreed.or(deflate);
+            compresses = true;
         }
     }
-    Ok(agreed.filter(|_| version.has_compression()))
+    match wrong_parameter {
+        Some(bad) => Err(bad),
+        None => Ok(agreed.filter(|_| version.has_compression())),
+    }
 }
 
 fn invalid(fault: Fault) -> Violation {
@@ -262,13 +298,13 @@ fn check_messages(element: Element<'_>, offer: Element<'_>) -> Result<Deflate, F
     // An offer that cannot be read was accepted: it demands nothing.
     let offered = OfMessages::read(offer).unwrap_or_default();
     if offered.server_no_context_takeover && !answered.server_no_context_takeover {
-        return Err(Fault::DemandIgnored);
+        return Err(Fault::ContextDemandIgnored);
     }
     let server_window = answered.server_max_window_bits;
     if let Some(most) = offered.server_max_window_bits {
         match server_window {
             Some(bits) if bits > most => return Err(Fault::WindowTooLarge),
-            None if most < MOST_WINDOW_BITS => return Err(Fault::DemandIgnored),
+            None if most < MOST_WINDOW_BITS => return Err(Fault::WindowDemandIgnored),
             Some(_) | None => {}
         }
     }

@@ -344,18 +344,25 @@ fn each_answer_that_a_client_must_not_take_has_its_fault() {
         (
             "permessage-deflate; server_max_window_bits=10",
             PLAIN,
-            Fault::DemandIgnored,
+            Fault::WindowDemandIgnored,
         ),
         (
             "permessage-deflate; server_no_context_takeover",
             PLAIN,
-            Fault::DemandIgnored,
+            Fault::ContextDemandIgnored,
         ),
         (
             CHROME,
             "permessage-deflate, permessage-deflate",
             Fault::Twice,
         ),
+        // What the list is comes before what its parameters are.
+        (
+            "permessage-deflate; server_no_context_takeover",
+            "permessage-deflate, permessage-deflate; x-foo",
+            Fault::Twice,
+        ),
+        (CHROME, "permessage-deflate; x-foo, =", Fault::Malformed),
         (
             "permessage-deflate, deflate-frame",
             "deflate-frame, permessage-deflate",

@@ -16,6 +16,7 @@ mod support;
 mod after_open;
 mod answers;
 mod compression;
+mod extensions;
 mod floods;
 mod host;
 mod input;

@@ -449,7 +449,7 @@ fn answers_that_a_newer_client_refuses() {
             "xOo=\r\n",
             "xOo=\r\nSec-WebSocket-Extensions: x; =\r\n",
             "extension-invalid",
-            "agrees to x; =",
+            "x; = is no extension",
         ),
         (
             "101 Switching Protocols",

@@ -415,7 +415,8 @@ fn an_answer_is_explained_by_its_parameters() {
         &[(Server, "c1 07 f2 48 cd c9 c9 07 00")],
     );
     let explanation = is_told_as_it_was("answer-invalid", &turns);
-    holds(&explanation, "extension-invalid", "that it must not");
+    let told = "limits the client's window, which only an offer with client_max_window_bits allows";
+    holds(&explanation, "extension-invalid", told);
     let inflated = explanation
         .parts
         .iter()

@@ -36,19 +36,6 @@ pub(super) fn handshake_missing(case: &Case<'_>) -> Option<String> {
     })
 }
 
-pub(super) fn answer_invalid(case: &Case<'_>) -> Option<String> {
-    is(case, "extension-invalid")?;
-    let answered = shown(case.response_header("Sec-WebSocket-Extensions")?, 80);
-    Some(match case.request_header("Sec-WebSocket-Extensions") {
-        Some(offered) => format!(
-            "The request offers {}, and the response agrees to {answered}: the server adds, changes \
-             or leaves out a parameter that it must not.",
-            shown(offered, 80)
-        ),
-        None => format!("The response agrees to {answered}."),
-    })
-}
-
 pub(super) fn bit_misplaced(case: &Case<'_>) -> Option<String> {
     is(case, "compressed-bit-misplaced")?;
     let from = case.fault?.from.name();

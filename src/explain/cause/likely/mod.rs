@@ -4,14 +4,16 @@ mod look;
 
 mod frame;
 mod compression;
+mod extensions;
 mod proof;
 mod request;
 mod response;
 
 use self::compression::{
-    answer_invalid, bit_misplaced, extension_agreed, handshake_missing, inflates_too_far,
-    not_deflate, window_exceeded,
+    bit_misplaced, extension_agreed, handshake_missing, inflates_too_far, not_deflate,
+    window_exceeded,
 };
+use self::extensions::{answer_invalid, answer_repeated, answer_unreadable, extension_unasked};
 use self::frame::{
     compressed, gone, hixie_frames, inner_code, masked_server, not_utf8, rfc_frames, unmasked,
 };
@@ -22,9 +24,9 @@ use self::request::{
     version_listed, version_unknown,
 };
 use self::response::{
-    extension_not_so, extension_unasked, lines_of_75, location_else, location_missing,
-    location_port, location_scheme, no_http, origin_echo, refused_by_hop, refused_by_server,
-    subprotocol_left_out, subprotocol_listed, subprotocol_of_list, upgrade_gone,
+    lines_of_75, location_else, location_missing, location_port, location_scheme, no_http,
+    origin_echo, refused_by_hop, refused_by_server, subprotocol_left_out, subprotocol_listed,
+    subprotocol_of_list, upgrade_gone,
 };
 use super::Case;
 
@@ -176,6 +178,15 @@ const CAUSES: &[Row] = &[
         "Let the proxy pass Upgrade and Connection in responses too, or pass the port as TCP.",
     ),
     (
+        answer_unreadable,
+        "Write the list as in `permessage-deflate; client_max_window_bits=12`, with commas between \
+         extensions and nothing behind the last, or leave the header out.",
+    ),
+    (
+        answer_repeated,
+        "Name one extension that compresses: where several offers can be accepted, the first.",
+    ),
+    (
         answer_invalid,
         "Answer an offer with the parameters that it demands, and with no others that it does not \
          allow: `permessage-deflate` alone is right for most.",
@@ -183,10 +194,6 @@ const CAUSES: &[Row] = &[
     (
         extension_unasked,
         "Agree only to extensions that the request offers.",
-    ),
-    (
-        extension_not_so,
-        "Agree to an offer as it stands: only parameters of RFC 7692, each once, and no window larger than the one offered.",
     ),
     (
         refused_by_hop,

@@ -4,7 +4,6 @@ use super::super::Case;
 use super::look::is;
 use crate::explain::part::PartKind;
 use crate::explain::text::shown;
-use crate::extension::elements;
 use crate::trace::Field;
 use crate::version::Layout;
 
@@ -218,38 +217,6 @@ pub(super) fn upgrade_gone(case: &Case<'_>) -> Option<String> {
             shown(got, 60)
         ),
     })
-}
-
-const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
-
-pub(super) fn extension_unasked(case: &Case<'_>) -> Option<String> {
-    is(case, "extension-unexpected")?;
-    let values = |kind| {
-        let part = case.part(kind);
-        part.map_or_else(Vec::new, |part| part.header_values(EXTENSIONS))
-    };
-    let offers = values(PartKind::Request).into_iter().flat_map(elements);
-    let offers: Vec<&str> = offers.flatten().map(|offer| offer.name).collect();
-    let mut unasked = Vec::new();
-    for value in values(PartKind::Response) {
-        let agreed = elements(value).flatten();
-        let agreed = agreed.filter(|element| !offers.contains(&element.name));
-        unasked.extend(agreed.filter_map(|element| value.get(element.at())));
-    }
-    let unasked = shown(&unasked.join(&b", "[..]), 80);
-    Some(format!(
-        "The server agrees to {unasked}, which the request does not offer."
-    ))
-}
-
-pub(super) fn extension_not_so(case: &Case<'_>) -> Option<String> {
-    is(case, "extension-invalid")?;
-    let named = shown(case.response_header("Sec-WebSocket-Extensions")?, 80);
-    let offered = case.request_header("Sec-WebSocket-Extensions");
-    let offered = offered.map_or_else(|| "nothing".to_owned(), |offered| shown(offered, 80));
-    Some(format!(
-        "The server agrees to {named}, where the request offers {offered}."
-    ))
 }
 
 pub(super) fn refused_by_hop(case: &Case<'_>) -> Option<String> {
