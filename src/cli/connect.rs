@@ -10,7 +10,7 @@ use clap::Args as ClapArgs;
 use heirloom::bytes::Escaped;
 use heirloom::conn::{Config, Phase};
 use heirloom::error::{Located, Violation};
-use heirloom::extension::Mode;
+use heirloom::extension::{Exceeded, Mode};
 use heirloom::frame::NORMAL;
 use heirloom::net::dial::{Connection, DialError, DialOptions, Progress};
 use heirloom::net::{Settings, TlsFault, Url};
@@ -28,6 +28,7 @@ use super::stdin::{self, Cut, InputMessage};
 use super::style::Style;
 use super::trust::{OldServerArgs, TlsSeen, TrustArgs};
 use super::units::counted;
+use super::window::Window;
 use super::{Exit, complain, hint, output, units};
 
 /// Connect as a client of any version: lines of standard input are sent as messages, and received
@@ -178,6 +179,8 @@ struct Received {
     /// What the head of the response tells.
     answer: Answer,
     extensions: Extensions,
+    /// How far back what is compressed may refer.
+    window: Window,
     /// The code and reason of the server's close.
     close: Option<(Option<u16>, String)>,
     /// When the ping was sent whose pong is due.
@@ -489,7 +492,10 @@ impl<'a> Conversation<'a> {
                 complain(&"the server ended before all lines were sent");
                 Exit::Failed
             }
-            unsent => unsent.unwrap_or(Exit::Good),
+            Some(unsent) => unsent,
+            // It was told of when it arrived.
+            None if self.received.window.exceeded.is_some() => Exit::Failed,
+            None => Exit::Good,
         }
     }
 
@@ -528,17 +534,20 @@ impl<'a> Conversation<'a> {
         let mut spans: Vec<Span> = Vec::new();
         let version = self.args.version;
         let (received, display) = (&mut self.received, &mut self.display);
-        if !display.verbose {
-            let progress = client.step(deadline, &mut (), &mut |event, _, _| {
-                received.on_event(event, version, display);
-            });
-            self.input.note(&progress);
-            return progress;
-        }
-        let progress = client.step(deadline, &mut spans, &mut |event, _, _| {
+        let names = display.verbose || received.window.is_watched(client);
+        let mut on_event = |event: Result<SessionEvent<'_>, Located<Violation>>| {
             received.on_event(event, version, display);
-        });
-        print_frames(&spans);
+        };
+        let progress = match names {
+            true => client.step(deadline, &mut spans, &mut |event, _, _| on_event(event)),
+            false => client.step(deadline, &mut (), &mut |event, _, _| on_event(event)),
+        };
+        if self.display.verbose {
+            print_frames(&spans);
+        }
+        if let Some(exceeded) = self.received.window.look(&spans, client) {
+            complain(&format!("{}: {exceeded}", Exceeded::CODE));
+        }
         self.input.note(&progress);
         progress
     }
@@ -569,6 +578,7 @@ impl Received {
             Ok(SessionEvent::Response(response)) => {
                 self.has_101 = response.status() == 101;
                 self.answer = Answer::of(&response);
+                self.window.agreed(response.compression());
                 self.extensions.answer(response.head().raw());
                 if let Some(remark) = self.extensions.remark().filter(|_| self.has_101) {
                     complain(&remark);

@@ -15,6 +15,7 @@ mod answer;
 mod compression;
 mod display;
 mod extensions;
+mod window;
 mod broker;
 mod draining;
 mod limits;

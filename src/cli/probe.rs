@@ -9,7 +9,7 @@ use heirloom::Side;
 use heirloom::bytes::Escaped;
 use heirloom::conn::{Config, Phase, SessionEvent};
 use heirloom::error::{Located, Violation};
-use heirloom::extension::{Compression, Mode};
+use heirloom::extension::{Compression, Exceeded, Mode};
 use heirloom::frame::NORMAL;
 use heirloom::net::dial::{Connection, DialError, DialOptions, KeyBody, Progress};
 use heirloom::net::{ClientTls, Url};
@@ -25,6 +25,7 @@ use super::style::Style;
 use super::trust::{self, OldServerArgs, TlsSeen, TrustArgs};
 use super::units::milliseconds;
 use super::verdict::{Place, Severity, Verdict, header_of};
+use super::window::Window;
 use super::{Exit, complain, hint, output, print_line};
 
 /// Try each version with a server, and print a verdict and a reason for each.
@@ -277,6 +278,7 @@ fn attempt(
         opened: false,
         subprotocol: None,
         extensions: Extensions::default(),
+        window: Window::default(),
         head: Vec::new(),
         reaction: None,
         own: false,
@@ -332,6 +334,8 @@ struct Probe {
     opened: bool,
     subprotocol: Option<String>,
     extensions: Extensions,
+    /// How far back what is compressed may refer.
+    window: Window,
     /// The head of the response.
     head: Vec<u8>,
     /// How the server answered our question.
@@ -432,9 +436,11 @@ impl Probe {
 
     /// One step; a conclusion where there is nothing more to wait for.
     fn wait(&mut self, client: &mut Connection, deadline: Instant) -> Option<ProbeConclusion> {
-        let progress = client.step(Some(deadline), &mut (), &mut |event, _, _| {
+        let mut spans = Vec::new();
+        let progress = client.step(Some(deadline), &mut spans, &mut |event, _, _| {
             self.on_event(event);
         });
+        self.window.look(&spans, client);
         let silent = |verdict, reason: &str| Some((Severity::Silent, verdict, reason.to_owned()));
         if client.received() > FLOOD {
             let reason = "more than 1 MiB arrived in answer to one short message".to_owned();
@@ -472,7 +478,11 @@ impl Probe {
             side: Some(Side::Server.name()),
             ..Place::default()
         };
-        if let Some(located) = &self.violation {
+        if let Some(exceeded) = self.window.exceeded {
+            place.field = Some("window".to_owned());
+            place.expected = Some(exceeded.window.to_string());
+            place.seen = Some(exceeded.distance.to_string());
+        } else if let Some(located) = &self.violation {
             let violation = located.error;
             place.octet = Some(located.at.start);
             if let Violation::ResponseStatus { status } = violation {
@@ -511,6 +521,7 @@ impl Probe {
                     .and_then(|h| h.text())
                     .map(|text| Escaped::<60>(text).to_string());
                 self.subprotocol = response.subprotocol().map(str::to_owned);
+                self.window.agreed(response.compression());
                 self.head = response.head().raw().to_vec();
                 self.extensions.answer(&self.head);
             }
@@ -533,6 +544,11 @@ impl Probe {
 
     /// What is wrong, if anything is.
     fn wrong(&self, client: &mut Connection, deadline: Instant) -> Option<ProbeConclusion> {
+        if let Some(exceeded) = self.window.exceeded {
+            let extensions = self.extensions.outcome();
+            let reason = format!("{exceeded}: {extensions}");
+            return Some((Severity::Wrong, Exceeded::CODE, reason));
+        }
         let violation = self.violation.as_ref()?.error;
         let Violation::ResponseStatus { status } = violation else {
             let start = match self.status {

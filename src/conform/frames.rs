@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::extension::furthest;
+use crate::extension::{Exceeded, WindowWatch};
 use crate::frame::{MAX_HEADER, Mask};
 use crate::version::Side;
 
@@ -35,68 +35,18 @@ pub(super) struct FrameWalk {
     /// The first close that arrived whole.
     close: Option<SeenClose>,
     /// The compressed messages, where the window of their sender is looked at.
-    window: Option<Window>,
+    window: Option<WindowWatch>,
     /// Whether this is what stands behind a close: payloads are not kept then.
     is_behind_close: bool,
     /// The opcode of the first frame that may not stand there.
     behind_close: Option<u8>,
 }
 
-/// Holds a sender to its window.
-#[derive(Debug)]
-struct Window {
-    octets: usize,
-    /// What has arrived of a compressed message.
-    message: Vec<u8>,
-    /// Whether the message at hand is compressed, and the frame at hand is of it.
-    is_compressed: bool,
-    is_in_message: bool,
-    is_last: bool,
-    /// How far back the first message refers that goes beyond the window.
-    exceeded: Option<usize>,
-}
-
-/// The longest compressed message that is looked at, in octets.
-const MOST_MESSAGE: usize = 1024 * 1024;
-
 /// The longest payload of a close or pong that is looked at: more than it may have.
 const MOST_BODY: u64 = 4096;
 /// The opcode of a close.
 const CLOSE: u8 = 8;
 const PONG: u8 = 10;
-
-impl Window {
-    fn header(&mut self, first: u8) {
-        let (opcode, is_last) = (first & 15, first & 0x80 != 0);
-        self.is_in_message = opcode < CLOSE;
-        if matches!(opcode, 1 | 2) {
-            self.is_compressed = first & 0x40 != 0;
-        }
-        self.is_last = is_last;
-    }
-
-    fn payload(&mut self, payload: &[u8], mask: &mut Mask) {
-        if !self.is_in_message || !self.is_compressed {
-            return;
-        }
-        let start = self.message.len();
-        self.message.extend_from_slice(payload);
-        mask.apply(self.message.split_at_mut(start).1);
-        // What is too long is not looked at.
-        self.is_compressed = self.message.len() <= MOST_MESSAGE;
-    }
-
-    fn end_frame(&mut self) {
-        if !self.is_in_message || !self.is_last {
-            return;
-        }
-        if self.is_compressed && self.exceeded.is_none() {
-            let furthest = furthest(&self.message);
-            self.exceeded = furthest.filter(|furthest| *furthest > self.octets);
-        }
-        self.message.clear();
-    }
-}
 
 impl FrameWalk {
     /// Walks over what stands behind a close.
@@ -113,21 +63,14 @@ impl FrameWalk {
         self.behind_close
     }
 
-    /// Holds the sender to a window of this many bits.
-    pub(super) fn hold_to_window(&mut self, bits: u8) {
-        self.window = Some(Window {
-            octets: 1 << bits,
-            message: Vec::new(),
-            is_compressed: false,
-            is_in_message: false,
-            is_last: false,
-            exceeded: None,
-        });
+    /// Holds the sender to a window, where it has one.
+    pub(super) fn hold_to_window(&mut self, window: Option<WindowWatch>) {
+        self.window = window;
     }
 
-    /// How far back a message refers beyond the window, once.
-    pub(super) fn take_exceeded(&mut self) -> Option<usize> {
-        self.window.as_mut()?.exceeded.take()
+    /// What refers back beyond the window, once.
+    pub(super) fn take_exceeded(&mut self) -> Option<Exceeded> {
+        self.window.as_mut()?.take_exceeded()
     }
 
     /// More octets have arrived.
@@ -141,7 +84,9 @@ impl FrameWalk {
                 if let Some(body) = &mut self.body {
                     body.extend_from_slice(payload);
                 } else if let Some(window) = &mut self.window {
-                    window.payload(payload, &mut self.mask);
+                    let mut payload = payload.to_vec();
+                    self.mask.apply(&mut payload);
+                    window.payload(&payload);
                 }
             } else {
                 octets = self.read_header(octets);
@@ -177,7 +122,7 @@ impl FrameWalk {
             self.body = (is_kept && !self.is_behind_close).then(Vec::new);
             self.opcode = opcode;
             if let Some(window) = &mut self.window {
-                window.header(first);
+                window.start_frame(first);
             }
             self.is_in_frame = true;
         }
@@ -259,7 +204,7 @@ impl SeenClose {
 mod tests {
     use super::*;
     use crate::conform::made;
-    use crate::extension::{Codecs, Level};
+    use crate::extension::{Codecs, Level, furthest};
 
     #[test]
     fn a_close_is_found_behind_frames_that_break_rules() {

@@ -7,7 +7,7 @@ use super::opening::Answer;
 use crate::bytes::{Input, Output};
 use crate::conn::{Conn, Event};
 use crate::error::{Located, Violation};
-use crate::extension::{Codecs, MOST_WINDOW_BITS};
+use crate::extension::{Codecs, Exceeded, WindowWatch};
 use crate::random::SystemRandom;
 use crate::version::{Layout, Version};
 
@@ -125,8 +125,8 @@ impl Incoming {
         self.walk.take_close()
     }
 
-    /// How far back a message refers beyond the window that was agreed on, once.
-    pub(super) fn take_exceeded(&mut self) -> Option<usize> {
+    /// What refers back beyond the window that was agreed on, once.
+    pub(super) fn take_exceeded(&mut self) -> Option<Exceeded> {
         self.walk.take_exceeded()
     }
 
@@ -177,10 +177,8 @@ impl Incoming {
                 let layout = conn.version().map(|version| version.layout);
                 self.walks = layout == Some(Layout::Hybi07);
                 if let Some(deflate) = conn.compression() {
-                    let bits = deflate.of(conn.side().peer()).max_window_bits;
-                    if bits < MOST_WINDOW_BITS {
-                        self.walk.hold_to_window(bits);
-                    }
+                    let window = WindowWatch::new(deflate, conn.side().peer());
+                    self.walk.hold_to_window(window);
                 }
                 if self.walks {
                     self.walk.feed(input.rest());

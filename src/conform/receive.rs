@@ -29,10 +29,8 @@ impl Player<'_> {
         if self.link.awaits_refusal {
             return self.look_for_refusal();
         }
-        if let Some(distance) = self.incoming.take_exceeded() {
-            let what = format!(
-                "a compressed message refers {distance} octets back, beyond the agreed window"
-            );
+        if let Some(exceeded) = self.incoming.take_exceeded() {
+            let what = exceeded.to_string();
             self.facts.fail(Difference::from(what).in_field("window"));
         }
         loop {

@@ -3,17 +3,139 @@
 //! notice.
 
 use alloc::vec::Vec;
+use core::fmt;
 use core::mem;
 
-#[cfg(feature = "conform")]
-use super::deflate::TAIL;
 use super::rfc1951::{
     DISTANCES, END_OF_BLOCK, FIXED_DISTANCES, FIXED_LITERALS, LENGTHS, LONGEST_CODE, ORDER, Symbol,
 };
+use super::{Deflate, MOST_WINDOW_BITS};
+use crate::version::Side;
+
+/// A reference beyond the window that was agreed on (RFC 7692 sections 7.1.2.1 and
+/// 7.1.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exceeded {
+    /// How many octets back it goes.
+    pub distance: u64,
+    /// How many it may, by what was agreed on.
+    pub window: u64,
+}
+
+impl Exceeded {
+    /// The stable code of such a fault.
+    pub const CODE: &'static str = "window-exceeded";
+}
+
+impl fmt::Display for Exceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Exceeded { distance, window } = self;
+        write!(
+            f,
+            "what is compressed refers {distance} octets back, beyond the window of {window} that \
+             was agreed on"
+        )
+    }
+}
+
+/// Watches the compressed messages of one sender: whether it keeps to its window. A
+/// connection does not look, as it inflates with the largest one. Of each message the
+/// first MiB is looked at, compressed.
+///
+/// ```
+/// use heirloom::Side;
+/// use heirloom::extension::{Coding, Deflate, Name, WindowWatch};
+/// let server = Coding { no_context_takeover: false, max_window_bits: 8 };
+/// let client = Coding::default();
+/// let deflate = Deflate { name: Name::PermessageDeflate, server, client };
+/// assert!(WindowWatch::new(deflate, Side::Client).is_none());
+/// let mut watch = WindowWatch::new(deflate, Side::Server).expect("a small window");
+/// // 300 octets, and the first three of them again.
+/// watch.start_frame(0xc1);
+/// watch.payload(&[0, 0x2c, 1, 0xd3, 0xfe]);
+/// watch.payload(&[b'a'; 300]);
+/// watch.payload(&[2, 0x86, 0x15, 0]);
+/// watch.end_frame();
+/// let exceeded = watch.take_exceeded().expect("it goes beyond");
+/// assert_eq!((exceeded.distance, exceeded.window), (300, 256));
+/// ```
+#[derive(Debug)]
+pub struct WindowWatch {
+    window: usize,
+    is_per_frame: bool,
+    /// What has arrived of what is compressed: a message, or a frame.
+    compressed: Vec<u8>,
+    /// Whether the message at hand is compressed, or the frame.
+    is_compressed: bool,
+    /// Whether the frame at hand is of a message, and what is compressed ends with it.
+    is_in_message: bool,
+    is_last: bool,
+    exceeded: Option<Exceeded>,
+}
+
+/// Octets of what is compressed that are looked at.
+const MOST_OCTETS: usize = 1024 * 1024;
+
+impl WindowWatch {
+    /// Watches what this side sends, where both agreed on this; `None` where it may
+    /// refer back as far as DEFLATE can.
+    #[must_use]
+    pub fn new(deflate: Deflate, sender: Side) -> Option<WindowWatch> {
+        let bits = deflate.of(sender).max_window_bits;
+        (bits < MOST_WINDOW_BITS).then(|| WindowWatch {
+            window: 1 << bits,
+            is_per_frame: deflate.is_per_frame(),
+            compressed: Vec::new(),
+            is_compressed: false,
+            is_in_message: false,
+            is_last: false,
+            exceeded: None,
+        })
+    }
+
+    /// A frame starts, with this first octet of its header.
+    pub fn start_frame(&mut self, first: u8) {
+        let (opcode, rsv1) = (first & 15, first & 0x40 != 0);
+        self.is_in_message = opcode < 8;
+        self.is_last = self.is_per_frame || first & 0x80 != 0;
+        if matches!(opcode, 1 | 2) || self.is_in_message && self.is_per_frame {
+            self.is_compressed = rsv1;
+        }
+    }
+
+    /// Octets of its payload have arrived, unmasked.
+    pub fn payload(&mut self, octets: &[u8]) {
+        if self.is_in_message && self.is_compressed {
+            let room = MOST_OCTETS.saturating_sub(self.compressed.len());
+            let octets = octets.get(..room).unwrap_or(octets);
+            self.compressed.extend_from_slice(octets);
+        }
+    }
+
+    /// The frame has ended.
+    pub fn end_frame(&mut self) {
+        if !self.is_in_message || !self.is_last {
+            return;
+        }
+        if self.is_compressed && self.exceeded.is_none() {
+            let found = first_beyond(self.window, &self.compressed);
+            self.exceeded = found.map(|found| Exceeded {
+                distance: found.distance as u64,
+                window: self.window as u64,
+            });
+        }
+        self.compressed.clear();
+    }
+
+    /// What went beyond the window since this was asked last: the first of it.
+    pub fn take_exceeded(&mut self) -> Option<Exceeded> {
+        self.exceeded.take()
+    }
+}
 
 /// A reference of a stream to octets that came before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "explain"), allow(dead_code))] // `conform` asks how far alone
+#[cfg_attr(not(feature = "explain"), allow(dead_code))] // the rest asks how far alone
 pub(crate) struct Reference {
     /// How many octets back they start.
     pub(crate) distance: usize,
@@ -25,10 +147,10 @@ pub(crate) struct Reference {
 
 /// The furthest distance in a message that is compressed as RFC 7692 section 7.2.1
 /// says; `None` where it is no DEFLATE stream.
-#[cfg(feature = "conform")]
+#[cfg(all(test, feature = "conform"))]
 pub(crate) fn furthest(message: &[u8]) -> Option<usize> {
     let mut furthest = 0;
-    read(message, &TAIL, &mut |reference| {
+    read(message, &super::deflate::TAIL, &mut |reference| {
         furthest = furthest.max(reference.distance);
     })?;
     Some(furthest)
@@ -37,7 +159,6 @@ pub(crate) fn furthest(message: &[u8]) -> Option<usize> {
 /// The first reference in a message that goes back more than so many octets. The end
 /// of the message may be missing, and what is no DEFLATE stream is read up to where it
 /// is none.
-#[cfg(feature = "explain")]
 pub(crate) fn first_beyond(window: usize, message: &[u8]) -> Option<Reference> {
     let mut first = None;
     // What the tail adds refers to nothing.

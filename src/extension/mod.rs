@@ -31,8 +31,10 @@ pub(crate) use deflate::TAIL;
 pub use deflate::{Codecs, Corrupt, Deflater, Finished, Inflated, Inflater};
 #[cfg(feature = "explain")]
 pub(crate) use distances::first_beyond;
-#[cfg(feature = "conform")]
+#[cfg(all(test, feature = "conform"))]
 pub(crate) use distances::furthest;
+#[cfg(any(feature = "conform", feature = "explain"))]
+pub use distances::{Exceeded, WindowWatch};
 pub use header::{Element, Malformed, Parameter, Value, elements};
 pub use known::{KNOWN, Known, known};
 pub use negotiate::{Answer, BadAnswer, answer, check_answer, fault_of_offer, mistaken, offer};
@@ -72,7 +74,8 @@ pub struct Coding {
     /// The compressor starts anew for each message, or each frame.
     pub no_context_takeover: bool,
     /// The compressor refers back at most 2 to the power of this many octets: 8
-    /// to 15.
+    /// to 15. A connection does not hold its peer to that, as it inflates with the
+    /// largest window; what tests a peer does, by `WindowWatch`.
     pub max_window_bits: u8,
 }
 

@@ -1,7 +1,9 @@
 //! Answers to an offer of extensions that are wrong: each has its own sentence in
 //! `connect`, `probe` and `explain`.
 
-use crate::host::Host;
+use heirloom::extension::{Codecs, Level};
+
+use crate::host::{Host, frame};
 use crate::program::{Stdin, connect, heirloom, probe};
 use crate::responses::add;
 
@@ -342,6 +344,111 @@ fn an_empty_answer_is_remarked_on() {
     let ended = heirloom(&explain, Stdin::Ends(head.as_bytes()));
     ended.exits(0);
     assert!(ended.out().contains("The header names no extension."));
+}
+
+/// A message that is compressed with a window of so many bits, and refers far back.
+fn deflated(bits: u8) -> Vec<u8> {
+    let mut text = String::from("a sentence that comes again, and again, ");
+    for n in 0..400 {
+        text.push_str(&format!("{} ", n * 7919 % 1009));
+    }
+    let text = text.repeat(3);
+    let mut deflated = Vec::new();
+    let mut codecs = Codecs::default();
+    let mut deflater = codecs.deflater(Level::Best, bits);
+    deflater.message(text.as_bytes(), &mut deflated);
+    deflated
+}
+
+/// A server that agrees to this extension, and sends these frames with its response.
+fn speaking(agreed: &str, frames: Vec<u8>) -> Host {
+    let agreed = format!("Sec-WebSocket-Extensions: {agreed}");
+    Host::new(move |conn| {
+        let mut head = conn.right_response();
+        add(&mut head, &agreed);
+        let mut octets = format!("{}\r\n\r\n", head.join("\r\n")).into_bytes();
+        octets.extend_from_slice(&frames);
+        octets.extend_from_slice(b"\x88\x02\x03\xe8");
+        conn.send(&octets);
+        conn.read_to_end();
+    })
+}
+
+#[test]
+fn a_server_is_told_of_that_goes_beyond_its_window() {
+    let far = deflated(15);
+    let (first, second) = far.split_at(100);
+    let whole = frame(0xc1, &far);
+    let parts = [frame(0x41, first), frame(0x89, b""), frame(0x80, second)].concat();
+    // A message that keeps to it in front, and one that does not behind.
+    let several = [
+        frame(0xc1, &deflated(9)),
+        frame(0x81, b"plain"),
+        whole.clone(),
+    ]
+    .concat();
+    let pmd = "permessage-deflate; server_max_window_bits=9";
+    let per_frame = "x-webkit-deflate-frame; max_window_bits=9";
+    let by_frames = [frame(0x41, &deflated(9)), frame(0xc0, &far)].concat();
+    for (offer, agreed, frames, told) in [
+        (None, pmd, whole.clone(), true),
+        (None, pmd, parts, true),
+        (None, pmd, several, true),
+        (None, pmd, frame(0xc1, &deflated(9)), false),
+        (None, "permessage-deflate", whole.clone(), false),
+        (
+            None,
+            "permessage-deflate; client_max_window_bits=9",
+            whole,
+            false,
+        ),
+        (Some(per_frame), "x-webkit-deflate-frame", by_frames, true),
+        (
+            Some(per_frame),
+            "x-webkit-deflate-frame",
+            frame(0xc1, &deflated(9)),
+            false,
+        ),
+    ] {
+        let host = speaking(agreed, frames);
+        let header = offer.map(|offer| format!("{HEADER}: {offer}"));
+        let args = match &header {
+            Some(header) => vec!["--header", header.as_str()],
+            None => vec!["--compression=per-connection"],
+        };
+        let ended = connect(host.address, &args, Stdin::Ends(b""));
+        let words = "window-exceeded: what is compressed refers ";
+        assert!(
+            ended.out().contains("a sentence that comes again"),
+            "{agreed}"
+        );
+        if told {
+            ended.exits(1).complains(words);
+            let window = " octets back, beyond the window of 512 that was agreed on\n";
+            assert!(ended.stderr.ends_with(window), "{}", ended.stderr);
+        } else {
+            ended.exits(0);
+            assert_eq!(ended.stderr, "", "{agreed}");
+        }
+        if offer.is_some() {
+            continue;
+        }
+        let (ended, findings) = probe(host.address, &["--versions", "rfc6455"]);
+        let finding = &findings[0];
+        if told {
+            ended.exits(1);
+            assert_eq!(finding["verdict"], "window-exceeded", "{finding}");
+            assert_eq!(finding["field"], "window", "{finding}");
+            assert_eq!(finding["expected"], "512", "{finding}");
+            let reason = finding["reason"].as_str().unwrap();
+            let seen = finding["seen"].as_str().unwrap();
+            let refers = format!("what is compressed refers {seen} octets back, ");
+            assert!(reason.starts_with(&refers), "{refers} in {reason}");
+        } else {
+            ended.exits(0);
+            assert_eq!(finding["verdict"], "speaks", "{finding}");
+        }
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::part::{Part, PartKind};
 use super::{Outcome, Place, Verdict};
 use crate::error::{Refusal, Violation};
 use crate::explain::inflated::Beyond;
-use crate::extension::{Element, elements, known};
+use crate::extension::{Element, Exceeded, elements, known};
 use crate::trace::Field;
 use crate::version::{Side, Version};
 
@@ -28,9 +28,6 @@ enum FaultKind {
     /// No receiver need notice it.
     Beyond(Beyond),
 }
-
-/// The stable code of a reference beyond the window that was agreed on.
-const WINDOW_EXCEEDED: &str = "window-exceeded";
 
 impl Fault {
     pub(super) fn refusal(refusal: Refusal, at: u64) -> Fault {
@@ -71,7 +68,7 @@ impl Fault {
         match self.kind {
             FaultKind::Refusal(refusal) => refusal.code(),
             FaultKind::Violation(violation) => violation.code(),
-            FaultKind::Beyond(_) => WINDOW_EXCEEDED,
+            FaultKind::Beyond(_) => Exceeded::CODE,
         }
     }
 
@@ -79,10 +76,9 @@ impl Fault {
         match self.kind {
             FaultKind::Refusal(refusal) => refusal.to_string(),
             FaultKind::Violation(violation) => violation.to_string(),
-            FaultKind::Beyond(beyond) => format!(
-                "what is compressed refers {} octets back, beyond the window of {} that was agreed on",
-                beyond.distance, beyond.window
-            ),
+            FaultKind::Beyond(Beyond {
+                distance, window, ..
+            }) => Exceeded { distance, window }.to_string(),
         }
     }
 }

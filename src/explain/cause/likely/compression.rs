@@ -1,13 +1,13 @@
 //! What is wrong with compression.
 
-use super::super::{Case, FaultKind, WINDOW_EXCEEDED};
+use super::super::{Case, FaultKind};
 use super::frame::frame;
 use super::look::is;
 use crate::explain::follow::inflates_on;
 use crate::explain::inflated::Inflated;
 use crate::explain::part::Part;
 use crate::explain::text::{hex, shown};
-use crate::extension::{Codecs, Inflater, TAIL, known};
+use crate::extension::{Codecs, Exceeded, Inflater, TAIL, known};
 use crate::trace::Field;
 
 /// An extension that was agreed and that is not spoken here.
@@ -187,7 +187,7 @@ fn is_read(part: &Part) -> bool {
 }
 
 pub(super) fn window_exceeded(case: &Case<'_>) -> Option<String> {
-    is(case, WINDOW_EXCEEDED)?;
+    is(case, Exceeded::CODE)?;
     let FaultKind::Beyond(beyond) = case.fault?.kind else {
         return None;
     };
