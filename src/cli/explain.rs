@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as ClapArgs, ValueEnum};
 use heirloom::bytes::Escaped;
+use heirloom::error::Violation;
 use heirloom::explain::dump::{self, Dump, DumpedOctets, Speaker};
 use heirloom::explain::terminal::{self, Ink};
 use heirloom::explain::{
@@ -63,7 +64,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "ID")]
     vector: Option<String>,
     /// Take only connections to this port from a capture.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = super::units::whole(1..=u16::MAX))]
     port: Option<u16>,
     /// The connection ran inside TLS: the client dialled wss.
     #[arg(long)]
@@ -93,7 +94,10 @@ impl Args {
                 "--extensions: {version} has no compression of this name; permessage-deflate, \
                  deflate-frame and x-webkit-deflate-frame are explained"
             )),
-            Err(bad) => Err(format!("--extensions: {}", bad.violation)),
+            Err(bad) => Err(match bad.violation {
+                Violation::ExtensionInvalid { fault } => format!("--extensions {fault}"),
+                violation => format!("--extensions: {violation}"),
+            }),
         }
     }
 }

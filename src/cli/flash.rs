@@ -27,7 +27,7 @@ pub(super) struct FlashArgs {
     /// A port in the policy beside the server's own: the one that clients dial, where something
     /// stands in front. May be given more than once.
     #[arg(long, value_name = "PORT", help_heading = "Flash",
-          value_parser = clap::value_parser!(u16).range(1..))]
+          value_parser = super::units::whole(1..=u16::MAX))]
     flash_policy_port: Vec<u16>,
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE|DIR")]
     out: Option<PathBuf>,
     /// Import only the connections of a capture to this port.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = super::units::whole(1..=u16::MAX))]
     port: Option<u16>,
 }
 

@@ -5,7 +5,7 @@ use clap::Args;
 use heirloom::Limits;
 use heirloom::net::Settings;
 
-use super::units::{milliseconds, octets};
+use super::units::{milliseconds, octets, whole};
 
 /// What one connection may hold and wait for; each number has a bound.
 #[derive(Clone, Debug, Args)]
@@ -101,12 +101,12 @@ pub(super) struct ListenLimitArgs {
     max_memory_bytes: Option<u64>,
     /// Connections at the same time; more are refused with 503.
     #[arg(long, value_name = "COUNT", default_value_t = 16_384,
-          value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+          value_parser = whole(1_u32..=10_000_000))]
     max_connections: u32,
     /// Connections at the same time from one address, or one /64 network of IPv6; more are refused
     /// with 503. Behind --accept-proxy it is the address in the PROXY header. Without it there is
     /// no limit.
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, value_name = "COUNT", value_parser = whole(1_u32..=10_000_000))]
     max_connections_per_address: Option<u32>,
     /// Milliseconds without a sign of life from the client before it is sent a close; 0 is never.
     /// A client whose version has pings is pinged at half of the time. For one without pings,

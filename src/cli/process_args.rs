@@ -13,13 +13,13 @@ use super::draining::DrainArgs;
 use super::hint;
 use super::limits::ListenLimitArgs;
 use super::topics::TopicsArgs;
-use super::units::milliseconds;
+use super::units::{milliseconds, whole};
 
 /// What a process may hold and wait for, whatever its listeners and routes are.
 #[derive(Clone, Debug, Args)]
 pub(super) struct ProcessArgs {
     /// Threads, each with a loop of its own; one per core by default.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024),
+    #[arg(long, value_name = "N", value_parser = whole(1_u16..=1024),
           help_heading = "Operation")]
     workers: Option<u16>,
     #[command(flatten)]

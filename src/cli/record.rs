@@ -17,7 +17,7 @@ use super::journal::{Mode, Store, complain_of};
 use super::listening::{addresses, announce, server_address};
 use super::signals::{ignore_harmless, stop_on_signals};
 use super::trust::{OldServerArgs, TrustArgs};
-use super::units::{milliseconds, octets};
+use super::units::{milliseconds, octets, whole};
 use super::{Exit, complain, output};
 
 /// Record what a client and a server send each other: nothing is changed, and each connection
@@ -74,7 +74,7 @@ struct RecordLimits {
     max_recording_bytes: u64,
     /// Maximum connections at the same time; more wait until one ends.
     #[arg(long, value_name = "COUNT", default_value_t = 1024,
-          value_parser = clap::value_parser!(u32).range(1..=65_536))]
+          value_parser = whole(1_u32..=65_536))]
     max_connections: u32,
     /// Milliseconds to connect to the server.
     #[arg(long, value_name = "MS", default_value_t = Settings::default().handshake_ms,

@@ -26,6 +26,27 @@ pub(super) fn seconds(text: &str) -> Result<u64, String> {
     bounded(text, &SECONDS, &(0..=86_400_000), "milliseconds")
 }
 
+/// A value of an option that counts something, between these bounds: it has no unit.
+pub(super) fn whole<N>(
+    range: RangeInclusive<N>,
+) -> impl Fn(&str) -> Result<N, String> + Clone + Send + Sync + 'static
+where
+    N: TryFrom<u64> + Copy + Into<u64> + Display + Send + Sync + 'static,
+{
+    move |text| {
+        let value = text.parse().ok().filter(|value| {
+            let (least, most): (u64, u64) = ((*range.start()).into(), (*range.end()).into());
+            (least..=most).contains(value)
+        });
+        value
+            .and_then(|value| N::try_from(value).ok())
+            .ok_or_else(|| {
+                let (least, most) = (range.start(), range.end());
+                format!("give a whole number from {least} to {most}, without a unit")
+            })
+    }
+}
+
 /// A number with what it counts: `1 octet`, `5 octets`.
 pub(super) fn counted<N: Display + PartialEq + From<u8>>(n: N, what: &str) -> String {
     let plural = if n == N::from(1) { "" } else { "s" };
@@ -91,10 +112,14 @@ fn bounded<N: TryFrom<u64> + Copy + Into<u64> + Display>(
     N::try_from(value)
         .ok()
         .filter(|_| (least.into()..=most.into()).contains(&value))
-        .ok_or_else(|| format!("{value} {what} are not between {least} and {most}"))
+        .ok_or_else(|| match value {
+            u64::MAX => format!("so many {what} are not between {least} and {most}"),
+            _ => format!("{value} {what} are not between {least} and {most}"),
+        })
 }
 
-/// A number with a unit. Where there is a unit, the number may have a fraction.
+/// A number with a unit, `u64::MAX` where it is larger. Where there is a unit, the
+/// number may have a fraction.
 fn number(text: &str, units: &Units) -> Option<u64> {
     let text = text.trim().to_ascii_lowercase();
     let end = text.find(|c: char| c.is_ascii_alphabetic());
@@ -113,11 +138,12 @@ fn number(text: &str, units: &Units) -> Option<u64> {
     if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) || fraction.len() > 9 {
         return None;
     }
-    let whole = whole.parse::<u64>().ok()?.checked_mul(size)?;
+    // They are digits alone, so that only their number can be wrong.
+    let whole = whole.parse().unwrap_or(u64::MAX).saturating_mul(size);
     // What is less than one octet or millisecond is left out.
     let tens = (0..fraction.len()).fold(1, |tens: u128, _| tens * 10);
     let part = fraction.parse::<u128>().unwrap_or(0) * u128::from(size) / tens;
-    whole.checked_add(u64::try_from(part).ok()?)
+    Some(whole.saturating_add(u64::try_from(part).ok()?))
 }
 
 #[cfg(test)]
@@ -138,17 +164,7 @@ mod tests {
             let got = octets(text);
             assert_eq!(got, Ok(value), "{text}");
         }
-        for text in [
-            "",
-            "MiB",
-            "1.5",
-            "16M",
-            "-1",
-            "1e3",
-            "0x10",
-            "1 2",
-            "99999999999999999999",
-        ] {
+        for text in ["", "MiB", "1.5", "16M", "-1", "1e3", "0x10", "1 2"] {
             assert!(
                 octets(text).is_err_and(|why| why.contains("16MiB")),
                 "{text}"
@@ -156,6 +172,33 @@ mod tests {
         }
         let range = "2147483648 octets are not between 1 and 1073741824";
         assert_eq!(octets("2GiB"), Err(range.to_owned()));
+        for large in [
+            "99999999999999999999",
+            "99999999TiB",
+            "18446744073709551615",
+        ] {
+            let range = "so many octets are not between 1 and 1073741824";
+            assert_eq!(octets(large), Err(range.to_owned()));
+        }
+    }
+
+    #[test]
+    fn what_is_counted_has_no_unit() {
+        let count = whole(1_u32..=1024);
+        assert_eq!((count("1"), count("1024")), (Ok(1), Ok(1024)));
+        for text in [
+            "",
+            "1k",
+            "1.5",
+            "-1",
+            "0",
+            "1025",
+            "99999999999999999999",
+            "many",
+        ] {
+            let why = "give a whole number from 1 to 1024, without a unit";
+            assert_eq!(count(text), Err(why.to_owned()), "{text}");
+        }
     }
 
     #[test]

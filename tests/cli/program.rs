@@ -162,6 +162,48 @@ fn wrong_usage_exits_2_and_names_what_is_wrong() {
 }
 
 #[test]
+fn a_wrong_value_is_told_with_what_is_allowed() {
+    let connections = "give a whole number from 1 to 10000000, without a unit";
+    let octets = "give octets, such as 65536, or a number with KiB";
+    for (option, value, allowed) in [
+        ("--max-connections", "1k", connections),
+        ("--max-connections", "", connections),
+        ("--max-connections", "-1", connections),
+        ("--max-connections", "99999999999999999999", connections),
+        ("--max-connections-per-address", "2.5", connections),
+        ("--workers", "all", "give a whole number from 1 to 1024"),
+        (
+            "--flash-policy-port",
+            "1M",
+            "give a whole number from 1 to 65535",
+        ),
+        ("--compression", "zlib", "off, shared, per-connection"),
+        ("--compression", "", "off, shared, per-connection"),
+        ("--compression-level", "9", "fast, default, best"),
+        ("--compression-threshold", "64k", octets),
+        ("--compression-threshold", "", octets),
+        ("--compression-threshold", "-1", octets),
+        (
+            "--compression-threshold",
+            "2GiB",
+            "not between 0 and 1073741824",
+        ),
+        ("--compression-memory", "64k", octets),
+        (
+            "--compression-memory",
+            "99999999999999999999",
+            "so many octets are not between 0 and 1125899906842624",
+        ),
+    ] {
+        let ended = run(&["serve", option, value]);
+        assert_eq!(ended.code, Some(2), "{option} {value}: {}", ended.talk);
+        for told in [&format!("'{option} "), value, allowed] {
+            assert!(ended.talk.contains(told), "{told} in {}", ended.talk);
+        }
+    }
+}
+
+#[test]
 fn a_port_that_is_taken_exits_3_with_a_sentence() {
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = other.local_addr().unwrap().to_string();

@@ -26,8 +26,8 @@ fn each_mistake_has_its_sentence() {
     is_wrong(&[], &["URL", "--listen", "--exec"]);
     is_wrong(&["127.0.0.1:9"], &["did you mean ws://127.0.0.1:9?"]);
     is_wrong(&[url, "--listen", "127.0.0.1:0"], &["cannot be used with"]);
-    is_wrong(&[url, "--jobs", "0"], &["1..=256"]);
-    is_wrong(&[url, "--jobs", "257"], &["1..=256"]);
+    is_wrong(&[url, "--jobs", "0"], &["from 1 to 256"]);
+    is_wrong(&[url, "--jobs", "257"], &["from 1 to 256"]);
     is_wrong(&[url, "--timeout-ms", "0"], &["between 1 and"]);
     is_wrong(&[url, "--only", ""], &["--only", "empty pattern"]);
     is_wrong(&[url, "--only", "1.1.99"], &["1.1.99 (--only)", "--list"]);

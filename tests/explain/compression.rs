@@ -603,9 +603,22 @@ fn frames_without_a_handshake_are_inflated_by_what_is_named() {
         assert!(text.contains("[00 00 ff ff]"), "{text}");
         assert_eq!(code, Some(0), "{text}");
     }
-    for extension in ["mux", "permessage-deflate; server_max_window_bits=7"] {
+    for (extension, why) in [
+        (
+            "mux",
+            "--extensions: rfc6455 has no compression of this name",
+        ),
+        (
+            ";;;",
+            "--extensions is not a list of extensions with parameters",
+        ),
+        (
+            "permessage-deflate; server_max_window_bits=7",
+            "--extensions has a window that is not 8, 9, 10, 11, 12, 13, 14 or 15",
+        ),
+    ] {
         let ((_, said), code) = told(&[&version[..], &["--extensions", extension]].concat());
-        assert!(said.contains("--extensions"), "{said}");
+        assert!(said.contains(why), "{said}");
         assert_eq!(code, Some(2));
     }
 }

@@ -253,11 +253,7 @@ fn check(option: &Arg, key: &str, word: &OsString, text: &str) -> Result<(), Str
         _ => String::new(),
     };
     let why = match (error.kind(), error.source()) {
-        (ErrorKind::ValueValidation, Some(why)) => match why.to_string() {
-            // As the library says it of a number, without a cure.
-            why if why.contains("invalid digit") => "give a whole number".to_owned(),
-            why => why,
-        },
+        (ErrorKind::ValueValidation, Some(why)) => why.to_string(),
         (ErrorKind::InvalidValue, _) => {
             let possible = context(ContextKind::ValidValue);
             let meant = context(ContextKind::SuggestedValue);

@@ -41,7 +41,7 @@ use super::record::address;
 use super::report::print_json;
 use super::request_args::RequestArgs;
 use super::trust::{OldServerArgs, TrustArgs};
-use super::units::milliseconds;
+use super::units::{milliseconds, whole};
 use super::{Exit, complain, output, print_line, signals};
 
 /// Test a server or a client: a verdict for each case, with the octets, the section and the reason.
@@ -66,7 +66,7 @@ pub(super) struct Args {
     select: SelectArgs,
     /// How many cases are played to a server at the same time.
     #[arg(long, value_name = "COUNT", default_value_t = 16,
-          value_parser = clap::value_parser!(u16).range(1..=256))]
+          value_parser = whole(1_u16..=256))]
     jobs: u16,
     /// Play 1,000 messages in each case of chapters 12 and 13, in place of 30.
     #[arg(long)]
