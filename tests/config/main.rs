@@ -22,6 +22,7 @@ use std::process::Command;
 use crate::support::folder::Folder;
 use crate::support::peer::{Peer, RFC, request};
 use crate::support::program::{HEIRLOOM, Program};
+use crate::support::sockets::await_refused;
 
 /// A configuration file in a folder of its own.
 struct Written {
@@ -55,7 +56,10 @@ impl Written {
 /// An address of loopback where nothing listens.
 fn free() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    await_refused(address);
+    address
 }
 
 /// A request in RFC 6455 with this Host.

@@ -1,6 +1,6 @@
 //! Many connections that leave at once, or one after the other.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,11 +9,12 @@ use heirloom::net::{Listen, ListenAt, Settings, Takes};
 
 use crate::support::peer::{Peer, RFC};
 use crate::support::program::{HEIRLOOM, Program};
+use crate::support::sockets::await_refused;
 use crate::{ALL, Changing, echo, loopback};
 
 const CLIENTS: usize = 200;
 const WINDOWS: usize = 5;
-const SPREAD_MS: u64 = 2_000;
+const SPREAD_MS: u64 = 4_000;
 
 fn open(address: SocketAddr) -> Vec<Peer> {
     let speaks = ALL.iter().cycle().take(CLIENTS);
@@ -102,13 +103,13 @@ fn a_client_whose_close_is_to_come_is_served_until_then() {
     let mut last = Peer::open(server.running.address, RFC, "/");
     let mut half = Peer::connect(server.running.address);
     half.send(b"GET / HTTP/1.1\r\n");
-    server.settle();
+    server.running.await_connections(3);
     server.running.stop();
     // A handshake is not worth waiting for.
     assert_eq!(half.response().0.status(), 503);
     first.is_sent_away();
-    let refused = TcpStream::connect(server.running.address);
-    assert!(refused.is_err(), "listeners close first");
+    // Listeners close first.
+    await_refused(server.running.address);
     last.echo("still served");
     last.close();
     server.running.wait();

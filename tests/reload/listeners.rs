@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Mutex;
@@ -22,6 +22,7 @@ use crate::support::failing_app::{FailingApp, Hold};
 use crate::support::folder::Folder;
 use crate::support::peer::{Peer, RFC, request};
 use crate::support::server::Running;
+use crate::support::sockets::{await_queued, await_refused};
 use crate::support::tls_host::Files;
 use crate::{Changing, echo, loopback, port_of};
 
@@ -38,13 +39,6 @@ fn mode_of(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-fn is_refused(port: u16) -> bool {
-    match TcpStream::connect(at(port)) {
-        Err(error) => error.kind() == ErrorKind::ConnectionRefused,
-        Ok(_) => false,
-    }
-}
-
 #[test]
 fn a_new_listener_serves_one_that_is_gone_refuses_and_open_connections_stay() {
     let server = Changing::start(&[loopback(0)], 2, echo());
@@ -57,7 +51,7 @@ fn a_new_listener_serves_one_that_is_gone_refuses_and_open_connections_stay() {
     Peer::open(at(first), RFC, "/").echo("both");
     server.reloader.listen(&listeners[1..]).unwrap();
     server.settle();
-    assert!(is_refused(first));
+    await_refused(at(first));
     early.echo("still here");
     for peer in &mut late {
         peer.echo("here too");
@@ -69,7 +63,8 @@ fn a_new_listener_serves_one_that_is_gone_refuses_and_open_connections_stay() {
     for peer in &mut late {
         peer.close_frame(1001);
     }
-    assert!(is_refused(second), "it stops at its new listeners too");
+    // It stops at its new listeners too.
+    await_refused(at(second));
 }
 
 #[test]
@@ -152,8 +147,7 @@ fn an_address_can_become_narrower() {
     server.reloader.listen(&[loopback(port)]).unwrap();
     server.settle();
     Peer::open(at(port), RFC, "/").echo("here");
-    let elsewhere = TcpStream::connect(SocketAddr::from(([127, 0, 0, 2], port)));
-    assert_eq!(elsewhere.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    await_refused(([127, 0, 0, 2], port).into());
 }
 
 #[test]
@@ -173,6 +167,7 @@ fn connections_that_wait_at_a_listener_that_is_closed_are_served() {
     for peer in &mut waiting {
         peer.send(&request(RFC, "/"));
     }
+    await_queued(server.address, waiting.len());
     let listeners = reloader
         .listen(&[Listen::from(at(0)), loopback(0)])
         .unwrap();
@@ -182,7 +177,7 @@ fn connections_that_wait_at_a_listener_that_is_closed_are_served() {
         peer.agree(RFC);
     }
     assert!(liveness.all_turn(PATIENCE));
-    assert!(is_refused(server.address.port()));
+    await_refused(server.address);
     for peer in &mut waiting {
         peer.echo("served");
     }
@@ -268,9 +263,7 @@ fn a_connection_keeps_the_policy_that_it_was_accepted_with() {
     let server = Changing::start(&[with(1)], 1, echo());
     let mut player = Peer::connect(server.running.address);
     player.send(b"<policy-file-");
-    // Accepted in one turn, and told of by the next.
-    server.settle();
-    server.settle();
+    server.running.await_connections(1);
     server.reloader.listen(&[with(2)]).unwrap();
     server.settle();
     player.send(b"request/>\0");

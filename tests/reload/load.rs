@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use heirloom::net::{Destination, Listen, ListenAt, Route, Takes};
 
+use crate::support::PATIENCE;
 use crate::support::folder::Folder;
 use crate::support::peer::{Peer, RFC};
 use crate::{ALL, Changing, loopback, no_routes, port_of, shared};
@@ -116,7 +117,7 @@ fn reloads_in_a_loop_lose_nothing_and_leave_nothing_behind() {
     server.reloader.listen(&[loopback(address.port())]).unwrap();
     server.settle();
     let (descriptors_before, kib_before) = before.unwrap();
-    let after = Instant::now() + Duration::from_secs(5);
+    let after = Instant::now() + PATIENCE;
     while descriptors() > descriptors_before && Instant::now() < after {
         // Clients that have left are noticed in the next turns.
         server.settle();

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::ALL;
 use crate::supervisor::Notices;
+use crate::support::PATIENCE;
 use crate::support::folder::Folder;
 use crate::support::peer::{Peer, RFC};
 use crate::support::program::{HEIRLOOM, Program};
@@ -152,7 +153,7 @@ fn the_program_reloads_in_a_loop_and_loses_nothing() {
     (0..WARM).for_each(reload);
     let before = (gateway.descriptors(), gateway.resident_kib());
     (0..RELOADS).for_each(reload);
-    let until = std::time::Instant::now() + Duration::from_secs(5);
+    let until = std::time::Instant::now() + PATIENCE;
     while gateway.descriptors() > before.0 && std::time::Instant::now() < until {
         // The last client that has left is noticed.
         thread::sleep(Duration::from_millis(10));

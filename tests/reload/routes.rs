@@ -12,6 +12,7 @@ use crate::support::PATIENCE;
 use crate::support::backend::Backend;
 use crate::support::peer::{CLOSE, Peer, RFC, Speaks, frame, request};
 use crate::support::server::Running;
+use crate::support::sockets::await_read;
 use crate::{ALL, Changing, echo, loopback, no_routes, shared};
 
 #[test]
@@ -71,8 +72,8 @@ fn a_client_that_has_sent_no_request_is_judged_by_the_new_configuration() {
     let server = Changing::start(&[loopback(0)], 1, echo());
     let mut early = Peer::connect(server.running.address);
     early.send(b"GET / HTTP/1.1\r\n");
-    server.settle();
-    server.settle();
+    server.running.await_connections(1);
+    await_read(early.stream());
     let config = Config::default().with_versions(Versions::NONE);
     server.route(heirloom::net::RouteTable::new(config));
     server.settle();

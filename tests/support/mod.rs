@@ -14,6 +14,7 @@ pub(crate) mod peer;
 pub(crate) mod program;
 pub(crate) mod redis;
 pub(crate) mod server;
+pub(crate) mod sockets;
 #[cfg(feature = "tls")]
 pub(crate) mod tls_host;
 

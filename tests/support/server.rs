@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Instant;
 
 use heirloom::Config;
-use heirloom::net::{App, Router, Server, Settings, Site, Stopper, serve};
+use heirloom::net::{App, Listen, Metrics, Router, Server, Settings, Site, Stopper, serve};
 
 use super::PATIENCE;
 
@@ -17,6 +17,7 @@ use super::PATIENCE;
 /// first.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
+    pub(crate) metrics: Metrics,
     stopper: Stopper,
     /// Tells when `run` has returned.
     ended: Receiver<()>,
@@ -69,9 +70,20 @@ impl Running {
         setup: impl Into<Setup>,
         app: impl Fn() -> A + Send + Sync + 'static,
     ) -> Running {
+        Running::app_at(&[], workers, setup, app)
+    }
+
+    /// The same, with more listeners.
+    pub(crate) fn app_at<A: App>(
+        more: &[Listen],
+        workers: usize,
+        setup: impl Into<Setup>,
+        app: impl Fn() -> A + Send + Sync + 'static,
+    ) -> Running {
         let Setup { config, settings } = setup.into();
-        let loopback = "127.0.0.1:0".parse().unwrap();
-        let server = Server::bind(&[loopback], workers, config).unwrap();
+        let loopback = Listen::from(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let listeners = [&[loopback], more].concat();
+        let server = Server::listen(&listeners, workers, config).unwrap();
         Running::server(server.with_settings(settings), app)
     }
 
@@ -84,6 +96,7 @@ impl Running {
         let workers = Arc::default();
         let running = Running {
             address: server.addresses()[0],
+            metrics: server.metrics(),
             stopper: server.stopper(),
             ended,
             workers: Arc::clone(&workers),
@@ -99,6 +112,16 @@ impl Running {
             let _ = tell.send(());
         });
         running
+    }
+
+    /// Waits until it has accepted so many connections that are still there. A client
+    /// is connected before that.
+    pub(crate) fn await_connections(&self, count: u64) {
+        let begin = Instant::now();
+        while self.metrics.snapshot().connection_count() != count {
+            let waited = begin.elapsed();
+            assert!(waited < PATIENCE, "there are never {count} connections");
+        }
     }
 
     /// Waits until its workers sleep: none has more to do until something comes.
