@@ -4,16 +4,19 @@
 //! what comes first does not depend on time.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use heirloom::Config;
 use heirloom::net::lab::{Explain, Lab};
-use heirloom::net::{ClientAddress, Recording, Router, Server, Site, serve};
+use heirloom::net::{ClientAddress, Listen, Recording, Router, Server, Settings, Site, serve};
 use serde_json::{Value, json};
 
+use crate::compression::unix;
 use crate::support::PATIENCE;
+use crate::support::folder::Folder;
 use crate::support::peer::{Peer, RFC, is_timeout};
 use crate::support::server::Running;
 
@@ -31,7 +34,8 @@ impl Slow {
     fn wait(&self, recording: &Recording) {
         let octets = recording.steps.iter().map(|(_, octets)| octets.len()).sum();
         let _ = self.started.lock().unwrap().send(octets);
-        let _ = self.release.lock().unwrap().recv_timeout(PATIENCE);
+        // The test may have ended.
+        let _ = self.release.lock().unwrap().recv();
         self.explained.fetch_add(1, Ordering::AcqRel);
     }
 }
@@ -63,6 +67,7 @@ struct LabServer {
     lab: Lab,
     started: Receiver<usize>,
     release: Sender<()>,
+    folder: Folder,
 }
 
 impl LabServer {
@@ -75,19 +80,24 @@ impl LabServer {
             explained: AtomicUsize::new(0),
             all,
         });
-        let loopback = "127.0.0.1:0".parse().unwrap();
-        let server = Server::bind(&[loopback], 1, Config::default()).unwrap();
+        let folder = Folder::new();
+        let loopback = Listen::from(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let listeners = [loopback, unix(&folder.path("s"))];
+        let server = Server::listen(&listeners, 1, Config::default()).unwrap();
         let explain = Arc::clone(&slow);
         let lab = Lab::new(Arc::default(), server.stats(), explain);
         let table = serve::routes_with(Config::default(), [], Some(lab.clone()));
         let router = Router::new(table);
-        let server = server.with_config(router.config());
+        // Who asks may wait for longer than a handshake takes.
+        let settings = Settings::default().with_handshake_ms(600_000);
+        let server = server.with_config(router.config()).with_settings(settings);
         LabServer {
             running: Running::server(server, move || Site::new(&router)),
             slow,
             lab,
             started,
             release,
+            folder,
         }
     }
 
@@ -111,14 +121,15 @@ impl LabServer {
         (path, peer)
     }
 
-    /// Asks, and does not wait for the answer.
+    /// Asks, and does not wait for the answer. By a Unix socket: what was sent has
+    /// arrived.
     fn ask(&self, path: &str, what: &str) -> Peer {
-        let mut peer = self.peer();
+        let mut peer = Peer::connect_unix(&self.folder.path("s"));
         peer.send(format!("GET {path}/{what} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
         peer
     }
 
-    /// Waits until the loop has taken all that was sent before: the turn that
+    /// Waits until the loop has taken all that has arrived before: the turn that
     /// echoes the first text is that in which it accepts and reads what waits.
     fn settle(&self, peer: &mut Peer) {
         for text in ["one turn", "and the next"] {
@@ -251,7 +262,8 @@ fn a_client_that_waits_for_a_page_is_not_read_and_may_leave() {
             }
         }
     }
-    let gone = server.ask(&path, "connection");
+    let mut gone = server.peer();
+    gone.send(format!("GET {path}/connection HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
     gone.reset();
     own.echo("still here");
     let mut half = server.ask(&path, "connection");

@@ -226,6 +226,17 @@ impl Peer {
         }
     }
 
+    /// Whether something has arrived that was not read, or the end.
+    pub(crate) fn has_received(&self) -> bool {
+        if !self.reader.buffer().is_empty() {
+            return true;
+        }
+        self.stream().set_nonblocking(true).unwrap();
+        let peeked = self.stream().peek(&mut [0]);
+        self.stream().set_nonblocking(false).unwrap();
+        !peeked.is_err_and(|error| is_timeout(error.kind()))
+    }
+
     /// Whether something arrives, or the end, within this time.
     pub(crate) fn receives_within(&mut self, wait: Duration) -> bool {
         self.stream().set_read_timeout(Some(wait)).unwrap();

@@ -54,28 +54,14 @@ pub(crate) fn socket(local: u16, remote: u16) -> Option<Socket> {
     all.find(|socket| (socket.local, socket.remote) == (local, remote))
 }
 
-/// The ports of this end and of the other one, which is on this machine.
-fn ports(stream: &TcpStream) -> (u16, u16) {
-    let port = |address: io::Result<SocketAddr>| address.unwrap().port();
-    (port(stream.local_addr()), port(stream.peer_addr()))
-}
-
-/// Whether all that the socket of this port has written has arrived at that one.
-fn has_arrived(from: u16, to: u16) -> bool {
-    socket(from, to).is_none_or(|socket| socket.unacknowledged == 0)
-}
-
-/// Waits until all that the other end has written has arrived here.
-pub(crate) fn await_arrival(stream: &TcpStream) {
-    let (own, other) = ports(stream);
-    eventually("it arrives", || has_arrived(other, own));
-}
-
-/// Waits until the other end has read all that was written here.
+/// Waits until the other end, on this machine, has read all that was written here.
 pub(crate) fn await_read(stream: &TcpStream) {
-    let (own, other) = ports(stream);
-    let is_read = || socket(other, own).is_none_or(|socket| socket.unread == 0);
-    eventually("it is read", || has_arrived(own, other) && is_read());
+    let port = |address: io::Result<SocketAddr>| address.unwrap().port();
+    let (own, other) = (port(stream.local_addr()), port(stream.peer_addr()));
+    eventually("it is read", || {
+        socket(own, other).is_none_or(|socket| socket.unacknowledged == 0)
+            && socket(other, own).is_none_or(|socket| socket.unread == 0)
+    });
 }
 
 /// Waits until nothing listens at this address: a program that another test starts has

@@ -113,14 +113,6 @@ fn finish_compressed(from: &mut dyn Frames, to: &mut dyn Frames) {
     assert_eq!((first, payload), (0x82, (1..=9).collect()));
 }
 
-/// Whether something has arrived that was not read.
-fn has_octets(peer: &Peer) -> bool {
-    peer.stream().set_nonblocking(true).unwrap();
-    let peeked = peer.stream().peek(&mut [0]);
-    peer.stream().set_nonblocking(false).unwrap();
-    peeked.is_ok_and(|n| n > 0)
-}
-
 /// More bridges than there is memory for if each has an unfinished message: `start`
 /// starts one. Gives the bridges in their order.
 fn use_memory_up(
@@ -161,7 +153,7 @@ fn clients_whose_unfinished_messages_use_the_memory_up_are_ended_with_1013() {
     });
     let mut ended = 0;
     for (mut client, mut served) in bridges {
-        if has_octets(&client) {
+        if client.has_received() {
             assert_eq!(client.close_frame(1013), "memory-full");
             served.receive_close(1001);
             ended += 1;
@@ -202,9 +194,9 @@ fn a_message_that_waits_for_the_other_end_is_not_given_up() {
         start_compressed(client, frame, served);
     }
     assert!(gate.held() > MEMORY);
-    let ended = bridges.iter().filter(|(client, _)| has_octets(client));
+    let ended = bridges.iter().filter(|(client, _)| client.has_received());
     assert_eq!(ended.count(), BRIDGES - KEPT);
-    assert!(!has_octets(&waiting.peer));
+    assert!(!waiting.peer.has_received());
     drop(bridges);
     while gate.held() > MEMORY / 2 {
         assert!(begin.elapsed() < PATIENCE, "memory does not return");
@@ -257,7 +249,7 @@ fn a_backend_whose_unfinished_messages_use_the_memory_up_is_told_1013_too() {
     });
     let mut ended = 0;
     for (mut client, mut served) in bridges {
-        if has_octets(&served) {
+        if served.has_received() {
             assert_eq!(served.receive_close(1013), "memory-full");
             assert_eq!(client.close_frame(1014), "memory-full");
             ended += 1;
@@ -293,7 +285,7 @@ fn payload_that_waits_for_the_end_of_its_frame_is_unfinished_input() {
         let begin = Instant::now();
         while BRIDGES - ended.len() > MEMORY / (WAITS / STEP * STEP) {
             assert!(begin.elapsed() < PATIENCE, "{} are ended", ended.len());
-            let has_ended = |(_, (client, _)): &(usize, &mut (Peer, Served))| has_octets(client);
+            let has_ended = |(_, (client, _)): &(usize, &mut (Peer, Served))| client.has_received();
             let now = bridges.iter_mut().enumerate().filter(has_ended);
             ended.extend(now.map(|(n, _)| n));
             yield_now();
