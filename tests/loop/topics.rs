@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::thread;
+use std::time::Instant;
 
 use heirloom::{Config, Versions};
 
@@ -196,14 +197,19 @@ fn a_client_that_publishes_faster_than_another_worker_takes_is_not_read_meanwhil
         is_held.recv_timeout(milliseconds(300)).is_ok()
     };
     assert!(peers.iter_mut().any(is_there));
-    let answers = |peer: &mut Peer| {
+    // The other worker has some too.
+    for peer in &mut peers {
         peer.send_text("is it you?");
-        peer.receives_within(milliseconds(300))
+    }
+    let begin = Instant::now();
+    let mut poster = loop {
+        assert!(begin.elapsed() < PATIENCE, "both stand still");
+        if let Some(n) = peers.iter().position(Peer::has_received) {
+            break peers.swap_remove(n);
+        }
+        thread::yield_now();
     };
-    let mut poster = peers
-        .into_iter()
-        .find_map(|mut p| answers(&mut p).then_some(p));
-    let poster = poster.as_mut().expect("the other worker has some too");
+    drop(peers);
     assert_eq!(poster.receive_text(), "is it you?");
     let stream = poster.stream().try_clone().unwrap();
     stream.set_write_timeout(Some(milliseconds(300))).unwrap();
