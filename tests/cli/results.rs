@@ -3,7 +3,6 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -12,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::PATIENCE;
+use crate::support::backend::gone;
 use crate::support::peer::{Peer, RFC};
 use crate::support::program::{HEIRLOOM, Program, run};
 
@@ -26,8 +26,7 @@ fn folder(name: &str) -> PathBuf {
 
 /// An address where nothing listens.
 fn dead() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("ws://{}/", listener.local_addr().unwrap())
+    format!("ws://{}/", gone())
 }
 
 /// A HAR with one WebSocket.

@@ -12,6 +12,7 @@ use socket2::SockRef;
 
 use crate::hostile::{Hostile, Serve, echo, head, upgrade};
 use crate::support::PATIENCE;
+use crate::support::backend::gone;
 use crate::support::folder::Folder;
 use crate::support::program::{Ended, HEIRLOOM, Program, run};
 use crate::{busy, calm, results};
@@ -116,10 +117,7 @@ fn versions_that_are_not_spoken_are_told_and_not_played() {
 
 #[test]
 fn a_server_that_is_not_there_is_one_sentence() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    let ended = conform(&format!("ws://{address}/"), &["--only", "1.1"]);
+    let ended = conform(&format!("ws://{}/", gone()), &["--only", "1.1"]);
     assert_eq!(ended.code, Some(3));
     assert_eq!(ended.talk.lines().count(), 1, "{}", ended.talk);
     assert!(ended.talk.contains("cannot connect to"), "{}", ended.talk);

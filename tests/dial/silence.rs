@@ -1,11 +1,11 @@
 //! Servers that send too little.
 
-use std::net::TcpListener;
 use std::thread;
 use std::time::Duration;
 
 use crate::host::{Connection, Host};
 use crate::program::{NOTHING, Stdin, connect, finds, probe};
+use crate::support::backend::gone;
 
 #[test]
 fn a_server_that_sends_nothing_times_out() {
@@ -112,10 +112,7 @@ fn a_server_that_resets_has_not_answered() {
 
 #[test]
 fn a_port_without_a_listener_exits_3() {
-    let address = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let address = gone();
     let sentence = format!("cannot connect to {address}: ");
     connect(address, &[], NOTHING).exits(3).complains(&sentence);
     let (ended, findings) = probe(address, &[]);

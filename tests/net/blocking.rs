@@ -15,7 +15,8 @@ use heirloom::server::{self, Acceptor};
 use heirloom::version::{Closing, UnknownVersion};
 use heirloom::{Config, Error, Limits, VERSIONS, Version, Versions};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::support::PATIENCE;
+use crate::support::backend::gone;
 
 fn text(text: &str) -> OwnedMessage {
     OwnedMessage::Text(text.to_owned())
@@ -621,9 +622,7 @@ fn a_server_that_sends_octet_after_octet_does_not_put_the_deadline_off() {
 
 #[test]
 fn no_server_is_an_error_that_names_the_address() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let address = gone();
     let error = client::connect(&format!("ws://{address}/")).unwrap_err();
     let sentence = format!("cannot connect to {address}: ");
     assert!(error.to_string().starts_with(&sentence), "{error}");

@@ -13,6 +13,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::PATIENCE;
 use super::peer::{CLOSE, Head, Peer, TEXT};
+use super::sockets;
 
 /// An address that does not answer: nothing is accepted there, and its queue is
 /// full.
@@ -31,13 +32,32 @@ impl Silent {
         listener.listen(0).unwrap();
         let address = listener.local_addr().unwrap().as_socket().unwrap();
         let moment = Duration::from_millis(100);
-        let queued = std::iter::from_fn(|| TcpStream::connect_timeout(&address, moment).ok());
+        let mut queued = Vec::new();
+        loop {
+            match TcpStream::connect_timeout(&address, moment) {
+                Ok(stream) => queued.push(stream),
+                Err(_) if sockets::queued(address) != Some(0) => break,
+                // The machine was busy.
+                Err(_) => {}
+            }
+        }
         Silent {
-            _queued: queued.collect(),
+            _queued: queued,
             _listener: listener,
             address,
         }
     }
+}
+
+/// An address where nothing listens. Until the process ends no other socket gets its
+/// port.
+pub(crate) fn gone() -> SocketAddr {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(&loopback.into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    std::mem::forget(socket);
+    address
 }
 
 /// Listens on a free port of loopback.

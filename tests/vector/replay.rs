@@ -10,6 +10,7 @@ use std::thread;
 use serde_json::Value;
 
 use crate::support::PATIENCE;
+use crate::support::backend::gone;
 use crate::support::program::{Ended, HEIRLOOM, Program, run};
 
 /// A server that reads one request and sends this, then reads to the end.
@@ -329,11 +330,7 @@ fn silence_is_a_failure_and_no_hang() {
             .contains("the head of the response does not arrive"),
         "{ended:?}"
     );
-    let unused = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let ended = against("vectors/rfc6455/rfc-examples.json", unused, &[]);
+    let ended = against("vectors/rfc6455/rfc-examples.json", gone(), &[]);
     assert!(ended.out.contains("cannot connect"), "{ended:?}");
     assert_eq!(ended.code, Some(3));
 }
