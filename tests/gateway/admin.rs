@@ -179,7 +179,7 @@ fn connections_are_listed_oldest_first_and_counted_beyond_the_list() {
 
 #[test]
 fn a_server_that_is_being_stopped_is_alive_and_not_ready() {
-    let program = Program::serve(&["--admin", "127.0.0.1:0", "--drain-timeout-ms", "10000"]);
+    let program = Program::serve(&["--admin", "127.0.0.1:0", "--drain-timeout-ms", "10min"]);
     let admin = admin_of(&program);
     let mut peer = Peer::open(program.address, RFC, "/");
     peer.echo("hello");

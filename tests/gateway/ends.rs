@@ -5,7 +5,9 @@ use std::time::Instant;
 use heirloom::conn::Tally;
 use heirloom::net::ClosedBy;
 
-use crate::gate::{ALL, HIXIE_75, HIXIE_76, bridge, gate, gate_with, milliseconds};
+use crate::gate::{
+    ALL, HIXIE_75, HIXIE_76, IDLE_MS, LONGER, bridge, gate, gate_with, milliseconds,
+};
 use crate::support::backend::{Backend, Served, clear};
 use crate::support::peer::{BINARY, CLOSE, KEY3, Peer, RFC, frame, request};
 
@@ -14,7 +16,7 @@ fn a_client_that_is_silent_too_long_is_sent_away_and_the_backend_is_told() {
     let backend = Backend::listen();
     let gate = gate_with(&backend.url(), |set| {
         set.settings.idle_ms = 300;
-        set.settings.close_ms = 300;
+        set.settings.close_ms = 1_000;
     });
     for speaks in [HIXIE_75, HIXIE_76, RFC] {
         let (mut client, mut served) = bridge(&gate, &backend, speaks);
@@ -38,10 +40,10 @@ fn a_client_that_is_silent_too_long_is_sent_away_and_the_backend_is_told() {
 #[test]
 fn a_client_that_sends_is_not_idle() {
     let backend = Backend::listen();
-    let gate = gate_with(&backend.url(), |set| set.settings.idle_ms = 400);
+    let gate = gate_with(&backend.url(), |set| set.settings.idle_ms = IDLE_MS);
     let (mut client, mut served) = bridge(&gate, &backend, RFC);
     let begin = Instant::now();
-    while begin.elapsed() < milliseconds(1200) {
+    while begin.elapsed() < LONGER {
         client.send_text("still");
         assert_eq!(served.receive_text(), "still");
         // A close would arrive at once.
@@ -52,7 +54,7 @@ fn a_client_that_sends_is_not_idle() {
 #[test]
 fn a_hixie_76_client_without_its_eight_octets_was_answered_and_never_open() {
     let backend = Backend::listen();
-    let gate = gate_with(&backend.url(), |set| set.settings.handshake_ms = 300);
+    let gate = gate_with(&backend.url(), |set| set.settings.handshake_ms = 1_000);
     let whole = request(HIXIE_76, "/x");
     let mut client = Peer::connect(gate.address);
     client.send(&whole[..whole.len() - KEY3.len()]);
@@ -164,19 +166,18 @@ fn a_connection_that_ends_tells_what_it_carried() {
 fn a_client_that_is_not_read_because_its_backend_does_not_read_is_not_idle() {
     let backend = Backend::listen();
     let gate = gate_with(&backend.url(), |set| {
-        set.settings.idle_ms = 300;
+        set.settings.idle_ms = IDLE_MS;
         set.settings.output_bytes = 4096;
     });
     let (mut client, served) = bridge(&gate, &backend, RFC);
-    client.stream().set_nonblocking(true).unwrap();
+    let moment = Some(milliseconds(50));
+    client.stream().set_write_timeout(moment).unwrap();
     let message = frame(BINARY, &[0; 60_000]);
     let begin = Instant::now();
-    while begin.elapsed() < milliseconds(1500) {
+    while begin.elapsed() < LONGER {
         // Full or not: it goes on talking.
         let _ = std::io::Write::write(&mut client.stream(), &message);
-        std::thread::yield_now();
     }
-    client.stream().set_nonblocking(false).unwrap();
     assert!(!client.receives_within(milliseconds(50)));
     drop(served);
 }

@@ -5,9 +5,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use heirloom::conn::Tally;
-use heirloom::net::{
-    ClosedBy, Metrics, Networks, PeerAddress, Router, Server, Settings, Site, gateway,
-};
+use heirloom::net::{ClosedBy, Networks, PeerAddress, Router, Server, Settings, Site, gateway};
 use heirloom::{Config, Version, Versions};
 
 use crate::support::PATIENCE;
@@ -31,6 +29,13 @@ pub(crate) fn milliseconds(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
+/// Half of it is the time in which a client is to give a sign of life, on a busy
+/// machine too.
+pub(crate) const IDLE_MS: u64 = 2_000;
+
+/// For so long clients live on.
+pub(crate) const LONGER: Duration = Duration::from_millis(3_000);
+
 /// What the gateway's log was told of a connection.
 #[derive(Debug)]
 pub(crate) struct Seen {
@@ -53,7 +58,6 @@ pub(crate) struct Seen {
 /// A gateway that runs.
 pub(crate) struct Gate {
     running: Running,
-    metrics: Metrics,
     seen: Receiver<Seen>,
 }
 
@@ -73,7 +77,7 @@ impl Gate {
 
     /// Octets that its connections hold now, counted in steps of 4 KiB.
     pub(crate) fn held(&self) -> usize {
-        let memory = self.metrics.snapshot().memory;
+        let memory = self.running.metrics.snapshot().memory;
         memory.held.try_into().unwrap()
     }
 }
@@ -108,7 +112,6 @@ pub(crate) fn gate_with(to: &str, set: impl FnOnce(&mut Set)) -> Gate {
         .unwrap()
         .with_settings(all.settings)
         .accept_proxy(all.proxies);
-    let metrics = server.metrics();
     let (tell, seen) = channel();
     let running = Running::server(server, move || {
         let tell = tell.clone();
@@ -134,11 +137,7 @@ pub(crate) fn gate_with(to: &str, set: impl FnOnce(&mut Set)) -> Gate {
             });
         })
     });
-    Gate {
-        running,
-        metrics,
-        seen,
-    }
+    Gate { running, seen }
 }
 
 /// A client and the backend's end of the same bridge.

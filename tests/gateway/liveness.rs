@@ -2,18 +2,18 @@
 
 use std::time::Instant;
 
-use crate::gate::{HIXIE_75, HIXIE_76, bridge, gate_with, milliseconds};
+use crate::gate::{HIXIE_75, HIXIE_76, IDLE_MS, LONGER, bridge, gate_with, milliseconds};
 use crate::support::backend::{Backend, clear};
 use crate::support::peer::{PING, PONG, RFC, Speaks, frame};
 
 #[test]
 fn a_client_is_pinged_and_its_pongs_are_not_for_the_backend() {
     let backend = Backend::listen();
-    let gate = gate_with(&backend.url(), |set| set.settings.idle_ms = 300);
+    let gate = gate_with(&backend.url(), |set| set.settings.idle_ms = IDLE_MS);
     for speaks in [Speaks::Number(7), RFC] {
         let (mut client, mut served) = bridge(&gate, &backend, speaks);
         let begin = Instant::now();
-        while begin.elapsed() < milliseconds(900) {
+        while begin.elapsed() < LONGER {
             let (first, payload) = client.frame();
             assert_eq!(first, PING);
             client.send(&frame(PONG, &payload));
@@ -27,7 +27,7 @@ fn a_client_is_pinged_and_its_pongs_are_not_for_the_backend() {
 #[test]
 fn pings_of_a_backend_are_not_answered_for_a_client_that_is_silent() {
     let backend = Backend::listen();
-    let gate = gate_with(&backend.url(), |set| set.settings.idle_ms = 500);
+    let gate = gate_with(&backend.url(), |set| set.settings.idle_ms = IDLE_MS);
     for speaks in [Speaks::Number(7), RFC] {
         let (mut client, mut served) = bridge(&gate, &backend, speaks);
         served.send(&clear(PING, b"there?"));
@@ -62,7 +62,7 @@ fn the_pings_of_a_gateway_are_its_own() {
 #[test]
 fn pings_of_a_backend_do_not_keep_a_client_without_pings_alive() {
     let backend = Backend::listen();
-    let gate = gate_with(&backend.url(), |set| set.settings.idle_ms = 400);
+    let gate = gate_with(&backend.url(), |set| set.settings.idle_ms = IDLE_MS);
     for speaks in [HIXIE_75, HIXIE_76] {
         let (mut client, mut served) = bridge(&gate, &backend, speaks);
         // It was open a moment ago.
@@ -76,11 +76,11 @@ fn pings_of_a_backend_do_not_keep_a_client_without_pings_alive() {
 #[test]
 fn a_client_without_pings_that_only_listens_lives() {
     let backend = Backend::listen();
-    let gate = gate_with(&backend.url(), |set| set.settings.idle_ms = 400);
+    let gate = gate_with(&backend.url(), |set| set.settings.idle_ms = IDLE_MS);
     for speaks in [HIXIE_75, HIXIE_76] {
         let (mut client, mut served) = bridge(&gate, &backend, speaks);
         let begin = Instant::now();
-        while begin.elapsed() < milliseconds(1200) {
+        while begin.elapsed() < LONGER {
             served.send_text("news");
             assert_eq!(client.receive_text(), "news");
             assert!(!client.receives_within(milliseconds(50)));

@@ -2,7 +2,7 @@
 //! of its addresses are tried.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
@@ -12,17 +12,11 @@ use heirloom::net::{ClosedBy, Resolver};
 
 use crate::gate::{ALL, Set, bridge, gate_with};
 use crate::support::PATIENCE;
-use crate::support::backend::{Backend, Silent};
+use crate::support::backend::{Backend, Silent, gone};
 use crate::support::peer::{Peer, RFC, request};
 use crate::support::program::{HEIRLOOM, Program};
 
 const URL: &str = "ws://backend.example:9000";
-
-/// An address where nothing listens.
-fn gone() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
-}
 
 /// Has the backend's name resolved so.
 fn resolved_by(
@@ -131,7 +125,7 @@ fn a_lookup_that_hangs_ends_with_the_clients_patience() {
     let (release, released) = channel::<()>();
     let released = Mutex::new(released);
     let gate = gate_with(URL, |set| {
-        set.settings.handshake_ms = 300;
+        set.settings.handshake_ms = 1_000;
         set.backend.resolver = Resolver::new(move |_, _| {
             let _ = released.lock().unwrap().recv();
             Ok(vec![])
@@ -165,9 +159,11 @@ fn a_silent_address_does_not_use_up_the_time_of_the_next() {
 fn addresses_share_a_short_deadline() {
     let silent = Silent::new();
     let backend = Backend::listen();
-    let addresses = [vec![silent.address; 7], vec![backend.address]].concat();
+    // A quarter of a second for each before it would be too much.
+    let silent_ones = |n| vec![silent.address; n];
+    let addresses = [silent_ones(7), vec![backend.address], silent_ones(8)].concat();
     let gate = gate_with(URL, |set| {
-        set.settings.handshake_ms = 1_000;
+        set.settings.handshake_ms = 1_500;
         set.backend.resolver = Resolver::new(move |_, _| Ok(addresses.clone()));
     });
     bridge(&gate, &backend, RFC);

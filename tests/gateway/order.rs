@@ -2,14 +2,13 @@
 //! gets where the backend refuses.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
 use std::time::Instant;
 
 use heirloom::net::{ClosedBy, Resolver};
 
 use crate::gate::{ALL, HIXIE_76, bridge, gate, gate_with, milliseconds, receive_whole};
 use crate::support::PATIENCE;
-use crate::support::backend::{Backend, clear};
+use crate::support::backend::{Backend, Silent, clear, gone};
 use crate::support::peer::{DIGEST, KEY3, PING, PONG, Peer, RFC, TEXT, request, said};
 
 #[test]
@@ -195,10 +194,7 @@ fn a_refusal_of_the_backend_is_told_with_its_status_where_it_is_about_the_reques
 
 #[test]
 fn a_backend_that_cannot_be_reached_is_502() {
-    let gone = {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap()
-    };
+    let gone = gone();
     let gate = gate_with(&format!("ws://{gone}"), |_| {});
     for speaks in ALL {
         let mut client = Peer::connect(gate.address);
@@ -219,7 +215,7 @@ fn a_backend_that_cannot_be_reached_is_502() {
 #[test]
 fn a_backend_that_does_not_answer_in_time_is_504() {
     let backend = Backend::listen();
-    let gate = gate_with(&backend.url(), |set| set.settings.handshake_ms = 300);
+    let gate = gate_with(&backend.url(), |set| set.settings.handshake_ms = 1_000);
     // One says nothing, one dribbles: progress extends nothing.
     for dribbles in [false, true] {
         let mut client = Peer::connect(gate.address);
@@ -244,20 +240,9 @@ fn a_backend_that_does_not_answer_in_time_is_504() {
 
 #[test]
 fn a_backend_that_never_takes_the_connection_is_504() {
-    // A queue of one that is full: nothing is accepted, and SYNs are not answered.
-    let listener =
-        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    listener.bind(&loopback.into()).unwrap();
-    listener.listen(0).unwrap();
-    let address = listener.local_addr().unwrap().as_socket().unwrap();
-    let mut fill = Vec::new();
-    while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, milliseconds(100)) {
-        fill.push(stream);
-        assert!(fill.len() < 100, "the queue is never full");
-    }
-    let gate = gate_with(&format!("ws://{address}"), |set| {
-        set.settings.handshake_ms = 300;
+    let silent = Silent::new();
+    let gate = gate_with(&format!("ws://{}", silent.address), |set| {
+        set.settings.handshake_ms = 1_000;
     });
     let mut client = Peer::connect(gate.address);
     client.send(&request(HIXIE_76, "/"));
@@ -311,10 +296,7 @@ fn a_client_that_goes_while_its_backend_is_asked_ends_that_connection() {
 #[test]
 fn the_next_address_is_tried_where_one_refuses() {
     let backend = Backend::listen();
-    let gone = {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap()
-    };
+    let gone = gone();
     let address = backend.address;
     let other = Backend::listen();
     let last = other.address;

@@ -4,52 +4,57 @@
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use heirloom::net::ClosedBy;
 
 use crate::gate::{
-    ALL, HIXIE_75, HIXIE_76, bridge, gate, gate_with, milliseconds, receive_whole,
+    ALL, Gate, HIXIE_75, HIXIE_76, bridge, gate, gate_with, milliseconds, receive_whole,
     receive_whole_at_client,
 };
 use crate::support::PATIENCE;
 use crate::support::backend::{Backend, Served, clear};
 use crate::support::peer::{BINARY, CLOSE, PING, Peer, RFC, Speaks, TEXT, frame, request, said};
 use crate::support::program::{HEIRLOOM, Program};
+use crate::support::sockets::{socket, sockets};
 
 /// Octets that the system holds for the sockets of this port: unsent, unread.
 pub(crate) fn in_the_system(port: u16) -> usize {
-    let table = fs::read_to_string("/proc/net/tcp").unwrap();
-    let hex = format!(":{port:04X}");
-    let mut all = 0;
-    for line in table.lines().skip(1) {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        if words[1].ends_with(&hex) || words[2].ends_with(&hex) {
-            let (sends, receives) = words[4].split_once(':').unwrap();
-            all += usize::from_str_radix(sends, 16).unwrap();
-            all += usize::from_str_radix(receives, 16).unwrap();
-        }
-    }
-    all
+    let all = sockets().into_iter();
+    let own = all.filter(|socket| [socket.local, socket.remote].contains(&port));
+    own.map(|socket| socket.unacknowledged + socket.unread)
+        .sum()
 }
 
 /// Writes until nothing is taken any more, while `meanwhile` goes on; gives how
-/// many octets were taken.
-pub(crate) fn write_until_stuck(peer: &Peer, octets: &[u8], mut meanwhile: impl FnMut()) -> usize {
+/// many octets were taken. The gateway has no more to do then.
+pub(crate) fn write_until_stuck(
+    gate: &Gate,
+    peer: &Peer,
+    octets: &[u8],
+    mut meanwhile: impl FnMut(),
+) -> usize {
     let mut stream = peer.stream();
     stream.set_nonblocking(true).unwrap();
-    let mut written = 0;
-    let mut stuck = Instant::now();
-    while stuck.elapsed() < milliseconds(400) {
+    let (mut written, mut stuck, mut rests) = (0, Instant::now(), false);
+    loop {
         match stream.write(&octets[written % octets.len()..]) {
             Ok(n) => {
                 written += n;
-                stuck = Instant::now();
+                (stuck, rests) = (Instant::now(), false);
                 assert!(written < 64 << 20, "it takes all there is");
             }
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                if rests {
+                    break;
+                }
                 meanwhile();
+                // TCP asks again after less than this whether there is room.
+                if stuck.elapsed() >= milliseconds(400) {
+                    gate.await_rest();
+                    rests = true;
+                }
             }
         }
     }
@@ -71,7 +76,7 @@ fn a_client_that_does_not_read_stops_its_backend_only() {
         let served = backend.open();
         client.agree(speaks);
         let message = clear(TEXT, &[b'x'; 10_000]);
-        let written = write_until_stuck(&served, &message, || {
+        let written = write_until_stuck(&gate, &served, &message, || {
             other.send_text("and we");
             assert_eq!(other_served.receive_text(), "and we");
             other_served.send_text("go on");
@@ -100,7 +105,7 @@ fn a_backend_that_does_not_read_stops_its_client_only() {
         let (mut other, mut other_served) = bridge(&gate, &backend, RFC);
         let (client, mut served) = bridge(&gate, &backend, speaks);
         let message = said(speaks, &"x".repeat(10_000));
-        let written = write_until_stuck(&client, &message, || {
+        let written = write_until_stuck(&gate, &client, &message, || {
             other.send_text("and we");
             assert_eq!(other_served.receive_text(), "and we");
         });
@@ -123,7 +128,7 @@ fn messages_that_grow_on_the_way_are_held_within_the_same_bound() {
         let backend = Backend::listen();
         let gate = gate(&backend);
         let (client, served) = bridge(&gate, &backend, HIXIE_76);
-        let written = write_until_stuck(&client, &octets, || ());
+        let written = write_until_stuck(&gate, &client, &octets, || ());
         let from = client.stream().local_addr().unwrap().port();
         let unread = in_the_system(from);
         let port = served.stream().peer_addr().unwrap().port();
@@ -140,7 +145,7 @@ fn a_peer_that_asks_for_pongs_and_reads_none_is_not_read_for_ever() {
     let gate = gate(&backend);
     let (_client, served) = bridge(&gate, &backend, HIXIE_76);
     // The pongs are ours: a hixie client has none.
-    let written = write_until_stuck(&served, &clear(PING, &[7; 125]), || ());
+    let written = write_until_stuck(&gate, &served, &clear(PING, &[7; 125]), || ());
     let port = served.stream().peer_addr().unwrap().port();
     // Each octet that was taken became an answer of as many, and more.
     let held = (2 * written).saturating_sub(in_the_system(port));
@@ -192,7 +197,7 @@ fn while_bridges_hold_the_memory_a_new_client_gets_503_and_the_others_go_on() {
     }
     for (client, _, sent) in &mut pairs {
         let message = said(client.speaks(), &"x".repeat(10_000));
-        *sent = write_until_stuck(client, &message, || {
+        *sent = write_until_stuck(&gate, client, &message, || {
             other.send_text("and we");
             assert_eq!(other_served.receive_text(), "and we");
         }) / message.len();
@@ -217,9 +222,13 @@ fn while_bridges_hold_the_memory_a_new_client_gets_503_and_the_others_go_on() {
         assert!(begin.elapsed() < PATIENCE, "memory does not return");
         let mut late = Peer::connect(gate.address);
         late.send(&request(RFC, "/"));
-        if !late.receives_within(milliseconds(100)) {
-            backend.open();
-            return late.agree(RFC);
+        // It is refused, or its backend is asked.
+        while !late.has_received() {
+            if let Some(mut served) = backend.accept_now() {
+                served.agree_to(&[]);
+                return late.agree(RFC);
+            }
+            std::thread::yield_now();
         }
     }
 }
@@ -248,7 +257,7 @@ fn clients(wanted: usize) -> usize {
 }
 
 /// The built program, in front of this backend; all versions are on.
-fn program(mut heirloom: Command, backend: &Backend) -> Program {
+fn program(mut heirloom: Command, backend: &Backend, args: &[&str]) -> Program {
     let url = backend.url();
     let all = [
         "gateway",
@@ -259,7 +268,7 @@ fn program(mut heirloom: Command, backend: &Backend) -> Program {
         "--to",
         &url,
     ];
-    Program::start(heirloom.args(all))
+    Program::start(heirloom.args(all).args(args))
 }
 
 #[test]
@@ -268,7 +277,8 @@ fn a_backend_killed_in_the_middle_of_its_messages_ends_500_clients_properly() {
     let count = clients(500);
     let mut roomy = Command::new("sh");
     roomy.args(["-c", "ulimit -n 4096; exec \"$@\"", "sh", HEIRLOOM]);
-    let gateway = program(roomy, &backend);
+    // Nobody is to wait for it.
+    let gateway = program(roomy, &backend, &["--close-timeout-ms", "10min"]);
     let before = descriptors(gateway.id());
     let mut pairs: Vec<(Speaks, Peer, Served)> = (0..count)
         .map(|n| {
@@ -312,7 +322,6 @@ fn a_backend_killed_in_the_middle_of_its_messages_ends_500_clients_properly() {
         assert_eq!(half, b"half");
     }
     let mut ends = Vec::new();
-    let killed = Instant::now();
     for (speaks, client, served) in pairs {
         served.reset();
         ends.push((speaks, client));
@@ -331,11 +340,6 @@ fn a_backend_killed_in_the_middle_of_its_messages_ends_500_clients_properly() {
         }
         client.ends();
     }
-    let took = killed.elapsed();
-    assert!(
-        took < Duration::from_secs(2),
-        "{count} clients took {took:?}"
-    );
     drop(ends);
     let until = Instant::now() + PATIENCE;
     while descriptors(gateway.id()) > before {
@@ -352,7 +356,7 @@ fn a_backend_killed_in_the_middle_of_its_messages_ends_500_clients_properly() {
 #[test]
 fn many_that_come_and_go_leave_no_descriptor_behind() {
     let backend = Backend::listen();
-    let gateway = program(Command::new(HEIRLOOM), &backend);
+    let gateway = program(Command::new(HEIRLOOM), &backend, &[]);
     let before = descriptors(gateway.id());
     for n in 0..200 {
         let speaks = ALL[n % ALL.len()];
@@ -389,7 +393,7 @@ fn many_that_come_and_go_leave_no_descriptor_behind() {
 #[test]
 fn what_a_client_says_after_its_backend_is_gone_is_not_kept() {
     let backend = Backend::listen();
-    let program = program(Command::new(HEIRLOOM), &backend);
+    let program = program(Command::new(HEIRLOOM), &backend, &[]);
     let mut clients = Vec::new();
     for _ in 0..20 {
         let mut client = Peer::connect(program.address);
@@ -444,15 +448,9 @@ fn a_backend_that_lingers_keeps_the_place_of_its_client() {
 
 /// Octets that this end has written and the system has not handed over.
 fn not_handed_over(peer: &Peer) -> usize {
-    let port = |address: std::net::SocketAddr| format!(":{:04X}", address.port());
-    let own = port(peer.stream().local_addr().unwrap());
-    let other = port(peer.stream().peer_addr().unwrap());
-    let table = fs::read_to_string("/proc/net/tcp").unwrap();
-    let rows = table.lines().map(|line| line.split_whitespace().collect());
-    let mut rows =
-        rows.filter(|row: &Vec<&str>| row[1].ends_with(&own) && row[2].ends_with(&other));
-    let row = rows.next().expect("the connection is open");
-    usize::from_str_radix(row[4].split(':').next().unwrap(), 16).unwrap()
+    let (own, other) = (peer.stream().local_addr(), peer.stream().peer_addr());
+    let open = socket(own.unwrap().port(), other.unwrap().port());
+    open.expect("the connection is open").unacknowledged
 }
 
 #[test]
@@ -469,7 +467,7 @@ fn what_a_backend_said_before_it_broke_off_still_reaches_a_slow_client() {
     let mut head = vec![BINARY, 127];
     head.extend((1u64 << 30).to_be_bytes());
     served.stream().write_all(&head).unwrap();
-    let written = write_until_stuck(&served, &[7; 10_000], || {});
+    let written = write_until_stuck(&gate, &served, &[7; 10_000], || {});
     let arrived = written - not_handed_over(&served);
     served.reset();
     // The frame is never whole, so no close stands behind its payload.

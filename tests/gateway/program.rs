@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::support::PATIENCE;
 use crate::support::backend::{Backend, clear};
 use crate::support::peer::{BINARY, CLOSE, KEY3, Peer, RFC, Speaks, TEXT, frame, request, said};
 use crate::support::program::{HEIRLOOM, Program, run};
@@ -509,12 +510,15 @@ fn a_reader_that_stops_loses_lines_and_the_gateway_counts_them_and_goes_on() {
         number.unwrap_or_else(|| panic!("{line}"))
     };
     let mut lost: usize = number(&program.await_talk("access lines are lost"));
-    while let Some(line) = out.line_within(Duration::from_millis(200)) {
-        assert!(line.ends_with(own), "{line}");
-        read += 1;
-    }
+    let (moment, until) = (Duration::from_millis(50), Instant::now() + PATIENCE);
     while read + lost < count {
-        lost += number(&program.await_talk("access lines are lost"));
+        assert!(Instant::now() < until, "{read} are read, {lost} are lost");
+        if let Some(line) = out.line_within(moment) {
+            assert!(line.ends_with(own), "{line}");
+            read += 1;
+        } else if let Some(line) = program.talk_within("access lines are lost", moment) {
+            lost += number(&line);
+        }
     }
     assert_eq!(read + lost, count);
     served.send_text("and here");
@@ -540,6 +544,7 @@ fn a_gateway_without_descriptors_does_not_blame_its_backend() {
     let (mut client, mut served) = open(&program, &backend, RFC, "/");
     // Enough for a client, and not for its backend.
     program.leave_descriptors(1);
+    let begin = Instant::now();
     for _ in 0..3 {
         let mut refused = Peer::connect(program.address);
         refused.send(&request(RFC, "/"));
@@ -555,8 +560,9 @@ fn a_gateway_without_descriptors_does_not_blame_its_backend() {
     let (_, ended) = program.wait();
     assert!(!ended.talk.contains("cannot be reached"), "{ended:?}");
     let told = |line: &&str| line.contains("no socket for a connection to the backend");
+    let most = begin.elapsed().as_secs() as usize + 1;
     assert!(
-        (1..=2).contains(&ended.talk.lines().filter(told).count()),
+        (1..=most).contains(&ended.talk.lines().filter(told).count()),
         "{ended:?}"
     );
     let refused = |line: &&str| line.contains("by=server ended=out-of-sockets code=503");

@@ -17,15 +17,9 @@ use socket2::SockRef;
 
 use crate::gate::{ALL, Gate, HIXIE_75, Set, bridge, gate_with, milliseconds};
 use crate::support::PATIENCE;
-use crate::support::backend::{Backend, Served, Silent, clear};
+use crate::support::backend::{Backend, Served, Silent, clear, gone};
 use crate::support::peer::{Peer, RFC, Speaks, request, said};
 use crate::support::program::{HEIRLOOM, Program};
-
-/// An address where nothing listens.
-pub(crate) fn gone() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
-}
 
 pub(crate) fn url(address: SocketAddr) -> String {
     format!("ws://{address}")
@@ -57,11 +51,14 @@ pub(crate) fn refused(gate: &Gate, speaks: Speaks) -> (u16, String) {
 fn the_first_that_can_be_reached_is_used_in_every_version() {
     let (one, two) = (Backend::listen(), Backend::listen());
     let urls = [url(gone()), one.url(), two.url()];
-    let gate = gate_of(&urls, |_| {});
+    // Longer than a client waits for its 101.
+    let gate = gate_of(&urls, |set| {
+        set.backend = set.backend.clone().with_connect_ms(60_000);
+    });
     for speaks in ALL {
         let start = Instant::now();
         let (mut client, mut served) = bridge(&gate, &one, speaks);
-        assert!(start.elapsed() < Duration::from_secs(1), "{speaks:?}");
+        assert!(start.elapsed() < Duration::from_secs(3), "{speaks:?}");
         client.send_text("found");
         assert_eq!(served.receive_text(), "found");
         let host = served.head.header("Host").map(str::to_owned);
@@ -163,6 +160,13 @@ impl Names {
     }
 }
 
+/// What is known of each server: whether it rests, how often it was reached, and how
+/// often it was not.
+fn resting(backend: &heirloom::net::Backend) -> Vec<(bool, u64, u64)> {
+    let counts = |t: TargetState<'_>| (t.is_resting, t.connects, t.failures);
+    backend.targets().map(counts).collect()
+}
+
 #[test]
 fn a_server_that_failed_rests_and_is_found_again() {
     let (one, two) = (Backend::listen(), Backend::listen());
@@ -170,7 +174,8 @@ fn a_server_that_failed_rests_and_is_found_again() {
     let kept = Mutex::new(None);
     let gate = gate_of(&names.urls(), |set| {
         set.backend.resolver = names.resolver();
-        set.backend = set.backend.clone().with_rest_ms(300, 300);
+        // For as long as five clients take.
+        set.backend = set.backend.clone().with_rest_ms(3_000, 3_000);
         *kept.lock().unwrap() = Some(set.backend.clone());
     });
     for _ in 0..5 {
@@ -178,10 +183,6 @@ fn a_server_that_failed_rests_and_is_found_again() {
     }
     assert_eq!(names.asked(0), 1, "a server that rests is not dialled");
     let backend = kept.into_inner().unwrap().unwrap();
-    let resting = |backend: &heirloom::net::Backend| -> Vec<(bool, u64, u64)> {
-        let counts = |t: TargetState<'_>| (t.is_resting, t.connects, t.failures);
-        backend.targets().map(counts).collect()
-    };
     assert_eq!(resting(&backend), [(true, 0, 1), (false, 5, 0)]);
     names.set(0, one.address);
     let until = Instant::now() + PATIENCE;
@@ -278,22 +279,21 @@ fn a_black_hole_does_not_use_up_the_time_of_the_next() {
     let silent = Silent::new();
     let backend = Backend::listen();
     let urls = [url(silent.address), url(silent.address), backend.url()];
+    let mut kept = None;
     let gate = gate_of(&urls, |set| {
-        set.backend = set.backend.clone().with_connect_ms(200);
+        let own = set.backend.clone().with_connect_ms(500);
+        set.backend = own.with_rest_ms(3_600_000, 3_600_000);
+        kept = Some(set.backend.clone());
     });
-    for round in 0..3 {
-        let start = Instant::now();
+    for _ in 0..3 {
         bridge(&gate, &backend, RFC);
-        let took = start.elapsed();
-        assert!(took < Duration::from_secs(3), "{took:?}");
-        assert!(
-            round == 0 || took < milliseconds(200),
-            "they rest: {took:?}"
-        );
     }
+    // They rest: the first client has waited for them, and no other.
+    let known = [(true, 0, 1), (true, 0, 1), (false, 3, 0)];
+    assert_eq!(resting(&kept.unwrap()), known);
     // A short deadline is shared.
     let urls = [url(silent.address), url(silent.address), backend.url()];
-    let gate = gate_of(&urls, |set| set.settings.handshake_ms = 1_500);
+    let gate = gate_of(&urls, |set| set.settings.handshake_ms = 3_000);
     bridge(&gate, &backend, RFC);
 }
 
@@ -302,8 +302,8 @@ fn a_black_hole_that_stands_alone_is_noted() {
     let silent = Silent::new();
     let mut kept = None;
     let gate = gate_of(&[url(silent.address)], |set| {
-        set.settings.handshake_ms = 400;
-        set.backend = set.backend.clone().with_connect_ms(100);
+        set.settings.handshake_ms = 1_000;
+        set.backend = set.backend.clone().with_connect_ms(250);
         kept = Some(set.backend.clone());
     });
     let (status, body) = refused(&gate, RFC);
@@ -326,7 +326,7 @@ fn a_name_that_hangs_does_not_use_up_the_time_of_the_next() {
     let released = Mutex::new(released);
     let urls = ["ws://hangs:1".to_owned(), "ws://known:1".to_owned()];
     let gate = gate_of(&urls, |set| {
-        set.backend = set.backend.clone().with_connect_ms(100);
+        set.backend = set.backend.clone().with_connect_ms(500);
         set.backend.resolver = Resolver::new(move |name, _| {
             if name == "hangs" {
                 let _ = released.lock().unwrap().recv();
@@ -350,7 +350,7 @@ fn plain_http_goes_on_to_the_next_with_all_of_its_body() {
             .backend
             .clone()
             .with_http(Http::Pass)
-            .with_connect_ms(200);
+            .with_connect_ms(500);
     });
     let body = "x".repeat(300_000);
     let mut client = Peer::connect(gate.address);
@@ -543,10 +543,14 @@ fn clients_do_not_notice_a_server_that_comes_and_goes() {
         set.backend = own.with_rest_ms(20, 100);
     });
     let address = gate.address;
-    let done = Arc::new(AtomicBool::new(false));
+    let (done, all) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
     let clients: Vec<_> = (0..6)
         .map(|n| {
-            let (done, speaks) = (Arc::clone(&done), ALL[n % ALL.len()]);
+            let (done, all) = (Arc::clone(&done), Arc::clone(&all));
+            let speaks = ALL[n % ALL.len()];
             thread::spawn(move || {
                 let (mut connections, mut echoes) = (0, 0);
                 while !done.load(Ordering::Acquire) {
@@ -555,6 +559,7 @@ fn clients_do_not_notice_a_server_that_comes_and_goes() {
                     // There is always one that can be reached.
                     client.agree(speaks);
                     connections += 1;
+                    all.fetch_add(1, Ordering::Relaxed);
                     let text = format!("{n} says {connections}");
                     client.send(&said(speaks, &text));
                     // Its server may be gone since.
@@ -564,7 +569,10 @@ fn clients_do_not_notice_a_server_that_comes_and_goes() {
             })
         })
         .collect();
-    for _ in 0..8 {
+    let (mut rounds, until) = (0, Instant::now() + PATIENCE);
+    while rounds < 8 || all.load(Ordering::Relaxed) < 50 {
+        assert!(Instant::now() < until, "clients are not served");
+        rounds += 1;
         thread::sleep(milliseconds(50));
         let address = one.address;
         drop(one);
@@ -575,7 +583,6 @@ fn clients_do_not_notice_a_server_that_comes_and_goes() {
     let counts: Vec<(usize, usize)> = clients.into_iter().map(|c| c.join().unwrap()).collect();
     let connections: usize = counts.iter().map(|(connections, _)| connections).sum();
     let echoes: usize = counts.iter().map(|(_, echoes)| echoes).sum();
-    assert!(connections >= 50, "{counts:?}");
     assert!(echoes > 0 && echoes <= connections, "{counts:?}");
 }
 

@@ -31,13 +31,16 @@ pub(crate) struct Ended {
     pub(crate) talk: String,
 }
 
+/// How long it may run: some play hundreds of cases or vectors.
+const RUN: Duration = Duration::from_secs(120);
+
 /// Runs the program to its end.
 pub(crate) fn run(args: &[&str]) -> Ended {
     let mut command = Command::new(HEIRLOOM);
     let mut child = spawn(command.args(args));
     let out = read_all(child.stdout.take().unwrap());
     let talk = read_all(child.stderr.take().unwrap());
-    let (Ok(out), Ok(talk)) = (out.recv_timeout(PATIENCE), talk.recv_timeout(PATIENCE)) else {
+    let (Ok(out), Ok(talk)) = (out.recv_timeout(RUN), talk.recv_timeout(RUN)) else {
         let _ = child.kill();
         panic!("`heirloom {}` does not end", args.join(" "));
     };
@@ -243,13 +246,19 @@ impl Program {
 
     /// The same, for what takes longer.
     pub(crate) fn await_long_talk(&self, what: &str, wait: Duration) -> String {
+        let line = self.talk_within(what, wait);
+        line.unwrap_or_else(|| panic!("it never says {what:?}"))
+    }
+
+    /// The next line on standard error that contains this, where it comes in time.
+    pub(crate) fn talk_within(&self, what: &str, wait: Duration) -> Option<String> {
         let until = Instant::now() + wait;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match self.talk.recv_timeout(left) {
-                Ok(line) if line.contains(what) => return line,
+                Ok(line) if line.contains(what) => return Some(line),
                 Ok(_) => {}
-                Err(_) => panic!("it never says {what:?}"),
+                Err(_) => return None,
             }
         }
     }
