@@ -1,13 +1,22 @@
 //! Which clients are alive: those that send, those that answer a ping, and those
 //! without pings that take what they are sent.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use heirloom::net::Settings;
 
+use crate::support::PATIENCE;
 use crate::support::peer::{CLOSE, PING, PONG, Peer, RFC, Speaks, frame};
 use crate::support::server::{Running, setup};
+#[cfg(target_os = "linux")]
+use crate::support::sockets::socket;
 use crate::{HIXIE_76, milliseconds};
+
+/// Half of it is the time in which a client is to give a sign of life, on a busy
+/// machine too.
+const IDLE_MS: u64 = 2_000;
+/// For so long clients live on.
+const LONGER: Duration = Duration::from_millis(3_000);
 
 fn serve(idle_ms: u64) -> Running {
     Running::serve(setup(|s| s.settings.idle_ms = idle_ms))
@@ -17,8 +26,8 @@ fn serve(idle_ms: u64) -> Running {
 fn a_client_is_pinged_before_it_is_sent_away_for_silence() {
     let server = serve(500);
     for speaks in [Speaks::Number(7), Speaks::Number(8), RFC] {
-        let mut silent = Peer::open(server.address, speaks, "/");
         let begin = Instant::now();
+        let mut silent = Peer::open(server.address, speaks, "/");
         assert_eq!(silent.frame().0, PING, "{speaks:?}");
         assert!(begin.elapsed() >= milliseconds(200));
         silent.is_sent_away();
@@ -28,10 +37,10 @@ fn a_client_is_pinged_before_it_is_sent_away_for_silence() {
 
 #[test]
 fn a_client_that_answers_a_ping_lives() {
-    let server = serve(300);
+    let server = serve(IDLE_MS);
     let mut client = Peer::open(server.address, RFC, "/");
     let begin = Instant::now();
-    while begin.elapsed() < milliseconds(1200) {
+    while begin.elapsed() < LONGER {
         let (first, payload) = client.frame();
         assert_eq!(first, PING);
         client.send(&frame(PONG, &payload));
@@ -41,10 +50,10 @@ fn a_client_that_answers_a_ping_lives() {
 
 #[test]
 fn a_client_that_sends_anything_lives_and_is_not_pinged() {
-    let server = serve(500);
+    let server = serve(IDLE_MS);
     let mut client = Peer::open(server.address, RFC, "/");
     let begin = Instant::now();
-    while begin.elapsed() < milliseconds(1200) {
+    while begin.elapsed() < LONGER {
         client.echo("not idle");
         assert!(!client.receives_within(milliseconds(50)));
     }
@@ -75,12 +84,12 @@ fn a_silent_client_is_pinged_once_and_stays() {
 
 #[test]
 fn a_client_without_pings_that_only_listens_lives_while_it_is_sent_something() {
-    let server = serve(500);
+    let server = serve(IDLE_MS);
     let mut listener = Peer::open(server.address, HIXIE_76, "/chat");
     let mut silent = Peer::open(server.address, HIXIE_76, "/");
     let mut talker = Peer::open(server.address, RFC, "/chat");
     let begin = Instant::now();
-    while begin.elapsed() < milliseconds(1200) {
+    while begin.elapsed() < LONGER {
         talker.send_text("news");
         assert_eq!(listener.receive_text(), "news");
         assert!(!talker.receives_within(milliseconds(50)));
@@ -92,39 +101,30 @@ fn a_client_without_pings_that_only_listens_lives_while_it_is_sent_something() {
 
 #[test]
 fn a_client_with_pings_that_only_listens_must_answer_them() {
-    let server = serve(500);
+    let server = serve(IDLE_MS);
+    let begin = Instant::now();
     let mut listener = Peer::open(server.address, RFC, "/chat");
     let mut talker = Peer::open(server.address, RFC, "/chat");
-    let begin = Instant::now();
     let mut seen = Vec::new();
     while seen.last() != Some(&CLOSE) {
         talker.send_text("news");
         let (first, _) = listener.frame();
         seen.push(first);
         assert!(!talker.receives_within(milliseconds(50)));
-        assert!(begin.elapsed() < milliseconds(3000), "{seen:?}");
+        assert!(begin.elapsed() < PATIENCE, "{seen:?}");
     }
     assert!(seen.contains(&PING));
-    assert!(begin.elapsed() >= milliseconds(400));
+    assert!(begin.elapsed() >= milliseconds(IDLE_MS - 100));
 }
 
-/// The timer of the socket with these ports, as Linux lists it: 2 is keepalive.
+/// A timer of a socket, as Linux numbers them.
 #[cfg(target_os = "linux")]
-fn timer(local: u16, remote: u16) -> String {
-    let all = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let port = |field: &str| u16::from_str_radix(field.rsplit(':').next().unwrap(), 16).unwrap();
-    let sockets = all.lines().skip(1).map(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        (port(fields[1]), port(fields[2]), fields[5].to_owned())
-    });
-    let mut found = sockets.filter(|(l, r, _)| (*l, *r) == (local, remote));
-    found.next().expect("it is connected").2[..2].to_owned()
-}
+const KEEPALIVE: u8 = 2;
 
 #[cfg(target_os = "linux")]
 #[test]
 fn tcp_looks_after_connections_that_were_accepted() {
-    for (keepalive, expected) in [(Settings::default().keepalive, "02"), (None, "00")] {
+    for (keepalive, expected) in [(Settings::default().keepalive, KEEPALIVE), (None, 0)] {
         let server = Running::serve(setup(|s| s.settings.keepalive = keepalive));
         // It runs when this one was served, and its settings hold.
         Peer::open(server.address, RFC, "/").echo("open");
@@ -133,8 +133,13 @@ fn tcp_looks_after_connections_that_were_accepted() {
         let port = client.stream().local_addr().unwrap().port();
         // Until all is acknowledged it has another timer.
         let begin = Instant::now();
-        while timer(server.address.port(), port) != expected {
-            assert!(begin.elapsed() < crate::support::PATIENCE);
+        let timer = || {
+            socket(server.address.port(), port)
+                .expect("it is connected")
+                .timer
+        };
+        while timer() != expected {
+            assert!(begin.elapsed() < PATIENCE);
             std::thread::yield_now();
         }
     }

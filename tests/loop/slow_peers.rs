@@ -153,7 +153,7 @@ fn floods_do_not_keep_a_polite_peer_waiting() {
 #[test]
 fn silence_is_allowed_unless_told_otherwise() {
     assert_eq!(Settings::default().idle_ms, 0);
-    let server = Running::serve(setup(|s| s.settings.handshake_ms = 300));
+    let server = Running::serve(setup(|s| s.settings.handshake_ms = 1_000));
     let mut silent = Peer::open(server.address, RFC, "/");
     // Its handshake's deadline has passed when one that came later is told.
     let mut late = Peer::connect(server.address);

@@ -1,7 +1,7 @@
 //! A broker that the test plays, and what it sends when.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
@@ -121,9 +121,11 @@ fn what_is_no_broker_is_away_and_members_are_served() {
         let url = format!("redis://{}", listener.local_addr().unwrap());
         thread::spawn(move || {
             for mut stream in listener.incoming().map_while(Result::ok) {
-                // It reads what was asked, so that its end is no reset.
                 let _ = stream.read(&mut [0; 1024]);
                 let _ = stream.write_all(rubbish);
+                // It reads all that is asked, so that its end is no reset.
+                let _ = stream.shutdown(Shutdown::Write);
+                let _ = std::io::copy(&mut stream, &mut std::io::sink());
             }
         });
         let server = Program::serve(&["--topics", &url]);
