@@ -98,12 +98,12 @@ fn a_client_that_takes_too_long_is_ended_with_all_that_it_started() {
     let folder = Folder::new();
     let pid = folder.path("pid");
     let command = format!("sleep 1000 & echo $! > {}; wait # {{url}}", pid.display());
-    let tester = tester(&command, &["--exec-timeout-ms", "2000"]);
+    let tester = tester(&command, &["--exec-timeout-ms", "4000"]);
     let pid = written(&pid);
     let (_, ended) = tester.wait();
     assert_eq!(ended.code, Some(3), "{ended:?}");
     assert!(
-        ended.talk.contains("did not end within 2000 ms"),
+        ended.talk.contains("did not end within 4000 ms"),
         "{ended:?}"
     );
     has_ended(&pid);
@@ -115,7 +115,7 @@ fn a_client_that_takes_too_long_after_its_reports_is_no_success() {
     let folder = Folder::new();
     let url = folder.path("url");
     let command = format!("echo {{url}} > {}; sleep 1000", url.display());
-    let tester = tester(&command, &["--exec-timeout-ms", "3000"]);
+    let tester = tester(&command, &["--exec-timeout-ms", "6000"]);
     written(&url);
     run_case(tester.address, "case=1&agent=a");
     assert_eq!(asked(tester.address, "/updateReports?agent=a"), None);

@@ -10,6 +10,9 @@ use crate::program::{Ended, NOTHING, Stdin, heirloom};
 use crate::support::PATIENCE;
 use crate::support::program::Program;
 
+/// How long it waits for replies without an option.
+const DEFAULT_WAIT: Duration = Duration::from_secs(1);
+
 /// `heirloom connect` as it is without options.
 fn connect(host: &Host, args: &[&str], stdin: Stdin<'_>) -> Ended {
     let url = format!("ws://{}/", host.address);
@@ -63,9 +66,13 @@ fn wait_says_how_long() {
     );
     let mute = Host::after_opening(Connection::read_to_end);
     let short = ["--wait", "0", "--close-timeout-ms", "100"];
-    let ended = connect(&mute, &short, Stdin::Ends(b"hello\n"));
-    ended.exits(5);
-    assert!(ended.took < Duration::from_millis(900), "{:?}", ended.took);
+    let took = || {
+        let ended = connect(&mute, &short, Stdin::Ends(b"hello\n"));
+        ended.exits(5).took
+    };
+    // Less than the wait without an option; the machine may be busy for a moment.
+    let fastest = (0..10).map(|_| took()).find(|took| *took < DEFAULT_WAIT);
+    assert!(fastest.is_some(), "it waits");
 }
 
 #[test]
@@ -108,9 +115,11 @@ fn messages_can_end_with_nul() {
 fn hixie_75_ends_when_the_server_has_nothing_more_to_say() {
     let (tell, told) = channel();
     let host = Host::after_opening(move |conn| {
-        conn.send(b"\0one\xff");
-        thread::sleep(Duration::from_millis(600));
-        conn.send(b"\0two\xff");
+        // All of them take longer than a silence.
+        for text in [b"\0one\xff", b"\0two\xff", b"\0six\xff", b"\0ten\xff"] {
+            conn.send(text);
+            thread::sleep(Duration::from_millis(400));
+        }
         // Its half of TCP stays open.
         let mut octets = Vec::new();
         let _ = conn.reader.read_to_end(&mut octets);
@@ -120,7 +129,7 @@ fn hixie_75_ends_when_the_server_has_nothing_more_to_say() {
     let args = ["--as", "hixie-75", "--wait", "0"];
     let ended = connect(&host, &args, Stdin::Ends(b"hello\n"));
     ended.exits(0);
-    assert_eq!(ended.out(), "one\ntwo\n");
+    assert_eq!(ended.out(), "one\ntwo\nsix\nten\n");
     assert_eq!(ended.stderr, "");
     assert_eq!(told.recv_timeout(PATIENCE).unwrap(), b"\0hello\xff");
 }

@@ -138,7 +138,7 @@ pub(crate) fn connect(address: SocketAddr, args: &[&str], stdin: Stdin<'_>) -> E
     // No waiting for replies, unless a test asks for it.
     let short = [
         "--handshake-timeout-ms",
-        "700",
+        "1000",
         "--close-timeout-ms",
         "500",
         "--wait",
@@ -150,7 +150,7 @@ pub(crate) fn connect(address: SocketAddr, args: &[&str], stdin: Stdin<'_>) -> E
 /// What `heirloom probe --json` finds, with a short deadline.
 pub(crate) fn probe(address: SocketAddr, args: &[&str]) -> (Ended, Vec<Value>) {
     let url = format!("ws://{address}/");
-    let fixed = ["probe", &url, "--json", "--timeout-ms", "700"];
+    let fixed = ["probe", &url, "--json", "--timeout-ms", "1000"];
     let ended = heirloom(&[&fixed[..], args].concat(), NOTHING);
     let json = |line| serde_json::from_str(line).unwrap();
     let findings = ended.out().lines().map(json).collect();

@@ -20,7 +20,7 @@ const CLIENTS: usize = CLIENTS_PER_VERSION * 9;
 const MESSAGES: usize = 60;
 /// Octets over which a length takes eight octets more.
 const LONG: usize = 70_000;
-const TIME: Duration = Duration::from_secs(18);
+const TIME: Duration = Duration::from_secs(60);
 
 /// Message `n` of a sender. All of them differ, and each can be told from its
 /// first two words.
