@@ -8,6 +8,8 @@ use simdutf8::basic::from_utf8;
 use super::role::Role;
 use crate::bytes::{Input, Output};
 use crate::error::{Located, Unsendable, Violation};
+#[cfg(feature = "net")]
+use crate::extension::Deflater;
 use crate::extension::{Coding, Compression, Deflate, HeldContexts};
 use crate::frame::{
     self, Control, Data, Decoder, Encoder, Frame, Kind, MaskingKey, OneWay, Position, Wire,
@@ -303,6 +305,19 @@ impl Open {
                 .deflating
                 .send(coding, compression, encoder, message, out);
         });
+    }
+
+    /// The compressor of the next message, where there is compression and this end
+    /// can use it.
+    #[cfg(feature = "net")]
+    pub(super) fn take_deflater(
+        &mut self,
+        compression: &Compression,
+        out: &mut Output<'_>,
+    ) -> Option<Box<Deflater>> {
+        let coding = self.wire.deflate()?.of(self.role.side());
+        let take = |inside: &mut Inside| inside.deflating.take_deflater(coding, compression, out);
+        coding.can_be_kept().then(|| self.with_inside(take))
     }
 
     /// Sends a part of a message, compressed.

@@ -1,11 +1,14 @@
 //! What an open connection sends: messages, parts of messages, pings and pongs.
 
+#[cfg(feature = "net")]
+use alloc::boxed::Box;
+
 use super::open::Open;
 use super::{Conn, State};
 use crate::bytes::Output;
 use crate::error::Unsendable;
 #[cfg(feature = "net")]
-use crate::extension::MOST_WINDOW_BITS;
+use crate::extension::{Deflater, MOST_WINDOW_BITS};
 #[cfg(feature = "conform")]
 use crate::frame::Encoder;
 #[cfg(feature = "net")]
@@ -80,6 +83,24 @@ impl Conn {
         let open = self.sending(kind)?;
         open.sender().whole()?;
         Ok(open.encoder().framing(kind, length))
+    }
+
+    /// What a message of `length` octets is deflated with, over several turns; `None`
+    /// where it is sent as it is. It refers to messages before, where this connection
+    /// keeps a context, and what follows does not refer to it or those.
+    #[cfg(feature = "net")]
+    pub(crate) fn deflater_of_long(
+        &mut self,
+        length: usize,
+        out: &mut Output<'_>,
+    ) -> Option<Box<Deflater>> {
+        let compression = self.config.compression;
+        match &mut self.state {
+            State::Open(open) if length >= compression.threshold => {
+                open.take_deflater(&compression, out)
+            }
+            _ => None,
+        }
     }
 
     /// How this end can send a whole message of this kind now, so that others are

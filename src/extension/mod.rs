@@ -273,6 +273,10 @@ const COST_OF_MESSAGE: usize = 512;
 /// milliseconds, by the same bench.
 const AT_ONCE: usize = 1024 * 1024;
 
+/// As many of a longer one, which is deflated over several turns.
+#[cfg(feature = "net")]
+const PORTION: usize = 64 * 1024;
+
 /// How connections compress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -327,10 +331,16 @@ impl Compression {
         self.times(octets.saturating_add(COST_OF_MESSAGE))
     }
 
-    /// Whether a message of so many octets takes longer than others are to wait: a
-    /// message is deflated in one go, and such a one is sent uncompressed.
+    /// Whether a message of so many octets takes longer than others are to wait, where
+    /// it is deflated in one go.
     pub(crate) fn is_too_long(&self, octets: usize) -> bool {
         self.times(octets) > AT_ONCE
+    }
+
+    /// Octets of a longer one that are deflated before others have their turns.
+    #[cfg(feature = "net")]
+    pub(crate) fn portion(&self) -> usize {
+        PORTION / self.times(1)
     }
 
     fn times(&self, octets: usize) -> usize {

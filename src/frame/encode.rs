@@ -77,6 +77,17 @@ impl Framing {
             terminator: None,
         }
     }
+
+    /// The same for a message that was compressed to `length` octets. All versions
+    /// that have compression have the layout of hybi-07.
+    #[cfg(feature = "net")]
+    pub(crate) fn compressed(kind: Kind, length: usize) -> Framing {
+        let mut framing = Framing::of(Layout::Hybi07, kind, length);
+        if let Some(first) = framing.header.first_mut() {
+            *first |= RSV1;
+        }
+        framing
+    }
 }
 
 impl<'w> Encoder<'w> {
@@ -100,13 +111,8 @@ impl<'w> Encoder<'w> {
             Shape::Plain(layout) => layout,
             Shape::Deflated(compression) => {
                 if let Some(deflated) = codecs.shorter(payload, compression) {
-                    let opcode = Opcode::Data(kind);
-                    let length = deflated.len() as u64;
-                    let (mut header, n) = write(Layout::Hybi07, opcode, true, length);
-                    if let Some(first) = header.first_mut() {
-                        *first |= RSV1;
-                    }
-                    out.extend_from_slice(header.get(..n).unwrap_or(&header));
+                    let framing = Framing::compressed(kind, deflated.len());
+                    out.extend_from_slice(framing.header());
                     out.extend_from_slice(&deflated);
                     return codecs.give_back_buffer(deflated);
                 }

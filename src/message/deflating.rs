@@ -264,7 +264,7 @@ impl Deflating {
     }
 
     /// Sends a whole message in one frame: compressed, where it is long enough and
-    /// that makes it shorter, and where it is not too long while others wait.
+    /// that makes it shorter, and where it does not make others wait too long.
     pub(crate) fn send(
         &mut self,
         coding: Coding,
@@ -339,6 +339,17 @@ impl Deflating {
                 out.with_codecs(|codecs| codecs.give_back_deflater(deflater));
             }
         }
+    }
+
+    /// The compressor of the next message, which is not deflated here.
+    #[cfg(feature = "net")]
+    pub(crate) fn take_deflater(
+        &mut self,
+        coding: Coding,
+        compression: &Compression,
+        out: &mut Output<'_>,
+    ) -> Box<Deflater> {
+        self.deflater(coding.max_window_bits, compression, out)
     }
 
     fn deflater(

@@ -9,6 +9,7 @@ use super::agreement::TlsAgreement;
 use super::backend_dial::{BackendDial, ChosenTarget};
 use super::backlog::Backlog;
 use super::buffer::Buffer;
+use super::deflation::Deflation;
 use super::later::Later;
 use super::link_id::LinkId;
 use super::page::Page;
@@ -269,6 +270,8 @@ pub struct Handle<'a, A: App> {
     pub(super) out: Output<'a>,
     pub(super) backlog: &'a mut Backlog,
     pub(super) topics: &'a mut Topics,
+    /// A message that is to be deflated over several turns.
+    pub(super) deflation: &'a mut Option<Box<Deflation>>,
     pub(super) is_recorded: bool,
     /// How the app has ended it.
     pub(super) ended: Option<EndReason>,
@@ -313,7 +316,8 @@ impl<A: App> Handle<'_, A> {
         }
         let (kind, length) = (message.kind(), message.payload().len());
         let compression = &self.conn.config().compression;
-        let framing = if compression.is_too_long(length) {
+        let is_too_long = compression.is_too_long(length);
+        let framing = if is_too_long {
             self.conn.framing_of_plain(kind, length)?
         } else {
             self.conn.framing_of(kind, length)?
@@ -322,10 +326,19 @@ impl<A: App> Handle<'_, A> {
             return self.conn.send(message, &mut self.out);
         };
         let empty = Gather::into_buffer(Buffer::default(), 0);
-        let gather = std::mem::replace(gather, empty);
+        let octets = std::mem::replace(gather, empty).into_octets();
         self.backlog.push_small(self.out.octets);
         self.out.octets.clear();
-        self.backlog.push_large(gather.into_octets(), &framing);
+        let deflater = is_too_long
+            .then(|| self.conn.deflater_of_long(length, &mut self.out))
+            .flatten();
+        match deflater {
+            Some(deflater) => {
+                let deflation = Deflation::new((kind, octets), framing, deflater);
+                *self.deflation = Some(Box::new(deflation));
+            }
+            None => self.backlog.push_large(octets, &framing),
+        }
         Ok(())
     }
 

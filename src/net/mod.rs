@@ -40,6 +40,7 @@ mod budget;
 mod state;
 
 mod backlog;
+mod deflation;
 mod recorder;
 
 mod proxy;

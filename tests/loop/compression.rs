@@ -35,7 +35,7 @@ pub(super) const MIB: usize = KIB * KIB;
 
 /// A client that offers compression.
 pub(super) struct Client {
-    peer: Peer,
+    pub(super) peer: Peer,
     /// What the server agreed to.
     answer: Option<String>,
     inflater: Box<Inflater>,
@@ -117,6 +117,20 @@ impl Client {
         }
         inflated
     }
+
+    /// Whether something has arrived.
+    pub(super) fn has_received(&self) -> bool {
+        self.stream().set_nonblocking(true).unwrap();
+        let peeked = self.stream().peek(&mut [0]);
+        self.stream().set_nonblocking(false).unwrap();
+        match peeked {
+            Ok(_) => true,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                false
+            }
+        }
+    }
 }
 
 fn inflate(inflater: &mut Inflater, mut octets: &[u8]) -> Vec<u8> {
@@ -149,7 +163,7 @@ pub(super) fn prose(octets: usize) -> String {
 }
 
 /// Octets that do not get shorter.
-fn noise(octets: usize) -> Vec<u8> {
+pub(super) fn noise(octets: usize) -> Vec<u8> {
     let mut n = 1u64;
     let mut next = || {
         n = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

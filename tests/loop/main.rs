@@ -27,6 +27,7 @@ mod slow_peers;
 mod stopping;
 mod summaries;
 mod topics;
+mod portions;
 mod turns;
 mod workers;
 

@@ -14,9 +14,7 @@ use heirloom::net::{
 };
 use heirloom::{Config, Version};
 
-use crate::compression::{
-    ALONE, Client, DEFLATED_TEXT, KIB, MIB, WITH_CONTEXT, config, open_unix, prose, unix,
-};
+use crate::compression::{ALONE, Client, DEFLATED_TEXT, KIB, WITH_CONTEXT, config, prose};
 use crate::support::PATIENCE;
 use crate::support::backend::{Backend, Served, clear};
 use crate::support::failing_app::{FailingApp, Hold};
@@ -66,17 +64,16 @@ impl App for Stepping {
 }
 
 /// A server with one worker, which stands still once in each turn of the loop.
-struct Steps {
+pub(super) struct Steps {
     is_held: Receiver<()>,
     let_go: Sender<()>,
-    other: Peer,
-    /// Behind its clients, so that they are dropped first.
-    server: Running,
-    _folder: Folder,
+    pub(super) other: Peer,
+    /// The last, so that its clients are dropped first.
+    pub(super) server: Running,
 }
 
 impl Steps {
-    fn start(config: Config, backend: &Backend) -> Steps {
+    pub(super) fn start(config: Config, backend: &Backend) -> Steps {
         let (entered, is_held) = channel();
         let (let_go, release) = channel();
         let hold = Mutex::new(Some(Hold { entered, release }));
@@ -99,19 +96,19 @@ impl Steps {
     }
 
     /// The worker stands still in the turn of another connection.
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.other.send(&said(RFC, "hold"));
         self.is_held.recv_timeout(PATIENCE).unwrap();
     }
 
     /// It goes on, until that one has had its next turn.
-    fn step(&mut self) {
+    pub(super) fn step(&mut self) {
         self.other.send(&said(RFC, "hold"));
         self.let_go.send(()).unwrap();
         self.is_held.recv_timeout(PATIENCE).unwrap();
     }
 
-    fn go_on(&self) {
+    pub(super) fn go_on(&self) {
         self.let_go.send(()).unwrap();
     }
 }
@@ -232,37 +229,6 @@ fn what_a_backend_sends_is_deflated_in_short_turns_too() {
     });
     served.send(&clear(TEXT, text.as_bytes()));
     assert_eq!(client.message().2, text.as_bytes());
-}
-
-#[test]
-fn a_message_that_would_take_long_to_deflate_goes_plain_in_one_frame() {
-    for (mode, level, most) in [
-        (Mode::Shared, Level::Default, MIB),
-        (Mode::PerConnection, Level::Default, MIB),
-        (Mode::Shared, Level::Best, MIB / 4),
-    ] {
-        let compression = Compression::default().with_mode(mode).with_level(level);
-        let server = Running::serve(Config::default().with_compression(compression));
-        let mut client = Client::open(server.address, WITH_CONTEXT, "/");
-        let short = prose(2000);
-        for (octets, kind) in [
-            (2000, DEFLATED_TEXT),
-            (most, DEFLATED_TEXT),
-            (most + 1, TEXT),
-            (8 * MIB, TEXT),
-        ] {
-            let text = prose(octets);
-            client.send_deflated(DEFLATED_TEXT, text.as_bytes());
-            // In the context is what was compressed last.
-            client.send_text(&short);
-            let (first, _, echo) = client.message();
-            assert_eq!(first, kind, "{octets} octets, {mode:?}, {level:?}");
-            assert!(echo == text.as_bytes(), "{octets} octets");
-            let (first, _, echo) = client.message();
-            assert_eq!((first, &*echo), (DEFLATED_TEXT, short.as_bytes()));
-        }
-        client.close();
-    }
 }
 
 #[test]

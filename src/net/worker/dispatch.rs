@@ -18,6 +18,7 @@ use crate::handshake::{HttpResponse, Request};
 use crate::message::{Piece, WholeMessage};
 use crate::net::app::{App, ClosedBy, EndReason, Handle, Incoming, Reply};
 use crate::net::backend_dial::{BackendDial, Carries};
+use crate::net::deflation::Deflation;
 use crate::net::later::Later;
 use crate::net::link_id::LinkId;
 use crate::net::listen::{ListenPolicy, Takes};
@@ -42,6 +43,8 @@ pub(super) struct Dispatch<'t, A: App> {
     bridge: BridgeTurn<'t, A::Data>,
     dial: &'t mut Option<Box<BackendDial>>,
     later: &'t mut Option<Later>,
+    /// A message that is being deflated, to be sent.
+    deflation: &'t mut Option<Box<Deflation>>,
     pool: &'t mut Pool,
     room: &'t mut Vec<u8>,
     pub(super) warnings: &'t mut Warnings,
@@ -69,12 +72,14 @@ impl<'t, A: App> Dispatch<'t, A> {
             out: scratch.out.output(),
             backlog: &mut link.backlog,
             topics: &mut scratch.topics,
+            deflation: &mut scratch.deflation,
             is_recorded: rare.record.recorder().is_some(),
             ended: None,
         };
         let dispatch = Dispatch {
             handle,
             arriving: &mut rare.arriving,
+            deflation: &mut rare.deflation,
             preface: &mut link.preface,
             transport: &mut link.transport,
             takes: link.takes,
@@ -123,7 +128,7 @@ impl<'t, A: App> Dispatch<'t, A> {
                 let carried = partner.carry_whole(&mut input, conn, out);
                 self.carried(carried, None);
             }
-            if !self.may_deflate() {
+            if self.deflation.is_some() || !self.may_deflate() {
                 break;
             }
             let handle = &mut self.handle;
@@ -392,6 +397,21 @@ impl<'t, A: App> Dispatch<'t, A> {
             app.message(Incoming::gathered(&mut arriving.gather), &mut self.handle);
             self.note_end();
             self.pool.put(arriving.gather.into_octets());
+            self.start_deflation();
+        }
+    }
+
+    /// Keeps the message that the app sends and that is deflated over several turns.
+    /// Where the app has sent more behind it, it goes as it is.
+    fn start_deflation(&mut self) {
+        let Some(deflation) = self.handle.deflation.take() else {
+            return;
+        };
+        if self.handle.out.octets.is_empty() && self.handle.conn.can_send() {
+            *self.deflation = Some(deflation);
+        } else {
+            let spent = deflation.send(self.handle.backlog, &mut self.handle.out);
+            self.pool.put(spent);
         }
     }
 

@@ -238,21 +238,31 @@ impl<D> Link<D> {
         rare.map_or_else(Vec::new, |rare| std::mem::take(&mut rare.unparsed))
     }
 
-    /// Throws away what was received and not delivered.
+    /// Throws away what was received and not delivered, and what was not sent back.
     pub(super) fn discard_input(&mut self) {
         self.flow.set(Flow::PARSE_DUE, false);
         if let Some(rare) = &mut self.rare {
             rare.unparsed = Vec::new();
             rare.arriving = None;
+            rare.deflation = None;
             if let Some(bridge) = &mut rare.bridge {
                 bridge.carries.discard_held();
             }
         }
     }
 
-    /// Whether to read from it, or to parse what was read. A link is not read
-    /// while its own output is backed up.
-    pub(super) fn wants_read(&self, settings: &Settings) -> bool {
+    /// Whether a message is being deflated, to be sent. Nothing is parsed meanwhile.
+    pub(super) fn has_deflation(&self) -> bool {
+        let rare = self.rare.as_ref();
+        rare.is_some_and(|rare| rare.deflation.is_some())
+    }
+
+    /// Whether to read from it, or to parse what was read, or to go on deflating. A
+    /// link is not read while its own output is backed up.
+    pub(super) fn wants_turn(&self, settings: &Settings) -> bool {
+        if self.has_deflation() {
+            return true;
+        }
         // What is read of a relay adds nothing to its own backlog.
         let relays = self.timing.stage().relays();
         let has_room = relays || self.backlog.len() <= self.high_water(settings);

@@ -88,7 +88,7 @@ impl<D> Links<D> {
             link.count_memory(&self.budget);
             self.keep_empty(&mut link);
         }
-        if !link.flow.has(Flow::QUEUED) && link.wants_read(settings) {
+        if !link.flow.has(Flow::QUEUED) && link.wants_turn(settings) {
             link.flow.set(Flow::QUEUED, true);
             self.ready.push_back(token);
         }

@@ -230,7 +230,9 @@ impl<D> Link<D> {
         let input = arriving.map_or(0, |arriving| arriving.gather.capacity())
             + rare.unparsed.capacity()
             + inflating;
-        let output = output + contexts + rare.record.recorded();
+        let deflation = rare.deflation.as_ref();
+        let deflation = deflation.map_or(0, |deflation| deflation.capacity());
+        let output = output + contexts + deflation + rare.record.recorded();
         match &rare.bridge {
             None => Held::of(input, output),
             Some(bridge) => {

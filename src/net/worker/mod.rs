@@ -409,7 +409,7 @@ impl<A: App> Worker<A> {
         self.links.get(token).is_some_and(|link| {
             link.timing.stage() == Stage::Open
                 && link.transport.is_readable()
-                && link.wants_read(settings)
+                && link.wants_turn(settings)
                 && !link.conn.waits_for_room()
         })
     }

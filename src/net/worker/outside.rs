@@ -188,7 +188,8 @@ impl<A: App> Worker<A> {
                 code,
                 reason,
             } => {
-                self.with_link(token, |turn| {
+                self.with_link(token, |mut turn| {
+                    turn.end_deflation();
                     let ended = EndReason::by_server("closed", Some(code));
                     turn.link.end(ended);
                     let mut out = turn.scratch.out.output();
@@ -238,7 +239,8 @@ impl<A: App> Worker<A> {
         if !self.keeps_up(token) {
             return;
         }
-        let sent = self.with_link(token, |turn| -> Result<(), Unsendable> {
+        let sent = self.with_link(token, |mut turn| -> Result<(), Unsendable> {
+            turn.end_deflation();
             let mut out = turn.scratch.out.output();
             turn.link.conn.send(message, &mut out)
         });

@@ -6,6 +6,7 @@ use super::arriving::Arriving;
 use super::bridge_link::BridgeLink;
 use super::record::LinkRecord;
 use crate::net::budget::Held;
+use crate::net::deflation::Deflation;
 use crate::net::listen::ListenPolicy;
 
 /// What a link has only now and then, or only some links have.
@@ -15,6 +16,8 @@ pub(super) struct Rare {
     pub(super) unparsed: Vec<u8>,
     /// The message that is arriving in pieces.
     pub(super) arriving: Option<Box<Arriving>>,
+    /// The message that is being deflated, to be sent.
+    pub(super) deflation: Option<Box<Deflation>>,
     /// The other link of its bridge, if it has one.
     pub(super) bridge: Option<Box<BridgeLink>>,
     pub(super) record: LinkRecord,
@@ -27,10 +30,14 @@ pub(super) struct Rare {
 }
 
 impl Rare {
-    /// Whether all that was received is delivered, and nothing is recorded.
+    /// Whether all that was received is delivered, nothing is recorded, and nothing
+    /// deflated.
     #[inline]
     pub(super) fn is_usual(&self) -> bool {
-        self.unparsed.is_empty() && self.arriving.is_none() && self.record.recorder().is_none()
+        self.unparsed.is_empty()
+            && self.arriving.is_none()
+            && self.deflation.is_none()
+            && self.record.recorder().is_none()
     }
 
     /// Whether nothing is in it.
@@ -38,6 +45,7 @@ impl Rare {
     pub(super) fn is_empty(&self) -> bool {
         self.unparsed.is_empty()
             && self.arriving.is_none()
+            && self.deflation.is_none()
             && self.bridge.is_none()
             && self.record.is_empty()
             && self.listener.is_none()

@@ -67,7 +67,11 @@ impl<A: App> Turn<'_, A> {
 
     /// Reads once and parses what was read.
     pub(super) fn take(mut self) -> AfterTurn {
-        if !self.link.wants_read(self.context.settings) {
+        if !self.link.wants_turn(self.context.settings) {
+            return AfterTurn::Keep;
+        }
+        if self.link.has_deflation() {
+            self.deflate();
             return AfterTurn::Keep;
         }
         if self.link.timing.stage() == Stage::Draining {
@@ -90,6 +94,41 @@ impl<A: App> Turn<'_, A> {
         };
         self.parse_on();
         self.after_read(read)
+    }
+
+    /// Goes on with the message that is being deflated.
+    fn deflate(&mut self) {
+        let compression = self.link.conn.config().compression;
+        if self.link.backlog.is_empty() {
+            self.link.timing.restart(self.context.now_ms);
+        }
+        let rare = self.link.rare.as_mut();
+        let deflation = rare.and_then(|rare| rare.deflation.as_mut());
+        let mut out = self.scratch.out.output();
+        if deflation.is_some_and(|deflation| deflation.go_on(&compression, &mut out)) {
+            self.end_deflation();
+        }
+    }
+
+    /// Sends the message that is being deflated, if there is one, before something else
+    /// is sent. It goes as it is where not all of it is deflated yet.
+    pub(super) fn end_deflation(&mut self) {
+        let link = &mut *self.link;
+        let rare = link.rare.as_mut();
+        let Some(deflation) = rare.and_then(|rare| rare.deflation.take()) else {
+            return;
+        };
+        if !link.conn.can_send() {
+            return;
+        }
+        let mut out = self.scratch.out.output();
+        self.scratch
+            .pool
+            .put(deflation.send(&mut link.backlog, &mut out));
+        // What was received behind it has waited.
+        if !link.unparsed().is_empty() {
+            link.flow.set(Flow::PARSE_DUE, true);
+        }
     }
 
     /// Where more waits to be inflated, or for what was deflated, the next turn goes
@@ -327,7 +366,9 @@ impl<A: App> Turn<'_, A> {
                 link.refuse(by, refusal, context.hint(), &mut out);
                 AfterTurn::Keep
             }
-            Stage::Open if link.flow.is_paused() && link.backlog.is_empty() => {
+            Stage::Open
+                if (link.flow.is_paused() || link.has_deflation()) && link.backlog.is_empty() =>
+            {
                 // Reading is paused, so that nothing was read proves nothing. A
                 // partner that does not read has a deadline of its own.
                 link.timing.restart(context.now_ms);
@@ -377,7 +418,8 @@ impl<A: App> Turn<'_, A> {
     }
 
     /// It is sent away: the server is being stopped, or its route is gone.
-    pub(super) fn go_away(self, why: Why) {
+    pub(super) fn go_away(mut self, why: Why) {
+        self.end_deflation();
         let (link, hint) = (self.link, self.context.hint());
         let mut out = self.scratch.out.output();
         match link.conn.phase() {

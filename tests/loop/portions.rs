@@ -1,0 +1,250 @@
+//! Long messages, which are deflated in portions over several turns.
+
+use std::thread;
+
+use heirloom::Config;
+use heirloom::extension::{Compression, Level, Mode};
+use heirloom::handshake::Request;
+use heirloom::message::Message;
+use heirloom::net::{App, Handle, Incoming, Reply, Sender, Server};
+
+use crate::compression::{
+    ALONE, Client, DEFLATED_TEXT, KIB, MIB, WITH_CONTEXT, config, noise, prose,
+};
+use crate::support::backend::Backend;
+use crate::support::peer::{BINARY, PING, PONG, TEXT, frame};
+use crate::support::server::Running;
+use crate::turns::Steps;
+
+#[test]
+fn a_long_message_comes_compressed_in_one_frame_and_what_is_behind_it_follows() {
+    for (mode, level, most) in [
+        (Mode::Shared, Level::Default, MIB),
+        (Mode::PerConnection, Level::Default, MIB),
+        (Mode::Shared, Level::Best, MIB / 4),
+    ] {
+        let compression = Compression::default().with_mode(mode).with_level(level);
+        let server = Running::serve(Config::default().with_compression(compression));
+        for offer in [WITH_CONTEXT, "x-webkit-deflate-frame"] {
+            let mut client = Client::open(server.address, offer, "/");
+            let short = prose(2000);
+            // Some end with a portion.
+            for octets in [2000, most, most + 1, 2 * MIB, 2 * MIB + 1, 8 * MIB] {
+                let text = prose(octets);
+                let all = [
+                    frame(DEFLATED_TEXT, &client.deflated(text.as_bytes())),
+                    frame(PING, b"between"),
+                    frame(TEXT, short.as_bytes()),
+                ];
+                client.send(&all.concat());
+                let (first, length, echo) = client.message();
+                assert_eq!(first, DEFLATED_TEXT, "{octets} octets, {mode:?}, {level:?}");
+                assert!(echo == text.as_bytes(), "{octets} octets");
+                assert!(length < octets * 3 / 4, "{octets} octets became {length}");
+                assert_eq!(client.frame(), (PONG, b"between".to_vec()));
+                let (first, _, echo) = client.message();
+                assert_eq!((first, &*echo), (DEFLATED_TEXT, short.as_bytes()));
+            }
+            client.close();
+        }
+    }
+}
+
+#[test]
+fn a_long_message_that_becomes_no_shorter_goes_as_it_is() {
+    for mode in [Mode::Shared, Mode::PerConnection] {
+        let server = Running::serve(config(mode));
+        let mut client = Client::open(server.address, WITH_CONTEXT, "/");
+        let noise = noise(3 * MIB);
+        let text = prose(2000);
+        for _ in 0..2 {
+            client.send(&frame(BINARY, &noise));
+            let (first, _, echo) = client.message();
+            assert_eq!(first, BINARY);
+            assert!(echo == noise);
+            client.send_text(&text);
+            let (first, _, echo) = client.message();
+            assert_eq!((first, &*echo), (DEFLATED_TEXT, text.as_bytes()));
+        }
+    }
+}
+
+/// Has the worker take turns until the client has sent this message. Gives how many
+/// it took.
+fn receive_all(steps: &mut Steps, client: &mut Client, text: &str) -> usize {
+    let octets = frame(TEXT, text.as_bytes());
+    let mut turns = 0;
+    thread::scope(|scope| {
+        let sends = scope.spawn(|| client.send(&octets));
+        while !sends.is_finished() {
+            steps.step();
+            turns += 1;
+        }
+    });
+    turns
+}
+
+/// Turns that it takes to deflate so many octets.
+fn turns_for(octets: usize) -> usize {
+    octets / (64 * KIB)
+}
+
+#[test]
+fn others_have_their_turns_while_a_long_message_is_deflated() {
+    let backend = Backend::listen();
+    for (mode, offer) in [(Mode::Shared, ALONE), (Mode::PerConnection, WITH_CONTEXT)] {
+        let mut steps = Steps::start(config(mode), &backend);
+        let mut client = Client::open(steps.server.address, offer, "/");
+        let text = prose(8 * MIB);
+        steps.stop();
+        receive_all(&mut steps, &mut client, &text);
+        // What is still to be read when it is sent is read in a few of them.
+        let mut turns = 0;
+        while !client.has_received() {
+            steps.step();
+            turns += 1;
+        }
+        let most = turns_for(text.len());
+        assert!((most / 2..=2 * most).contains(&turns), "{turns} turns");
+        steps.go_on();
+        let (first, _, echo) = client.message();
+        assert_eq!(first, DEFLATED_TEXT);
+        assert!(echo == text.as_bytes());
+    }
+}
+
+/// A worker that is in the middle of deflating what this client sent.
+fn in_the_middle(backend: &Backend) -> (Steps, Client, String) {
+    let mut steps = Steps::start(config(Mode::Shared), backend);
+    let mut client = Client::open(steps.server.address, ALONE, "/");
+    let text = prose(8 * MIB);
+    steps.stop();
+    receive_all(&mut steps, &mut client, &text);
+    for _ in 0..turns_for(text.len()) / 2 {
+        steps.step();
+    }
+    assert!(!client.has_received());
+    (steps, client, text)
+}
+
+#[test]
+fn a_stop_in_the_middle_sends_the_message_as_it_is() {
+    let backend = Backend::listen();
+    let (steps, mut client, text) = in_the_middle(&backend);
+    steps.server.stop();
+    steps.go_on();
+    let (first, _, echo) = client.message();
+    assert_eq!(first, TEXT);
+    assert!(echo == text.as_bytes());
+    client.is_sent_away();
+}
+
+#[test]
+fn a_client_that_goes_in_the_middle_leaves_nothing_to_do() {
+    let backend = Backend::listen();
+    let (mut steps, client, _) = in_the_middle(&backend);
+    client.peer.reset();
+    steps.go_on();
+    steps.other.echo("after");
+    steps.server.await_rest();
+}
+
+/// Sends more behind what it sends back.
+struct Talkative;
+
+impl App for Talkative {
+    type Data = ();
+
+    fn request(&mut self, _: &Request<'_>, (): &mut ()) -> Reply {
+        Reply::Accept(None)
+    }
+
+    fn message(&mut self, incoming: Incoming<'_>, link: &mut Handle<'_, Talkative>) {
+        link.send(Message::text("before")).unwrap();
+        link.send_back(incoming).unwrap();
+        link.send(Message::text("behind")).unwrap();
+        link.close(1000, "done");
+    }
+}
+
+#[test]
+fn what_an_app_sends_stays_in_order() {
+    let server = Running::app(1, config(Mode::Shared), || Talkative);
+    let mut client = Client::open(server.address, ALONE, "/");
+    let text = prose(2 * MIB);
+    client.send_text(&text);
+    assert_eq!(client.receive_text(), "before");
+    let (_, _, echo) = client.message();
+    assert!(echo == text.as_bytes());
+    assert_eq!(client.receive_text(), "behind");
+    assert_eq!(client.close_frame(1000), "done");
+}
+
+/// Has another message, or a close, sent by the way of other threads while a long
+/// message is deflated.
+struct Posting {
+    sender: Sender,
+    closes: bool,
+}
+
+impl App for Posting {
+    type Data = ();
+
+    fn request(&mut self, _: &Request<'_>, (): &mut ()) -> Reply {
+        Reply::Accept(None)
+    }
+
+    fn message(&mut self, mut incoming: Incoming<'_>, link: &mut Handle<'_, Posting>) {
+        let is_long = incoming.message().payload().len() > MIB;
+        link.send_back(incoming).unwrap();
+        // It is taken up when this turn is over.
+        match (is_long, self.closes) {
+            (false, _) => {}
+            (true, false) => {
+                let text = prose(1000);
+                self.sender.send(link.id, Message::text(&text)).unwrap();
+            }
+            (true, true) => self.sender.close(link.id, 1000, "done").unwrap(),
+        }
+    }
+}
+
+fn posting(mode: Mode, closes: bool) -> Running {
+    let loopback = "127.0.0.1:0".parse().unwrap();
+    let server = Server::bind(&[loopback], 1, config(mode)).unwrap();
+    let sender = server.sender();
+    Running::server(server, move || Posting {
+        sender: sender.clone(),
+        closes,
+    })
+}
+
+#[test]
+fn what_another_thread_sends_meanwhile_comes_behind_it() {
+    for (mode, offer) in [(Mode::Shared, ALONE), (Mode::PerConnection, WITH_CONTEXT)] {
+        let server = posting(mode, false);
+        let mut client = Client::open(server.address, offer, "/");
+        let short = prose(1000);
+        let long = prose(2 * MIB);
+        for _ in 0..2 {
+            client.send_text(&short);
+            assert!(client.message().2 == short.as_bytes());
+            client.send_text(&long);
+            let (_, _, echo) = client.message();
+            assert!(echo == long.as_bytes());
+            // Each refers to those before it, where a context is kept.
+            assert!(client.message().2 == short.as_bytes());
+        }
+    }
+}
+
+#[test]
+fn a_close_by_another_thread_comes_behind_it() {
+    let server = posting(Mode::Shared, true);
+    let mut client = Client::open(server.address, ALONE, "/");
+    let long = prose(2 * MIB);
+    client.send_text(&long);
+    let (_, _, echo) = client.message();
+    assert!(echo == long.as_bytes());
+    assert_eq!(client.close_frame(1000), "done");
+}
