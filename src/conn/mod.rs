@@ -344,6 +344,12 @@ impl Conn {
         self.receiving().map_or(0, Open::payload_to_come)
     }
 
+    /// Whether the header of a message has arrived, and not its end.
+    #[cfg(feature = "net")]
+    pub(crate) fn is_inside_message(&self) -> bool {
+        self.receiving().is_some_and(Open::is_inside_message)
+    }
+
     /// Whether inflated payload waits for room: give [`Conn::next`] an input that
     /// has some ([`Input::with_room`]), before more is read.
     #[must_use]

@@ -441,6 +441,13 @@ impl Open {
         inside.map_or(0, |inside| inside.decoder.payload_to_come())
     }
 
+    /// Whether the header of a message has arrived, and not its end.
+    #[cfg(feature = "net")]
+    pub(super) fn is_inside_message(&self) -> bool {
+        let inside = self.inside.as_ref();
+        inside.is_some_and(|inside| inside.receiver.is_inside_message())
+    }
+
     /// Whether a text without a length is arriving.
     pub(super) fn is_in_text_without_length(&self) -> bool {
         let inside = self.inside.as_ref();

@@ -6,11 +6,13 @@ use std::net::SocketAddr;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use heirloom::extension::{Compression, Mode};
 use heirloom::net::{Router, Server, Settings, Site, serve};
 use heirloom::{Config, Versions};
 
+use crate::compression::{Client, DEFLATED_TEXT};
 use crate::support::PATIENCE;
-use crate::support::peer::{BINARY, Peer, RFC, Speaks, request, said};
+use crate::support::peer::{BINARY, Peer, RFC, Speaks, TEXT, frame, request, said};
 use crate::support::server::{Running, setup};
 use crate::{HIXIE_76, milliseconds};
 
@@ -232,6 +234,48 @@ fn a_message_that_does_not_grow_is_ended_and_a_slow_one_arrives() {
         // Between messages there is no such deadline.
         slow.echo("as before");
     }
+}
+
+#[test]
+fn a_message_has_its_time_also_where_nothing_of_it_has_come_out() {
+    let compression = Compression::default().with_mode(Mode::Shared);
+    let server = Running::serve(setup(|s| {
+        s.config = Config::default()
+            .with_versions(Versions::ALL)
+            .with_compression(compression);
+        s.settings.message_ms = 100;
+    }));
+    let pmd = "permessage-deflate";
+    let frames = "x-webkit-deflate-frame";
+    let begun = frame(DEFLATED_TEXT, b"12345");
+    // Masked frames: a header, the key, and payload.
+    for (offer, octets) in [
+        (pmd, frame(0x41, b"")),
+        (pmd, frame(0x41, &[0xf2])),
+        // Blocks of no octets.
+        (pmd, frame(0x41, &[0x02, 0x08, 0x20, 0x80, 0x00])),
+        (pmd, begun[..6].to_vec()),
+        (pmd, begun[..7].to_vec()),
+        (frames, begun[..6].to_vec()),
+        (frames, frame(0x41, &[0])),
+        ("", frame(0x01, b"")),
+        ("", frame(TEXT, b"12345")[..6].to_vec()),
+        ("", frame(TEXT, &[b'x'; 1000])[..8].to_vec()),
+        ("", frame(TEXT, &[b'x'; 100_000])[..14].to_vec()),
+    ] {
+        let mut client = Client::open(server.address, offer, "/");
+        client.send(&octets);
+        let reason = client.close_frame(1008);
+        assert_eq!(reason, "message-timeout", "{offer} {octets:x?}");
+    }
+    // What ends in time is not ended later.
+    let mut client = Client::open(server.address, pmd, "/");
+    client.send(&frame(0x41, &[0xf2]));
+    client.send(&frame(0x80, &[0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00]));
+    assert_eq!(client.receive_text(), "Hello");
+    thread::sleep(milliseconds(200));
+    client.send_text("still here");
+    assert_eq!(client.receive_text(), "still here");
 }
 
 #[cfg(all(feature = "cli", target_os = "linux"))]

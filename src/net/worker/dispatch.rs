@@ -144,6 +144,13 @@ impl<'t, A: App> Dispatch<'t, A> {
                 Err(located) => self.failed(located.error),
             }
         }
+        if matches!(self.bridge, BridgeTurn::None) && self.handle.conn.is_inside_message() {
+            // It has its time also where no payload of it has come yet, or nothing that
+            // was inflated.
+            let now_ms = self.context.now_ms;
+            self.arriving
+                .get_or_insert_with(|| Box::new(Arriving::new(now_ms)));
+        }
         input.rest().len()
     }
 
@@ -365,6 +372,7 @@ impl<'t, A: App> Dispatch<'t, A> {
     #[inline]
     fn piece(&mut self, app: &mut A, piece: Piece<'_>) {
         if piece.first && piece.last {
+            *self.arriving = None;
             if let Some(whole) = WholeMessage::of(piece) {
                 app.message(Incoming::whole(whole.message()), &mut self.handle);
                 self.note_end();
