@@ -119,8 +119,9 @@ impl Direction {
     /// Both ends are open, and this direction or its reverse goes from `from` to
     /// `to`. Compressed messages that `from` receives go on as they are from here
     /// on, where no context is kept on either side, the window of `to` is as large,
-    /// and a message cannot be longer than the limit of `from`: it is one frame
-    /// then, and too short for that. Its text is left to the peer of `to`.
+    /// both versions do the same with text that is not UTF-8, and a message cannot be
+    /// longer than the limit of `from`: it is one frame then, and too short for that.
+    /// Its text is left to the peer of `to`.
     pub fn keep_compressed(&self, from: &mut Conn, to: &mut Conn) {
         let (State::Open(from_open), State::Open(to_open)) = (&mut from.state, &mut to.state)
         else {
@@ -132,7 +133,9 @@ impl Direction {
         };
         let received = received.of(from_open.role.side().peer());
         let sent = sent.of(to_open.role.side());
-        let can_follow = received.no_context_takeover
+        let [one, other] = [&from_open.wire, &to_open.wire].map(|wire| wire.version());
+        let can_follow = one.invalid_utf8 == other.invalid_utf8
+            && received.no_context_takeover
             && sent.no_context_takeover
             && received.max_window_bits <= sent.max_window_bits;
         if can_follow && self.coding == Coding::Plain {

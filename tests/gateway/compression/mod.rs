@@ -6,6 +6,7 @@ mod base64;
 mod held;
 mod limits;
 mod mixed;
+mod texts;
 mod threshold;
 
 use std::thread;
