@@ -6,6 +6,9 @@ use core::{fmt, mem};
 
 use crate::extension::Codecs;
 
+/// Octets of payload that are inflated in one go at least, however small the room.
+const LEAST_INFLATED: usize = 8 * 1024;
+
 /// Octets that were received and not yet consumed.
 ///
 /// What is taken lives as long as the buffer, not as long as the cursor, so
@@ -17,6 +20,8 @@ pub struct Input<'b> {
     at: u64,
     /// Where inflated payload is written.
     room: &'b mut [u8],
+    /// Octets of payload that may be inflated to it.
+    to_inflate: usize,
 }
 
 impl<'b> Input<'b> {
@@ -34,16 +39,33 @@ impl<'b> Input<'b> {
             rest: octets,
             at,
             room: &mut [],
+            to_inflate: LEAST_INFLATED,
         }
     }
 
     /// The same with room for what is inflated, which a connection that agreed on
     /// compression needs. Where the room is full, `Conn::waits_for_room` says so,
-    /// and the parse goes on with another input that has new room. Pieces of
-    /// messages lie in it.
+    /// and the parse goes on with another input that has new room. It says so too
+    /// where as many octets as the room has were inflated, and 8 KiB at least: there are
+    /// streams of which little or nothing comes out. Pieces of messages lie in the room.
     #[must_use]
     pub fn with_room(self, room: &'b mut [u8]) -> Input<'b> {
-        Input { room, ..self }
+        let to_inflate = room.len().max(LEAST_INFLATED);
+        Input {
+            room,
+            to_inflate,
+            ..self
+        }
+    }
+
+    /// Octets that may be inflated before others have their turn.
+    pub(crate) fn to_inflate(&self) -> usize {
+        self.to_inflate
+    }
+
+    /// Notes that this many octets were inflated.
+    pub(crate) fn count_inflated(&mut self, octets: usize) {
+        self.to_inflate = self.to_inflate.saturating_sub(octets);
     }
 
     /// What is left of the room.

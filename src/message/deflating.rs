@@ -165,9 +165,13 @@ impl Deflating {
             if inflater.is_broken() {
                 return Err(Violation::CompressedDataInvalid);
             }
+            if input.to_inflate() == 0 && !input.rest().is_empty() {
+                self.waits_for_room = true;
+                return Ok((written, false));
+            }
             // An observer learns at which octet a message breaks a rule.
             let ahead = if T::WATCHING { 1 } else { AHEAD };
-            let unmasked = decoder.unmask_ahead(input, ahead);
+            let unmasked = decoder.unmask_ahead(input, ahead.min(input.to_inflate()));
             let (octets, room) = input.ahead(unmasked);
             let (room, _) = room.split_at_mut(most);
             let (_, room) = room.split_at_mut(written);
@@ -176,6 +180,7 @@ impl Deflating {
                 .map_err(|_| Violation::CompressedDataInvalid);
             let consumed = inflated.map_or(unmasked, |inflated| inflated.consumed);
             decoder.consume(consumed, unmasked, input, trace);
+            input.count_inflated(consumed);
             let inflated = inflated?;
             written += inflated.written;
             if inflater.is_broken() {

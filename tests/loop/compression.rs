@@ -117,20 +117,6 @@ impl Client {
         }
         inflated
     }
-
-    /// Whether something has arrived.
-    pub(super) fn has_received(&self) -> bool {
-        self.stream().set_nonblocking(true).unwrap();
-        let peeked = self.stream().peek(&mut [0]);
-        self.stream().set_nonblocking(false).unwrap();
-        match peeked {
-            Ok(_) => true,
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::WouldBlock);
-                false
-            }
-        }
-    }
 }
 
 fn inflate(inflater: &mut Inflater, mut octets: &[u8]) -> Vec<u8> {

@@ -14,7 +14,9 @@ use heirloom::net::{
 };
 use heirloom::{Config, Version};
 
-use crate::compression::{ALONE, Client, DEFLATED_TEXT, KIB, WITH_CONTEXT, config, prose};
+use crate::compression::{
+    ALONE, Client, DEFLATED_TEXT, KIB, MIB, WITH_CONTEXT, config, open_unix, prose, unix,
+};
 use crate::support::PATIENCE;
 use crate::support::backend::{Backend, Served, clear};
 use crate::support::failing_app::{FailingApp, Hold};
@@ -68,8 +70,9 @@ pub(super) struct Steps {
     is_held: Receiver<()>,
     let_go: Sender<()>,
     pub(super) other: Peer,
-    /// The last, so that its clients are dropped first.
+    /// Behind its clients, so that they are dropped first.
     pub(super) server: Running,
+    _folder: Folder,
 }
 
 impl Steps {
@@ -229,6 +232,43 @@ fn what_a_backend_sends_is_deflated_in_short_turns_too() {
     });
     served.send(&clear(TEXT, text.as_bytes()));
     assert_eq!(client.message().2, text.as_bytes());
+}
+
+/// About so many octets that inflate to nothing: empty blocks.
+fn empty_blocks(octets: usize) -> Vec<u8> {
+    // Each ends at an octet: a block with the fixed codes, and a stored one.
+    const BLOCKS: [u8; 6] = [0x02, 0x00, 0x00, 0x00, 0xff, 0xff];
+    let mut blocks = BLOCKS.repeat(octets / BLOCKS.len());
+    blocks.push(0);
+    blocks
+}
+
+#[test]
+fn what_inflates_to_nothing_takes_many_short_turns_too() {
+    let backend = Backend::listen();
+    for (config, offer) in [
+        (config(Mode::Shared), ALONE),
+        (config(Mode::PerConnection), WITH_CONTEXT),
+        (config(Mode::Shared), "x-webkit-deflate-frame"),
+    ] {
+        let mut steps = Steps::start(config, &backend);
+        let mut client = Client::open(steps.server.address, offer, "/");
+        let octets = empty_blocks(MIB / 2);
+        let message = [frame(DEFLATED_TEXT, &octets), said(RFC, "behind")].concat();
+        steps.stop();
+        client.send(&message);
+        let mut turns = 0;
+        while !client.has_received() {
+            steps.step();
+            turns += 1;
+            assert!(turns < 100, "nothing comes back");
+        }
+        let least = octets.len() / A_TURN;
+        assert!(turns >= least, "{turns} turns");
+        steps.go_on();
+        assert_eq!(client.receive_text(), "");
+        assert_eq!(client.receive_text(), "behind");
+    }
 }
 
 #[test]
