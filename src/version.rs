@@ -418,6 +418,12 @@ impl Version {
         self.layout != Layout::Hixie75
     }
 
+    /// Whether extensions are negotiated: since hybi-04.
+    #[must_use]
+    pub fn has_extensions(&self) -> bool {
+        !matches!(self.layout, Layout::Hixie75 | Layout::Hybi01)
+    }
+
     /// Whether messages may be compressed: clients offered it since hybi-07, whose
     /// frames have the reserved bit for it.
     #[must_use]

@@ -32,6 +32,7 @@ mod negotiation;
 mod timeline;
 mod name;
 mod follow;
+mod foreign;
 mod cause;
 mod stream;
 mod observe;

@@ -109,6 +109,16 @@ impl Namer {
         Namer { notes }
     }
 
+    /// Where the first payload of a data frame starts.
+    pub(super) fn payload_of_data(&self) -> Option<u64> {
+        self.notes.iter().find_map(|note| match note {
+            Note::Span(span) if span.field == Field::Payload && !span.at.is_empty() => {
+                Some(span.at.start)
+            }
+            _ => None,
+        })
+    }
+
     /// Forgets what was computed.
     pub(super) fn drop_derived(&mut self) {
         self.notes.retain(|note| matches!(note, Note::Span(_)));

@@ -9,12 +9,12 @@ use super::Explanation;
 use super::cause::{Case, Fault, verdict};
 use super::follow::{follow, note_offers};
 use super::name::{MAX_INFLATED_OCTETS, Namer, Parts};
-use super::part::Part;
+use super::part::{Part, PartKind};
 use super::stream::{RequestSeen, ResponseSeen, State, Step, Stream, Tcp, with_output};
 use crate::bytes::{Input, Output};
 use crate::conn::{Config, Conn, Phase};
 use crate::error::{Located, Refusal, Violation};
-use crate::extension::{Compression, Deflate};
+use crate::extension::{Changes, Compression, Deflate};
 use crate::handshake::{Hosts, LENIENT, Origins};
 use crate::version::{Layout, Side, Version, Versions};
 
@@ -30,6 +30,8 @@ pub struct Explainer {
     server: Stream,
     parts: Parts,
     fault: Option<Fault>,
+    /// Whether the limit of a message is that of an explanation, and not the server's.
+    own_limit: bool,
     /// Octets of both sides so far.
     fed: u64,
 }
@@ -57,6 +59,8 @@ struct Agreement {
     offered: Option<Deflate>,
     /// What the server of this conversation answers.
     agreed: Option<Deflate>,
+    /// What the extensions change that it agrees to and that are not spoken here.
+    changes: Option<Changes>,
 }
 
 /// How far the request has arrived.
@@ -85,7 +89,10 @@ impl Explainer {
     /// For conversations of a server with these limits and this public URL.
     #[must_use]
     pub fn of_server(config: &Config) -> Explainer {
-        Explainer::with(config.clone(), config.is_secure())
+        Explainer {
+            own_limit: false,
+            ..Explainer::with(config.clone(), config.is_secure())
+        }
     }
 
     fn with(mut config: Config, secure: bool) -> Explainer {
@@ -113,6 +120,7 @@ impl Explainer {
             server: Stream::new(Side::Server),
             parts: Parts::default(),
             fault: None,
+            own_limit: true,
             fed: 0,
         }
     }
@@ -200,6 +208,8 @@ impl Explainer {
             no_handshake: request == Request::Unneeded,
             response_is_whole: self.server.state == State::Open,
             full: self.parts.full,
+            stopped: self.is_stopped(&parts),
+            own_limit: self.own_limit,
             inflates_on: self.parts.inflated > MAX_INFLATED_OCTETS,
             status: self.handshake.status,
         });
@@ -208,6 +218,17 @@ impl Explainer {
             parts,
             verdict,
         }
+    }
+
+    /// Whether octets were not parsed because an extension that is not spoken here
+    /// changes them.
+    fn is_stopped(&self, parts: &[Part]) -> bool {
+        let is_stopped = |from| match from {
+            Side::Client => self.client.is_stopped,
+            Side::Server => self.server.is_stopped,
+        };
+        let mut after = parts.iter().filter(|part| part.kind == PartKind::After);
+        after.any(|part| is_stopped(part.from))
     }
 
     /// The rule that was broken first: by what a receiver notices, or by a reference
@@ -266,9 +287,16 @@ impl Explainer {
             loop {
                 let mut namer = Namer::default();
                 let step = self.stream(side).next(&mut namer);
-                let is_last = step.is_none();
-                let end = step.map(|step| self.on_step(side, step));
-                let end = end.unwrap_or(u64::MAX);
+                let changed = self.changed_payload(side, &namer);
+                let is_last = step.is_none() && changed.is_none();
+                let end = match (changed, step) {
+                    (Some(at), _) => {
+                        self.stop(side);
+                        at
+                    }
+                    (None, Some(step)) => self.on_step(side, step),
+                    (None, None) => u64::MAX,
+                };
                 self.name(side, namer, end);
                 if is_last {
                     break;
@@ -288,12 +316,39 @@ impl Explainer {
         stream.name(namer, version, end, &mut self.parts);
         self.parts.full |= self.parts.inflated > MAX_INFLATED_OCTETS;
         if self.parts.full && !was_full {
-            // Nothing more is parsed.
             for side in SIDES {
-                if let Some(conn) = self.stream(side).conn_mut() {
-                    with_output(|out| conn.fail(Violation::Internal, out));
-                }
+                self.stream(side).stop();
             }
+        }
+    }
+
+    /// Where the payload starts of the first data frame, if every one is changed by an
+    /// extension that is not spoken here.
+    fn changed_payload(&self, side: Side, namer: &Namer) -> Option<u64> {
+        let changes = self.handshake.compression.changes;
+        let is_stopped = match side {
+            Side::Client => self.client.is_stopped,
+            Side::Server => self.server.is_stopped,
+        };
+        if is_stopped || changes != Some(Changes::DataFrames) {
+            return None;
+        }
+        namer.payload_of_data()
+    }
+
+    /// What this side sends from here on is not parsed: an extension that is not
+    /// spoken here changes it.
+    fn stop(&mut self, side: Side) {
+        let stream = self.stream(side);
+        stream.is_stopped = true;
+        stream.stop();
+    }
+
+    /// The handshake is finished, as seen from this side.
+    fn open(&mut self, side: Side) {
+        self.stream(side).state = State::Open;
+        if self.handshake.compression.changes == Some(Changes::Stream) {
+            self.stop(side);
         }
     }
 
@@ -316,7 +371,7 @@ impl Explainer {
             }
             Step::Response(response, head) => self.on_response(response, head),
             Step::Open => {
-                self.stream(side).state = State::Open;
+                self.open(side);
                 if (side, self.handshake.request) == (Side::Client, Request::WithoutKey3) {
                     self.on_key3();
                 }
@@ -386,6 +441,7 @@ impl Explainer {
             .version
             .or(response.version.filter(|_| is_upgraded));
         handshake.compression.agreed = response.deflate.filter(|_| is_upgraded);
+        handshake.compression.changes = response.changes.filter(|_| is_upgraded);
         match handshake.request {
             Request::Right | Request::WithoutKey3 if !is_upgraded => self.refuse_client(),
             // The digest cannot be judged before the eight octets are there.
@@ -412,7 +468,7 @@ impl Explainer {
             conn.read_compressed(self.handshake.compression.agreed);
         }
         if let Some(Step::Open) = self.client.next(&mut Namer::default()) {
-            self.client.state = State::Open;
+            self.open(Side::Client);
         }
     }
 
@@ -488,7 +544,7 @@ impl Explainer {
             }
             _ => position,
         };
-        if !self.parts.full {
+        if !self.parts.full && !self.stream(side).is_stopped {
             let at = end.saturating_sub(1);
             let fault = Fault::violation(side, located.error, at);
             self.fault.get_or_insert(fault);

@@ -3,12 +3,13 @@
 
 use std::collections::VecDeque;
 
+use super::foreign::changes;
 use super::name::{Namer, Parsed, Parts, PartsOf};
 use super::timeline::Timeline;
 use crate::bytes::{Input, Output};
 use crate::conn::{Conn, Phase, Session, SessionEvent};
 use crate::error::{Located, Refusal, Violation};
-use crate::extension::{Compression, Deflate, Mode, answer, check_answer};
+use crate::extension::{Changes, Compression, Deflate, Mode, answer, check_answer};
 use crate::handshake::{Detected, Head, Header, detect};
 use crate::trace::Field;
 use crate::version::{Side, Version, Versions};
@@ -65,7 +66,7 @@ pub(super) enum Step {
 pub(super) struct RequestSeen {
     /// The version that it asks for.
     pub(super) version: &'static Version,
-    /// Whether it offers extensions, of which one may change its frames.
+    /// Whether it offers extensions, of which one may change what follows.
     pub(super) offers: bool,
     /// What a server answers that has compression on.
     pub(super) deflate: Option<Deflate>,
@@ -81,6 +82,8 @@ pub(super) struct ResponseSeen {
     pub(super) nonce: Option<String>,
     /// The compression that it agrees to.
     pub(super) deflate: Option<Deflate>,
+    /// What the extensions change that it agrees to and that are not spoken here.
+    pub(super) changes: Option<Changes>,
 }
 
 /// One side of a conversation.
@@ -90,6 +93,9 @@ pub(super) struct Stream {
     session: Option<Session>,
     pub(super) state: State,
     pub(super) tcp: Tcp,
+    /// Whether nothing is parsed any more, because an extension that is not spoken
+    /// here changes what follows.
+    pub(super) is_stopped: bool,
     /// Octets that the session was not given yet.
     pending: VecDeque<u8>,
     /// The octets of the session's buffer as they were sent; the session unmasks
@@ -109,6 +115,7 @@ impl Stream {
             session: None,
             state: State::Waiting,
             tcp: Tcp::Open,
+            is_stopped: false,
             pending: VecDeque::new(),
             raw: Vec::new(),
             named: 0,
@@ -141,6 +148,13 @@ impl Stream {
     /// Whether the connection is known, and waits.
     pub(super) fn is_waiting(&self) -> bool {
         self.session.is_some() && self.state == State::Waiting
+    }
+
+    /// Parses nothing any more: what follows is named as that.
+    pub(super) fn stop(&mut self) {
+        if let Some(conn) = self.conn_mut() {
+            with_output(|out| conn.fail(Violation::Internal, out));
+        }
     }
 
     pub(super) fn conn_mut(&mut self) -> Option<&mut Conn> {
@@ -337,6 +351,9 @@ impl Stream {
         let (Some(part), Some(session)) = (part, &self.session) else {
             return;
         };
+        if self.is_stopped {
+            return;
+        }
         let conn = session.conn();
         let cut = part.spans.last().is_some_and(|seen| seen.cut);
         if cut || conn.text_to_come() || part.lacks_terminator() {
@@ -358,7 +375,7 @@ impl Step {
                     let offers = request.head().has("Sec-WebSocket-Extensions");
                     let seen = RequestSeen {
                         version,
-                        offers: offers && version.has_compression(),
+                        offers: offers && version.has_extensions(),
                         deflate,
                     };
                     Step::Request(seen, request.head().raw().to_vec())
@@ -374,7 +391,10 @@ impl Step {
             SessionEvent::Response(response) => {
                 let head = response.head();
                 let nonce = head.get("Sec-WebSocket-Nonce").and_then(Header::text);
+                let agreed = head.all("Sec-WebSocket-Extensions");
+                let agreed = agreed.map(|header| header.value);
                 let seen = ResponseSeen {
+                    changes: changes(agreed, conn.version()),
                     status: response.status(),
                     version: conn.version(),
                     nonce: nonce.map(str::to_owned),

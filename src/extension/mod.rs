@@ -36,8 +36,8 @@ pub(crate) use distances::furthest;
 #[cfg(any(feature = "conform", feature = "explain"))]
 pub use distances::{Exceeded, WindowWatch};
 pub use header::{Element, Malformed, Parameter, Value, elements};
-pub use known::{KNOWN, Known, known};
-pub use negotiate::{Answer, BadAnswer, answer, check_answer, fault_of_offer, mistaken, offer};
+pub use known::{Changes, KNOWN, Known, known};
+pub use negotiate::{Answer, BadAnswer, answer, check_answer, fault_of_offer, offer};
 
 /// An extension that compresses, by its name in the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use heirloom::Config;
 use heirloom::Side;
-use heirloom::explain::{Explanation, MAX_INFLATED_OCTETS, Outcome, html, json, terminal};
+use heirloom::explain::{
+    Explainer, Explanation, MAX_INFLATED_OCTETS, Outcome, html, json, terminal,
+};
 use heirloom::extension::{Codecs, Level};
 
 use super::octets::{Portions, Turns, covers, explain, held_to};
@@ -37,7 +40,7 @@ fn octets(hex: &str) -> Vec<u8> {
 }
 
 /// A conversation: what was offered and agreed, and frames in hex.
-fn conversation(offers: &str, agreed: &str, frames: &[(Side, &str)]) -> Turns {
+pub(crate) fn conversation(offers: &str, agreed: &str, frames: &[(Side, &str)]) -> Turns {
     let mut turns = vec![
         (Side::Client, Some(request(offers))),
         (Side::Server, Some(response(agreed))),
@@ -47,7 +50,7 @@ fn conversation(offers: &str, agreed: &str, frames: &[(Side, &str)]) -> Turns {
 }
 
 /// Explains it in several portions: each must name all octets, in the same words.
-fn explained(turns: &Turns) -> Explanation {
+pub(crate) fn explained(turns: &Turns) -> Explanation {
     let whole = explain(turns, false, Portions::Whole);
     let text = terminal::plain(&whole);
     let ways = [1, 2, 3, 7, 100].map(Portions::At);
@@ -144,7 +147,7 @@ fn broken(agreed: &str, frames: &[(Side, &str)]) -> Explanation {
 }
 
 #[track_caller]
-fn holds(explanation: &Explanation, code: &str, words: &str) {
+pub(crate) fn holds(explanation: &Explanation, code: &str, words: &str) {
     let verdict = &explanation.verdict;
     assert_eq!(verdict.code.unwrap_or(""), code, "{verdict:?}");
     let cause = verdict.cause.as_deref().unwrap_or("none");
@@ -473,8 +476,35 @@ fn a_message_that_inflates_too_far_is_named() {
     let bomb = explain(&turns, false, Portions::Whole);
     covers(&bomb, &turns).unwrap();
     holds(&bomb, "message-too-big", "became 16777217");
+    // The limit is ours, and another receiver's may be larger.
+    assert_eq!(bomb.verdict.outcome, Outcome::Incomplete);
     let slow = explain(&turns, false, Portions::OctetByOctet);
     assert_eq!(terminal::plain(&slow), terminal::plain(&bomb));
+}
+
+#[test]
+fn a_message_that_is_longer_than_what_is_explained_breaks_no_rule() {
+    // A text of 16 MiB and one octet, of which the header is enough.
+    let frames = [(Server, "81 7f 00 00 00 00 01 00 00 01")];
+    let long = explained(&conversation("", "", &frames));
+    holds(
+        &long,
+        "message-too-big",
+        "A message is explained up to 16777216 octets",
+    );
+    assert_eq!(long.verdict.outcome, Outcome::Incomplete);
+    // The limit of the server that was recorded is its own.
+    let mut server = Explainer::of_server(&Config::default());
+    let mut frames = octets("81 ff 00 00 00 00 01 00 00 01 00 00 00 00");
+    frames.push(b'a');
+    server.feed(Client, &request(""));
+    server.feed(Server, &response(""));
+    server.feed(Client, &frames);
+    let told = server.finish().verdict;
+    assert_eq!(
+        (told.outcome, told.code),
+        (Outcome::Broken, Some("message-too-big"))
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@
 
 mod causes;
 mod compression;
+mod foreign;
 #[cfg(feature = "cli")]
 mod input;
 mod octets;

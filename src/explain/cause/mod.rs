@@ -4,12 +4,13 @@ mod rule;
 
 mod likely;
 
+use super::foreign::foreign;
 use super::name::{MAX_INFLATED_OCTETS, MAX_PARTS};
 use super::part::{Part, PartKind};
 use super::{Outcome, Place, Verdict};
 use crate::error::{Refusal, Violation};
 use crate::explain::inflated::Beyond;
-use crate::extension::{Element, Exceeded, elements, known};
+use crate::extension::{Element, known};
 use crate::trace::Field;
 use crate::version::{Side, Version};
 
@@ -98,6 +99,11 @@ pub(super) struct Case<'a> {
     pub(super) response_is_whole: bool,
     /// Whether there were more parts than are explained.
     pub(super) full: bool,
+    /// Whether octets were not parsed because an extension that is not spoken here
+    /// changes them.
+    pub(super) stopped: bool,
+    /// Whether the limit of a message is that of an explanation, and not the server's.
+    pub(super) own_limit: bool,
     /// Whether messages inflate to more than is explained.
     pub(super) inflates_on: bool,
     pub(super) status: Option<u16>,
@@ -127,10 +133,34 @@ impl<'a> Case<'a> {
 
     /// The first extension that the response agrees to and that is not spoken here.
     fn foreign_extension(&self) -> Option<Element<'a>> {
-        let values = self.part(PartKind::Response)?;
-        let values = values.header_values("Sec-WebSocket-Extensions").into_iter();
-        let mut agreed = values.flat_map(elements).flatten();
-        agreed.find(|element| !known(element.name).is_some_and(|known| known.is_spoken))
+        let response = self.part(PartKind::Response)?;
+        foreign(
+            response.header_values("Sec-WebSocket-Extensions"),
+            self.version,
+        )
+    }
+
+    /// Whether this may be no fault, because the extension that both sides agreed on
+    /// gives it a meaning (RFC 6455 section 5.8). An extension that is not known may
+    /// change any payload and use every opcode.
+    fn may_be_meant(&self, violation: Violation) -> bool {
+        let Some(extension) = self.foreign_extension() else {
+            return false;
+        };
+        match violation {
+            Violation::ReservedBits => true,
+            Violation::ReservedOpcode { .. }
+            | Violation::Utf8Invalid
+            | Violation::CloseBodyShort
+            | Violation::CloseCodeInvalid { .. }
+            | Violation::CloseReasonUtf8 => known(extension.name).is_none(),
+            _ => false,
+        }
+    }
+
+    /// Whether nothing need be wrong: only this program cannot read on.
+    fn is_end_of_ours(&self, violation: Violation) -> bool {
+        self.may_be_meant(violation) || likely::is_too_big_to_explain(self)
     }
 
     fn has_sent(&self, side: Side) -> bool {
@@ -182,10 +212,7 @@ pub(super) fn verdict(case: &Case<'_>) -> Verdict {
     };
     let outcome = match fault.kind {
         FaultKind::Violation(Violation::ResponseStatus { .. }) => Outcome::Refused,
-        // Both sides agreed on a meaning of the bit that is not known here.
-        FaultKind::Violation(Violation::ReservedBits) if case.foreign_extension().is_some() => {
-            Outcome::Incomplete
-        }
+        FaultKind::Violation(violation) if case.is_end_of_ours(violation) => Outcome::Incomplete,
         _ => Outcome::Broken,
     };
     Verdict {
@@ -210,6 +237,13 @@ fn unbroken(case: &Case<'_>) -> (Outcome, String) {
     let incomplete = |sentence: String| (Outcome::Incomplete, sentence);
     if !client && !server {
         return incomplete("there are no octets".to_owned());
+    }
+    if case.stopped {
+        return incomplete(
+            "nothing is wrong so far, but an extension was agreed on that changes what follows and \
+             that this program does not have"
+                .to_owned(),
+        );
     }
     if case.inflates_on {
         return incomplete(format!(

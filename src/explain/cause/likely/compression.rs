@@ -1,8 +1,9 @@
 //! What is wrong with compression.
 
-use super::super::{Case, FaultKind};
-use super::frame::frame;
+use super::super::{Case, FaultKind, WINDOW_EXCEEDED};
+use super::frame::{frame, hixie_frames, rfc_frames};
 use super::look::is;
+use crate::error::Violation;
 use crate::explain::follow::inflates_on;
 use crate::explain::inflated::Inflated;
 use crate::explain::part::Part;
@@ -12,17 +13,52 @@ use crate::trace::Field;
 
 /// An extension that was agreed and that is not spoken here.
 pub(super) fn extension_agreed(case: &Case<'_>) -> Option<String> {
-    is(case, "reserved-bits")?;
+    let does = match case.fault.map(|fault| fault.kind) {
+        None if case.stopped => "which changes what is not parsed",
+        Some(FaultKind::Violation(violation)) if case.may_be_meant(violation) => match violation {
+            Violation::ReservedBits => "which may give this bit a meaning",
+            Violation::ReservedOpcode { .. } => "which may give this opcode a meaning",
+            _ => "which may change what a frame holds",
+        },
+        _ => return None,
+    };
     let agreed = case.foreign_extension()?;
     let about = match known(agreed.name) {
         Some(known) => format!(" ({})", known.about),
         None => String::new(),
     };
     Some(format!(
-        "Both sides agreed on {}{about}, which may give this bit a meaning. Nothing need be wrong: \
-         this program does not have that extension, so its explanation stops here.",
-        shown(agreed.name.as_bytes(), 80)
+        "Both sides agreed on {}{about}, {does}. Nothing need be wrong: this program does not have \
+         that extension{}, so its explanation stops here.",
+        shown(agreed.name.as_bytes(), 80),
+        match known(agreed.name) {
+            Some(known) if known.is_spoken => " in this version",
+            _ => "",
+        }
     ))
+}
+
+/// A message that is larger than what is explained, whoever takes it.
+pub(super) fn too_big_to_explain(case: &Case<'_>) -> Option<String> {
+    let FaultKind::Violation(Violation::MessageTooBig { limit }) = case.fault?.kind else {
+        return None;
+    };
+    // A length that is none, because the frame is one of another version.
+    let is_other = hixie_frames(case).is_some() || rfc_frames(case).is_some();
+    let inflated = frame(case).and_then(|part| part.inflated.as_deref());
+    let inflated = inflated.filter(|inflated| inflated.plain.octets > limit);
+    let became = inflated.map_or(String::new(), |inflated| {
+        format!(
+            ": {} octets became {} when that was passed",
+            inflated.compressed.octets, inflated.plain.octets
+        )
+    });
+    (case.own_limit && !is_other).then(|| {
+        format!(
+            "A message is explained up to {limit} octets{became}. That limit is no rule of \
+             WebSocket: nothing need be wrong."
+        )
+    })
 }
 
 /// Compressed frames without the handshake that gives RSV1 its meaning.

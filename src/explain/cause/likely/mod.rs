@@ -10,8 +10,8 @@ mod request;
 mod response;
 
 use self::compression::{
-    bit_misplaced, extension_agreed, handshake_missing, inflates_too_far, not_deflate,
-    window_exceeded,
+    answer_invalid, bit_misplaced, extension_agreed, handshake_missing, inflates_too_far,
+    not_deflate, too_big_to_explain, window_exceeded,
 };
 use self::extensions::{answer_invalid, answer_repeated, answer_unreadable, extension_unasked};
 use self::frame::{
@@ -36,6 +36,12 @@ pub(super) fn likely(case: &Case<'_>) -> Option<(String, String)> {
         cause(case).map(|cause| (cause, (*cure).to_owned()))
     };
     CAUSES.iter().find_map(fits)
+}
+
+/// Whether a message is larger than what is explained, and nothing else is wrong with
+/// it.
+pub(super) fn is_too_big_to_explain(case: &Case<'_>) -> bool {
+    too_big_to_explain(case).is_some()
 }
 
 /// A condition with the sentence it leads to, and the cure.
@@ -238,6 +244,10 @@ const CAUSES: &[Row] = &[
         window_exceeded,
         "Give the compressor the window that was agreed on (zlib: windowBits of deflateInit2), or \
          agree to none.",
+    ),
+    (
+        too_big_to_explain,
+        "To have the rest explained, send smaller messages.",
     ),
     (
         inflates_too_far,
