@@ -38,7 +38,8 @@ pub(super) fn follow(parts: &mut [Part], deflate: Deflate, fault: Option<(Side, 
     }
 }
 
-/// Tells the response what the request offered.
+/// Tells the response what the request offered, and the request that there is no
+/// response.
 pub(super) fn note_offers(parts: &mut [Part]) {
     let request = parts.iter().rfind(|part| part.kind == PartKind::Request);
     let Some(request) = request else {
@@ -51,8 +52,13 @@ pub(super) fn note_offers(parts: &mut [Part]) {
         user_agent: request.header("User-Agent").map(<[u8]>::to_vec),
     };
     let is_response = |part: &&mut Part| part.kind == PartKind::Response;
-    if let Some(response) = parts.iter_mut().rfind(is_response) {
-        response.asked = asked;
+    let is_request = |part: &&mut Part| part.kind == PartKind::Request;
+    let told = match parts.iter().any(|part| part.kind == PartKind::Response) {
+        true => parts.iter_mut().rfind(is_response),
+        false => parts.iter_mut().rfind(is_request),
+    };
+    if let Some(part) = told {
+        part.asked = asked;
     }
 }
 

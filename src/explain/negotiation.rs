@@ -19,7 +19,7 @@ impl Part {
     pub fn derivations(&self) -> Vec<Derivation> {
         let mut derivations = self.computations();
         derivations.extend(self.version.and_then(|version| match self.kind {
-            PartKind::Request => offers(self),
+            PartKind::Request => offers(self, version),
             PartKind::Response => negotiated(self, version),
             _ => None,
         }));
@@ -75,13 +75,26 @@ fn words(text: impl Into<String>) -> Run {
     run(text, Mark::Words)
 }
 
-/// The extensions that a request offers.
-fn offers(part: &Part) -> Option<Derivation> {
-    let offers = listed(&part.header_values(HEADER));
+/// The extensions that a request offers, and what a server may do with them where it
+/// is not told what this one did.
+fn offers(part: &Part, version: &'static Version) -> Option<Derivation> {
+    let values = part.header_values(HEADER);
+    let offers = listed(&values);
+    let talk = Talk {
+        version,
+        values,
+        is_known: true,
+        is_answered: false,
+        answered: Vec::new(),
+    };
+    let is_alone = part.asked.is_known && version.has_compression();
     let steps = offers.iter().take(MAX_SHOWN).map(|offer| {
         let mut runs = vec![run(offer.text(), Mark::First), words(about(*offer))];
         if let Some(element) = offer.element.filter(|_| offer.is_spoken()) {
             runs.extend(parameters(element, Whose::Offer).into_iter().map(words));
+            if is_alone {
+                runs.extend(talk.declined(*offer, &part.asked.user_agent).map(words));
+            }
         }
         step("an offer", runs)
     });
@@ -109,7 +122,7 @@ fn derivation(title: &str, mut steps: Vec<ProofStep>, many: usize) -> Option<Der
 /// What an extension is.
 fn about(offer: Listed<'_>) -> String {
     let Some(element) = offer.element else {
-        return "This cannot be read as an extension with parameters.".to_owned();
+        return unreadable(offer);
     };
     match known(element.name) {
         Some(known) => {
@@ -122,6 +135,25 @@ fn about(offer: Listed<'_>) -> String {
         }
         None => "No extension of this name is known.".to_owned(),
     }
+}
+
+/// An extension whose parameters cannot be read.
+fn unreadable(offer: Listed<'_>) -> String {
+    const UNREADABLE: &str = "This cannot be read as an extension with parameters";
+    let name = offer.octets.split(|octet| *octet == b';').next();
+    let name = name.and_then(|name| std::str::from_utf8(name.trim_ascii()).ok());
+    let Some(known) = name.and_then(known) else {
+        return format!("{UNREADABLE}.");
+    };
+    let (first, last) = known.dates;
+    let nested = match known.name.ends_with("-compress") {
+        true => ": its draft has a list in quotes as the value of `method`, where a token is due",
+        false => "",
+    };
+    format!(
+        "{UNREADABLE}{nested}. The name was offered from {first} to {last}: {}.",
+        known.about
+    )
 }
 
 /// What came of the offers.
@@ -137,6 +169,7 @@ fn negotiated(part: &Part, version: &'static Version) -> Option<Derivation> {
         version,
         values,
         is_known: part.asked.is_known,
+        is_answered: true,
         answered,
     };
     let mut steps = Vec::new();
@@ -149,6 +182,17 @@ fn negotiated(part: &Part, version: &'static Version) -> Option<Derivation> {
         steps.push(step(
             label,
             vec![run(offer.text(), Mark::First), words(why)],
+        ));
+    }
+    let lines = part.header_values(HEADER).len();
+    if lines > 1 {
+        // RFC 6455 section 11.3.2.
+        steps.push(step(
+            "the answer",
+            vec![words(format!(
+                "The header stands {lines} times, where a response has it once at most; who reads \
+                 all of them takes them as one list."
+            ))],
         ));
     }
     let many = offers.len();
@@ -173,6 +217,8 @@ struct Talk<'a> {
     values: Vec<&'a [u8]>,
     /// Whether the request is known.
     is_known: bool,
+    /// Whether the response is.
+    is_answered: bool,
     answered: Vec<Listed<'a>>,
 }
 
@@ -212,7 +258,11 @@ impl Talk<'_> {
              decline it."
                 .to_owned()
         } else {
-            "Nothing is wrong with it: the server has no compression, or it is off.".to_owned()
+            match self.is_answered {
+                true => "Nothing is wrong with it: the server has no compression, or it is off.",
+                false => "Nothing is wrong with it: a server that has compression may agree to it.",
+            }
+            .to_owned()
         })
     }
 

@@ -34,7 +34,7 @@ pub struct Part {
     pub inflated: Option<Box<Inflated>>,
     /// What compression means for this frame.
     pub(super) coded: Coded,
-    /// A response: what the request asked for.
+    /// A response, or a request without one: what the request asked for.
     pub(super) asked: Asked,
     /// What the parse computed on the way.
     pub(super) derived: Vec<(Field, Vec<u8>)>,

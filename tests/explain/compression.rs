@@ -12,7 +12,7 @@ use heirloom::extension::{Codecs, Level};
 use super::octets::{Portions, Turns, covers, explain, held_to};
 
 /// The request of a client that offers these extensions.
-fn request(offers: &str) -> Vec<u8> {
+pub(crate) fn request(offers: &str) -> Vec<u8> {
     let lines = "GET /chat HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\n\
         Upgrade: websocket\r\nOrigin: http://example.com\r\nSec-WebSocket-Version: 13\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";

@@ -12,5 +12,6 @@ mod foreign;
 #[cfg(feature = "cli")]
 mod input;
 mod octets;
+mod offers;
 #[cfg(feature = "cli")]
 mod reports;

@@ -4,6 +4,7 @@ use super::super::Case;
 use super::look::is;
 use crate::explain::part::{Part, PartKind};
 use crate::explain::text::shown;
+use crate::extension::elements;
 use crate::trace::Field;
 use crate::version::{Layout, Version};
 
@@ -34,6 +35,7 @@ pub(super) fn compressed(case: &Case<'_>) -> Option<String> {
         return None;
     }
     let offered = case.request_header("Sec-WebSocket-Extensions");
+    let offered = offered.filter(|offered| elements(offered).next().is_some());
     rsv1.then(|| match offered {
         Some(offered) => format!(
             "RSV1 marks a compressed message. The request offers {}, but the response does not \
