@@ -14,10 +14,10 @@ use heirloom::explain::terminal::{self, Ink};
 use heirloom::explain::{
     Explainer, Explanation, MAX_PARTS, Outcome, history, html, json, kind, transcript,
 };
-use heirloom::extension::{Deflate, check_answer};
+use heirloom::extension::{Deflate, check_answer, elements, known};
 use heirloom::vector::import::{self, MAX_FILE_OCTETS, Options, Unimportable};
 use heirloom::vector::{File, Vector};
-use heirloom::{Side, Version};
+use heirloom::{Side, VERSIONS, Version};
 use memchr::memmem;
 
 use super::style::Style;
@@ -81,6 +81,32 @@ enum HistoryPage {
     Timeline,
 }
 
+/// Why nothing is explained of what --extensions names.
+fn not_explained(version: &'static Version, value: &[u8]) -> String {
+    const EXPLAINED: &str =
+        "permessage-deflate, deflate-frame and x-webkit-deflate-frame are explained";
+    if !version.has_compression() {
+        let compressed = VERSIONS.iter().filter(|version| version.has_compression());
+        let names: Vec<&str> = compressed.map(|version| version.name).collect();
+        return format!(
+            "--extensions: no compression of {version} is explained; only that of {}",
+            names.join(", ")
+        );
+    }
+    let named = elements(value).flatten().next();
+    match named.map(|element| (element.name, known(element.name))) {
+        None => format!("--extensions names no extension; {EXPLAINED}"),
+        Some((name, Some(known))) => format!(
+            "--extensions: {name} is not explained ({}); {EXPLAINED}",
+            known.about
+        ),
+        Some((name, None)) => format!(
+            "--extensions: no extension {} is known; {EXPLAINED}",
+            Escaped::<80>(name)
+        ),
+    }
+}
+
 impl Args {
     /// The compression that --extensions names.
     fn agreed(&self, version: &'static Version) -> Result<Option<Deflate>, String> {
@@ -90,14 +116,8 @@ impl Args {
         let value = value.as_bytes();
         match check_answer(version, [value], [value]) {
             Ok(Some(deflate)) => Ok(Some(deflate)),
-            Ok(None) => Err(format!(
-                "--extensions: {version} has no compression of this name; permessage-deflate, \
-                 deflate-frame and x-webkit-deflate-frame are explained"
-            )),
-            Err(bad) => Err(match bad.violation {
-                Violation::ExtensionInvalid { fault } => format!("--extensions {fault}"),
-                violation => format!("--extensions: {violation}"),
-            }),
+            Ok(None) => Err(not_explained(version, value)),
+            Err(bad) => Err(format!("--extensions: {}", bad.violation)),
         }
     }
 }
