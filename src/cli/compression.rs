@@ -119,6 +119,11 @@ enum LevelArg {
 }
 
 impl CompressionArgs {
+    /// Whether nothing is compressed.
+    pub(super) fn is_off(&self) -> bool {
+        matches!(self.compression, ModeArg::Off)
+    }
+
     /// What was chosen.
     pub(super) fn compression(&self) -> Compression {
         let mode = self.compression.mode();

@@ -1,7 +1,7 @@
 //! Which option does something about a refusal or an error: the sentence that the
 //! command line adds to its text.
 
-use heirloom::error::Refusal;
+use heirloom::error::{Refusal, Violation};
 use heirloom::net::dial::DialError;
 use heirloom::net::{CertificateProblem, ClientTlsError, NetRefusal, TlsFault};
 
@@ -28,6 +28,9 @@ pub(super) fn of_net_refusal(refusal: NetRefusal) -> Option<String> {
         NetRefusal::ProxyHeaderUnexpected => "or name it in `--accept-proxy`",
         NetRefusal::PlainOnTlsPort => "`--listen` without a scheme takes both",
         NetRefusal::TlsTooOld => "`--tls-legacy` lets it in",
+        NetRefusal::BackendHandshake {
+            violation: Violation::ExtensionInvalid { .. },
+        } => "with `--backend-compression never` it is offered none",
         NetRefusal::BackendHandshake { .. } => "see `--to` and `--as`",
         NetRefusal::BackendUnreachable => "`--to` says where it should be",
         NetRefusal::BackendTls { .. } => "the log of the gateway says more",
@@ -68,6 +71,7 @@ pub(super) fn of_client_tls(error: &ClientTlsError) -> &'static str {
 #[cfg(test)]
 mod tests {
     use heirloom::Version;
+    use heirloom::error::ExtensionFault;
 
     use super::*;
 
@@ -78,5 +82,13 @@ mod tests {
         let hint = of_refusal(Refusal::VersionOff { version, on });
         assert_eq!(hint.as_deref(), Some("`--versions +hixie-75` turns it on"));
         assert_eq!(of_refusal(Refusal::NotFound), None);
+    }
+
+    #[test]
+    fn a_backend_whose_answer_to_the_offer_is_wrong_has_the_option_that_offers_nothing() {
+        let fault = ExtensionFault::BadWindow;
+        let violation = Violation::ExtensionInvalid { fault };
+        let hint = of_net_refusal(NetRefusal::BackendHandshake { violation });
+        assert!(hint.is_some_and(|hint| hint.contains("--backend-compression never")));
     }
 }

@@ -169,6 +169,22 @@ impl BridgeArgs {
         config.with_opaque_headers(self.pass_header.clone())
     }
 
+    /// What is asked for and cannot be, under this policy.
+    pub(super) fn contradiction(&self, policy: &RouteArgs) -> Option<String> {
+        let never = "so nothing can be offered to the backend";
+        match self.backend_compression {
+            OffersArg::Always if policy.compression.is_off() => Some(format!(
+                "--compression is off, {never}; turn it on, or leave --backend-compression out"
+            )),
+            OffersArg::Always if !self.version.has_compression() => Some(format!(
+                "--as {} has no compression, {never}; use a later version, or leave \
+                 --backend-compression out",
+                self.version
+            )),
+            _ => None,
+        }
+    }
+
     /// The backend at these URLs, `None` without one; `config` is that of the clients.
     pub(super) fn backend(&self, to: &[Url], mut config: Config) -> Option<Backend> {
         let binary = match self.binary {

@@ -185,6 +185,10 @@ impl Setup {
                 let text = "no version is on; see --versions";
                 faults.push(Fault::usage(part, "versions", text));
             }
+            let contradiction = |bridge: &BridgeArgs| bridge.contradiction(&route.policy);
+            if let Some(text) = route.bridge.as_ref().and_then(contradiction) {
+                faults.push(Fault::usage(part, "backend-compression", text));
+            }
             let hosts = route.policy.hosts();
             let hosts: Vec<String> = match hosts {
                 [] => vec![String::new()],

@@ -137,6 +137,21 @@ fn what_only_a_section_or_the_whole_shows_is_a_mistake_too() {
         (String::new(), "1:1", "no [[listener]]"),
         (listener.to_owned(), "1:1", "no [[route]]"),
         (
+            format!(
+                "{listener}[[route]]\nto = \"ws://h/\"\ncompression = \"off\"\n\
+                 backend-compression = \"always\"\n"
+            ),
+            "6:1",
+            "is off, so nothing can be offered",
+        ),
+        (
+            format!(
+                "{listener}[[route]]\nto = \"ws://h/\"\nas = 76\nbackend-compression = \"always\"\n"
+            ),
+            "6:1",
+            "hixie-76 has no compression",
+        ),
+        (
             format!("{route}[listener]\nlisten = \"a\"\n"),
             "3:2",
             "two brackets",
