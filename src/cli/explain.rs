@@ -117,7 +117,10 @@ impl Args {
         match check_answer(version, [value], [value]) {
             Ok(Some(deflate)) => Ok(Some(deflate)),
             Ok(None) => Err(not_explained(version, value)),
-            Err(bad) => Err(format!("--extensions: {}", bad.violation)),
+            Err(bad) => Err(match bad.violation {
+                Violation::ExtensionInvalid { fault } => format!("--extensions {fault}"),
+                violation => format!("--extensions: {violation}"),
+            }),
         }
     }
 }

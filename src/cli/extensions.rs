@@ -85,6 +85,13 @@ impl Extensions {
         match violation {
             Violation::ExtensionUnexpected => format!(": {}{}", self.outcome(), self.unexpected()),
             Violation::ExtensionInvalid { .. } => format!(": {}", self.outcome()),
+            Violation::ReservedBits
+            | Violation::CompressedBitMisplaced
+            | Violation::CompressedDataInvalid
+                if self.are_named() =>
+            {
+                format!(": {}", self.outcome())
+            }
             _ => String::new(),
         }
     }

@@ -37,7 +37,7 @@ pub(crate) use distances::furthest;
 pub use distances::{Exceeded, WindowWatch};
 pub use header::{Element, Malformed, Parameter, Value, elements};
 pub use known::{Changes, KNOWN, Known, known};
-pub use negotiate::{Answer, BadAnswer, answer, check_answer, fault_of_offer, offer};
+pub use negotiate::{Answer, BadAnswer, answer, check_answer, fault_of_offer, mistaken, offer};
 
 /// An extension that compresses, by its name in the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 //! Compression: what `connect` offers and tells, and what `probe` finds.
 
+use crate::host::{Host, frame};
 use crate::program::{NOTHING, Stdin, connect, heirloom, probe};
+use crate::responses::add;
 use crate::support::program::Program;
 
 const PROSE: &str =
@@ -110,4 +112,25 @@ fn probe_shows_what_was_offered_and_answered() {
             assert!(reason.contains(&sentence), "{finding}");
         }
     }
+}
+
+/// A frame that breaks a rule of compression is told with what was agreed on.
+#[test]
+fn probe_tells_a_bad_stream_with_what_was_agreed_on() {
+    let host = Host::new(move |conn| {
+        let mut head = conn.right_response();
+        add(&mut head, "Sec-WebSocket-Extensions: permessage-deflate");
+        conn.send_head(&head);
+        // A block of the type that DEFLATE does not have.
+        conn.send(&frame(0xc1, b"\x06"));
+        conn.read_to_end();
+    });
+    let (_, findings) = probe(host.address, &["--versions", "rfc6455"]);
+    let finding = &findings[0];
+    assert_eq!(finding["verdict"], "compressed-data-invalid", "{finding}");
+    let reason = finding["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("was offered and \"permessage-deflate\" answered"),
+        "{finding}"
+    );
 }

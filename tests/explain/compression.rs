@@ -652,7 +652,12 @@ fn frames_without_a_handshake_are_inflated_by_what_is_named() {
         (
             "rfc6455",
             "permessage-deflate; server_max_window_bits=7",
-            "--extensions",
+            "--extensions has a window that is not 8, 9, 10, 11, 12, 13, 14 or 15",
+        ),
+        (
+            "rfc6455",
+            ";;;",
+            "--extensions is not a list of extensions with parameters",
         ),
         (
             "hybi-08",

@@ -10,7 +10,7 @@ use super::part::{Part, PartKind};
 use super::{Outcome, Place, Verdict};
 use crate::error::{Refusal, Violation};
 use crate::explain::inflated::Beyond;
-use crate::extension::{Element, known};
+use crate::extension::{Element, Exceeded, known};
 use crate::trace::Field;
 use crate::version::{Side, Version};
 

@@ -1,6 +1,6 @@
 //! What is wrong with compression.
 
-use super::super::{Case, FaultKind, WINDOW_EXCEEDED};
+use super::super::{Case, FaultKind};
 use super::frame::{frame, hixie_frames, rfc_frames};
 use super::look::is;
 use crate::error::Violation;

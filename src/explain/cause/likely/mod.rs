@@ -10,8 +10,8 @@ mod request;
 mod response;
 
 use self::compression::{
-    answer_invalid, bit_misplaced, extension_agreed, handshake_missing, inflates_too_far,
-    not_deflate, too_big_to_explain, window_exceeded,
+    bit_misplaced, extension_agreed, handshake_missing, inflates_too_far, not_deflate,
+    too_big_to_explain, window_exceeded,
 };
 use self::extensions::{answer_invalid, answer_repeated, answer_unreadable, extension_unasked};
 use self::frame::{
