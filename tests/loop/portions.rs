@@ -168,6 +168,15 @@ fn then<F: Fn(LinkId) + Clone + Send + Sync + 'static>(
     Running::server(server, move || Then(act.clone()))
 }
 
+/// Sends a long message, which comes back uncompressed.
+fn comes_as_it_is(client: &mut Client) {
+    let long = prose(2 * MIB);
+    client.send_text(&long);
+    let (first, _, echo) = client.message();
+    assert_eq!(first, TEXT);
+    assert!(echo == long.as_bytes());
+}
+
 #[test]
 fn what_another_thread_sends_meanwhile_comes_behind_it() {
     for (mode, offer) in [(Mode::Shared, ALONE), (Mode::PerConnection, WITH_CONTEXT)] {
@@ -177,14 +186,10 @@ fn what_another_thread_sends_meanwhile_comes_behind_it() {
             move |id| sender.send(id, Message::text(&short)).unwrap()
         });
         let mut client = Client::open(server.address, offer, "/");
-        let long = prose(2 * MIB);
         for _ in 0..2 {
             client.send_text(&short);
             assert!(client.message().2 == short.as_bytes());
-            client.send_text(&long);
-            let (first, _, echo) = client.message();
-            assert_eq!(first, TEXT);
-            assert!(echo == long.as_bytes());
+            comes_as_it_is(&mut client);
             // Each refers to those before it, where a context is kept.
             assert!(client.message().2 == short.as_bytes());
         }
@@ -198,11 +203,7 @@ fn a_close_by_another_thread_comes_behind_it() {
         move |id| sender.close(id, 1000, "done").unwrap()
     });
     let mut client = Client::open(server.address, ALONE, "/");
-    let long = prose(2 * MIB);
-    client.send_text(&long);
-    let (first, _, echo) = client.message();
-    assert_eq!(first, TEXT);
-    assert!(echo == long.as_bytes());
+    comes_as_it_is(&mut client);
     assert_eq!(client.close_frame(1000), "done");
 }
 
@@ -213,11 +214,7 @@ fn a_stop_in_the_middle_sends_the_message_as_it_is() {
         move |_| stopper.stop()
     });
     let mut client = Client::open(server.address, ALONE, "/");
-    let long = prose(2 * MIB);
-    client.send_text(&long);
-    let (first, _, echo) = client.message();
-    assert_eq!(first, TEXT);
-    assert!(echo == long.as_bytes());
+    comes_as_it_is(&mut client);
     client.is_sent_away();
 }
 
