@@ -20,6 +20,7 @@ mod respond;
 mod close;
 mod send;
 mod session;
+mod arriving;
 mod held;
 mod bridge;
 
@@ -35,7 +36,7 @@ use crate::handshake::{
     Agreement, ClientEvent, ClientHandshake, ClientRequest, Opened, Request, Response, ServerEvent,
     ServerHandshake, write_request,
 };
-use crate::message::{Deflating, Message, Piece};
+use crate::message::{Message, Piece};
 use crate::trace::{Field, SpanWriter, Trace};
 use crate::version::{Row, Side, Version};
 
@@ -336,55 +337,6 @@ impl Conn {
         }
     }
 
-    /// The octets of payload that are still to come of the current frame, where
-    /// its length is known. A caller that gathers whole messages may read them
-    /// straight into the message's buffer.
-    #[must_use]
-    pub fn payload_to_come(&self) -> u64 {
-        self.receiving().map_or(0, Open::payload_to_come)
-    }
-
-    /// Whether the header of a message has arrived, and not its end.
-    #[cfg(feature = "net")]
-    pub(crate) fn is_inside_message(&self) -> bool {
-        self.receiving().is_some_and(Open::is_inside_message)
-    }
-
-    /// Whether inflated payload waits for room: give [`Conn::next`] an input that
-    /// has some ([`Input::with_room`]), before more is read.
-    #[must_use]
-    pub fn waits_for_room(&self) -> bool {
-        match &self.state {
-            State::Open(open) => {
-                let deflating = open.deflating();
-                deflating.is_some_and(Deflating::waits_for_room)
-            }
-            _ => false,
-        }
-    }
-
-    /// Octets of memory that compression holds between two calls: for a message that
-    /// arrives, and for contexts.
-    #[cfg(feature = "net")]
-    #[inline]
-    pub(crate) fn held_for_compression(&self) -> (usize, usize) {
-        match &self.state {
-            State::Open(open) => open.held_for_compression(),
-            State::PeerClosed(peer_closed) => peer_closed.open.held_for_compression(),
-            State::Handshake(..) | State::Over(_) => (0, 0),
-        }
-    }
-
-    /// How many octets come next, as far as they have arrived, that belong to one
-    /// data frame, where that is compressed, was started, or is one of several of
-    /// its message; `None` where something else comes next.
-    fn fragment_ahead(&self, input: &Input<'_>) -> Option<usize> {
-        match &self.state {
-            State::Open(open) => open.fragment_ahead(input),
-            _ => None,
-        }
-    }
-
     /// The compression that both ends agreed on.
     #[must_use]
     pub fn compression(&self) -> Option<Deflate> {
@@ -393,13 +345,6 @@ impl Conn {
             State::PeerClosed(peer_closed) => peer_closed.open.wire.deflate(),
             State::Handshake(..) | State::Over(_) => None,
         }
-    }
-
-    /// Whether a text without a length is arriving: it ends at its 0xFF.
-    #[must_use]
-    pub fn text_to_come(&self) -> bool {
-        self.receiving()
-            .is_some_and(Open::is_in_text_without_length)
     }
 
     /// A message that lies whole in the input. `None` where something else comes
