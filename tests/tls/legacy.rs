@@ -38,6 +38,7 @@ mod with_openssl {
 
     use crate::hello;
     use crate::secure::{Client, all_of, receives_within, tcp};
+    use crate::support::PATIENCE;
     use crate::support::folder::Folder;
     use crate::support::peer::{Peer, RFC, request};
     use crate::support::program::Program;
