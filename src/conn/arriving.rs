@@ -20,8 +20,8 @@ impl Conn {
         self.receiving().is_some_and(Open::is_inside_message)
     }
 
-    /// Whether inflated payload waits for room: give [`Conn::next`] an input that
-    /// has some ([`Input::with_room`]), before more is read.
+    /// Whether the parse stopped because the room is full, or enough was inflated: give
+    /// [`Conn::next`] an input with new room ([`Input::with_room`]), before more is read.
     #[must_use]
     pub fn waits_for_room(&self) -> bool {
         match &self.state {

@@ -86,8 +86,8 @@ impl Conn {
     }
 
     /// What a message of `length` octets is deflated with, over several turns; `None`
-    /// where it is sent as it is. It refers to messages before, where this connection
-    /// keeps a context, and what follows does not refer to it or those.
+    /// where it is sent as it is. It may refer to messages before, where this
+    /// connection keeps a context. Messages after it refer to neither.
     #[cfg(feature = "net")]
     pub(crate) fn deflater_of_long(
         &mut self,

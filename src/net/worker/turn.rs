@@ -118,16 +118,14 @@ impl<A: App> Turn<'_, A> {
         let Some(deflation) = rare.and_then(|rare| rare.deflation.take()) else {
             return;
         };
-        if !link.conn.can_send() {
-            return;
-        }
-        let mut out = self.scratch.out.output();
-        self.scratch
-            .pool
-            .put(deflation.send(&mut link.backlog, &mut out));
         // What was received behind it has waited.
         if !link.unparsed().is_empty() {
             link.flow.set(Flow::PARSE_DUE, true);
+        }
+        if link.conn.can_send() {
+            let mut out = self.scratch.out.output();
+            let spent = deflation.send(&mut link.backlog, &mut out);
+            self.scratch.pool.put(spent);
         }
     }
 
