@@ -9,8 +9,8 @@ use serde::{Serialize, Serializer};
 const HEADER: &str = "Sec-WebSocket-Extensions";
 
 /// What is wrong with an answer that names nothing; our client goes on.
-const EMPTY: &str = "a server that agrees to nothing leaves the header out, and Safari goes away \
-                     where it is empty";
+const EMPTY: &str = "a server that agrees to nothing leaves the header out, and Safari fails the \
+                     connection where it is empty";
 
 /// Characters of a header that are shown.
 const MAX_SHOWN: usize = 200;

@@ -30,7 +30,7 @@ pub(super) fn of_net_refusal(refusal: NetRefusal) -> Option<String> {
         NetRefusal::TlsTooOld => "`--tls-legacy` lets it in",
         NetRefusal::BackendHandshake {
             violation: Violation::ExtensionInvalid { .. },
-        } => "with `--backend-compression never` it is offered none",
+        } => "`--backend-compression never` offers the backend none",
         NetRefusal::BackendHandshake { .. } => "see `--to` and `--as`",
         NetRefusal::BackendUnreachable => "`--to` says where it should be",
         NetRefusal::BackendTls { .. } => "the log of the gateway says more",

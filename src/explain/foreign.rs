@@ -3,24 +3,17 @@
 use crate::extension::{Changes, Element, elements, known};
 use crate::version::Version;
 
-/// The first of them in the values of a response's header.
-pub(super) fn foreign<'a>(
-    agreed: impl IntoIterator<Item = &'a [u8]>,
-    version: Option<&Version>,
-) -> Option<Element<'a>> {
-    all(agreed, version).next()
-}
-
 /// What they change, as far as that is known.
 pub(super) fn changes<'a>(
     agreed: impl IntoIterator<Item = &'a [u8]>,
     version: Option<&Version>,
 ) -> Option<Changes> {
-    let known = all(agreed, version).filter_map(|element| known(element.name));
+    let known = foreign(agreed, version).filter_map(|element| known(element.name));
     known.map(|known| known.changes).min()
 }
 
-fn all<'a>(
+/// All of them in the values of a response's header.
+pub(super) fn foreign<'a>(
     agreed: impl IntoIterator<Item = &'a [u8]>,
     version: Option<&Version>,
 ) -> impl Iterator<Item = Element<'a>> {

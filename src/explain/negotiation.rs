@@ -31,7 +31,7 @@ const HEADER: &str = "Sec-WebSocket-Extensions";
 
 /// What an answer without an extension is.
 const EMPTY: &str = "The header names no extension. A server that agrees to none leaves it out: \
-                     Safari goes away where it is empty.";
+                     Safari fails the connection where it is empty.";
 
 /// More elements than this are only counted.
 const MAX_SHOWN: usize = 16;
@@ -190,8 +190,8 @@ fn negotiated(part: &Part, version: &'static Version) -> Option<Derivation> {
         steps.push(step(
             "the answer",
             vec![words(format!(
-                "The header stands {lines} times, where a response has it once at most; who reads \
-                 all of them takes them as one list."
+                "The response has this header {lines} times, and may have it once (RFC 6455 \
+                 section 11.3.2). Clients that read all of them take them as one list."
             ))],
         ));
     }

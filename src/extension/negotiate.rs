@@ -159,8 +159,8 @@ pub fn fault_of_offer(offer: Element<'_>) -> Option<Fault> {
     }
 }
 
-/// What a name seems to be that stands where an extension is named and that none has:
-/// as words behind it, such as `is a parameter`.
+/// What a name is that no extension has, where it is that of a parameter, or differs in
+/// upper and lower case alone: as words behind it, such as `is a parameter`.
 #[must_use]
 pub fn mistaken(name: &str) -> Option<String> {
     let as_parameter = format!("{}; {name}", Name::PermessageDeflate);
@@ -168,13 +168,13 @@ pub fn mistaken(name: &str) -> Option<String> {
     if fault_of_offer(offer) != Some(Fault::UnknownParameter) {
         let of = Name::PermessageDeflate;
         return Some(format!(
-            "is a parameter of {of} and stands behind a comma, where a semicolon is due"
+            "is a parameter of {of}, and belongs behind that name and a semicolon"
         ));
     }
     let mut all = KNOWN.iter();
     let same = all.find(|known| known.name.eq_ignore_ascii_case(name) && known.name != name)?;
     Some(format!(
-        "is {} in other letters, and clients compare them as they are",
+        "is {} in other upper and lower case, and clients tell them apart",
         same.name
     ))
 }

@@ -44,9 +44,9 @@ const INVALID: &str = "extension-invalid";
 const NO_LIST: &str = "Sec-WebSocket-Extensions is not a list of extensions with parameters: ";
 const NO_EXTENSION: &str = "is no extension: that is a name, and behind each semicolon a parameter";
 const TWICE: &str = "Sec-WebSocket-Extensions agrees to compression twice: ";
-const ONE_ALONE: &str = ": to compression twice. What compresses is marked by RSV1";
+const ONE_ALONE: &str = ": to compression twice. Both mark what they compress by RSV1";
 const BAD_WINDOW: &str = "has a window that is not 8, 9, 10, 11, 12, 13, 14 or 15: ";
-const NO_WINDOW: &str = "the server names a window that is no number from 8 to 15, in digits alone";
+const NO_WINDOW: &str = "the server names a window that is not 8 to 15: digits alone";
 const NO_NUMBER: &str = "has a window without a number: ";
 const NUMBER_LEFT_OUT: &str = "the server names a window without its number of bits. Only an offer";
 const VALUE: &str = "gives a value to a parameter that takes none: ";
@@ -86,8 +86,8 @@ const WRONG: &[Wrong] = &[
     (
         &["Permessage-Deflate"],
         UNEXPECTED,
-        "; Permessage-Deflate is permessage-deflate in other letters",
-        "Permessage-Deflate is permessage-deflate in other letters",
+        "; Permessage-Deflate is permessage-deflate in other upper and lower case",
+        "Permessage-Deflate is permessage-deflate in other upper and lower case",
     ),
     (
         &["permessage-deflate, server_max_window_bits=10"],
@@ -98,8 +98,8 @@ const WRONG: &[Wrong] = &[
     (
         &["permessage-deflate, client_max_window_bits"],
         UNEXPECTED,
-        "; client_max_window_bits is a parameter of permessage-deflate and stands behind a comma",
-        "client_max_window_bits is a parameter of permessage-deflate and stands behind a comma",
+        "; client_max_window_bits is a parameter of permessage-deflate, and belongs behind that name",
+        "client_max_window_bits is a parameter of permessage-deflate, and belongs behind that name",
     ),
     // One extension twice.
     (
@@ -327,7 +327,7 @@ fn what_an_offer_demands_and_an_answer_lacks_is_named() {
 /// Our client goes on, and others do not.
 #[test]
 fn an_empty_answer_is_remarked_on() {
-    let words = "a server that agrees to nothing leaves the header out, and Safari goes away";
+    let words = "a server that agrees to nothing leaves the header out, and Safari fails";
     for empty in [&[""][..], &[" , ,"]] {
         let host = answering(empty);
         let (ended, findings) = probe(host.address, &["--versions", "rfc6455"]);

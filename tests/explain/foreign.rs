@@ -96,3 +96,58 @@ fn an_unknown_extension_may_mean_what_it_sends() {
     let turns = conversation(name, name, &[(Server, "81 01 ff")]);
     assert_eq!(explained(&turns).verdict.outcome, Outcome::Broken);
 }
+
+/// Of several, the one is told that may mean what was sent, in whatever order they
+/// stand.
+#[test]
+fn of_several_extensions_the_one_that_fits_is_told() {
+    for (agreed, frame, told) in [
+        (
+            "permessage-compress, x-foo",
+            "83 01 61",
+            "Both sides agreed on x-foo, ",
+        ),
+        (
+            "x-foo, permessage-compress",
+            "83 01 61",
+            "Both sides agreed on x-foo, ",
+        ),
+        (
+            "permessage-compress, deflate-stream",
+            "81 01 61",
+            "Both sides agreed on deflate-stream (",
+        ),
+        // A stream with a block of the type that DEFLATE does not have.
+        (
+            "permessage-deflate, x-foo",
+            "c1 01 06",
+            "Both sides agreed on x-foo, ",
+        ),
+    ] {
+        let explanation = explained(&conversation(agreed, agreed, &[(Server, frame)]));
+        let verdict = &explanation.verdict;
+        assert_eq!(verdict.outcome, Outcome::Incomplete, "{agreed}");
+        let cause = verdict.cause.as_deref().unwrap();
+        assert!(cause.starts_with(told), "{agreed}: {cause}");
+    }
+    // A reserved bit is none of those that mark nothing.
+    let name = "deflate-application-data";
+    let explanation = explained(&conversation(name, name, &[(Server, "c1 01 61")]));
+    assert_eq!(explanation.verdict.outcome, Outcome::Broken);
+}
+
+/// No message has a length of exabytes: octets before it are missing, or are no frame.
+#[test]
+fn a_length_that_nobody_sends_is_broken() {
+    for (length, outcome) in [
+        ("0000000001000001", Outcome::Incomplete),
+        ("4141414141414141", Outcome::Broken),
+    ] {
+        let frame = format!("81 7f {length} 61");
+        let name = "permessage-deflate";
+        let turns = conversation(name, name, &[(Server, &frame)]);
+        let explanation = explained(&turns);
+        assert_eq!(explanation.verdict.outcome, outcome, "{length}");
+        assert_eq!(explanation.verdict.code, Some("message-too-big"));
+    }
+}

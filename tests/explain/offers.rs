@@ -75,7 +75,10 @@ fn an_offer_with_a_list_in_its_method_is_named() {
 fn a_response_with_the_header_twice_is_told_so() {
     let twice = "permessage-deflate\nx-foo";
     let text = told(&conversation("permessage-deflate, x-foo", twice, &[]));
-    assert!(text.contains("The header stands 2 times"), "{text}");
+    assert!(
+        text.contains("The response has this header 2 times"),
+        "{text}"
+    );
 }
 
 /// An empty header offers nothing.

@@ -10,7 +10,7 @@ use super::part::{Part, PartKind};
 use super::{Outcome, Place, Verdict};
 use crate::error::{Refusal, Violation};
 use crate::explain::inflated::Beyond;
-use crate::extension::{Element, Exceeded, known};
+use crate::extension::{Changes, Element, Exceeded, known};
 use crate::trace::Field;
 use crate::version::{Side, Version};
 
@@ -131,31 +131,24 @@ impl<'a> Case<'a> {
         self.part(PartKind::Response)?.header(name)
     }
 
-    /// The first extension that the response agrees to and that is not spoken here.
-    fn foreign_extension(&self) -> Option<Element<'a>> {
+    /// The extension that both sides agreed on, that is not spoken here, and that may
+    /// give this a meaning (RFC 6455 section 5.8); without a violation, the one that
+    /// changes what is not parsed.
+    fn foreign_extension(&self, violation: Option<Violation>) -> Option<Element<'a>> {
         let response = self.part(PartKind::Response)?;
-        foreign(
-            response.header_values("Sec-WebSocket-Extensions"),
-            self.version,
-        )
+        let values = response.header_values("Sec-WebSocket-Extensions");
+        let mut all = foreign(values, self.version);
+        match violation {
+            Some(violation) => all.find(|extension| may_mean(*extension, violation)),
+            None => all.min_by_key(|extension| {
+                known(extension.name).map_or(Changes::MarkedFrames, |known| known.changes)
+            }),
+        }
     }
 
-    /// Whether this may be no fault, because the extension that both sides agreed on
-    /// gives it a meaning (RFC 6455 section 5.8). An extension that is not known may
-    /// change any payload and use every opcode.
+    /// Whether this may be no fault, because an extension gives it a meaning.
     fn may_be_meant(&self, violation: Violation) -> bool {
-        let Some(extension) = self.foreign_extension() else {
-            return false;
-        };
-        match violation {
-            Violation::ReservedBits => true,
-            Violation::ReservedOpcode { .. }
-            | Violation::Utf8Invalid
-            | Violation::CloseBodyShort
-            | Violation::CloseCodeInvalid { .. }
-            | Violation::CloseReasonUtf8 => known(extension.name).is_none(),
-            _ => false,
-        }
+        self.foreign_extension(Some(violation)).is_some()
     }
 
     /// Whether nothing need be wrong: only this program cannot read on.
@@ -231,6 +224,22 @@ pub(super) fn verdict(case: &Case<'_>) -> Verdict {
 }
 
 /// The outcome where no rule is broken.
+/// Whether this extension may give it a meaning. One that is not known may change any
+/// payload, and use every reserved bit and opcode.
+fn may_mean(extension: Element<'_>, violation: Violation) -> bool {
+    let known = known(extension.name);
+    match violation {
+        Violation::ReservedBits => known.is_none_or(|known| known.changes != Changes::DataFrames),
+        Violation::ReservedOpcode { .. }
+        | Violation::Utf8Invalid
+        | Violation::CompressedDataInvalid
+        | Violation::CloseBodyShort
+        | Violation::CloseCodeInvalid { .. }
+        | Violation::CloseReasonUtf8 => known.is_none(),
+        _ => false,
+    }
+}
+
 fn unbroken(case: &Case<'_>) -> (Outcome, String) {
     let [client, server] = [Side::Client, Side::Server].map(|side| case.has_sent(side));
     let cut = case.parts.iter().find(|part| part.missing.is_some());

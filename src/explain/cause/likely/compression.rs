@@ -13,16 +13,19 @@ use crate::trace::Field;
 
 /// An extension that was agreed and that is not spoken here.
 pub(super) fn extension_agreed(case: &Case<'_>) -> Option<String> {
-    let does = match case.fault.map(|fault| fault.kind) {
-        None if case.stopped => "which changes what is not parsed",
-        Some(FaultKind::Violation(violation)) if case.may_be_meant(violation) => match violation {
-            Violation::ReservedBits => "which may give this bit a meaning",
-            Violation::ReservedOpcode { .. } => "which may give this opcode a meaning",
-            _ => "which may change what a frame holds",
-        },
+    let (does, violation) = match case.fault.map(|fault| fault.kind) {
+        None if case.stopped => ("which changes what is not parsed", None),
+        Some(FaultKind::Violation(violation)) => {
+            let does = match violation {
+                Violation::ReservedBits => "which may give this bit a meaning",
+                Violation::ReservedOpcode { .. } => "which may give this opcode a meaning",
+                _ => "which may change what a frame holds",
+            };
+            (does, Some(violation))
+        }
         _ => return None,
     };
-    let agreed = case.foreign_extension()?;
+    let agreed = case.foreign_extension(violation)?;
     let about = match known(agreed.name) {
         Some(known) => format!(" ({})", known.about),
         None => String::new(),
@@ -38,13 +41,18 @@ pub(super) fn extension_agreed(case: &Case<'_>) -> Option<String> {
     ))
 }
 
-/// A message that is larger than what is explained, whoever takes it.
+/// The most octets that a message is believed to have.
+const BELIEVED: u64 = 1 << 40;
+
+/// A message that is larger than what is explained, whatever its receiver takes.
 pub(super) fn too_big_to_explain(case: &Case<'_>) -> Option<String> {
     let FaultKind::Violation(Violation::MessageTooBig { limit }) = case.fault?.kind else {
         return None;
     };
-    // A length that is none, because the frame is one of another version.
-    let is_other = hixie_frames(case).is_some() || rfc_frames(case).is_some();
+    // A length that is none: the frame is one of another version, or no frame.
+    let length = frame(case).and_then(|part| part.value(Field::Length64));
+    let is_no_length = length.is_some_and(|length| length > BELIEVED);
+    let is_other = is_no_length || hixie_frames(case).is_some() || rfc_frames(case).is_some();
     let inflated = frame(case).and_then(|part| part.inflated.as_deref());
     let inflated = inflated.filter(|inflated| inflated.plain.octets > limit);
     let became = inflated.map_or(String::new(), |inflated| {

@@ -39,7 +39,8 @@ pub(super) fn answer_unreadable(case: &Case<'_>) -> Option<String> {
         });
     Some(format!(
         "{} is no extension: that is a name, and behind each semicolon a parameter, alone or with \
-         `=` and a value. Each of them is a token: not empty, and without spaces and brackets.",
+         `=` and a value. Each of them is a token: letters, digits and `-_.` among others, without \
+         spaces, quotes and brackets.",
         shown(malformed.next()?, 80)
     ))
 }
@@ -48,11 +49,11 @@ pub(super) fn answer_repeated(case: &Case<'_>) -> Option<String> {
     let answered = list(case, PartKind::Response)?;
     Some(match answer_fault(case)? {
         ExtensionFault::Twice => format!(
-            "The server agrees to {answered}: to compression twice. What compresses is marked by \
-             RSV1, whatever its name, so that one alone can be agreed on."
+            "The server agrees to {answered}: to compression twice. Both mark what they compress \
+             by RSV1, so only one can be agreed on."
         ),
         ExtensionFault::TooMany => {
-            format!("The server agrees to {answered}: to more than any client offers.")
+            format!("The server agrees to {answered}: more than 64 extensions are not read.")
         }
         _ => return None,
     })
@@ -68,7 +69,7 @@ pub(super) fn answer_invalid(case: &Case<'_>) -> Option<String> {
              client_max_window_bits"
         }
         ExtensionFault::BadWindow => {
-            "names a window that is no number from 8 to 15, in digits alone and without a zero in front"
+            "names a window that is not 8 to 15: digits alone, and no zero in front"
         }
         ExtensionFault::WindowNotOffered => {
             "limits the client's window, which only an offer with client_max_window_bits allows"
