@@ -82,7 +82,10 @@ def asks_through(client, port, due):
 
 
 def closes(client, port, event):
-    """Either end may be the first that ends TCP, and none does so by a reset, which could discard what came before."""
+    """
+    Either end may be the first that ends TCP, and none does so by a reset, which could discard what came before. Where
+    the server has ended, nothing came before: QtWebKit resets where the end of TLS finds it closed.
+    """
     tap = Tap(port)
     with opened(client, tap.port) as socket:
         socket.text(HELLO)
@@ -90,17 +93,35 @@ def closes(client, port, event):
         socket.close()
         expect(socket, "closed", event)
         tap.wait_ended()
-    require(sorted(tap.ended) == ["client", "server"], f"TCP ends in this order: {tap.ended}")
+    ended = [tap.ended[0], tap.ended[1].removesuffix(" by reset") if tap.ended[0] == "server" else tap.ended[1]]
+    require(sorted(ended) == ["client", "server"], f"TCP ends in this order: {tap.ended}")
+
+
+def with_another_try(check):
+    """
+    The client of Python websockets now and then waits in vain for a response that has arrived. It does so with its own
+    server too, behind a relay and in TLS: once in some hundred times.
+    """
+
+    def checked(*args):
+        try:
+            check(*args)
+        except Failure as failure:
+            if "timed out while waiting for handshake response" not in str(failure):
+                raise
+            check(*args)
+
+    return checked
 
 
 def check_client(report, peer, client, version, tls, role, port, binary, event):
     row = report.row(peer, "tls", version, tls, role)
-    report.check(row, "connects", asks_through if role == "gateway" else connects, client, port, tls)
+    report.check(row, "connects", with_another_try(asks_through if role == "gateway" else connects), client, port, tls)
     for column, messages in (("UTF-8", [BEYOND_BMP]), ("1 MiB", [MIB_TEXT]), ("200", ROW_OF_200)):
         report.check(row, column, echoes, client, port, *messages)
     if binary:
         report.check(row, "binary", echoes_binary, client, port)
-    report.check(row, "closes", closes, client, port, event)
+    report.check(row, "closes", with_another_try(closes), client, port, event)
 
 
 def sends_its_hello(client, port, name):
