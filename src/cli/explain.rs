@@ -14,12 +14,13 @@ use heirloom::explain::terminal::{self, Ink};
 use heirloom::explain::{
     Explainer, Explanation, MAX_PARTS, Outcome, history, html, json, kind, transcript,
 };
-use heirloom::extension::{Deflate, check_answer, elements, known};
+use heirloom::extension::{Deflate, check_answer};
 use heirloom::vector::import::{self, MAX_FILE_OCTETS, Options, Unimportable};
 use heirloom::vector::{File, Vector};
-use heirloom::{Side, VERSIONS, Version};
+use heirloom::{Side, Version};
 use memchr::memmem;
 
+use super::extensions;
 use super::style::Style;
 use super::verdict::{Place, Severity, Verdict};
 use super::{Exit, complain, output, remark, report};
@@ -81,32 +82,6 @@ enum HistoryPage {
     Timeline,
 }
 
-/// Why nothing is explained of what --extensions names.
-fn not_explained(version: &'static Version, value: &[u8]) -> String {
-    const EXPLAINED: &str =
-        "permessage-deflate, deflate-frame and x-webkit-deflate-frame are explained";
-    if !version.has_compression() {
-        let compressed = VERSIONS.iter().filter(|version| version.has_compression());
-        let names: Vec<&str> = compressed.map(|version| version.name).collect();
-        return format!(
-            "--extensions: no compression of {version} is explained; only that of {}",
-            names.join(", ")
-        );
-    }
-    let named = elements(value).flatten().next();
-    match named.map(|element| (element.name, known(element.name))) {
-        None => format!("--extensions names no extension; {EXPLAINED}"),
-        Some((name, Some(known))) => format!(
-            "--extensions: {name} is not explained ({}); {EXPLAINED}",
-            known.about
-        ),
-        Some((name, None)) => format!(
-            "--extensions: no extension {} is known; {EXPLAINED}",
-            Escaped::<80>(name)
-        ),
-    }
-}
-
 impl Args {
     /// The compression that --extensions names.
     fn agreed(&self, version: &'static Version) -> Result<Option<Deflate>, String> {
@@ -116,7 +91,7 @@ impl Args {
         let value = value.as_bytes();
         match check_answer(version, [value], [value]) {
             Ok(Some(deflate)) => Ok(Some(deflate)),
-            Ok(None) => Err(not_explained(version, value)),
+            Ok(None) => Err(extensions::not_explained(version, value)),
             Err(bad) => Err(match bad.violation {
                 Violation::ExtensionInvalid { fault } => format!("--extensions {fault}"),
                 violation => format!("--extensions: {violation}"),

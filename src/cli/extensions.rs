@@ -1,9 +1,10 @@
 //! What a client offers in `Sec-WebSocket-Extensions` and what a server answers, in
-//! the words of `connect` and `probe`.
+//! the words of `connect` and `probe`, and what `explain` does not explain of it.
 
 use heirloom::bytes::Escaped;
 use heirloom::error::Violation;
 use heirloom::extension::{elements, known, mistaken};
+use heirloom::{VERSIONS, Version};
 use serde::{Serialize, Serializer};
 
 const HEADER: &str = "Sec-WebSocket-Extensions";
@@ -14,6 +15,32 @@ const EMPTY: &str = "a server that agrees to nothing leaves the header out, and 
 
 /// Characters of a header that are shown.
 const MAX_SHOWN: usize = 200;
+
+/// Why nothing is explained of what --extensions names.
+pub(super) fn not_explained(version: &'static Version, value: &[u8]) -> String {
+    const EXPLAINED: &str =
+        "permessage-deflate, deflate-frame and x-webkit-deflate-frame are explained";
+    if !version.has_compression() {
+        let compressed = VERSIONS.iter().filter(|version| version.has_compression());
+        let names: Vec<&str> = compressed.map(|version| version.name).collect();
+        return format!(
+            "--extensions: no compression of {version} is explained; only that of {}",
+            names.join(", ")
+        );
+    }
+    let named = elements(value).flatten().next();
+    match named.map(|element| (element.name, known(element.name))) {
+        None => format!("--extensions names no extension; {EXPLAINED}"),
+        Some((name, Some(known))) => format!(
+            "--extensions: {name} is not explained ({}); {EXPLAINED}",
+            known.about
+        ),
+        Some((name, None)) => format!(
+            "--extensions: no extension {} is known; {EXPLAINED}",
+            Escaped::<80>(name)
+        ),
+    }
+}
 
 /// What was offered, and what was answered; `None` where there is no such header.
 #[derive(Clone, Debug, Default, Serialize)]
