@@ -270,8 +270,9 @@ pub struct Handle<'a, A: App> {
     pub(super) out: Output<'a>,
     pub(super) backlog: &'a mut Backlog,
     pub(super) topics: &'a mut Topics,
-    /// A message that is to be deflated over several turns.
-    pub(super) deflation: &'a mut Option<Box<Deflation>>,
+    /// Where a message is kept that is deflated over several turns; `None` where all
+    /// messages are too short for that.
+    pub(super) deflation: Option<&'a mut Option<Box<Deflation>>>,
     pub(super) is_recorded: bool,
     /// How the app has ended it.
     pub(super) ended: Option<EndReason>,
@@ -329,13 +330,15 @@ impl<A: App> Handle<'_, A> {
         let octets = std::mem::replace(gather, empty).into_octets();
         self.backlog.push_small(self.out.octets);
         self.out.octets.clear();
-        let deflater = is_too_long
-            .then(|| self.conn.deflater_of_long(length, &mut self.out))
-            .flatten();
-        match deflater {
-            Some(deflater) => {
+        let slot = self.deflation.as_mut().filter(|_| is_too_long);
+        let begun = slot.and_then(|slot| {
+            let deflater = self.conn.deflater_of_long(length, &mut self.out)?;
+            Some((slot, deflater))
+        });
+        match begun {
+            Some((slot, deflater)) => {
                 let deflation = Deflation::new((kind, octets), framing, deflater);
-                *self.deflation = Some(Box::new(deflation));
+                **slot = Some(Box::new(deflation));
             }
             None => self.backlog.push_large(octets, &framing),
         }

@@ -26,7 +26,7 @@ pub(super) struct Deflation {
 }
 
 /// After this many octets a message that has become no shorter is sent as it is.
-const GLANCE: usize = 1024 * 1024;
+const TRIED: usize = 1024 * 1024;
 
 impl Deflation {
     /// Of this message, which lies behind room for a header and is `plain` where it is
@@ -69,7 +69,7 @@ impl Deflation {
         out.with_codecs(|codecs| codecs.give_back_buffer(deflated));
         out.count_deflated(compression.cost_of(portion.len()));
         self.at += portion.len();
-        ends || self.at >= GLANCE && self.deflated.len() >= Framing::MAX_HEADER + self.at
+        ends || self.at >= TRIED && self.deflated.len() >= Framing::MAX_HEADER + self.at
     }
 
     /// Sends the message, behind what waits in this backlog: compressed where all of

@@ -18,7 +18,6 @@ use crate::handshake::{HttpResponse, Request};
 use crate::message::{Piece, WholeMessage};
 use crate::net::app::{App, ClosedBy, EndReason, Handle, Incoming, Reply};
 use crate::net::backend_dial::{BackendDial, Carries};
-use crate::net::deflation::Deflation;
 use crate::net::later::Later;
 use crate::net::link_id::LinkId;
 use crate::net::listen::{ListenPolicy, Takes};
@@ -43,8 +42,6 @@ pub(super) struct Dispatch<'t, A: App> {
     bridge: BridgeTurn<'t, A::Data>,
     dial: &'t mut Option<Box<BackendDial>>,
     later: &'t mut Option<Later>,
-    /// A message that is being deflated, to be sent.
-    deflation: &'t mut Option<Box<Deflation>>,
     pool: &'t mut Pool,
     room: &'t mut Vec<u8>,
     pub(super) warnings: &'t mut Warnings,
@@ -72,14 +69,13 @@ impl<'t, A: App> Dispatch<'t, A> {
             out: scratch.out.output(),
             backlog: &mut link.backlog,
             topics: &mut scratch.topics,
-            deflation: &mut scratch.deflation,
+            deflation: Some(&mut rare.deflation),
             is_recorded: rare.record.recorder().is_some(),
             ended: None,
         };
         let dispatch = Dispatch {
             handle,
             arriving: &mut rare.arriving,
-            deflation: &mut rare.deflation,
             preface: &mut link.preface,
             transport: &mut link.transport,
             takes: link.takes,
@@ -128,7 +124,7 @@ impl<'t, A: App> Dispatch<'t, A> {
                 let carried = partner.carry_whole(&mut input, conn, out);
                 self.carried(carried, None);
             }
-            if self.deflation.is_some() || !self.may_deflate() {
+            if self.has_deflation() || !self.may_deflate() {
                 break;
             }
             let handle = &mut self.handle;
@@ -405,22 +401,33 @@ impl<'t, A: App> Dispatch<'t, A> {
             app.message(Incoming::gathered(&mut arriving.gather), &mut self.handle);
             self.note_end();
             self.pool.put(arriving.gather.into_octets());
-            self.start_deflation();
+            self.keep_order();
         }
     }
 
-    /// Keeps the message that the app sends and that is deflated over several turns.
-    /// Where the app has sent more behind it, it goes as it is.
-    fn start_deflation(&mut self) {
-        let Some(deflation) = self.handle.deflation.take() else {
+    /// A message that the app sends is deflated over several turns. Where the app has
+    /// sent more behind it, it goes as it is, and now.
+    fn keep_order(&mut self) {
+        let Handle {
+            conn,
+            out,
+            backlog,
+            deflation,
+            ..
+        } = &mut self.handle;
+        if out.octets.is_empty() && conn.can_send() {
             return;
-        };
-        if self.handle.out.octets.is_empty() && self.handle.conn.can_send() {
-            *self.deflation = Some(deflation);
-        } else {
-            let spent = deflation.send(self.handle.backlog, &mut self.handle.out);
-            self.pool.put(spent);
         }
+        let begun = deflation.as_mut().and_then(|slot| slot.take());
+        if let Some(begun) = begun {
+            self.pool.put(begun.send(backlog, out));
+        }
+    }
+
+    /// Whether a message is being deflated, to be sent.
+    fn has_deflation(&self) -> bool {
+        let slot = self.handle.deflation.as_ref();
+        slot.is_some_and(|slot| slot.is_some())
     }
 
     /// There is no memory for the message that is arriving.

@@ -76,7 +76,7 @@ impl<A: App> Worker<A> {
             out: scratch.out.output(),
             backlog: &mut link.backlog,
             topics: &mut scratch.topics,
-            deflation: &mut scratch.deflation,
+            deflation: None,
             is_recorded: false,
             ended: None,
         };

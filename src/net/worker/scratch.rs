@@ -10,7 +10,6 @@ use crate::bytes::Output;
 use crate::extension::Codecs;
 use crate::net::backend_dial::BackendDial;
 use crate::net::budget::Budget;
-use crate::net::deflation::Deflation;
 use crate::net::later::Later;
 use crate::net::refusal::Hint;
 use crate::net::settings::Settings;
@@ -41,8 +40,6 @@ pub(super) struct Scratch {
     /// A page that the link of this turn waits for.
     pub(super) later: Option<Later>,
     pub(super) topics: Topics,
-    /// A message that the link of this turn has begun to deflate.
-    pub(super) deflation: Option<Box<Deflation>>,
     pub(super) pool: Pool,
     pub(super) warnings: Warnings,
 }
@@ -104,7 +101,6 @@ impl Scratch {
             dial: None,
             later: None,
             topics: Topics::default(),
-            deflation: None,
             pool: Pool::default(),
             warnings: Warnings::default(),
         }
@@ -137,7 +133,6 @@ impl Scratch {
         self.peer_out.octets.clear();
         self.dial = None;
         self.later = None;
-        self.deflation = None;
         self.topics.discard_turn();
     }
 }
