@@ -46,8 +46,9 @@ impl<'b> Input<'b> {
     /// The same with room for what is inflated, which a connection that agreed on
     /// compression needs. Where the room is full, `Conn::waits_for_room` says so,
     /// and the parse goes on with another input that has new room. It says so too
-    /// once as many octets as the room has, and at least 8 KiB, were taken from the input:
-    /// there are streams of which little or nothing comes out. Pieces of messages lie in the room.
+    /// once as many octets as the room has, and at least 8 KiB, were taken from the
+    /// input: there are streams of which little or nothing comes out. Pieces of
+    /// messages lie in the room.
     #[must_use]
     pub fn with_room(self, room: &'b mut [u8]) -> Input<'b> {
         let to_inflate = room.len().max(LEAST_INFLATED);

@@ -316,8 +316,10 @@ impl Open {
         out: &mut Output<'_>,
     ) -> Option<Box<Deflater>> {
         let coding = self.wire.deflate()?.of(self.role.side());
-        let take = |inside: &mut Inside| inside.deflating.take_deflater(coding, compression, out);
-        coding.can_be_kept().then(|| self.with_inside(take))
+        coding.can_be_kept().then(|| {
+            let bits = coding.max_window_bits;
+            self.with_inside(|inside| inside.deflating.deflater(bits, compression, out))
+        })
     }
 
     /// Sends a part of a message, compressed.

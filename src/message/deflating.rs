@@ -346,18 +346,8 @@ impl Deflating {
         }
     }
 
-    /// The compressor of the next message, which is not deflated here.
-    #[cfg(feature = "net")]
-    pub(crate) fn take_deflater(
-        &mut self,
-        coding: Coding,
-        compression: &Compression,
-        out: &mut Output<'_>,
-    ) -> Box<Deflater> {
-        self.deflater(coding.max_window_bits, compression, out)
-    }
-
-    fn deflater(
+    /// The compressor of the next message, which is not here any more then.
+    pub(crate) fn deflater(
         &mut self,
         window_bits: u8,
         compression: &Compression,
